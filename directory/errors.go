@@ -1,0 +1,82 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What a directory can say no with. Test with errors.Is; a Refusal wraps one.
+var (
+	ErrNoUser          = errors.New("no such user")
+	ErrBadPassword     = errors.New("wrong password")
+	ErrDisabled        = errors.New("account disabled")
+	ErrLocked          = errors.New("account locked")
+	ErrExpired         = errors.New("account expired")
+	ErrOutsideHours    = errors.New("outside the hours the directory allows")
+	ErrPasswordExpired = errors.New("password expired")
+	ErrMustChange      = errors.New("password must be changed")
+	ErrStateUnknown    = errors.New("account state could not be read")
+
+	// only from ChangePassword
+	ErrChangeForbidden  = errors.New("changing the password is not allowed")
+	ErrPasswordTooShort = errors.New("password too short")
+	ErrPasswordTooYoung = errors.New("password changed too recently")
+	ErrPasswordUsed     = errors.New("password used before")
+	ErrPasswordWeak     = errors.New("password does not meet the rules of the directory")
+)
+
+// A Refusal is the directory's "no". Whatever else goes wrong while asking is
+// an ordinary error.
+type Refusal struct {
+	Why    error  // one of the errors above
+	Proved bool   // the password was right all the same: only then may the user be told why
+	Detail string // the server's own words, for the log; never holds a password
+}
+
+func (r *Refusal) Error() string {
+	if r.Detail == "" {
+		return r.Why.Error()
+	}
+	return fmt.Sprintf("%v (%s)", r.Why, r.Detail)
+}
+
+func (r *Refusal) Unwrap() error { return r.Why }
+
+// Refused reports whether err is an answer: the directory was asked and said
+// no. If it is false for an error, the directory could not say.
+func Refused(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) || errors.Is(err, ErrNoUser)
+}
+
+// Proved reports whether err is a refusal that shows the password was right.
+func Proved(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) && r.Proved
+}
+
+// states maps each status to its name and to the error that refuses it.
+var states = map[Status]struct {
+	name string
+	err  error
+}{
+	StatusUnknown:         {"unknown", ErrStateUnknown},
+	StatusActive:          {"active", nil},
+	StatusDisabled:        {"disabled", ErrDisabled},
+	StatusLocked:          {"locked", ErrLocked},
+	StatusExpired:         {"expired", ErrExpired},
+	StatusOutsideHours:    {"outside hours", ErrOutsideHours},
+	StatusPasswordExpired: {"password expired", ErrPasswordExpired},
+	StatusMustChange:      {"must change password", ErrMustChange},
+}
+
+func (s Status) String() string { return states[s].name }
+
+// Err returns nil for an active account, else a *Refusal. It is the answer for
+// logins in which nothing binds: keys, certificates and tickets.
+func (s State) Err() error {
+	if s.Status == StatusActive {
+		return nil
+	}
+	return &Refusal{Why: states[s.Status].err, Detail: s.Reason}
+}

@@ -1,0 +1,120 @@
+// Package fs holds the files a person sees: one view made of host directories,
+// in which every name is confined and every operation is checked.
+//
+// An FS is made of layers of the same interface: local (a host directory no
+// name leads out of), mounts (several of them in one tree), limits (quota and
+// rate) and guard (the policy). It knows no protocol. Start at FS and Open.
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"iter"
+	"time"
+)
+
+// FS is a tree of files. Names are absolute, slash-separated, clean (path.Clean
+// of "/"+name) and otherwise any bytes but NUL. Errors wrap the errors of io/fs
+// or the ones below, never hold a host path, and are *iofs.PathError where a
+// name is known. An FS is safe for concurrent use.
+type FS interface {
+	// OpenFile opens a regular file with the flags of package os: O_RDONLY,
+	// O_WRONLY or O_RDWR, with O_APPEND, O_CREATE, O_EXCL, O_TRUNC. Directories,
+	// FIFOs, devices and sockets are refused and never opened.
+	OpenFile(name string, flag int, perm iofs.FileMode) (File, error)
+	// ReadDir yields the entries of a directory, as Lstat sees them, in the
+	// order of the disk, without "." and "..". It ends after the first error.
+	ReadDir(name string) iter.Seq2[iofs.FileInfo, error]
+	Stat(name string) (iofs.FileInfo, error)
+	Lstat(name string) (iofs.FileInfo, error)
+	Readlink(name string) (string, error)
+	Mkdir(name string, perm iofs.FileMode) error
+	Remove(name string) error // a file or a link, never a directory
+	Rmdir(name string) error  // an empty directory, never a file
+	// Rename moves a file or directory. Unless replace is set it fails with
+	// iofs.ErrExist when newname is there.
+	Rename(oldname, newname string, replace bool) error
+	// Symlink makes name a link to target, which is stored as it is.
+	Symlink(target, name string) error
+	// SetAttr changes the attributes of what name leads to, or of a link itself
+	// when a.NoFollow is set.
+	SetAttr(name string, a Attr) error
+	Close() error
+}
+
+// File is an open regular file. ReadAt and WriteAt may be used concurrently.
+// In a file opened with O_APPEND WriteAt ignores the offset. An error of Close
+// means that what was written is not safe under the name.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Stat() (iofs.FileInfo, error)
+	SetAttr(a Attr) error
+	Sync() error
+}
+
+// Attr is a set of attributes to change. Only those named by Set count.
+type Attr struct {
+	Set      AttrSet
+	Size     int64
+	Mode     iofs.FileMode // permission bits; set-id and sticky bits are dropped
+	Atime    time.Time
+	Mtime    time.Time
+	UID, GID uint32
+	NoFollow bool
+}
+
+// AttrSet names attributes.
+type AttrSet uint8
+
+// The attributes that can be set.
+const (
+	AttrSize AttrSet = 1 << iota
+	AttrMode
+	AttrTimes // both
+	AttrOwner // both
+)
+
+// More errors than io/fs has. A protocol engine maps them to its own status.
+var (
+	ErrNotSupported  = errors.New("operation not supported")
+	ErrNotEmpty      = errors.New("directory not empty")
+	ErrNotDir        = errors.New("not a directory")
+	ErrIsDir         = errors.New("is a directory")
+	ErrNotRegular    = errors.New("not a regular file")
+	ErrNoSpace       = errors.New("no space left on device")
+	ErrQuota         = errors.New("quota exceeded")
+	ErrTooLarge      = errors.New("file too large")
+	ErrNameTooLong   = errors.New("file name too long")
+	ErrReadOnly      = errors.New("read-only file system")
+	ErrCrossFolder   = errors.New("cannot be moved to another folder")
+	ErrTooManyLinks  = errors.New("too many levels of symbolic links")
+	ErrFolderMissing = errors.New("folder is missing on the server")
+)
+
+// Owner is what Sys of a FileInfo of this package returns: who a file belongs
+// to, by number, as the SFTP protocol carries it.
+type Owner struct {
+	UID, GID uint32
+	Nlink    uint64
+	Atime    time.Time
+}
+
+// Linker is an FS with hard links.
+type Linker interface {
+	Link(oldname, newname string) error
+}
+
+// StatFS is an FS that knows how much room there is.
+type StatFS interface {
+	StatFS(name string) (Usage, error)
+}
+
+// Usage is the room in a file system, with the fields of statvfs(3).
+type Usage struct {
+	BlockSize, Blocks, BlocksFree, BlocksAvail uint64
+	Files, FilesFree                           uint64
+	FSID, Flags, NameMax                       uint64
+}

@@ -1,0 +1,81 @@
+// Package policy says what a person may do: it turns the administrator's rules
+// and what the directory knows of a user into one Policy for one login.
+//
+// It does no I/O and knows no SSH. Rules are compiled once into a Set; Resolve
+// gives the Policy of a login, Explain the same walk with every reason. Start
+// at Rule and Set.
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"berth/directory"
+)
+
+// Request is what a decision is made from.
+type Request struct {
+	User   *directory.User
+	Remote netip.Addr
+	Method string // "password", "publickey", "keyboard-interactive", "gssapi-with-mic"
+	Time   time.Time
+}
+
+// A Policy is what one login may do. It is never changed after Resolve
+// returned it, so it may be used by several goroutines.
+type Policy struct {
+	User     *directory.User
+	Rules    []string // names of the rules that matched, in file order
+	Folders  []Folder // what the view is made of, sorted by Path; "/" first, if there is one
+	Access   []Access // rights by path, resolved: at most one a path
+	Services []string
+	Require  [][]string // alternatives of authentication methods; empty: any one
+	Limits   Limits
+	Uploads  Uploads
+}
+
+// A Folder is a host directory shown at Path of the view.
+type Folder struct {
+	Path     string   // absolute, clean, slash-separated
+	Host     string   // directory on this machine, placeholders filled in
+	Create   bool     // make Host if it is missing
+	Skeleton []string // directories to make in a Host just created
+	Umask    uint32   // bits taken from the mode of what is made here; Compile fills in the default 027
+	Rule     string   // the rule it comes from
+}
+
+// Access is the rights on a path and all below it.
+type Access struct {
+	Path  string
+	Ops   Op
+	Names Names // which base names may be used; zero: all
+	Hide  bool  // names that Names refuses are neither listed nor found
+	Rule  string
+}
+
+// Names filters base names with path.Match patterns, ignoring case.
+type Names struct {
+	Allow []string `mapstructure:"allow"`
+	Deny  []string `mapstructure:"deny"`
+}
+
+// Limits bounds what a login may use. Zero means no limit.
+type Limits struct {
+	Sessions     int           `mapstructure:"sessions"`      // at once, of one user
+	Quota        int64         `mapstructure:"quota"`         // bytes in the home, or in the folder at "/"
+	QuotaFiles   int64         `mapstructure:"quota_files"`   // files and directories there
+	MaxFile      int64         `mapstructure:"max_file"`      // bytes of one file
+	UploadRate   int64         `mapstructure:"upload_rate"`   // bytes a second of one session
+	DownloadRate int64         `mapstructure:"download_rate"` // bytes a second of one session
+	Idle         time.Duration `mapstructure:"idle"`          // without a request
+	SessionTime  time.Duration `mapstructure:"session_time"`
+}
+
+// Uploads says how a file comes to stand under its name.
+type Uploads string
+
+// The two ways.
+const (
+	Direct Uploads = "direct" // written in place, as OpenSSH does
+	Atomic Uploads = "atomic" // written beside the target, renamed when it is closed
+)

@@ -1,0 +1,49 @@
+// Package event says what happened, one Event a fact, to sinks: the audit
+// file, standard output, metrics. It imports nothing of this project.
+package event
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Event is one thing that happened. Zero fields are left out of its JSON.
+// It never carries a password, a key's private part or a file's content.
+type Event struct {
+	Time         time.Time
+	Type         Type
+	Session      string // id of the connection, the same in all its events
+	User         string // canonical name if known, else as typed
+	UserID       string // the directory's stable id
+	Remote       netip.AddrPort
+	Client       string // identification string of the client
+	Method       string // of a login
+	Service      string // sftp, scp, passwd, …
+	Path         string // in the user's view
+	Target       string // second name of a rename or link
+	Mode         string // how a file was opened, one of the six phrases
+	BytesRead    int64
+	BytesWritten int64
+	Duration     time.Duration
+	SHA256       string // of a whole sequential transfer, hexadecimal
+	Err          error  // nil means success
+	Reason       string // code of a refusal: "bad_password", "no_rule"
+	Detail       string // more, for the administrator
+	Fields       map[string]string
+}
+
+// A Sink takes events. Emit is safe for concurrent use and never blocks on a
+// slow receiver.
+type Sink interface {
+	Emit(Event)
+}
+
+// Sinks is several sinks as one.
+type Sinks []Sink
+
+// Emit gives e to each sink in turn.
+func (s Sinks) Emit(e Event) {
+	for _, sink := range s {
+		sink.Emit(e)
+	}
+}
