@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Op is a set of operations on files.
 type Op uint16
 
@@ -24,3 +29,82 @@ const (
 	DropBox  = Create
 	Full     = List | Read | Write | Mkdir | Rename | Delete | Rmdir | SetAttr | Symlink
 )
+
+// permissions are the words of a rule. The single operations come first, in
+// the order of their bits; after them the names of sets, largest first.
+var permissions = []struct {
+	name string
+	op   Op
+}{
+	{"list", List},
+	{"read", Read},
+	{"create", Create},
+	{"overwrite", Overwrite},
+	{"mkdir", Mkdir},
+	{"rename", Rename},
+	{"delete", Delete},
+	{"rmdir", Rmdir},
+	{"setattr", SetAttr},
+	{"symlink", Symlink},
+	{"full", Full},
+	{"read_only", ReadOnly},
+	{"write", Write},
+	{"drop_box", DropBox},
+}
+
+// singles is how many of permissions are single operations.
+const singles = 10
+
+// ParseOps reads a list of permissions such as [list, read] or [read_only]. An
+// empty list permits nothing.
+func ParseOps(names []string) (Op, error) {
+	var ops Op
+	for _, name := range names {
+		op, ok := opNamed(name)
+		if !ok {
+			return 0, fmt.Errorf("%q is not a permission: use some of %s", name, permissionNames())
+		}
+		ops |= op
+	}
+	return ops, nil
+}
+
+func opNamed(name string) (Op, bool) {
+	for _, p := range permissions {
+		if p.name == name {
+			return p.op, true
+		}
+	}
+	return 0, false
+}
+
+func permissionNames() string {
+	names := make([]string, len(permissions))
+	for i, p := range permissions {
+		names[i] = p.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Names returns the single operations of o in the words of a rule.
+func (o Op) Names() []string {
+	names := []string{}
+	for _, p := range permissions[:singles] {
+		if o&p.op != 0 {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// String returns the operations of o in the words of a rule: "list, read". No
+// operation is "nothing", all of them are "full".
+func (o Op) String() string {
+	switch {
+	case o&Full == 0:
+		return "nothing"
+	case o&Full == Full:
+		return "full"
+	}
+	return strings.Join(o.Names(), ", ")
+}

@@ -32,6 +32,14 @@ type Policy struct {
 	Require  [][]string // alternatives of authentication methods; empty: any one
 	Limits   Limits
 	Uploads  Uploads
+
+	// IgnoreSetAttr says that setting attributes where SetAttr is not permitted
+	// is to seem to succeed: many clients set times after an upload.
+	IgnoreSetAttr bool
+
+	// ValidUntil is when the hours of a rule begin or end, so that another
+	// Resolve may give another Policy; zero if that never happens.
+	ValidUntil time.Time
 }
 
 // A Folder is a host directory shown at Path of the view.
@@ -41,7 +49,11 @@ type Folder struct {
 	Create   bool     // make Host if it is missing
 	Skeleton []string // directories to make in a Host just created
 	Umask    uint32   // bits taken from the mode of what is made here; Compile fills in the default 027
-	Rule     string   // the rule it comes from
+
+	Quota      int64 // bytes below Host; 0: no limit. At "/" it is Limits.Quota
+	QuotaFiles int64 // files and directories below Host; 0: no limit. At "/" it is Limits.QuotaFiles
+
+	Rule string // the rule it comes from
 }
 
 // Access is the rights on a path and all below it.
@@ -53,10 +65,12 @@ type Access struct {
 	Rule  string
 }
 
-// Names filters base names with path.Match patterns, ignoring case.
+// Names filters base names with path.Match patterns, ignoring case. Deny counts
+// for every directory on the way below the path, too; Allow does not restrict
+// listing, making and removing directories, nor setting attributes.
 type Names struct {
-	Allow []string `mapstructure:"allow"`
-	Deny  []string `mapstructure:"deny"`
+	Allow []string `mapstructure:"allow"` // only names that match one of these; empty: all
+	Deny  []string `mapstructure:"deny"`  // but no name that matches one of these
 }
 
 // Limits bounds what a login may use. Zero means no limit.
