@@ -1,7 +1,12 @@
 package directory
 
 import (
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -27,16 +32,320 @@ type KeyNote struct {
 	Reason      string
 }
 
+// Bounds on what one user's entry may make the parser do.
+const (
+	maxKeyValue = 64 << 10 // bytes of one value; an RSA 16384 key takes 3 KiB
+	maxKeys     = 100      // keys of one user
+	maxKeyNotes = 100      // notes of one user
+	minRSABits  = 2048
+)
+
 // ParseKeys reads the values of attribute as OpenSSH public key lines
 // (options, several lines a value and CRLF allowed) or RFC 4716 blocks. A value
 // that cannot be used makes a KeyNote, never an error. With a prefix such as
 // "SSHKey:" only the values that begin with it, in any case, are looked at.
 func ParseKeys(attribute, prefix string, values []string) ([]Key, []KeyNote) {
-	panic("directory: ParseKeys: written by the directory helper")
+	p := keyParser{attribute: attribute}
+	for i, value := range values {
+		p.index = i
+		if len(value) < len(prefix) || !strings.EqualFold(value[:len(prefix)], prefix) {
+			continue
+		}
+		p.value(value[len(prefix):])
+	}
+	return p.keys, p.notes
+}
+
+// A keyParser collects the keys and notes of one attribute.
+type keyParser struct {
+	attribute string
+	index     int
+	keys      []Key
+	notes     []KeyNote
+}
+
+func (p *keyParser) value(value string) {
+	if len(value) > maxKeyValue {
+		p.note("", fmt.Sprintf("value of %d bytes is longer than %d", len(value), maxKeyValue))
+		return
+	}
+	// Some tools store the C string with its end.
+	lines := splitLines(strings.TrimRight(value, "\x00"))
+	for len(lines) > 0 && len(p.notes) < maxKeyNotes {
+		line := strings.TrimSpace(lines[0])
+		switch {
+		case line == beginSSH2:
+			lines = p.block(lines[1:])
+			continue
+		case line != "" && line[0] != '#':
+			p.line(line)
+		}
+		lines = lines[1:]
+	}
+}
+
+// splitLines ends a line at LF, CRLF or CR.
+func splitLines(s string) []string {
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	return strings.Split(strings.ReplaceAll(s, "\r", "\n"), "\n")
+}
+
+// line reads one line of an authorized_keys file.
+func (p *keyParser) line(line string) {
+	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		p.note("", "not an OpenSSH public key")
+		return
+	}
+	k := Key{PublicKey: pub, Comment: comment}
+	for _, option := range options {
+		if err := k.apply(option); err != nil {
+			p.note(ssh.FingerprintSHA256(pub), err.Error())
+			return
+		}
+	}
+	p.add(k)
+}
+
+func (p *keyParser) add(k Key) {
+	k.Attribute, k.Index = p.attribute, p.index
+	fingerprint := ssh.FingerprintSHA256(k.PublicKey)
+	if err := strong(k.PublicKey); err != nil {
+		p.note(fingerprint, err.Error())
+		return
+	}
+	if len(p.keys) == maxKeys {
+		p.note(fingerprint, fmt.Sprintf("a user may have %d keys", maxKeys))
+		return
+	}
+	p.keys = append(p.keys, k)
+}
+
+func (p *keyParser) note(fingerprint, reason string) {
+	if len(p.notes) < maxKeyNotes {
+		p.notes = append(p.notes, KeyNote{p.attribute, p.index, fingerprint, reason})
+	}
+}
+
+// strong says what stands against a kind of key.
+func strong(pub ssh.PublicKey) error {
+	if _, ok := pub.(*ssh.Certificate); ok {
+		return errors.New("a certificate, not a key")
+	}
+	//lint:ignore SA1019 the constant is named in order to refuse it
+	if pub.Type() == ssh.KeyAlgoDSA {
+		return errors.New("ssh-dss keys are too weak")
+	}
+	crypto, ok := pub.(ssh.CryptoPublicKey)
+	if !ok {
+		return nil
+	}
+	if key, ok := crypto.CryptoPublicKey().(*rsa.PublicKey); ok && key.N.BitLen() < minRSABits {
+		return fmt.Errorf("RSA key of %d bits is shorter than %d", key.N.BitLen(), minRSABits)
+	}
+	return nil
+}
+
+// The lines around a key in RFC 4716.
+const (
+	beginSSH2 = "---- BEGIN SSH2 PUBLIC KEY ----"
+	endSSH2   = "---- END SSH2 PUBLIC KEY ----"
+)
+
+// block reads what follows beginSSH2 (RFC 4716, section 3.3) and returns the
+// lines after its end.
+func (p *keyParser) block(lines []string) []string {
+	var comment string
+	var body strings.Builder
+	for i := 0; i < len(lines); i++ {
+		line := strings.TrimSpace(lines[i])
+		tag, value, header := strings.Cut(line, ":")
+		switch {
+		case line == endSSH2:
+			p.blob(body.String(), comment)
+			return lines[i+1:]
+		case !header:
+			body.WriteString(line)
+		default:
+			for strings.HasSuffix(value, `\`) && i+1 < len(lines) {
+				i++
+				value = strings.TrimSuffix(value, `\`) + strings.TrimSpace(lines[i])
+			}
+			if strings.EqualFold(tag, "Comment") {
+				comment = strings.Trim(strings.TrimSpace(value), `"`)
+			}
+		}
+	}
+	p.note("", "RFC 4716 block without an end")
+	return nil
+}
+
+func (p *keyParser) blob(text, comment string) {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		p.note("", "RFC 4716 block is not base64")
+		return
+	}
+	pub, err := ssh.ParsePublicKey(raw)
+	if err != nil {
+		p.note("", "RFC 4716 block holds no public key")
+		return
+	}
+	p.add(Key{PublicKey: pub, Comment: comment})
+}
+
+// apply takes one option into k. Options that only take away what this server
+// never gives (terminals, forwarding, a shell's environment) are harmless; an
+// option that cannot be kept refuses the key.
+func (k *Key) apply(option string) error {
+	name, value, _ := strings.Cut(option, "=")
+	name = strings.ToLower(name)
+	apply, ok := keyOptions[name]
+	if !ok {
+		return fmt.Errorf("unknown option %q", name)
+	}
+	if apply == nil {
+		return nil
+	}
+	return apply(k, unquote(value))
+}
+
+// unquote takes the quotes of an option's value away (sshd(8)).
+func unquote(s string) string {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		s = s[1 : len(s)-1]
+	}
+	return strings.ReplaceAll(s, `\"`, `"`)
+}
+
+// keyOptions holds the options of sshd(8); nil means harmless.
+var keyOptions = map[string]func(k *Key, value string) error{
+	"from":              setFrom,
+	"expiry-time":       setExpiry,
+	"no-touch-required": func(k *Key, _ string) error { k.NoTouch = true; return nil },
+
+	"command":         refuse("a forced command cannot be run here"),
+	"cert-authority":  refuse("an authority for certificates, not a key"),
+	"principals":      refuse("only good for certificates"),
+	"verify-required": refuse("cannot be checked here"),
+
+	"restrict":            nil,
+	"pty":                 nil,
+	"no-pty":              nil,
+	"port-forwarding":     nil,
+	"no-port-forwarding":  nil,
+	"permitopen":          nil,
+	"permitlisten":        nil,
+	"agent-forwarding":    nil,
+	"no-agent-forwarding": nil,
+	"x11-forwarding":      nil,
+	"no-x11-forwarding":   nil,
+	"user-rc":             nil,
+	"no-user-rc":          nil,
+	"environment":         nil,
+	"tunnel":              nil,
+}
+
+func refuse(why string) func(*Key, string) error {
+	return func(*Key, string) error { return errors.New(why) }
+}
+
+func setFrom(k *Key, value string) error {
+	patterns := strings.Split(value, ",")
+	for _, p := range patterns {
+		if strings.Trim(p, "! \t") == "" {
+			return fmt.Errorf("option from=%q holds an empty pattern", value)
+		}
+	}
+	if len(k.From) > 0 {
+		return errors.New("option from= is given twice")
+	}
+	k.From = patterns
+	return nil
+}
+
+// expiryLayouts are the forms of expiry-time= by their length.
+var expiryLayouts = map[int]string{8: "20060102", 12: "200601021504", 14: "20060102150405"}
+
+func setExpiry(k *Key, value string) error {
+	digits, zone := value, time.Local
+	if s, utc := strings.CutSuffix(strings.ToUpper(value), "Z"); utc {
+		digits, zone = s, time.UTC
+	}
+	layout, ok := expiryLayouts[len(digits)]
+	if !ok {
+		return fmt.Errorf("option expiry-time=%q is not YYYYMMDD[HHMM[SS]][Z]", value)
+	}
+	t, err := time.ParseInLocation(layout, digits, zone)
+	if err != nil {
+		return fmt.Errorf("option expiry-time=%q is not YYYYMMDD[HHMM[SS]][Z]", value)
+	}
+	if k.Expires.IsZero() || t.Before(k.Expires) {
+		k.Expires = t
+	}
+	return nil
 }
 
 // Usable reports whether k may be used from remote at now: a nil error, or what
 // stands against it.
 func (k Key) Usable(remote netip.Addr, now time.Time) error {
-	panic("directory: Usable: written by the directory helper")
+	if !k.Expires.IsZero() && !now.Before(k.Expires) {
+		return fmt.Errorf("key expired at %s", k.Expires.UTC().Format(time.RFC3339))
+	}
+	if len(k.From) > 0 && !matchFrom(k.From, remote.Unmap().WithZone("")) {
+		return fmt.Errorf("key may not be used from %s", remote)
+	}
+	return nil
+}
+
+// matchFrom matches as ssh_config(5) PATTERNS says: a negated pattern that
+// matches decides, else one of the others must match. Host names never match,
+// because nothing here trusts a reverse look-up.
+func matchFrom(patterns []string, remote netip.Addr) bool {
+	found := false
+	for _, p := range patterns {
+		p, negated := strings.CutPrefix(strings.TrimSpace(p), "!")
+		if !matchAddr(p, remote) {
+			continue
+		}
+		if negated {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+func matchAddr(pattern string, remote netip.Addr) bool {
+	if !remote.IsValid() {
+		return false
+	}
+	if prefix, err := netip.ParsePrefix(pattern); err == nil {
+		return prefix.Contains(remote)
+	}
+	if addr, err := netip.ParseAddr(pattern); err == nil {
+		return addr.Unmap() == remote
+	}
+	return wildcard(strings.ToLower(pattern), remote.String())
+}
+
+// wildcard matches s with a pattern of *, ? and plain characters. It goes back
+// to the last star only, so that its cost stays len(pattern)*len(s).
+func wildcard(pattern, s string) bool {
+	p, i, star, mark := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+			p, i = p+1, i+1
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
 }
