@@ -1,0 +1,352 @@
+package sftp
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"hash"
+	"io"
+	iofs "io/fs"
+	"math"
+	"os"
+	"strings"
+
+	"berth/fs"
+)
+
+// extensions by name, announced in this order. Those of OpenSSH are described in
+// its file PROTOCOL; check-file, copy-data and home-directory in
+// draft-ietf-secsh-filexfer-extensions-00.
+var extensions = []Request{
+	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: 1530, serve: (*session).posixRename},
+	{Name: "statvfs@openssh.com", Version: "2", Permission: "list", serve: (*session).statvfs},
+	{Name: "fstatvfs@openssh.com", Version: "2", Permission: "list", serve: (*session).fstatvfs},
+	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: 1538, serve: (*session).hardlink},
+	{Name: "fsync@openssh.com", Version: "1", serve: (*session).fsync},
+	{Name: "lsetstat@openssh.com", Version: "1", Permission: "setattr", Event: 1520, serve: (*session).lsetstat},
+	{Name: "limits@openssh.com", Version: "1", serve: (*session).limits},
+	{Name: "expand-path@openssh.com", Version: "1", serve: (*session).expandPath},
+	{Name: "copy-data", Version: "1", serve: (*session).copyData},
+	{Name: "home-directory", Version: "1", serve: (*session).homeDirectory},
+	{Name: "users-groups-by-id@openssh.com", Version: "1", serve: (*session).usersGroupsByID},
+	{Name: "check-file", Version: "1", serve: (*session).checkFileHandle},
+	{Name: "check-file-handle", Version: "1", serve: (*session).checkFileHandle},
+	{Name: "check-file-name", Version: "1", Permission: "read", Event: 1500, serve: (*session).checkFileName},
+}
+
+// Extensions lists the extended requests this server answers, in the order in which it announces them.
+func Extensions() []Request { return append([]Request(nil), extensions...) }
+
+func (s *session) extended(q *request) error {
+	name := q.bytes()
+	if q.err != nil {
+		return q.err
+	}
+	for i := range extensions {
+		if e := &extensions[i]; string(name) == e.Name {
+			return e.serve(s, q)
+		}
+	}
+	return fs.ErrNotSupported
+}
+
+func (s *session) posixRename(q *request) error {
+	oldname, newname := s.name(q), s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	return s.files.Rename(oldname, newname, true)
+}
+
+func (s *session) hardlink(q *request) error {
+	oldname, newname := s.name(q), s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	l, ok := s.files.(fs.Linker)
+	if !ok {
+		return fs.ErrNotSupported
+	}
+	return l.Link(oldname, newname)
+}
+
+func (s *session) statvfs(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	return s.answerUsage(q, name)
+}
+
+func (s *session) fstatvfs(q *request) error {
+	h := s.file(q)
+	if q.err != nil {
+		return q.err
+	}
+	return s.answerUsage(q, h.name)
+}
+
+func (s *session) answerUsage(q *request, name string) error {
+	room, ok := s.files.(fs.StatFS)
+	if !ok {
+		return fs.ErrNotSupported
+	}
+	u, err := room.StatFS(name)
+	if err != nil {
+		return err
+	}
+	start := s.answer(q, fxpExtendedReply, smallAnswer)
+	for _, v := range []uint64{
+		u.BlockSize, u.BlockSize, u.Blocks, u.BlocksFree, u.BlocksAvail,
+		u.Files, u.FilesFree, u.FilesFree, u.FSID, u.Flags, u.NameMax,
+	} {
+		s.out = appendU64(s.out, v)
+	}
+	s.finish(start)
+	return nil
+}
+
+func (s *session) fsync(q *request) error {
+	h := s.file(q)
+	if q.err != nil {
+		return q.err
+	}
+	return h.file.Sync()
+}
+
+func (s *session) lsetstat(q *request) error {
+	name, a := s.name(q), q.attrs()
+	if q.err != nil {
+		return q.err
+	}
+	a.NoFollow = true
+	return s.files.SetAttr(name, a)
+}
+
+func (s *session) limits(q *request) error {
+	start := s.answer(q, fxpExtendedReply, smallAnswer)
+	for _, v := range []uint64{maxPacket, maxData, maxData, uint64(s.handles.max)} {
+		s.out = appendU64(s.out, v)
+	}
+	s.finish(start)
+	return nil
+}
+
+// expandPath knows one home: that of the person at the other end.
+func (s *session) expandPath(q *request) error {
+	name := rawName(q)
+	if q.err != nil {
+		return q.err
+	}
+	if rest, ok := strings.CutPrefix(name, "~"); ok {
+		user, below, _ := strings.Cut(rest, "/")
+		if user != "" && user != s.opt.User {
+			return errUnknownUser
+		}
+		name = s.home + "/" + below
+	}
+	s.answerName(q, s.absolute(name))
+	return nil
+}
+
+func (s *session) homeDirectory(q *request) error {
+	user := q.bytes()
+	if q.err != nil {
+		return q.err
+	}
+	if len(user) > 0 && string(user) != s.opt.User {
+		return errUnknownUser
+	}
+	s.answerName(q, s.home)
+	return nil
+}
+
+// maxIDs bounds the answer to users-groups-by-id; OpenSSH's client asks for fewer at a time.
+const maxIDs = 512
+
+func (s *session) usersGroupsByID(q *request) error {
+	users, groups := reader{b: q.bytes()}, reader{b: q.bytes()}
+	switch {
+	case q.err != nil:
+		return q.err
+	case len(users.b)%4 != 0 || len(groups.b)%4 != 0:
+		return errMalformed
+	case len(users.b)+len(groups.b) > maxIDs*4:
+		return errTooMuchAsked
+	}
+	start := s.answer(q, fxpExtendedReply, maxIDs*(4+maxOwnerName)+8)
+	s.appendNames(&users, &s.users)
+	s.appendNames(&groups, &s.groups)
+	s.finish(start)
+	return nil
+}
+
+// appendNames answers with a string that holds a string for every id.
+func (s *session) appendNames(ids *reader, known *names) {
+	size := len(s.out)
+	s.out = appendU32(s.out, 0)
+	for len(ids.b) > 0 {
+		s.out = appendString(s.out, known.name(ids.u32()))
+	}
+	binary.BigEndian.PutUint32(s.out[size:], uint32(len(s.out)-size-4))
+}
+
+// copyData copies within the server, from one open file to another.
+func (s *session) copyData(q *request) error {
+	from, fromOffset, n := s.file(q), q.offset(), q.offset()
+	to, toOffset := s.file(q), q.offset()
+	switch {
+	case q.err != nil:
+		return q.err
+	case !from.reads():
+		return errNotOpenRead
+	case !to.writes():
+		return errNotOpenWrite
+	case from.name == to.name:
+		return errSameFile
+	}
+	if n == 0 {
+		n = math.MaxInt64
+	}
+	return s.pieces(from.file, fromOffset, min(n, math.MaxInt64-fromOffset), func(piece []byte) error {
+		if toOffset > math.MaxInt64-int64(len(piece)) {
+			return fs.ErrTooLarge
+		}
+		_, err := to.file.WriteAt(piece, toOffset)
+		toOffset += int64(len(piece))
+		return err
+	})
+}
+
+// pieces calls do with up to n bytes of a file, a buffer at a time. Less is no
+// error. Answers that wait are written first, because this may take long.
+func (s *session) pieces(file fs.File, offset, n int64, do func([]byte) error) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	b := buffers.Get().(*buffer)
+	defer buffers.Put(b)
+	for n > 0 {
+		if err := s.more(); err != nil {
+			return err
+		}
+		got, err := file.ReadAt(b[:min(n, maxPacket)], offset)
+		if got > 0 {
+			if err := do(b[:got]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		offset += int64(got)
+		n -= int64(got)
+	}
+	return nil
+}
+
+// hashes that check-file knows, by the names of the draft.
+var hashes = []struct {
+	name string
+	make func() hash.Hash
+}{
+	{"sha256", sha256.New},
+	{"sha512", sha512.New},
+	{"sha384", sha512.New384},
+	{"sha224", sha256.New224},
+	{"sha1", sha1.New},
+	{"md5", md5.New},
+}
+
+func (s *session) checkFileHandle(q *request) error {
+	h := s.file(q)
+	if q.err != nil {
+		return q.err
+	}
+	if !h.reads() {
+		return errNotOpenRead
+	}
+	return s.checkFile(q, h.file)
+}
+
+func (s *session) checkFileName(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	file, err := s.files.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return s.checkFile(q, file)
+}
+
+// checkFile hashes a part of a file, in blocks if the client wants one hash for each.
+func (s *session) checkFile(q *request, file fs.File) error {
+	wanted, offset, n, block := q.bytes(), q.offset(), q.offset(), int64(q.u32())
+	if q.err != nil {
+		return q.err
+	}
+	name, sum := pickHash(string(wanted))
+	if sum == nil {
+		return errUnknownHash
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	rest := max(info.Size()-offset, 0)
+	if n == 0 || n > rest {
+		n = rest
+	}
+	switch {
+	case block == 0:
+		block = max(n, 1)
+	case block < 256: // the least that the draft allows
+		return iofs.ErrInvalid
+	}
+	if n/block >= int64(maxHashes/sum.Size()) {
+		return errTooMuchAsked
+	}
+	var sums []byte
+	for {
+		sum.Reset()
+		err := s.pieces(file, offset, min(n, block), func(piece []byte) error {
+			sum.Write(piece)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		sums = sum.Sum(sums)
+		if n <= block {
+			break
+		}
+		offset, n = offset+block, n-block
+	}
+	start := s.answer(q, fxpExtendedReply, len(sums)+smallAnswer)
+	s.out = appendString(s.out, name)
+	s.out = append(s.out, sums...)
+	s.finish(start)
+	return nil
+}
+
+const maxHashes = 128 << 10 // bytes of all hashes in one answer
+
+// pickHash returns the first of a comma-separated list of names that is known.
+func pickHash(list string) (string, hash.Hash) {
+	for name := range strings.SplitSeq(list, ",") {
+		for _, h := range hashes {
+			if h.name == name {
+				return h.name, h.make()
+			}
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,388 @@
+package sftp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	iofs "io/fs"
+	"math"
+	"os"
+	"time"
+
+	"berth/fs"
+)
+
+// Request is a request this server answers, for documentation and tests.
+type Request struct {
+	Name       string // as clients and the draft call it
+	Version    string // of an extension, as announced to the client
+	Permission string // what a rule must grant for it, "" if nothing
+	Event      int    // its number in the audit stream when it has gone well, 0 if it is not told
+	serve      func(*session, *request) error
+}
+
+// requests by packet type. A handler parses, does and answers; what it returns
+// becomes a STATUS unless it has answered otherwise.
+var requests = [256]Request{
+	fxpOpen:     {Name: "open", Permission: "read create overwrite", Event: 1500, serve: (*session).open},
+	fxpClose:    {Name: "close", Event: 1502, serve: (*session).closeHandle},
+	fxpRead:     {Name: "read", serve: (*session).read},
+	fxpWrite:    {Name: "write", serve: (*session).write},
+	fxpLstat:    {Name: "lstat", Permission: "list", serve: (*session).lstat},
+	fxpFstat:    {Name: "fstat", serve: (*session).fstat},
+	fxpSetstat:  {Name: "setstat", Permission: "setattr", Event: 1520, serve: (*session).setstat},
+	fxpFsetstat: {Name: "fsetstat", Permission: "setattr", Event: 1520, serve: (*session).fsetstat},
+	fxpOpendir:  {Name: "opendir", Permission: "list", Event: 1510, serve: (*session).opendir},
+	fxpReaddir:  {Name: "readdir", serve: (*session).readdir},
+	fxpRemove:   {Name: "remove", Permission: "delete", Event: 1532, serve: (*session).remove},
+	fxpMkdir:    {Name: "mkdir", Permission: "mkdir", Event: 1534, serve: (*session).mkdir},
+	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: 1536, serve: (*session).rmdir},
+	fxpRealpath: {Name: "realpath", serve: (*session).realpath},
+	fxpStat:     {Name: "stat", Permission: "list", serve: (*session).stat},
+	fxpRename:   {Name: "rename", Permission: "rename", Event: 1530, serve: (*session).rename},
+	fxpReadlink: {Name: "readlink", Permission: "read", serve: (*session).readlink},
+	fxpSymlink:  {Name: "symlink", Permission: "symlink", Event: 1540, serve: (*session).symlink},
+	fxpExtended: {Name: "extended", serve: (*session).extended},
+}
+
+// rawName reads a name as it was sent.
+func rawName(q *request) string {
+	b := q.bytes()
+	switch {
+	case len(b) > maxName:
+		q.fail(fs.ErrNameTooLong)
+		return ""
+	case bytes.IndexByte(b, 0) >= 0:
+		q.fail(errBadName)
+		return ""
+	}
+	return string(b)
+}
+
+// Flags of OPEN, section 6.3 of the draft.
+const (
+	openRead   = 0x01
+	openWrite  = 0x02
+	openAppend = 0x04
+	openCreate = 0x08
+	openTrunc  = 0x10
+	openExcl   = 0x20
+)
+
+var openFlags = []struct {
+	pflag uint32
+	flag  int
+}{
+	{openAppend, os.O_APPEND},
+	{openCreate, os.O_CREATE},
+	{openTrunc, os.O_TRUNC},
+	{openExcl, os.O_EXCL},
+}
+
+// osFlag returns the flags of package os for those of OPEN, as OpenSSH's server does.
+func osFlag(pflags uint32) int {
+	flag := os.O_RDONLY
+	switch pflags & (openRead | openWrite) {
+	case openRead | openWrite:
+		flag = os.O_RDWR
+	case openWrite:
+		flag = os.O_WRONLY
+	}
+	for _, f := range openFlags {
+		if pflags&f.pflag != 0 {
+			flag |= f.flag
+		}
+	}
+	return flag
+}
+
+func (s *session) open(q *request) error {
+	name, flag, a := s.name(q), osFlag(q.u32()), q.attrs()
+	if q.err != nil {
+		return q.err
+	}
+	if s.handles.full() {
+		return errTooManyOpen
+	}
+	file, err := s.files.OpenFile(name, flag, modeOr(a, 0o666))
+	if err != nil {
+		return err
+	}
+	s.answerHandle(q, handle{file: file, name: name, flag: flag})
+	return nil
+}
+
+// modeOr returns the mode that a client asked for, or the usual one.
+func modeOr(a fs.Attr, usual iofs.FileMode) iofs.FileMode {
+	if a.Set&fs.AttrMode != 0 {
+		return a.Mode
+	}
+	return usual
+}
+
+func (s *session) answerHandle(q *request, h handle) {
+	place := s.handles.add(h)
+	start := s.answer(q, fxpHandle, smallAnswer)
+	s.out = s.handles.appendHandle(s.out, place)
+	s.finish(start)
+}
+
+func (s *session) closeHandle(q *request) error {
+	wire := q.bytes()
+	if q.err != nil {
+		return q.err
+	}
+	h, ok := s.handles.remove(wire)
+	if !ok {
+		return errBadHandle
+	}
+	return h.close(true)
+}
+
+// read lets the file write its bytes where they leave from.
+func (s *session) read(q *request) error {
+	h, offset, n := s.file(q), q.offset(), int(min(q.u32(), maxData))
+	if q.err != nil {
+		return q.err
+	}
+	if !h.reads() {
+		return errNotOpenRead
+	}
+	if offset > math.MaxInt64-int64(n) {
+		return io.EOF
+	}
+	start := s.answer(q, fxpData, 4+n)
+	data := len(s.out) + 4
+	got, err := h.file.ReadAt(s.out[data:data+n], offset)
+	if got == 0 && err != nil {
+		s.out = s.out[:start]
+		return err
+	}
+	s.out = appendU32(s.out, uint32(got))[:data+got]
+	s.finish(start)
+	return nil
+}
+
+func (s *session) write(q *request) error {
+	h, offset, data := s.file(q), q.offset(), q.bytes()
+	if q.err != nil {
+		return q.err
+	}
+	if !h.writes() {
+		return errNotOpenWrite
+	}
+	if offset > math.MaxInt64-int64(len(data)) {
+		return fs.ErrTooLarge
+	}
+	_, err := h.file.WriteAt(data, offset)
+	return err
+}
+
+func (s *session) stat(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	fi, err := s.files.Stat(name)
+	return s.answerAttrs(q, fi, err)
+}
+
+func (s *session) lstat(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	fi, err := s.files.Lstat(name)
+	return s.answerAttrs(q, fi, err)
+}
+
+func (s *session) fstat(q *request) error {
+	h := s.file(q)
+	if q.err != nil {
+		return q.err
+	}
+	fi, err := h.file.Stat()
+	return s.answerAttrs(q, fi, err)
+}
+
+// answerAttrs answers q with what a stat returned.
+func (s *session) answerAttrs(q *request, fi iofs.FileInfo, err error) error {
+	if err != nil {
+		return err
+	}
+	start := s.answer(q, fxpAttrs, smallAnswer)
+	s.out = appendAttrs(s.out, fi)
+	s.finish(start)
+	return nil
+}
+
+func (s *session) setstat(q *request) error {
+	name, a := s.name(q), q.attrs()
+	if q.err != nil {
+		return q.err
+	}
+	return s.files.SetAttr(name, a)
+}
+
+func (s *session) fsetstat(q *request) error {
+	h, a := s.file(q), q.attrs()
+	if q.err != nil {
+		return q.err
+	}
+	if a.Set&fs.AttrSize != 0 && !h.writes() {
+		return errNotOpenWrite
+	}
+	return h.file.SetAttr(a)
+}
+
+func (s *session) opendir(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	if s.handles.full() {
+		return errTooManyOpen
+	}
+	dir, err := list(s.files, name)
+	if err != nil {
+		return err
+	}
+	s.answerHandle(q, handle{dir: dir, name: name})
+	return nil
+}
+
+// An answer to READDIR ends after the entry that makes it namesSize bytes long, if
+// it has namesCount entries, and in any case at namesLimit. Not every client takes
+// packets as long as OpenSSH's does.
+const (
+	namesSize  = 64 << 10
+	namesCount = 100
+	namesLimit = 192 << 10
+)
+
+func (s *session) readdir(q *request) error {
+	h := s.dir(q)
+	if q.err != nil {
+		return q.err
+	}
+	e, err := h.dir.next()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	start := s.answer(q, fxpName, namesLimit+smallAnswer)
+	count := len(s.out)
+	s.out = appendU32(s.out, 0)
+	n := 0
+	for enough := false; err == nil && !enough; n++ {
+		s.out = s.appendEntry(s.out, e, now)
+		size := len(s.out) - start
+		if enough = size > namesLimit || size > namesSize && n >= namesCount; !enough {
+			e, err = h.dir.next() // an error comes again at the next READDIR
+		}
+	}
+	binary.BigEndian.PutUint32(s.out[count:], uint32(n))
+	s.finish(start)
+	return nil
+}
+
+func (s *session) appendEntry(b []byte, e entry, now time.Time) []byte {
+	b = appendString(b, e.name)
+	long := len(b)
+	b = appendLongname(appendU32(b, 0), e.name, e.info, &s.users, &s.groups, now)
+	binary.BigEndian.PutUint32(b[long:], uint32(len(b)-long-4))
+	return appendAttrs(b, e.info)
+}
+
+func (s *session) remove(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	return s.files.Remove(name)
+}
+
+func (s *session) mkdir(q *request) error {
+	name, a := s.name(q), q.attrs()
+	if q.err != nil {
+		return q.err
+	}
+	return s.files.Mkdir(name, modeOr(a, 0o777))
+}
+
+func (s *session) rmdir(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	return s.files.Rmdir(name)
+}
+
+// realpath does not ask whether the name is there: clients find out that way
+// where they would create it.
+func (s *session) realpath(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	s.answerName(q, name)
+	return nil
+}
+
+// answerName answers q with one name and no attributes.
+func (s *session) answerName(q *request, name string) {
+	start := s.answer(q, fxpName, 2*len(name)+smallAnswer)
+	s.out = appendU32(s.out, 1)
+	s.out = appendString(s.out, name)
+	s.out = appendString(s.out, name)
+	s.out = appendU32(s.out, 0)
+	s.finish(start)
+}
+
+func (s *session) rename(q *request) error {
+	oldname, newname := s.name(q), s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	return s.files.Rename(oldname, newname, false)
+}
+
+func (s *session) readlink(q *request) error {
+	name := s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	target, err := s.files.Readlink(name)
+	if err != nil {
+		return err
+	}
+	if len(target) > maxName {
+		return fs.ErrNameTooLong
+	}
+	s.answerName(q, target)
+	return nil
+}
+
+// symlink takes the target first, as OpenSSH's server and so every client does;
+// the draft has it the other way round. The target is stored as it is.
+func (s *session) symlink(q *request) error {
+	target, name := rawName(q), s.name(q)
+	if q.err != nil {
+		return q.err
+	}
+	if target == "" {
+		return iofs.ErrNotExist
+	}
+	return s.files.Symlink(target, name)
+}
+
+// Requests lists what this server answers, in the order of the packet types.
+func Requests() []Request {
+	var list []Request
+	for _, r := range requests {
+		if r.serve != nil {
+			list = append(list, r)
+		}
+	}
+	return list
+}

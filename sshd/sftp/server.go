@@ -1,0 +1,339 @@
+// Package sftp is the server's side of SFTP version 3 (draft-ietf-secsh-filexfer-02),
+// as OpenSSH speaks it, on any connection and any fs.FS. It knows nothing of SSH,
+// users or policy: who may do what is for the FS to decide.
+//
+// Start at Serve. The requests are listed in requests.go, the extensions in
+// extensions.go; every one is a method that parses, does and answers.
+package sftp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"sync"
+
+	"berth/fs"
+)
+
+// Options of a session. The zero value works.
+type Options struct {
+	// Home is where relative names start; "/" if empty.
+	Home string
+	// User is the name for which ~NAME and home-directory answer with Home.
+	User string
+	// UserName and GroupName name the owners of files by number, "" if unknown.
+	// A session asks once for a number. If nil, listings show numbers.
+	UserName, GroupName func(id uint32) string
+	// MaxHandles is how many files and directories a session may have open; 1024 if 0.
+	MaxHandles int
+	// Active, if set, is called whenever bytes of the client have arrived and
+	// between the pieces of long work. It must not block.
+	Active func()
+	// Done, if set, cuts copies and hashes of large files short when it is closed.
+	// Everything else ends when reading from the connection fails.
+	Done <-chan struct{}
+}
+
+const defaultMaxHandles = 1024
+
+// Serve answers a client's requests, one after the other and in their order,
+// until rw ends. It returns nil when it ends between two requests, and otherwise
+// what went wrong with the connection or the stream; what goes wrong with a file
+// is told to the client only. It closes neither rw nor files, but all that the
+// client left open: a file with a method Abort() error is aborted.
+//
+// A session holds two buffers of 288 KiB (three while it copies or hashes), none
+// of them while it waits for the client, and reads nothing more from a client that
+// does not take its answers.
+func Serve(rw io.ReadWriter, files fs.FS, opt Options) error {
+	s := &session{
+		rw:      rw,
+		files:   files,
+		opt:     opt,
+		home:    path.Clean("/" + opt.Home),
+		handles: handles{max: opt.MaxHandles},
+		users:   names{lookup: opt.UserName},
+		groups:  names{lookup: opt.GroupName},
+	}
+	if s.handles.max <= 0 {
+		s.handles.max = defaultMaxHandles
+	}
+	defer s.close()
+	return s.run()
+}
+
+// session is one conversation. Only the goroutine of Serve touches it.
+type session struct {
+	rw      io.ReadWriter
+	files   fs.FS
+	opt     Options
+	home    string
+	handles handles
+	users   names
+	groups  names
+	ready   bool // INIT has been answered
+
+	in         *buffer // what has arrived; nil while nothing has
+	start, end int     // the part of in that is not served yet
+	out        []byte  // answers not written yet, in outBuffer
+	outBuffer  *buffer // nil while there are none
+	written    error   // of the first write that failed
+	request    request // the one being served; here so that it costs nothing
+	first      [512]byte
+}
+
+// request is a request being served. A handler reads its fields in order, then
+// looks at err once.
+type request struct {
+	reader
+	id       uint32
+	answered bool // with something else than a STATUS
+}
+
+// buffer holds the longest packet and as much of the next ones as makes a read
+// from the connection worth its while.
+type buffer [lengthSize + maxPacket + 32<<10]byte
+
+const lengthSize = 4 // of the length field before a packet
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+func (s *session) run() error {
+	for {
+		packet, err := s.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.serve(packet); err != nil {
+			return err
+		}
+	}
+}
+
+// next returns the next whole packet, without its length. It is good until the
+// next call. Answers are written when no whole packet is at hand any more.
+func (s *session) next() ([]byte, error) {
+	for {
+		need, have := lengthSize, s.end-s.start
+		if have >= lengthSize {
+			n := binary.BigEndian.Uint32(s.in[s.start:])
+			if n == 0 || n > maxPacket {
+				s.flush()
+				return nil, fmt.Errorf("reading a request: length %d is not within 1 and %d", n, maxPacket)
+			}
+			need += int(n)
+		}
+		if have >= need {
+			packet := s.in[s.start+lengthSize : s.start+need]
+			s.start += need
+			return packet, nil
+		}
+		if err := s.flush(); err != nil {
+			return nil, err
+		}
+		if err := s.fill(need - have); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill reads at least n more bytes, or io.EOF between two packets.
+func (s *session) fill(n int) error {
+	if s.start == s.end {
+		return s.wait()
+	}
+	s.end = copy(s.in[:], s.in[s.start:s.end])
+	s.start = 0
+	got, err := io.ReadAtLeast(s.rw, s.in[s.end:], n)
+	s.end += got
+	s.active()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("reading a request: %w", err)
+	}
+	return nil
+}
+
+// wait reads the first bytes after a pause. The buffers are lent to others meanwhile.
+func (s *session) wait() error {
+	s.release()
+	n, err := io.ReadAtLeast(s.rw, s.first[:], 1)
+	if err == io.EOF {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("reading a request: %w", err)
+	}
+	s.active()
+	s.in = buffers.Get().(*buffer)
+	s.start, s.end = 0, copy(s.in[:], s.first[:n])
+	return nil
+}
+
+// serve answers one packet. An error ends the session.
+func (s *session) serve(packet []byte) error {
+	kind, body := packet[0], packet[1:]
+	if kind == fxpInit {
+		return s.init(body)
+	}
+	if !s.ready {
+		return fmt.Errorf("request of type %d before INIT", kind)
+	}
+	if len(body) < 4 {
+		return fmt.Errorf("request of type %d without an id", kind)
+	}
+	q := &s.request
+	*q = request{id: binary.BigEndian.Uint32(body), reader: reader{b: body[4:]}}
+	err := fs.ErrNotSupported
+	if r := &requests[kind]; r.serve != nil {
+		err = r.serve(s, q)
+	}
+	if err != nil || !q.answered {
+		s.status(q, err)
+	}
+	return nil
+}
+
+// init answers INIT, which is the only packet without an id: there is no telling
+// the client that a second one is wrong.
+func (s *session) init(body []byte) error {
+	if s.ready {
+		return errors.New("second INIT")
+	}
+	if len(body) < 4 {
+		return errors.New("INIT without a version")
+	}
+	s.ready = true
+	start := s.begin(fxpVersion, smallAnswer)
+	s.out = appendU32(s.out, version)
+	for _, e := range extensions {
+		s.out = appendString(s.out, e.Name)
+		s.out = appendString(s.out, e.Version)
+	}
+	s.finish(start)
+	return nil
+}
+
+const version = 3
+
+// smallAnswer is room for every answer that is not made of a file's data or a
+// directory's entries, in bytes: two names and something around them.
+const smallAnswer = 2*maxName + 1024
+
+// begin makes room for an answer of up to size bytes after its type and starts
+// it. finish ends it.
+func (s *session) begin(kind byte, size int) (start int) {
+	size += lengthSize + 1
+	if len(s.out)+size > lengthSize+maxPacket {
+		s.flush()
+	}
+	if s.outBuffer == nil {
+		s.outBuffer = buffers.Get().(*buffer)
+		s.out = s.outBuffer[:0]
+	}
+	start = len(s.out)
+	s.out = append(s.out, 0, 0, 0, 0, kind)
+	return start
+}
+
+func (s *session) finish(start int) {
+	binary.BigEndian.PutUint32(s.out[start:], uint32(len(s.out)-start-lengthSize))
+}
+
+// answer starts an answer to q that is more than a STATUS.
+func (s *session) answer(q *request, kind byte, size int) (start int) {
+	q.answered = true
+	start = s.begin(kind, size+4)
+	s.out = appendU32(s.out, q.id)
+	return start
+}
+
+// status answers q with the outcome err.
+func (s *session) status(q *request, err error) {
+	st := statusOf(err)
+	start := s.answer(q, fxpStatus, smallAnswer)
+	s.out = appendU32(s.out, st.code)
+	s.out = appendString(s.out, st.text)
+	s.out = appendString(s.out, "en")
+	s.finish(start)
+}
+
+// flush writes the answers that wait. After a write has failed, answers are
+// thrown away and every flush returns the failure.
+func (s *session) flush() error {
+	if len(s.out) > 0 && s.written == nil {
+		if _, err := s.rw.Write(s.out); err != nil {
+			s.written = fmt.Errorf("writing answers: %w", err)
+		}
+	}
+	s.out = s.out[:0]
+	return s.written
+}
+
+// name reads a name and returns it absolute and clean.
+func (s *session) name(q *request) string { return s.absolute(rawName(q)) }
+
+// absolute returns a name as package fs wants it. ".." is taken off the name
+// itself, as in every chroot of names; links are for the FS to follow.
+func (s *session) absolute(name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(s.home, name)
+}
+
+// file reads a handle of a file. It sets the request's err, and returns nil, when there is none.
+func (s *session) file(q *request) *handle { return s.handle(q, false) }
+
+// dir reads a handle of a directory, likewise.
+func (s *session) dir(q *request) *handle { return s.handle(q, true) }
+
+func (s *session) handle(q *request, dir bool) *handle {
+	h := s.handles.find(q.bytes())
+	if h == nil || (h.dir != nil) != dir {
+		q.fail(errBadHandle)
+		return nil
+	}
+	return h
+}
+
+func (s *session) active() {
+	if s.opt.Active != nil {
+		s.opt.Active()
+	}
+}
+
+// more tells, between two pieces of long work, whether to go on.
+func (s *session) more() error {
+	s.active()
+	select {
+	case <-s.opt.Done:
+		return errSessionIsOver
+	default:
+		return nil
+	}
+}
+
+// release lends the buffers to other sessions. There must be nothing in them.
+func (s *session) release() {
+	if s.in != nil {
+		buffers.Put(s.in)
+		s.in = nil
+	}
+	if s.outBuffer != nil {
+		buffers.Put(s.outBuffer)
+		s.out, s.outBuffer = nil, nil
+	}
+}
+
+func (s *session) close() {
+	s.handles.close()
+	s.release()
+}

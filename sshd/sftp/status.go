@@ -1,0 +1,92 @@
+package sftp
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+
+	"berth/fs"
+)
+
+// Status codes of section 7 of the draft that this server uses.
+const (
+	fxOK               = 0
+	fxEOF              = 1
+	fxNoSuchFile       = 2
+	fxPermissionDenied = 3
+	fxFailure          = 4
+	fxBadMessage       = 5
+	fxOpUnsupported    = 8
+)
+
+// Errors of the protocol itself.
+var (
+	errBadHandle     = errors.New("no such handle")
+	errBadName       = errors.New("name holds a NUL byte")
+	errNotOpenRead   = errors.New("handle is not open for reading")
+	errNotOpenWrite  = errors.New("handle is not open for writing")
+	errTooManyOpen   = errors.New("too many open handles")
+	errUnknownUser   = errors.New("unknown user")
+	errUnknownHash   = errors.New("unknown hash algorithm")
+	errTooMuchAsked  = errors.New("answer would be too long")
+	errSameFile      = errors.New("source and target are the same file")
+	errSessionIsOver = errors.New("session is over")
+)
+
+// status is what a client is told about an outcome.
+type status struct {
+	code uint32
+	text string
+}
+
+// statuses maps errors to what a client is told. The first that errors.Is finds
+// counts; the text of an error itself, which may name the inside of this
+// machine, never leaves it. The codes are those OpenSSH's clients know how to take.
+var statuses = []struct {
+	err error
+	status
+}{
+	{io.EOF, status{fxEOF, "End of file"}},
+	{errMalformed, status{fxBadMessage, "Bad message"}},
+	{errBadName, status{fxFailure, "Invalid file name"}},
+	{errBadHandle, status{fxFailure, "Invalid handle"}},
+	{errNotOpenRead, status{fxPermissionDenied, "Handle is not open for reading"}},
+	{errNotOpenWrite, status{fxPermissionDenied, "Handle is not open for writing"}},
+	{errTooManyOpen, status{fxFailure, "Too many open files"}},
+	{errUnknownUser, status{fxNoSuchFile, "No such user"}},
+	{errUnknownHash, status{fxOpUnsupported, "No such hash algorithm"}},
+	{errTooMuchAsked, status{fxFailure, "Answer would be too long"}},
+	{errSameFile, status{fxFailure, "Source and target are the same file"}},
+	{errSessionIsOver, status{fxFailure, "Session is over"}},
+	{fs.ErrFolderMissing, status{fxNoSuchFile, "Folder is missing on the server"}},
+	{fs.ErrQuota, status{fxFailure, "Quota exceeded"}},
+	{fs.ErrNoSpace, status{fxFailure, "No space left on device"}},
+	{fs.ErrTooLarge, status{fxFailure, "File too large"}},
+	{fs.ErrNotEmpty, status{fxFailure, "Directory not empty"}},
+	{fs.ErrNotDir, status{fxNoSuchFile, "Not a directory"}},
+	{fs.ErrIsDir, status{fxFailure, "Is a directory"}},
+	{fs.ErrNotRegular, status{fxFailure, "Not a regular file"}},
+	{fs.ErrNameTooLong, status{fxFailure, "File name too long"}},
+	{fs.ErrReadOnly, status{fxPermissionDenied, "Read-only file system"}},
+	{fs.ErrCrossFolder, status{fxFailure, "Cannot be moved to another folder"}},
+	{fs.ErrTooManyLinks, status{fxNoSuchFile, "Too many levels of symbolic links"}},
+	{fs.ErrNotSupported, status{fxOpUnsupported, "Operation unsupported"}},
+	{errors.ErrUnsupported, status{fxOpUnsupported, "Operation unsupported"}},
+	{iofs.ErrNotExist, status{fxNoSuchFile, "No such file"}},
+	{iofs.ErrPermission, status{fxPermissionDenied, "Permission denied"}},
+	{iofs.ErrExist, status{fxFailure, "File exists"}},
+	{iofs.ErrInvalid, status{fxFailure, "Invalid argument"}},
+}
+
+// statusOf returns what a client is told about err.
+func statusOf(err error) status {
+	if err == nil {
+		return status{fxOK, "Success"}
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return status{fxFailure, "Failure"}
+}
