@@ -1,0 +1,183 @@
+// Package hostkey loads the server's host keys, makes those that are missing,
+// and carries SSH keys from one file format to another.
+//
+// Start at Load for a server, at Parse and Key for conversion.
+package hostkey
+
+import (
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// minRSA is the smallest RSA modulus in bits that is taken for a host key.
+const minRSA = 2048
+
+// A Passphrase returns the passphrase of the key file at path. An empty one
+// means that the file is not encrypted.
+type Passphrase func(path string) ([]byte, error)
+
+// order is what a client is offered first. The library prefers host keys in the
+// order in which they were added.
+var order = []string{
+	ssh.KeyAlgoED25519,
+	ssh.KeyAlgoECDSA256,
+	ssh.KeyAlgoECDSA384,
+	ssh.KeyAlgoECDSA521,
+	ssh.KeyAlgoRSA,
+}
+
+// Load returns the signers of the key files at paths, ed25519 first, RSA last.
+// A file that is missing is made, of the type its base name speaks of
+// (…ed25519…, …ecdsa…, …rsa…), mode 0600, with its public half beside it in
+// path+".pub"; if passphrase gives one, it is encrypted with it. A file that
+// others may read is refused, and so is a second key of one type, since SSH
+// could offer only one of them. RSA keys sign with SHA-2 only.
+//
+// passphrase may be nil. It is asked for a file that is encrypted or missing.
+func Load(paths []string, passphrase Passphrase) ([]ssh.Signer, error) {
+	var signers []ssh.Signer
+	from := map[string]string{} // type -> path
+	for _, path := range paths {
+		s, err := loadOrMake(path, passphrase)
+		if err != nil {
+			return nil, fmt.Errorf("host key %s: %w", path, err)
+		}
+		t := s.PublicKey().Type()
+		if other, ok := from[t]; ok {
+			return nil, fmt.Errorf("host key %s: %s already holds a key of type %s, and only one of a type can be offered", path, other, t)
+		}
+		from[t] = path
+		signers = append(signers, s)
+	}
+	slices.SortStableFunc(signers, func(a, b ssh.Signer) int { return rank(a) - rank(b) })
+	return signers, nil
+}
+
+func rank(s ssh.Signer) int { return slices.Index(order, s.PublicKey().Type()) }
+
+func loadOrMake(path string, passphrase Passphrase) (ssh.Signer, error) {
+	s, err := load(path, passphrase)
+	if !errors.Is(err, iofs.ErrNotExist) {
+		return s, err
+	}
+	if err := Make(path, passphrase); err != nil && !errors.Is(err, iofs.ErrExist) {
+		return nil, err
+	}
+	return load(path, passphrase) // also when another process was faster
+}
+
+func load(path string, passphrase Passphrase) (ssh.Signer, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parse(text, path, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return signer(key)
+}
+
+func parse(text []byte, path string, passphrase Passphrase) (any, error) {
+	key, err := ssh.ParseRawPrivateKey(text)
+	var missing *ssh.PassphraseMissingError
+	if !errors.As(err, &missing) {
+		return key, err
+	}
+	if passphrase == nil {
+		return nil, errors.New("is encrypted, and no passphrase is configured")
+	}
+	secret, err := passphrase(path)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	return ssh.ParseRawPrivateKeyWithPassphrase(text, secret)
+}
+
+// signer refuses what is too weak to stand for a server.
+func signer(key any) (ssh.Signer, error) {
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if rank(s) < 0 {
+		return nil, fmt.Errorf("keys of type %s cannot be host keys: use ed25519, ecdsa or rsa", s.PublicKey().Type())
+	}
+	r, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return s, nil
+	}
+	if bits := r.N.BitLen(); bits < minRSA {
+		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", bits, minRSA)
+	}
+	// A plain RSA signer would offer ssh-rsa too, which is SHA-1.
+	return ssh.NewSignerWithAlgorithms(s.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+}
+
+// Fingerprint is the SHA-256 fingerprint of k as ssh-keygen -l shows it:
+// "SHA256:" and unpadded base64.
+func Fingerprint(k ssh.PublicKey) string { return ssh.FingerprintSHA256(k) }
+
+// PassphraseFile is a Passphrase that reads every key's passphrase from the
+// first line of one file, such as a systemd credential. The file must not be
+// readable by others.
+func PassphraseFile(file string) Passphrase {
+	return func(string) ([]byte, error) {
+		text, err := readPrivate(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		line, _, _ := strings.Cut(string(text), "\n")
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			return nil, fmt.Errorf("%s: the first line is empty", file)
+		}
+		return []byte(line), nil
+	}
+}
+
+// readPrivate reads a file that only its owner may read. The mode is that of
+// the opened file, so that it cannot be swapped between the check and the read.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, cause(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("mode %04o lets others than its owner use it: chmod 600 would be right", mode)
+	}
+	const most = 1 << 20
+	if info.Size() > most {
+		return nil, fmt.Errorf("%d bytes are too many for a key", info.Size())
+	}
+	text := make([]byte, info.Size())
+	n, err := f.ReadAt(text, 0)
+	if n < len(text) {
+		return nil, cause(err)
+	}
+	return text, nil
+}
+
+// cause takes the path off an error whose caller names it.
+func cause(err error) error {
+	var p *iofs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
