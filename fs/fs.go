@@ -94,12 +94,23 @@ var (
 	ErrFolderMissing = errors.New("folder is missing on the server")
 )
 
-// Owner is what Sys of a FileInfo of this package returns: who a file belongs
-// to, by number, as the SFTP protocol carries it.
+// Owner says who a file belongs to, by number, as the SFTP protocol carries it.
+// Sys of a FileInfo of this package returns a *Owner, which is not to be
+// changed. Where the system does not tell, numbers are 0 and Atime is the time
+// of the last change.
 type Owner struct {
 	UID, GID uint32
 	Nlink    uint64
 	Atime    time.Time
+}
+
+// Aborter is a File that can be given up: what was written does not come to
+// stand under the name. A session that ends before the client closed a file
+// calls Abort instead of Close. Of an atomic upload the data is kept for a
+// while, out of sight, for the same user to resume; a file that is written in
+// place stays as it is.
+type Aborter interface {
+	Abort() error
 }
 
 // Linker is an FS with hard links.

@@ -1,0 +1,63 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"syscall"
+)
+
+// errnos gives the errors of the system the names of this package.
+var errnos = map[syscall.Errno]error{
+	syscall.EACCES:       iofs.ErrPermission,
+	syscall.EPERM:        iofs.ErrPermission,
+	syscall.ENOENT:       iofs.ErrNotExist,
+	syscall.EEXIST:       iofs.ErrExist,
+	syscall.EINVAL:       iofs.ErrInvalid,
+	syscall.EBADF:        iofs.ErrClosed,
+	syscall.ENOTEMPTY:    ErrNotEmpty,
+	syscall.ENOTDIR:      ErrNotDir,
+	syscall.EISDIR:       ErrIsDir,
+	syscall.ENXIO:        ErrNotRegular, // a FIFO without a reader, a socket
+	syscall.ENODEV:       ErrNotRegular,
+	syscall.ENOSPC:       ErrNoSpace,
+	syscall.EDQUOT:       ErrQuota,
+	syscall.EFBIG:        ErrTooLarge,
+	syscall.ENAMETOOLONG: ErrNameTooLong,
+	syscall.EROFS:        ErrReadOnly,
+	syscall.EXDEV:        ErrCrossFolder,
+	syscall.ELOOP:        ErrTooManyLinks,
+	syscall.EOPNOTSUPP:   ErrNotSupported,
+	syscall.ENOSYS:       ErrNotSupported,
+}
+
+// translate turns an error of package os or of a system call into one that
+// names no path of the host.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		if known, ok := errnos[errno]; ok {
+			return known
+		}
+		return portable(errno)
+	}
+	err = cause(err)
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		err = le.Err
+	}
+	return portable(err)
+}
+
+// portable is the error of io/fs that err stands for, else err.
+func portable(err error) error {
+	for _, known := range []error{iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, iofs.ErrInvalid, iofs.ErrClosed} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return err
+}

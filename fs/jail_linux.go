@@ -1,0 +1,467 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"iter"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// jail is a host directory that no name leads out of: every name is resolved by
+// openat2(2) relative to a handle of the directory, in a way the kernel keeps
+// inside even while others move directories about.
+type jail struct {
+	umask uint32
+
+	mu   sync.RWMutex // held for reading while root is in use, so that its number is not another file's
+	root int          // an O_PATH handle; -1 when closed
+}
+
+// resolveInside never leaves the root and follows no link; links are the
+// business of the layer of that name, so that a policy sees where they lead.
+const resolveInside = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS
+
+// harmless are the flags that keep any open from waiting, from becoming the
+// terminal of this process and from being inherited.
+const harmless = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_LARGEFILE
+
+// tries bounds how often a call is repeated that lost a race (EAGAIN, see
+// openat2(2)) or was interrupted.
+const tries = 64
+
+// openJail opens the host directory. It fails with ErrNotSupported where the
+// kernel, or a filter in front of it, has no openat2.
+func openJail(host string, umask uint32) (layer, error) {
+	root, err := unix.Open(host, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	j := &jail{root: root, umask: umask}
+	fd, err := j.openat2("/", unix.O_PATH, 0)
+	if err == nil {
+		return j, unix.Close(fd)
+	}
+	_ = unix.Close(root)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return nil, ErrNotSupported
+	}
+	return nil, err
+}
+
+// openLocal opens a host directory, confined by the kernel if it can.
+func openLocal(host string, umask uint32) (layer, error) {
+	l, err := openJail(host, umask)
+	if errors.Is(err, ErrNotSupported) {
+		return openRoot(host, umask)
+	}
+	return l, err
+}
+
+func (j *jail) openat2(name string, flags int, mode uint32) (int, error) {
+	if err := valid(name); err != nil {
+		return -1, err
+	}
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	if j.root < 0 {
+		return -1, iofs.ErrClosed
+	}
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: resolveInside}
+	var fd int
+	err := again(func() (err error) {
+		fd, err = unix.Openat2(j.root, name, &how)
+		return err
+	})
+	return fd, err
+}
+
+// again repeats a system call that was interrupted.
+func again(call func() error) error {
+	var err error
+	for range tries {
+		if err = call(); !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+	}
+	return err
+}
+
+// parent calls do with a handle of the directory that name is in, and the last
+// element of name. The root itself has none.
+func (j *jail) parent(name string, do func(dir int, base string) error) error {
+	if name == "/" {
+		return unix.EBUSY
+	}
+	dir, base := path.Split(name)
+	fd, err := j.openat2(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return again(func() error { return do(fd, base) })
+}
+
+// at is parent for an operation that has nothing but an error to return.
+func (j *jail) at(op, name string, do func(dir int, base string) error) error {
+	return fail(op, name, translate(j.parent(name, do)))
+}
+
+func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+	mode := uint32(0) // openat2 refuses one where nothing is made
+	if flag&unix.O_CREAT != 0 {
+		mode = uint32(perm.Perm()) &^ j.umask
+	}
+	fd, err := j.openat2(name, flag&openFlags|harmless, mode)
+	if err != nil {
+		return nil, fail("open", name, translate(err))
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		_ = unix.Close(fd)
+		return nil, fail("open", name, translate(err))
+	}
+	if err := regular(st.Mode); err != nil {
+		_ = unix.Close(fd)
+		return nil, fail("open", name, err)
+	}
+	return &jailFile{fd: fd, name: name}, nil
+}
+
+func regular(mode uint32) error {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return nil
+	case unix.S_IFDIR:
+		return ErrIsDir
+	}
+	return ErrNotRegular
+}
+
+// buffers hold directory entries on their way from the kernel.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			yield(nil, fail("readdir", name, translate(err)))
+			return
+		}
+		defer unix.Close(fd)
+		if err := readDir(fd, yield); err != nil {
+			yield(nil, fail("readdir", name, translate(err)))
+		}
+	}
+}
+
+// readDir yields the entries of the directory fd, a buffer of names at a time.
+func readDir(fd int, yield func(iofs.FileInfo, error) bool) error {
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	var names []string
+	for {
+		var n int
+		err := again(func() (err error) {
+			n, err = unix.ReadDirent(fd, buf[:])
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
+		for _, base := range names {
+			var st unix.Stat_t
+			err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if errors.Is(err, unix.ENOENT) {
+				continue // gone since
+			}
+			if err != nil {
+				return err
+			}
+			if !yield(newInfo(base, &st), nil) {
+				return nil
+			}
+		}
+	}
+}
+
+func newInfo(name string, st *unix.Stat_t) *info {
+	return &info{
+		name:  name,
+		size:  st.Size,
+		mode:  fileMode(st.Mode),
+		mtime: time.Unix(st.Mtim.Unix()),
+		owner: Owner{UID: st.Uid, GID: st.Gid, Nlink: uint64(st.Nlink), Atime: time.Unix(st.Atim.Unix())},
+		id:    fileID{dev: uint64(st.Dev), ino: st.Ino},
+	}
+}
+
+// modeBits are the bits of st_mode beside the permissions.
+var modeBits = []struct {
+	mask, value uint32
+	mode        iofs.FileMode
+}{
+	{unix.S_IFMT, unix.S_IFDIR, iofs.ModeDir},
+	{unix.S_IFMT, unix.S_IFLNK, iofs.ModeSymlink},
+	{unix.S_IFMT, unix.S_IFIFO, iofs.ModeNamedPipe},
+	{unix.S_IFMT, unix.S_IFSOCK, iofs.ModeSocket},
+	{unix.S_IFMT, unix.S_IFBLK, iofs.ModeDevice},
+	{unix.S_IFMT, unix.S_IFCHR, iofs.ModeDevice | iofs.ModeCharDevice},
+	{unix.S_ISUID, unix.S_ISUID, iofs.ModeSetuid},
+	{unix.S_ISGID, unix.S_ISGID, iofs.ModeSetgid},
+	{unix.S_ISVTX, unix.S_ISVTX, iofs.ModeSticky},
+}
+
+func fileMode(mode uint32) iofs.FileMode {
+	m := iofs.FileMode(mode & 0o777)
+	for _, b := range modeBits {
+		if mode&b.mask == b.value {
+			m |= b.mode
+		}
+	}
+	return m
+}
+
+func (j *jail) Stat(name string) (iofs.FileInfo, error) { return j.Lstat(name) }
+
+func (j *jail) Lstat(name string) (iofs.FileInfo, error) {
+	var st unix.Stat_t
+	err := j.lstat(name, &st)
+	if err != nil {
+		return nil, fail("lstat", name, translate(err))
+	}
+	return newInfo(path.Base(name), &st), nil
+}
+
+func (j *jail) lstat(name string, st *unix.Stat_t) error {
+	fd, err := j.openat2(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fstat(fd, st)
+}
+
+func (j *jail) Readlink(name string) (string, error) {
+	buf := make([]byte, maxName)
+	var n int
+	err := j.at("readlink", name, func(dir int, base string) (err error) {
+		n, err = unix.Readlinkat(dir, base, buf)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+func (j *jail) Mkdir(name string, perm iofs.FileMode) error {
+	if name == "/" {
+		return fail("mkdir", name, iofs.ErrExist)
+	}
+	return j.at("mkdir", name, func(dir int, base string) error {
+		return unix.Mkdirat(dir, base, uint32(perm.Perm())&^j.umask)
+	})
+}
+
+func (j *jail) Remove(name string) error {
+	return j.at("remove", name, func(dir int, base string) error {
+		return unix.Unlinkat(dir, base, 0)
+	})
+}
+
+func (j *jail) Rmdir(name string) error {
+	return j.at("rmdir", name, func(dir int, base string) error {
+		return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
+	})
+}
+
+func (j *jail) Rename(oldname, newname string, replace bool) error {
+	rename := renameNew
+	if replace {
+		rename = unix.Renameat
+	}
+	return j.pair("rename", oldname, newname, rename)
+}
+
+// renameNew renames without replacing. A file system that cannot do that in
+// one step gets a link, or for a directory the check and the step.
+func renameNew(olddir int, oldbase string, newdir int, newbase string) error {
+	err := unix.Renameat2(olddir, oldbase, newdir, newbase, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	if unix.Linkat(olddir, oldbase, newdir, newbase, 0) == nil {
+		return unix.Unlinkat(olddir, oldbase, 0)
+	}
+	var st unix.Stat_t
+	if unix.Fstatat(newdir, newbase, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+		return unix.EEXIST
+	}
+	return unix.Renameat(olddir, oldbase, newdir, newbase)
+}
+
+func (j *jail) Link(oldname, newname string) error {
+	return j.pair("link", oldname, newname, func(olddir int, oldbase string, newdir int, newbase string) error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(olddir, oldbase, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if err := regular(st.Mode); err != nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			return err
+		}
+		return unix.Linkat(olddir, oldbase, newdir, newbase, 0)
+	})
+}
+
+// pair calls do with handles of the directories of both names.
+func (j *jail) pair(op, oldname, newname string, do func(olddir int, oldbase string, newdir int, newbase string) error) error {
+	return j.at(op, oldname, func(olddir int, oldbase string) error {
+		return j.parent(newname, func(newdir int, newbase string) error {
+			return do(olddir, oldbase, newdir, newbase)
+		})
+	})
+}
+
+func (j *jail) Symlink(target, name string) error {
+	if err := validTarget(target); err != nil {
+		return fail("symlink", name, err)
+	}
+	return j.at("symlink", name, func(dir int, base string) error {
+		return unix.Symlinkat(target, dir, base)
+	})
+}
+
+func (j *jail) SetAttr(name string, a Attr) error {
+	if a.Set&AttrSize != 0 {
+		if err := j.truncate(name, a.Size); err != nil {
+			return fail("setattr", name, translate(err))
+		}
+	}
+	flags := unix.O_PATH
+	if a.NoFollow {
+		flags |= unix.O_NOFOLLOW // with O_PATH: a handle of the link itself
+	}
+	fd, err := j.openat2(name, flags, 0)
+	if err != nil {
+		return fail("setattr", name, translate(err))
+	}
+	defer unix.Close(fd)
+	return fail("setattr", name, translate(setAttr(fd, a)))
+}
+
+func (j *jail) truncate(name string, size int64) error {
+	f, err := j.OpenFile(name, unix.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.SetAttr(Attr{Set: AttrSize, Size: size}), f.Close())
+}
+
+// setAttr changes what the handle fd stands for, all but the size. The times
+// come last, since the other changes do not touch them but might.
+func setAttr(fd int, a Attr) error {
+	steps := []struct {
+		set AttrSet
+		do  func() error
+	}{
+		{AttrOwner, func() error {
+			return unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH)
+		}},
+		{AttrMode, func() error { return chmod(fd, uint32(a.Mode.Perm())) }},
+		{AttrTimes, func() error { return chtimes(fd, a.Atime, a.Mtime) }},
+	}
+	for _, s := range steps {
+		if a.Set&s.set == 0 {
+			continue
+		}
+		if err := s.do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chmod sets the permissions of what fd stands for, which may be an O_PATH
+// handle. Other bits that the administrator gave a directory stay: without
+// set-group-id a shared directory would lose its group.
+func chmod(fd int, mode uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		mode |= st.Mode & (unix.S_ISGID | unix.S_ISVTX)
+	}
+	err := unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
+	if errors.Is(err, unix.EOPNOTSUPP) && st.Mode&unix.S_IFMT != unix.S_IFLNK { // before Linux 6.6
+		return unix.Chmod(procName(fd), mode)
+	}
+	return err
+}
+
+func chtimes(fd int, atime, mtime time.Time) error {
+	var times [2]unix.Timespec
+	for i, t := range []time.Time{atime, mtime} {
+		ts, err := unix.TimeToTimespec(t)
+		if err != nil {
+			return err
+		}
+		times[i] = ts
+	}
+	err := unix.UtimesNanoAt(fd, "", times[:], unix.AT_EMPTY_PATH)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // before Linux 5.8
+		return unix.UtimesNanoAt(unix.AT_FDCWD, procName(fd), times[:], 0)
+	}
+	return err
+}
+
+// procName is a name of the handle fd that calls without AT_EMPTY_PATH take.
+func procName(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+func (j *jail) StatFS(name string) (Usage, error) {
+	fd, err := j.openat2(name, unix.O_PATH, 0)
+	if err != nil {
+		return Usage{}, fail("statfs", name, translate(err))
+	}
+	defer unix.Close(fd)
+	var st unix.Statfs_t
+	if err := again(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
+		return Usage{}, fail("statfs", name, translate(err))
+	}
+	return Usage{
+		BlockSize: uint64(st.Bsize), Blocks: st.Blocks, BlocksFree: st.Bfree, BlocksAvail: st.Bavail,
+		Files: st.Files, FilesFree: st.Ffree,
+		FSID:  uint64(uint32(st.Fsid.Val[0])) | uint64(uint32(st.Fsid.Val[1]))<<32,
+		Flags: uint64(st.Flags), NameMax: uint64(st.Namelen),
+	}, nil
+}
+
+func (j *jail) syncDir(name string) error {
+	fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fail("sync", name, translate(err))
+	}
+	defer unix.Close(fd)
+	return fail("sync", name, translate(again(func() error { return unix.Fsync(fd) })))
+}
+
+func (j *jail) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.root < 0 {
+		return nil
+	}
+	err := unix.Close(j.root)
+	j.root = -1
+	if err != nil {
+		return fmt.Errorf("close folder: %w", err)
+	}
+	return nil
+}

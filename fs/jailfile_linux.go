@@ -1,0 +1,118 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"path"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// jailFile is an open regular file. It is a bare handle, since os.File would
+// ask the poller about every file, which costs as much as the open.
+type jailFile struct {
+	name string
+
+	mu sync.RWMutex // held for reading while fd is in use: Close waits for reads and writes
+	fd int          // -1 when closed
+}
+
+func (f *jailFile) use(op string, do func(fd int) error) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return fail(op, f.name, iofs.ErrClosed)
+	}
+	return fail(op, f.name, translate(do(f.fd)))
+}
+
+// ReadAt reads until p is full or the file ends.
+func (f *jailFile) ReadAt(p []byte, off int64) (n int, err error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return 0, fail("read", f.name, iofs.ErrClosed)
+	}
+	for n < len(p) {
+		m, err := unix.Pread(f.fd, p[n:], off+int64(n))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return n, fail("read", f.name, translate(err))
+		case m == 0:
+			return n, io.EOF
+		default:
+			n += m
+		}
+	}
+	return n, nil
+}
+
+func (f *jailFile) WriteAt(p []byte, off int64) (n int, err error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return 0, fail("write", f.name, iofs.ErrClosed)
+	}
+	for n < len(p) {
+		m, err := unix.Pwrite(f.fd, p[n:], off+int64(n)) // with O_APPEND the kernel ignores the offset
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return n, fail("write", f.name, translate(err))
+		case m == 0:
+			return n, fail("write", f.name, io.ErrShortWrite)
+		default:
+			n += m
+		}
+	}
+	return n, nil
+}
+
+func (f *jailFile) Stat() (iofs.FileInfo, error) {
+	var st unix.Stat_t
+	if err := f.use("stat", func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
+		return nil, err
+	}
+	return newInfo(path.Base(f.name), &st), nil
+}
+
+func (f *jailFile) SetAttr(a Attr) error {
+	return f.use("setattr", func(fd int) error {
+		if a.Set&AttrSize != 0 {
+			if err := again(func() error { return unix.Ftruncate(fd, a.Size) }); err != nil {
+				return err
+			}
+		}
+		return setAttr(fd, a)
+	})
+}
+
+func (f *jailFile) Sync() error {
+	return f.use("sync", func(fd int) error {
+		return again(func() error { return unix.Fsync(fd) })
+	})
+}
+
+// tryLock takes the file for this handle alone, among all that ask. The kernel
+// lets go of it when the handle is closed, a crash included.
+func (f *jailFile) tryLock() error {
+	return f.use("lock", func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+}
+
+func (f *jailFile) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd < 0 {
+		return fail("close", f.name, iofs.ErrClosed)
+	}
+	fd := f.fd
+	f.fd = -1
+	// The handle is gone even when close was interrupted.
+	if err := unix.Close(fd); err != nil && !errors.Is(err, unix.EINTR) {
+		return fail("close", f.name, translate(err))
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// layer is what one layer needs of the one below it. The layers under links
+// never follow a symbolic link: where one is in the way they fail with
+// ErrTooManyLinks, and Stat is Lstat. Names of errors are those of the layer;
+// the topmost puts the caller's in.
+type layer interface {
+	FS
+	Linker
+	StatFS
+	// syncDir makes what was renamed in a directory survive a crash.
+	syncDir(name string) error
+}
+
+// Bounds of a name, as in Linux.
+const (
+	maxName = 4096 // bytes of a path
+	maxBase = 255  // bytes of one element
+)
+
+// valid refuses names that are not absolute and clean, or too long.
+func valid(name string) error {
+	if len(name) > maxName {
+		return ErrNameTooLong
+	}
+	if !strings.HasPrefix(name, "/") || strings.IndexByte(name, 0) >= 0 || path.Clean(name) != name {
+		return iofs.ErrInvalid
+	}
+	for rest := name[1:]; rest != ""; {
+		base := rest
+		base, rest, _ = strings.Cut(rest, "/")
+		if len(base) > maxBase {
+			return ErrNameTooLong
+		}
+	}
+	return nil
+}
+
+// openFlags are those flags of OpenFile that are passed on.
+const openFlags = os.O_RDONLY | os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREATE | os.O_EXCL | os.O_TRUNC
+
+// writes reports whether an open with these flags can change a file.
+func writes(flag int) bool {
+	return flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0
+}
+
+// validTarget refuses what no symbolic link can hold.
+func validTarget(target string) error {
+	if len(target) >= maxName {
+		return ErrNameTooLong
+	}
+	if target == "" || strings.IndexByte(target, 0) >= 0 {
+		return iofs.ErrInvalid
+	}
+	return nil
+}
+
+// fail is err as the caller sees it: about name, and without any other path.
+func fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &iofs.PathError{Op: op, Path: name, Err: cause(err)}
+}
+
+// cause takes off what names a path.
+func cause(err error) error {
+	for {
+		var pe *iofs.PathError
+		if !errors.As(err, &pe) {
+			return err
+		}
+		err = pe.Err
+	}
+}
+
+// join is the name of base in the clean directory dir.
+func join(dir, base string) string {
+	if dir == "/" {
+		return "/" + base
+	}
+	return dir + "/" + base
+}
+
+// below reports whether name is dir or lies under it.
+func below(dir, name string) bool {
+	if dir == "/" {
+		return true
+	}
+	return strings.HasPrefix(name, dir) && (len(name) == len(dir) || name[len(dir)] == '/')
+}
+
+// info is the iofs.FileInfo of all layers.
+type info struct {
+	name  string
+	size  int64
+	mode  iofs.FileMode
+	mtime time.Time
+	owner Owner
+	id    fileID
+}
+
+// fileID tells one file of a machine from another. It is zero where the system
+// does not say.
+type fileID struct{ dev, ino uint64 }
+
+func (i *info) Name() string        { return i.name }
+func (i *info) Size() int64         { return i.size }
+func (i *info) Mode() iofs.FileMode { return i.mode }
+func (i *info) ModTime() time.Time  { return i.mtime }
+func (i *info) IsDir() bool         { return i.mode.IsDir() }
+func (i *info) Sys() any            { return &i.owner }
+
+// idOf is the identity of a file of this package.
+func idOf(fi iofs.FileInfo) fileID {
+	if i, ok := fi.(*info); ok {
+		return i.id
+	}
+	return fileID{}
+}
+
+// named is fi under another name.
+func named(fi iofs.FileInfo, name string) iofs.FileInfo {
+	i, ok := fi.(*info)
+	if !ok || i.name == name {
+		return fi
+	}
+	renamed := *i
+	renamed.name = name
+	return &renamed
+}

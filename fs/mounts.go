@@ -1,0 +1,276 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mounts is several folders in one tree. A directory that is there only because
+// a folder lies below it is virtual: it can be listed, and nothing else.
+type mounts struct {
+	folders []mounted           // the longest path first
+	above   map[string][]string // children, by name, of the directories that folders lie in
+	made    time.Time           // of the virtual directories
+}
+
+// mounted is a folder at its place.
+type mounted struct {
+	path string
+	layer
+}
+
+func newMounts(folders []mounted) *mounts {
+	m := &mounts{folders: slices.Clone(folders), above: map[string][]string{}, made: time.Now()}
+	slices.SortFunc(m.folders, func(a, b mounted) int { return len(b.path) - len(a.path) })
+	for _, f := range folders {
+		for child := f.path; child != "/"; child = path.Dir(child) {
+			dir := path.Dir(child)
+			if !slices.Contains(m.above[dir], path.Base(child)) {
+				m.above[dir] = append(m.above[dir], path.Base(child))
+			}
+		}
+	}
+	if !m.isRoot("/") {
+		m.above["/"] = append(m.above["/"], nil...) // a view without folders is an empty directory
+	}
+	return m
+}
+
+// find is the folder that name is in, and the name there.
+func (m *mounts) find(name string) (*mounted, string, error) {
+	for i := range m.folders {
+		f := &m.folders[i]
+		if !below(f.path, name) {
+			continue
+		}
+		switch rel := strings.TrimPrefix(name, f.path); {
+		case f.path == "/":
+			return f, name, nil
+		case rel == "":
+			return f, "/", nil
+		default:
+			return f, rel, nil
+		}
+	}
+	return nil, "", iofs.ErrNotExist
+}
+
+// folder is the path of the folder that name is in.
+func (m *mounts) folder(name string) string {
+	f, _, err := m.find(name)
+	if err != nil {
+		return "/"
+	}
+	return f.path
+}
+
+func (m *mounts) isRoot(name string) bool {
+	return slices.ContainsFunc(m.folders, func(f mounted) bool { return f.path == name })
+}
+
+// pinned reports whether name is the root of a folder or a directory above one:
+// it must stay where it is.
+func (m *mounts) pinned(name string) bool {
+	_, above := m.above[name]
+	return above || m.isRoot(name)
+}
+
+// change is find for operations that make, move or remove what stands at name.
+func (m *mounts) change(name string) (*mounted, string, error) {
+	if m.pinned(name) {
+		return nil, "", iofs.ErrPermission
+	}
+	f, rel, err := m.find(name)
+	if err != nil && m.virtual(path.Dir(name)) {
+		err = iofs.ErrPermission // the directory is there, but only to be listed
+	}
+	return f, rel, err
+}
+
+// virtual reports whether a directory above folders is in no folder itself or
+// stands, in the folder around it, in the place of nothing or of something that
+// is no directory.
+func (m *mounts) virtual(name string) bool {
+	if _, above := m.above[name]; !above || m.isRoot(name) {
+		return false
+	}
+	f, rel, err := m.find(name)
+	if err != nil {
+		return true
+	}
+	fi, err := f.Lstat(rel)
+	return err != nil || !fi.IsDir()
+}
+
+func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+	if m.pinned(name) {
+		return nil, fail("open", name, ErrIsDir)
+	}
+	f, rel, err := m.find(name)
+	if flag&openFlags&^0 != 0 && writes(flag) {
+		f, rel, err = m.change(name)
+	}
+	if err != nil {
+		return nil, fail("open", name, err)
+	}
+	return f.OpenFile(rel, flag, perm)
+}
+
+func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		shown := m.above[name]
+		for _, base := range shown {
+			fi, err := m.Lstat(join(name, base))
+			if err != nil || !yield(fi, nil) {
+				return
+			}
+		}
+		if m.virtual(name) {
+			return
+		}
+		f, rel, err := m.find(name)
+		if err != nil {
+			yield(nil, fail("readdir", name, err))
+			return
+		}
+		for fi, err := range f.ReadDir(rel) {
+			if err == nil && slices.Contains(shown, fi.Name()) {
+				continue // a folder is mounted over it
+			}
+			if !yield(fi, err) {
+				return
+			}
+		}
+	}
+}
+
+func (m *mounts) Stat(name string) (iofs.FileInfo, error) { return m.Lstat(name) }
+
+func (m *mounts) Lstat(name string) (iofs.FileInfo, error) {
+	if m.virtual(name) {
+		return &info{name: path.Base(name), mode: iofs.ModeDir | 0o555, mtime: m.made, owner: Owner{Nlink: 2, Atime: m.made}}, nil
+	}
+	f, rel, err := m.find(name)
+	if err != nil {
+		return nil, fail("lstat", name, err)
+	}
+	fi, err := f.Lstat(rel)
+	if err != nil {
+		return nil, err
+	}
+	return named(fi, path.Base(name)), nil
+}
+
+func (m *mounts) Readlink(name string) (string, error) {
+	if m.pinned(name) {
+		return "", fail("readlink", name, iofs.ErrInvalid)
+	}
+	f, rel, err := m.find(name)
+	if err != nil {
+		return "", fail("readlink", name, err)
+	}
+	return f.Readlink(rel)
+}
+
+// made is change for an operation that makes name.
+func (m *mounts) make(op, name string, do func(f *mounted, rel string) error) error {
+	if m.pinned(name) {
+		return fail(op, name, iofs.ErrExist)
+	}
+	return m.alter(op, name, do)
+}
+
+func (m *mounts) alter(op, name string, do func(f *mounted, rel string) error) error {
+	f, rel, err := m.change(name)
+	if err != nil {
+		return fail(op, name, err)
+	}
+	return do(f, rel)
+}
+
+func (m *mounts) Mkdir(name string, perm iofs.FileMode) error {
+	return m.make("mkdir", name, func(f *mounted, rel string) error { return f.Mkdir(rel, perm) })
+}
+
+func (m *mounts) Symlink(target, name string) error {
+	return m.make("symlink", name, func(f *mounted, rel string) error { return f.Symlink(target, rel) })
+}
+
+func (m *mounts) Remove(name string) error {
+	return m.alter("remove", name, func(f *mounted, rel string) error { return f.Remove(rel) })
+}
+
+func (m *mounts) Rmdir(name string) error {
+	return m.alter("rmdir", name, func(f *mounted, rel string) error { return f.Rmdir(rel) })
+}
+
+func (m *mounts) Rename(oldname, newname string, replace bool) error {
+	return m.pair("rename", oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
+		if from == to {
+			return from.Rename(oldrel, newrel, replace)
+		}
+		return move(from, to, oldrel, newrel, replace)
+	})
+}
+
+func (m *mounts) Link(oldname, newname string) error {
+	return m.pair("link", oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
+		if from != to {
+			return ErrCrossFolder
+		}
+		return from.Link(oldrel, newrel)
+	})
+}
+
+func (m *mounts) pair(op, oldname, newname string, do func(from, to *mounted, oldrel, newrel string) error) error {
+	return m.alter(op, oldname, func(from *mounted, oldrel string) error {
+		return m.alter(op, newname, func(to *mounted, newrel string) error {
+			return do(from, to, oldrel, newrel)
+		})
+	})
+}
+
+func (m *mounts) SetAttr(name string, a Attr) error {
+	if m.virtual(name) {
+		return fail("setattr", name, iofs.ErrPermission)
+	}
+	f, rel, err := m.find(name)
+	if err != nil {
+		return fail("setattr", name, err)
+	}
+	return f.SetAttr(rel, a)
+}
+
+// StatFS of a virtual directory is that of the first folder: the question is
+// asked of the root by clients that want to know whether an upload will fit.
+func (m *mounts) StatFS(name string) (Usage, error) {
+	if m.virtual(name) && len(m.folders) > 0 {
+		return m.folders[len(m.folders)-1].StatFS("/")
+	}
+	f, rel, err := m.find(name)
+	if err != nil {
+		return Usage{}, fail("statfs", name, err)
+	}
+	return f.StatFS(rel)
+}
+
+func (m *mounts) syncDir(name string) error {
+	f, rel, err := m.find(name)
+	if err != nil {
+		return fail("sync", name, err)
+	}
+	return f.syncDir(rel)
+}
+
+func (m *mounts) Close() error {
+	var errs []error
+	for _, f := range m.folders {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}

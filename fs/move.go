@@ -1,0 +1,68 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path"
+)
+
+// maxMove is the size in bytes above which a file is not moved to another
+// folder, since that copies it while the client waits for an answer.
+const maxMove = 1 << 30
+
+// move renames a regular file from one folder to another: it is copied under a
+// temporary name, and removed once the copy is safe.
+func move(from, to layer, oldname, newname string, replace bool) error {
+	fi, err := from.Lstat(oldname)
+	if err != nil {
+		return err
+	}
+	if !fi.Mode().IsRegular() || fi.Size() > maxMove {
+		return ErrCrossFolder
+	}
+	if _, err := to.Lstat(newname); err == nil && !replace {
+		return iofs.ErrExist
+	}
+	temp := join(path.Dir(newname), newTempName())
+	if err := copyFile(from, to, oldname, temp, fi); err != nil {
+		return errors.Join(err, discard(to, temp))
+	}
+	if err := to.Rename(temp, newname, replace); err != nil {
+		return errors.Join(err, discard(to, temp))
+	}
+	if err := to.syncDir(path.Dir(newname)); err != nil {
+		return err
+	}
+	return from.Remove(oldname)
+}
+
+// discard removes a temporary file that may not be there.
+func discard(l layer, temp string) error {
+	if err := l.Remove(temp); !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// copyFile makes newname a copy of oldname, mode and times included.
+func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
+	src, err := from.OpenFile(oldname, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := to.OpenFile(newname, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, maxMove), make([]byte, 256<<10))
+	if err == nil {
+		err = dst.SetAttr(Attr{Set: AttrMode | AttrTimes, Mode: fi.Mode(), Atime: fi.ModTime(), Mtime: fi.ModTime()})
+	}
+	if err == nil {
+		err = dst.Sync()
+	}
+	return errors.Join(err, dst.Close())
+}

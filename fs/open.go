@@ -1,0 +1,85 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+
+	"berth/policy"
+)
+
+// Settings is what an FS needs beside the policy. The zero value works.
+type Settings struct{}
+
+// Open makes the view of one login: the folders of p, each confined to its host
+// directory, in one tree, with the limits of p and under its rules. A folder
+// whose host directory is missing is made, with its skeleton, if it says so;
+// any other missing one fails the whole view with ErrFolderMissing, for the
+// user would take an empty place for lost data. Open errors name host paths and
+// are for the log.
+func Open(p *policy.Policy, s Settings) (FS, error) {
+	folders, err := openFolders(p)
+	if err != nil {
+		return nil, err
+	}
+	m := newMounts(folders)
+	return &links{layer: newGuard(m, p), below: m, folder: m.folder}, nil
+}
+
+// openFolders opens every folder, or none.
+func openFolders(p *policy.Policy) (folders []mounted, err error) {
+	for _, f := range p.Folders {
+		l, err := openFolder(f)
+		if err != nil {
+			for _, opened := range folders {
+				err = errors.Join(err, opened.Close())
+			}
+			return nil, fmt.Errorf("open folder %s: %w", f.Path, err)
+		}
+		folders = append(folders, mounted{path: f.Path, layer: l})
+	}
+	return folders, nil
+}
+
+func openFolder(f policy.Folder) (layer, error) {
+	if err := valid(f.Path); err != nil {
+		return nil, err
+	}
+	if f.Create {
+		if err := makeFolder(f); err != nil {
+			return nil, err
+		}
+	}
+	l, err := openLocal(f.Host, f.Umask)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = fmt.Errorf("%s: %w", f.Host, ErrFolderMissing)
+	}
+	return l, err
+}
+
+// makeFolder makes the host directory of f and what it is to begin with. One
+// that is there already is left alone.
+func makeFolder(f policy.Folder) error {
+	if _, err := os.Stat(f.Host); !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(f.Host), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(f.Host, 0o700); err != nil && !errors.Is(err, iofs.ErrExist) {
+		return err
+	}
+	dir, err := os.OpenRoot(f.Host)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, name := range f.Skeleton {
+		if err := dir.MkdirAll(filepath.FromSlash(name), 0o777&^iofs.FileMode(f.Umask).Perm()); err != nil {
+			return fmt.Errorf("skeleton %s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"berth/policy"
+)
+
+// full is a policy with every right on one host directory.
+func full(host string) *policy.Policy {
+	return &policy.Policy{
+		Folders: []policy.Folder{{Path: "/", Host: host, Umask: 0o027}},
+		Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
+	}
+}
+
+func mustOpen(t *testing.T, p *policy.Policy, s Settings) FS {
+	t.Helper()
+	f, err := Open(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return f
+}
+
+func TestOpenMissingFolder(t *testing.T) {
+	host := filepath.Join(t.TempDir(), "a", "missing")
+	p := full(host)
+	_, err := Open(p, Settings{})
+	if !errors.Is(err, ErrFolderMissing) {
+		t.Fatalf("Open = %v, want ErrFolderMissing", err)
+	}
+	p.Folders[0].Create = true
+	p.Folders[0].Skeleton = []string{"inbox", "out/box"}
+	f := mustOpen(t, p, Settings{})
+	if fi, err := f.Stat("/out/box"); err != nil || !fi.IsDir() {
+		t.Errorf("Stat(/out/box) = %v, %v, want a directory", fi, err)
+	}
+	if fi, err := os.Stat(host); err != nil || fi.Mode().Perm() != 0o700 {
+		t.Errorf("home = %v, %v, want mode 0700", fi, err)
+	}
+}
+
+func TestOpenSkeletonStaysInside(t *testing.T) {
+	host := filepath.Join(t.TempDir(), "home")
+	p := full(host)
+	p.Folders[0].Create = true
+	p.Folders[0].Skeleton = []string{"../evil"}
+	if f, err := Open(p, Settings{}); err == nil {
+		t.Error("Open with a skeleton outside succeeded", f.Close())
+	}
+	if _, err := os.Stat(filepath.Join(host, "../evil")); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("evil: %v, want it not made", err)
+	}
+}
+
+func TestReadWrite(t *testing.T) {
+	f := mustOpen(t, full(t.TempDir()), Settings{})
+	if err := f.Mkdir("/d", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	w, err := f.OpenFile("/d/f", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteAt([]byte("hello"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := f.Stat("/d/f")
+	if err != nil || fi.Size() != 5 || fi.Mode().Perm()&^0o640 != 0 {
+		t.Fatalf("Stat = %v, %v, want 5 bytes of mode 0640", fi, err)
+	}
+	for fi, err := range f.ReadDir("/d") {
+		if err != nil || fi.Name() != "f" {
+			t.Errorf("ReadDir yields %v, %v", fi, err)
+		}
+	}
+}

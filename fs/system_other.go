@@ -1,0 +1,19 @@
+//go:build !unix
+
+package fs
+
+import (
+	iofs "io/fs"
+	"os"
+	"time"
+)
+
+// nonblock is not needed: there is nothing in the tree whose open waits.
+const nonblock = 0
+
+func describe(*info, iofs.FileInfo) {}
+
+func chtimesFile(*os.File, time.Time, time.Time) error { return ErrNotSupported }
+
+// syncHandle does nothing: such a system cannot flush a directory.
+func syncHandle(*os.File) error { return nil }
