@@ -1,0 +1,32 @@
+package fs
+
+// Layers by themselves, for the tests of package fs_test.
+
+func OpenRoot(host string, umask uint32) (FS, error) {
+	return following(openRoot(host, umask))
+}
+
+func OpenLocal(host string, umask uint32) (FS, error) {
+	return following(openLocal(host, umask))
+}
+
+// OpenMounts joins host directories without a guard.
+func OpenMounts(hosts map[string]string) (FS, error) {
+	var folders []mounted
+	for path, host := range hosts {
+		l, err := openLocal(host, 0)
+		if err != nil {
+			return nil, err
+		}
+		folders = append(folders, mounted{path: path, layer: l})
+	}
+	m := newMounts(folders)
+	return &links{layer: m, below: m, folder: m.folder}, nil
+}
+
+func following(l layer, err error) (FS, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &links{layer: l, below: l, folder: func(string) string { return "/" }}, nil
+}

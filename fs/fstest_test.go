@@ -1,0 +1,52 @@
+package fs_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"berth/fs"
+	"berth/fs/fstest"
+	"berth/policy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// suites are the ways an FS can be made of layers. Each is opened on an empty
+// host directory.
+var suites = map[string]func(host string) (fs.FS, error){
+	"local": func(host string) (fs.FS, error) { return fs.OpenLocal(host, 0) },
+	"root":  func(host string) (fs.FS, error) { return fs.OpenRoot(host, 0) },
+	"mounts": func(host string) (fs.FS, error) {
+		return fs.OpenMounts(map[string]string{"/": host})
+	},
+	"guard": func(host string) (fs.FS, error) {
+		return fs.Open(fullPolicy(host), fs.Settings{})
+	},
+}
+
+func fullPolicy(host string) *policy.Policy {
+	return &policy.Policy{
+		Folders: []policy.Folder{{Path: "/", Host: host}},
+		Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for name, open := range suites {
+		t.Run(name, func(t *testing.T) {
+			fstest.Test(t, func(t *testing.T) fs.FS {
+				f, err := open(t.TempDir())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := f.Close(); err != nil {
+						t.Errorf("Close: %v", err)
+					}
+				})
+				return f
+			})
+		})
+	}
+}
