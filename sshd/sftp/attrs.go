@@ -23,7 +23,7 @@ const (
 	modeSticky = 0o1000
 )
 
-// modeBits says which POSIX bits stand for which of io/fs. Types come from the
+// modeTypes says which POSIX file types stand for which of io/fs, from the
 // most to the least specific: a character device is a device too.
 var modeTypes = []struct {
 	mode  iofs.FileMode

@@ -27,7 +27,7 @@ func (h *handle) close(byClient bool) error {
 		h.dir.stop()
 		return nil
 	}
-	if f, ok := h.file.(interface{ Abort() error }); ok && !byClient {
+	if f, ok := h.file.(fs.Aborter); ok && !byClient {
 		return f.Abort()
 	}
 	return h.file.Close()

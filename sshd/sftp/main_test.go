@@ -19,7 +19,10 @@ const serverVar = "BERTH_SFTP_TEST_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(serverVar); dir != "" {
-		err := sftp.Serve(stdio{}, &hostFS{dir: dir}, sftp.Options{User: "alice"})
+		files, err := openHostFS(dir)
+		if err == nil {
+			err = sftp.Serve(stdio{}, files, sftp.Options{User: "alice"})
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -38,7 +41,7 @@ func (stdio) Write(b []byte) (int, error) { return os.Stdout.Write(b) }
 // by closing that end and sees to it that the server does too.
 func connect(t testing.TB, opt sftp.Options) (net.Conn, *hostFS) {
 	t.Helper()
-	files := &hostFS{dir: t.TempDir()}
+	files := newHostFS(t)
 	here, there := net.Pipe()
 	done := make(chan error, 1)
 	go func() {

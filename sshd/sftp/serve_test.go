@@ -25,7 +25,7 @@ import (
 // links to both and to nothing.
 func aTree(t testing.TB) *hostFS {
 	t.Helper()
-	h := &hostFS{dir: t.TempDir()}
+	h := newHostFS(t)
 	for _, err := range []error{
 		os.WriteFile(h.host("/f"), []byte("contents"), 0o640),
 		os.Chmod(h.host("/f"), 0o640),
@@ -61,7 +61,7 @@ func TestAnswers(t *testing.T) {
 		},
 		"open a directory": {
 			[][]byte{packet(fxOpen, 1, "/d", rd, noAttrs), packet(fxOpen, 2, "/d", wr|creat, noAttrs)},
-			[]string{"1 status 4 Not a regular file", "2 status 4 Is a directory"},
+			[]string{"1 status 4 Is a directory", "2 status 4 Is a directory"},
 		},
 		"open exclusively": {
 			[][]byte{packet(fxOpen, 1, "/f", wr|creat|excl, noAttrs), packet(fxOpen, 2, "/new", wr|creat|excl, noAttrs)},
@@ -298,10 +298,10 @@ func TestBytes(t *testing.T) {
 		ask  []byte
 		want string
 	}{
+		{packet(fxStat, 4, "/f"), "00000025" + "69" + "00000004" + "0000000f" + "0000000000000008" + ids + "000081a0" + "60000000" + "60000000"},
 		{packet(fxOpen, 1, "/f", rd, noAttrs), "00000011" + "66" + "00000001" + "00000008" + "0000000000000000"},
 		{packet(fxRead, 2, first, uint64(0), 3), "0000000c" + "67" + "00000002" + "00000003" + "636f6e"},
 		{packet(fxClose, 3, "?"), "00000021" + "65" + "00000003" + "00000004" + "0000000e" + hex.EncodeToString([]byte("Invalid handle")) + "00000002" + "656e"},
-		{packet(fxStat, 4, "/f"), "00000025" + "69" + "00000004" + "0000000f" + "0000000000000008" + ids + "000081a0" + "60000000" + "60000000"},
 		{packet(fxRealpath, 5, "x"), "00000019" + "68" + "00000005" + "00000001" + "00000002" + "2f78" + "00000002" + "2f78" + "00000000"},
 	}
 	s := &script{}
@@ -422,7 +422,7 @@ func TestStreamErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
 				s := &script{Reader: r}
-				err := sftp.Serve(s, &hostFS{dir: t.TempDir()}, sftp.Options{})
+				err := sftp.Serve(s, newHostFS(t), sftp.Options{})
 				if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("Serve = %v, want %q", err, tt.want)
 				}
@@ -532,7 +532,7 @@ func TestOptionalParts(t *testing.T) {
 
 // TestLargeDirectory lists a directory whose names are as long as they get.
 func TestLargeDirectory(t *testing.T) {
-	files := &hostFS{dir: t.TempDir()}
+	files := newHostFS(t)
 	const n = 1200
 	for i := range n {
 		if err := os.WriteFile(files.host(fmt.Sprintf("/%s%04d", strings.Repeat("n", 251), i)), nil, 0o600); err != nil {

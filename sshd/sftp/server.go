@@ -42,7 +42,7 @@ const defaultMaxHandles = 1024
 // until rw ends. It returns nil when it ends between two requests, and otherwise
 // what went wrong with the connection or the stream; what goes wrong with a file
 // is told to the client only. It closes neither rw nor files, but all that the
-// client left open: a file with a method Abort() error is aborted.
+// client left open: a file that is an fs.Aborter is aborted.
 //
 // A session holds two buffers of 288 KiB (three while it copies or hashes), none
 // of them while it waits for the client, and reads nothing more from a client that
