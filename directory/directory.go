@@ -31,7 +31,9 @@ type Group struct {
 	DN   string
 	Name string // cn, or sAMAccountName on Active Directory
 	SID  string // S-1-5-21-…, only on Active Directory
-	Via  string // "direct", "nested", "primary" or "memberUid"
+	// Via tells how it was found: "direct", "nested", "primary", "memberUid", or
+	// "memberOf" where the directory does not say whether directly.
+	Via string
 }
 
 // Status tells whether a user may log in. The zero value is StatusUnknown,
@@ -81,6 +83,13 @@ type PasswordChanger interface {
 	// a *Refusal, and nothing was changed; after any other error that is not
 	// known.
 	ChangePassword(ctx context.Context, u *User, old, new string) error
+}
+
+// LockoutTeller is a Directory that says when it locks an account.
+type LockoutTeller interface {
+	// Lockout returns how many wrong passwords lock u's account, 0 if none do,
+	// and how long the directory remembers them, 0 if for ever.
+	Lockout(ctx context.Context, u *User) (threshold int, window time.Duration, err error)
 }
 
 // Pinger is a Directory that can say whether a server answers.

@@ -16,6 +16,7 @@ var (
 	ErrPasswordExpired = errors.New("password expired")
 	ErrMustChange      = errors.New("password must be changed")
 	ErrStateUnknown    = errors.New("account state could not be read")
+	ErrAmbiguous       = errors.New("name means more than one user")
 
 	// only from ChangePassword
 	ErrChangeForbidden  = errors.New("changing the password is not allowed")
@@ -30,6 +31,7 @@ var (
 type Refusal struct {
 	Why    error  // one of the errors above
 	Proved bool   // the password was right all the same: only then may the user be told why
+	Bound  bool   // the directory let the user in; it is the account's state that refuses
 	Detail string // the server's own words, for the log; never holds a password
 }
 

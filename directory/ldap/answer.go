@@ -1,0 +1,229 @@
+package ldap
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// A verdict is what an answer of a server means.
+type verdict struct {
+	why    error
+	proved bool // the password was right all the same
+}
+
+// subCodes explains the number that Active Directory hides in the text of an
+// "invalid credentials" answer, as in "… error, data 532, v4563". It tells all
+// but 775 and the wrong password only to who has the password.
+var subCodes = map[string]verdict{
+	"525": {directory.ErrBadPassword, false}, // no such user
+	"52e": {directory.ErrBadPassword, false},
+	"530": {directory.ErrOutsideHours, true},
+	"531": {directory.ErrOutsideHours, true}, // other workstations only
+	"532": {directory.ErrPasswordExpired, true},
+	"533": {directory.ErrDisabled, true},
+	"701": {directory.ErrExpired, true},
+	"773": {directory.ErrMustChange, true},
+	"775": {directory.ErrLocked, false},
+}
+
+// subCode returns the number after "data" in an answer of Active Directory, or
+// "".
+func subCode(text string) string {
+	if !strings.Contains(text, "AcceptSecurityContext") {
+		return ""
+	}
+	_, rest, found := strings.Cut(text, ", data ")
+	if !found {
+		return ""
+	}
+	code, _, _ := strings.Cut(rest, ",")
+	code = strings.ToLower(strings.TrimSpace(code))
+	if len(code) > 8 {
+		return ""
+	}
+	return code
+}
+
+// Errors of the password policy control
+// (draft-behera-ldap-password-policy-10, section 6.2); -1 stands for none.
+const (
+	controlNone     = -1
+	controlExpired  = 0
+	controlLocked   = 1
+	controlReset    = 2
+	controlNoChange = 3
+	controlNeedOld  = 4
+	controlWeak     = 5
+	controlShort    = 6
+	controlYoung    = 7
+	controlUsed     = 8
+)
+
+// An answer is what a server said to a bind or a change.
+type answer struct {
+	code    int
+	text    string
+	control int // error of the password policy control
+	grace   bool
+	expired bool // 389 DS's own control for an expired password
+}
+
+// answerOf takes the parts out of a result; err must be nil or answered.
+func answerOf(controls []ldap.Control, err error) answer {
+	a := answer{control: controlNone}
+	var e *ldap.Error
+	if errors.As(err, &e) {
+		a.code = int(e.ResultCode)
+		a.text = e.Err.Error()
+		if controls == nil {
+			controls = controlsOf(e)
+		}
+	}
+	for _, c := range controls {
+		switch c := c.(type) {
+		case *ldap.ControlBeheraPasswordPolicy:
+			a.control = int(c.Error)
+			a.grace = c.Grace >= 0
+		case *ldap.ControlVChuPasswordMustChange:
+			a.expired = true
+		}
+	}
+	return a
+}
+
+// controlsOf digs out the controls that go-ldap drops from a failed extended
+// operation.
+func controlsOf(e *ldap.Error) []ldap.Control {
+	if e.Packet == nil || len(e.Packet.Children) < 3 {
+		return nil
+	}
+	var controls []ldap.Control
+	for _, child := range e.Packet.Children[2].Children {
+		if c, err := ldap.DecodeControl(child); err == nil {
+			controls = append(controls, c)
+		}
+	}
+	return controls
+}
+
+// detail is the answer for the log.
+func (a answer) detail() string {
+	text := strings.TrimSpace(strings.TrimRight(a.text, "\x00"))
+	if a.control != controlNone {
+		text = strings.TrimSpace(fmt.Sprintf("%s policy error %d", text, a.control))
+	}
+	return strings.TrimSpace(fmt.Sprintf("result %d %.300s", a.code, text))
+}
+
+// bindVerdict tells what an answer to a bind means. ok is false when it says
+// nothing of the user, such as "busy".
+func (a answer) bindVerdict() (v verdict, ok bool) {
+	code := subCode(a.text)
+	switch {
+	case a.code == ldap.LDAPResultSuccess && (a.control == controlReset || (a.expired && !a.grace)):
+		return verdict{directory.ErrMustChange, true}, true
+	case a.code == ldap.LDAPResultSuccess:
+		return verdict{}, true
+	case a.control == controlExpired:
+		return verdict{directory.ErrPasswordExpired, true}, true
+	case a.control == controlLocked && a.code == ldap.LDAPResultUnwillingToPerform:
+		return verdict{directory.ErrDisabled, false}, true // 389 DS: nsAccountLock
+	case a.control == controlLocked:
+		return verdict{directory.ErrLocked, false}, true
+	case a.control == controlReset:
+		return verdict{directory.ErrMustChange, false}, true
+	case code != "":
+		if v, ok := subCodes[code]; ok {
+			return v, true
+		}
+		return verdict{directory.ErrBadPassword, false}, true
+	}
+	v, ok = bindCodes[a.code]
+	return v, ok
+}
+
+// bindCodes are the result codes that are about the user, when no control and
+// no sub-code says more.
+var bindCodes = map[int]verdict{
+	ldap.LDAPResultInvalidCredentials:          {directory.ErrBadPassword, false},
+	ldap.LDAPResultInappropriateAuthentication: {directory.ErrBadPassword, false}, // no password in the entry
+	ldap.LDAPResultNoSuchObject:                {directory.ErrBadPassword, false}, // gone since the look-up
+	ldap.LDAPResultInvalidDNSyntax:             {directory.ErrBadPassword, false},
+	ldap.LDAPResultConstraintViolation:         {directory.ErrLocked, false},   // 389 DS: too many failures
+	ldap.LDAPResultUnwillingToPerform:          {directory.ErrDisabled, false}, // 389 DS: inactivated
+}
+
+// changeControls are the policy errors in an answer to a change.
+var changeControls = map[int]error{
+	controlExpired:  directory.ErrPasswordExpired,
+	controlLocked:   directory.ErrLocked,
+	controlReset:    directory.ErrMustChange,
+	controlNoChange: directory.ErrChangeForbidden,
+	controlNeedOld:  directory.ErrChangeForbidden,
+	controlWeak:     directory.ErrPasswordWeak,
+	controlShort:    directory.ErrPasswordTooShort,
+	controlYoung:    directory.ErrPasswordTooYoung,
+	controlUsed:     directory.ErrPasswordUsed,
+}
+
+// changeCodes are the result codes of a refused change without a policy error.
+// The old password was proved by a bind just before, so "unwilling to verify"
+// is about rights.
+var changeCodes = map[int]error{
+	ldap.LDAPResultConstraintViolation:      directory.ErrPasswordWeak,
+	ldap.LDAPResultInsufficientAccessRights: directory.ErrChangeForbidden,
+	ldap.LDAPResultUnwillingToPerform:       directory.ErrChangeForbidden,
+	ldap.LDAPResultInvalidCredentials:       directory.ErrBadPassword,
+}
+
+// win32Codes begin the text of Active Directory's answers to a change.
+var win32Codes = map[string]error{
+	"00000005": directory.ErrChangeForbidden,
+	"00000056": directory.ErrBadPassword,
+	"0000052D": directory.ErrPasswordWeak,
+	"00000775": directory.ErrLocked,
+}
+
+// restrictions are the reasons that Samba adds to 0000052D; Active Directory
+// itself gives none.
+var restrictions = []struct {
+	text string
+	why  error
+}{
+	{"too short", directory.ErrPasswordTooShort},
+	{"too young", directory.ErrPasswordTooYoung},
+	{"too recent", directory.ErrPasswordTooYoung},
+	{"history", directory.ErrPasswordUsed},
+	{"already used", directory.ErrPasswordUsed},
+	{"previous password", directory.ErrPasswordUsed},
+}
+
+// changeVerdict tells what an answer to a change means, nil if it says nothing
+// of the password.
+func (a answer) changeVerdict() error {
+	if why, ok := changeControls[a.control]; ok {
+		return why
+	}
+	if len(a.text) >= 8 {
+		if why, ok := win32Codes[strings.ToUpper(a.text[:8])]; ok {
+			return a.restriction(why)
+		}
+	}
+	return changeCodes[a.code]
+}
+
+func (a answer) restriction(why error) error {
+	if errors.Is(why, directory.ErrPasswordWeak) {
+		for _, r := range restrictions {
+			if strings.Contains(strings.ToLower(a.text), r.text) {
+				return r.why
+			}
+		}
+	}
+	return why
+}

@@ -1,0 +1,185 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// Authenticate checks a password with exactly one bind, over a connection of
+// its own. See directory.Directory.
+func (c *Client) Authenticate(ctx context.Context, u *directory.User, password string) error {
+	cn, err := c.bindUser(ctx, u, password)
+	if cn != nil {
+		defer cn.close()
+	}
+	if err != nil {
+		return err
+	}
+	if c.settings.BindAs != "" {
+		return c.readSelf(ctx, cn, u)
+	}
+	return nil
+}
+
+// bindUser connects and binds as u. It returns the bound connection, also
+// beside a refusal after which the server takes a change of the password over
+// it. The caller closes it.
+func (c *Client) bindUser(ctx context.Context, u *directory.User, password string) (*conn, error) {
+	name := c.bindName(u)
+	if password == "" || name == "" {
+		return nil, &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty"}
+	}
+	// Finding a server may take several attempts; the bind itself has one only,
+	// because a directory counts it.
+	cn, err := c.pool.connect(ctx, func(context.Context, *conn) error { return nil })
+	if err != nil {
+		return nil, fmt.Errorf("check the password of %q: %w", u.Name, err)
+	}
+	a, err := c.bind(ctx, cn, name, password)
+	if err != nil {
+		cn.close()
+		return nil, fmt.Errorf("bind as %q: %w", name, err)
+	}
+	v, ok := a.bindVerdict()
+	switch {
+	case !ok:
+		cn.close()
+		return nil, fmt.Errorf("bind as %q: %s: %s", name, cn.server.url, a.detail())
+	case v.why != nil:
+		return cn, &directory.Refusal{Why: v.why, Proved: v.proved, Bound: a.code == ldap.LDAPResultSuccess, Detail: a.detail()}
+	}
+	return cn, c.confirm(ctx, u, a)
+}
+
+// bindName returns what to bind as. Nobody has an empty name: such a bind would
+// be anonymous and succeed.
+func (c *Client) bindName(u *directory.User) string {
+	if c.settings.BindAs == "" {
+		return u.DN
+	}
+	if checkName(u.Name) != nil {
+		return ""
+	}
+	if strings.Contains(c.settings.BindAs, "=") {
+		return strings.ReplaceAll(c.settings.BindAs, "%u", ldap.EscapeDN(u.Name))
+	}
+	return strings.ReplaceAll(c.settings.BindAs, "%u", u.Name)
+}
+
+// bind sends one bind with the password policy control, without which some
+// servers hide that a password must be changed. The error is nil if the server
+// answered anything.
+func (c *Client) bind(ctx context.Context, cn *conn, name, password string) (answer, error) {
+	req := ldap.NewSimpleBindRequest(name, password, []ldap.Control{ldap.NewControlBeheraPasswordPolicy()})
+	var res *ldap.SimpleBindResult
+	err := cn.do(ctx, c.settings.RequestTimeout, func() (err error) {
+		res, err = cn.SimpleBind(req)
+		return err
+	})
+	if err != nil && !answered(err) {
+		c.blame(ctx, cn, err)
+		return answer{}, err
+	}
+	var controls []ldap.Control
+	if res != nil {
+		controls = res.Controls
+	}
+	return answerOf(controls, err), nil
+}
+
+// confirm looks at the state of a user whose password proved right: what the
+// server does not look at when it binds still counts. The state in u may have
+// been read before the user changed the password, so it is read again.
+func (c *Client) confirm(ctx context.Context, u *directory.User, a answer) error {
+	if u.State.Status == directory.StatusActive || c.settings.BindAs != "" {
+		return nil
+	}
+	e, found, err := read(ctx, c.search, u.DN, "(objectClass=*)", c.userAttributes()...)
+	if err != nil {
+		return fmt.Errorf("account state of %q: %w", u.Name, err)
+	}
+	state := directory.State{Reason: "entry is gone"}
+	if found {
+		if state, err = c.state(ctx, c.search, e); err != nil {
+			return fmt.Errorf("account state of %q: %w", u.Name, err)
+		}
+	}
+	return c.proved(state, a)
+}
+
+// proved returns the refusal for a state, to be told to who has the password.
+func (c *Client) proved(state directory.State, a answer) error {
+	var r *directory.Refusal
+	if !errors.As(state.Err(), &r) {
+		return nil
+	}
+	if a.grace && state.Status == directory.StatusPasswordExpired {
+		return nil // the directory grants some more logins
+	}
+	r.Proved, r.Bound = true, true
+	return r
+}
+
+// selfRead remembers users that were read as themselves.
+type selfRead struct {
+	mu    sync.Mutex
+	users map[string]selfUser
+}
+
+type selfUser struct {
+	user  *directory.User
+	until time.Time
+}
+
+const (
+	selfFor  = time.Minute
+	maxSelfs = 1000
+)
+
+// lookupSelf is Lookup without a service account.
+func (c *Client) lookupSelf(name string) (*directory.User, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	c.self.mu.Lock()
+	defer c.self.mu.Unlock()
+	if s, ok := c.self.users[strings.ToLower(name)]; ok && c.now().Before(s.until) {
+		return s.user, nil
+	}
+	return &directory.User{
+		Name:   name,
+		Source: c.settings.Name,
+		State:  directory.State{Reason: "no service account: known after a login with the password"},
+	}, nil
+}
+
+// readSelf reads the entry of u over its own connection, for the next Lookup.
+func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) error {
+	full, err := c.find(ctx, c.searchOn(cn), u.Name)
+	if err != nil {
+		if errors.Is(err, directory.ErrNoUser) {
+			return &directory.Refusal{Why: directory.ErrStateUnknown, Proved: true, Detail: "the user cannot read the own entry"}
+		}
+		return err
+	}
+	if err := c.proved(full.State, answer{}); err != nil {
+		return err
+	}
+	c.self.mu.Lock()
+	defer c.self.mu.Unlock()
+	if c.self.users == nil || len(c.self.users) >= maxSelfs {
+		c.self.users = map[string]selfUser{}
+	}
+	for _, name := range []string{u.Name, full.Name} {
+		c.self.users[strings.ToLower(name)] = selfUser{full, c.now().Add(selfFor)}
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf16"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// ChangePassword replaces a password. It binds as the user first, because that
+// is what the directory counts, and because the service account could change,
+// and by that unlock, accounts that must stay locked. See
+// directory.PasswordChanger.
+func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new string) error {
+	change, ok := map[string]func(context.Context, *conn, *directory.User, string, string) error{
+		changeRFC3062:    c.changeRFC3062,
+		changeUnicodePwd: c.changeUnicodePwd,
+	}[c.settings.PasswordChange]
+	switch {
+	case !ok:
+		return &directory.Refusal{Why: directory.ErrChangeForbidden, Detail: "password_change: none"}
+	case new == "":
+		return &directory.Refusal{Why: directory.ErrPasswordTooShort, Detail: "empty"}
+	}
+	cn, err := c.bindUser(ctx, u, old)
+	if cn != nil {
+		defer cn.close()
+	}
+	if err == nil {
+		return change(ctx, cn, u, old, new)
+	}
+	asService, may := c.mayChange(err)
+	switch {
+	case !may:
+		return err
+	case !asService:
+		return change(ctx, cn, u, old, new)
+	case c.settings.BindDN == "":
+		return &directory.Refusal{Why: directory.ErrChangeForbidden, Proved: true, Detail: "no service account to change it with"}
+	}
+	service, err := c.pool.connect(ctx, c.bindService)
+	if err != nil {
+		return fmt.Errorf("change the password of %q: %w", u.Name, err)
+	}
+	defer service.close()
+	return change(ctx, service, u, old, new)
+}
+
+// mayChange tells whether a refused bind still lets the password be changed,
+// and who must do it: the user, or the service account because the user is not
+// let in.
+func (c *Client) mayChange(err error) (asService, may bool) {
+	var r *directory.Refusal
+	if !errors.As(err, &r) || !r.Proved {
+		return false, false
+	}
+	if !errors.Is(r, directory.ErrMustChange) && !errors.Is(r, directory.ErrPasswordExpired) {
+		return false, false
+	}
+	return !r.Bound, r.Bound || c.kind.changeExpired
+}
+
+const passwordModifyName = "1.3.6.1.4.1.4203.1.11.1" // RFC 3062
+
+// changeRFC3062 changes a password by the extended operation. go-ldap's own
+// function for it can neither send nor return the policy control.
+func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User, old, new string) error {
+	value := ber.Encode(ber.ClassContext, ber.TypePrimitive, 1, nil, "")
+	fields := ber.NewSequence("")
+	for tag, field := range []string{c.bindName(u), old, new} {
+		fields.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, ber.Tag(tag), field, ""))
+	}
+	value.AppendChild(fields)
+	err := cn.do(ctx, c.settings.RequestTimeout, func() error {
+		_, err := cn.Extended(&ldap.ExtendedRequest{
+			Name:     passwordModifyName,
+			Value:    value,
+			Controls: []ldap.Control{ldap.NewControlBeheraPasswordPolicy()},
+		})
+		return err
+	})
+	if err != nil {
+		return c.changeError(ctx, cn, u, err)
+	}
+	c.touchShadow(ctx, cn, u)
+	return nil
+}
+
+// changeUnicodePwd changes a password as Active Directory wants it: delete the
+// old and add the new value in one request ([MS-ADTS] 3.1.1.3.1.5). This is a
+// change and no reset, whoever does it: the old password and the rules count.
+func (c *Client) changeUnicodePwd(ctx context.Context, cn *conn, u *directory.User, old, new string) error {
+	if cn.tls == nil {
+		return fmt.Errorf("change the password of %q: %s: needs ldaps:// or start_tls", u.Name, cn.server.url)
+	}
+	req := ldap.NewModifyRequest(u.DN, nil)
+	req.Delete("unicodePwd", []string{unicodePwd(old)})
+	req.Add("unicodePwd", []string{unicodePwd(new)})
+	err := cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
+	return c.changeError(ctx, cn, u, err)
+}
+
+// unicodePwd is a password in quotes, in UTF-16LE.
+func unicodePwd(password string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(`"` + password + `"`)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return string(b)
+}
+
+// changeError makes a refusal of what is one.
+func (c *Client) changeError(ctx context.Context, cn *conn, u *directory.User, err error) error {
+	if err == nil {
+		return nil
+	}
+	if !answered(err) {
+		c.blame(ctx, cn, err)
+		return fmt.Errorf("change the password of %q: %w", u.Name, err)
+	}
+	a := answerOf(nil, err)
+	if why := a.changeVerdict(); why != nil {
+		return &directory.Refusal{Why: why, Proved: !errors.Is(why, directory.ErrBadPassword), Detail: a.detail()}
+	}
+	return fmt.Errorf("change the password of %q: %s: %w", u.Name, cn.server.url, err)
+}
+
+// touchShadow notes the day of the change where shadow(5) attributes count it:
+// the directory itself may not, and the password would stay expired.
+func (c *Client) touchShadow(ctx context.Context, cn *conn, u *directory.User) {
+	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(shadowLastChange=*)", "shadowLastChange")
+	today := strconv.FormatInt(c.now().Unix()/86400, 10)
+	if err != nil || !found || e.first("shadowLastChange") == today {
+		return
+	}
+	req := ldap.NewModifyRequest(u.DN, nil)
+	req.Replace("shadowLastChange", []string{today})
+	if err := cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) }); err != nil {
+		c.log.Warn("password changed, but not the day of its change", "user", u.Name, "error", err)
+	}
+}

@@ -1,0 +1,111 @@
+// Package ldap is the client of LDAP directories: Active Directory, OpenLDAP,
+// FreeIPA, 389 DS and others. A Client is a directory.Directory that looks users
+// up, checks and changes their passwords, over a pool of connections to several
+// servers.
+//
+// It is the only place that knows LDAP. What differs between servers is in
+// tables: defaults in kind.go, account states in state.go, answers in
+// answer.go. Start at Settings and Open.
+package ldap
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
+)
+
+// A Client is one directory, reached over one or more servers. It is safe for
+// concurrent use. It implements directory.Directory, PasswordChanger, Pinger
+// and LockoutTeller.
+type Client struct {
+	settings Settings
+	kind     kind
+	log      hclog.Logger
+	roots    *x509.CertPool
+	pool     *pool
+	now      func() time.Time
+	searches atomic.Int64 // sent so far
+
+	policies policies
+	sids     sidNames
+	self     selfRead
+
+	mu    sync.Mutex
+	short string // NetBIOS name of the domain, once known
+}
+
+// Open checks the settings and returns a Client. It asks no server, so it works
+// while none is up. The error holds all mistakes, each with its key.
+func Open(s Settings, log hclog.Logger) (*Client, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	s = s.Complete()
+	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
+	var err error
+	if c.roots, err = s.roots(); err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	var servers []*server
+	for _, raw := range s.URLs {
+		srv, err := newServer(raw)
+		if err != nil {
+			return nil, fmt.Errorf("urls: %w", err)
+		}
+		servers = append(servers, srv)
+	}
+	c.pool = newPool(c, servers)
+	return c, nil
+}
+
+// Close ends all connections. Requests under way may fail.
+func (c *Client) Close() error {
+	c.pool.close()
+	return nil
+}
+
+// Settings returns the settings with all defaults filled in.
+func (c *Client) Settings() Settings { return c.settings }
+
+// Lookup finds a user by any spelling of a login name. See
+// directory.Directory.
+//
+// With bind_as there is no account to search with. Lookup then returns a User
+// that holds nothing but Name, in an unknown state, until Authenticate has
+// proved the password and read the entry; for a minute after that Lookup
+// returns what it read.
+func (c *Client) Lookup(ctx context.Context, name string) (*directory.User, error) {
+	if c.settings.BindAs != "" {
+		return c.lookupSelf(name)
+	}
+	return c.find(ctx, c.search, name)
+}
+
+// Ping returns nil when a server answers a search under the base as the service
+// account.
+func (c *Client) Ping(ctx context.Context) error {
+	if c.settings.BindAs != "" {
+		cn, err := c.pool.connect(ctx, func(ctx context.Context, cn *conn) error {
+			return cn.ping(ctx, c.settings.RequestTimeout)
+		})
+		if err == nil {
+			cn.close()
+		}
+		return err
+	}
+	_, found, err := read(ctx, c.search, c.settings.Base, "(objectClass=*)", "1.1")
+	if err == nil && !found {
+		return fmt.Errorf("base %q is not there, or the service account may not see it", c.settings.Base)
+	}
+	return err
+}

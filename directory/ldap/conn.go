@@ -1,0 +1,156 @@
+package ldap
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// A conn is one connection to one server.
+type conn struct {
+	*ldap.Conn
+	raw    net.Conn // beneath TLS: closing it ends every call at once
+	server *server
+	tls    *tls.ConnectionState // nil in the clear
+	used   time.Time            // when it was last of use
+	pooled bool                 // served a request before
+}
+
+// dial connects to one server and starts TLS as the settings say. It is bounded
+// by ctx alone.
+func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", srv.addr)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	cn, err := c.secure(ctx, srv, raw)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = raw.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
+	}
+	cn.Conn.Start()
+	return cn, nil
+}
+
+// secure makes a conn of raw. StartTLS is done here and not by go-ldap, which
+// does not bound the handshake and flattens its errors.
+func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, error) {
+	cn := &conn{raw: raw, server: srv, used: time.Now()}
+	var stream net.Conn = raw
+	if srv.tls || c.settings.StartTLS {
+		if !srv.tls {
+			if err := startTLS(raw); err != nil {
+				return nil, fmt.Errorf("starting TLS: %w", err)
+			}
+		}
+		secured := tls.Client(raw, c.tlsConfig(srv))
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		state := secured.ConnectionState()
+		cn.tls, stream = &state, secured
+	}
+	cn.Conn = ldap.NewConn(&boundedConn{Conn: stream}, cn.tls != nil)
+	return cn, nil
+}
+
+func (c *Client) tlsConfig(srv *server) *tls.Config {
+	return &tls.Config{
+		RootCAs:    c.roots,
+		ServerName: orDefault(c.settings.ServerName, srv.host),
+		MinVersion: tls.VersionTLS12,
+	}
+}
+
+// roots reads the CA file; nil stands for the authorities of the system.
+func (s Settings) roots() (*x509.CertPool, error) {
+	if s.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(s.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: must hold certificates in PEM form", s.CAFile)
+	}
+	return pool, nil
+}
+
+const startTLSName = "1.3.6.1.4.1.1466.20037" // RFC 4511, section 4.14.1
+
+// startTLS asks the server to start TLS and returns when it agreed.
+func startTLS(raw net.Conn) error {
+	request := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "")
+	request.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, startTLSName, ""))
+	message := ber.NewSequence("")
+	message.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, 1, ""))
+	message.AppendChild(request)
+	if _, err := raw.Write(message.Bytes()); err != nil {
+		return err
+	}
+	// ReadPacket takes no byte more than the message, so TLS finds its own.
+	reply, err := ber.ReadPacket(&boundedConn{Conn: raw})
+	if err != nil {
+		return err
+	}
+	return ldap.GetLDAPError(reply)
+}
+
+// errNoAnswer is why a request was given up.
+var errNoAnswer = errors.New("no answer in time")
+
+// do runs one request of the connection, for at most limit. go-ldap's requests
+// take no context; closing the connection beneath them is what ends them.
+func (cn *conn) do(ctx context.Context, limit time.Duration, request func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errNoAnswer, limit))
+	defer cancel()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cn.raw.Close() })
+	err := request()
+	if !stop() && err != nil && !answered(err) {
+		return context.Cause(ctx)
+	}
+	cn.used = time.Now()
+	return err
+}
+
+// close says good-bye if that can be done at once.
+func (cn *conn) close() {
+	_ = cn.raw.SetDeadline(time.Now().Add(time.Second))
+	_ = cn.Unbind()
+	_ = cn.raw.Close()
+	_ = cn.Conn.Close()
+}
+
+// answered reports whether err is what a server said, not a connection that
+// failed.
+func answered(err error) bool {
+	var e *ldap.Error
+	return errors.As(err, &e) && e.ResultCode < ldap.ErrorNetwork
+}
+
+// unwell reports whether err says that the server cannot do its work now, so
+// that another one should be asked.
+func unwell(err error) bool {
+	return !answered(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultBusy, ldap.LDAPResultUnavailable)
+}

@@ -1,0 +1,261 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// Bounds on a walk through nested groups.
+const (
+	maxGroups = 10_000
+	maxDepth  = 32
+	perFilter = 100              // groups or SIDs in one filter
+	sidsFor   = 10 * time.Minute // how long the name of a SID is remembered
+	maxSIDs   = 20_000
+)
+
+// How a group was found (directory.Group.Via).
+const (
+	viaDirect    = "direct"
+	viaNested    = "nested"
+	viaPrimary   = "primary"
+	viaMemberOf  = "memberOf"
+	viaMemberUID = "memberUid"
+)
+
+// groups returns all groups of a user, in the order of their names.
+func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name string) ([]directory.Group, error) {
+	find := map[string]func(context.Context, searchFunc, entry, string) ([]directory.Group, error){
+		walkTokenGroups: c.tokenGroups,
+		walkMemberOf:    c.memberOf,
+		walkMembers:     c.walk,
+	}[c.settings.GroupWalk]
+	groups, err := find(ctx, search, e, name)
+	slices.SortFunc(groups, func(a, b directory.Group) int {
+		return strings.Compare(strings.ToLower(a.Name+"\x00"+a.DN+a.SID), strings.ToLower(b.Name+"\x00"+b.DN+b.SID))
+	})
+	return groups, err
+}
+
+// memberOf trusts the directory to list nested groups in the user's entry, as
+// FreeIPA does. It needs no search.
+func (c *Client) memberOf(_ context.Context, _ searchFunc, e entry, _ string) ([]directory.Group, error) {
+	var groups []directory.Group
+	for _, dn := range e.all("memberOf") {
+		_, name := firstRDN(dn)
+		groups = append(groups, directory.Group{DN: dn, Name: name, Via: viaMemberOf})
+	}
+	if len(groups) > maxGroups {
+		return nil, fmt.Errorf("more than %d groups", maxGroups)
+	}
+	return groups, nil
+}
+
+// walk searches for the groups that hold the user, then for those that hold
+// these, until no new one turns up. Each level costs one search for every
+// perFilter groups.
+func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name string) ([]directory.Group, error) {
+	seen := map[string]directory.Group{}
+	filter := c.memberFilter([]string{e.dn})
+	if c.settings.MemberUIDAttribute != none {
+		filter = fmt.Sprintf("(|%s(%s=%s))", filter, c.settings.MemberUIDAttribute, ldap.EscapeFilter(name))
+	}
+	level, err := c.holders(ctx, search, filter, viaOf)
+	if err != nil {
+		return nil, err
+	}
+	// A nested-aware memberOf may know of groups that the walk cannot read.
+	for _, dn := range e.all("memberOf") {
+		_, cn := firstRDN(dn)
+		level = append(level, directory.Group{DN: dn, Name: cn, Via: viaMemberOf})
+	}
+	for depth := 0; len(level) > 0; depth++ {
+		if depth == maxDepth {
+			return nil, fmt.Errorf("groups are nested deeper than %d", maxDepth)
+		}
+		var fresh []string
+		for _, g := range level {
+			key := foldDN(g.DN)
+			if _, ok := seen[key]; !ok {
+				seen[key] = g
+				fresh = append(fresh, g.DN)
+			}
+		}
+		if len(seen) > maxGroups {
+			return nil, fmt.Errorf("more than %d groups", maxGroups)
+		}
+		if level, err = c.parents(ctx, search, fresh); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Collect(maps.Values(seen)), nil
+}
+
+// viaOf tells a group that names DNs of members from one that only has login
+// names (RFC 2307). Which attribute matched is not in the answer.
+func viaOf(g entry) string {
+	for _, class := range g.all("objectClass") {
+		if class := strings.ToLower(class); strings.HasPrefix(class, "groupof") || class == "group" {
+			return viaDirect
+		}
+	}
+	return viaMemberUID
+}
+
+// parents returns the groups that hold one of the groups dns.
+func (c *Client) parents(ctx context.Context, search searchFunc, dns []string) ([]directory.Group, error) {
+	var found []directory.Group
+	for some := range slices.Chunk(dns, perFilter) {
+		groups, err := c.holders(ctx, search, c.memberFilter(some), func(entry) string { return viaNested })
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, groups...)
+	}
+	return found, nil
+}
+
+// memberFilter matches the groups that hold one of dns.
+func (c *Client) memberFilter(dns []string) string {
+	var b strings.Builder
+	b.WriteString("(|")
+	for _, a := range c.settings.MemberAttributes {
+		for _, dn := range dns {
+			fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(dn))
+		}
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// holders returns the groups that filter matches.
+func (c *Client) holders(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
+	entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectClass")
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]directory.Group, 0, len(entries))
+	for _, e := range entries {
+		groups = append(groups, directory.Group{DN: e.dn, Name: c.groupName(e), Via: via(e)})
+	}
+	return groups, nil
+}
+
+func (c *Client) groupName(e entry) string {
+	if name := e.first(c.settings.GroupNameAttribute); name != "" {
+		return name
+	}
+	_, name := firstRDN(e.dn)
+	return name
+}
+
+// tokenGroups reads the list that Active Directory makes itself of all security
+// groups of a user: nested ones and the primary group, of all domains. It holds
+// SIDs, which are looked up by one search unless they are remembered.
+func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
+	token, found, err := read(ctx, search, e.dn, "(objectClass=*)", "tokenGroups")
+	if err != nil || !found {
+		return nil, err
+	}
+	sids := token.all("tokenGroups")
+	if len(sids) > maxGroups {
+		return nil, fmt.Errorf("more than %d groups", maxGroups)
+	}
+	known, err := c.names(ctx, search, sids)
+	if err != nil {
+		return nil, err
+	}
+	direct := map[string]bool{}
+	for _, dn := range e.all("memberOf") {
+		direct[foldDN(dn)] = true
+	}
+	rid, _ := strconv.ParseUint(e.first("primaryGroupID"), 10, 32)
+	primary := sidSibling(e.first("objectSid"), uint32(rid))
+
+	groups := make([]directory.Group, 0, len(sids))
+	for _, sid := range sids {
+		g := known[sid]
+		g.SID, g.Via = sidText(sid), viaNested
+		switch {
+		case sid == primary:
+			g.Via = viaPrimary
+		case direct[foldDN(g.DN)]:
+			g.Via = viaDirect
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+// names returns DN and name for binary SIDs. A SID of another domain may have
+// none.
+func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (map[string]directory.Group, error) {
+	known, missing := c.sids.known(sids, c.now())
+	for some := range slices.Chunk(missing, perFilter) {
+		var b strings.Builder
+		b.WriteString("(|")
+		for _, sid := range some {
+			b.WriteString("(objectSid=" + escapeBytes(sid) + ")")
+		}
+		b.WriteString(")")
+		entries, err := all(ctx, search, c.settings.GroupBase, b.String(), c.settings.GroupNameAttribute, "objectSid")
+		if err != nil {
+			return nil, err
+		}
+		for _, sid := range some {
+			known[sid] = directory.Group{} // unless it is found
+		}
+		for _, e := range entries {
+			known[e.first("objectSid")] = directory.Group{DN: e.dn, Name: c.groupName(e)}
+		}
+		for _, sid := range some {
+			c.sids.add(sid, known[sid], c.now())
+		}
+	}
+	return known, nil
+}
+
+// sidNames remembers for a while which groups SIDs stand for. A SID is never
+// used again for another group.
+type sidNames struct {
+	mu     sync.Mutex
+	groups map[string]sidName
+}
+
+type sidName struct {
+	group directory.Group
+	until time.Time
+}
+
+func (s *sidNames) known(sids []string, now time.Time) (known map[string]directory.Group, missing []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known = make(map[string]directory.Group, len(sids))
+	for _, sid := range sids {
+		if n, ok := s.groups[sid]; ok && now.Before(n.until) {
+			known[sid] = n.group
+		} else {
+			missing = append(missing, sid)
+		}
+	}
+	return known, missing
+}
+
+func (s *sidNames) add(sid string, g directory.Group, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.groups == nil || len(s.groups) >= maxSIDs {
+		s.groups = map[string]sidName{}
+	}
+	s.groups[sid] = sidName{g, now.Add(sidsFor)}
+}

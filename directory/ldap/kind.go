@@ -1,0 +1,73 @@
+package ldap
+
+import (
+	"maps"
+	"slices"
+)
+
+// A kind is what is known of one make of server.
+type kind struct {
+	defaults Settings
+	state    []stateReader
+
+	// changeExpired tells that the service account may change a password that
+	// has expired, given the old one. FreeIPA would mark the new one as expired
+	// at once, because somebody else set it.
+	changeExpired bool
+}
+
+// kinds holds the defaults of each kind. See also common.
+var kinds = map[string]kind{
+	"active_directory": {
+		defaults: Settings{
+			UserFilter:         "(&(objectCategory=person)(objectClass=user))",
+			LoginAttributes:    []string{"sAMAccountName", "userPrincipalName"},
+			NameAttribute:      "sAMAccountName",
+			IDAttribute:        "objectGUID",
+			KeyAttribute:       "altSecurityIdentities",
+			KeyPrefix:          "SSHKey:",
+			GroupWalk:          walkTokenGroups,
+			GroupNameAttribute: "sAMAccountName",
+			MemberAttributes:   []string{"member"},
+			MemberUIDAttribute: none,
+			StateRequired:      []string{"userAccountControl"},
+			PasswordChange:     changeUnicodePwd,
+		},
+		state:         []stateReader{adState},
+		changeExpired: true,
+	},
+	"openldap": {
+		state:         []stateReader{ppolicyState, shadowState},
+		changeExpired: true,
+	},
+	"freeipa": {
+		defaults: Settings{
+			UserFilter:         "(objectClass=posixAccount)",
+			IDAttribute:        "ipaUniqueID",
+			KeyAttribute:       "ipaSshPubKey",
+			GroupWalk:          walkMemberOf,
+			MemberAttributes:   []string{"member"},
+			MemberUIDAttribute: none,
+		},
+		state: []stateReader{nsState, ipaState},
+	},
+	"389ds": {
+		defaults: Settings{
+			IDAttribute:  "nsUniqueId",
+			KeyAttribute: "nsSshPublicKey",
+		},
+		state:         []stateReader{nsState, shadowState},
+		changeExpired: true,
+	},
+	"generic": {
+		state:         []stateReader{ppolicyState, nsState, shadowState},
+		changeExpired: true,
+	},
+	"embedded": {
+		state:         []stateReader{ppolicyState, nsState},
+		changeExpired: true,
+	},
+}
+
+// Kinds returns the names that Settings.Kind may have, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }

@@ -1,0 +1,147 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+const maxName = 256 // bytes; AD allows 20 characters, mail addresses 254
+
+// checkName refuses, without asking, what cannot be a login name.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("empty name: %w", directory.ErrNoUser)
+	case len(name) > maxName:
+		return fmt.Errorf("name of %d bytes: %w", len(name), directory.ErrNoUser)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("name %q: %w", name, directory.ErrNoUser)
+	}
+	return nil
+}
+
+// userFilter returns the filter that finds the user called name. Whatever name
+// holds, it stays a value: "*" finds nobody.
+func (c *Client) userFilter(ctx context.Context, search searchFunc, name string) (string, error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	name, err := c.withoutDomain(ctx, search, name)
+	if err != nil {
+		return "", err
+	}
+	value := ldap.EscapeFilter(name)
+	if strings.Contains(c.settings.UserFilter, "%u") {
+		return strings.ReplaceAll(c.settings.UserFilter, "%u", value), nil
+	}
+	var b strings.Builder
+	for _, a := range c.settings.LoginAttributes {
+		fmt.Fprintf(&b, "(%s=%s)", a, value)
+	}
+	// AD lets user@dns.domain log in whatever the entry's userPrincipalName is.
+	if user, at := c.implicitUPN(name); at {
+		fmt.Fprintf(&b, "(%s=%s)", c.settings.NameAttribute, ldap.EscapeFilter(user))
+	}
+	return fmt.Sprintf("(&%s(|%s))", c.settings.UserFilter, b.String()), nil
+}
+
+// withoutDomain takes the CORP of CORP\alice away if it is this directory's.
+func (c *Client) withoutDomain(ctx context.Context, search searchFunc, name string) (string, error) {
+	domain, user, found := strings.Cut(name, `\`)
+	if !found {
+		return name, nil
+	}
+	isOurs := func(d string) bool { return strings.EqualFold(d, domain) }
+	ours := slices.ContainsFunc(c.settings.Domains, isOurs)
+	if !ours && c.settings.Kind == "active_directory" {
+		short, err := c.shortDomain(ctx, search)
+		if err != nil {
+			return "", err
+		}
+		ours = isOurs(short)
+	}
+	if !ours || domain == "" || user == "" {
+		return "", fmt.Errorf("name %q: not of this domain: %w", name, directory.ErrNoUser)
+	}
+	return user, nil
+}
+
+func (c *Client) implicitUPN(name string) (user string, ok bool) {
+	if c.settings.Kind != "active_directory" {
+		return "", false
+	}
+	i := strings.LastIndexByte(name, '@')
+	if i < 1 || !strings.EqualFold(name[i+1:], dnsDomain(c.settings.Base)) {
+		return "", false
+	}
+	return name[:i], true
+}
+
+// dnsDomain returns "corp.example" for "ou=people,dc=corp,dc=example".
+func dnsDomain(dn string) string {
+	parsed, err := ldap.ParseDN(domainOf(dn))
+	if err != nil {
+		return ""
+	}
+	var labels []string
+	for _, rdn := range parsed.RDNs {
+		if a := rdn.Attributes[0]; strings.EqualFold(a.Type, "dc") {
+			labels = append(labels, a.Value)
+		}
+	}
+	return strings.Join(labels, ".")
+}
+
+// shortDomain returns the NetBIOS name of the domain, which Active Directory
+// keeps beside the domain. It is asked for once.
+func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, error) {
+	c.mu.Lock()
+	short := c.short
+	c.mu.Unlock()
+	if short != "" {
+		return short, nil
+	}
+	root, _, err := read(ctx, search, "", "(objectClass=*)", "configurationNamingContext", "defaultNamingContext")
+	if err != nil {
+		return "", fmt.Errorf("short name of the domain: %w", err)
+	}
+	filter := "(&(objectClass=crossRef)(nCName=" + ldap.EscapeFilter(root.first("defaultNamingContext")) + "))"
+	found, err := all(ctx, search, "CN=Partitions,"+root.first("configurationNamingContext"), filter, "nETBIOSName")
+	if err != nil {
+		return "", fmt.Errorf("short name of the domain: %w", err)
+	}
+	if len(found) == 1 {
+		short = found[0].first("nETBIOSName")
+	}
+	c.mu.Lock()
+	c.short = short
+	c.mu.Unlock()
+	return short, nil
+}
+
+// foldDN returns a form of dn that is the same for all its spellings.
+func foldDN(dn string) string {
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil {
+		return strings.ToLower(dn)
+	}
+	return strings.ToLower(parsed.String())
+}
+
+// firstRDN returns type and value of the left end of dn.
+func firstRDN(dn string) (attribute, value string) {
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil || len(parsed.RDNs) == 0 {
+		return "", ""
+	}
+	a := parsed.RDNs[0].Attributes[0]
+	return a.Type, a.Value
+}

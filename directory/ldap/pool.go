@@ -1,0 +1,348 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// A server is one of the URLs, and how it is.
+type server struct {
+	url  string
+	host string
+	addr string // host:port
+	tls  bool   // from the start
+
+	// guarded by pool.mu
+	down  error     // why it is not asked; nil: well
+	retry time.Time // when it may be asked all the same, if no other is well
+}
+
+func newServer(raw string) (*server, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}[u.Scheme]
+	}
+	return &server{url: raw, host: u.Hostname(), addr: net.JoinHostPort(u.Hostname(), port), tls: u.Scheme == "ldaps"}, nil
+}
+
+const (
+	// maxIdle is how long an unused connection is trusted. Firewalls forget
+	// connections without a word; a request on such a one costs a timeout.
+	maxIdle = time.Minute
+
+	// A server that failed after d is left alone for backOff*d if no other is
+	// well: one that refuses connections is tried again at once, a hung one is
+	// not waited for by every login.
+	backOff    = 4
+	maxBackOff = 30 * time.Second
+
+	// rebind is how long a refused service account is not tried again, lest the
+	// directory locks it.
+	rebind = 10 * time.Second
+)
+
+// A pool holds the connections for searches, bound as the service account, and
+// knows which servers are well. Its fields below mu are guarded by it.
+type pool struct {
+	c      *Client
+	slots  chan struct{} // one for each connection in use
+	ctx    context.Context
+	cancel context.CancelFunc
+	probes sync.WaitGroup
+
+	mu       sync.Mutex
+	servers  []*server
+	idle     []*conn // the last one was used last
+	refused  error   // the service account could not bind
+	rebindAt time.Time
+	closed   bool
+}
+
+func newPool(c *Client, servers []*server) *pool {
+	p := &pool{c: c, servers: servers, slots: make(chan struct{}, c.settings.PoolSize)}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+var errClosed = errors.New("directory is closed")
+
+// take returns a connection bound as the service account. Give it back with
+// put.
+func (p *pool) take(ctx context.Context) (*conn, error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for a connection: %w", context.Cause(ctx))
+	}
+	if cn := p.reuse(); cn != nil {
+		return cn, nil
+	}
+	cn, err := p.connect(ctx, p.c.bindService)
+	if err != nil {
+		<-p.slots
+	}
+	return cn, err
+}
+
+// put gives a connection back. After an error that leaves it in doubt it is
+// closed.
+func (p *pool) put(cn *conn, err error) {
+	defer func() { <-p.slots }()
+	p.mu.Lock()
+	keep := !p.closed && (err == nil || !unwell(err)) && !cn.IsClosing() && cn.server.down == nil
+	if keep {
+		cn.pooled = true
+		p.idle = append(p.idle, cn)
+	}
+	p.mu.Unlock()
+	if !keep {
+		cn.close()
+	}
+}
+
+// reuse returns the idle connection that was used last, and drops those that
+// are dead or were not used for long.
+func (p *pool) reuse() *conn {
+	p.mu.Lock()
+	var found *conn
+	var dead []*conn
+	for n := len(p.idle); n > 0 && found == nil; n = len(p.idle) {
+		cn := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		if p.fresh(cn) {
+			found = cn
+		} else {
+			dead = append(dead, cn)
+		}
+	}
+	for len(p.idle) > 0 && !p.fresh(p.idle[0]) {
+		dead = append(dead, p.idle[0])
+		p.idle = p.idle[1:]
+	}
+	p.mu.Unlock()
+	for _, cn := range dead {
+		cn.close()
+	}
+	return found
+}
+
+func (p *pool) fresh(cn *conn) bool {
+	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && cn.server.down == nil && cn.server == p.preferred()
+}
+
+// preferred returns the first server that is well, so that the pool comes home
+// when a server does.
+func (p *pool) preferred() *server {
+	for _, s := range p.servers {
+		if s.down == nil {
+			return s
+		}
+	}
+	return p.servers[0]
+}
+
+// connect dials the servers, the well ones first, until one lets prepare pass.
+// An answer of a server, such as a refused bind, ends the search.
+func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn) error) (*conn, error) {
+	var errs []error
+	for _, s := range p.order() {
+		start := time.Now()
+		cn, err := p.connectTo(ctx, s, prepare)
+		if err == nil {
+			p.well(s)
+			return cn, nil
+		}
+		err = fmt.Errorf("%s: %w", s.url, err)
+		if !unwell(err) {
+			return nil, err
+		}
+		errs = append(errs, err)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			break // the caller went away, which says nothing of the server
+		}
+		p.fail(s, err, time.Since(start))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(errs) == 0 {
+		return nil, p.allDown()
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (p *pool) connectTo(ctx context.Context, s *server, prepare func(context.Context, *conn) error) (*conn, error) {
+	limit := p.c.settings.ConnectTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("connecting: %w (%v)", errNoAnswer, limit))
+	defer cancel()
+	cn, err := p.c.dial(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, cn); err != nil {
+		cn.close()
+		return nil, err
+	}
+	return cn, nil
+}
+
+// order returns the servers to try: those that are well, in the order of the
+// settings; if there are none, those whose time to be tried again has come.
+func (p *pool) order() []*server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	var well, due []*server
+	for _, s := range p.servers {
+		switch {
+		case s.down == nil:
+			well = append(well, s)
+		case !time.Now().Before(s.retry):
+			due = append(due, s)
+		}
+	}
+	return append(well, due...)
+}
+
+func (p *pool) allDown() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errClosed
+	}
+	var errs []error
+	for _, s := range p.servers {
+		errs = append(errs, s.down)
+	}
+	return errors.Join(errs...)
+}
+
+// fail notes that a server could not do its work, which took as long as took,
+// and has it probed until it is well.
+func (p *pool) fail(s *server, err error, took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	first := s.down == nil
+	s.down = err
+	s.retry = time.Now().Add(min(backOff*took, maxBackOff))
+	if first {
+		p.c.log.Warn("directory server is down", "url", s.url, "error", err)
+		p.probes.Go(func() { p.probe(s) })
+	}
+}
+
+func (p *pool) well(s *server) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.down != nil {
+		s.down = nil
+		p.c.log.Info("directory server is back", "url", s.url)
+	}
+}
+
+// isDown tells the probe whether its work is done.
+func (p *pool) isDown(s *server) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return s.down != nil
+}
+
+// probe tries a server until it serves a search.
+func (p *pool) probe(s *server) {
+	tick := time.NewTicker(p.c.settings.ProbeEvery)
+	defer tick.Stop()
+	for p.isDown(s) {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		cn, err := p.connectTo(p.ctx, s, p.c.bindService)
+		if err != nil {
+			continue
+		}
+		err = cn.ping(p.ctx, p.c.settings.RequestTimeout)
+		cn.close()
+		if err == nil {
+			p.well(s)
+		}
+	}
+}
+
+// ping reads the root DSE, which every server lets everybody do (RFC 4512,
+// section 5.1).
+func (cn *conn) ping(ctx context.Context, limit time.Duration) error {
+	return cn.do(ctx, limit, func() error {
+		_, err := cn.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"}})
+		return err
+	})
+}
+
+// bindService binds cn as the service account, if there is one.
+func (c *Client) bindService(ctx context.Context, cn *conn) error {
+	if c.settings.BindDN == "" {
+		return nil
+	}
+	if err := c.pool.barred(); err != nil {
+		return err
+	}
+	password, err := c.settings.bindPassword()
+	if err != nil {
+		return err
+	}
+	err = cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Bind(c.settings.BindDN, password) })
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
+	if !unwell(err) {
+		c.pool.bar(err)
+	}
+	return err
+}
+
+// barred returns why the service account is not tried at present.
+func (p *pool) barred() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Now().Before(p.rebindAt) {
+		return p.refused
+	}
+	return nil
+}
+
+func (p *pool) bar(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused, p.rebindAt = err, time.Now().Add(rebind)
+}
+
+// close ends the probes and the idle connections. Those in use end when they
+// are put back.
+func (p *pool) close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	p.cancel()
+	for _, cn := range idle {
+		cn.close()
+	}
+	p.probes.Wait()
+}

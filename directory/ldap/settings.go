@@ -1,0 +1,484 @@
+package ldap
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Settings says where a directory is and how it is read. Only URLs and Base are
+// needed; Kind fills in the rest, and every field can be set by hand.
+type Settings struct {
+	// Name of this directory in events and as User.Source. Default: the kind.
+	Name string `mapstructure:"name"`
+
+	// Kind of server, which decides the defaults below: active_directory (also
+	// Samba), openldap, freeipa, 389ds, generic or embedded.
+	Kind string `mapstructure:"kind"`
+
+	// URLs of servers with the same content, in order of preference:
+	// ldaps://host[:port], or ldap://host[:port] together with start_tls. The
+	// others are used while the first does not answer.
+	URLs []string `mapstructure:"urls"`
+
+	// StartTLS encrypts ldap:// connections before anything is sent (RFC 4511,
+	// section 4.14).
+	StartTLS bool `mapstructure:"start_tls"`
+
+	// CAFile is a PEM file of the authorities that may vouch for the servers.
+	// Default: those of the system.
+	CAFile string `mapstructure:"ca_file"`
+
+	// ServerName is the name the servers' certificates must carry. Default: the
+	// host of the URL.
+	ServerName string `mapstructure:"server_name"`
+
+	// Insecure allows ldap:// without start_tls: passwords then cross the network
+	// in the clear. Certificates are verified all the same where TLS is used.
+	Insecure bool `mapstructure:"insecure"`
+
+	// Base is the DN under which users are searched.
+	Base string `mapstructure:"base"`
+
+	// GroupBase is the DN under which groups are searched. Default: the domain
+	// (the dc= parts) of base, or base itself if it has none.
+	GroupBase string `mapstructure:"group_base"`
+
+	// BindDN is the service account that searches: a DN, or on Active Directory
+	// also name@domain. Default: anonymous.
+	BindDN string `mapstructure:"bind_dn"`
+
+	// BindPassword of the service account. Better: bind_password_file.
+	BindPassword string `mapstructure:"bind_password"`
+
+	// BindPasswordFile holds the password of the service account in its first
+	// line. It is read at every connect, so that it can be changed under way.
+	BindPasswordFile string `mapstructure:"bind_password_file"`
+
+	// BindAs is for sites without a service account: the name to bind as, with
+	// %u for what the user typed, such as "%u@corp.example" or
+	// "uid=%u,ou=people,dc=corp,dc=example". The entry is read as the user
+	// itself, so that only password logins are possible.
+	BindAs string `mapstructure:"bind_as"`
+
+	// UserFilter selects the entries that are users, such as
+	// "(objectClass=person)"; the login attributes are added to it. With %u in
+	// it, which stands for the typed name, it is the whole filter.
+	UserFilter string `mapstructure:"user_filter"`
+
+	// LoginAttributes are those that a typed name may match, such as uid and
+	// mail.
+	LoginAttributes []string `mapstructure:"login_attributes"`
+
+	// Domains are the names that may stand before a backslash, as in CORP\alice.
+	// On Active Directory the domain's own short name is found by itself.
+	Domains []string `mapstructure:"domains"`
+
+	// NameAttribute holds the user's one login name.
+	NameAttribute string `mapstructure:"name_attribute"`
+
+	// IDAttribute holds what stays the same when a user is renamed.
+	IDAttribute string `mapstructure:"id_attribute"`
+
+	// KeyAttribute holds SSH public keys; "none" switches key logins off.
+	KeyAttribute string `mapstructure:"key_attribute"`
+
+	// KeyPrefix is what a value of key_attribute begins with to be a key, such
+	// as "SSHKey:" in altSecurityIdentities.
+	KeyPrefix string `mapstructure:"key_prefix"`
+
+	// Attributes of the user that rules need besides, for %{attribute}.
+	Attributes []string `mapstructure:"attributes"`
+
+	// GroupWalk is how groups are found: token_groups (Active Directory),
+	// member_of (the user's memberOf holds nested ones too), or walk (search for
+	// the groups that hold the user, then those that hold these).
+	GroupWalk string `mapstructure:"group_walk"`
+
+	// GroupNameAttribute holds the plain name of a group.
+	GroupNameAttribute string `mapstructure:"group_name_attribute"`
+
+	// MemberAttributes of a group hold DNs of members.
+	MemberAttributes []string `mapstructure:"member_attributes"`
+
+	// MemberUIDAttribute of a group holds login names of members; "none" if not
+	// used.
+	MemberUIDAttribute string `mapstructure:"member_uid_attribute"`
+
+	// StateRequired are attributes without which an account's state counts as
+	// unreadable, which refuses logins.
+	StateRequired []string `mapstructure:"state_required"`
+
+	// UnreadableState says what becomes of a user whose account state cannot be
+	// read: refuse or allow.
+	UnreadableState string `mapstructure:"unreadable_state"`
+
+	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),
+	// for users without one of their own. Default: the only pwdPolicy entry
+	// below group_base, or the one with cn=default.
+	PasswordPolicy string `mapstructure:"password_policy"`
+
+	// PasswordChange is how a password is changed: rfc3062 (extended operation),
+	// unicode_pwd (Active Directory) or none.
+	PasswordChange string `mapstructure:"password_change"`
+
+	// WarnDays is how many days before a password expires its user is told.
+	WarnDays int `mapstructure:"warn_days"`
+
+	// ConnectTimeout bounds dialling, TLS and the bind of the service account
+	// together.
+	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
+
+	// RequestTimeout bounds each request.
+	RequestTimeout time.Duration `mapstructure:"request_timeout"`
+
+	// ProbeEvery is how often a server that failed is tried until it is well.
+	ProbeEvery time.Duration `mapstructure:"probe_every"`
+
+	// PoolSize is how many connections searches may use at once.
+	PoolSize int `mapstructure:"pool_size"`
+
+	// Cache is how long what was read of a user is used again; 0 asks each time.
+	Cache time.Duration `mapstructure:"cache"`
+
+	// Outage says what goes on while no server answers.
+	Outage Outage `mapstructure:"outage"`
+
+	// Shield keeps guessed passwords from locking accounts in the directory.
+	Shield Shield `mapstructure:"shield"`
+
+	// Suffixes are the domains of this directory's users when there are several
+	// directories: "corp" makes it the owner of alice@corp and CORP\alice.
+	Suffixes []string `mapstructure:"suffixes"`
+
+	// LDIF is the file with the people, for the kind embedded only.
+	LDIF string `mapstructure:"ldif"`
+}
+
+// Outage says what goes on while no server answers.
+type Outage struct {
+	// Keep is how long after the last look-up key logins go on from the cache, as
+	// in 4h; 0 refuses them.
+	Keep time.Duration `mapstructure:"keep"`
+}
+
+// Shield keeps guessed passwords from locking accounts in the directory.
+type Shield struct {
+	// Threshold is the number of wrong passwords at which the directory locks an
+	// account; the shield stops one before. 0 reads it from the directory, -1
+	// switches the shield off.
+	Threshold int `mapstructure:"threshold"`
+
+	// Window is how long the directory remembers a wrong password. 0 reads it
+	// from the directory.
+	Window time.Duration `mapstructure:"window"`
+}
+
+// Ways of finding groups and of changing a password.
+const (
+	walkTokenGroups = "token_groups"
+	walkMemberOf    = "member_of"
+	walkMembers     = "walk"
+
+	changeRFC3062    = "rfc3062"
+	changeUnicodePwd = "unicode_pwd"
+
+	none = "none"
+)
+
+// common are the defaults that all kinds share.
+var common = Settings{
+	Kind:               "generic",
+	LoginAttributes:    []string{"uid"},
+	NameAttribute:      "uid",
+	IDAttribute:        "entryUUID",
+	KeyAttribute:       "sshPublicKey",
+	GroupWalk:          walkMembers,
+	GroupNameAttribute: "cn",
+	MemberAttributes:   []string{"member", "uniqueMember"},
+	MemberUIDAttribute: "memberUid",
+	UserFilter:         "(|(objectClass=person)(objectClass=posixAccount))",
+	UnreadableState:    "refuse",
+	PasswordChange:     changeRFC3062,
+	WarnDays:           14,
+	ConnectTimeout:     5 * time.Second,
+	RequestTimeout:     10 * time.Second,
+	ProbeEvery:         2 * time.Second,
+	PoolSize:           8,
+}
+
+// DefaultSettings returns the defaults that do not depend on the kind; those
+// that do are filled in by Open.
+func DefaultSettings() Settings {
+	return Settings{
+		WarnDays:       common.WarnDays,
+		ConnectTimeout: common.ConnectTimeout,
+		RequestTimeout: common.RequestTimeout,
+		ProbeEvery:     common.ProbeEvery,
+		PoolSize:       common.PoolSize,
+		Cache:          15 * time.Second,
+	}
+}
+
+// Complete returns s with every empty field filled in from its kind.
+func (s Settings) Complete() Settings {
+	if s.Kind == "" {
+		s.Kind = common.Kind
+	}
+	if s.KeyAttribute == "" {
+		// The prefix belongs to the attribute: another one holds nothing but keys.
+		s.KeyPrefix = orDefault(s.KeyPrefix, kinds[s.Kind].defaults.KeyPrefix)
+	}
+	for _, d := range []Settings{kinds[s.Kind].defaults, common} {
+		for _, f := range stringFields(&s, &d) {
+			if *f.set == "" {
+				*f.set = *f.def
+			}
+		}
+		for _, f := range listFields(&s, &d) {
+			if len(*f.set) == 0 {
+				*f.set = *f.def
+			}
+		}
+	}
+	if s.Name == "" {
+		s.Name = s.Kind
+	}
+	if s.GroupBase == "" {
+		s.GroupBase = domainOf(s.Base)
+	}
+	s.ConnectTimeout = orDefault(s.ConnectTimeout, common.ConnectTimeout)
+	s.RequestTimeout = orDefault(s.RequestTimeout, common.RequestTimeout)
+	s.ProbeEvery = orDefault(s.ProbeEvery, common.ProbeEvery)
+	s.PoolSize = orDefault(s.PoolSize, common.PoolSize)
+	return s
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+type field[T any] struct{ set, def *T }
+
+// stringFields and listFields pair what a kind can give a default to.
+func stringFields(s, d *Settings) []field[string] {
+	return []field[string]{
+		{&s.UserFilter, &d.UserFilter},
+		{&s.NameAttribute, &d.NameAttribute},
+		{&s.IDAttribute, &d.IDAttribute},
+		{&s.KeyAttribute, &d.KeyAttribute},
+		{&s.GroupWalk, &d.GroupWalk},
+		{&s.GroupNameAttribute, &d.GroupNameAttribute},
+		{&s.MemberUIDAttribute, &d.MemberUIDAttribute},
+		{&s.UnreadableState, &d.UnreadableState},
+		{&s.PasswordChange, &d.PasswordChange},
+	}
+}
+
+func listFields(s, d *Settings) []field[[]string] {
+	return []field[[]string]{
+		{&s.LoginAttributes, &d.LoginAttributes},
+		{&s.MemberAttributes, &d.MemberAttributes},
+		{&s.StateRequired, &d.StateRequired},
+	}
+}
+
+// Check returns every mistake in s, each naming the key, the value and what
+// would be right, joined; nil if there is none. It reads the files that s
+// names, and asks no server.
+func (s Settings) Check() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf(key+": "+format, args...))
+	}
+	if _, ok := kinds[s.Kind]; s.Kind != "" && !ok {
+		bad("kind", "%q: must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
+		return errors.Join(errs...) // all else depends on it
+	}
+	s = s.Complete()
+
+	if len(s.URLs) == 0 {
+		bad("urls", "missing: must name at least one server, such as ldaps://dc1.corp.example")
+	}
+	for _, raw := range s.URLs {
+		if err := s.checkURL(raw); err != nil {
+			bad("urls", "%w", err)
+		}
+	}
+	if _, err := s.roots(); err != nil {
+		bad("ca_file", "%w", err)
+	}
+	checkDN := func(key, dn string) {
+		if _, err := ldap.ParseDN(dn); err != nil {
+			bad(key, "%q: must be a DN such as dc=corp,dc=example", dn)
+		}
+	}
+	if s.Base == "" {
+		bad("base", "missing: must be the DN under which users are found, such as dc=corp,dc=example")
+	} else {
+		checkDN("base", s.Base)
+		checkDN("group_base", s.GroupBase)
+	}
+	checkDN("password_policy", s.PasswordPolicy)
+	s.checkBind(bad)
+	if _, err := ldap.CompileFilter(strings.ReplaceAll(s.UserFilter, "%u", "name")); err != nil {
+		bad("user_filter", "%q: must be an LDAP filter such as (objectClass=person): %w", s.UserFilter, err)
+	}
+	s.checkAttributes(bad)
+	s.checkChoices(bad)
+	for key, v := range map[string]time.Duration{
+		"cache": s.Cache, "outage.keep": s.Outage.Keep, "shield.window": s.Shield.Window,
+		"connect_timeout": s.ConnectTimeout, "request_timeout": s.RequestTimeout, "probe_every": s.ProbeEvery,
+	} {
+		if v < 0 {
+			bad(key, "%v: must not be negative", v)
+		}
+	}
+	if s.PoolSize < 1 || s.PoolSize > 1000 {
+		bad("pool_size", "%d: must be 1 to 1000", s.PoolSize)
+	}
+	if s.WarnDays < 0 {
+		bad("warn_days", "%d: must not be negative", s.WarnDays)
+	}
+	if s.Shield.Threshold < -1 {
+		bad("shield.threshold", "%d: must be -1 (off), 0 (as the directory says) or a number", s.Shield.Threshold)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+func (s Settings) checkURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps") {
+		return fmt.Errorf("%q: must be ldaps://host[:port] or ldap://host[:port]", raw)
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("%q: must hold a host and a port only; base, filter and bind_dn have keys of their own", raw)
+	}
+	if u.Scheme == "ldaps" && s.StartTLS {
+		return fmt.Errorf("%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
+	}
+	if u.Scheme == "ldap" && !s.StartTLS && !s.Insecure && !s.ownLoopback(u) {
+		return fmt.Errorf("%q: would send passwords in the clear: use ldaps://, or start_tls: true (or, if it must be, insecure: true)", raw)
+	}
+	if s.Kind == "active_directory" && u.Scheme == "ldap" && !s.StartTLS && s.PasswordChange == changeUnicodePwd && !s.Insecure {
+		return fmt.Errorf("%q: Active Directory changes passwords over TLS only", raw)
+	}
+	return nil
+}
+
+// ownLoopback reports whether u is the embedded server, in this very process.
+func (s Settings) ownLoopback(u *url.URL) bool {
+	addr, err := netip.ParseAddr(u.Hostname())
+	return s.Kind == "embedded" && err == nil && addr.IsLoopback()
+}
+
+type complain func(key, format string, args ...any)
+
+func (s Settings) checkBind(bad complain) {
+	if s.BindPassword != "" && s.BindPasswordFile != "" {
+		bad("bind_password", "must not be set together with bind_password_file")
+	}
+	if s.BindDN != "" && s.BindAs != "" {
+		bad("bind_as", "%q: is for sites without a service account; must not be set together with bind_dn", s.BindAs)
+	}
+	if s.BindAs != "" && !strings.Contains(s.BindAs, "%u") {
+		bad("bind_as", `%q: must hold %%u for the name of the user, as in "%%u@corp.example"`, s.BindAs)
+	}
+	if s.BindDN == "" {
+		return
+	}
+	switch password, err := s.bindPassword(); {
+	case err != nil:
+		bad("bind_password_file", "%w", err)
+	case password == "":
+		bad("bind_password", "missing for bind_dn %q: must be set here or in bind_password_file", s.BindDN)
+	}
+}
+
+// bindPassword returns the password of the service account.
+func (s Settings) bindPassword() (string, error) {
+	if s.BindPasswordFile == "" {
+		return s.BindPassword, nil
+	}
+	b, err := os.ReadFile(s.BindPasswordFile)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}
+
+// attributeName is RFC 4512, section 2.5: a name or an OID.
+var attributeName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`)
+
+func (s Settings) checkAttributes(bad complain) {
+	lists := map[string][]string{
+		"name_attribute":       {s.NameAttribute},
+		"id_attribute":         {s.IDAttribute},
+		"key_attribute":        {s.KeyAttribute},
+		"group_name_attribute": {s.GroupNameAttribute},
+		"member_uid_attribute": {s.MemberUIDAttribute},
+		"login_attributes":     s.LoginAttributes,
+		"member_attributes":    s.MemberAttributes,
+		"attributes":           s.Attributes,
+		"state_required":       s.StateRequired,
+	}
+	for key, names := range lists {
+		for _, name := range names {
+			switch {
+			case !attributeName.MatchString(name):
+				bad(key, "%q: must be the name of an attribute", name)
+			case secret[strings.ToLower(name)]:
+				bad(key, "%q: must not be an attribute that holds passwords", name)
+			}
+		}
+	}
+}
+
+// secret attributes are never read.
+var secret = map[string]bool{"userpassword": true, "unicodepwd": true, "sambantpassword": true, "krbprincipalkey": true, "ipanthash": true}
+
+func (s Settings) checkChoices(bad complain) {
+	choices := []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"group_walk", s.GroupWalk, []string{walkTokenGroups, walkMemberOf, walkMembers}},
+		{"unreadable_state", s.UnreadableState, []string{"refuse", "allow"}},
+		{"password_change", s.PasswordChange, []string{changeRFC3062, changeUnicodePwd, none}},
+	}
+	for _, c := range choices {
+		if !slices.Contains(c.allowed, c.value) {
+			bad(c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
+		}
+	}
+}
+
+// domainOf returns the dc= parts at the end of dn, or dn if there are none.
+func domainOf(dn string) string {
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil {
+		return dn
+	}
+	i := len(parsed.RDNs)
+	for i > 0 && strings.EqualFold(parsed.RDNs[i-1].Attributes[0].Type, "dc") {
+		i--
+	}
+	if i == len(parsed.RDNs) {
+		return dn
+	}
+	return (&ldap.DN{RDNs: parsed.RDNs[i:]}).String()
+}

@@ -1,0 +1,350 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/directory"
+)
+
+// A stateReader knows one family of attributes that say what an account may
+// do. It leaves Status at StatusActive if nothing stands against a login.
+type stateReader struct {
+	attributes []string
+	read       func(e entry, in stateInput) directory.State
+}
+
+// stateInput is what a state depends on besides the entry.
+type stateInput struct {
+	now    time.Time
+	policy policy // that applies to the entry
+}
+
+// rank orders what stands against a login when there are several: the first is
+// told.
+var rank = map[directory.Status]int{
+	directory.StatusUnknown:         0,
+	directory.StatusDisabled:        1,
+	directory.StatusLocked:          2,
+	directory.StatusExpired:         3,
+	directory.StatusOutsideHours:    4,
+	directory.StatusMustChange:      5,
+	directory.StatusPasswordExpired: 6,
+	directory.StatusActive:          7,
+}
+
+// state reads the account's state from its entry.
+func (c *Client) state(ctx context.Context, search searchFunc, e entry) (directory.State, error) {
+	for _, name := range c.settings.StateRequired {
+		if !e.has(name) {
+			return c.unreadable("no attribute " + name), nil
+		}
+	}
+	in := stateInput{now: c.now()}
+	var err error
+	if in.policy, err = c.policyOf(ctx, search, e); err != nil {
+		return directory.State{}, err
+	}
+	sum := directory.State{Status: directory.StatusActive}
+	for _, r := range c.kind.state {
+		sum = join(sum, r.read(e, in))
+	}
+	if sum.Status == directory.StatusUnknown {
+		return c.unreadable(sum.Reason), nil
+	}
+	return sum, nil
+}
+
+// unreadable is the state of an account whose state cannot be read.
+func (c *Client) unreadable(reason string) directory.State {
+	if c.settings.UnreadableState == "allow" {
+		return directory.State{Status: directory.StatusActive, Reason: reason + "; allowed by unreadable_state"}
+	}
+	c.log.Warn("account state cannot be read", "reason", reason)
+	return directory.State{Reason: reason}
+}
+
+// join returns what two states mean together: the worse status and the earlier
+// times.
+func join(a, b directory.State) directory.State {
+	if rank[b.Status] < rank[a.Status] {
+		a, b = b, a
+	}
+	a.PasswordExpires = earlier(a.PasswordExpires, b.PasswordExpires)
+	if a.Status == b.Status {
+		a.Until = earlier(a.Until, b.Until)
+	}
+	return a
+}
+
+// earlier returns the earlier of two times, of which zero means none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// because returns a state with the attribute that decided.
+func because(status directory.Status, attribute string, e entry) directory.State {
+	return directory.State{Status: status, Reason: fmt.Sprintf("%s=%.64s", attribute, e.first(attribute))}
+}
+
+// Bits of userAccountControl and of its computed companion ([MS-ADTS] 2.2.16).
+const (
+	adDisabled        = 0x2
+	adLocked          = 0x10
+	adNeverExpires    = 0x10000
+	adSmartcard       = 0x40000
+	adPasswordExpired = 0x800000
+)
+
+var adState = stateReader{
+	attributes: []string{
+		"userAccountControl", "msDS-User-Account-Control-Computed", "msDS-UserPasswordExpiryTimeComputed",
+		"accountExpires", "pwdLastSet", "lockoutTime", "logonHours",
+	},
+	read: readAD,
+}
+
+func readAD(e entry, in stateInput) directory.State {
+	control, err := strconv.ParseInt(e.first("userAccountControl"), 10, 64)
+	if err != nil {
+		return because(directory.StatusUnknown, "userAccountControl", e)
+	}
+	computed, err := strconv.ParseInt(e.first("msDS-User-Account-Control-Computed"), 10, 64)
+	hasComputed := err == nil
+	s := directory.State{Status: directory.StatusActive}
+	if control&adDisabled != 0 {
+		return because(directory.StatusDisabled, "userAccountControl", e)
+	}
+	// lockoutTime alone proves nothing: it stays when the lock has run out.
+	if hasComputed && computed&adLocked != 0 {
+		s = join(s, because(directory.StatusLocked, "msDS-User-Account-Control-Computed", e))
+	} else if _, never, err := fileTime(e.first("lockoutTime")); !hasComputed && err == nil && !never {
+		s = join(s, because(directory.StatusLocked, "lockoutTime", e))
+	}
+	s = join(s, adExpiry(e, in))
+	s = join(s, adHours(e, in))
+	if control&(adNeverExpires|adSmartcard) != 0 {
+		return s
+	}
+	switch _, never, err := fileTime(e.first("pwdLastSet")); {
+	case err == nil && never:
+		s = join(s, because(directory.StatusMustChange, "pwdLastSet", e))
+	case hasComputed && computed&adPasswordExpired != 0:
+		s = join(s, because(directory.StatusPasswordExpired, "msDS-User-Account-Control-Computed", e))
+	}
+	expires, never, err := fileTime(e.first("msDS-UserPasswordExpiryTimeComputed"))
+	if err == nil && !never {
+		s.PasswordExpires = expires
+	}
+	return s
+}
+
+// adExpiry reads the account's own end date.
+func adExpiry(e entry, in stateInput) directory.State {
+	if !e.has("accountExpires") {
+		return directory.State{Status: directory.StatusActive}
+	}
+	end, never, err := fileTime(e.first("accountExpires"))
+	switch {
+	case err != nil:
+		return because(directory.StatusUnknown, "accountExpires", e)
+	case never:
+		return directory.State{Status: directory.StatusActive}
+	case !in.now.Before(end):
+		return because(directory.StatusExpired, "accountExpires", e)
+	}
+	return directory.State{Status: directory.StatusActive, Until: end}
+}
+
+// adHours reads logonHours, which Active Directory itself looks at in binds
+// only.
+func adHours(e entry, in stateInput) directory.State {
+	hours := e.first("logonHours")
+	switch {
+	case hours == "":
+		return directory.State{Status: directory.StatusActive}
+	case len(hours) != weekHours/8:
+		return directory.State{Reason: fmt.Sprintf("logonHours has %d bytes", len(hours))}
+	}
+	s := directory.State{Status: directory.StatusActive, Until: hoursChange(hours, in.now)}
+	if !hourAllowed(hours, in.now) {
+		s.Status, s.Reason = directory.StatusOutsideHours, "logonHours"
+	}
+	return s
+}
+
+// ppolicyState is what the password policy of OpenLDAP leaves in an entry
+// (draft-behera-ldap-password-policy-10, section 5.3).
+var ppolicyState = stateReader{
+	attributes: []string{
+		"pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdPolicySubentry", "pwdStartTime", "pwdEndTime",
+	},
+	read: readPpolicy,
+}
+
+// lockedForEver is pwdAccountLockedTime of an account that only an
+// administrator unlocks.
+const lockedForEver = "000001010000Z"
+
+func readPpolicy(e entry, in stateInput) directory.State {
+	s := directory.State{Status: directory.StatusActive}
+	s = join(s, ppolicyLock(e, in))
+	s = join(s, window(e, in.now, "pwdStartTime", "pwdEndTime"))
+	if isTrue(e.first("pwdReset")) && in.policy.mustChange {
+		s = join(s, because(directory.StatusMustChange, "pwdReset", e))
+	}
+	if e.has("pwdChangedTime") && in.policy.maxAge > 0 {
+		changed, err := generalizedTime(e.first("pwdChangedTime"))
+		if err != nil {
+			return join(s, because(directory.StatusUnknown, "pwdChangedTime", e))
+		}
+		s = join(s, passwordUntil(changed.Add(in.policy.maxAge), "pwdChangedTime", e, in.now))
+	}
+	return s
+}
+
+func ppolicyLock(e entry, in stateInput) directory.State {
+	value := e.first("pwdAccountLockedTime")
+	if value == "" {
+		return directory.State{Status: directory.StatusActive}
+	}
+	s := because(directory.StatusLocked, "pwdAccountLockedTime", e)
+	if value == lockedForEver || in.policy.lockFor == 0 {
+		return s
+	}
+	since, err := generalizedTime(value)
+	if err != nil {
+		return s
+	}
+	s.Until = since.Add(in.policy.lockFor)
+	if !in.now.Before(s.Until) {
+		return directory.State{Status: directory.StatusActive}
+	}
+	return s
+}
+
+// window reads the two ends of the time in which an account is good.
+func window(e entry, now time.Time, start, end string) directory.State {
+	s := directory.State{Status: directory.StatusActive}
+	if e.has(start) {
+		t, err := generalizedTime(e.first(start))
+		if err != nil {
+			return because(directory.StatusUnknown, start, e)
+		}
+		if now.Before(t) {
+			s = because(directory.StatusExpired, start, e)
+			s.Until = t
+			return s
+		}
+	}
+	if e.has(end) {
+		t, err := generalizedTime(e.first(end))
+		if err != nil {
+			return because(directory.StatusUnknown, end, e)
+		}
+		if !now.Before(t) {
+			return because(directory.StatusExpired, end, e)
+		}
+		s.Until = t
+	}
+	return s
+}
+
+// passwordUntil is the state of an account whose password is good until end.
+func passwordUntil(end time.Time, attribute string, e entry, now time.Time) directory.State {
+	s := directory.State{Status: directory.StatusActive}
+	if !now.Before(end) {
+		s = because(directory.StatusPasswordExpired, attribute, e)
+	}
+	s.PasswordExpires = end
+	return s
+}
+
+func isTrue(value string) bool { return strings.EqualFold(value, "true") }
+
+// nsState is what 389 DS and its relatives leave in an entry.
+var nsState = stateReader{
+	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime", "pwdReset"},
+	read:       readNS,
+}
+
+// resetTime is the expiration time that 389 DS gives a password which the user
+// must change.
+const resetTime = "19700101000000Z"
+
+func readNS(e entry, in stateInput) directory.State {
+	s := directory.State{Status: directory.StatusActive}
+	if isTrue(e.first("nsAccountLock")) {
+		s = because(directory.StatusDisabled, "nsAccountLock", e)
+	}
+	if e.has("accountUnlockTime") {
+		end, err := generalizedTime(e.first("accountUnlockTime"))
+		lock := because(directory.StatusLocked, "accountUnlockTime", e)
+		switch {
+		case err != nil:
+			s = join(s, because(directory.StatusUnknown, "accountUnlockTime", e))
+		case e.first("accountUnlockTime") == resetTime: // until an administrator unlocks it
+			s = join(s, lock)
+		case in.now.Before(end):
+			lock.Until = end
+			s = join(s, lock)
+		}
+	}
+	if e.first("passwordExpirationTime") == resetTime {
+		return join(s, because(directory.StatusMustChange, "passwordExpirationTime", e))
+	}
+	return join(s, passwordEnd(e, in.now, "passwordExpirationTime"))
+}
+
+// passwordEnd reads an attribute that holds the end of the password's life.
+func passwordEnd(e entry, now time.Time, attribute string) directory.State {
+	if !e.has(attribute) {
+		return directory.State{Status: directory.StatusActive}
+	}
+	end, err := generalizedTime(e.first(attribute))
+	if err != nil {
+		return because(directory.StatusUnknown, attribute, e)
+	}
+	return passwordUntil(end, attribute, e, now)
+}
+
+// ipaState is what the KDC of FreeIPA leaves in an entry. LDAP binds do not
+// look at it.
+var ipaState = stateReader{
+	attributes: []string{"krbPasswordExpiration", "krbPrincipalExpiration"},
+	read: func(e entry, in stateInput) directory.State {
+		return join(passwordEnd(e, in.now, "krbPasswordExpiration"), window(e, in.now, "", "krbPrincipalExpiration"))
+	},
+}
+
+// shadowState is RFC 2307's form of shadow(5), in days since 1970.
+var shadowState = stateReader{
+	attributes: []string{"shadowExpire", "shadowLastChange", "shadowMax"},
+	read:       readShadow,
+}
+
+func readShadow(e entry, in stateInput) directory.State {
+	s := directory.State{Status: directory.StatusActive}
+	if end, ok := epochDays(e.first("shadowExpire")); ok { // -1 is never
+		s.Until = dayStart(end)
+		if !in.now.Before(s.Until) {
+			s = because(directory.StatusExpired, "shadowExpire", e)
+		}
+	}
+	changed, ok := epochDays(e.first("shadowLastChange"))
+	if ok && changed == 0 {
+		return join(s, because(directory.StatusMustChange, "shadowLastChange", e))
+	}
+	longest, limited := epochDays(e.first("shadowMax"))
+	if ok && limited && longest < 99999 {
+		// The last day is still good.
+		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, in.now))
+	}
+	return s
+}

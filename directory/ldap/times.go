@@ -1,0 +1,120 @@
+package ldap
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// generalizedTime reads "20261122101500Z" and the other forms of RFC 4517,
+// section 3.3.13: minutes, seconds and a fraction may be missing, and an offset
+// may stand for Z.
+func generalizedTime(s string) (time.Time, error) {
+	bad := fmt.Errorf("%.40q is no generalized time", s)
+	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
+	layout, ok := map[int]string{10: "2006010215", 12: "200601021504", 14: "20060102150405"}[digits]
+	if !ok {
+		return time.Time{}, bad
+	}
+	rest := s[digits:]
+	if fraction := strings.TrimLeft(rest, ".,"); len(fraction) == len(rest)-1 {
+		number := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
+		if number == 0 || number > 9 || digits != 14 {
+			return time.Time{}, bad
+		}
+		layout += ".999999999"
+		s = s[:digits] + "." + fraction
+		rest = fraction[number:]
+	}
+	switch {
+	case rest == "Z":
+		layout += "Z"
+	case len(rest) == 3:
+		layout += "Z07"
+	default:
+		layout += "Z0700"
+	}
+	t, err := time.Parse(layout, s)
+	if err != nil {
+		return time.Time{}, bad
+	}
+	return t.UTC(), nil
+}
+
+// fileTimeEpoch is 1601-01-01 in Unix seconds; a FILETIME counts units of 100 ns
+// from there ([MS-DTYP] 2.3.3).
+const (
+	fileTimeEpoch = -11644473600
+	fileTimeNever = 0x7FFFFFFFFFFFFFFF
+	fileTimeUnit  = 10_000_000 // a second
+)
+
+// fileTime reads the decimal text of a FILETIME. never is true for the two
+// values that stand for no time at all.
+func fileTime(s string) (t time.Time, never bool, err error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return time.Time{}, false, fmt.Errorf("%.40q is no FILETIME", s)
+	}
+	if n == 0 || n == fileTimeNever {
+		return time.Time{}, true, nil
+	}
+	return time.Unix(n/fileTimeUnit+fileTimeEpoch, n%fileTimeUnit*100).UTC(), false, nil
+}
+
+// interval reads a negative number of 100 ns units, as the policies of Active
+// Directory have it. 0 and the smallest number mean for ever: zero.
+func interval(s string) time.Duration {
+	n, err := strconv.ParseInt(s, 10, 64)
+	const longest = int64(1<<63-1) / 100
+	if err != nil || n >= 0 || n < -longest {
+		return 0
+	}
+	return time.Duration(-n * 100)
+}
+
+// epochDays reads the days since 1970 that shadow(5) counts in.
+func epochDays(s string) (days int, ok bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= 0 && n < 5_000_000
+}
+
+func dayStart(days int) time.Time { return time.Unix(int64(days)*86400, 0).UTC() }
+
+// seconds reads a number of seconds, 0 if there is none.
+func seconds(s string) time.Duration {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > 1<<32 {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
+const weekHours = 7 * 24
+
+// hourAllowed looks t up in logonHours: one bit an hour of the week, from Sunday
+// 00:00 UTC on, the lowest bit of each byte first.
+func hourAllowed(logonHours string, t time.Time) bool {
+	h := hourOfWeek(t)
+	return logonHours[h/8]>>(h%8)&1 == 1
+}
+
+func hourOfWeek(t time.Time) int {
+	t = t.UTC()
+	return int(t.Weekday())*24 + t.Hour()
+}
+
+// hoursChange returns when the answer of hourAllowed changes next after t; zero
+// if it never does.
+func hoursChange(logonHours string, t time.Time) time.Time {
+	now := hourAllowed(logonHours, t)
+	next := t.UTC().Truncate(time.Hour)
+	for range weekHours {
+		next = next.Add(time.Hour)
+		if hourAllowed(logonHours, next) != now {
+			return next
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,134 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// maxMatches is how many entries a name may match before the search is given
+// up; more than one is too many anyway.
+const maxMatches = 5
+
+// find looks a user up by any spelling of a login name.
+func (c *Client) find(ctx context.Context, search searchFunc, name string) (*directory.User, error) {
+	filter, err := c.userFilter(ctx, search, name)
+	if err != nil {
+		return nil, err
+	}
+	res, err := search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, c.userAttributes()...))
+	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
+		return nil, err
+	}
+	var entries []entry
+	if res != nil {
+		for _, e := range res.Entries {
+			entries = append(entries, newEntry(e))
+		}
+	}
+	e, err := c.choose(name, entries)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.readRanges(ctx, search); err != nil {
+		return nil, err
+	}
+	return c.user(ctx, search, e)
+}
+
+// choose picks the entry that name means. When several match, as one person's
+// mail address may be the login name of another, the login name counts.
+func (c *Client) choose(name string, entries []entry) (entry, error) {
+	if len(entries) == 0 {
+		return entry{}, fmt.Errorf("name %q: %w", name, directory.ErrNoUser)
+	}
+	if len(entries) == 1 {
+		return entries[0], nil
+	}
+	var named []entry
+	for _, e := range entries {
+		if slices.ContainsFunc(e.all(c.settings.NameAttribute), func(v string) bool { return strings.EqualFold(v, name) }) {
+			named = append(named, e)
+		}
+	}
+	if len(named) != 1 {
+		return entry{}, &directory.Refusal{
+			Why:    directory.ErrAmbiguous,
+			Detail: fmt.Sprintf("%q matches %q and %q", name, entries[0].dn, entries[1].dn),
+		}
+	}
+	return named[0], nil
+}
+
+// userAttributes are those asked for in a look-up. Operational ones come only
+// by name.
+func (c *Client) userAttributes() []string {
+	s := c.settings
+	names := []string{s.NameAttribute, s.IDAttribute, "memberOf"}
+	if s.KeyAttribute != none {
+		names = append(names, s.KeyAttribute)
+	}
+	if s.GroupWalk == walkTokenGroups {
+		names = append(names, "objectSid", "primaryGroupID")
+	}
+	names = append(names, s.StateRequired...)
+	for _, r := range c.kind.state {
+		names = append(names, r.attributes...)
+	}
+	names = append(names, s.Attributes...)
+	seen := map[string]bool{}
+	return slices.DeleteFunc(names, func(name string) bool {
+		name = strings.ToLower(name)
+		defer func() { seen[name] = true }()
+		return seen[name]
+	})
+}
+
+// user makes a User of an entry, and asks for the groups.
+func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directory.User, error) {
+	u := &directory.User{
+		Name:   c.loginName(e),
+		ID:     idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute)),
+		DN:     e.dn,
+		Source: c.settings.Name,
+		Attrs:  map[string][]string{},
+	}
+	if u.Name == "" {
+		return nil, fmt.Errorf("%q has no attribute %s: %w", e.dn, c.settings.NameAttribute, directory.ErrNoUser)
+	}
+	for _, name := range c.settings.Attributes {
+		if e.has(name) {
+			u.Attrs[strings.ToLower(name)] = e.all(name)
+		}
+	}
+	if c.settings.KeyAttribute != none {
+		u.Keys, u.Notes = directory.ParseKeys(c.settings.KeyAttribute, c.settings.KeyPrefix, e.all(c.settings.KeyAttribute))
+	}
+	var err error
+	if u.State, err = c.state(ctx, search, e); err != nil {
+		return nil, fmt.Errorf("account state of %q: %w", u.Name, err)
+	}
+	if u.Groups, err = c.groups(ctx, search, e, u.Name); err != nil {
+		return nil, fmt.Errorf("groups of %q: %w", u.Name, err)
+	}
+	return u, nil
+}
+
+// loginName returns the one name of the user. Values of an attribute have no
+// order, so of several it is the one in the DN, or else the smallest.
+func (c *Client) loginName(e entry) string {
+	names := e.all(c.settings.NameAttribute)
+	if len(names) == 0 {
+		return ""
+	}
+	attribute, value := firstRDN(e.dn)
+	if strings.EqualFold(attribute, c.settings.NameAttribute) && slices.Contains(names, value) {
+		return value
+	}
+	return slices.Min(names)
+}
