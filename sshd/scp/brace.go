@@ -1,0 +1,83 @@
+package scp
+
+import "strings"
+
+// maxAlternatives is how many words braces may make of one.
+const maxAlternatives = 1024
+
+// braces expands {a,b} as shells do, nested too, and leaves other braces alone.
+// It reports false when there are more than maxAlternatives words.
+func braces(pattern string) ([]string, bool) {
+	var words []string
+	todo := []string{pattern}
+	for len(todo) > 0 {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		before, choices, after, found := cutBraces(p)
+		if !found {
+			words = append(words, p)
+			continue
+		}
+		if len(words)+len(todo)+len(choices) > maxAlternatives {
+			return nil, false
+		}
+		for i := len(choices) - 1; i >= 0; i-- { // the first is taken first
+			todo = append(todo, before+choices[i]+after)
+		}
+	}
+	return words, true
+}
+
+// cutBraces finds the first group of braces that has a comma.
+func cutBraces(p string) (before string, choices []string, after string, found bool) {
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '\\':
+			i++
+		case '{':
+			choices, end := cutGroup(p[i+1:])
+			if len(choices) > 1 {
+				return p[:i], choices, p[i+1+end:], true
+			}
+		}
+	}
+	return p, nil, "", false
+}
+
+// cutGroup reads what follows an opening brace, to the brace that closes it,
+// and returns the parts between commas and how long all that is. There are no
+// parts if it is not closed.
+func cutGroup(p string) (parts []string, end int) {
+	depth, start := 0, 0
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '\\':
+			i++
+		case '{':
+			depth++
+		case '}':
+			if depth == 0 {
+				return append(parts, p[start:i]), i + 1
+			}
+			depth--
+		case ',':
+			if depth == 0 {
+				parts = append(parts, p[start:i])
+				start = i + 1
+			}
+		}
+	}
+	return nil, 0
+}
+
+// hasMeta reports whether pattern is more than a name.
+func hasMeta(pattern string) bool {
+	for i := 0; i < len(pattern); i++ {
+		if pattern[i] == '\\' {
+			i++
+		} else if strings.IndexByte("*?[", pattern[i]) >= 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,136 @@
+package scp
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Bounds on what one command line may ask for.
+const (
+	maxMatches = 100_000
+	maxLooked  = 10_000_000 // directory entries
+)
+
+var errTooMany = errors.New("too many names match")
+
+// A glob expands patterns over a view.
+type glob struct {
+	view
+	looked int
+}
+
+// expand returns the paths that pattern stands for, as the client would write
+// them without wildcards: braces in their order, matches sorted. A word that
+// matches nothing stands for itself, as in a shell, and is then reported as
+// missing.
+func (g *glob) expand(pattern string) ([]string, error) {
+	words, ok := braces(pattern)
+	if !ok {
+		return nil, errTooMany
+	}
+	var paths []string
+	for _, word := range words {
+		word = tilde(word)
+		found, err := g.matches(word)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			found = []string{unescape(word)}
+		}
+		if len(paths)+len(found) > maxMatches {
+			return nil, errTooMany
+		}
+		paths = append(paths, found...)
+	}
+	return paths, nil
+}
+
+// matches walks word from component to component. It finds nothing where word
+// has no wildcard.
+func (g *glob) matches(word string) ([]string, error) {
+	if !hasMeta(word) {
+		return nil, nil
+	}
+	paths := []string{""}
+	for word != "" {
+		var component string
+		component, word = cutComponent(word)
+		next, err := g.step(paths, component, word == "")
+		if err != nil {
+			return nil, err
+		}
+		paths = next
+	}
+	return paths, nil
+}
+
+// cutComponent splits after the first run of slashes.
+func cutComponent(word string) (component, rest string) {
+	i := strings.IndexByte(word, '/')
+	if i < 0 {
+		return word, ""
+	}
+	for i < len(word) && word[i] == '/' {
+		i++
+	}
+	return word[:i], word[i:]
+}
+
+// step adds one component to each path: those that exist and fit.
+func (g *glob) step(paths []string, component string, last bool) ([]string, error) {
+	name := strings.TrimRight(component, "/")
+	slashes := component[len(name):]
+	var next []string
+	for _, dir := range paths {
+		if !hasMeta(name) {
+			p := dir + unescape(name) + slashes
+			if !last || g.exists(p) {
+				next = append(next, p)
+			}
+			continue
+		}
+		found, err := g.entries(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range found {
+			if slashes == "" || g.isDir(dir+n) {
+				next = append(next, dir+n+slashes)
+			}
+		}
+		if len(next) > maxMatches {
+			return nil, errTooMany
+		}
+	}
+	return next, nil
+}
+
+// entries are the names in dir that fit, sorted. What cannot be listed has none.
+func (g *glob) entries(dir, pattern string) ([]string, error) {
+	var found []string
+	for fi, err := range g.files.ReadDir(g.name(dir)) {
+		if err != nil {
+			break
+		}
+		if g.looked++; g.looked > maxLooked || len(found) > maxMatches {
+			return nil, errTooMany
+		}
+		if match(pattern, fi.Name()) {
+			found = append(found, fi.Name())
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+func (g *glob) exists(p string) bool {
+	_, err := g.files.Lstat(g.name(p))
+	return err == nil
+}
+
+func (g *glob) isDir(p string) bool {
+	fi, err := g.files.Stat(g.name(p))
+	return err == nil && fi.IsDir()
+}

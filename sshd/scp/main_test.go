@@ -1,0 +1,44 @@
+package scp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// rootVar makes the test binary a stand-in for ssh, which a client starts with
+// the server's command as last argument: it serves the directory rootVar names.
+const rootVar = "SCP_TEST_ROOT"
+
+func TestMain(m *testing.M) {
+	if root := os.Getenv(rootVar); root != "" {
+		os.Exit(serveStdio(root, os.Args[len(os.Args)-1]))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serveStdio is the server's end of a client's command line.
+func serveStdio(root, command string) int {
+	cmd, err := Parse(command)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	stdio := struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, os.Stdout}
+	if record := os.Getenv(recordVar); record != "" {
+		stdio.Reader, stdio.Writer = recorded(record, command)
+	}
+	err = cmd.Serve(context.Background(), stdio, os.Stderr, dirFS(root), Options{Home: os.Getenv(homeVar)})
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 1
+	}
+	return 0
+}

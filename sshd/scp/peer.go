@@ -1,0 +1,208 @@
+package scp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// What an answer, or a record that is an error, begins with.
+const (
+	tagOK    = 0
+	tagError = 1 // for this file; the transfer goes on
+	tagFatal = 2
+)
+
+const (
+	bufferSize = 256 << 10
+	readSize   = 32 << 10 // for records; larger reads go past it
+	maxLine    = 4 << 10  // of a record; OpenSSH's are at most 2 KiB
+	maxText    = 1 << 10  // of an error text, for clients with small buffers
+)
+
+// errEnded is the client's connection ending where it may not.
+var errEnded = fmt.Errorf("client went away: %w", io.ErrUnexpectedEOF)
+
+// A fatal error is told to the client and ends the transfer.
+type fatal struct {
+	text string
+	err  error
+}
+
+func (f fatal) Error() string { return f.text }
+func (f fatal) Unwrap() error { return f.err }
+
+// protocolError is the end of a client whose bytes make no sense.
+func protocolError(why string) error { return fatal{text: "protocol error: " + why} }
+
+// A peer is the client. What is written to it is kept in out until that is full
+// or there is nothing more to read from the client, so that answers do not each
+// cost a packet.
+type peer struct {
+	ctx     context.Context
+	rw      io.ReadWriter
+	in      *bufio.Reader
+	out     []byte // pooled, with room up to its capacity
+	lost    error  // why writing has ended
+	verbose func(line string)
+
+	failures int
+	first    error // of the failures
+}
+
+// buffers is the pool of large buffers, each of bufferSize.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// readers is the pool of the buffers that records are read with.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readSize) }}
+
+func newPeer(ctx context.Context, rw io.ReadWriter) *peer {
+	p := &peer{ctx: ctx, rw: rw, in: readers.Get().(*bufio.Reader)}
+	p.in.Reset(flushingReader{p})
+	p.out = buffers.Get().(*[bufferSize]byte)[:0]
+	return p
+}
+
+// release gives the buffers back. The peer cannot be used any more.
+func (p *peer) release() {
+	p.in.Reset(nil)
+	readers.Put(p.in)
+	buffers.Put((*[bufferSize]byte)(p.out[:bufferSize]))
+	p.in, p.out = nil, nil
+}
+
+// flushingReader is the client's bytes. Before it waits for them it sends what
+// the client may be waiting for.
+type flushingReader struct{ p *peer }
+
+func (r flushingReader) Read(b []byte) (int, error) {
+	if err := r.p.flush(); err != nil {
+		return 0, err
+	}
+	if err := r.p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.p.rw.Read(b)
+}
+
+func (p *peer) flush() error {
+	if len(p.out) == 0 || p.lost != nil {
+		return p.lost
+	}
+	_, p.lost = p.rw.Write(p.out)
+	p.out = p.out[:0]
+	return p.lost
+}
+
+// room is the unused part of out, at least n bytes of it.
+func (p *peer) room(n int) ([]byte, error) {
+	if cap(p.out)-len(p.out) < n {
+		if err := p.flush(); err != nil {
+			return nil, err
+		}
+	}
+	return p.out[len(p.out):cap(p.out)], nil
+}
+
+// record writes one line or answer. What cannot be sent shows at the next read.
+func (p *peer) record(format string, args ...any) {
+	if _, err := p.room(maxLine); err == nil {
+		p.out = fmt.Appendf(p.out, format, args...)
+	}
+}
+
+func (p *peer) ok() {
+	if _, err := p.room(1); err == nil {
+		p.out = append(p.out, tagOK)
+	}
+}
+
+// tell sends an error text.
+func (p *peer) tell(tag byte, text string) {
+	text = printable(text)
+	if len(text) > maxText {
+		text = printable(text[:maxText]) // may end within a character
+	}
+	p.record("%cscp: %s\n", tag, text)
+}
+
+// fail tells the client that something did not work and goes on.
+func (p *peer) fail(name string, err error) { p.failText(name+": "+reason(err), err) }
+
+func (p *peer) failText(text string, err error) {
+	p.tell(tagError, text)
+	p.note(fmt.Errorf("%s: %w", printable(text), err))
+}
+
+// note counts a failure that the client knows of.
+func (p *peer) note(err error) {
+	if p.failures == 0 {
+		p.first = err
+	}
+	p.failures++
+}
+
+// failed is the error of a transfer that ran to its end.
+func (p *peer) failed() error {
+	if p.failures > 1 {
+		return fmt.Errorf("%w (and %d more)", p.first, p.failures-1)
+	}
+	return p.first
+}
+
+// errRefused is an answer that is not OK, already counted.
+var errRefused = errors.New("the client reports an error")
+
+// answer reads the client's answer. It is errRefused if the client cannot go on
+// with this file, and another error if the transfer cannot go on.
+func (p *peer) answer() error {
+	tag, err := p.in.ReadByte()
+	if err != nil {
+		return ended(err)
+	}
+	if tag == tagOK {
+		return nil
+	}
+	line, err := p.line()
+	if err != nil {
+		return err
+	}
+	switch tag {
+	case tagError:
+		err = fmt.Errorf("%w: %s", errRefused, printable(line))
+		p.note(err)
+		return err
+	case tagFatal:
+		return fmt.Errorf("the client gave up: %s", printable(line))
+	}
+	return protocolError("unexpected answer")
+}
+
+// line reads up to a newline, which is not part of the result.
+func (p *peer) line() (string, error) {
+	var line []byte
+	for {
+		c, err := p.in.ReadByte()
+		if err != nil {
+			return "", ended(err)
+		}
+		if c == '\n' {
+			return string(line), nil
+		}
+		if len(line) == maxLine {
+			return "", protocolError("line too long")
+		}
+		line = append(line, c)
+	}
+}
+
+// ended is the error of a read within a record or a file.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errEnded
+	}
+	return fmt.Errorf("read from the client: %w", err)
+}

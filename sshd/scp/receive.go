@@ -1,0 +1,93 @@
+package scp
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"berth/fs"
+)
+
+// file takes one file. What goes wrong with it here is told once, at the end of
+// its data, which is read in any case.
+func (s *sink) file(line string) (bool, error) {
+	r, p, err := s.take(line)
+	if err != nil {
+		return false, err
+	}
+	f, err := s.create(p)
+	if err != nil { // the client leaves the data out
+		s.fail(p.shown, err)
+		return true, nil
+	}
+	s.ok()
+	failure, err := s.receive(f, r.size)
+	if err == nil {
+		err = s.answer() // whether the client could read it all
+	}
+	if err != nil || failure != nil {
+		giveUp(f)
+	} else {
+		failure = complete(f, p)
+	}
+	switch {
+	case err != nil && !errors.Is(err, errRefused):
+		return false, err
+	case failure != nil:
+		s.fail(p.shown, failure)
+	default:
+		s.ok()
+	}
+	return true, nil
+}
+
+// create opens the file for writing. It is truncated at once: new data never
+// has older data behind it, whenever the client goes away.
+func (s *sink) create(p place) (fs.File, error) {
+	if len(s.stack) == 0 && !s.target.isDir && strings.HasSuffix(p.shown, "/") {
+		return nil, fs.ErrIsDir
+	}
+	return s.files.OpenFile(p.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, p.attr.Mode)
+}
+
+// receive copies size bytes of the client into f. After a failure of f, which
+// is its first result, it reads on to stay in step; err ends the transfer.
+func (s *sink) receive(f io.WriterAt, size int64) (failure, err error) {
+	buf, err := s.room(bufferSize) // nothing is sent meanwhile
+	if err != nil {
+		return nil, err
+	}
+	for at := int64(0); at < size; {
+		n, err := io.ReadFull(s.in, buf[:min(int64(len(buf)), size-at)])
+		if failure == nil {
+			_, failure = f.WriteAt(buf[:n], at)
+		}
+		if err != nil {
+			return failure, ended(err)
+		}
+		at += int64(n)
+	}
+	return failure, nil
+}
+
+// complete sets the attributes that the client sent and closes f.
+func complete(f fs.File, p place) error {
+	var failure error
+	if p.attr.Set != 0 {
+		failure = f.SetAttr(p.attr)
+	}
+	if err := f.Close(); err != nil {
+		return err // the worse of the two
+	}
+	return failure
+}
+
+// giveUp leaves an incomplete file. It does not get the name if f can help it.
+func giveUp(f fs.File) {
+	if a, ok := f.(fs.Aborter); ok {
+		a.Abort()
+		return
+	}
+	f.Close()
+}

@@ -1,0 +1,69 @@
+// Package scp serves the SCP protocol, as `scp -O`, pscp and most libraries
+// speak it, on an io.ReadWriter and an fs.FS.
+//
+// The client starts `scp -t PATH` to send files and `scp -f PATH…` to fetch
+// them. Parse reads such a command line, with the quotes and wildcards that a
+// shell would have taken care of; there is no shell. Command.Serve runs it.
+// The package knows no SSH: exit status and channel are the caller's.
+package scp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"berth/fs"
+)
+
+// A Command is one scp command line, read by Parse.
+type Command struct {
+	Source          bool // -f: send files to the client
+	Sink            bool // -t: take files from the client
+	Recursive       bool // -r
+	Preserve        bool // -p: times and modes too
+	TargetDirectory bool // -d: the target must be a directory
+	Quiet           bool // -q
+	Verbose         bool // -v: tell on stderr what is done
+
+	// Paths are patterns: braces and wildcards, in which a backslash takes the
+	// meaning from the character after it. There is always at least one.
+	Paths []string
+}
+
+// Options is what a Command needs beside the files. The zero value works.
+type Options struct {
+	// Home is the directory that relative paths start at, "/" if empty.
+	Home string
+}
+
+// Serve runs c between the client at rw and files. It returns nil when all was
+// transferred; after an error, which the client has been told as the protocol
+// says, the exit status is 1. When ctx ends Serve stops before the next piece
+// of data; to end a wait for the client the caller closes rw. Only -v writes to
+// stderr.
+func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, files fs.FS, opt Options) error {
+	p := newPeer(ctx, rw)
+	defer p.release()
+	p.verbose = func(string) {}
+	if c.Verbose {
+		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\r\n", printable(line)) }
+	}
+	v := view{files: files, home: path.Join("/", opt.Home)}
+	run := c.source
+	if c.Sink {
+		run = c.sink
+	}
+	err := run(p, v)
+	if fe := (fatal{}); errors.As(err, &fe) {
+		p.tell(tagFatal, fe.text)
+	}
+	if flushErr := p.flush(); err == nil {
+		err = flushErr
+	}
+	if err != nil {
+		return err
+	}
+	return p.failed()
+}

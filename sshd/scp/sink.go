@@ -1,0 +1,221 @@
+package scp
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"path"
+	"strings"
+
+	"berth/fs"
+)
+
+// A sink takes files from the client.
+type sink struct {
+	*peer
+	view
+	recursive, preserve bool
+
+	target place   // what the client named
+	stack  []place // the directories that are open, the innermost last
+	times  fs.Attr // of the next record
+}
+
+// A place is where the next file goes.
+type place struct {
+	name  string  // in the view
+	shown string  // as the client knows it
+	isDir bool    // else the file takes this very name
+	attr  fs.Attr // with the mode sent; Set is what to set when it is complete
+}
+
+// sink runs scp -t.
+func (c Command) sink(p *peer, v view) error {
+	s := &sink{peer: p, view: v, recursive: c.Recursive, preserve: c.Preserve}
+	if err := s.open(c); err != nil {
+		return err
+	}
+	s.ok()
+	for {
+		more, err := s.next()
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// open finds the one target.
+func (s *sink) open(c Command) error {
+	g := &glob{view: s.view}
+	var paths []string
+	for _, pattern := range c.Paths {
+		found, err := g.expand(pattern)
+		if err != nil {
+			return fatal{text: err.Error(), err: err}
+		}
+		paths = append(paths, found...)
+	}
+	if len(paths) != 1 {
+		return fatal{text: "ambiguous target"}
+	}
+	s.target = place{name: s.name(paths[0]), shown: shown(paths[0])}
+	fi, err := s.files.Stat(s.target.name)
+	s.target.isDir = err == nil && fi.IsDir()
+	if err == nil && !fi.IsDir() && c.TargetDirectory {
+		err = fs.ErrNotDir
+	}
+	if err != nil && (c.TargetDirectory || !errors.Is(err, iofs.ErrNotExist)) {
+		return fatal{text: s.target.shown + ": " + reason(err), err: err}
+	}
+	return nil
+}
+
+// next takes one record with what belongs to it. The client's end is false.
+func (s *sink) next() (more bool, err error) {
+	kind, err := s.in.ReadByte()
+	if errors.Is(err, io.EOF) {
+		return false, s.atEnd()
+	}
+	if err != nil {
+		return false, ended(err)
+	}
+	line, err := s.line()
+	if err != nil {
+		return false, err
+	}
+	s.verbose("Sink: " + string(kind) + line)
+	handle, known := records[kind]
+	if !known {
+		return false, protocolError("expected control record")
+	}
+	return handle(s, line)
+}
+
+// records says what to do with each kind of record.
+var records = map[byte]func(s *sink, line string) (more bool, err error){
+	'C':      (*sink).file,
+	'D':      (*sink).directory,
+	'E':      (*sink).leave,
+	'T':      (*sink).keepTimes,
+	tagError: (*sink).clientError,
+	tagFatal: (*sink).clientFatal,
+}
+
+// atEnd is how the transfer ends when the client closes its side.
+func (s *sink) atEnd() error {
+	if len(s.stack) > 0 {
+		return errEnded
+	}
+	return nil
+}
+
+func (s *sink) clientError(line string) (bool, error) {
+	s.note(errors.New("the client reports: " + printable(line)))
+	return true, nil
+}
+
+func (s *sink) clientFatal(line string) (bool, error) {
+	return false, errors.New("the client gave up: " + printable(line))
+}
+
+func (s *sink) keepTimes(line string) (bool, error) {
+	t, err := parseTimes(line)
+	if err != nil {
+		return false, protocolError(err.Error())
+	}
+	s.times = t
+	s.ok()
+	return true, nil
+}
+
+// take is the record of a file or directory with its times and its place.
+func (s *sink) take(line string) (record, place, error) {
+	attr := s.times
+	s.times = fs.Attr{}
+	r, err := parseRecord(line)
+	if err != nil {
+		return r, place{}, err
+	}
+	in := s.target
+	if len(s.stack) > 0 {
+		in = s.stack[len(s.stack)-1]
+	}
+	attr.Mode = r.mode
+	if s.preserve {
+		attr.Set |= fs.AttrMode
+	}
+	p := place{name: in.name, shown: in.shown, attr: attr}
+	if in.isDir {
+		p.name = path.Join(in.name, r.name)
+		p.shown = strings.TrimRight(in.shown, "/") + "/" + r.name
+	}
+	return r, p, nil
+}
+
+// directory enters a directory and makes it if it is missing.
+func (s *sink) directory(line string) (bool, error) {
+	if !s.recursive {
+		return false, protocolError("received directory without -r")
+	}
+	_, p, err := s.take(line)
+	if err != nil {
+		return false, err
+	}
+	p.isDir = true
+	if len(s.stack) == maxDepth {
+		err = errTooDeep
+	} else {
+		err = s.enter(&p)
+	}
+	if err != nil { // the client leaves the directory out
+		s.fail(p.shown, err)
+		return true, nil
+	}
+	s.stack = append(s.stack, p)
+	s.ok()
+	return true, nil
+}
+
+// enter sees to it that p is there and can be written to until it is complete.
+func (s *sink) enter(p *place) error {
+	fi, err := s.files.Stat(p.name)
+	switch {
+	case err == nil && !fi.IsDir():
+		return fs.ErrNotDir
+	case err == nil || !errors.Is(err, iofs.ErrNotExist):
+		return err
+	}
+	const whileCopying = 0o700
+	mode := p.attr.Mode
+	if err := s.files.Mkdir(p.name, mode|whileCopying); err != nil {
+		return err
+	}
+	if mode&whileCopying == whileCopying || s.preserve {
+		return nil
+	}
+	fi, err = s.files.Stat(p.name)
+	if err != nil {
+		return err
+	}
+	p.attr.Mode &= fi.Mode().Perm() // what the umask leaves
+	p.attr.Set |= fs.AttrMode
+	return nil
+}
+
+// leave completes the innermost directory.
+func (s *sink) leave(string) (bool, error) {
+	if len(s.stack) == 0 {
+		s.ok() // as OpenSSH does
+		return false, nil
+	}
+	p := s.stack[len(s.stack)-1]
+	s.stack = s.stack[:len(s.stack)-1]
+	if p.attr.Set != 0 {
+		if err := s.files.SetAttr(p.name, p.attr); err != nil {
+			s.fail(p.shown+": set attributes", err)
+			return true, nil
+		}
+	}
+	s.ok()
+	return true, nil
+}

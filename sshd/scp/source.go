@@ -1,0 +1,266 @@
+package scp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path"
+	"time"
+
+	"berth/fs"
+)
+
+// Deepest tree, in directories; and how many links to directories one path may
+// follow, which ends loops.
+const (
+	maxDepth = 100
+	maxLinks = 8
+)
+
+// maxName is the longest name sent; a client's line has 2 KiB at least.
+const maxName = 1024
+
+var errNoName = errors.New("has no name of its own: name a directory, or use *")
+
+// A source sends files to the client.
+type source struct {
+	*peer
+	view
+	recursive, preserve bool
+
+	// owed is how many answers have not been read. A file's last answer is read
+	// together with the next one's first: that saves a round trip for each.
+	owed int
+}
+
+// source runs scp -f.
+func (c Command) source(p *peer, v view) error {
+	s := &source{peer: p, view: v, recursive: c.Recursive, preserve: c.Preserve}
+	if err := s.answer(); err != nil && !errors.Is(err, errRefused) { // the client is ready
+		return err
+	}
+	g := &glob{view: v}
+	for _, pattern := range c.Paths {
+		paths, err := g.expand(pattern)
+		if err != nil {
+			s.failText(unescape(pattern)+": "+err.Error(), err)
+			continue
+		}
+		for _, path := range paths {
+			if err := s.send(path); err != nil {
+				return err
+			}
+		}
+	}
+	return s.settle(0)
+}
+
+// send sends what the client calls by a path.
+func (s *source) send(p string) error {
+	name := s.name(p)
+	it := item{name: name, shown: shown(p), base: path.Base(name)}
+	if it.base == "/" {
+		s.failText(it.shown+" "+errNoName.Error(), errNoName)
+		return nil
+	}
+	return s.any(it)
+}
+
+// An item is a file or directory to send.
+type item struct {
+	name  string // in the view
+	shown string // as the client knows it
+	base  string
+	depth int // of directories it was found in
+	links int // of those that were found through a link
+}
+
+// child is the item of an entry of a directory.
+func (it item) child(base string) item {
+	return item{
+		name:  path.Join(it.name, base),
+		shown: path.Join(it.shown, base),
+		base:  base,
+		depth: it.depth + 1,
+		links: it.links,
+	}
+}
+
+// any sends an item of any kind. Its error ends the transfer.
+func (s *source) any(it item) error {
+	if err := s.ctx.Err(); err != nil {
+		return fatal{text: "the server is closing", err: err}
+	}
+	f, err := s.files.OpenFile(it.name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrIsDir) && s.recursive {
+		return s.directory(it)
+	}
+	if errors.Is(err, fs.ErrIsDir) {
+		err = fs.ErrNotRegular
+	}
+	if err != nil {
+		s.fail(it.shown, err)
+		return nil
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		s.fail(it.shown, err)
+		return nil
+	}
+	if len(encodeName(it.base)) > maxName {
+		s.fail(it.shown, fs.ErrNameTooLong)
+		return nil
+	}
+	s.times(fi)
+	if accepted, err := s.announce('C', fi, fi.Size(), it.base); err != nil || !accepted {
+		return err
+	}
+	return s.content(it, f, fi.Size())
+}
+
+// times sends the T record of -p.
+func (s *source) times(fi iofs.FileInfo) {
+	if !s.preserve {
+		return
+	}
+	atime := fi.ModTime()
+	if o, ok := fi.Sys().(fs.Owner); ok && !o.Atime.IsZero() {
+		atime = o.Atime
+	}
+	s.record("T%d 0 %d 0\n", seconds(fi.ModTime()), seconds(atime))
+	s.owed++
+}
+
+// seconds is t as the protocol has it: not before 1970.
+func seconds(t time.Time) int64 { return max(0, t.Unix()) }
+
+// announce sends a C or D record and reports whether the client wants it.
+func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) (bool, error) {
+	line := fmt.Sprintf("%c%04o %d %s", kind, fi.Mode().Perm(), size, encodeName(base))
+	s.verbose("Sending file modes: " + line)
+	s.record("%s\n", line)
+	s.owed++
+	if err := s.settle(1); err != nil {
+		return false, err
+	}
+	s.owed = 0
+	err := s.answer()
+	if errors.Is(err, errRefused) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// settle reads answers until only so many are owed.
+func (s *source) settle(left int) error {
+	for ; s.owed > left; s.owed-- {
+		if err := s.answer(); err != nil && !errors.Is(err, errRefused) {
+			return err
+		}
+	}
+	return nil
+}
+
+// content sends size bytes of f and whether they are right. What cannot be read
+// is sent as zeros, for the client counts bytes.
+func (s *source) content(it item, f io.ReaderAt, size int64) error {
+	var failure error
+	for at := int64(0); at < size; {
+		room, err := s.room(1)
+		if err != nil {
+			return err
+		}
+		room = room[:min(int64(len(room)), size-at)]
+		n := 0
+		if failure == nil {
+			n, failure = fill(f, room, at)
+		}
+		clear(room[n:])
+		s.out = s.out[:len(s.out)+len(room)]
+		at += int64(len(room))
+		if err := s.ctx.Err(); err != nil {
+			return err // no record fits into the middle of a file
+		}
+	}
+	if failure != nil {
+		s.fail(it.shown, failure)
+	} else {
+		s.ok()
+	}
+	s.owed++
+	return nil
+}
+
+// fill reads all of b, or says why not.
+func fill(f io.ReaderAt, b []byte, at int64) (int, error) {
+	n, err := f.ReadAt(b, at)
+	if n == len(b) {
+		return n, nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = errShrunk
+	}
+	return n, err
+}
+
+var errShrunk = errors.New("file became shorter while it was sent")
+
+// directory sends a D record, what is in the directory, and an E record.
+func (s *source) directory(it item) error {
+	fi, err := s.files.Stat(it.name)
+	if err == nil && it.depth == maxDepth {
+		err = errTooDeep
+	}
+	if err == nil && len(encodeName(it.base)) > maxName {
+		err = fs.ErrNameTooLong
+	}
+	if err != nil {
+		s.fail(it.shown, err)
+		return nil
+	}
+	s.times(fi)
+	if accepted, err := s.announce('D', fi, 0, it.base); err != nil || !accepted {
+		return err
+	}
+	if err := s.entries(it); err != nil {
+		return err
+	}
+	s.verbose("Sending end of directory")
+	s.record("E\n")
+	s.owed++
+	return nil
+}
+
+var errTooDeep = errors.New("directories nested too deeply")
+
+// entries sends what is in a directory.
+func (s *source) entries(it item) error {
+	for fi, err := range s.files.ReadDir(it.name) {
+		if err != nil {
+			s.fail(it.shown, err)
+			return nil
+		}
+		if err := s.entry(it.child(fi.Name()), fi.Mode()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry sends one entry, which is of the type that Lstat sees. Links are
+// followed, as OpenSSH does.
+func (s *source) entry(it item, mode iofs.FileMode) error {
+	if mode.IsDir() {
+		return s.directory(it)
+	}
+	if mode.Type() == iofs.ModeSymlink {
+		if it.links++; it.links > maxLinks {
+			s.fail(it.shown, fs.ErrTooManyLinks)
+			return nil
+		}
+	}
+	return s.any(it)
+}

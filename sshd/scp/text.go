@@ -1,0 +1,100 @@
+package scp
+
+import (
+	"errors"
+	iofs "io/fs"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"berth/fs"
+)
+
+// texts are the reasons as OpenSSH's scp words them, for people and scripts
+// that know these.
+var texts = []struct {
+	err  error
+	text string
+}{
+	{iofs.ErrNotExist, "No such file or directory"},
+	{iofs.ErrPermission, "Permission denied"},
+	{iofs.ErrExist, "File exists"},
+	{fs.ErrNotDir, "Not a directory"},
+	{fs.ErrIsDir, "Is a directory"},
+	{fs.ErrNotRegular, "not a regular file"},
+	{fs.ErrNoSpace, "No space left on device"},
+	{fs.ErrQuota, "Disk quota exceeded"},
+	{fs.ErrTooLarge, "File too large"},
+	{fs.ErrNameTooLong, "File name too long"},
+	{fs.ErrReadOnly, "Read-only file system"},
+	{fs.ErrTooManyLinks, "Too many levels of symbolic links"},
+	{fs.ErrFolderMissing, "folder is missing on the server"},
+	{fs.ErrNotSupported, "Operation not supported"},
+	{iofs.ErrInvalid, "Invalid argument"},
+	{errShrunk, errShrunk.Error()},
+	{errTooDeep, errTooDeep.Error()},
+}
+
+// reason is what the client is told about err. A text that is not in the table
+// is not passed on: nobody has looked at what it gives away.
+func reason(err error) string {
+	for _, t := range texts {
+		if errors.Is(err, t.err) {
+			return t.text
+		}
+	}
+	return "Input/output error"
+}
+
+// printable is s without what could move the cursor or colour the text of a
+// terminal (CVE-2019-6109).
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// encodeName writes a name with a newline, which no record can carry, as
+// OpenSSH sends it: vis(3) with VIS_NL. Other names are sent as they are.
+func encodeName(name string) string {
+	if strings.IndexByte(name, '\n') < 0 {
+		return name
+	}
+	var w strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c == '\\':
+			w.WriteString(`\\`)
+		case c > ' ' && c < 0x7f, c == ' ', c == '\t':
+			w.WriteByte(c)
+		default:
+			visByte(&w, c)
+		}
+	}
+	return w.String()
+}
+
+// visByte writes c as \^C, \M-c or \M^C.
+func visByte(w *strings.Builder, c byte) {
+	if c == 0x80|' ' { // the one that has no such form
+		w.WriteString(`\240`)
+		return
+	}
+	w.WriteByte('\\')
+	if c >= 0x80 {
+		w.WriteByte('M')
+		c &= 0x7f
+	}
+	switch {
+	case c == 0x7f:
+		w.WriteString("^?")
+	case c < ' ':
+		w.Write([]byte{'^', c + '@'})
+	default:
+		w.Write([]byte{'-', c})
+	}
+}
