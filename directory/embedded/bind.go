@@ -1,0 +1,172 @@
+package embedded
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+)
+
+// A service is the account of the program that the directory is for.
+type service struct {
+	dn, key  string
+	password [sha256.Size]byte // it is long and random, so one hash will do
+}
+
+func newService(name, password string) (service, error) {
+	if name == "" {
+		return service{}, nil
+	}
+	key, ok := dnKey(name)
+	if !ok {
+		return service{}, errors.New("its DN is none: want one such as cn=berth,dc=example,dc=org")
+	}
+	if password == "" {
+		return service{}, errors.New("it has a DN but no password")
+	}
+	return service{dn: name, key: key, password: sha256.Sum256([]byte(password))}, nil
+}
+
+func (s service) is(password string) bool {
+	sum := sha256.Sum256([]byte(password))
+	return subtle.ConstantTimeCompare(sum[:], s.password[:]) == 1
+}
+
+// identityKind is what sort of client a connection is bound as.
+type identityKind int
+
+const (
+	anonymous identityKind = iota
+	user
+	serviceAccount
+)
+
+// An identity is who asks, at the time of asking.
+type identity struct {
+	kind  identityKind
+	entry *entry // of a user
+}
+
+// who looks up who c is bound as. A user who was removed or disabled meanwhile
+// is nobody.
+func (c *conn) who() identity {
+	if c.kind != user {
+		return identity{kind: c.kind}
+	}
+	e := c.store.tree().find(c.bound)
+	if e == nil || e.disabled() {
+		return identity{}
+	}
+	return identity{user, e}
+}
+
+// bind is the Bind operation (RFC 4511, section 4.2). Whatever comes of it, the
+// client is anonymous first.
+func (c *conn) bind(ctx context.Context, m *message) result {
+	c.kind, c.bound = anonymous, ""
+	f := partsOf(m.op)
+	version, name, auth := f.integer(ber.TagInteger), f.text(), f.any()
+	if f.err != nil {
+		return answer(protocolError, "bad bind request")
+	}
+	if version != 3 {
+		return answer(protocolError, "only LDAP version 3 is spoken")
+	}
+	if auth.ClassType != ber.ClassContext || auth.Tag != 0 {
+		return answer(authMethodNotSupported, "only simple binds are done")
+	}
+	key, ok := dnKey(name)
+	password := content(auth)
+	switch {
+	case !ok:
+		return answer(invalidDNSyntax, "bind with a DN, such as uid=alice,ou=people,"+c.Base())
+	case key == "" && password == "":
+		return done(success)
+	case password == "": // RFC 4513, section 5.1.2: else a client takes it for a proof
+		return answer(unwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
+	case !c.confidential():
+		return answer(confidentialityRequired, "passwords are only taken over TLS")
+	case key != "" && key == c.service.key:
+		return c.bindService(password)
+	}
+	return c.bindUser(ctx, key, password)
+}
+
+// confidential reports whether nobody else can read what the client sends.
+func (c *conn) confidential() bool {
+	remote, ok := c.nc.RemoteAddr().(*net.TCPAddr)
+	return c.secure || ok && remote.IP.IsLoopback()
+}
+
+func (c *conn) bindService(password string) result {
+	if !c.service.is(password) {
+		c.log.Warn("wrong password for the service account of the embedded directory")
+		return done(invalidCredentials)
+	}
+	c.kind, c.bound = serviceAccount, c.service.dn
+	return done(success)
+}
+
+// bindUser checks the password of a user and then what stands against a login,
+// so that only the user learns what does. A lock is the exception, as
+// everywhere: it is told without a look at the password.
+func (c *conn) bindUser(ctx context.Context, key, password string) result {
+	e := c.store.tree().find(key)
+	if e == nil || !e.has("userPassword") {
+		c.store.hasher.waste(ctx, password)
+		return done(invalidCredentials)
+	}
+	e.guard.Lock()
+	defer e.guard.Unlock()
+	e, r := c.verify(ctx, key, password)
+	if r.code != success {
+		return r
+	}
+	now := c.now()
+	expires := c.policy.expires(e)
+	switch {
+	case e.disabled():
+		return answer(unwillingToPerform, "account disabled: ask an administrator").because(accountLocked)
+	case !expires.IsZero() && !now.Before(expires):
+		return done(invalidCredentials).because(passwordExpired)
+	}
+	c.kind, c.bound = user, key
+	if e.mustChange() {
+		return done(success).because(changeAfterReset)
+	}
+	if !expires.IsZero() && expires.Sub(now) <= c.policy.ExpireWarning {
+		r.policy.expires = int64(expires.Sub(now) / time.Second)
+	}
+	return r
+}
+
+// verify checks a password with the entry's guard held, and counts it if it is
+// wrong. It returns the entry as it is after that; nil with a refusal.
+func (c *conn) verify(ctx context.Context, key, password string) (*entry, result) {
+	e := c.store.tree().find(key) // again: it may have changed before the guard was ours
+	if e == nil {
+		return nil, done(invalidCredentials)
+	}
+	if c.policy.locked(e, c.now()) {
+		return nil, done(invalidCredentials).because(accountLocked)
+	}
+	if !c.store.hasher.matches(ctx, e.first("userPassword"), password) {
+		if ctx.Err() == nil { // else the server is closing, and nothing was compared
+			c.store.count(key, func(e *entry) {
+				if c.policy.countFailure(e, c.now()) {
+					c.log.Warn("too many wrong passwords: account locked", "dn", e.dn)
+				}
+			})
+		}
+		return nil, done(invalidCredentials)
+	}
+	if e.has("pwdFailureTime") || e.has("pwdAccountLockedTime") {
+		c.store.count(key, clearFailures)
+		e = c.store.tree().find(key)
+	}
+	return e, done(success)
+}

@@ -1,0 +1,71 @@
+package embedded
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// An entry is one object of the directory. It is not changed once a tree holds
+// it: a change is made to a clone, which takes its place.
+type entry struct {
+	dn       string
+	key      string // of dn
+	comments []string
+	fields   []field // as in the file, in its order
+	computed []field // memberOf and the like: not in the file
+	virtual  bool    // the whole entry is not in the file
+
+	// guard is held from before a password is verified until the failure or the
+	// change is recorded, so that guesses made at the same time are all counted.
+	guard *sync.Mutex
+}
+
+// all returns what is stored and what is computed.
+func (e *entry) all() []field { return slices.Concat(e.fields, e.computed) }
+
+// values returns the values of an attribute, by any spelling of its name.
+func (e *entry) values(name string) []string {
+	var v []string
+	for _, fields := range [][]field{e.fields, e.computed} {
+		for _, f := range fields {
+			if strings.EqualFold(f.name, name) {
+				v = append(v, f.value)
+			}
+		}
+	}
+	return v
+}
+
+// first returns the first value of an attribute, or "".
+func (e *entry) first(name string) string {
+	if v := e.values(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (e *entry) has(name string) bool { return len(e.values(name)) > 0 }
+
+// clone returns a copy that may be changed.
+func (e *entry) clone() *entry {
+	c := *e
+	c.fields = slices.Clone(e.fields)
+	return &c
+}
+
+// set replaces the values of an attribute in a clone. No values remove it.
+func (e *entry) set(name string, values ...string) {
+	i := slices.IndexFunc(e.fields, func(f field) bool { return strings.EqualFold(f.name, name) })
+	if i < 0 {
+		i = len(e.fields)
+	} else {
+		name = e.fields[i].name // as the administrator spells it
+	}
+	e.fields = slices.DeleteFunc(e.fields, func(f field) bool { return strings.EqualFold(f.name, name) })
+	fresh := make([]field, len(values))
+	for j, v := range values {
+		fresh[j] = field{name: name, value: v}
+	}
+	e.fields = slices.Insert(e.fields, i, fresh...)
+}

@@ -1,0 +1,237 @@
+package embedded
+
+import (
+	"fmt"
+	"strings"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+)
+
+// truth is the value of a filter (RFC 4511, section 4.5.1.7). What cannot be
+// known is not true, and its opposite is not true either.
+type truth int
+
+const (
+	undefined truth = iota
+	no
+	yes
+)
+
+func truthOf(b bool) truth {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// A filter decides about an entry as the client may see it.
+type filter func(view) truth
+
+// parseFilter reads a Filter, no deeper than maxNesting.
+func parseFilter(p *ber.Packet) (filter, error) {
+	if p == nil || p.ClassType != ber.ClassContext {
+		return nil, fmt.Errorf("%w: no filter", errProtocol)
+	}
+	switch p.Tag {
+	case 0, 1:
+		return parseSet(p)
+	case 2:
+		return parseNot(p)
+	case 4:
+		return parseSubstrings(p)
+	case 7:
+		return present(content(p)), nil
+	case 9:
+		return parseExtensible(p)
+	}
+	test, ok := assertions[p.Tag]
+	if !ok {
+		return nil, fmt.Errorf("%w: filter of kind %d", errProtocol, p.Tag)
+	}
+	f := partsOf(p)
+	name, value := f.text(), f.text()
+	return assertion(name, value, test), f.err
+}
+
+// parseSet reads an and (0) or an or (1). Without members they are true and
+// false (RFC 4526).
+func parseSet(p *ber.Packet) (filter, error) {
+	members := make([]filter, len(p.Children))
+	for i, child := range p.Children {
+		m, err := parseFilter(child)
+		if err != nil {
+			return nil, err
+		}
+		members[i] = m
+	}
+	decisive, otherwise := no, yes
+	if p.Tag == 1 {
+		decisive, otherwise = yes, no
+	}
+	return func(v view) truth {
+		result := otherwise
+		for _, m := range members {
+			switch m(v) {
+			case decisive:
+				return decisive
+			case undefined:
+				result = undefined
+			}
+		}
+		return result
+	}, nil
+}
+
+func parseNot(p *ber.Packet) (filter, error) {
+	f := partsOf(p)
+	inner, err := parseFilter(f.any())
+	if err != nil {
+		return nil, err
+	}
+	opposite := map[truth]truth{yes: no, no: yes}
+	return func(v view) truth { return opposite[inner(v)] }, nil
+}
+
+// assertions are the filters that compare with one value: the test is given the
+// comparable forms of the entry's value and of the filter's.
+var assertions = map[ber.Tag]func(have, want string) bool{
+	3: func(have, want string) bool { return have == want },
+	5: func(have, want string) bool { return have >= want },
+	6: func(have, want string) bool { return have <= want },
+	8: func(have, want string) bool { return have == want }, // approximately: there is no better idea
+}
+
+func assertion(name, value string, test func(have, want string) bool) filter {
+	compare := typeOf(name).compare
+	want, ok := compare.comparable(value)
+	return func(v view) truth {
+		if !ok || !v.readable(name) {
+			return undefined
+		}
+		for _, value := range v.values(name) {
+			if have, ok := compare.comparable(value); ok && test(have, want) {
+				return yes
+			}
+		}
+		return no
+	}
+}
+
+func present(name string) filter {
+	return func(v view) truth {
+		if !v.readable(name) {
+			return undefined
+		}
+		return truthOf(len(v.values(name)) > 0)
+	}
+}
+
+// parseSubstrings reads a filter such as (cn=a*b*c): initial, any and final
+// parts, which carry the tags 0, 1 and 2.
+func parseSubstrings(p *ber.Packet) (filter, error) {
+	f := partsOf(p)
+	name := f.text()
+	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
+	form := func(s string) string { return s }
+	if typeOf(name).compare != exact {
+		form = foldPart
+	}
+	var initial, final string
+	var middle []string
+	for list.more() {
+		switch part := list.any(); part.Tag {
+		case 0:
+			initial = form(content(part))
+		case 1:
+			middle = append(middle, form(content(part)))
+		case 2:
+			final = form(content(part))
+		}
+	}
+	if f.err != nil || list.err != nil {
+		return nil, fmt.Errorf("%w: bad substring filter", errProtocol)
+	}
+	return func(v view) truth {
+		if !v.readable(name) {
+			return undefined
+		}
+		for _, value := range v.values(name) {
+			if hasParts(form(value), initial, middle, final) {
+				return yes
+			}
+		}
+		return no
+	}, nil
+}
+
+// foldPart is fold for a piece of a value: a space at its edge counts.
+func foldPart(s string) string { return strings.ToLower(s) }
+
+// hasParts reports whether the parts stand in s in this order.
+func hasParts(s, initial string, middle []string, final string) bool {
+	s, ok := strings.CutPrefix(s, initial)
+	if !ok {
+		return false
+	}
+	for _, m := range middle {
+		_, s, ok = strings.Cut(s, m)
+		if !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(s, final)
+}
+
+// matchingRules are the rules that an extensible filter may name (RFC 4517,
+// section 4.2), by OID and by name in lower case.
+var matchingRules = map[string]comparison{
+	"2.5.13.2":  ignoreCase,
+	"2.5.13.5":  exact,
+	"2.5.13.1":  distinguished,
+	"2.5.13.14": integer,
+
+	"caseignorematch":        ignoreCase,
+	"caseexactmatch":         exact,
+	"distinguishednamematch": distinguished,
+	"integermatch":           integer,
+}
+
+// parseExtensible reads a filter such as (cn:dn:caseExactMatch:=Fred). A rule
+// that is not known, as Active Directory's of nested groups, is undefined for
+// every entry.
+func parseExtensible(p *ber.Packet) (filter, error) {
+	var rule, name, value string
+	var inDN bool
+	for f := partsOf(p); f.more(); {
+		switch part := f.any(); part.Tag {
+		case 1:
+			rule = strings.ToLower(content(part))
+		case 2:
+			name = content(part)
+		case 3:
+			value = content(part)
+		case 4:
+			inDN = strings.Trim(content(part), "\x00") != ""
+		}
+	}
+	compare, known := matchingRules[rule]
+	if rule == "" {
+		compare, known = typeOf(name).compare, true
+	}
+	want, ok := compare.comparable(value)
+	return func(v view) truth {
+		if !known || !ok || name == "" || !v.readable(name) {
+			return undefined
+		}
+		values := v.values(name)
+		if inDN {
+			values = append(values, v.valuesInDN(name)...)
+		}
+		for _, value := range values {
+			if have, ok := compare.comparable(value); ok && have == want {
+				return yes
+			}
+		}
+		return no
+	}, nil
+}

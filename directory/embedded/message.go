@@ -1,0 +1,270 @@
+package embedded
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+)
+
+// Requests are read into memory before they are looked at. Nobody who is not
+// bound has a reason to send much.
+const (
+	maxRequest        = 1 << 20
+	maxUnboundRequest = 16 << 10
+	maxNesting        = 64 // of BER elements: bounds the depth of filters too
+)
+
+// errProtocol is what breaks the protocol: the connection ends.
+var errProtocol = errors.New("not an LDAP message")
+
+// A message is one LDAPMessage (RFC 4511, section 4.1.1).
+type message struct {
+	id       int64
+	op       *ber.Packet
+	controls []control
+}
+
+// A control is one that came with a request.
+type control struct {
+	oid      string
+	critical bool
+	value    string
+}
+
+// control returns the control of that kind.
+func (m *message) control(oid string) (control, bool) {
+	for _, c := range m.controls {
+		if c.oid == oid {
+			return c, true
+		}
+	}
+	return control{}, false
+}
+
+// readMessage reads one message of at most limit bytes.
+func readMessage(r *bufio.Reader, limit int) (*message, error) {
+	data, err := readElement(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	p, err := decodeBER(data)
+	if err != nil {
+		return nil, err
+	}
+	return parseMessage(p)
+}
+
+// readElement reads the bytes of one BER sequence. Its length must be definite
+// (RFC 4511, section 5.1).
+func readElement(r *bufio.Reader, limit int) ([]byte, error) {
+	head, err := r.Peek(2)
+	if err != nil {
+		return nil, err
+	}
+	if head[0] != 0x30 || head[1] == 0x80 || head[1] > 0x84 {
+		return nil, fmt.Errorf("%w: begins with %#x", errProtocol, head)
+	}
+	size := int(head[1])
+	header := 2
+	if size > 0x80 {
+		header += size - 0x80
+		if head, err = r.Peek(header); err != nil {
+			return nil, err
+		}
+		size = 0
+		for _, b := range head[2:] {
+			size = size<<8 | int(b)
+		}
+	}
+	if size > limit-header {
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", errProtocol, size, limit)
+	}
+	data := make([]byte, header+size)
+	_, err = io.ReadFull(r, data)
+	return data, err
+}
+
+// decodeBER decodes one element. The nesting is looked at first, because each
+// level costs the decoder a copy of all below it.
+func decodeBER(data []byte) (*ber.Packet, error) {
+	if !nestsUpTo(data, maxNesting) {
+		return nil, fmt.Errorf("%w: bad lengths, or nested too deep", errProtocol)
+	}
+	p, err := ber.DecodePacketErr(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	return p, nil
+}
+
+// nestsUpTo reports whether data is a row of elements of definite length, and
+// so on inside constructed ones for no more than depth levels.
+func nestsUpTo(data []byte, depth int) bool {
+	for len(data) > 0 {
+		if depth == 0 || len(data) < 2 || data[0]&0x1f == 0x1f { // LDAP has no high tags
+			return false
+		}
+		size, header := int(data[1]), 2
+		if size >= 0x80 {
+			octets := size - 0x80
+			if octets == 0 || octets > 4 || len(data) < 2+octets {
+				return false
+			}
+			size, header = 0, 2+octets
+			for _, b := range data[2:header] {
+				size = size<<8 | int(b)
+			}
+		}
+		if size > len(data)-header {
+			return false
+		}
+		if data[0]&0x20 != 0 && !nestsUpTo(data[header:header+size], depth-1) {
+			return false
+		}
+		data = data[header+size:]
+	}
+	return true
+}
+
+// parseMessage reads the envelope.
+func parseMessage(p *ber.Packet) (*message, error) {
+	f := partsOf(p)
+	m := &message{id: f.integer(ber.TagInteger), op: f.any()}
+	if f.err != nil || m.op.ClassType != ber.ClassApplication || m.id < 0 || m.id > 1<<31-1 {
+		return nil, fmt.Errorf("%w: no message id and operation", errProtocol)
+	}
+	if f.more() {
+		controls := partsOf(f.context(0))
+		for controls.more() {
+			m.controls = append(m.controls, parseControl(controls.any()))
+		}
+	}
+	return m, f.err
+}
+
+func parseControl(p *ber.Packet) control {
+	f := partsOf(p)
+	c := control{oid: f.text()}
+	if f.nextIs(ber.ClassUniversal, ber.TagBoolean) {
+		c.critical = f.boolean()
+	}
+	if f.more() {
+		c.value = f.text()
+	}
+	return c
+}
+
+// parts takes the elements of a constructed one, one after another. The first
+// that is not what was asked for sets err, and all after it are zero.
+type parts struct {
+	rest []*ber.Packet
+	err  error
+}
+
+func partsOf(p *ber.Packet) *parts {
+	if p == nil || p.TagType != ber.TypeConstructed {
+		return &parts{err: fmt.Errorf("%w: a sequence is missing", errProtocol)}
+	}
+	return &parts{rest: p.Children}
+}
+
+// more reports whether there is another element.
+func (f *parts) more() bool { return f.err == nil && len(f.rest) > 0 }
+
+// nextIs reports whether there is another element, of that class and tag.
+func (f *parts) nextIs(class ber.Class, tag ber.Tag) bool {
+	return f.more() && f.rest[0].ClassType == class && f.rest[0].Tag == tag
+}
+
+// any takes the next element, whatever it is; nil after an error.
+func (f *parts) any() *ber.Packet {
+	if !f.more() {
+		f.fail()
+		return nil
+	}
+	p := f.rest[0]
+	f.rest = f.rest[1:]
+	return p
+}
+
+func (f *parts) fail() {
+	if f.err == nil {
+		f.err = fmt.Errorf("%w: an element is missing or of the wrong type", errProtocol)
+	}
+}
+
+func (f *parts) take(class ber.Class, tag ber.Tag) *ber.Packet {
+	if !f.nextIs(class, tag) {
+		f.fail()
+		return nil
+	}
+	return f.any()
+}
+
+// context takes an element with a context tag.
+func (f *parts) context(tag ber.Tag) *ber.Packet { return f.take(ber.ClassContext, tag) }
+
+// text takes an OCTET STRING.
+func (f *parts) text() string { return content(f.take(ber.ClassUniversal, ber.TagOctetString)) }
+
+// integer takes an INTEGER or ENUMERATED.
+func (f *parts) integer(tag ber.Tag) int64 {
+	p := f.take(ber.ClassUniversal, tag)
+	if p == nil {
+		return 0
+	}
+	n, err := ber.ParseInt64(p.Data.Bytes())
+	if err != nil {
+		f.fail()
+	}
+	return n
+}
+
+// boolean takes a BOOLEAN.
+func (f *parts) boolean() bool {
+	b := content(f.take(ber.ClassUniversal, ber.TagBoolean))
+	return b != "" && b[0] != 0
+}
+
+// content is the bytes of a primitive element; "" for nil.
+func content(p *ber.Packet) string {
+	if p == nil {
+		return ""
+	}
+	return p.Data.String()
+}
+
+// octets makes an OCTET STRING.
+func octets(s string) *ber.Packet {
+	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
+}
+
+// tagged makes an OCTET STRING with a context tag.
+func tagged(tag ber.Tag, s string) *ber.Packet {
+	return ber.NewString(ber.ClassContext, ber.TypePrimitive, tag, s, "")
+}
+
+// sequence makes a SEQUENCE.
+func sequence(children ...*ber.Packet) *ber.Packet {
+	return constructed(ber.ClassUniversal, ber.TagSequence, children...)
+}
+
+func constructed(class ber.Class, tag ber.Tag, children ...*ber.Packet) *ber.Packet {
+	p := ber.Encode(class, ber.TypeConstructed, tag, nil, "")
+	for _, c := range children {
+		p.AppendChild(c)
+	}
+	return p
+}
+
+func number(tag ber.Tag, n int64) *ber.Packet {
+	return ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, n, "")
+}
+
+// newControl makes a control of a response.
+func newControl(oid string, value *ber.Packet) *ber.Packet {
+	return sequence(octets(oid), octets(string(value.Bytes())))
+}

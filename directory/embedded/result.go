@@ -1,0 +1,106 @@
+package embedded
+
+import (
+	"errors"
+	"io/fs"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+)
+
+// resultCode is one of RFC 4511, appendix A.
+type resultCode int64
+
+const (
+	success                      resultCode = 0
+	protocolError                resultCode = 2
+	sizeLimitExceeded            resultCode = 4
+	compareFalse                 resultCode = 5
+	compareTrue                  resultCode = 6
+	authMethodNotSupported       resultCode = 7
+	strongerAuthRequired         resultCode = 8
+	unavailableCriticalExtension resultCode = 12
+	confidentialityRequired      resultCode = 13
+	noSuchAttribute              resultCode = 16
+	constraintViolation          resultCode = 19
+	attributeOrValueExists       resultCode = 20
+	invalidAttributeSyntax       resultCode = 21
+	noSuchObject                 resultCode = 32
+	invalidDNSyntax              resultCode = 34
+	invalidCredentials           resultCode = 49
+	insufficientAccessRights     resultCode = 50
+	unwillingToPerform           resultCode = 53
+	other                        resultCode = 80
+)
+
+// A result is how an operation ended.
+type result struct {
+	code     resultCode
+	text     string        // for people
+	controls []*ber.Packet // of the response
+	oid      string        // of an extended response
+	value    string        // of an extended response
+	policy   policyInfo    // told if the request had the password policy control
+}
+
+// A policyInfo is what the password policy control of a response says.
+type policyInfo struct {
+	err     policyError // noPolicyError if none
+	expires int64       // seconds until the password does; negative: no warning
+}
+
+// done is a result with nothing to add.
+func done(code resultCode) result { return answer(code, "") }
+
+// answer is a result with a text for people.
+func answer(code resultCode, text string) result {
+	return result{code: code, text: text, policy: policyInfo{noPolicyError, -1}}
+}
+
+// because adds an error of the password policy.
+func (r result) because(e policyError) result {
+	r.policy.err = e
+	return r
+}
+
+// afterChange is the result of a change that the store was asked for.
+func afterChange(err error) result {
+	switch {
+	case err == nil:
+		return done(success)
+	case errors.Is(err, errEdited):
+		return answer(unwillingToPerform, errEdited.Error())
+	case errors.Is(err, fs.ErrNotExist):
+		return done(noSuchObject)
+	}
+	return answer(other, "the change could not be written to disk") // the log says why
+}
+
+// envelope is the message that carries r as an operation of type tag.
+func (r result) envelope(id int64, tag ber.Tag) *ber.Packet {
+	op := constructed(ber.ClassApplication, tag, number(ber.TagEnumerated, int64(r.code)), octets(""), octets(r.text))
+	if r.oid != "" {
+		op.AppendChild(tagged(10, r.oid))
+	}
+	if r.value != "" {
+		op.AppendChild(tagged(11, r.value))
+	}
+	m := sequence(number(ber.TagInteger, id), op)
+	if len(r.controls) > 0 {
+		m.AppendChild(constructed(ber.ClassContext, 0, r.controls...))
+	}
+	return m
+}
+
+// control is the password policy control (draft-behera-ldap-password-policy-10,
+// section 6.2).
+func (p policyInfo) control() *ber.Packet {
+	value := sequence()
+	if p.expires >= 0 {
+		left := ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 0, p.expires, "")
+		value.AppendChild(constructed(ber.ClassContext, 0, left))
+	}
+	if p.err != noPolicyError {
+		value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, int64(p.err), ""))
+	}
+	return newControl(oidPasswordPolicy, value)
+}

@@ -1,0 +1,138 @@
+package embedded
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// An attributeType is what the server knows about an attribute. There is no
+// full schema: what is not in the table is a user attribute whose values ignore
+// case, as nearly all are.
+type attributeType struct {
+	compare     comparison
+	operational bool // only returned when asked for by name or with "+" (RFC 3673)
+	readers     readers
+}
+
+// comparison is how values are compared.
+type comparison int
+
+const (
+	ignoreCase comparison = iota
+	exact
+	distinguished // a DN
+	integer
+	boolean
+	timestamp // GeneralizedTime
+)
+
+// readers is who may read an attribute, or search by it.
+type readers int
+
+const (
+	everyone readers = iota // who is bound
+	owner                   // the user itself and the service account
+	nobody
+)
+
+var attributeTypes = map[string]attributeType{
+	"userpassword": {exact, false, nobody},
+	"pwdhistory":   {exact, true, nobody},
+
+	"sshpublickey": {exact, false, owner},
+
+	"pwdchangedtime":       {timestamp, true, owner},
+	"pwdaccountlockedtime": {timestamp, true, owner},
+	"pwdfailuretime":       {timestamp, true, owner},
+	"pwdstarttime":         {timestamp, true, owner},
+	"pwdendtime":           {timestamp, true, owner},
+	"pwdreset":             {boolean, true, owner},
+	"nsaccountlock":        {boolean, true, owner},
+	"pwdpolicysubentry":    {distinguished, true, everyone},
+
+	"entryuuid":             {ignoreCase, true, everyone},
+	"entrydn":               {distinguished, true, everyone},
+	"memberof":              {distinguished, true, everyone},
+	"entrycsn":              {exact, true, everyone},
+	"structuralobjectclass": {ignoreCase, true, everyone},
+	"createtimestamp":       {timestamp, true, everyone},
+	"modifytimestamp":       {timestamp, true, everyone},
+	"creatorsname":          {distinguished, true, everyone},
+	"modifiersname":         {distinguished, true, everyone},
+
+	"member":       {distinguished, false, everyone},
+	"uniquemember": {distinguished, false, everyone},
+	"owner":        {distinguished, false, everyone},
+	"manager":      {distinguished, false, everyone},
+	"secretary":    {distinguished, false, everyone},
+	"seealso":      {distinguished, false, everyone},
+	"roleoccupant": {distinguished, false, everyone},
+
+	"memberuid":     {exact, false, everyone}, // RFC 2307: caseExactIA5Match
+	"homedirectory": {exact, false, everyone},
+	"loginshell":    {exact, false, everyone},
+
+	"uidnumber": {integer, false, everyone},
+	"gidnumber": {integer, false, everyone},
+}
+
+// typeOf is the type of an attribute however its name is typed, options left
+// aside.
+func typeOf(name string) attributeType {
+	bare, _, _ := strings.Cut(name, ";")
+	return attributeTypes[strings.ToLower(bare)]
+}
+
+// comparable is the form in which two values are equal exactly if they are the
+// same string. ok is false if v is no value of this kind.
+func (c comparison) comparable(v string) (form string, ok bool) {
+	switch c {
+	case exact:
+		return v, true
+	case distinguished:
+		return dnKey(v)
+	case boolean:
+		return strings.ToUpper(v), true
+	case integer:
+		return integerForm(v)
+	case timestamp:
+		t, err := parseTime(v)
+		return t.UTC().Format("20060102150405.000000000"), err == nil
+	}
+	return fold(v), true
+}
+
+// integerForm writes an integer so that strings order as numbers do: sign, then
+// number of digits, then digits. Negative numbers, which no attribute here has,
+// only compare equal.
+func integerForm(v string) (string, bool) {
+	digits, negative := strings.CutPrefix(v, "-")
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return "", false
+	}
+	digits = strings.TrimLeft(digits, "0")
+	if negative && digits != "" {
+		return "-" + digits, true
+	}
+	return fmt.Sprintf("0%08d:%s", len(digits), digits), true
+}
+
+// parseTime reads a GeneralizedTime that ends in Z (RFC 4517, section 3.3.13);
+// seconds and fractions may be missing.
+func parseTime(v string) (time.Time, error) {
+	const whole, minutes = "20060102150405Z", "200601021504Z" // Parse takes fractions anyway
+	if t, err := time.Parse(whole, v); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(minutes, v)
+	if err != nil {
+		return t, fmt.Errorf("time %q: want YYYYMMDDHHMMSSZ, such as 20260131120000Z", clip(v))
+	}
+	return t, nil
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format("20060102150405Z") }
+
+// isTrue reads a boolean attribute; 389-ds also writes it in lower case.
+func isTrue(v string) bool { return strings.EqualFold(v, "TRUE") }

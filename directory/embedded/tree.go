@@ -1,0 +1,193 @@
+package embedded
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+)
+
+// A tree is all entries at one moment. It is not changed: a search goes on in
+// the tree it began with.
+type tree struct {
+	base    string // DN of which all entries are part
+	baseKey string
+	reading int // how many times the file had been read: paged searches end when it is read again
+	entries []*entry
+	byKey   map[string]int // index in entries
+
+	doc *document // header and footer of the file
+}
+
+// find returns the entry with a DN's key, or nil.
+func (t *tree) find(key string) *entry {
+	if i, ok := t.byKey[key]; ok {
+		return t.entries[i]
+	}
+	return nil
+}
+
+// with returns a tree in which e has taken the place of the entry of that name.
+func (t *tree) with(e *entry) *tree {
+	next := *t
+	next.entries = slices.Clone(t.entries)
+	next.entries[t.byKey[e.key]] = e
+	return &next
+}
+
+// document is the file that holds t.
+func (t *tree) document() *document {
+	d := &document{header: t.doc.header, footer: t.doc.footer}
+	for _, e := range t.entries {
+		if !e.virtual {
+			d.records = append(d.records, record{comments: e.comments, dn: e.dn, fields: e.fields})
+		}
+	}
+	return d
+}
+
+// newTree checks the records of a file and makes entries of them. An error is a
+// *lineError or about the whole file.
+func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
+	if len(d.records) == 0 {
+		return nil, fmt.Errorf("no entries: an entry begins with its dn, such as dn: dc=example,dc=org")
+	}
+	t := &tree{doc: d, byKey: map[string]int{}}
+	lines := map[string]int{} // where each name was seen
+	var base dn
+	for i, r := range d.records {
+		e, name, err := newEntry(r)
+		if err != nil {
+			return nil, err
+		}
+		if line, twice := lines[e.key]; twice {
+			return nil, at(r.line, "%s is already at line %d: keep one of them", r.dn, line)
+		}
+		lines[e.key] = r.line
+		t.add(e)
+		if i == 0 {
+			base = name
+		}
+		base = commonEnd(base, name)
+		if len(base) == 0 {
+			return nil, at(r.line, "%s has no parent in common with %s: all entries must be below one DN, such as dc=example,dc=org", r.dn, d.records[0].dn)
+		}
+	}
+	t.base, t.baseKey = base.String(), base.key()
+	policy := p.entry(t.base)
+	if line, taken := lines[policy.key]; taken {
+		return nil, at(line, "%s is where the server shows its password policy: give the entry another name", policy.dn)
+	}
+	t.add(policy)
+	for _, e := range t.entries {
+		if e.has("userPassword") {
+			e.computed = append(e.computed, field{name: "pwdPolicySubentry", value: policy.dn})
+		}
+	}
+	t.computeMembers(log)
+	return t, nil
+}
+
+func (t *tree) add(e *entry) {
+	t.byKey[e.key] = len(t.entries)
+	t.entries = append(t.entries, e)
+}
+
+// commonEnd is the longest DN that both a and b are part of.
+func commonEnd(a, b dn) dn {
+	n := 0
+	for n < len(a) && n < len(b) && a[len(a)-n-1:].key() == b[len(b)-n-1:].key() {
+		n++
+	}
+	return a[len(a)-n:]
+}
+
+// newEntry checks one record.
+func newEntry(r record) (*entry, dn, error) {
+	name, err := parseDN(r.dn)
+	if err != nil {
+		return nil, nil, at(r.line, "%w", err)
+	}
+	if len(name) == 0 {
+		return nil, nil, at(r.line, "the dn is empty: want one such as uid=alice,ou=people,dc=example,dc=org")
+	}
+	e := &entry{dn: r.dn, key: name.key(), comments: r.comments, guard: new(sync.Mutex)}
+	for _, f := range r.fields {
+		if strings.EqualFold(f.name, "memberOf") || strings.EqualFold(f.name, "pwdPolicySubentry") {
+			continue // computed here; a dump of another server may hold them
+		}
+		if err := checkField(f); err != nil {
+			return nil, nil, at(f.line, "%s: %w", f.name, err)
+		}
+		e.fields = append(e.fields, f)
+	}
+	if !e.has("objectClass") {
+		return nil, nil, at(r.line, "%s has no objectClass: add one, such as objectClass: inetOrgPerson", r.dn)
+	}
+	for _, p := range name[0] {
+		if !e.holds(p) {
+			return nil, nil, at(r.line, "%s lacks the attribute it is named by: add the line %s: %s", r.dn, p.name, p.value)
+		}
+	}
+	if v := e.values("userPassword"); len(v) > 1 {
+		return nil, nil, at(r.line, "%s has %d values of userPassword: keep one", r.dn, len(v))
+	}
+	if !e.has("entryUUID") { // the same at every start, also when the file cannot be written
+		e.set("entryUUID", uuid.NewSHA1(uuid.NameSpaceX500, []byte(e.key)).String())
+	}
+	e.computed = []field{{name: "entryDN", value: e.dn}}
+	return e, name, nil
+}
+
+// holds reports whether e has a value of its name.
+func (e *entry) holds(p pair) bool {
+	return slices.ContainsFunc(e.values(p.name), func(v string) bool { return fold(v) == fold(p.value) })
+}
+
+// checkField finds values that the server itself would stumble over later.
+func checkField(f field) error {
+	t := typeOf(f.name)
+	_, ok := t.compare.comparable(f.value)
+	switch {
+	case strings.EqualFold(f.name, "userPassword"):
+		return checkStored(f.value)
+	case t.compare == boolean && !isTrue(f.value) && !strings.EqualFold(f.value, "FALSE"):
+		return fmt.Errorf("%q: want TRUE or FALSE", clip(f.value))
+	case t.compare == timestamp && strings.EqualFold(f.name, "pwdAccountLockedTime") && f.value == lockedForGood:
+		return nil
+	case t.compare == timestamp:
+		_, err := parseTime(f.value)
+		return err
+	case t.compare == distinguished:
+		_, err := parseDN(f.value)
+		return err
+	case !ok:
+		return fmt.Errorf("%q: want a whole number", clip(f.value))
+	}
+	return nil
+}
+
+// computeMembers gives each member of a group its memberOf, for direct groups
+// as the overlay of OpenLDAP does.
+func (t *tree) computeMembers(log hclog.Logger) {
+	for _, group := range t.entries {
+		for _, m := range slices.Concat(group.values("member"), group.values("uniqueMember")) {
+			key, _ := dnKey(m) // the syntax was checked
+			if key == "" {
+				continue // groupOfNames needs a member; an empty one stands for none
+			}
+			member := t.find(key)
+			if member == nil {
+				log.Warn("group has a member that does not exist", "group", group.dn, "member", m)
+				continue
+			}
+			of := field{name: "memberOf", value: group.dn}
+			if !slices.Contains(member.computed, of) {
+				member.computed = append(member.computed, of)
+			}
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package embedded
+
+import "strings"
+
+// A view is an entry as one client may see it: what it may not read, it cannot
+// search by either.
+type view struct {
+	*entry
+	by identity
+}
+
+// readable reports whether the client may read an attribute of the entry.
+func (v view) readable(name string) bool {
+	switch typeOf(name).readers {
+	case everyone:
+		return v.by.kind != anonymous || v.key == "" // the root DSE is for all
+	case owner:
+		return v.by.kind == serviceAccount || v.by.kind == user && v.by.entry.key == v.key
+	}
+	return false
+}
+
+// values returns the values of an attribute and of its subtypes with options.
+func (v view) values(name string) []string {
+	var values []string
+	for _, f := range v.all() {
+		if isOrRefines(f.name, name) {
+			values = append(values, f.value)
+		}
+	}
+	return values
+}
+
+// valuesInDN returns the values that an attribute has in the entry's DN.
+func (v view) valuesInDN(name string) []string {
+	d, _ := parseDN(v.dn) // it was checked
+	var values []string
+	for _, rdn := range d {
+		for _, p := range rdn {
+			if strings.EqualFold(p.name, name) {
+				values = append(values, p.value)
+			}
+		}
+	}
+	return values
+}
+
+// isOrRefines reports whether have is the attribute want, or has more options.
+func isOrRefines(have, want string) bool {
+	return len(have) >= len(want) && strings.EqualFold(have[:len(want)], want) &&
+		(len(have) == len(want) || have[len(want)] == ';')
+}
+
+// A selection is the attributes that a search asks for (RFC 4511, section
+// 4.5.1.8, and RFC 3673).
+type selection struct {
+	user, operational bool
+	names             []string
+}
+
+func selected(names []string) selection {
+	s := selection{user: len(names) == 0}
+	for _, n := range names {
+		switch n {
+		case "*":
+			s.user = true
+		case "+":
+			s.operational = true
+		case "1.1":
+		default:
+			s.names = append(s.names, n)
+		}
+	}
+	return s
+}
+
+// includes reports whether an attribute is asked for.
+func (s selection) includes(name string) bool {
+	if typeOf(name).operational && s.operational || !typeOf(name).operational && s.user {
+		return true
+	}
+	for _, n := range s.names {
+		if isOrRefines(name, n) {
+			return true
+		}
+	}
+	return false
+}
