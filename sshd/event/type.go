@@ -11,6 +11,7 @@ const (
 	ServerReloaded Type = 1002
 	ServerDraining Type = 1003
 	ReloadFailed   Type = 1004
+	EventsDropped  Type = 1005
 	DirectoryUp    Type = 1010
 	DirectoryDown  Type = 1011
 
@@ -59,4 +60,6 @@ const (
 	LinkFailed          Type = 1539
 	Symlinked           Type = 1540
 	SymlinkFailed       Type = 1541
+	Copied              Type = 1542
+	CopyFailed          Type = 1543
 )

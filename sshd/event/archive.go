@@ -1,0 +1,160 @@
+package event
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// stampLayout is the UTC time at which a file became full, as it stands in its
+// name: events-20260131T235959.999Z.jsonl. Such names sort by age.
+const stampLayout = "20060102T150405.000Z"
+
+// archive keeps the full files beside the one in use: it compresses them and
+// removes the oldest, in a goroutine of its own.
+type archive struct {
+	settings Settings
+	log      hclog.Logger
+	wake     chan struct{} // holds one: there is something to do
+	done     chan struct{}
+}
+
+func newArchive(s Settings, log hclog.Logger) *archive {
+	a := &archive{settings: s, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	a.poke() // an earlier process may not have come to the end
+	go func() {
+		defer close(a.done)
+		for range a.wake {
+			if err := a.tidy(); err != nil {
+				log.Error("compress or remove old events files", "file", s.File, "error", err)
+			}
+		}
+	}()
+	return a
+}
+
+// close waits for the work that is left.
+func (a *archive) close() {
+	close(a.wake)
+	<-a.done
+}
+
+// take moves the file at path into the archive and returns a new one in its
+// place. Nothing has changed when it fails. A file that somebody has removed is
+// made again.
+func (a *archive) take(path string, now time.Time) (*os.File, error) {
+	base, ext := a.split()
+	to := base + now.UTC().Format(stampLayout) + ext
+	for exists(to) || exists(to+".gz") { // two files can be full in one millisecond
+		now = now.Add(time.Millisecond)
+		to = base + now.UTC().Format(stampLayout) + ext
+	}
+	if err := os.Rename(path, to); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, err
+	}
+	f, _, err := openAppend(path)
+	if err != nil {
+		return nil, errors.Join(err, os.Rename(to, path))
+	}
+	return f, nil
+}
+
+// poke tells of a file just taken. Until then it is still written to.
+func (a *archive) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default: // it will be seen
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, iofs.ErrNotExist)
+}
+
+// split returns what stands before and after the time in the names of full
+// files.
+func (a *archive) split() (base, ext string) {
+	ext = filepath.Ext(a.settings.File)
+	return strings.TrimSuffix(a.settings.File, ext) + "-", ext
+}
+
+// files returns the full files, the oldest first, compressed or not.
+func (a *archive) files() ([]string, error) {
+	base, ext := a.split()
+	dir := filepath.Dir(a.settings.File)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		stamp, ok := strings.CutPrefix(path, filepath.Clean(base))
+		if !ok {
+			continue
+		}
+		stamp, ok = strings.CutSuffix(strings.TrimSuffix(stamp, ".gz"), ext)
+		if _, err := time.Parse(stampLayout, stamp); ok && err == nil {
+			files = append(files, path)
+		}
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// tidy brings the archive into the state that the settings ask for.
+func (a *archive) tidy() error {
+	files, err := a.files()
+	if err != nil {
+		return err
+	}
+	if keep := a.settings.Keep; keep > 0 && len(files) > keep {
+		for _, old := range files[:len(files)-keep] {
+			err = errors.Join(err, os.Remove(old))
+		}
+		files = files[len(files)-keep:]
+	}
+	if !a.settings.Compress {
+		return err
+	}
+	for _, path := range files {
+		if !strings.HasSuffix(path, ".gz") {
+			err = errors.Join(err, compress(path))
+		}
+	}
+	return err
+}
+
+// compress puts path+".gz" in the place of path. It is complete before it gets
+// its name.
+func compress(path string) error {
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	part := path + ".gz.part"
+	to, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	z := gzip.NewWriter(to)
+	_, err = io.Copy(z, from)
+	if err := errors.Join(err, z.Close(), to.Sync(), to.Close()); err != nil {
+		return errors.Join(fmt.Errorf("compress %s: %w", path, err), os.Remove(part))
+	}
+	if err := os.Rename(part, path+".gz"); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,191 @@
+package event
+
+import (
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// timeLayout is RFC 3339 with milliseconds; times are UTC.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// mostBytes is how much of one text goes into a line, so that a client cannot
+// fill the disk with a user name.
+const mostBytes = 8 << 10
+
+// Outcome is how e ended: as its type says, but an error makes a failure of a
+// success, and a lack of permission makes a refusal of a failure.
+func (e *Event) Outcome() Outcome {
+	o := e.Type.Outcome()
+	if o == Success && e.Err != nil {
+		o = Failure
+	}
+	if o == Failure && errors.Is(e.Err, iofs.ErrPermission) {
+		o = Refused
+	}
+	return o
+}
+
+// MarshalJSON is AppendJSON without a node.
+func (e Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil, ""), nil }
+
+// AppendJSON appends e to b as one JSON object in one line, without the line
+// feed. Fields that are empty are left out, and so is an empty node. Everything
+// invisible is escaped. A byte that is not UTF-8 is written as the four
+// characters \xNN, and so is a backslash that stands before an x, so that the
+// bytes of every name can be had back.
+func (e *Event) AppendJSON(b []byte, node string) []byte {
+	o := object{append(b, '{')}
+	if !e.Time.IsZero() {
+		o.key("time")
+		o.b = append(o.b, '"')
+		o.b = e.Time.UTC().AppendFormat(o.b, timeLayout)
+		o.b = append(o.b, '"')
+	}
+	o.number("id", int64(e.Type))
+	o.text("type", e.Type.String())
+	o.text("session", e.Session)
+	o.text("user", e.User)
+	o.text("user_id", e.UserID)
+	if e.Remote.IsValid() {
+		o.text("remote", e.Remote.String())
+	}
+	o.text("client", e.Client)
+	o.text("method", e.Method)
+	o.text("service", e.Service)
+	o.text("path", e.Path)
+	o.text("target", e.Target)
+	o.text("mode", e.Mode)
+	o.number("bytes_read", e.BytesRead)
+	o.number("bytes_written", e.BytesWritten)
+	o.milliseconds("duration_ms", e.Duration)
+	o.text("sha256", e.SHA256)
+	o.text("outcome", string(e.Outcome()))
+	o.text("reason", e.Reason)
+	if e.Err != nil {
+		o.text("error", e.Err.Error())
+	}
+	o.text("detail", e.Detail)
+	o.fields("fields", e.Fields)
+	o.text("node", node)
+	return append(o.b, '}')
+}
+
+// object is a JSON object in the making.
+type object struct{ b []byte }
+
+func (o *object) key(name string) {
+	if o.b[len(o.b)-1] != '{' {
+		o.b = append(o.b, ',')
+	}
+	o.b = append(o.b, '"')
+	o.b = append(o.b, name...)
+	o.b = append(o.b, '"', ':')
+}
+
+func (o *object) text(name, value string) {
+	if value != "" {
+		o.key(name)
+		o.b = appendString(o.b, value)
+	}
+}
+
+func (o *object) number(name string, n int64) {
+	if n != 0 {
+		o.key(name)
+		o.b = strconv.AppendInt(o.b, n, 10)
+	}
+}
+
+// milliseconds has a fraction down to the microsecond: most operations on files
+// take less than one millisecond.
+func (o *object) milliseconds(name string, d time.Duration) {
+	if us := d.Microseconds(); us != 0 {
+		o.key(name)
+		o.b = strconv.AppendFloat(o.b, float64(us)/1000, 'f', -1, 64)
+	}
+}
+
+func (o *object) fields(name string, fields map[string]string) {
+	if len(fields) == 0 {
+		return
+	}
+	o.key(name)
+	o.b = append(o.b, '{')
+	for i, k := range slices.Sorted(maps.Keys(fields)) {
+		if i > 0 {
+			o.b = append(o.b, ',')
+		}
+		o.b = append(appendString(o.b, k), ':')
+		o.b = appendString(o.b, fields[k])
+	}
+	o.b = append(o.b, '}')
+}
+
+const hexDigits = "0123456789abcdef"
+
+func appendString(b []byte, s string) []byte {
+	rest := 0
+	if len(s) > mostBytes {
+		rest = len(s) - mostBytes
+		s = s[:mostBytes]
+	}
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = appendRune(b, r, s[i:i+size])
+			i += size
+			continue
+		}
+		switch {
+		case c == '\\' && i+1 < len(s) && s[i+1] == 'x':
+			b = appendByte(b, c)
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ' || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		default:
+			b = append(b, c)
+		}
+		i++
+	}
+	if rest > 0 {
+		b = append(b, "… ("...)
+		b = strconv.AppendInt(b, int64(rest), 10)
+		b = append(b, " bytes more)"...)
+	}
+	return append(b, '"')
+}
+
+// appendRune appends r, whose bytes are raw. What cannot be seen is escaped, so
+// that no name can disguise itself in a terminal.
+func appendRune(b []byte, r rune, raw string) []byte {
+	switch {
+	case r == utf8.RuneError && len(raw) == 1:
+		return appendByte(b, raw[0])
+	case strconv.IsPrint(r):
+		return append(b, raw...)
+	}
+	if r >= 0x10000 {
+		r -= 0x10000
+		b = appendUnit(b, 0xd800+r>>10)
+		return appendUnit(b, 0xdc00+r&0x3ff)
+	}
+	return appendUnit(b, r)
+}
+
+// appendUnit appends the escape of a UTF-16 code unit (RFC 8259 section 7).
+func appendUnit(b []byte, u rune) []byte {
+	return append(b, '\\', 'u', hexDigits[u>>12&15], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
+}
+
+// appendByte appends the characters \xNN; JSON wants the backslash twice.
+func appendByte(b []byte, c byte) []byte {
+	return append(b, '\\', '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+}

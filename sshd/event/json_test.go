@@ -1,0 +1,207 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+var full = Event{
+	Time:         time.Date(2026, 1, 31, 23, 59, 59, 7_654_321, time.FixedZone("CET", 3600)),
+	Type:         FileUpdateFailed,
+	Session:      "5f1c",
+	User:         "alice",
+	UserID:       "0b6e-77",
+	Remote:       netip.MustParseAddrPort("[2001:db8::1]:50022"),
+	Client:       "SSH-2.0-OpenSSH_9.2p1",
+	Method:       "publickey",
+	Service:      "sftp",
+	Path:         "/in/a.txt",
+	Target:       "/in/b.txt",
+	Mode:         Mode(os.O_RDWR),
+	BytesRead:    1,
+	BytesWritten: 1 << 40,
+	Duration:     1500 * time.Microsecond,
+	SHA256:       "e3b0",
+	Err:          errors.New("no space left on device"),
+	Reason:       "no_space",
+	Detail:       "volume 7",
+	Fields:       map[string]string{"kex": "mlkem768x25519-sha256", "cipher": "aes128-gcm@openssh.com"},
+}
+
+func TestAppendJSON(t *testing.T) {
+	tests := []struct {
+		name string
+		e    Event
+		node string
+		want string
+	}{
+		{"everything, in order", full, "berth1", `{"time":"2026-01-31T22:59:59.007Z","id":1507,"type":"file_update_failed",` +
+			`"session":"5f1c","user":"alice","user_id":"0b6e-77","remote":"[2001:db8::1]:50022","client":"SSH-2.0-OpenSSH_9.2p1",` +
+			`"method":"publickey","service":"sftp","path":"/in/a.txt","target":"/in/b.txt","mode":"reading and writing",` +
+			`"bytes_read":1,"bytes_written":1099511627776,"duration_ms":1.5,"sha256":"e3b0","outcome":"failure","reason":"no_space",` +
+			`"error":"no space left on device","detail":"volume 7","fields":{"cipher":"aes128-gcm@openssh.com","kex":"mlkem768x25519-sha256"},` +
+			`"node":"berth1"}`},
+		{"almost nothing", Event{Type: ServerStarted}, "", `{"id":1000,"type":"server_started","outcome":"success"}`},
+		{"an unknown type", Event{Type: 77}, "", `{"id":77,"type":"type_77","outcome":"success"}`},
+		{"a refusal", Event{Type: LoginDenied}, "", `{"id":1203,"type":"login_denied","outcome":"refused"}`},
+		{"an error in a success", Event{Type: ServiceEnded, Err: errors.New("x")}, "", `{"id":1401,"type":"service_ended","outcome":"failure","error":"x"}`},
+		{"permission denied", Event{Type: RemoveFailed, Err: fmt.Errorf("a: %w", iofs.ErrPermission)}, "", `{"id":1533,"type":"remove_failed","outcome":"refused","error":"a: permission denied"}`},
+		{"less than a microsecond", Event{Type: Removed, Duration: 999}, "", `{"id":1532,"type":"removed","outcome":"success"}`},
+		{"a microsecond", Event{Type: Removed, Duration: 1000}, "", `{"id":1532,"type":"removed","duration_ms":0.001,"outcome":"success"}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(tt.e.AppendJSON(nil, tt.node)); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAppendJSONKeepsWhatIsBefore(t *testing.T) {
+	e := Event{Type: ServerStarted}
+	if got := string(e.AppendJSON([]byte("before"), "")); !strings.HasPrefix(got, `before{"id"`) {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestEscapes(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{`a"b`, `"a\"b"`},
+		{`a\b`, `"a\\b"`},
+		{`a\`, `"a\\"`},
+		{`a\x41`, `"a\\x5cx41"`},
+		{"a\nb\r\t\x00\x1f\x7f", `"a\u000ab\u000d\u0009\u0000\u001f\u007f"`},
+		{"grün 日本 🙂", `"grün 日本 🙂"`},
+		{"\xff\xfe", `"\\xff\\xfe"`},
+		{"a\xe2\x82", `"a\\xe2\\x82"`},
+		{"\xed\xa0\x80", `"\\xed\\xa0\\x80"`}, // a surrogate half is not UTF-8
+		{"\u202egpj.exe", `"\u202egpj.exe"`},
+		{"\u2028\u2029\ufeff\u0085\u00a0", `"\u2028\u2029\ufeff\u0085\u00a0"`},
+		{"\U000e0001", `"\udb40\udc01"`},
+		{"\ufffd", `"` + "\ufffd" + `"`},
+		{"<a href='x'>&", `"<a href='x'>&"`},
+	}
+	for _, tt := range tests {
+		if got := string(appendString(nil, tt.in)); got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestLongTextIsCut(t *testing.T) {
+	e := Event{Type: LoginRejected, User: strings.Repeat("a", 200<<10)}
+	line := e.AppendJSON(nil, "")
+	if len(line) > 2*mostBytes {
+		t.Errorf("got a line of %d bytes", len(line))
+	}
+	if want := fmt.Sprintf("aaa… (%d bytes more)\"", 200<<10-mostBytes); !strings.Contains(string(line), want) {
+		t.Errorf("got %s, want %s in it", line[len(line)-100:], want)
+	}
+}
+
+// unescape takes back the \xNN of a text that was decoded from JSON.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if strings.HasPrefix(s[i:], `\x`) {
+			c, err := strconv.ParseUint(s[i+2:i+4], 16, 8)
+			if err != nil {
+				panic(err)
+			}
+			b.WriteByte(byte(c))
+			i += 3
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// FuzzAppendJSON proves that a line is valid JSON in valid UTF-8 without any
+// line break, and that every byte can be had back from it.
+func FuzzAppendJSON(f *testing.F) {
+	for _, s := range []string{"", "/a b", "\xff\n", `\x41`, `\\x`, "\u2028\U0001f642", "\"{},:"} {
+		f.Add(s, s, int64(len(s)))
+	}
+	f.Fuzz(func(t *testing.T, path, value string, n int64) {
+		e := Event{Type: Removed, Path: path, BytesRead: n, Fields: map[string]string{value: value}}
+		line := e.AppendJSON(nil, "")
+		if !utf8.Valid(line) || bytes.ContainsAny(line, "\n\r\u2028\u2029\u0085") {
+			t.Fatalf("not one line of UTF-8: %q", line)
+		}
+		var got struct {
+			Path   string
+			Bytes  int64 `json:"bytes_read"`
+			Fields map[string]string
+		}
+		if err := json.Unmarshal(line, &got); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got.Bytes != n {
+			t.Errorf("bytes: got %d, want %d", got.Bytes, n)
+		}
+		if len(path) <= mostBytes && unescape(got.Path) != path {
+			t.Errorf("path: got %q, want %q", unescape(got.Path), path)
+		}
+		for k, v := range got.Fields {
+			if len(value) <= mostBytes && (unescape(k) != value || unescape(v) != value) {
+				t.Errorf("field: got %q: %q, want %q", k, v, value)
+			}
+		}
+	})
+}
+
+func TestMarshalJSON(t *testing.T) {
+	got, err := json.Marshal([]Event{{Type: ServerStopped}})
+	if want := `[{"id":1001,"type":"server_stopped","outcome":"success"}]`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
+
+func TestAppendJSONDoesNotAllocate(t *testing.T) {
+	e := full
+	e.Fields, e.Remote = nil, netip.AddrPort{}
+	b := make([]byte, 0, 4096)
+	if n := testing.AllocsPerRun(100, func() { b = e.AppendJSON(b[:0], "berth1") }); n != 0 {
+		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	line := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		line = full.AppendJSON(line[:0], "berth1")
+	}
+	b.SetBytes(int64(len(line)))
+}
+
+func TestMode(t *testing.T) {
+	tests := []struct {
+		flag int
+		want string
+	}{
+		{os.O_RDONLY, "reading"},
+		{os.O_RDONLY | os.O_APPEND, "reading with append"},
+		{os.O_WRONLY | os.O_CREATE | os.O_TRUNC, "writing"},
+		{os.O_WRONLY | os.O_APPEND, "writing with append"},
+		{os.O_RDWR | os.O_EXCL, "reading and writing"},
+		{os.O_RDWR | os.O_APPEND | os.O_CREATE, "reading and writing with append"},
+	}
+	for _, tt := range tests {
+		if got := Mode(tt.flag); got != tt.want {
+			t.Errorf("%#x: got %q, want %q", tt.flag, got, tt.want)
+		}
+	}
+}
