@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"strings"
-
 )
 
 // extendedOperations are served by their OIDs. The value is that of the

@@ -61,6 +61,12 @@ var attributeTypes = map[string]attributeType{
 	"creatorsname":          {distinguished, true, everyone},
 	"modifiersname":         {distinguished, true, everyone},
 
+	"namingcontexts":       {distinguished, true, everyone},
+	"supportedldapversion": {integer, true, everyone},
+	"supportedcontrol":     {ignoreCase, true, everyone},
+	"supportedextension":   {ignoreCase, true, everyone},
+	"vendorname":           {ignoreCase, true, everyone},
+
 	"member":       {distinguished, false, everyone},
 	"uniquemember": {distinguished, false, everyone},
 	"owner":        {distinguished, false, everyone},

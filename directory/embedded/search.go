@@ -12,7 +12,7 @@ import (
 
 // A query is a search request (RFC 4511, section 4.5.1), paged or not.
 type query struct {
-	id        int64 // of the request
+	id        int64  // of the request
 	base      string // key
 	scope     int64
 	limit     int // of entries; 0: none
