@@ -1,0 +1,202 @@
+package sshd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/policy"
+	"berth/sshd/event"
+)
+
+// A conn is one connection. serve runs it from accept to close; login is filled
+// while authentication runs, in one goroutine; from then on grant is what it
+// may do, and may be replaced while sessions run.
+type conn struct {
+	srv    *Server
+	nc     net.Conn
+	id     string
+	remote netip.AddrPort
+	opened time.Time
+
+	client string // identification string, once known
+	user   string // canonical name, once proved
+	userID string
+	method string
+	grant  atomic.Pointer[grant]
+
+	holder string // whose session this counts as; guarded by srv.mu
+
+	established atomic.Pointer[ssh.ServerConn]
+	asked       time.Time    // when a sign of life was last asked for; only Watch looks at it
+	silent      atomic.Int32 // how often it stayed away
+
+	openFiles atomic.Int32
+	last      atomic.Int64 // when the client last asked for something, in Unix nanoseconds
+
+	closing sync.Once
+	reason  atomic.Pointer[string] // why we closed it, nil if the client did
+}
+
+// A grant is what authentication ended with.
+type grant struct {
+	policy     *policy.Policy
+	restricted error // if set, only the password can be changed, and why
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{srv: s, nc: nc, id: sessionID(), opened: time.Now()}
+	if addr, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := addr.AddrPort()
+		c.remote = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	c.touch()
+	return c
+}
+
+func sessionID() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// serve runs the connection to its end.
+func (c *conn) serve(ctx context.Context) {
+	defer c.nc.Close()
+	stop := context.AfterFunc(ctx, func() { c.close("server is shutting down") })
+	defer stop()
+
+	c.nc.SetDeadline(c.opened.Add(c.srv.LoginGrace))
+	sc, channels, requests, err := c.handshake(ctx)
+	if err != nil {
+		c.ended(err)
+		return
+	}
+	c.nc.SetDeadline(time.Time{})
+	c.established.Store(sc)
+	c.serveChannels(ctx, sc, channels, requests)
+	c.ended(nil)
+}
+
+// handshake exchanges keys and authenticates.
+func (c *conn) handshake(ctx context.Context) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	l := &login{conn: c, ctx: ctx}
+	sc, channels, requests, err := ssh.NewServerConn(c.nc, l.config())
+	if err != nil {
+		l.failed()
+		return nil, nil, nil, err
+	}
+	g, ok := sc.Permissions.ExtraData[grantKey{}].(*grant)
+	if !ok { // no way into a session without a policy
+		sc.Close()
+		return nil, nil, nil, errors.New("authenticated without a policy")
+	}
+	c.grant.Store(g)
+	return sc, channels, requests, nil
+}
+
+// touch notes that the client is doing something.
+func (c *conn) touch() { c.last.Store(time.Now().UnixNano()) }
+
+func (c *conn) idle(now time.Time) time.Duration {
+	return now.Sub(time.Unix(0, c.last.Load()))
+}
+
+// busy reports whether a transfer is under way.
+func (c *conn) busy(now time.Time) bool {
+	return c.openFiles.Load() > 0 || (c.grant.Load() != nil && c.idle(now) < quiet)
+}
+
+// close ends the connection from our side; reason goes into its last event.
+func (c *conn) close(reason string) {
+	c.closing.Do(func() {
+		c.reason.Store(&reason)
+		c.nc.Close()
+	})
+}
+
+// emit fills in what all events of a connection share.
+func (c *conn) emit(e event.Event) {
+	e.Session, e.Remote = c.id, c.remote
+	if e.User == "" {
+		e.User, e.UserID = c.user, c.userID
+	}
+	c.srv.Events.Emit(e)
+}
+
+// refuse tells of a connection that was closed at once.
+func (c *conn) refuse(draining bool) {
+	reason := "too_many_connections"
+	if draining {
+		reason = "shutting_down"
+	}
+	c.emit(event.Event{Type: event.ConnectionRefused, Reason: reason})
+}
+
+// ended tells how the connection ended. One that never said anything is a
+// health probe: it is counted and not logged.
+func (c *conn) ended(err error) {
+	e := event.Event{Type: event.ConnectionClosed, Client: c.client, Duration: time.Since(c.opened)}
+	if why := c.reason.Load(); why != nil {
+		e.Reason = *why
+	} else if err != nil {
+		e.Reason, e.Detail = handshakeReason(err), err.Error()
+	}
+	if c.client == "" && probe(err) {
+		e.Type, e.Reason, e.Detail = event.ProbeSeen, "", ""
+	}
+	c.emit(e)
+}
+
+func probe(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || isReset(err)
+}
+
+func isReset(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "connection reset by peer")
+}
+
+// handshakeReason is the code for a connection that ended before it was a
+// session.
+func handshakeReason(err error) string {
+	var refused *ssh.ServerAuthError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &refused):
+		return "not_authenticated"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "login_grace_over"
+	case strings.Contains(err.Error(), "no common algorithm"):
+		return "no_common_algorithm"
+	default:
+		return "handshake_failed"
+	}
+}
+
+// closeSoon lets the client read what was sent and leave by itself, and closes
+// the connection if it does not.
+func (c *conn) closeSoon(reason string) {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+	time.AfterFunc(quiet, func() { c.close(reason) })
+}
+
+// restrictedTo returns err if it only asks for another password, else nil.
+func restrictedTo(err error) error {
+	if errors.Is(err, directory.ErrPasswordExpired) || errors.Is(err, directory.ErrMustChange) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,362 @@
+package sshd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/policy"
+	"berth/sshd/event"
+)
+
+// A login is the authentication of one connection: what has been proved so far,
+// and the callbacks of the SSH library. The library calls them one at a time.
+type login struct {
+	*conn
+	ctx context.Context
+	pre ssh.ServerPreAuthConn
+
+	name   string // last looked up, as typed
+	found  *directory.User
+	err    error
+	proved []string // methods that succeeded, when a rule asks for several
+
+	refusedKeys []string // fingerprints of offers that led nowhere
+	told        bool     // an event has told how this login failed
+}
+
+// grantKey is where Permissions carry the grant out of authentication.
+type grantKey struct{}
+
+// Method names of RFC 4252, RFC 4256.
+const (
+	methodPassword    = "password"
+	methodPublicKey   = "publickey"
+	methodInteractive = "keyboard-interactive"
+)
+
+// config is the library's view of this login.
+func (l *login) config() *ssh.ServerConfig {
+	s := l.srv
+	cfg := &ssh.ServerConfig{
+		Config:                    ssh.Config{KeyExchanges: s.KeyExchanges, Ciphers: s.ciphers(), MACs: s.MACs},
+		PublicKeyAuthAlgorithms:   s.KeyAlgorithms,
+		MaxAuthTries:              s.MaxTries,
+		ServerVersion:             s.identification(),
+		PreAuthConnCallback:       l.begin,
+		BannerCallback:            func(ssh.ConnMetadata) string { return s.banner() },
+		VerifiedPublicKeyCallback: l.key,
+	}
+	next := l.callbacks()
+	cfg.PasswordCallback, cfg.PublicKeyCallback = next.PasswordCallback, next.PublicKeyCallback
+	cfg.KeyboardInteractiveCallback = next.KeyboardInteractiveCallback
+	for _, k := range s.HostKeys {
+		cfg.AddHostKey(k)
+	}
+	return cfg
+}
+
+// callbacks offers the methods named, or all.
+func (l *login) callbacks(methods ...string) ssh.ServerAuthCallbacks {
+	offers := func(m string) bool { return len(methods) == 0 || slices.Contains(methods, m) }
+	var cb ssh.ServerAuthCallbacks
+	if offers(methodPublicKey) {
+		cb.PublicKeyCallback = l.offer
+	}
+	if offers(methodPassword) {
+		cb.PasswordCallback = l.password
+	}
+	if offers(methodPassword) || offers(methodInteractive) {
+		cb.KeyboardInteractiveCallback = l.interactive
+	}
+	return cb
+}
+
+// begin runs when keys have been exchanged and nobody is authenticated yet.
+func (l *login) begin(pre ssh.ServerPreAuthConn) {
+	l.pre = pre
+	l.client = printable(string(pre.ClientVersion()))
+	fields := map[string]string{}
+	if a, ok := pre.(ssh.AlgorithmsConnMetadata); ok {
+		n := a.Algorithms()
+		fields = map[string]string{"kex": n.KeyExchange, "host_key": n.HostKey, "cipher": n.Write.Cipher, "mac": n.Write.MAC}
+	}
+	l.emit(event.Event{Type: event.ConnectionOpened, Client: l.client, Fields: fields})
+}
+
+// password is the callback of RFC 4252, section 8.
+func (l *login) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	return l.try(meta, methodPassword, func(u *directory.User) error {
+		return l.authenticate(u, string(password))
+	})
+}
+
+// interactive is the callback of RFC 4256. Somebody who proves a password that
+// must be changed is asked for a new one right here, and then goes on.
+func (l *login) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	answers, err := ask("", "", []string{"Password: "}, []bool{false})
+	if err != nil {
+		return nil, err
+	}
+	if len(answers) != 1 {
+		return nil, errors.New("one answer expected")
+	}
+	return l.try(meta, methodInteractive, func(u *directory.User) error {
+		err := l.authenticate(u, answers[0])
+		if restrictedTo(err) != nil && directory.Proved(err) {
+			return l.changeNow(u, answers[0], err, ask)
+		}
+		return err
+	})
+}
+
+// authenticate asks the directory. A NUL or an empty password is nobody's.
+func (l *login) authenticate(u *directory.User, password string) error {
+	if password == "" || strings.ContainsRune(password, 0) {
+		return &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty, or holds a NUL"}
+	}
+	return l.srv.Directory.Authenticate(l.ctx, u, password)
+}
+
+// offer answers whether a key may be tried. It proves nothing, so account state
+// and policy wait for key.
+func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	started := time.Now()
+	u, err := l.lookup(meta.User())
+	if err == nil {
+		var k directory.Key
+		if k, err = l.userKey(u, key); err == nil {
+			perms := &ssh.Permissions{}
+			if k.NoTouch {
+				perms.Extensions = map[string]string{"no-touch-required": ""}
+			}
+			return perms, nil
+		}
+	}
+	if !directory.Refused(err) && !errors.Is(err, errKeyRefused) {
+		return nil, l.reject(meta.User(), methodPublicKey, err)
+	}
+	if len(l.refusedKeys) == 0 {
+		l.wait(started) // the first offer tells whether the name was looked up; the next come from memory
+	}
+	l.refusedKeys = append(l.refusedKeys, ssh.FingerprintSHA256(key))
+	return nil, err
+}
+
+// errKeyRefused says that a key is not one of the user's, or not from here.
+var errKeyRefused = errors.New("key not accepted")
+
+// userKey finds key among those of u that may be used from here and now.
+func (l *login) userKey(u *directory.User, key ssh.PublicKey) (directory.Key, error) {
+	blob := string(key.Marshal())
+	for _, k := range u.Keys {
+		if string(k.Marshal()) != blob {
+			continue
+		}
+		if err := k.Usable(l.remote.Addr(), time.Now()); err != nil {
+			return k, fmt.Errorf("%w: %w", errKeyRefused, err)
+		}
+		return k, nil
+	}
+	return directory.Key{}, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
+}
+
+// key runs when the client has proved that it holds a key that offer let pass.
+func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	granted, err := l.try(meta, methodPublicKey, func(u *directory.User) error {
+		err := u.State.Err()
+		var r *directory.Refusal
+		if errors.As(err, &r) {
+			r.Proved = true // the key was: the reason may be told
+		}
+		return err
+	})
+	if granted != nil {
+		granted.Extensions = perms.Extensions
+	}
+	return granted, err
+}
+
+// try looks the user up, lets check prove a method, and decides.
+func (l *login) try(meta ssh.ConnMetadata, method string, check func(*directory.User) error) (*ssh.Permissions, error) {
+	started := time.Now()
+	name := meta.User()
+	u, err := l.lookup(name)
+	if err == nil {
+		err = check(u)
+	}
+	var g *grant
+	if err == nil || (directory.Proved(err) && restrictedTo(err) != nil) {
+		g, err = l.decide(u, method, restrictedTo(err))
+	}
+	if partial, ok := err.(*ssh.PartialSuccessError); ok {
+		return nil, partial // the library insists on the bare type
+	}
+	if err != nil {
+		l.wait(started)
+		return nil, l.reject(name, method, err)
+	}
+	l.accepted()
+	return &ssh.Permissions{ExtraData: map[any]any{grantKey{}: g}}, nil
+}
+
+// accepted tells of the login before the client hears of it.
+func (l *login) accepted() {
+	e := event.Event{Type: event.LoginAccepted, Method: l.method, Duration: time.Since(l.opened)}
+	if l.found.Cached {
+		e.Fields = map[string]string{"directory": "cached"}
+	}
+	l.emit(e)
+}
+
+// decide says what somebody who proved a method may do.
+func (l *login) decide(u *directory.User, method string, restricted error) (*grant, error) {
+	p, err := l.srv.Policy.Resolve(policy.Request{User: u, Remote: l.remote.Addr(), Method: method, Time: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	l.user, l.userID, l.method = u.Name, u.ID, method
+	if err := l.demand(p.Require, method); err != nil {
+		return nil, err
+	}
+	if restricted != nil && !p.Allows("passwd") {
+		return nil, &directory.Refusal{Why: restricted, Proved: true}
+	}
+	if err := l.srv.admit(l.conn, u, p.Limits.Sessions); err != nil {
+		return nil, err
+	}
+	return &grant{policy: p, restricted: restricted}, nil
+}
+
+// demand returns nil when one of the alternatives has been proved in full, and
+// else tells the client which methods go on. With nothing demanded any one
+// method will do.
+func (l *login) demand(alternatives [][]string, method string) error {
+	if len(alternatives) == 0 {
+		return nil
+	}
+	proved := append(slices.Clone(l.proved), method)
+	var next []string
+	for _, want := range alternatives {
+		if len(proved) > len(want) || !slices.EqualFunc(proved, want[:len(proved)], satisfies) {
+			continue
+		}
+		if len(proved) == len(want) {
+			return nil
+		}
+		next = append(next, want[len(proved)])
+	}
+	if len(next) == 0 {
+		return fmt.Errorf("%w: the rule requires %v, not %s", errMethod, alternatives, method)
+	}
+	l.proved = proved
+	l.emit(event.Event{Type: event.LoginPartial, Method: method, Detail: "next: " + strings.Join(next, " or ")})
+	return &ssh.PartialSuccessError{Next: l.callbacks(next...)}
+}
+
+// errMethod refuses a method that no rule asks for.
+var errMethod = errors.New("method not accepted")
+
+// satisfies reports whether a proved method is what a rule wants: a password is
+// a password whether it was asked for by prompt or sent outright.
+func satisfies(proved, wanted string) bool {
+	return proved == wanted || (proved == methodInteractive && wanted == methodPassword)
+}
+
+// lookup finds a user once a connection: a client tries many keys.
+func (l *login) lookup(name string) (*directory.User, error) {
+	if l.name == name && (l.found != nil || l.err != nil) {
+		return l.found, l.err
+	}
+	l.name, l.found, l.err = name, nil, nil
+	if err := checkName(name); err != nil {
+		l.err = err
+	} else {
+		l.found, l.err = l.srv.Directory.Lookup(l.ctx, name)
+	}
+	if l.found != nil {
+		l.skipped(l.found)
+	}
+	return l.found, l.err
+}
+
+// checkName refuses what no directory calls a person, before it is asked: LDAP
+// ignores blanks around a value, so "alice " would be alice.
+func checkName(name string) error {
+	refuse := func(why string) error { return &directory.Refusal{Why: directory.ErrNoUser, Detail: why} }
+	switch {
+	case name == "":
+		return refuse("empty name")
+	case len(name) > 256:
+		return refuse("name longer than 256 bytes")
+	case strings.TrimSpace(name) != name:
+		return refuse("blank at an end of the name")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return refuse("control character in the name")
+	}
+	return nil
+}
+
+// skipped tells of keys in the directory that cannot be used.
+func (l *login) skipped(u *directory.User) {
+	for _, n := range u.Notes {
+		l.emit(event.Event{
+			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: "unusable_key", Detail: n.Reason,
+			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},
+		})
+	}
+}
+
+// wait makes refusals take the same time, whatever they are about.
+func (l *login) wait(started time.Time) {
+	sleep(l.ctx, time.Until(started.Add(l.srv.RefusalDelay)))
+}
+
+// reject tells the sinks why, and the client as much as it may know.
+func (l *login) reject(name, method string, err error) error {
+	l.told = true
+	e := event.Event{Type: event.LoginRejected, User: printable(name), Method: method, Reason: reasonOf(err), Detail: err.Error()}
+	if l.found != nil {
+		e.User, e.UserID = l.found.Name, l.found.ID
+	}
+	if errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.Is(err, errTooMany) {
+		e.Type = event.LoginDenied
+	}
+	l.emit(e)
+	if text := tell(err); text != "" {
+		return &ssh.BannerError{Err: err, Message: text + "\n"}
+	}
+	return err
+}
+
+// failed tells of a login that came to nothing but refused keys.
+func (l *login) failed() {
+	if l.told || len(l.refusedKeys) == 0 {
+		return
+	}
+	l.emit(event.Event{
+		Type: event.LoginRejected, User: printable(l.name), Method: methodPublicKey,
+		Reason: "key_not_accepted", Detail: strings.Join(l.refusedKeys, " "),
+	})
+}
+
+// printable drops what a stranger may have put into a name or a version to
+// upset a terminal or a log.
+func printable(s string) string {
+	if len(s) > 256 {
+		s = s[:256]
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}

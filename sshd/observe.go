@@ -1,0 +1,322 @@
+package sshd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	iofs "io/fs"
+	"iter"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/fs"
+	"berth/sshd/event"
+)
+
+// observed is an FS that tells the sinks of every operation that changes
+// something or moves data, and keeps the connection's clock. Below it stands
+// the view of the grant the connection has at the moment of the operation.
+type observed struct {
+	conn    *conn
+	service string
+
+	mu    sync.Mutex
+	grant *grant
+	view  fs.FS
+	old   []fs.FS // of earlier grants: their files may still be open
+}
+
+// observe opens the view of the connection's grant.
+func (c *conn) observe(service string) (*observed, error) {
+	o := &observed{conn: c, service: service}
+	if _, err := o.files(); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// files returns the view that stands now. One that cannot be opened after the
+// rules have changed is an error for the operation, not the end of the session.
+func (o *observed) files() (fs.FS, error) {
+	o.conn.touch()
+	g := o.conn.grant.Load()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.grant == g {
+		return o.view, nil
+	}
+	if g.restricted != nil {
+		return nil, iofs.ErrPermission
+	}
+	view, err := o.conn.srv.Open(g.policy)
+	if err != nil {
+		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.id, "user", o.conn.user, "error", err)
+		return nil, err
+	}
+	if o.view != nil {
+		o.old = append(o.old, o.view)
+	}
+	o.grant, o.view = g, view
+	return view, nil
+}
+
+// Close closes all views.
+func (o *observed) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, view := range o.old {
+		view.Close()
+	}
+	return o.view.Close()
+}
+
+// do runs act on the view and tells of it: done, or failed with its error.
+func (o *observed) do(done, failed event.Type, e event.Event, act func(fs.FS) error) error {
+	view, err := o.files()
+	if err == nil {
+		err = act(view)
+	}
+	return o.tell(done, failed, e, err)
+}
+
+// tell emits done or failed, as err has it, and returns err.
+func (o *observed) tell(done, failed event.Type, e event.Event, err error) error {
+	e.Type = done
+	if err != nil {
+		e.Type, e.Err = failed, err
+	}
+	e.Service = o.service
+	o.conn.emit(e)
+	return err
+}
+
+func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
+	var f fs.File
+	e := event.Event{Path: name, Mode: event.Mode(flag)}
+	err := o.do(event.FileOpened, event.FileOpenFailed, e, func(v fs.FS) (err error) {
+		f, err = v.OpenFile(name, flag, perm)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.conn.openFiles.Add(1)
+	of := &observedFile{File: f, fs: o, name: name, flag: flag, opened: time.Now()}
+	if o.conn.srv.Checksums {
+		of.sum = &runningSum{hash: sha256.New()}
+	}
+	return of, nil
+}
+
+// ReadDir tells of the listing when it is over.
+func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		o.do(event.DirectoryListed, event.DirectoryListFailed, event.Event{Path: name}, func(v fs.FS) error {
+			for info, err := range v.ReadDir(name) {
+				if !yield(info, err) || err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
+
+func (o *observed) Mkdir(name string, perm iofs.FileMode) error {
+	return o.do(event.DirectoryMade, event.DirectoryMakeFailed, event.Event{Path: name}, func(v fs.FS) error {
+		return v.Mkdir(name, perm)
+	})
+}
+
+func (o *observed) Remove(name string) error {
+	return o.do(event.Removed, event.RemoveFailed, event.Event{Path: name}, func(v fs.FS) error {
+		return v.Remove(name)
+	})
+}
+
+func (o *observed) Rmdir(name string) error {
+	return o.do(event.DirectoryRemoved, event.DirectoryRemoveFail, event.Event{Path: name}, func(v fs.FS) error {
+		return v.Rmdir(name)
+	})
+}
+
+func (o *observed) Rename(oldname, newname string, replace bool) error {
+	e := event.Event{Path: oldname, Target: newname}
+	return o.do(event.Renamed, event.RenameFailed, e, func(v fs.FS) error {
+		return v.Rename(oldname, newname, replace)
+	})
+}
+
+func (o *observed) Symlink(target, name string) error {
+	return o.do(event.Symlinked, event.SymlinkFailed, event.Event{Path: name, Target: target}, func(v fs.FS) error {
+		return v.Symlink(target, name)
+	})
+}
+
+// Link makes a hard link, where the files below have them.
+func (o *observed) Link(oldname, newname string) error {
+	return o.do(event.Linked, event.LinkFailed, event.Event{Path: oldname, Target: newname}, func(v fs.FS) error {
+		if l, ok := v.(fs.Linker); ok {
+			return l.Link(oldname, newname)
+		}
+		return &iofs.PathError{Op: "link", Path: newname, Err: fs.ErrNotSupported}
+	})
+}
+
+func (o *observed) SetAttr(name string, a fs.Attr) error {
+	return o.do(event.AttributesSet, event.AttributesSetFailed, event.Event{Path: name}, func(v fs.FS) error {
+		return v.SetAttr(name, a)
+	})
+}
+
+func (o *observed) Stat(name string) (iofs.FileInfo, error) {
+	view, err := o.files()
+	if err != nil {
+		return nil, &iofs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return view.Stat(name)
+}
+
+func (o *observed) Lstat(name string) (iofs.FileInfo, error) {
+	view, err := o.files()
+	if err != nil {
+		return nil, &iofs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	return view.Lstat(name)
+}
+
+func (o *observed) Readlink(name string) (string, error) {
+	view, err := o.files()
+	if err != nil {
+		return "", &iofs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	return view.Readlink(name)
+}
+
+// StatFS tells how much room there is, where the files below know.
+func (o *observed) StatFS(name string) (fs.Usage, error) {
+	view, err := o.files()
+	if err != nil {
+		return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	if s, ok := view.(fs.StatFS); ok {
+		return s.StatFS(name)
+	}
+	return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: fs.ErrNotSupported}
+}
+
+// observedFile counts what moves, and tells when it is closed.
+type observedFile struct {
+	fs.File
+	fs            *observed
+	name          string
+	flag          int
+	opened        time.Time
+	read, written atomic.Int64
+	sum           *runningSum // nil if nobody wants checksums
+	failed        atomic.Pointer[error]
+	closed        sync.Once
+}
+
+func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	f.read.Add(int64(n))
+	f.fs.conn.touch()
+	if f.sum != nil {
+		f.sum.add(p[:n], off)
+	}
+	return n, err
+}
+
+func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	f.written.Add(int64(n))
+	f.fs.conn.touch()
+	if f.sum != nil {
+		f.sum.add(p[:n], off)
+	}
+	if err != nil {
+		f.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// Close ends the file. Its event is a failure if any write was.
+func (f *observedFile) Close() error {
+	err := f.File.Close()
+	if first := f.failed.Load(); first != nil {
+		f.ended(*first)
+	} else {
+		f.ended(err)
+	}
+	return err
+}
+
+// Abort ends a file whose transfer broke off, if the files below know how;
+// what was written does not come to stand under the name.
+func (f *observedFile) Abort() error {
+	a, ok := f.File.(interface{ Abort() error })
+	if !ok {
+		err := f.File.Close()
+		f.ended(errAborted)
+		return err
+	}
+	err := a.Abort()
+	f.ended(errAborted)
+	return err
+}
+
+var errAborted = iofs.ErrClosed
+
+// closedEvents are the types for a file that was open for reading, for writing
+// and for both, and for each when it failed.
+var closedEvents = map[int][2]event.Type{
+	os.O_RDONLY: {event.FileReadClosed, event.FileReadFailed},
+	os.O_WRONLY: {event.FileWriteClosed, event.FileWriteFailed},
+	os.O_RDWR:   {event.FileUpdateClosed, event.FileUpdateFailed},
+}
+
+func (f *observedFile) ended(err error) {
+	f.closed.Do(func() {
+		f.fs.conn.openFiles.Add(-1)
+		e := event.Event{
+			Path: f.name, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
+			BytesRead: f.read.Load(), BytesWritten: f.written.Load(),
+		}
+		if f.sum != nil && err == nil {
+			e.SHA256 = f.sum.whole(e.BytesRead + e.BytesWritten)
+		}
+		types := closedEvents[f.flag&(os.O_WRONLY|os.O_RDWR)]
+		f.fs.tell(types[0], types[1], e, err)
+	})
+}
+
+// runningSum is the SHA-256 of a transfer that goes from beginning to end.
+type runningSum struct {
+	mu   sync.Mutex
+	hash hash.Hash
+	next int64 // where the next piece must begin; -1 once one did not
+}
+
+func (s *runningSum) add(p []byte, off int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if off != s.next {
+		s.next = -1
+		return
+	}
+	s.hash.Write(p)
+	s.next += int64(len(p))
+}
+
+// whole returns the sum if what was added is the total bytes in order.
+func (s *runningSum) whole(total int64) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next != total {
+		return ""
+	}
+	return hex.EncodeToString(s.hash.Sum(nil))
+}

@@ -1,0 +1,78 @@
+package sshd
+
+import (
+	"errors"
+
+	"berth/directory"
+	"berth/policy"
+)
+
+// answers is what each refusal is called in events, and what somebody who has
+// proved who they are is told. Everybody else is told nothing.
+var answers = []struct {
+	err    error
+	reason string
+	text   string
+}{
+	{directory.ErrNoUser, "unknown_user", ""},
+	{directory.ErrBadPassword, "bad_password", "The current password is wrong."},
+	{directory.ErrDisabled, "account_disabled", "Your account is disabled."},
+	{directory.ErrLocked, "account_locked", "Your account is locked."},
+	{directory.ErrExpired, "account_expired", "Your account has expired."},
+	{directory.ErrOutsideHours, "outside_hours", "You may not log in at this hour."},
+	{directory.ErrPasswordExpired, "password_expired", "Your password has expired."},
+	{directory.ErrMustChange, "password_must_change", "Your password must be changed before you can go on."},
+	{directory.ErrStateUnknown, "state_unknown", "The state of your account could not be read."},
+	{directory.ErrChangeForbidden, "change_forbidden", "You are not allowed to change your password."},
+	{directory.ErrPasswordTooShort, "password_too_short", "The new password is too short."},
+	{directory.ErrPasswordTooYoung, "password_too_young", "The password was changed too recently to be changed again."},
+	{directory.ErrPasswordUsed, "password_used", "The new password has been used before."},
+	{directory.ErrPasswordWeak, "password_weak", "The new password does not meet the rules of the directory."},
+	{errKeyRefused, "key_not_accepted", ""},
+	{errMethod, "method_not_accepted", "This way of logging in is not accepted for you."},
+	{errTooMany, "too_many_sessions", "You have too many sessions open."},
+	{errEmpty, "password_empty", "The new password is empty."},
+	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},
+	{errMismatch, "password_mismatch", "The new passwords do not match."},
+	{policy.ErrDenied, "no_rule", "You have no access to this server."},
+}
+
+// unavailable is said when the directory could not be asked, to anybody.
+const (
+	unavailableReason = "directory_unavailable"
+	unavailableText   = "The directory cannot be reached just now. Please try again later."
+)
+
+// reasonOf is the code of err in events.
+func reasonOf(err error) string {
+	var denied *policy.Denied
+	if errors.As(err, &denied) {
+		return string(denied.Reason)
+	}
+	for _, a := range answers {
+		if errors.Is(err, a.err) {
+			return a.reason
+		}
+	}
+	return unavailableReason
+}
+
+// tell is what the client is told when a login is refused: the reason only to
+// somebody who proved the secret, and that the directory is down to everybody.
+func tell(err error) string {
+	proved := directory.Proved(err) || errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.Is(err, errTooMany)
+	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused)) {
+		return ""
+	}
+	return sentence(err)
+}
+
+// sentence explains err to a person.
+func sentence(err error) string {
+	for _, a := range answers {
+		if errors.Is(err, a.err) {
+			return a.text
+		}
+	}
+	return unavailableText
+}

@@ -1,0 +1,83 @@
+package sshd
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A service is something a session can run.
+type service struct {
+	name   string   // in rules and events
+	words  []string // commands that start it
+	help   string   // one line for people; empty for what programs start
+	always bool     // also for somebody who must change the password first
+	run    func(ctx context.Context, s *session, command string) (uint32, error)
+}
+
+// services is all there is: no shell, no other command.
+func services() []service {
+	return []service{
+		{name: "sftp", words: []string{"sftp", "sftp-server", "internal-sftp"}, run: serveSFTP},
+		{name: "scp", words: []string{"scp"}, run: serveSCP},
+		{
+			name: "passwd", words: []string{"passwd", "change-password"}, always: true, run: servePasswd,
+			help: "passwd   change your directory password",
+		},
+		{
+			name: "whoami", words: []string{"whoami"}, always: true, run: serveWhoami,
+			help: "whoami   show who you are here, your folders and your rights",
+		},
+		{
+			name: "help", words: []string{"help"}, always: true, run: serveHelp,
+			help: "help     show this list",
+		},
+	}
+}
+
+// A message is an error in a sentence for the person at the other end.
+type message string
+
+func (m message) Error() string { return string(m) }
+
+const (
+	// errNoShell is the one line for everything that is not a service.
+	errNoShell = message("This server moves files: use sftp or scp, or run 'help' for the commands there are.")
+	// errArguments refuses words after a command that is about the user only.
+	errArguments = message("This command takes no arguments: it is about yourself.")
+)
+
+// find returns the service for a channel request, or nil.
+func find(request, command string) *service {
+	word := command
+	switch request {
+	case "shell":
+		return nil
+	case "subsystem":
+		if command != "sftp" {
+			return nil
+		}
+	case "exec":
+		word, _, _ = strings.Cut(strings.TrimSpace(command), " ")
+		word = path.Base(word)
+	}
+	for _, sv := range services() {
+		if slices.Contains(sv.words, word) {
+			return &sv
+		}
+	}
+	return nil
+}
+
+// serveHelp lists the commands the user has.
+func serveHelp(_ context.Context, s *session, _ string) (uint32, error) {
+	p := s.grant.Load().policy
+	s.say(s.ch, "Files: sftp, scp. Commands:")
+	for _, sv := range services() {
+		if sv.help != "" && p.Allows(sv.name) {
+			s.say(s.ch, "  "+sv.help)
+		}
+	}
+	return 0, nil
+}

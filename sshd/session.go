@@ -1,0 +1,192 @@
+package sshd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/event"
+)
+
+// serveChannels answers the client until it leaves, and returns when all its
+// services have ended.
+func (c *conn) serveChannels(ctx context.Context, sc *ssh.ServerConn, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	defer sc.Close()
+	var open atomic.Int32
+	noMore := false
+	for channels != nil || requests != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case nc, ok := <-channels:
+			if !ok {
+				channels = nil
+				continue
+			}
+			switch {
+			case nc.ChannelType() != "session":
+				nc.Reject(ssh.Prohibited, "there is no forwarding here")
+				continue
+			case noMore:
+				nc.Reject(ssh.Prohibited, "no more sessions were asked for")
+				continue
+			case int(open.Load()) >= c.srv.MaxChannels:
+				nc.Reject(ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels))
+				continue
+			}
+			ch, reqs, err := nc.Accept()
+			if err != nil {
+				continue // the connection is gone; channels closes next
+			}
+			open.Add(1)
+			running.Go(func() {
+				defer open.Add(-1)
+				s := &session{conn: c, ch: ch}
+				s.serve(ctx, reqs)
+			})
+		case req, ok := <-requests:
+			if !ok {
+				requests = nil
+				continue
+			}
+			// https://github.com/openssh/openssh-portable/blob/master/PROTOCOL section 2.2
+			noMore = noMore || req.Type == "no-more-sessions@openssh.com"
+			if req.WantReply {
+				req.Reply(false, nil)
+			}
+		}
+	}
+}
+
+// A session is one session channel (RFC 4254, section 6). It runs one service.
+type session struct {
+	*conn
+	ch  ssh.Channel
+	pty *terminal // set if the client asked for one before it asked for a service
+}
+
+// serve answers the requests of the channel; the one that starts a service
+// starts it beside the loop, which goes on for changes of the window size.
+func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	defer s.ch.Close()
+	started := false
+	for req := range requests {
+		s.touch()
+		run, ok := s.request(req, started)
+		if req.WantReply {
+			req.Reply(ok, nil)
+		}
+		if run == nil {
+			continue
+		}
+		started = true
+		running.Go(func() { s.exit(run(ctx)) })
+	}
+}
+
+// A run serves a session to its end and returns the exit status.
+type run func(context.Context) uint32
+
+// request handles one channel request: whether to accept it, and what to run.
+func (s *session) request(req *ssh.Request, started bool) (run, bool) {
+	switch req.Type {
+	case "pty-req":
+		if s.pty != nil || started {
+			return nil, false
+		}
+		s.pty = newTerminal(s.ch, req.Payload)
+		return nil, true
+	case "window-change":
+		if s.pty == nil {
+			return nil, false
+		}
+		s.pty.resize(req.Payload)
+		return nil, true
+	case "subsystem", "exec", "shell":
+		if started {
+			return nil, false // one service a channel
+		}
+		return s.start(req)
+	}
+	return nil, false // env, signal, x11-req, auth-agent-req@openssh.com
+}
+
+// start finds the service that req asks for.
+func (s *session) start(req *ssh.Request) (run, bool) {
+	var asked struct{ Name string }
+	if req.Type != "shell" {
+		if err := ssh.Unmarshal(req.Payload, &asked); err != nil {
+			return nil, false
+		}
+	}
+	sv := find(req.Type, asked.Name)
+	if sv == nil && req.Type == "subsystem" {
+		s.emit(event.Event{Type: event.ServiceRefused, Service: printable(asked.Name), Reason: "unknown_service"})
+		return nil, false
+	}
+	return func(ctx context.Context) uint32 {
+		if err := s.refused(sv, asked.Name); err != nil {
+			s.say(s.ch.Stderr(), err.Error())
+			return 1
+		}
+		began := time.Now()
+		s.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
+		status, err := sv.run(ctx, s, asked.Name)
+		e := event.Event{Type: event.ServiceEnded, Service: sv.name, Duration: time.Since(began), Err: err}
+		e.Fields = map[string]string{"status": fmt.Sprint(status)}
+		s.emit(e)
+		return status
+	}, true
+}
+
+// refused reports in a sentence for the client why it does not get a service.
+func (s *session) refused(sv *service, command string) error {
+	g := s.grant.Load()
+	name, reason := "", ""
+	var err error
+	switch {
+	case sv == nil:
+		name, reason, err = printable(command), "unknown_command", errNoShell
+	case sv.help != "" && len(strings.Fields(command)) > 1:
+		name, reason, err = sv.name, "arguments", errArguments
+	case !g.policy.Allows(sv.name):
+		name, reason, err = sv.name, "not_allowed", message("You may not use "+sv.name+" here.")
+	case g.restricted != nil && !sv.always:
+		name, reason = sv.name, reasonOf(g.restricted)
+		err = message(sentence(g.restricted) + " Change it with: ssh HOST passwd")
+	}
+	if err != nil {
+		s.emit(event.Event{Type: event.ServiceRefused, Service: name, Reason: reason})
+	}
+	return err
+}
+
+// say writes a line to the client, with the line ends its terminal needs.
+func (s *session) say(w io.Writer, line string) {
+	end := "\n"
+	if s.pty != nil {
+		end = "\r\n"
+	}
+	io.WriteString(w, line+end)
+}
+
+// exit tells the client how its service ended, and that there is no more.
+func (s *session) exit(status uint32) {
+	s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	s.ch.CloseWrite()
+	s.ch.Close()
+}

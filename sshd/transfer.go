@@ -1,0 +1,53 @@
+package sshd
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"berth/sshd/scp"
+	"berth/sshd/sftp"
+)
+
+// serveSFTP runs the SFTP protocol on the channel.
+func serveSFTP(_ context.Context, s *session, _ string) (uint32, error) {
+	files, err := s.files("sftp")
+	if err != nil {
+		return 1, err
+	}
+	defer files.Close()
+	return status(sftp.Serve(s.ch, files, sftp.Options{}))
+}
+
+// serveSCP runs one scp command, as `scp -O` starts it.
+func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
+	cmd, err := scp.Parse(command)
+	if err != nil {
+		s.say(s.ch.Stderr(), err.Error())
+		return 1, err
+	}
+	files, err := s.files("scp")
+	if err != nil {
+		return 1, err
+	}
+	defer files.Close()
+	return status(cmd.Serve(ctx, s.ch, s.ch.Stderr(), files, scp.Options{}))
+}
+
+// files opens the view of the session. The client is told when that fails, and
+// the log has why.
+func (s *session) files(service string) (*observed, error) {
+	files, err := s.observe(service)
+	if err != nil {
+		s.say(s.ch.Stderr(), "Your folders cannot be opened. Please tell your administrator (session "+s.id+").")
+	}
+	return files, err
+}
+
+// status is the exit status of a service that ended with err.
+func status(err error) (uint32, error) {
+	if err == nil || errors.Is(err, io.EOF) {
+		return 0, nil
+	}
+	return 1, err
+}
