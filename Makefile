@@ -1,0 +1,44 @@
+# make demo       build and run the main job, with sample people
+# make test       unit, conformance and end-to-end tests (installs OpenSSH, slapd and the like if missing)
+# make test-peers the same and heavier peers: Samba AD, 389 DS, a KDC, a zoo of clients, faults, hostile clients
+# make lint       formatting, vet, staticcheck, go.mod
+# make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
+# make fuzz       every fuzz target for FUZZTIME each
+
+GO       ?= go
+FUZZTIME ?= 30s
+
+.PHONY: build demo test test-peers lint bench bench-quick fuzz docs
+
+build:
+	$(GO) build -o berth ./cmd/berth
+
+demo: build
+	./berth demo
+
+test:
+	test/packages.sh base
+	$(GO) test -race -timeout 10m ./...
+
+test-peers:
+	test/packages.sh base peers
+	BERTH_PEERS=openldap,samba,389ds $(GO) test -race -timeout 40m -count=1 ./directory/... ./test/...
+
+lint:
+	@test -z "$$($(GO) tool gofumpt -l . | tee /dev/stderr)" || { echo "run: go tool gofumpt -w ." >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	GOOS=darwin $(GO) vet ./fs/... ./policy/... ./directory/...
+	GOOS=windows $(GO) build ./fs/...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+
+bench bench-quick:
+	test/packages.sh base
+	$(GO) run ./test/bench $(if $(filter bench-quick,$@),-quick)
+
+fuzz:
+	test/fuzz.sh $(FUZZTIME)
+
+docs:
+	$(GO) test ./config ./sshd/event -run Docs -update
