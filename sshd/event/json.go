@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	iofs "io/fs"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -70,7 +71,7 @@ func (e *Event) AppendJSON(b []byte, node string) []byte {
 		o.text("error", e.Err.Error())
 	}
 	o.text("detail", e.Detail)
-	o.fields("fields", e.Fields)
+	o.fields("fields", e)
 	o.text("node", node)
 	return append(o.b, '}')
 }
@@ -110,20 +111,29 @@ func (o *object) milliseconds(name string, d time.Duration) {
 	}
 }
 
-func (o *object) fields(name string, fields map[string]string) {
-	if len(fields) == 0 {
+func (o *object) fields(name string, e *Event) {
+	if len(e.Fields) == 0 {
 		return
 	}
 	o.key(name)
-	o.b = append(o.b, '{')
-	for i, k := range slices.Sorted(maps.Keys(fields)) {
-		if i > 0 {
-			o.b = append(o.b, ',')
-		}
-		o.b = append(appendString(o.b, k), ':')
-		o.b = appendString(o.b, fields[k])
+	sep := byte('{')
+	for k, v := range e.sortedFields() {
+		o.b = appendString(append(o.b, sep), k)
+		o.b = appendString(append(o.b, ':'), v)
+		sep = ','
 	}
 	o.b = append(o.b, '}')
+}
+
+// sortedFields yields e.Fields in the order of the keys.
+func (e *Event) sortedFields() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, k := range slices.Sorted(maps.Keys(e.Fields)) {
+			if !yield(k, e.Fields[k]) {
+				return
+			}
+		}
+	}
 }
 
 const hexDigits = "0123456789abcdef"
