@@ -127,7 +127,7 @@ func (s *source) times(fi iofs.FileInfo) {
 		return
 	}
 	atime := fi.ModTime()
-	if o, ok := fi.Sys().(fs.Owner); ok && !o.Atime.IsZero() {
+	if o, ok := fi.Sys().(*fs.Owner); ok && !o.Atime.IsZero() {
 		atime = o.Atime
 	}
 	s.record("T%d 0 %d 0\n", seconds(fi.ModTime()), seconds(atime))
