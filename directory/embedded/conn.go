@@ -78,11 +78,11 @@ const (
 
 // serve is the life of a connection.
 func (s *Server) serve(ctx context.Context, nc net.Conn) {
-	defer nc.Close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
-	c := &conn{Server: s, nc: nc, log: s.log.With("remote", nc.RemoteAddr().String())}
+	c := &conn{Server: s, log: s.log.With("remote", nc.RemoteAddr().String())}
 	c.wrap(nc)
+	defer func() { c.nc.Close() }() // whatever it is wrapped in by then
 	err := c.detectTLS(ctx)
 	for err == nil {
 		err = c.next(ctx)

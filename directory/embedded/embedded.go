@@ -71,6 +71,9 @@ type Server struct {
 // and starts to serve. An error about the file says file:line and what would be
 // right there. Call Close to end the server.
 func Open(s Settings, log hclog.Logger) (*Server, error) {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
 	if s.Policy == (Policy{}) {
 		s.Policy = DefaultPolicy()
 	}
@@ -94,10 +97,10 @@ func Open(s Settings, log hclog.Logger) (*Server, error) {
 		stop()
 		return nil, fmt.Errorf("opening the embedded directory's port: %w", err)
 	}
-	if s.MaxConnections == 0 {
+	if s.MaxConnections <= 0 {
 		s.MaxConnections = 256
 	}
-	if s.IdleTimeout == 0 {
+	if s.IdleTimeout <= 0 {
 		s.IdleTimeout = 30 * time.Minute
 	}
 	srv := &Server{

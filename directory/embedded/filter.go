@@ -93,7 +93,7 @@ func parseNot(p *ber.Packet) (filter, error) {
 }
 
 // assertions are the filters that compare with one value: the test is given the
-// comparable forms of the entry's value and of the filter's.
+// forms of the entry's value and of the filter's.
 var assertions = map[ber.Tag]func(have, want string) bool{
 	3: func(have, want string) bool { return have == want },
 	5: func(have, want string) bool { return have >= want },
@@ -103,13 +103,13 @@ var assertions = map[ber.Tag]func(have, want string) bool{
 
 func assertion(name, value string, test func(have, want string) bool) filter {
 	compare := typeOf(name).compare
-	want, ok := compare.comparable(value)
+	want, ok := compare.form(value)
 	return func(v view) truth {
 		if !ok || !v.readable(name) {
 			return undefined
 		}
 		for _, value := range v.values(name) {
-			if have, ok := compare.comparable(value); ok && test(have, want) {
+			if have, ok := compare.form(value); ok && test(have, want) {
 				return yes
 			}
 		}
@@ -218,7 +218,7 @@ func parseExtensible(p *ber.Packet) (filter, error) {
 	if rule == "" {
 		compare, known = typeOf(name).compare, true
 	}
-	want, ok := compare.comparable(value)
+	want, ok := compare.form(value)
 	return func(v view) truth {
 		if !known || !ok || name == "" || !v.readable(name) {
 			return undefined
@@ -228,7 +228,7 @@ func parseExtensible(p *ber.Packet) (filter, error) {
 			values = append(values, v.valuesInDN(name)...)
 		}
 		for _, value := range values {
-			if have, ok := compare.comparable(value); ok && have == want {
+			if have, ok := compare.form(value); ok && have == want {
 				return yes
 			}
 		}

@@ -90,9 +90,9 @@ func typeOf(name string) attributeType {
 	return attributeTypes[strings.ToLower(bare)]
 }
 
-// comparable is the form in which two values are equal exactly if they are the
+// form is how a value is written so that two are equal exactly if they are the
 // same string. ok is false if v is no value of this kind.
-func (c comparison) comparable(v string) (form string, ok bool) {
+func (c comparison) form(v string) (form string, ok bool) {
 	switch c {
 	case exact:
 		return v, true

@@ -34,14 +34,8 @@ type store struct {
 	current atomic.Pointer[tree]
 
 	changing sync.Mutex      // held while the file is read or written; guards what follows
-	stamp    stamp           // of the file when it was last read or written
+	seen     os.FileInfo     // the file when it was last read or written
 	unsaved  map[string]bool // keys of entries whose counters are newer than the file
-}
-
-// A stamp tells whether a file is still the one that was read.
-type stamp struct {
-	modified time.Time
-	size     int64
 }
 
 // openStore reads file, and writes it again if passwords in it are in the clear.
@@ -62,7 +56,7 @@ func (s *store) tree() *tree { return s.current.Load() }
 func (s *store) reload() error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	data, st, err := readStamped(s.file)
+	data, seen, err := readFile(s.file)
 	if err != nil {
 		return fmt.Errorf("reading the LDIF file: %w", err)
 	}
@@ -74,57 +68,56 @@ func (s *store) reload() error {
 	if err != nil {
 		return inFile(s.file, err)
 	}
-	hashed, err := s.hashAll(t)
-	if err != nil {
+	if err := s.hashAll(t); err != nil {
 		return err
 	}
 	if old := s.tree(); old != nil {
 		t.reading = old.reading + 1
 		s.keepCounters(old, t)
 	}
-	s.stamp = st
+	s.seen = seen
 	s.current.Store(t)
-	if hashed == 0 {
+	if !t.completed {
 		return nil
 	}
 	if err := s.write(t); err != nil { // as with a read-only file: it serves all the same
-		s.log.Warn("passwords stay in the clear in the LDIF file, and none can be changed", "file", s.file, "error", err)
+		s.log.Warn("the LDIF file cannot be written: passwords in it stay as they are", "file", s.file, "error", err)
 	}
 	return nil
 }
 
-// readStamped reads a whole file, and its stamp from before.
-func readStamped(file string) ([]byte, stamp, error) {
+// readFile reads a whole file, and what it was before.
+func readFile(file string) ([]byte, os.FileInfo, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	seen, err := f.Stat()
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, nil, err
 	}
 	if len(data) > maxFile {
-		return nil, stamp{}, fmt.Errorf("%s: larger than %d MiB: use a directory server for so many people", file, maxFile>>20)
+		return nil, nil, fmt.Errorf("%s: larger than %d MiB: use a directory server for so many people", file, maxFile>>20)
 	}
-	return data, stamp{st.ModTime(), st.Size()}, nil
+	return data, seen, nil
 }
 
-// hashAll replaces the passwords of t, which nobody else knows yet, that are in
-// the clear. It returns how many.
-func (s *store) hashAll(t *tree) (int, error) {
+// hashAll replaces the passwords that are in the clear in t, which nobody else
+// knows yet.
+func (s *store) hashAll(t *tree) error {
 	var g errgroup.Group
-	n, now := 0, time.Now()
+	now := time.Now()
 	for _, e := range t.entries {
 		password := e.first("userPassword")
 		if password == "" || !isClear(password) {
 			continue
 		}
-		n++
+		t.completed = true
 		g.Go(func() error {
 			stored, err := s.hasher.hash(context.Background(), password)
 			e.set("userPassword", stored)
@@ -134,7 +127,7 @@ func (s *store) hashAll(t *tree) (int, error) {
 			return err
 		})
 	}
-	return n, g.Wait()
+	return g.Wait()
 }
 
 // keepCounters copies wrong passwords and locks that the file does not have.
@@ -203,16 +196,16 @@ func (s *store) write(t *tree) error {
 	if err != nil {
 		return fmt.Errorf("writing the LDIF file: %w", err)
 	}
-	st, err := os.Stat(file)
+	now, err := os.Stat(file)
 	if err != nil {
 		return fmt.Errorf("writing the LDIF file: %w", err)
 	}
-	if !st.ModTime().Equal(s.stamp.modified) || st.Size() != s.stamp.size {
+	if !sameContent(now, s.seen) {
 		return errEdited
 	}
 	written, err := replaceFile(file, t.document().bytes())
-	if written != (stamp{}) {
-		s.stamp = written
+	if written != nil {
+		s.seen = written
 	}
 	if err != nil {
 		return fmt.Errorf("writing the LDIF file: %w", err)
@@ -221,28 +214,33 @@ func (s *store) write(t *tree) error {
 	return nil
 }
 
+// sameContent reports whether nothing was written to a file between two looks.
+func sameContent(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
 // replaceFile puts data in the place of file, readable by its owner only, and
-// returns when it will survive a power failure. A stamp beside an error is that
-// of the new file, which is there but may be lost.
-func replaceFile(file string, data []byte) (stamp, error) {
+// returns when it will survive a power failure. If it returns the new file
+// beside an error, that is in place but may be lost.
+func replaceFile(file string, data []byte) (os.FileInfo, error) {
 	dir := filepath.Dir(file)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*")
 	if err != nil {
-		return stamp{}, err
+		return nil, err
 	}
-	defer os.Remove(f.Name()) // does nothing after the rename
+	defer os.Remove(f.Name()) // finds nothing after the rename
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}
-	st, statErr := f.Stat()
+	written, statErr := f.Stat()
 	if err := errors.Join(err, statErr, f.Close()); err != nil {
-		return stamp{}, err
+		return nil, err
 	}
 	if err := os.Rename(f.Name(), file); err != nil {
-		return stamp{}, err
+		return nil, err
 	}
-	return stamp{st.ModTime(), st.Size()}, syncDir(dir)
+	return written, syncDir(dir)
 }
 
 func syncDir(dir string) error {

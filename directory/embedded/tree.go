@@ -19,7 +19,8 @@ type tree struct {
 	entries []*entry
 	byKey   map[string]int // index in entries
 
-	doc *document // header and footer of the file
+	doc       *document // header and footer of the file
+	completed bool      // it holds what the file does not: ids, hashed passwords
 }
 
 // find returns the entry with a DN's key, or nil.
@@ -76,6 +77,9 @@ func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
 			return nil, at(r.line, "%s has no parent in common with %s: all entries must be below one DN, such as dc=example,dc=org", r.dn, d.records[0].dn)
 		}
 	}
+	if err := t.identify(); err != nil {
+		return nil, err
+	}
 	t.base, t.baseKey = base.String(), base.key()
 	policy := p.entry(t.base)
 	if line, taken := lines[policy.key]; taken {
@@ -89,6 +93,33 @@ func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
 	}
 	t.computeMembers(log)
 	return t, nil
+}
+
+// identify sees to it that each entry has an id of its own. One that is missing
+// is made from the DN: so it is the same at the next start, even if the file
+// cannot be written.
+func (t *tree) identify() error {
+	lines := map[string]int{}
+	for i, e := range t.entries {
+		id, line := fold(e.first("entryUUID")), t.doc.records[i].line
+		if other, twice := lines[id]; twice && id != "" {
+			return at(line, "%s has the entryUUID of the entry at line %d: remove it from the copy, and the server makes another", e.dn, other)
+		}
+		lines[id] = line
+	}
+	for i, e := range t.entries {
+		if e.has("entryUUID") {
+			continue
+		}
+		id := uuid.NewSHA1(uuid.NameSpaceX500, []byte(e.key))
+		for lines[id.String()] != 0 { // of an entry that once had this name
+			id = uuid.NewSHA1(id, []byte(e.key))
+		}
+		lines[id.String()] = t.doc.records[i].line
+		e.set("entryUUID", id.String())
+		t.completed = true
+	}
+	return nil
 }
 
 func (t *tree) add(e *entry) {
@@ -135,9 +166,6 @@ func newEntry(r record) (*entry, dn, error) {
 	if v := e.values("userPassword"); len(v) > 1 {
 		return nil, nil, at(r.line, "%s has %d values of userPassword: keep one", r.dn, len(v))
 	}
-	if !e.has("entryUUID") { // the same at every start, also when the file cannot be written
-		e.set("entryUUID", uuid.NewSHA1(uuid.NameSpaceX500, []byte(e.key)).String())
-	}
 	e.computed = []field{{name: "entryDN", value: e.dn}}
 	return e, name, nil
 }
@@ -150,7 +178,7 @@ func (e *entry) holds(p pair) bool {
 // checkField finds values that the server itself would stumble over later.
 func checkField(f field) error {
 	t := typeOf(f.name)
-	_, ok := t.compare.comparable(f.value)
+	_, ok := t.compare.form(f.value)
 	switch {
 	case strings.EqualFold(f.name, "userPassword"):
 		return checkStored(f.value)

@@ -1,0 +1,115 @@
+package embedded
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseLDIF(t *testing.T) {
+	const text = "# head\n" +
+		"#  of two\n  lines\n" +
+		"version: 1\n\n" +
+		"# alice's\n" +
+		"dn: uid=alice,dc=org\r\n" +
+		"cn: Alice\n  Archer\n" +
+		"sn:: QXJjaGVy\n" +
+		"# inside\n" +
+		"description:\n" +
+		"cn;lang-de:   Älis\n\n\n" +
+		"DN:: dWlkPWJvYixkYz1vcmc=\n" +
+		"uid:bob\n\n" +
+		"# the end"
+	got, err := parseLDIF([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &document{
+		header: []string{"# head", "#  of two lines"},
+		records: []record{
+			{comments: []string{"# alice's", "# inside"}, line: 7, dn: "uid=alice,dc=org", fields: []field{
+				{8, "cn", "Alice Archer"}, {10, "sn", "Archer"}, {12, "description", ""}, {13, "cn;lang-de", "Älis"},
+			}},
+			{line: 16, dn: "uid=bob,dc=org", fields: []field{{17, "uid", "bob"}}},
+		},
+		footer: []string{"# the end"},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(document{}, record{}, field{})); diff != "" {
+		t.Errorf("parseLDIF: want - got +\n%s", diff)
+	}
+}
+
+// TestBadLDIF reads what is wrong, and wants to be told where and what is right.
+func TestBadLDIF(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"no dn", "cn: Alice\n", "1: an entry begins with its dn"},
+		{"no colon", "dn: dc=org\n\ndn: cn=a,dc=org\ncn\n", `4: want "name: value"`},
+		{"fold lost", "dn: dc=org\ndescription: a long\ntext: here\nand here\n", `4: want "name: value"`},
+		{"bad name", "dn: dc=org\nc n: a\n", `2: "c n" is not the name of an attribute`},
+		{"bad base64", "dn: dc=org\ncn:: ???\n", "2: cn:: wants base64"},
+		{"URL", "dn: dc=org\njpegPhoto:< file:///etc/passwd\n", "2: jpegPhoto:< reads a URL"},
+		{"version 2", "version: 2\ndn: dc=org\n", "1: LDIF version \"2\""},
+		{"change record", "dn: dc=org\nchangetype: delete\n", "2: this is a change record"},
+		{"change step", "dn: dc=org\nadd: cn\ncn: a\n-\n", "4: this is a change record"},
+		{"no blank line", "dn: dc=org\ndc: org\ndn: cn=a,dc=org\n", "3: a second dn in one entry"},
+		{"Latin-1", "dn: dc=org\ncn: J\xf6rg\n", "2: the value of cn is not UTF-8"},
+		{"NUL", "dn: dc=org\ncn: a\x00\n", "2: the value of cn is not UTF-8"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parseLDIF([]byte(tt.text))
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("parseLDIF(%q): got %v want %s…", tt.text, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestWriteField wants RFC 2849: safe text as it is, all else in base64, and
+// lines of 76 characters.
+func TestWriteField(t *testing.T) {
+	tests := []struct{ value, want string }{
+		{"plain", "a: plain\n"},
+		{"", "a: \n"},
+		{" blank before", "a:: IGJsYW5rIGJlZm9yZQ==\n"},
+		{"blank after ", "a:: YmxhbmsgYWZ0ZXIg\n"},
+		{":colon", "a:: OmNvbG9u\n"},
+		{"<less", "a:: PGxlc3M=\n"},
+		{"two\nlines", "a:: dHdvCmxpbmVz\n"},
+		{"ä", "a:: w6Q=\n"},
+		{strings.Repeat("x", 160), "a: " + strings.Repeat("x", 73) + "\n " + strings.Repeat("x", 75) + "\n " + strings.Repeat("x", 12) + "\n"},
+	}
+	for _, tt := range tests {
+		d := &document{records: []record{{dn: "dc=org", fields: []field{{name: "a", value: tt.value}}}}}
+		got := strings.TrimPrefix(string(d.bytes()), "version: 1\n\ndn: dc=org\n")
+		if got != tt.want {
+			t.Errorf("value %q: got %q want %q", tt.value, got, tt.want)
+		}
+	}
+}
+
+// FuzzLDIF wants that nothing breaks the parser, and that what it read, written
+// and read again, is the same.
+func FuzzLDIF(f *testing.F) {
+	example, err := os.ReadFile("testdata/people.ldif")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	f.Add([]byte("version: 1\n#c\n\n#d\ndn:: ZGM9b3Jn\na;b: c\n  d\n\n#e"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		first, err := parseLDIF(data)
+		if err != nil {
+			return
+		}
+		second, err := parseLDIF(first.bytes())
+		if err != nil {
+			t.Fatalf("own file: %v\n%s", err, first.bytes())
+		}
+		if got, want := string(second.bytes()), string(first.bytes()); got != want {
+			t.Errorf("second time: got %q want %q", got, want)
+		}
+	})
+}
