@@ -23,6 +23,22 @@ var suites = map[string]func(host string) (fs.FS, error){
 	"guard": func(host string) (fs.FS, error) {
 		return fs.Open(fullPolicy(host), fs.Settings{})
 	},
+	"limits": func(host string) (fs.FS, error) {
+		p := fullPolicy(host)
+		p.Limits = policy.Limits{Quota: 1 << 40, QuotaFiles: 1 << 40, MaxFile: 1 << 40, UploadRate: 1 << 40, DownloadRate: 1 << 40}
+		return fs.Open(p, fs.Settings{})
+	},
+	"atomic": func(host string) (fs.FS, error) {
+		p := fullPolicy(host)
+		p.Uploads = policy.Atomic
+		return fs.Open(p, fs.Settings{})
+	},
+	"all": func(host string) (fs.FS, error) {
+		p := fullPolicy(host)
+		p.Uploads = policy.Atomic
+		p.Limits = policy.Limits{Quota: 1 << 40, QuotaFiles: 1 << 40, MaxFile: 1 << 40, UploadRate: 1 << 40, DownloadRate: 1 << 40}
+		return fs.Open(p, fs.Settings{})
+	},
 }
 
 func fullPolicy(host string) *policy.Policy {

@@ -103,9 +103,10 @@ type guardFile struct {
 	File
 	g       *guard
 	name    string
-	reads   policy.Op // what reading needs; 0 when it was not permitted at the open
-	writes  policy.Op // what writing needs; 0 likewise
-	uploads bool      // the session made it or wrote all of it anew
+	reads   policy.Op   // what reading needs; 0 when it was not permitted at the open
+	writes  policy.Op   // what writing needs; 0 likewise
+	uploads bool        // the session made it or wrote all of it anew
+	refused atomic.Bool // a write, so that the file is not whole
 	seen    atomic.Pointer[rules]
 }
 
@@ -118,10 +119,7 @@ func (f *guardFile) still(op policy.Op) bool {
 	if r == f.seen.Load() {
 		return true
 	}
-	if !r.allows(op, f.name) {
-		return false
-	}
-	return true
+	return r.allows(op, f.name)
 }
 
 func (f *guardFile) ReadAt(p []byte, off int64) (int, error) {
@@ -133,6 +131,7 @@ func (f *guardFile) ReadAt(p []byte, off int64) (int, error) {
 
 func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
 	if !f.still(f.writes) {
+		f.refused.Store(true)
 		return 0, fail("write", f.name, iofs.ErrPermission)
 	}
 	return f.File.WriteAt(p, off)
@@ -150,6 +149,13 @@ func (f *guardFile) SetAttr(a Attr) error {
 		return fail("setattr", f.name, err)
 	}
 	return f.File.SetAttr(a)
+}
+
+func (f *guardFile) Close() error {
+	if f.refused.Load() && f.writes != 0 {
+		return errors.Join(fail("close", f.name, iofs.ErrPermission), abort(f.File))
+	}
+	return f.File.Close()
 }
 
 // Abort gives an upload up.

@@ -38,14 +38,6 @@ func move(from, to layer, oldname, newname string, replace bool) error {
 	return from.Remove(oldname)
 }
 
-// discard removes a temporary file that may not be there.
-func discard(l layer, temp string) error {
-	if err := l.Remove(temp); !errors.Is(err, iofs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // copyFile makes newname a copy of oldname, mode and times included.
 func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
 	src, err := from.OpenFile(oldname, os.O_RDONLY, 0)

@@ -6,12 +6,22 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"berth/policy"
 )
 
 // Settings is what an FS needs beside the policy. The zero value works.
-type Settings struct{}
+type Settings struct {
+	// Quotas is what the sessions of this process know of how full folders
+	// are. Without it every FS counts for itself.
+	Quotas *Quotas
+	// KeepUploads is how long a broken atomic upload can be resumed; 0 means a day.
+	KeepUploads time.Duration
+}
+
+// keepUploads is the default of Settings.KeepUploads.
+const keepUploads = 24 * time.Hour
 
 // Open makes the view of one login: the folders of p, each confined to its host
 // directory, in one tree, with the limits of p and under its rules. A folder
@@ -20,18 +30,31 @@ type Settings struct{}
 // user would take an empty place for lost data. Open errors name host paths and
 // are for the log.
 func Open(p *policy.Policy, s Settings) (FS, error) {
-	folders, err := openFolders(p)
+	if s.Quotas == nil {
+		s.Quotas = new(Quotas)
+	}
+	if s.KeepUploads == 0 {
+		s.KeepUploads = keepUploads
+	}
+	folders, err := openFolders(p, s)
 	if err != nil {
 		return nil, err
 	}
 	m := newMounts(folders)
-	return &links{layer: newGuard(m, p), below: m, folder: m.folder}, nil
+	var l layer = m
+	if p.Limits.UploadRate > 0 || p.Limits.DownloadRate > 0 {
+		l = newRates(l, p.Limits)
+	}
+	return &links{layer: newGuard(l, p), below: m, folder: m.folder}, nil
 }
 
 // openFolders opens every folder, or none.
-func openFolders(p *policy.Policy) (folders []mounted, err error) {
+func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 	for _, f := range p.Folders {
 		l, err := openFolder(f)
+		if err == nil {
+			l = stack(l, f, p, s)
+		}
 		if err != nil {
 			for _, opened := range folders {
 				err = errors.Join(err, opened.Close())
@@ -41,6 +64,28 @@ func openFolders(p *policy.Policy) (folders []mounted, err error) {
 		folders = append(folders, mounted{path: f.Path, layer: l})
 	}
 	return folders, nil
+}
+
+// stack puts on a host directory what p asks of each folder.
+func stack(l layer, f policy.Folder, p *policy.Policy, s Settings) layer {
+	limits := p.Limits
+	if limits.MaxFile > 0 {
+		l = &sizes{layer: l, max: limits.MaxFile}
+	}
+	if f.Path == "/" && (limits.Quota > 0 || limits.QuotaFiles > 0) {
+		l = newQuota(l, s.Quotas.of(f.Host), limits)
+	}
+	if p.Uploads == policy.Atomic {
+		l = newUploads(l, userName(p), s.KeepUploads)
+	}
+	return l
+}
+
+func userName(p *policy.Policy) string {
+	if p.User == nil {
+		return ""
+	}
+	return p.User.Name
 }
 
 func openFolder(f policy.Folder) (layer, error) {

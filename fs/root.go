@@ -409,6 +409,9 @@ func (f *rootFile) SetAttr(a Attr) error {
 	return nil
 }
 
+// tryLock takes the file for this handle alone, among all that ask.
+func (f *rootFile) tryLock() error { return fail("lock", f.name, translate(lockHandle(f.file))) }
+
 func (f *rootFile) Sync() error  { return fail("sync", f.name, translate(f.file.Sync())) }
 func (f *rootFile) Close() error { return fail("close", f.name, translate(f.file.Close())) }
 

@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !(linux || darwin || freebsd || netbsd || openbsd)
 
 package fs
 
@@ -17,3 +17,8 @@ func chtimesFile(*os.File, time.Time, time.Time) error { return ErrNotSupported 
 
 // syncHandle does nothing: such a system cannot flush a directory.
 func syncHandle(*os.File) error { return nil }
+
+// canLock says that lockHandle works.
+const canLock = false
+
+func lockHandle(*os.File) error { return ErrNotSupported }

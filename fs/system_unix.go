@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin || freebsd || netbsd || openbsd
 
 package fs
 
@@ -29,3 +29,10 @@ func chtimesFile(f *os.File, atime, mtime time.Time) error {
 
 // syncHandle makes the entries of a directory safe.
 func syncHandle(dir *os.File) error { return dir.Sync() }
+
+// canLock says that lockHandle works.
+const canLock = true
+
+func lockHandle(f *os.File) error {
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+}

@@ -1,22 +1,79 @@
 package fs
 
 import (
+	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	iofs "io/fs"
 	"path"
 	"strings"
+	"time"
 )
 
 // tempPrefix begins the name of every file that is not yet what it will be.
 // Such files are the server's own: no client sees, opens or makes one.
 const tempPrefix = ".berth-upload-"
 
-// newTempName is a name that no other file has.
+// newTempName is a base name that no other file has.
 func newTempName() string { return tempPrefix + strings.ToLower(rand.Text()) }
+
+// partName is where user's upload to name is written until it is whole. It is
+// always the same, so that a broken upload is found again, by its user only.
+func partName(user, name string) string {
+	sum := sha256.Sum256([]byte(user + "\x00" + path.Base(name)))
+	text := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16])
+	return join(path.Dir(name), tempPrefix+strings.ToLower(text))
+}
 
 // isTemp reports whether a base name is that of a temporary file.
 func isTemp(base string) bool { return strings.HasPrefix(base, tempPrefix) }
 
 // hasTemp reports whether any element of name is that of a temporary file.
-func hasTemp(name string) bool {
-	return strings.Contains(name, "/"+tempPrefix) || isTemp(path.Base(name))
+func hasTemp(name string) bool { return strings.Contains(name, "/"+tempPrefix) }
+
+// stale reports whether fi is a temporary file that nobody came back to.
+func stale(fi iofs.FileInfo, age time.Duration) bool {
+	return isTemp(fi.Name()) && fi.Mode().IsRegular() && time.Since(fi.ModTime()) > age
+}
+
+// discard removes a temporary file that may not be there.
+func discard(l layer, temp string) error {
+	if err := l.Remove(temp); !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Sweep removes what broken uploads left anywhere under a host directory and
+// nobody touched for age, and says how many files that were. It goes on after
+// an error and returns the first one.
+func Sweep(ctx context.Context, host string, age time.Duration) (removed int, err error) {
+	l, err := openLocal(host, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	var first error
+	dirs := []string{"/"}
+	for len(dirs) > 0 && ctx.Err() == nil {
+		dir := dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		for fi, err := range l.ReadDir(dir) {
+			switch {
+			case err != nil:
+			case fi.IsDir():
+				dirs = append(dirs, join(dir, fi.Name()))
+			case stale(fi, age):
+				if err = discard(l, join(dir, fi.Name())); err == nil {
+					removed++
+				}
+			}
+			if err != nil && first == nil && !errors.Is(err, iofs.ErrNotExist) {
+				first = err
+			}
+		}
+	}
+	return removed, errors.Join(first, ctx.Err())
 }

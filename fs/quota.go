@@ -1,0 +1,366 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"berth/policy"
+)
+
+// Quotas remembers how full host directories are: each is counted once, when
+// something first changes there, and then followed. All sessions of a process
+// share one. The zero value is ready; it is safe for concurrent use.
+type Quotas struct {
+	mu    sync.Mutex
+	hosts map[string]*usage
+}
+
+// recount is how old a count may be when the next session comes to a directory
+// that none was using: other programs may have changed it since.
+const recount = time.Hour
+
+// of is the usage of a host directory, for one more session.
+func (q *Quotas) of(host string) *usage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.hosts == nil {
+		q.hosts = map[string]*usage{}
+	}
+	u, known := q.hosts[host]
+	if !known {
+		u = &usage{open: map[fileID]*tracked{}}
+		q.hosts[host] = u
+	}
+	u.join()
+	return u
+}
+
+// usage is how full one host directory is.
+type usage struct {
+	names sync.Mutex // held while a name is made or taken away, so that each is counted once
+
+	mu           sync.Mutex // after names, and after tracked.mu
+	sessions     int
+	counted      time.Time // zero: not yet
+	bytes, files int64
+	open         map[fileID]*tracked
+}
+
+// tracked is a file that is open for writing, in whichever session.
+type tracked struct {
+	mu   sync.Mutex
+	size int64 // as counted, which a write in flight has still to reach
+	gone bool  // its last name was removed, and its bytes are not counted
+	refs int   // guarded by usage.mu
+}
+
+func (u *usage) join() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sessions == 0 && time.Since(u.counted) > recount {
+		u.counted = time.Time{}
+	}
+	u.sessions++
+}
+
+func (u *usage) leave() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.sessions--
+}
+
+// add counts what a limit does not matter to, since it is there already or gone.
+func (u *usage) add(bytes, files int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.bytes += bytes
+	u.files += files
+}
+
+// reserve counts what is about to be written or made, if the limits, where they
+// are not 0, leave room for it.
+func (u *usage) reserve(bytes, files int64, limits policy.Limits) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if bytes > 0 && limits.Quota > 0 && u.bytes > limits.Quota-bytes {
+		return ErrQuota
+	}
+	if files > 0 && limits.QuotaFiles > 0 && u.files > limits.QuotaFiles-files {
+		return ErrQuota
+	}
+	u.bytes += bytes
+	u.files += files
+	return nil
+}
+
+// count walks the directory, unless that has been done. The caller holds names.
+func (u *usage) count(l layer) error {
+	u.mu.Lock()
+	done := !u.counted.IsZero()
+	u.mu.Unlock()
+	if done {
+		return nil
+	}
+	bytes, files, err := measure(l)
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.bytes, u.files, u.counted = bytes, files, time.Now()
+	return nil
+}
+
+// measure counts the bytes of all regular files, one with several names once,
+// and all names. A directory that cannot be read counts as empty, for nobody
+// can fill it either; only the root must be readable.
+func measure(l layer) (bytes, files int64, err error) {
+	seen := map[fileID]bool{}
+	dirs := []string{"/"}
+	for len(dirs) > 0 {
+		dir := dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		for fi, err := range l.ReadDir(dir) {
+			if err != nil {
+				if dir == "/" {
+					return 0, 0, err
+				}
+				break
+			}
+			files++
+			switch id := idOf(fi); {
+			case fi.IsDir():
+				dirs = append(dirs, join(dir, fi.Name()))
+			case !fi.Mode().IsRegular() || seen[id]:
+			default:
+				bytes += fi.Size()
+				if hardLinks(fi) > 1 {
+					seen[id] = true
+				}
+			}
+		}
+	}
+	return bytes, files, nil
+}
+
+func hardLinks(fi iofs.FileInfo) uint64 {
+	if o, ok := fi.Sys().(*Owner); ok {
+		return o.Nlink
+	}
+	return 1
+}
+
+// quota bounds the bytes and files of a folder. Sizes count as a listing shows
+// them. An atomic upload counts while it is written, beside what it replaces.
+type quota struct {
+	layer
+	u      *usage
+	limits policy.Limits
+	left   sync.Once
+}
+
+func newQuota(l layer, u *usage, limits policy.Limits) *quota {
+	return &quota{layer: l, u: u, limits: limits}
+}
+
+// change is one change of names.
+func (q *quota) change(op, name string, do func() error) error {
+	q.u.names.Lock()
+	defer q.u.names.Unlock()
+	if err := q.u.count(q.layer); err != nil {
+		return fail(op, name, err)
+	}
+	return fail(op, name, do())
+}
+
+// make is a change that makes one name.
+func (q *quota) make(op, name string, do func() error) error {
+	return q.change(op, name, func() error {
+		if err := q.u.reserve(0, 1, q.limits); err != nil {
+			return err
+		}
+		err := do()
+		if err != nil {
+			q.u.add(0, -1)
+		}
+		return err
+	})
+}
+
+// dropped uncounts fi, which had the name that is gone.
+func (q *quota) dropped(fi iofs.FileInfo) {
+	q.u.add(0, -1)
+	if !fi.Mode().IsRegular() || hardLinks(fi) > 1 {
+		return
+	}
+	q.u.mu.Lock()
+	t := q.u.open[idOf(fi)]
+	q.u.mu.Unlock()
+	if t == nil {
+		q.u.add(-fi.Size(), 0)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.gone {
+		q.u.add(-t.size, 0)
+		t.gone = true
+	}
+}
+
+func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err error) {
+	if !writes(flag) {
+		return q.layer.OpenFile(name, flag, perm)
+	}
+	err = q.change("open", name, func() error {
+		_, missing := q.layer.Lstat(name)
+		if missing == nil || flag&os.O_CREATE == 0 {
+			f, err = q.openOld(name, flag, perm)
+			return err
+		}
+		if err := q.u.reserve(0, 1, q.limits); err != nil {
+			return err
+		}
+		file, err := q.layer.OpenFile(name, flag, perm)
+		if err == nil {
+			f, err = q.track(name, file, flag)
+		}
+		if err != nil {
+			q.u.add(0, -1)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// openOld opens a file that is there. It is truncated, if it is to be, in a
+// step of its own that counts.
+func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (File, error) {
+	file, err := q.layer.OpenFile(name, flag&^os.O_TRUNC, perm)
+	if err != nil {
+		return nil, err
+	}
+	f, err := q.track(name, file, flag)
+	if err != nil || flag&os.O_TRUNC == 0 {
+		return f, err
+	}
+	if err := f.SetAttr(Attr{Set: AttrSize}); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// track makes file one whose growth counts.
+func (q *quota) track(name string, file File, flag int) (File, error) {
+	fi, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	f := &quotaFile{File: file, q: q, name: name, id: idOf(fi), appends: flag&os.O_APPEND != 0}
+	q.u.mu.Lock()
+	defer q.u.mu.Unlock()
+	f.t = q.u.open[f.id]
+	if f.t == nil || f.id == (fileID{}) {
+		f.t = &tracked{size: fi.Size()}
+		q.u.open[f.id] = f.t
+	}
+	f.t.refs++
+	return f, nil
+}
+
+func (q *quota) Mkdir(name string, perm iofs.FileMode) error {
+	return q.make("mkdir", name, func() error { return q.layer.Mkdir(name, perm) })
+}
+
+func (q *quota) Symlink(target, name string) error {
+	return q.make("symlink", name, func() error { return q.layer.Symlink(target, name) })
+}
+
+func (q *quota) Link(oldname, newname string) error {
+	return q.make("link", oldname, func() error { return q.layer.Link(oldname, newname) })
+}
+
+func (q *quota) Remove(name string) error { return q.remove("remove", name, q.layer.Remove) }
+func (q *quota) Rmdir(name string) error  { return q.remove("rmdir", name, q.layer.Rmdir) }
+
+func (q *quota) remove(op, name string, do func(string) error) error {
+	return q.change(op, name, func() error {
+		fi, err := q.layer.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if err := do(name); err != nil {
+			return err
+		}
+		q.dropped(fi)
+		return nil
+	})
+}
+
+func (q *quota) Rename(oldname, newname string, replace bool) error {
+	return q.change("rename", oldname, func() error {
+		old, err := q.layer.Lstat(oldname)
+		if err != nil {
+			return err
+		}
+		target, missing := q.layer.Lstat(newname)
+		if err := q.layer.Rename(oldname, newname, replace); err != nil {
+			return err
+		}
+		if missing == nil && idOf(old) != idOf(target) {
+			q.dropped(target)
+		}
+		return nil
+	})
+}
+
+func (q *quota) SetAttr(name string, a Attr) error {
+	if a.Set&AttrSize != 0 {
+		f, err := q.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return fail("setattr", name, err)
+		}
+		err = errors.Join(f.SetAttr(Attr{Set: AttrSize, Size: a.Size}), f.Close())
+		if err != nil {
+			return fail("setattr", name, err)
+		}
+		a.Set &^= AttrSize
+	}
+	return q.layer.SetAttr(name, a)
+}
+
+// StatFS shows the quota as the size of the file system.
+func (q *quota) StatFS(name string) (Usage, error) {
+	s, err := q.layer.StatFS(name)
+	if err != nil || s.BlockSize == 0 {
+		return s, err
+	}
+	if err := q.change("statfs", name, func() error { return nil }); err != nil {
+		return s, err
+	}
+	q.u.mu.Lock()
+	bytes, files := q.u.bytes, q.u.files
+	q.u.mu.Unlock()
+	if q.limits.Quota > 0 {
+		free := uint64(max(q.limits.Quota-bytes, 0)) / s.BlockSize
+		s.Blocks = uint64(q.limits.Quota) / s.BlockSize
+		s.BlocksAvail = min(s.BlocksAvail, free)
+		s.BlocksFree = min(s.BlocksFree, free)
+	}
+	if q.limits.QuotaFiles > 0 {
+		s.Files = uint64(q.limits.QuotaFiles)
+		s.FilesFree = uint64(max(q.limits.QuotaFiles-files, 0))
+	}
+	return s, nil
+}
+
+func (q *quota) Close() error {
+	q.left.Do(q.u.leave)
+	return q.layer.Close()
+}
