@@ -1,0 +1,165 @@
+package peers
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+	"unicode/utf16"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/test/fixtures"
+)
+
+// A filler writes fixtures into a directory. Its exported fields and methods
+// are what the templates may use.
+type filler struct {
+	Dir string
+	IP  string
+	RID string // of the group that becomes a primary group
+	now time.Time
+}
+
+// Ago returns the generalized time so long before the start.
+func (f filler) Ago(d string) (string, error) {
+	ago, err := time.ParseDuration(d)
+	return f.now.Add(-ago).UTC().Format("20060102150405Z"), err
+}
+
+// Key returns the public key of name in OpenSSH's form. The private one is in
+// keys/name.
+func (f filler) Key(name string) (string, error) {
+	path := filepath.Join(f.Dir, "keys", name)
+	if b, err := os.ReadFile(path + ".pub"); err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	pub, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	block, err := ssh.MarshalPrivateKey(private, name)
+	if err != nil {
+		return "", err
+	}
+	key, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+		return "", err
+	}
+	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " " + name
+	return line, os.WriteFile(path+".pub", []byte(line+"\n"), 0o644)
+}
+
+// unicodePwd is a password as Active Directory stores it, for LDIF.
+func unicodePwd(password string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(`"` + password + `"`)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// fill writes one fixture file to Dir/to.
+func (f filler) fill(from, to string) error {
+	text, err := fs.ReadFile(fixtures.Files, from)
+	if err != nil {
+		return err
+	}
+	t, err := template.New(from).Funcs(template.FuncMap{"unicodePwd": unicodePwd}).Parse(string(text))
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(f.Dir, to)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := t.Execute(out, f); err != nil {
+		_ = out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// certificates writes tls/ca.pem, tls/server.pem and tls/server.key: an
+// authority of its own and a server on addresses, good from an hour ago on.
+func (f filler) certificates(addresses ...string) error {
+	dir := filepath.Join(f.Dir, "tls")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "Berth test authority"},
+		NotBefore:    f.now.Add(-time.Hour), NotAfter: f.now.Add(30 * 24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	server := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: "localhost"},
+		NotBefore:    authority.NotBefore, NotAfter: authority.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"localhost", "ldap.example.test", "dc1.ad.example.test"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	for _, a := range addresses {
+		server.IPAddresses = append(server.IPAddresses, net.ParseIP(a))
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &caKey.PublicKey, caKey)
+	if err != nil {
+		return err
+	}
+	serverDER, err := x509.CreateCertificate(rand.Reader, server, authority, &key.PublicKey, caKey)
+	if err != nil {
+		return err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	for _, out := range []struct {
+		name, kind string
+		der        []byte
+		mode       os.FileMode
+	}{
+		{"ca.pem", "CERTIFICATE", caDER, 0o644},
+		{"server.pem", "CERTIFICATE", serverDER, 0o644},
+		{"server.key", "PRIVATE KEY", keyDER, 0o600},
+	} {
+		text := pem.EncodeToMemory(&pem.Block{Type: out.kind, Bytes: out.der})
+		if err := os.WriteFile(filepath.Join(dir, out.name), text, out.mode); err != nil {
+			return fmt.Errorf("certificates: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package peers
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// OpenLDAP starts slapd for the time of a test.
+func OpenLDAP(t testing.TB) *Peer {
+	t.Helper()
+	need(t, "openldap", false, "slapd", "slapadd")
+	p := &Peer{Name: "openldap", Dir: t.TempDir()}
+	return p.run(t, func() error { return p.startOpenLDAP() })
+}
+
+// StartOpenLDAP starts slapd in dir, which must be empty. Stop it in the end.
+// The more entries are LDIF, added to those of the fixture.
+func StartOpenLDAP(dir string, more ...string) (*Peer, error) {
+	p := &Peer{Name: "openldap", Dir: dir}
+	return p, p.startOpenLDAP(more...)
+}
+
+func (p *Peer) startOpenLDAP(more ...string) error {
+	slapd, err := lookPath("slapd")
+	if err != nil {
+		return err
+	}
+	p.Kind, p.Base = "openldap", "dc=example,dc=test"
+	p.BindDN, p.BindPassword = "cn=svc,ou=services,dc=example,dc=test", Password("svc")
+	p.KeyAttribute = "sshPublicKey"
+	p.CAFile = filepath.Join(p.Dir, "tls/ca.pem")
+	conf := filepath.Join(p.Dir, "slapd.conf")
+	if err := p.fillOpenLDAP(conf, more); err != nil {
+		return err
+	}
+	const tries = 5 // somebody may take a port before slapd does
+	for range tries {
+		if err = p.openLDAPPorts(slapd, conf); err != nil {
+			return err
+		}
+		if err = p.Start(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// fillOpenLDAP makes the database, without a server.
+func (p *Peer) fillOpenLDAP(conf string, more []string) error {
+	f := filler{Dir: p.Dir, now: time.Now()}
+	if err := f.certificates(); err != nil {
+		return err
+	}
+	for _, name := range []string{"slapd.conf", "openssh-lpk.schema", "data.ldif"} {
+		if err := f.fill("openldap/"+name, name); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(filepath.Join(p.Dir, "db"), 0o700); err != nil {
+		return err
+	}
+	slapadd, err := lookPath("slapadd")
+	if err != nil {
+		return err
+	}
+	if _, err := output(exec.Command(slapadd, "-q", "-f", conf, "-l", filepath.Join(p.Dir, "data.ldif"))); err != nil {
+		return err
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	cmd := exec.Command(slapadd, "-q", "-f", conf)
+	cmd.Stdin = strings.NewReader(strings.Join(more, "\n\n"))
+	_, err = output(cmd)
+	return err
+}
+
+func (p *Peer) openLDAPPorts(slapd, conf string) error {
+	plain, err := freePort("127.0.0.1")
+	if err != nil {
+		return err
+	}
+	secure, err := freePort("127.0.0.1")
+	if err != nil {
+		return err
+	}
+	p.LDAP, p.LDAPS = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+secure
+	p.command = func() *exec.Cmd {
+		return exec.Command(slapd, "-f", conf, "-h", p.LDAP+"/ "+p.LDAPS+"/", "-d", "0")
+	}
+	listening := handshake("127.0.0.1:"+secure, p.CAFile)
+	p.ready = func() error {
+		if err := listening(); err != nil {
+			return err
+		}
+		// slapd writes its pid when it has all its ports.
+		b, err := os.ReadFile(filepath.Join(p.Dir, "slapd.pid"))
+		if err != nil {
+			return err
+		}
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err != nil || pid != p.PID() {
+			return os.ErrNotExist
+		}
+		return nil
+	}
+	return nil
+}
