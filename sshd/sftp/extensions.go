@@ -1,16 +1,9 @@
 package sftp
 
 import (
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
-	"hash"
 	"io"
-	iofs "io/fs"
 	"math"
-	"os"
 	"strings"
 
 	"berth/fs"
@@ -193,7 +186,9 @@ func (s *session) appendNames(ids *reader, known *names) {
 	binary.BigEndian.PutUint32(s.out[size:], uint32(len(s.out)-size-4))
 }
 
-// copyData copies within the server, from one open file to another.
+// copyData copies within the server, from one open file to another; a length of 0
+// means all there is. It copies no more than the source had at the start: two
+// names may lead to one file, which would grow for as long as it is copied.
 func (s *session) copyData(q *request) error {
 	from, fromOffset, n := s.file(q), q.offset(), q.offset()
 	to, toOffset := s.file(q), q.offset()
@@ -207,17 +202,31 @@ func (s *session) copyData(q *request) error {
 	case from.name == to.name:
 		return errSameFile
 	}
-	if n == 0 {
-		n = math.MaxInt64
+	n, err := rest(from.file, fromOffset, n)
+	if err != nil {
+		return err
 	}
-	return s.pieces(from.file, fromOffset, min(n, math.MaxInt64-fromOffset), func(piece []byte) error {
-		if toOffset > math.MaxInt64-int64(len(piece)) {
-			return fs.ErrTooLarge
-		}
+	if toOffset > math.MaxInt64-n {
+		return fs.ErrTooLarge
+	}
+	return s.pieces(from.file, fromOffset, n, func(piece []byte) error {
 		_, err := to.file.WriteAt(piece, toOffset)
 		toOffset += int64(len(piece))
 		return err
 	})
+}
+
+// rest returns how many of n bytes a file has from offset on; an n of 0 asks for all.
+func rest(file fs.File, offset, n int64) (int64, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	left := max(info.Size()-offset, 0)
+	if n == 0 || n > left {
+		n = left
+	}
+	return n, nil
 }
 
 // pieces calls do with up to n bytes of a file, a buffer at a time. Less is no
@@ -248,105 +257,4 @@ func (s *session) pieces(file fs.File, offset, n int64, do func([]byte) error) e
 		n -= int64(got)
 	}
 	return nil
-}
-
-// hashes that check-file knows, by the names of the draft.
-var hashes = []struct {
-	name string
-	make func() hash.Hash
-}{
-	{"sha256", sha256.New},
-	{"sha512", sha512.New},
-	{"sha384", sha512.New384},
-	{"sha224", sha256.New224},
-	{"sha1", sha1.New},
-	{"md5", md5.New},
-}
-
-func (s *session) checkFileHandle(q *request) error {
-	h := s.file(q)
-	if q.err != nil {
-		return q.err
-	}
-	if !h.reads() {
-		return errNotOpenRead
-	}
-	return s.checkFile(q, h.file)
-}
-
-func (s *session) checkFileName(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
-	file, err := s.files.OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return s.checkFile(q, file)
-}
-
-// checkFile hashes a part of a file, in blocks if the client wants one hash for each.
-func (s *session) checkFile(q *request, file fs.File) error {
-	wanted, offset, n, block := q.bytes(), q.offset(), q.offset(), int64(q.u32())
-	if q.err != nil {
-		return q.err
-	}
-	name, sum := pickHash(string(wanted))
-	if sum == nil {
-		return errUnknownHash
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	rest := max(info.Size()-offset, 0)
-	if n == 0 || n > rest {
-		n = rest
-	}
-	switch {
-	case block == 0:
-		block = max(n, 1)
-	case block < 256: // the least that the draft allows
-		return iofs.ErrInvalid
-	}
-	if n/block >= int64(maxHashes/sum.Size()) {
-		return errTooMuchAsked
-	}
-	var sums []byte
-	for {
-		sum.Reset()
-		err := s.pieces(file, offset, min(n, block), func(piece []byte) error {
-			sum.Write(piece)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		sums = sum.Sum(sums)
-		if n <= block {
-			break
-		}
-		offset, n = offset+block, n-block
-	}
-	start := s.answer(q, fxpExtendedReply, len(sums)+smallAnswer)
-	s.out = appendString(s.out, name)
-	s.out = append(s.out, sums...)
-	s.finish(start)
-	return nil
-}
-
-const maxHashes = 128 << 10 // bytes of all hashes in one answer
-
-// pickHash returns the first of a comma-separated list of names that is known.
-func pickHash(list string) (string, hash.Hash) {
-	for name := range strings.SplitSeq(list, ",") {
-		for _, h := range hashes {
-			if h.name == name {
-				return h.name, h.make()
-			}
-		}
-	}
-	return "", nil
 }

@@ -32,12 +32,15 @@ func (n *names) name(id uint32) string {
 	return name
 }
 
-// show returns the name of id, or its number.
-func (n *names) show(id uint32) string {
+// appendColumn appends the name of id, or its number, in a column of ls.
+func (n *names) appendColumn(b []byte, id uint32) []byte {
+	start := len(b)
 	if name := n.name(id); name != "" {
-		return name
+		b = append(b, name...)
+	} else {
+		b = strconv.AppendUint(b, uint64(id), 10)
 	}
-	return strconv.FormatUint(uint64(id), 10)
+	return appendSpaces(b, 8-(len(b)-start))
 }
 
 // halfYear is how old a file is from which on ls shows the year and not the hour.
@@ -51,9 +54,9 @@ func appendLongname(b []byte, name string, fi iofs.FileInfo, users, groups *name
 	b = append(b, ' ', ' ')
 	b = appendRight(b, 3, owner.Nlink)
 	b = append(b, ' ')
-	b = appendLeft(b, 8, users.show(owner.UID))
+	b = users.appendColumn(b, owner.UID)
 	b = append(b, ' ')
-	b = appendLeft(b, 8, groups.show(owner.GID))
+	b = groups.appendColumn(b, owner.GID)
 	b = append(b, ' ')
 	b = appendRight(b, 8, uint64(fi.Size()))
 	b = append(b, ' ')
@@ -106,11 +109,6 @@ func appendRight(b []byte, width int, v uint64) []byte {
 	d := strconv.AppendUint(digits[:0], v, 10)
 	b = appendSpaces(b, width-len(d))
 	return append(b, d...)
-}
-
-// appendLeft appends a word in a column of the given width.
-func appendLeft(b []byte, width int, s string) []byte {
-	return appendSpaces(append(b, s...), width-len(s))
 }
 
 func appendSpaces(b []byte, n int) []byte {

@@ -134,25 +134,34 @@ func TestOpenSSHRefusals(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(dir, "d/e"), 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o600))
-	for command, want := range map[string]string{
-		"get no":       `not found`,
-		"rm no":        `No such file`,
-		"rmdir d":      `Failure`,
-		"rmdir f":      `No such file|not a directory`,
-		"rm d":         `Failure`,
-		"mkdir d":      `Failure`,
-		"ln -s x f":    `Failure`,
-		"cd no":        `No such file`,
-		"ls no":        `not found`,
-		"chmod 600 no": `No such file`,
-	} {
-		out, err := openSSH(t, dir, command)
-		if err == nil || !regexp.MustCompile(want).MatchString(out) {
-			t.Errorf("%s: %v, %s, want a refusal with %s", command, err, out, want)
+	tests := []struct{ command, want string }{
+		{"get no", `not found`},
+		{"rm no", `No such file`},
+		{"rmdir d", `Failure`},
+		{"rmdir f", `No such file|not a directory`},
+		{"rm d", `Failure`},
+		{"mkdir d", `Failure`},
+		{"ln -s x f", `Failure`},
+		{"cd no", `No such file`},
+		{"ls no", `not found`},
+		{"chmod 600 no", `No such file`},
+	}
+	var commands []string
+	for _, tt := range tests {
+		commands = append(commands, "-"+tt.command) // and go on when it is refused
+	}
+	out, err := openSSH(t, dir, commands...)
+	if err != nil {
+		t.Fatalf("sftp: %v\n%s", err, out)
+	}
+	said := strings.Split(out, "sftp> -")[1:]
+	for i, tt := range tests {
+		if i >= len(said) || !regexp.MustCompile(tt.want).MatchString(said[i]) {
+			t.Errorf("sftp printed\n%s\nwant a match of %s to %s", out, tt.want, tt.command)
 		}
-		if strings.Contains(out, dir) {
-			t.Errorf("%s names the host path:\n%s", command, out)
-		}
+	}
+	if strings.Contains(out, dir) {
+		t.Errorf("a refusal names the host path:\n%s", out)
 	}
 }
 
@@ -162,13 +171,14 @@ func TestOpenSSHListsManyFiles(t *testing.T) {
 	for i := range n {
 		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("file-%04d", i)), nil, 0o600))
 	}
-	for _, command := range []string{"ls -1", "ls -l", "ls -l file-*"} {
-		out, err := openSSH(t, dir, command)
-		if err != nil {
-			t.Fatalf("%s: %v", command, err)
-		}
-		if lines := strings.Count(out, "file-") - strings.Count(out, "sftp>")*strings.Count(command, "file-"); lines != n {
-			t.Errorf("%s printed %d files, want %d", command, lines, n)
+	out, err := openSSH(t, dir, "ls -1", "ls -l", "ls -l file-*")
+	if err != nil {
+		t.Fatalf("sftp: %v", err)
+	}
+	for i, listed := range strings.Split(out, "sftp> ")[1:] {
+		_, listed, _ = strings.Cut(listed, "\n") // the command
+		if got := strings.Count(listed, "file-"); got != n {
+			t.Errorf("listing %d has %d files, want %d", i, got, n)
 		}
 	}
 }

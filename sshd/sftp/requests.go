@@ -79,7 +79,8 @@ var openFlags = []struct {
 	{openExcl, os.O_EXCL},
 }
 
-// osFlag returns the flags of package os for those of OPEN, as OpenSSH's server does.
+// osFlag returns the flags of package os for those of OPEN, as OpenSSH's server
+// does. To exclude what is there means nothing where nothing is made.
 func osFlag(pflags uint32) int {
 	flag := os.O_RDONLY
 	switch pflags & (openRead | openWrite) {
@@ -92,6 +93,9 @@ func osFlag(pflags uint32) int {
 		if pflags&f.pflag != 0 {
 			flag |= f.flag
 		}
+	}
+	if flag&os.O_CREATE == 0 {
+		flag &^= os.O_EXCL
 	}
 	return flag
 }

@@ -123,7 +123,6 @@ func (s *session) next() ([]byte, error) {
 		if have >= lengthSize {
 			n := binary.BigEndian.Uint32(s.in[s.start:])
 			if n == 0 || n > maxPacket {
-				s.flush()
 				return nil, fmt.Errorf("reading a request: length %d is not within 1 and %d", n, maxPacket)
 			}
 			need += int(n)
@@ -198,7 +197,7 @@ func (s *session) serve(packet []byte) error {
 	if err != nil || !q.answered {
 		s.status(q, err)
 	}
-	return nil
+	return s.written
 }
 
 // init answers INIT, which is the only packet without an id: there is no telling
@@ -335,5 +334,6 @@ func (s *session) release() {
 
 func (s *session) close() {
 	s.handles.close()
+	s.flush() // what was answered before the session had to end
 	s.release()
 }
