@@ -1,0 +1,111 @@
+package early
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"sync"
+)
+
+// A Conn is a connection for ssh.NewServerConn. On TCP it reads from the socket
+// in pieces of up to 256 KiB and joins the two writes that the library makes of
+// one packet. While nothing moves it has no buffers. Read is for one goroutine
+// at a time; all else is safe for concurrent use.
+type Conn struct {
+	net.Conn
+	tcp *net.TCPConn // nil if Conn is something else: it is then read and written as it is
+
+	unread []byte          // read, but not yet given away
+	buf    *[readSize]byte // what unread is part of, if it is from the pool
+	socket socket
+
+	swallow []byte // of what is written, the identification string that was sent
+	w       joiner
+}
+
+// NewConn wraps nc without looking at the client.
+func NewConn(nc net.Conn) *Conn {
+	c := &Conn{Conn: nc}
+	if tcp, ok := nc.(*net.TCPConn); ok { // not what only looks like one: its methods may do more
+		c.tcp = tcp
+		c.socket.open(tcp)
+	}
+	return c
+}
+
+// readSize is how much is read from a socket at once.
+const readSize = 256 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// Read reads what is there, up to len(p).
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(c.unread) == 0 {
+		if !c.socket.usable() || len(p) >= readSize || len(p) == 0 {
+			return c.Conn.Read(p)
+		}
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	if len(c.unread) == 0 {
+		c.release()
+	}
+	return n, nil
+}
+
+// fill waits for data without a buffer and reads it into one of the pool.
+func (c *Conn) fill() error {
+	buf, n, err := c.socket.read()
+	if err != nil {
+		return err
+	}
+	c.buf, c.unread = buf, buf[:n]
+	return nil
+}
+
+// release gives the buffer back.
+func (c *Conn) release() {
+	c.unread = nil
+	if c.buf != nil {
+		readBuffers.Put(c.buf)
+		c.buf = nil
+	}
+}
+
+// Write writes p. A piece that looks like the first half of a packet may stay
+// here for a moment; if sending it then fails, the next Write says so.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.w.Lock()
+	defer c.w.Unlock()
+	skipped := 0
+	if len(c.swallow) > 0 {
+		n := min(len(p), len(c.swallow))
+		if !bytes.Equal(p[:n], c.swallow[:n]) {
+			return 0, errVersion
+		}
+		c.swallow, p, skipped = c.swallow[n:], p[n:], n
+		if len(p) == 0 {
+			return skipped, nil
+		}
+	}
+	if c.tcp == nil {
+		n, err := c.Conn.Write(p)
+		return skipped + n, err
+	}
+	n, err := c.w.write(c.tcp, p)
+	return skipped + n, err
+}
+
+var errVersion = errors.New("the library identifies itself with another string than the one sent")
+
+// Close sends what was held back, if it can be sent at once, and closes the
+// connection.
+func (c *Conn) Close() error {
+	if c.tcp != nil {
+		c.w.close(c.tcp)
+	}
+	return c.Conn.Close()
+}

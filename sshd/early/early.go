@@ -1,0 +1,151 @@
+// Package early takes an early look at an SSH client: who it says it is and
+// which algorithms it lists, before the SSH library has done any work.
+//
+// Look exchanges the identification strings and reads the client's first
+// packet, KEXINIT, which is still in the clear. Probes and strangers that speak
+// something else are let go at that point. The Conn it returns is for
+// ssh.NewServerConn: it swallows the library's own identification string,
+// replays what was read, and from then on moves data in larger pieces than the
+// library asks for. The package knows only net: choosing algorithms, limits
+// and logging are the caller's.
+package early
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// What can be wrong with a client. The errors of Look wrap one of these.
+var (
+	ErrProbe   = errors.New("closed before saying anything")
+	ErrClosed  = errors.New("closed before identifying itself")
+	ErrTimeout = errors.New("did not identify itself in time")
+	ErrNotSSH  = errors.New("does not speak SSH 2")
+	ErrTooLong = errors.New("identification string too long")
+)
+
+const (
+	maxVersion = 255   // of an identification string, with CR LF: RFC 4253, section 4.2
+	maxPacket  = 35000 // every SSH packet that must be taken: RFC 4253, section 6.1
+	maxRefusal = time.Second
+)
+
+// refusal is what a stranger is told, in OpenSSH's words.
+const refusal = "Invalid SSH identification string.\r\n"
+
+// Look writes version, our identification string without CR LF, and reads the
+// client's and its KEXINIT. The client has until deadline to identify itself
+// (no limit if zero); deadline then stays set on the Conn. KEXINIT is waited for
+// no longer than wait: a client that wants to see ours first, or sends
+// something else, is left to the library, with Hello.KexInit false. On an error
+// nc has been closed.
+func Look(nc net.Conn, version string, deadline time.Time, wait time.Duration) (*Conn, Hello, error) {
+	l := look{nc: nc}
+	hello, err := l.exchange(version, deadline, wait)
+	if err != nil {
+		if errors.Is(err, ErrNotSSH) || errors.Is(err, ErrTooLong) {
+			nc.SetWriteDeadline(time.Now().Add(maxRefusal))
+			io.WriteString(nc, refusal) // a courtesy
+		}
+		nc.Close()
+		return nil, hello, err
+	}
+	c := NewConn(nc)
+	c.swallow = []byte(version + "\r\n")
+	c.unread = l.got
+	return c, hello, nil
+}
+
+// A look is the bytes that the client has sent so far.
+type look struct {
+	nc  net.Conn
+	got []byte
+}
+
+func (l *look) exchange(version string, deadline time.Time, wait time.Duration) (Hello, error) {
+	var h Hello
+	if err := l.nc.SetDeadline(deadline); err != nil {
+		return h, fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	// A client that is gone shows when it is read from.
+	io.WriteString(l.nc, version+"\r\n")
+	end, err := l.identification()
+	if err != nil {
+		return h, err
+	}
+	h.Version = printable(bytes.TrimRight(l.got[:end], "\r\n"))
+
+	if limit := time.Now().Add(wait); deadline.IsZero() || limit.Before(deadline) {
+		l.nc.SetReadDeadline(limit)
+	}
+	err = l.kexInit(&h, end)
+	l.nc.SetReadDeadline(deadline)
+	return h, err
+}
+
+// identification reads the first line and returns where it ends.
+func (l *look) identification() (end int, err error) {
+	for {
+		if err := check(l.got); err != nil {
+			return 0, err
+		}
+		if i := bytes.IndexByte(l.got, '\n'); i >= 0 {
+			return i + 1, nil
+		}
+		if len(l.got) >= maxVersion {
+			return 0, ErrTooLong
+		}
+		if err := l.read(); err != nil {
+			return 0, l.ended(err)
+		}
+	}
+}
+
+// ended says in which way a client left.
+func (l *look) ended(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ErrTimeout
+	case len(l.got) == 0:
+		return ErrProbe
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, err)
+}
+
+// kexInit reads the packet at start. If it does not come in time, or is
+// another one, the client is left to the library.
+func (l *look) kexInit(h *Hello, start int) error {
+	for {
+		payload, complete, err := firstPacket(l.got[start:])
+		if err != nil {
+			return err
+		}
+		if complete {
+			h.parse(payload)
+			return nil
+		}
+		if err := l.read(); err != nil {
+			return nil // the library meets it again, if it is the client's end
+		}
+	}
+}
+
+// read adds what the client sends. What has been read is never more than the
+// longest line and packet and what came with them.
+func (l *look) read() error {
+	const piece = 2 << 10 // most clients' line and KEXINIT
+	if cap(l.got)-len(l.got) < piece/2 {
+		l.got = append(make([]byte, 0, 2*len(l.got)+piece), l.got...)
+	}
+	n, err := l.nc.Read(l.got[len(l.got):cap(l.got)])
+	l.got = l.got[:len(l.got)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}

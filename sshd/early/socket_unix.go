@@ -1,0 +1,68 @@
+//go:build unix
+
+package early
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// A socket reads without a buffer to wait with: it takes one when there is
+// something to read.
+type socket struct {
+	raw syscall.RawConn
+	try func(fd uintptr) (done bool) // s.once, bound one time
+
+	buf *[readSize]byte
+	n   int
+	err error
+}
+
+func (s *socket) open(tcp *net.TCPConn) {
+	if raw, err := tcp.SyscallConn(); err == nil {
+		s.raw, s.try = raw, s.once
+	}
+}
+
+func (s *socket) usable() bool { return s.raw != nil }
+
+// read waits for data, as long as the read deadline allows, and returns it in a
+// buffer of the pool.
+func (s *socket) read() (*[readSize]byte, int, error) {
+	err := s.raw.Read(s.try)
+	buf, n := s.buf, s.n
+	if err == nil {
+		err = s.err
+	}
+	s.buf, s.n, s.err = nil, 0, nil
+	if err != nil {
+		return nil, 0, err
+	}
+	return buf, n, nil
+}
+
+// once is one read(2), which does not block. It reports false if there is
+// nothing yet.
+func (s *socket) once(fd uintptr) bool {
+	buf := readBuffers.Get().(*[readSize]byte)
+	n, err := syscall.Read(int(fd), buf[:])
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), buf[:])
+	}
+	if n > 0 && err == nil {
+		s.buf, s.n = buf, n
+		return true
+	}
+	readBuffers.Put(buf)
+	switch err {
+	case nil:
+		s.err = io.EOF
+	case syscall.EAGAIN:
+		return false
+	default:
+		s.err = os.NewSyscallError("read", err)
+	}
+	return true
+}
