@@ -1,11 +1,19 @@
 package policy
 
-// services are what a rule can list. Other names for one are its aliases.
-var services = []struct {
+import (
+	"slices"
+	"strings"
+)
+
+// service is something a person can ask for over SSH.
+type service struct {
 	name    string
 	aliases []string
 	offered bool // unless a rule that matches says otherwise
-}{
+}
+
+// services are what a rule can list.
+var services = []service{
 	{name: "sftp", offered: true},
 	{name: "scp", offered: true},
 	{name: "passwd", aliases: []string{"change-password"}}, // only where a rule lists it
@@ -19,11 +27,28 @@ var services = []struct {
 // other names as they are.
 func canonicalService(name string) string {
 	for _, s := range services {
-		for _, alias := range s.aliases {
-			if alias == name {
-				return s.name
-			}
+		if slices.Contains(s.aliases, name) {
+			return s.name
 		}
 	}
 	return name
 }
+
+func serviceNames() string {
+	var names []string
+	for _, s := range services {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// defaultServices are those of a login for which no rule lists any.
+var defaultServices = func() []string {
+	var names []string
+	for _, s := range services {
+		if s.offered {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}()

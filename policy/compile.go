@@ -1,0 +1,364 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultUmask is taken from the mode of what is made where no rule says
+// otherwise.
+const DefaultUmask = 0o027
+
+// methods are the ways to prove who one is that a rule can name.
+var methods = []string{"password", "publickey", "keyboard-interactive", "gssapi-with-mic"}
+
+// factors are what a rule can require: methods, and a one-time code.
+var factors = append(slices.Clone(methods), "totp")
+
+// A Set is the rules of an administrator, ready for use. It is never changed,
+// so it may be used by several goroutines.
+type Set struct {
+	rules   []rule
+	groups  index
+	users   index
+	clashes []Clash
+}
+
+// rule is a Rule that has no mistakes.
+type rule struct {
+	name       string
+	deny       bool
+	conditions []named // hours last: when they change matters only if the others hold
+	mounts     []mount
+	grants     []grant
+	has        Rule // for the single values
+}
+
+// named is a condition with its key.
+type named struct {
+	key string
+	condition
+}
+
+// mount is a folder of a rule. The home is the one at "/" that is marked so.
+type mount struct {
+	folder   Folder // Host is empty until the template is filled in
+	host     template
+	home     bool
+	ops      Op
+	explicit bool // ops are the administrator's words, not the default
+}
+
+// grant is an access entry of a rule.
+type grant struct {
+	path   string
+	ops    Op
+	hasOps bool
+	names  Names
+	hide   bool
+}
+
+func (g grant) hasNames() bool { return len(g.names.Allow) > 0 || len(g.names.Deny) > 0 }
+
+// Compile makes a Set of rules. The error joins every mistake, each a *Mistake.
+func Compile(rules []Rule) (*Set, error) {
+	s := &Set{groups: newIndex(), users: newIndex()}
+	var mistakes []error
+	names := map[string]int{}
+	for i, r := range rules {
+		c := &compiler{set: s, index: i, rule: r.Name, path: fmt.Sprintf("rules[%d]", i)}
+		if first, ok := names[r.Name]; ok && r.Name != "" {
+			c.mistake("name", r.Name, fmt.Sprintf("rules[%d] has this name already: each rule needs its own", first))
+		} else {
+			names[r.Name] = i
+		}
+		s.rules = append(s.rules, c.compile(r))
+		mistakes = append(mistakes, c.mistakes...)
+	}
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	s.clashes = s.findClashes()
+	return s, nil
+}
+
+// compiler compiles one rule and collects its mistakes.
+type compiler struct {
+	set      *Set
+	index    int
+	rule     string
+	path     string // "rules[2]"
+	mistakes []error
+}
+
+func (c *compiler) mistake(key, value, want string) {
+	c.mistakes = append(c.mistakes, &Mistake{Rule: c.rule, Index: c.index, Key: c.path + "." + key, Value: value, Want: want})
+}
+
+// check records err, if any, as what is wrong with value.
+func (c *compiler) check(key, value string, err error) {
+	if err != nil {
+		c.mistake(key, value, err.Error())
+	}
+}
+
+func (c *compiler) compile(r Rule) rule {
+	if r.Name == "" {
+		c.mistake("name", "", "missing: events and explain name the rule that decided")
+	}
+	out := rule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r.When)}
+	out.has.Services = c.services(r.Services)
+	if r.Home != nil {
+		h := r.Home
+		out.mounts = append(out.mounts, c.mount("home", true, Mount{
+			Path: "/", Host: h.Host, Create: h.Create, Skeleton: h.Skeleton, Permissions: h.Permissions, Umask: h.Umask,
+		}))
+	}
+	for i, m := range r.Folders {
+		out.mounts = append(out.mounts, c.mount(fmt.Sprintf("folders[%d]", i), false, m))
+	}
+	for i, g := range r.Access {
+		out.grants = append(out.grants, c.grant(fmt.Sprintf("access[%d]", i), g))
+	}
+	c.once("folders", len(out.mounts), func(i int) string { return out.mounts[i].folder.Path })
+	c.once("access", len(out.grants), func(i int) string { return out.grants[i].path })
+	c.require(r.Require)
+	c.limits(r.Limits)
+	c.word("uploads", string(r.Uploads), string(Direct), string(Atomic))
+	c.word("setattr", string(r.SetAttr), string(Refuse), string(Ignore))
+	if r.Deny && grantsSomething(r) {
+		c.mistake("deny", "true", "a rule that denies grants nothing: take away what it grants, or deny")
+	}
+	return out
+}
+
+func grantsSomething(r Rule) bool {
+	return r.Home != nil || len(r.Folders)+len(r.Access)+len(r.Services)+len(r.Require) > 0 ||
+		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
+}
+
+func (c *compiler) when(w When) []named {
+	var out []named
+	if len(w.Users) > 0 {
+		for i, v := range w.Users {
+			m, err := parseUser(v)
+			c.check(fmt.Sprintf("when.users[%d]", i), v, err)
+			c.set.users.add(m, c.index)
+		}
+		out = append(out, named{"users", userCondition{w.Users}})
+	}
+	if len(w.Groups) > 0 {
+		cond := groupCondition{values: w.Groups}
+		for i, v := range w.Groups {
+			m, err := parseGroup(v)
+			c.check(fmt.Sprintf("when.groups[%d]", i), v, err)
+			c.set.groups.add(m, c.index)
+			cond.matchers = append(cond.matchers, m)
+		}
+		out = append(out, named{"groups", cond})
+	}
+	if len(w.From) > 0 {
+		cond := fromCondition{values: w.From}
+		for i, v := range w.From {
+			p, err := parseNetwork(v)
+			c.check(fmt.Sprintf("when.from[%d]", i), v, err)
+			cond.prefixes = append(cond.prefixes, p)
+		}
+		out = append(out, named{"from", cond})
+	}
+	if len(w.Method) > 0 {
+		for i, v := range w.Method {
+			c.oneOf(fmt.Sprintf("when.method[%d]", i), v, methods)
+		}
+		out = append(out, named{"method", methodCondition{w.Method}})
+	}
+	if w.Hours != "" {
+		h, err := parseHours(w.Hours)
+		if err != nil {
+			c.mistake("when.hours", w.Hours, err.Error()+`: write it as "Mon-Fri 06:00-20:00 Europe/Berlin"`)
+		}
+		out = append(out, named{"hours", hoursCondition{w.Hours, h}})
+	}
+	return out
+}
+
+func (c *compiler) mount(key string, home bool, m Mount) mount {
+	host, err := parseTemplate(m.Host)
+	c.check(key+".host", m.Host, err)
+	c.viewPath(key+".path", m.Path)
+	for i, name := range m.Skeleton {
+		at := fmt.Sprintf("%s.skeleton[%d]", key, i)
+		if !filepath.IsLocal(name) || path.Clean(name) != name || name == "." {
+			c.mistake(at, name, "must be the name of a directory below the folder, such as inbox or inbox/new")
+		}
+	}
+	if len(m.Skeleton) > 0 && !m.Create {
+		c.mistake(key+".skeleton", strings.Join(m.Skeleton, ", "), "is made only in a folder that Berth makes: add create: true")
+	}
+	out := mount{
+		host: host,
+		home: home,
+		folder: Folder{
+			Path:       m.Path,
+			Create:     m.Create,
+			Skeleton:   m.Skeleton,
+			Umask:      c.umask(key+".umask", m.Umask),
+			Quota:      c.atLeastZero(key+".quota", m.Quota),
+			QuotaFiles: c.atLeastZero(key+".quota_files", m.QuotaFiles),
+			Rule:       c.rule,
+		},
+		ops:      ReadOnly,
+		explicit: m.Permissions != nil,
+	}
+	if home {
+		out.ops = Full
+	}
+	if out.explicit {
+		out.ops = c.ops(key, m.Permissions)
+	}
+	return out
+}
+
+func (c *compiler) grant(key string, g Grant) grant {
+	c.viewPath(key+".path", g.Path)
+	for _, list := range []struct {
+		key      string
+		patterns []string
+	}{{"allow", g.Names.Allow}, {"deny", g.Names.Deny}} {
+		for i, pattern := range list.patterns {
+			if pattern == "" || strings.Contains(pattern, "/") || checkPattern(pattern) != nil {
+				c.mistake(fmt.Sprintf("%s.names.%s[%d]", key, list.key, i), pattern, "must be a pattern of one name, such as *.exe")
+			}
+		}
+	}
+	out := grant{path: g.Path, hasOps: g.Permissions != nil, names: g.Names, hide: g.Hide}
+	out.ops = c.ops(key, g.Permissions)
+	if g.Hide && !out.hasNames() {
+		c.mistake(key+".hide", "true", "hides what names refuses: add names: {deny: [...]}")
+	}
+	if !out.hasOps && !out.hasNames() {
+		c.mistake(key, g.Path, "changes nothing: add permissions or names")
+	}
+	return out
+}
+
+func (c *compiler) ops(key string, names []string) Op {
+	var ops Op
+	for i, name := range names {
+		op, err := ParseOps(names[i : i+1])
+		if err != nil {
+			c.mistake(fmt.Sprintf("%s.permissions[%d]", key, i), name, "is not a permission: use some of "+permissionNames())
+		}
+		ops |= op
+	}
+	return ops
+}
+
+func (c *compiler) viewPath(key, name string) {
+	switch {
+	case !strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0):
+		c.mistake(key, name, "must be a path of the view that begins with a slash, such as /shared")
+	case path.Clean(name) != name:
+		c.mistake(key, name, "write it as "+path.Clean(name))
+	}
+}
+
+func (c *compiler) umask(key, value string) uint32 {
+	if value == "" {
+		return DefaultUmask
+	}
+	umask, err := strconv.ParseUint(value, 8, 32)
+	if err != nil || umask > 0o777 {
+		c.mistake(key, value, "must be three octal digits in quotes, such as \"027\"")
+	}
+	return uint32(umask)
+}
+
+func (c *compiler) services(names []string) []string {
+	if names == nil {
+		return nil
+	}
+	out := []string{}
+	for i, name := range names {
+		canonical := canonicalService(name)
+		if !slices.ContainsFunc(services, func(s service) bool { return s.name == canonical }) {
+			c.mistake(fmt.Sprintf("services[%d]", i), name, "is not a service: use some of "+serviceNames())
+		}
+		if !slices.Contains(out, canonical) {
+			out = append(out, canonical)
+		}
+	}
+	return out
+}
+
+func (c *compiler) require(r Require) {
+	for i, all := range r {
+		if len(all) == 0 {
+			c.mistake(fmt.Sprintf("require[%d]", i), "", "empty: name at least one method")
+		}
+		for j, method := range all {
+			key := fmt.Sprintf("require[%d][%d]", i, j)
+			if slices.Index(all, method) < j {
+				c.mistake(key, method, "is there twice: one proof counts once")
+			}
+			c.oneOf(key, method, factors)
+		}
+	}
+}
+
+func (c *compiler) limits(l Quantity) {
+	if l.Sessions != nil && *l.Sessions < 0 {
+		c.mistake("limits.sessions", strconv.Itoa(*l.Sessions), "must be 0 (no limit) or more")
+	}
+	c.atLeastZero("limits.quota", l.Quota)
+	c.atLeastZero("limits.quota_files", l.QuotaFiles)
+	c.atLeastZero("limits.max_file", l.MaxFile)
+	c.atLeastZero("limits.upload_rate", l.UploadRate)
+	c.atLeastZero("limits.download_rate", l.DownloadRate)
+	c.atLeastZero("limits.idle", (*int64)(l.Idle))
+	c.atLeastZero("limits.session_time", (*int64)(l.SessionTime))
+}
+
+func (c *compiler) atLeastZero(key string, n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	if *n < 0 {
+		value := strconv.FormatInt(*n, 10)
+		if strings.HasSuffix(key, "idle") || strings.HasSuffix(key, "session_time") {
+			value = time.Duration(*n).String()
+		}
+		c.mistake(key, value, "must be 0 (no limit) or more")
+	}
+	return *n
+}
+
+func (c *compiler) oneOf(key, value string, known []string) {
+	if !slices.Contains(known, value) {
+		c.mistake(key, value, "is not known: use one of "+strings.Join(known, ", "))
+	}
+}
+
+// word checks a value that may be left out.
+func (c *compiler) word(key, value string, known ...string) {
+	if value != "" {
+		c.oneOf(key, value, known)
+	}
+}
+
+// once sees to it that a rule does not say two things about one path.
+func (c *compiler) once(key string, n int, path func(int) string) {
+	for i := range n {
+		for j := range i {
+			if path(i) == path(j) {
+				c.mistake(key, path(i), "is there twice in this rule: the first would count")
+			}
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCompileReportsEveryMistake(t *testing.T) {
+	tests := []struct {
+		name string
+		rule Rule
+		want []string // each is the beginning of one mistake
+	}{
+		{"no name", Rule{}, []string{`rules[0].name: missing`}},
+		{"groups", Rule{Name: "r", When: When{Groups: []string{"", "cn=", "[a", "CN=*,=x", "ok"}}}, []string{
+			`rules[0].when.groups[0] (rule "r"): a DN`,
+			`rules[0].when.groups[1] (rule "r"): "cn=": `,
+			`rules[0].when.groups[2] (rule "r"): "[a": syntax error in pattern`,
+			`rules[0].when.groups[3] (rule "r"): "CN=*,=x": "=x" is not`,
+		}},
+		{"users", Rule{Name: "r", When: When{Users: []string{"", "a[", "ok", "x*"}}}, []string{
+			`rules[0].when.users[0]`, `rules[0].when.users[1]`,
+		}},
+		{"from", Rule{Name: "r", When: When{From: []string{"10.0.0.0/8", "10.1.0.0/8", "::1", "home", "fe80::1%eth0", "10.0.0.0/33"}}}, []string{
+			`rules[0].when.from[1] (rule "r"): "10.1.0.0/8": has an address within the network: write 10.0.0.0/8`,
+			`rules[0].when.from[3] (rule "r"): "home": must be an address or a network`,
+			`rules[0].when.from[4]`, `rules[0].when.from[5]`,
+		}},
+		{"method and hours", Rule{Name: "r", When: When{Method: []string{"passwort"}, Hours: "Mon-Fri 6-20"}}, []string{
+			`rules[0].when.method[0] (rule "r"): "passwort": is not known: use one of password, publickey`,
+			`rules[0].when.hours (rule "r"): "Mon-Fri 6-20": `,
+		}},
+		{"deny", Rule{Name: "r", Deny: true, Services: []string{"sftp"}}, []string{`rules[0].deny (rule "r"): "true": a rule that denies`}},
+		{"home", Rule{Name: "r", Home: &Home{Host: "home/%u", Skeleton: []string{"in", "../x", "/y"}, Umask: "89", Permissions: []string{"raed"}}}, []string{
+			`rules[0].home.host (rule "r"): "home/%u": must be an absolute path`,
+			`rules[0].home.skeleton[1]`, `rules[0].home.skeleton[2]`,
+			`rules[0].home.skeleton (rule "r"): "in, ../x, /y": is made only`,
+			`rules[0].home.umask`, `rules[0].home.permissions[0] (rule "r"): "raed": is not a permission`,
+		}},
+		{"placeholders", Rule{Name: "r", Folders: []Mount{
+			{Path: "/a", Host: "/srv/%x"},
+			{Path: "/b", Host: "/srv/%"},
+			{Path: "/c", Host: "/srv/%{a b}"},
+			{Path: "/d", Host: "/srv/../x"},
+			{Path: "/e", Host: ""},
+			{Path: "/f", Host: "/srv/%{department}/100%%"},
+		}}, []string{
+			`rules[0].folders[0].host`, `rules[0].folders[1].host`, `rules[0].folders[2].host`,
+			`rules[0].folders[3].host (rule "r"): "/srv/../x": write it as /x`, `rules[0].folders[4].host (rule "r"): must be`,
+		}},
+		{"folders", Rule{Name: "r", Folders: []Mount{
+			{Path: "shared", Host: "/a"},
+			{Path: "/b/", Host: "/a", Quota: new(int64(-1))},
+			{Path: "/c", Host: "/a"},
+			{Path: "/c", Host: "/b"},
+		}}, []string{
+			`rules[0].folders[0].path (rule "r"): "shared": must be a path of the view`,
+			`rules[0].folders[1].path (rule "r"): "/b/": write it as /b`, `rules[0].folders[1].quota (rule "r"): "-1"`,
+			`rules[0].folders (rule "r"): "/c": is there twice`,
+		}},
+		{"access", Rule{Name: "r", Access: []Grant{
+			{Path: "in"},
+			{Path: "/in", Names: Names{Deny: []string{"[", "a/b", ""}}},
+			{Path: "/x", Permissions: []string{}, Hide: true},
+		}}, []string{
+			`rules[0].access[0].path`, `rules[0].access[0] (rule "r"): "in": changes nothing`,
+			`rules[0].access[1].names.deny[0]`, `rules[0].access[1].names.deny[1]`, `rules[0].access[1].names.deny[2]`,
+			`rules[0].access[2].hide`,
+		}},
+		{"the rest", Rule{
+			Name: "r", Services: []string{"sftp", "shell"}, Require: Require{{"publickey", "publickey"}, {}, {"pin"}},
+			Uploads: "atomik", SetAttr: "no", Limits: Quantity{Sessions: new(-1), Idle: new(-time.Second)},
+		}, []string{
+			`rules[0].services[1] (rule "r"): "shell": is not a service: use some of sftp, scp, passwd`,
+			`rules[0].require[0][1]`, `rules[0].require[1] (rule "r"): empty`, `rules[0].require[2][0]`,
+			`rules[0].limits.sessions (rule "r"): "-1"`, `rules[0].limits.idle (rule "r"): "-1s"`,
+			`rules[0].uploads (rule "r"): "atomik": is not known: use one of direct, atomic`, `rules[0].setattr`,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			set, err := Compile([]Rule{tt.rule})
+			if err == nil || set != nil {
+				t.Fatalf("Compile = %v, %v, want mistakes", set, err)
+			}
+			got := strings.Split(err.Error(), "\n")
+			for i := range max(len(got), len(tt.want)) {
+				if i >= len(got) || i >= len(tt.want) || !strings.HasPrefix(got[i], tt.want[i]) {
+					t.Fatalf("mistakes:\n%s\nwant:\n%s", err, strings.Join(tt.want, "\n"))
+				}
+			}
+			var m *Mistake
+			if !errors.As(err, &m) || m.Index != 0 || m.Want == "" {
+				t.Errorf("first mistake %#v, want a *Mistake with the index and what would be right", m)
+			}
+		})
+	}
+}
+
+func TestCompileAllRules(t *testing.T) {
+	_, err := Compile([]Rule{{Name: "a"}, {Name: "a"}, {Name: "b", Uploads: "x"}})
+	want := `rules[1].name (rule "a"): "a": rules[0] has this name already: each rule needs its own` + "\n" +
+		`rules[2].uploads (rule "b"): "x": is not known: use one of direct, atomic`
+	if err == nil || err.Error() != want {
+		t.Errorf("Compile: %v\nwant: %s", err, want)
+	}
+}
+
+func TestClashes(t *testing.T) {
+	set := compile(
+		t,
+		Rule{Name: "a", Home: &Home{Host: "/a"}, Folders: []Mount{{Path: "/x", Host: "/x"}}},
+		Rule{Name: "b", Home: &Home{Host: "/b"}, Folders: []Mount{{Path: "/x", Host: "/x"}}},
+		Rule{Name: "c", Folders: []Mount{{Path: "/x", Host: "/x", Permissions: []string{"full"}}, {Path: "/", Host: "/c"}}},
+		Rule{Name: "d", Access: []Grant{{Path: "/in", Permissions: []string{"list"}, Names: Names{Deny: []string{"*.exe"}}}}},
+		Rule{Name: "e", Access: []Grant{{Path: "/in", Permissions: []string{"read"}}}},
+		Rule{Name: "f", Access: []Grant{{Path: "/in", Names: Names{Deny: []string{"*.com"}}}}},
+	)
+	want := []string{
+		`/x: the folder of rule "a" hides that of rule "c" from those whom both match`,
+		`/: the folder of rule "a" hides that of rule "c" from those whom both match`,
+		`/in: the permission of rule "d" hides that of rule "e" from those whom both match`,
+		`/in: the name of rule "d" hides that of rule "f" from those whom both match`,
+	}
+	var got []string
+	for _, c := range set.Clashes() {
+		got = append(got, c.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("clashes:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestGroupsAndAttributes(t *testing.T) {
+	set := compile(
+		t,
+		Rule{Name: "a", When: When{Groups: []string{"Staff", "FT-*"}}, Home: &Home{Host: "/srv/%{departmentNumber}/%u"}},
+		Rule{Name: "b", When: When{Groups: []string{"Staff"}}, Folders: []Mount{{Path: "/x", Host: "/srv/%{l}/%{DepartmentNumber}"}}},
+	)
+	if got, want := fmt.Sprint(set.Groups()), "[Staff FT-*]"; got != want {
+		t.Errorf("Groups = %s, want %s", got, want)
+	}
+	if got, want := fmt.Sprint(set.Attributes()), "[departmentnumber l]"; got != want {
+		t.Errorf("Attributes = %s, want %s", got, want)
+	}
+}
+
+// compile compiles rules that have no mistakes.
+func compile(t testing.TB, rules ...Rule) *Set {
+	t.Helper()
+	set, err := Compile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}

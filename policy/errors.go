@@ -1,0 +1,66 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrDenied is wrapped by every refusal of Resolve; Check's errors wrap
+// io/fs.ErrPermission.
+var ErrDenied = errors.New("denied by policy")
+
+// Reason says in one word why Resolve refused. It never changes meaning.
+type Reason string
+
+// The reasons.
+const (
+	NoRule      Reason = "no_rule"     // no rule matches
+	DenyRule    Reason = "deny_rule"   // a rule with deny matches
+	Placeholder Reason = "placeholder" // a placeholder of a host path has no value that can be used
+)
+
+// A Denied is why a login is refused. It wraps ErrDenied.
+type Denied struct {
+	Reason Reason
+	User   string
+	Rule   string // that refused; empty for NoRule
+	Detail string // more, for the administrator
+}
+
+func (d *Denied) Error() string { return fmt.Sprintf("%v: %s", ErrDenied, d.Detail) }
+
+func (d *Denied) Unwrap() error { return ErrDenied }
+
+// A Mistake is one thing wrong with the rules.
+type Mistake struct {
+	Rule  string // name of the rule, if it has one
+	Index int    // of the rule, from 0
+	Key   string // where: rules[2].folders[0].path
+	Value string // what is there; empty if nothing is
+	Want  string // what would be right
+}
+
+func (m *Mistake) Error() string {
+	where := m.Key
+	if m.Rule != "" {
+		where += fmt.Sprintf(" (rule %q)", m.Rule)
+	}
+	if m.Value == "" {
+		return where + ": " + m.Want
+	}
+	return fmt.Sprintf("%s: %q: %s", where, m.Value, m.Want)
+}
+
+// A Clash is two rules that say different things about one path of the view.
+// For somebody whom both match the first one counts.
+type Clash struct {
+	Path   string `json:"path"`
+	What   string `json:"what"` // "folder", "permissions" or "names"
+	First  string `json:"first"`
+	Second string `json:"second"`
+}
+
+func (c Clash) String() string {
+	return fmt.Sprintf("%s: the %s of rule %q hides that of rule %q from those whom both match", c.Path, strings.TrimSuffix(c.What, "s"), c.First, c.Second)
+}

@@ -1,0 +1,92 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// settings are the single values of rules.
+var settings = []setting{
+	{
+		"services",
+		func(r *Rule) bool { return r.Services != nil },
+		func(p *Policy, r *Rule) { p.Services = r.Services },
+		func(p *Policy) string { return strings.Join(p.Services, ", ") },
+	},
+	{
+		"require",
+		func(r *Rule) bool { return r.Require != nil },
+		func(p *Policy, r *Rule) { p.Require = r.Require },
+		func(p *Policy) string { return showRequire(p.Require) },
+	},
+	limit("sessions", func(q *Quantity) **int { return &q.Sessions }, func(l *Limits) *int { return &l.Sessions }, strconv.Itoa),
+	limit("quota", func(q *Quantity) **int64 { return &q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
+	limit("quota_files", func(q *Quantity) **int64 { return &q.QuotaFiles }, func(l *Limits) *int64 { return &l.QuotaFiles }, count),
+	limit("max_file", func(q *Quantity) **int64 { return &q.MaxFile }, func(l *Limits) *int64 { return &l.MaxFile }, FormatSize),
+	limit("upload_rate", func(q *Quantity) **int64 { return &q.UploadRate }, func(l *Limits) *int64 { return &l.UploadRate }, rate),
+	limit("download_rate", func(q *Quantity) **int64 { return &q.DownloadRate }, func(l *Limits) *int64 { return &l.DownloadRate }, rate),
+	limit("idle", func(q *Quantity) **time.Duration { return &q.Idle }, func(l *Limits) *time.Duration { return &l.Idle }, time.Duration.String),
+	limit("session_time", func(q *Quantity) **time.Duration { return &q.SessionTime }, func(l *Limits) *time.Duration { return &l.SessionTime }, time.Duration.String),
+	{
+		"uploads",
+		func(r *Rule) bool { return r.Uploads != "" },
+		func(p *Policy, r *Rule) { p.Uploads = r.Uploads },
+		func(p *Policy) string { return string(p.Uploads) },
+	},
+	{
+		"setattr",
+		func(r *Rule) bool { return r.SetAttr != "" },
+		func(p *Policy, r *Rule) { p.IgnoreSetAttr = r.SetAttr == Ignore },
+		func(p *Policy) string {
+			if p.IgnoreSetAttr {
+				return string(Ignore)
+			}
+			return string(Refuse)
+		},
+	},
+}
+
+// limit makes the setting of one limit.
+func limit[T int | int64 | time.Duration](key string, in func(*Quantity) **T, out func(*Limits) *T, show func(T) string) setting {
+	return setting{
+		key:   "limits." + key,
+		set:   func(r *Rule) bool { return *in(&r.Limits) != nil },
+		apply: func(p *Policy, r *Rule) { *out(&p.Limits) = **in(&r.Limits) },
+		show: func(p *Policy) string {
+			if n := *out(&p.Limits); n != 0 {
+				return show(n)
+			}
+			return "none"
+		},
+	}
+}
+
+func count(n int64) string { return strconv.FormatInt(n, 10) }
+
+func rate(n int64) string { return FormatSize(n) + " a second" }
+
+// showRequire says what a login needs: "publickey and password, or …".
+func showRequire(r [][]string) string {
+	if len(r) == 0 {
+		return "any method"
+	}
+	all := make([]string, len(r))
+	for i, methods := range r {
+		all[i] = strings.Join(methods, " and ")
+	}
+	return strings.Join(all, ", or ")
+}
+
+// FormatSize returns a number of bytes as a rule has it: 10GiB. Sizes that are
+// no whole number of a unit are given in the next smaller one.
+func FormatSize(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for n != 0 && n%1024 == 0 && i < len(units)-1 {
+		n /= 1024
+		i++
+	}
+	return fmt.Sprintf("%d%s", n, units[i])
+}

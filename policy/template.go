@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"berth/directory"
+)
+
+// template is a host path with placeholders.
+type template struct {
+	text  string // as written
+	parts []part
+}
+
+// part is literal text, or a placeholder.
+type part struct {
+	literal string
+	name    string // "%u", "%{department}"; empty for literal text
+	attr    string // in lower case, of %{attr}
+}
+
+// parseTemplate reads a host path with %u, %i, %d, %{attr} and %%.
+func parseTemplate(text string) (template, error) {
+	t := template{text: text}
+	if !path.IsAbs(text) || strings.ContainsRune(text, 0) {
+		return t, errors.New("must be an absolute path of this machine, such as /srv/berth/home/%u")
+	}
+	if clean := path.Clean(text); clean != text {
+		return t, fmt.Errorf("write it as %s", clean)
+	}
+	for rest := text; rest != ""; {
+		literal, after, found := strings.Cut(rest, "%")
+		if literal != "" {
+			t.parts = append(t.parts, part{literal: literal})
+		}
+		if !found {
+			break
+		}
+		p, n, err := parsePlaceholder(after)
+		if err != nil {
+			return t, err
+		}
+		t.parts = append(t.parts, p)
+		rest = after[n:]
+	}
+	return t, nil
+}
+
+var errPlaceholder = errors.New("after a percent sign comes u (name), i (id), d (directory), {attribute} or another percent sign")
+
+// parsePlaceholder reads what follows a percent sign, and how long it is.
+func parsePlaceholder(s string) (part, int, error) {
+	if s == "" {
+		return part{}, 0, errPlaceholder
+	}
+	switch s[0] {
+	case '%':
+		return part{literal: "%"}, 1, nil
+	case 'u', 'i', 'd':
+		return part{name: "%" + s[:1]}, 1, nil
+	case '{':
+		if attr, _, found := strings.Cut(s[1:], "}"); found && isAttribute(attr) {
+			return part{name: "%{" + attr + "}", attr: strings.ToLower(attr)}, len(attr) + 2, nil
+		}
+	}
+	return part{}, 0, errPlaceholder
+}
+
+// isAttribute reports whether s can be the name of an LDAP attribute, options
+// such as ";binary" included.
+func isAttribute(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-.;_", r)
+	})
+}
+
+// fill returns the path for u. A value that could lead elsewhere, or to a place
+// that people share by accident, is an error.
+func (t template) fill(u *directory.User) (string, error) {
+	if len(t.parts) == 1 && t.parts[0].name == "" {
+		return t.parts[0].literal, nil
+	}
+	var b strings.Builder
+	for _, p := range t.parts {
+		b.WriteString(p.literal)
+		if p.name == "" {
+			continue
+		}
+		value, err := p.value(u)
+		if err == nil {
+			err = checkName(value)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s in %s: %w", p.name, t.text, err)
+		}
+		b.WriteString(value)
+	}
+	return b.String(), nil
+}
+
+func (p part) value(u *directory.User) (string, error) {
+	switch p.name {
+	case "%u":
+		return u.Name, nil
+	case "%i":
+		return u.ID, nil
+	case "%d":
+		return u.Source, nil
+	}
+	values := u.Attrs[p.attr]
+	if len(values) > 1 { // their order means nothing in a directory
+		return "", fmt.Errorf("the attribute has %d values: one is needed", len(values))
+	}
+	return strings.Join(values, ""), nil
+}
+
+func checkName(value string) error {
+	switch {
+	case value == "":
+		return errors.New("it has no value")
+	case value == "." || value == "..":
+		return fmt.Errorf("%q is not the name of a folder", value)
+	case strings.ContainsAny(value, "/\x00"):
+		return fmt.Errorf("%q holds a slash or a NUL", value)
+	}
+	return nil
+}
