@@ -1,0 +1,413 @@
+// Package directorytest is the conformance suite of directory.Directory. Every
+// implementation, over every kind of server, passes the same tests; a server
+// that cannot do something says so in Suite.Cannot and the test prints it.
+package directorytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"berth/directory"
+)
+
+// A Person is somebody the server under test knows.
+type Person struct {
+	Name      string   // canonical
+	Password  string   // that is right
+	Spellings []string // further ones that mean the same person
+	Groups    []string // plain names of all groups, with " (via)" as in Group.Via
+	Keys      int      // that may be used
+	Notes     int      // values that may not
+
+	// Proved tells that the server lets on that the right password was right,
+	// though the account may not log in.
+	Proved bool
+	// RightIs is the answer to the right password of somebody who may not log in;
+	// nil stands for the error of the state.
+	RightIs error
+	// WrongIs is the answer to a wrong password; nil stands for ErrBadPassword.
+	WrongIs error
+}
+
+// A Suite says who is in the server under test. New is called once for each
+// test of the suite; it may return the same Directory each time.
+type Suite struct {
+	New func(t *testing.T) directory.Directory
+
+	Active []Person                    // log in with everything
+	States map[directory.Status]Person // do not, because of their state
+
+	Changer     Person // may change the password, has done nothing else
+	MustChange  Person // must, and can
+	Expired     Person // has an expired password, and can change it
+	NewPassword string // meets the rules; for whoever changes
+
+	// Refused are new passwords that the directory does not take, with the
+	// reason.
+	Refused map[string]error
+	// Forbidden may not change their password, with the reason.
+	Forbidden map[string]Forbidden
+
+	// Cannot names what this server does not have, with the reason: keys are the
+	// names of subtests, such as "States/disabled", or "History" for one that does
+	// not refuse old passwords.
+	Cannot map[string]string
+
+	// Outage makes the server unreachable until the returned function is called.
+	// nil leaves the test out.
+	Outage func(t *testing.T) (end func())
+}
+
+// Forbidden is a person who may not change the password, and why not.
+type Forbidden struct {
+	Person
+	Why error
+}
+
+// timeout is more than any answer takes; nothing depends on it when all is well.
+const timeout = time.Minute
+
+// Run runs the suite.
+func (s Suite) Run(t *testing.T) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, directory.Directory)
+	}{
+		{"Lookup", s.lookup},
+		{"Nobody", s.nobody},
+		{"Authenticate", s.authenticate},
+		{"States", s.states},
+		{"Concurrent", s.concurrent},
+		{"Cancelled", s.cancelled},
+		{"Ping", s.ping},
+		{"Change", s.change},
+		{"ChangeMust", func(t *testing.T, d directory.Directory) { s.changeBound(t, d, s.MustChange, directory.ErrMustChange) }},
+		{"ChangeExpired", func(t *testing.T, d directory.Directory) {
+			s.changeBound(t, d, s.Expired, directory.ErrPasswordExpired)
+		}},
+		{"ChangeForbidden", s.changeForbidden},
+		{"Outage", s.outage},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s.may(t)
+			tt.run(t, s.New(t))
+		})
+	}
+}
+
+// may skips what the server cannot do.
+func (s Suite) may(t *testing.T) {
+	t.Helper()
+	_, name, _ := strings.Cut(t.Name(), "/")
+	for key, why := range s.Cannot {
+		if name == key || strings.HasSuffix(name, "/"+key) {
+			t.Skipf("this server cannot: %s", why)
+		}
+	}
+}
+
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func lookup(t *testing.T, d directory.Directory, name string) *directory.User {
+	t.Helper()
+	u, err := d.Lookup(within(t), name)
+	if err != nil {
+		t.Fatalf("Lookup(%q) = %v, want the user", name, err)
+	}
+	return u
+}
+
+func (s Suite) lookup(t *testing.T, d directory.Directory) {
+	for _, p := range s.Active {
+		u := lookup(t, d, p.Name)
+		if u.Name != p.Name || u.ID == "" || u.DN == "" || u.Source == "" || u.Cached {
+			t.Errorf("Lookup(%q): got name %q, id %q, DN %q, source %q, cached %t; want all set, and not cached", p.Name, u.Name, u.ID, u.DN, u.Source, u.Cached)
+		}
+		if u.State.Status != directory.StatusActive || u.State.Err() != nil {
+			t.Errorf("Lookup(%q): got state %v, want active", p.Name, u.State)
+		}
+		if got := groupNames(u.Groups); !cmp.Equal(got, p.Groups) {
+			t.Errorf("groups of %q: %s", p.Name, cmp.Diff(p.Groups, got))
+		}
+		for _, g := range u.Groups {
+			if g.DN == "" {
+				t.Errorf("group %q of %q has no DN", g.Name, p.Name)
+			}
+		}
+		if len(u.Keys) != p.Keys || len(u.Notes) != p.Notes {
+			t.Errorf("keys of %q: got %d and the notes %v, want %d and %d notes", p.Name, len(u.Keys), u.Notes, p.Keys, p.Notes)
+		}
+		for _, spelling := range append(p.Spellings, strings.ToUpper(p.Name)) {
+			if v := lookup(t, d, spelling); v.Name != u.Name || v.ID != u.ID || v.DN != u.DN {
+				t.Errorf("Lookup(%q): got %q (%s, %s), want the same as %q (%s, %s)", spelling, v.Name, v.ID, v.DN, u.Name, u.ID, u.DN)
+			}
+		}
+	}
+}
+
+func groupNames(groups []directory.Group) []string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, fmt.Sprintf("%s (%s)", g.Name, g.Via))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// nobody asks for names that are nobody's, most of them from somebody who hopes
+// that they mean more than a name.
+func (s Suite) nobody(t *testing.T, d directory.Directory) {
+	name := s.Active[0].Name
+	names := []string{
+		"", "nobody", "*", name[:1] + "*", "*)(uid=*", ")(uid=*", "*)(objectClass=*", name + ")(objectClass=*",
+		name + "\x00", "\x00", "\\2a", "\\", `NOWHERE\` + name, `\` + name, name + `\`, name + "@nowhere.invalid",
+		"\xff\xfe", "uid=" + name, "\n", "a\nb", strings.Repeat("a", 10_000), strings.Repeat("(", 250), "é", "%u", "%s",
+	}
+	for _, name := range names {
+		u, err := d.Lookup(within(t), name)
+		if !errors.Is(err, directory.ErrNoUser) || !directory.Refused(err) {
+			t.Errorf("Lookup(%.40q) = %v, %v; want ErrNoUser", name, u, err)
+		}
+	}
+}
+
+func (s Suite) authenticate(t *testing.T, d directory.Directory) {
+	for _, p := range s.Active {
+		u := lookup(t, d, p.Name)
+		if err := d.Authenticate(within(t), u, p.Password); err != nil {
+			t.Errorf("Authenticate(%q) with the right password = %v, want nil", p.Name, err)
+		}
+		// One wrong password only: this must not lock anybody. An empty one must not
+		// even be asked.
+		for _, wrong := range []string{"", p.Password + "x"} {
+			wantWrong(t, d, u, wrong, nil)
+		}
+	}
+	gone := *lookup(t, d, s.Active[0].Name)
+	gone.DN = strings.Replace(gone.DN, "=", "=gone", 1)
+	wantWrong(t, d, &gone, s.Active[0].Password, nil)
+	gone.DN = ""
+	wantWrong(t, d, &gone, s.Active[0].Password, nil)
+}
+
+// wantWrong expects the refusal of a wrong password.
+func wantWrong(t *testing.T, d directory.Directory, u *directory.User, password string, why error) {
+	t.Helper()
+	if why == nil {
+		why = directory.ErrBadPassword
+	}
+	err := d.Authenticate(within(t), u, password)
+	if !errors.Is(err, why) || !directory.Refused(err) || directory.Proved(err) {
+		t.Errorf("Authenticate(%q) with a wrong password = %v (proved: %t), want %v, not proved", u.Name, err, directory.Proved(err), why)
+	}
+	if err != nil && password != "" && strings.Contains(err.Error(), password) {
+		t.Errorf("the error holds the password: %v", err)
+	}
+}
+
+func (s Suite) states(t *testing.T, d directory.Directory) {
+	all := []directory.Status{
+		directory.StatusDisabled, directory.StatusLocked, directory.StatusExpired, directory.StatusOutsideHours,
+		directory.StatusPasswordExpired, directory.StatusMustChange,
+	}
+	for _, status := range all {
+		t.Run(strings.ReplaceAll(status.String(), " ", "_"), func(t *testing.T) {
+			s.may(t)
+			p := s.States[status]
+			u := lookup(t, d, p.Name)
+			if u.State.Status != status || u.State.Reason == "" {
+				t.Errorf("state of %q: got %v because of %q, want %v and a reason", p.Name, u.State.Status, u.State.Reason, status)
+			}
+			why := directory.State{Status: status}.Err()
+			if err := u.State.Err(); !errors.Is(err, errors.Unwrap(why)) {
+				t.Errorf("State.Err of %q = %v, want %v", p.Name, err, why)
+			}
+			wantWrong(t, d, u, p.Password+"x", p.WrongIs)
+			want := p.RightIs
+			if want == nil {
+				want = errors.Unwrap(why)
+			}
+			err := d.Authenticate(within(t), u, p.Password)
+			if !errors.Is(err, want) || directory.Proved(err) != p.Proved {
+				t.Errorf("Authenticate(%q) with the right password = %v (proved: %t), want %v (proved: %t)", p.Name, err, directory.Proved(err), want, p.Proved)
+			}
+		})
+	}
+}
+
+func (s Suite) concurrent(t *testing.T, d directory.Directory) {
+	p := s.Active[0]
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			u, err := d.Lookup(within(t), p.Name)
+			if err != nil {
+				t.Errorf("Lookup(%q) among others = %v, want the user", p.Name, err)
+				return
+			}
+			if err := d.Authenticate(within(t), u, p.Password); err != nil {
+				t.Errorf("Authenticate(%q) among others = %v, want nil", p.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// cancelled asks with a context that has ended: no answer is not a "no".
+func (s Suite) cancelled(t *testing.T, d directory.Directory) {
+	p := s.Active[0]
+	u := lookup(t, d, p.Name)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Lookup(ctx, p.Name); err == nil || directory.Refused(err) {
+		t.Errorf("Lookup with a cancelled context = %v, want an error that is no refusal", err)
+	}
+	if err := d.Authenticate(ctx, u, p.Password); err == nil || directory.Refused(err) {
+		t.Errorf("Authenticate with a cancelled context = %v, want an error that is no refusal", err)
+	}
+	if err := d.Authenticate(within(t), u, p.Password); err != nil {
+		t.Errorf("Authenticate afterwards = %v, want nil", err)
+	}
+}
+
+func (s Suite) ping(t *testing.T, d directory.Directory) {
+	p, ok := d.(directory.Pinger)
+	if !ok {
+		t.Fatal("is no Pinger")
+	}
+	if err := p.Ping(within(t)); err != nil {
+		t.Errorf("Ping = %v, want nil", err)
+	}
+}
+
+// changer returns d as what it must be for the tests of changing.
+func changer(t *testing.T, d directory.Directory) directory.PasswordChanger {
+	t.Helper()
+	c, ok := d.(directory.PasswordChanger)
+	if !ok {
+		t.Fatal("is no PasswordChanger")
+	}
+	return c
+}
+
+func (s Suite) change(t *testing.T, d directory.Directory) {
+	c, p := changer(t, d), s.Changer
+	u := lookup(t, d, p.Name)
+	refused := func(old, new string, why error) {
+		t.Helper()
+		err := c.ChangePassword(within(t), u, old, new)
+		if !errors.Is(err, why) || !directory.Refused(err) {
+			t.Errorf("ChangePassword(%q) to %q = %v, want %v", p.Name, new, err, why)
+		}
+	}
+	refused("", s.NewPassword, directory.ErrBadPassword)
+	refused(p.Password+"x", s.NewPassword, directory.ErrBadPassword)
+	refused(p.Password, "", directory.ErrPasswordTooShort)
+	if _, forgets := s.Cannot["History"]; !forgets {
+		refused(p.Password, p.Password, directory.ErrPasswordUsed)
+	}
+	for new, why := range s.Refused {
+		refused(p.Password, new, why)
+	}
+	if err := d.Authenticate(within(t), u, p.Password); err != nil {
+		t.Errorf("Authenticate with the old password after refusals = %v, want nil", err)
+	}
+	s.changed(t, d, u, p.Password)
+}
+
+// changed changes u's password and checks that it is.
+func (s Suite) changed(t *testing.T, d directory.Directory, u *directory.User, old string) {
+	t.Helper()
+	if err := changer(t, d).ChangePassword(within(t), u, old, s.NewPassword); err != nil {
+		t.Fatalf("ChangePassword(%q) = %v, want nil", u.Name, err)
+	}
+	// The user may be an older one: a login goes on with it after a change.
+	if err := d.Authenticate(within(t), u, s.NewPassword); err != nil {
+		t.Errorf("Authenticate(%q) with the new password = %v, want nil", u.Name, err)
+	}
+	wantWrong(t, d, u, old, nil)
+	if v := lookup(t, d, u.Name); v.State.Status != directory.StatusActive {
+		t.Errorf("state of %q after the change: got %v (%s), want active", u.Name, v.State.Status, v.State.Reason)
+	}
+}
+
+// changeBound changes the password of somebody who has to.
+func (s Suite) changeBound(t *testing.T, d directory.Directory, p Person, why error) {
+	u := lookup(t, d, p.Name)
+	if err := d.Authenticate(within(t), u, p.Password); !errors.Is(err, why) || !directory.Proved(err) {
+		t.Fatalf("Authenticate(%q) = %v, want %v, proved", p.Name, err, why)
+	}
+	err := changer(t, d).ChangePassword(within(t), u, p.Password+"x", s.NewPassword)
+	if !errors.Is(err, directory.ErrBadPassword) || directory.Proved(err) {
+		t.Errorf("ChangePassword(%q) with a wrong one = %v, want ErrBadPassword", p.Name, err)
+	}
+	for new := range s.Refused {
+		if err := changer(t, d).ChangePassword(within(t), u, p.Password, new); !directory.Refused(err) {
+			t.Errorf("ChangePassword(%q) to %q = %v, want a refusal", p.Name, new, err)
+		}
+	}
+	s.changed(t, d, u, p.Password)
+}
+
+// changeForbidden proves that a refused change neither changes the password nor
+// unlocks the account.
+func (s Suite) changeForbidden(t *testing.T, d directory.Directory) {
+	for name, p := range s.Forbidden {
+		t.Run(name, func(t *testing.T) {
+			s.may(t)
+			u := lookup(t, d, p.Name)
+			err := changer(t, d).ChangePassword(within(t), u, p.Password, s.NewPassword)
+			if !errors.Is(err, p.Why) || !directory.Refused(err) {
+				t.Errorf("ChangePassword(%q) = %v, want %v", p.Name, err, p.Why)
+			}
+			if v := lookup(t, d, p.Name); v.State.Status != u.State.Status {
+				t.Errorf("state of %q: got %v afterwards, want %v as before", p.Name, v.State.Status, u.State.Status)
+			}
+			if err := d.Authenticate(within(t), u, s.NewPassword); !directory.Refused(err) {
+				t.Errorf("Authenticate(%q) with the refused password = %v, want a refusal", p.Name, err)
+			}
+		})
+	}
+}
+
+// outage proves that silence is never taken for an answer.
+func (s Suite) outage(t *testing.T, d directory.Directory) {
+	if s.Outage == nil {
+		t.Skip("no way to make this server unreachable")
+	}
+	p := s.Active[0]
+	u := lookup(t, d, p.Name)
+	end := s.Outage(t)
+	if _, err := d.Lookup(within(t), p.Name); err == nil || directory.Refused(err) {
+		t.Errorf("Lookup without a server = %v, want an error that is no refusal", err)
+	}
+	for _, password := range []string{p.Password, p.Password + "x"} {
+		if err := d.Authenticate(within(t), u, password); err == nil || directory.Refused(err) {
+			t.Errorf("Authenticate without a server = %v, want an error that is no refusal", err)
+		}
+	}
+	end()
+	for within(t).Err() == nil {
+		if _, err := d.Lookup(within(t), p.Name); err == nil {
+			break
+		} else if directory.Refused(err) {
+			t.Fatalf("Lookup while the server comes back = %v, want no refusal", err)
+		}
+	}
+	if err := d.Authenticate(within(t), u, p.Password); err != nil {
+		t.Errorf("Authenticate when the server is back = %v, want nil", err)
+	}
+}

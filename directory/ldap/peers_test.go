@@ -1,0 +1,161 @@
+package ldap_test
+
+import (
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
+	"berth/directory/directorytest"
+	"berth/directory/ldap"
+	"berth/test/peers"
+)
+
+// settings are those for a peer, over ldaps.
+func settings(p *peers.Peer) ldap.Settings {
+	return ldap.Settings{
+		Kind:         p.Kind,
+		URLs:         []string{p.LDAPS},
+		CAFile:       p.CAFile,
+		Base:         p.Base,
+		BindDN:       p.BindDN,
+		BindPassword: p.BindPassword,
+		KeyAttribute: p.KeyAttribute,
+	}
+}
+
+// open opens a client for the time of a test.
+func open(t testing.TB, s ldap.Settings) *ldap.Client {
+	t.Helper()
+	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
+	c, err := ldap.Open(s, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+func person(name string) directorytest.Person {
+	return directorytest.Person{Name: name, Password: peers.Password(name)}
+}
+
+// proved is somebody whose state is told to who has the password.
+func proved(name string) directorytest.Person {
+	p := person(name)
+	p.Proved = true
+	return p
+}
+
+// lockedPerson is somebody whose lock is told to everybody.
+func lockedPerson(name string) directorytest.Person {
+	p := person(name)
+	p.WrongIs = directory.ErrLocked
+	return p
+}
+
+func outage(p *peers.Peer) func(t *testing.T) func() {
+	return func(t *testing.T) func() {
+		p.Kill()
+		return func() {
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestOpenLDAP(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	c := open(t, settings(p))
+	openLDAPSuite(p, c).Run(t)
+}
+
+func openLDAPSuite(p *peers.Peer, c directory.Directory) directorytest.Suite {
+	alice := person("alice")
+	alice.Groups = []string{"inner (direct)", "middle (nested)", "outer (nested)", "posix (memberUid)", "unique (direct)"}
+	alice.Keys, alice.Notes = 2, 1
+	bob := person("bob")
+	bob.Groups = []string{"middle (direct)", "outer (nested)"}
+	ended := lockedPerson("ended") // slapd has one word for both
+	ended.RightIs = directory.ErrLocked
+	return directorytest.Suite{
+		New:    func(*testing.T) directory.Directory { return c },
+		Active: []directorytest.Person{alice, bob, person("jörg"), person("wasLocked")},
+		States: map[directory.Status]directorytest.Person{
+			directory.StatusLocked:          lockedPerson("locked"),
+			directory.StatusExpired:         ended,
+			directory.StatusPasswordExpired: proved("pwexpired"),
+			directory.StatusMustChange:      proved("mustchange"),
+		},
+		Changer:     person("carol"),
+		MustChange:  person("mustchange"),
+		Expired:     person("pwexpired"),
+		NewPassword: "N3w-Passw0rd!",
+		Refused: map[string]error{
+			"Sh0rt-": directory.ErrPasswordTooShort,
+		},
+		Forbidden: map[string]directorytest.Forbidden{
+			"locked":      {Person: person("locked"), Why: directory.ErrLocked},
+			"adminlocked": {Person: person("adminlocked"), Why: directory.ErrLocked},
+			"too young":   {Person: person("minage"), Why: directory.ErrPasswordTooYoung},
+			"not allowed": {Person: person("nochange"), Why: directory.ErrChangeForbidden},
+		},
+		Cannot: map[string]string{
+			"States/disabled":      "OpenLDAP only locks",
+			"States/outside_hours": "OpenLDAP knows no hours",
+		},
+		Outage: outage(p),
+	}
+}
+
+func TestSambaAD(t *testing.T) {
+	p := peers.Samba(t)
+	c := open(t, settings(p))
+	alice := person("alice")
+	alice.Spellings = []string{"alice@ad.example.test", `EXAMPLE\alice`, `example\ALICE`}
+	alice.Groups = []string{"Domain Users (primary)", "Users (nested)", "inner (direct)", "middle (nested)", "outer (nested)"}
+	alice.Keys, alice.Notes = 2, 1
+	bob := person("bob")
+	bob.Groups = []string{"Domain Users (direct)", "Users (nested)", "middle (direct)", "outer (nested)", "primary (primary)"}
+	joerg := person("jörg")
+	joerg.Groups = []string{"Domain Users (primary)", "Users (nested)"}
+	directorytest.Suite{
+		New:    func(*testing.T) directory.Directory { return c },
+		Active: []directorytest.Person{alice, bob, joerg},
+		States: map[directory.Status]directorytest.Person{
+			directory.StatusDisabled:        proved("disabled"),
+			directory.StatusLocked:          lockedPerson("locked"),
+			directory.StatusExpired:         proved("ended"),
+			directory.StatusOutsideHours:    proved("nohours"),
+			directory.StatusPasswordExpired: proved("pwexpired"),
+			directory.StatusMustChange:      proved("mustchange"),
+		},
+		Changer:     person("carol"),
+		MustChange:  person("mustchange"),
+		Expired:     person("pwexpired"),
+		NewPassword: "N3w-Passw0rd!",
+		Refused: map[string]error{
+			"Sh0rt-":        directory.ErrPasswordTooShort,
+			"lowercaseonly": directory.ErrPasswordWeak,
+		},
+		Forbidden: map[string]directorytest.Forbidden{
+			"locked":    {Person: person("locked"), Why: directory.ErrLocked},
+			"disabled":  {Person: person("disabled"), Why: directory.ErrDisabled},
+			"ended":     {Person: person("ended"), Why: directory.ErrExpired},
+			"too young": {Person: person("minage"), Why: directory.ErrPasswordTooYoung},
+		},
+		Outage: outage(p),
+	}.Run(t)
+}
