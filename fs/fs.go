@@ -12,6 +12,8 @@ import (
 	iofs "io/fs"
 	"iter"
 	"time"
+
+	"berth/policy"
 )
 
 // FS is a tree of files. Names are absolute, slash-separated, clean (path.Clean
@@ -102,6 +104,13 @@ type Owner struct {
 	UID, GID uint32
 	Nlink    uint64
 	Atime    time.Time
+}
+
+// PolicySetter is an FS of Open. SetPolicy makes another policy decide from the
+// next operation on, in open files too; the folders and limits stay those of
+// the first.
+type PolicySetter interface {
+	SetPolicy(p *policy.Policy)
 }
 
 // Aborter is a File that can be given up: what was written does not come to

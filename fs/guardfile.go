@@ -53,7 +53,7 @@ func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (
 	case !creates:
 		return nil, r.refusal(flag, name)
 	}
-	reads := flag&os.O_RDWR != 0 && r.allows(policy.Read, name)
+	reads := flag&os.O_WRONLY == 0 && r.allows(policy.Read, name)
 	if !reads { // many clients open what they upload for both
 		flag = flag&^os.O_RDWR | os.O_WRONLY
 	}

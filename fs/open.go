@@ -45,8 +45,18 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 	if p.Limits.UploadRate > 0 || p.Limits.DownloadRate > 0 {
 		l = newRates(l, p.Limits)
 	}
-	return &links{layer: newGuard(l, p), below: m, folder: m.folder}, nil
+	g := newGuard(l, p)
+	return &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}, nil
 }
+
+// view is all layers together.
+type view struct {
+	*links
+	guard *guard
+}
+
+// SetPolicy makes p decide from the next operation on.
+func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
 
 // openFolders opens every folder, or none.
 func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {

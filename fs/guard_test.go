@@ -1,0 +1,449 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/policy"
+)
+
+// operations is every way to the files of an FS and what it needs, on a tree
+// that has the file /f, the directory /d, the empty directory /e and the link
+// /l. Each is tried with every set of rights that is one short of what it needs
+// and with just what it needs.
+var operations = []struct {
+	name  string
+	needs policy.Op
+	do    func(f FS) error
+}{
+	{"stat", policy.List, func(f FS) error { _, err := f.Stat("/f"); return err }},
+	{"lstat", policy.List, func(f FS) error { _, err := f.Lstat("/l"); return err }},
+	{"readdir", policy.List, func(f FS) error { return readDirErr(f, "/d") }},
+	{"readdir of the root", policy.List, func(f FS) error { return readDirErr(f, "/") }},
+	{"readlink", policy.Read, func(f FS) error { _, err := f.Readlink("/l"); return err }},
+	{"read", policy.Read, func(f FS) error { return openClose(f, "/f", os.O_RDONLY) }},
+	{"read through a link", policy.Read, func(f FS) error { return openClose(f, "/l", os.O_RDONLY) }},
+	{"create", policy.Create, func(f FS) error { return openClose(f, "/new", os.O_WRONLY|os.O_CREATE|os.O_EXCL) }},
+	{"create or truncate, new", policy.Create, func(f FS) error { return openClose(f, "/new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC) }},
+	{"create for both, new", policy.Create, func(f FS) error { return openClose(f, "/new", os.O_RDWR|os.O_CREATE|os.O_TRUNC) }},
+	{"create for reading, new", policy.Create, func(f FS) error { return openClose(f, "/new", os.O_RDONLY|os.O_CREATE) }},
+	{"create or truncate, old", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY|os.O_CREATE|os.O_TRUNC) }},
+	{"write in place", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY) }},
+	{"append", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY|os.O_APPEND) }},
+	{"truncate at open for reading", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_RDONLY|os.O_TRUNC) }},
+	{"write through a link", policy.Overwrite, func(f FS) error { return openClose(f, "/l", os.O_WRONLY) }},
+	{"mkdir", policy.Mkdir, func(f FS) error { return f.Mkdir("/new", 0o777) }},
+	{"remove", policy.Delete, func(f FS) error { return f.Remove("/f") }},
+	{"remove a link", policy.Delete, func(f FS) error { return f.Remove("/l") }},
+	{"rmdir", policy.Rmdir, func(f FS) error { return f.Rmdir("/e") }},
+	{"rename", policy.Rename, func(f FS) error { return f.Rename("/f", "/new", false) }},
+	{"rename a directory", policy.Rename, func(f FS) error { return f.Rename("/d", "/new", false) }},
+	{"rename over a file", policy.Rename | policy.Overwrite, func(f FS) error { return f.Rename("/f", "/d/g", true) }},
+	{"chmod", policy.SetAttr, func(f FS) error { return f.SetAttr("/f", Attr{Set: AttrMode, Mode: 0o600}) }},
+	{"times", policy.SetAttr, func(f FS) error {
+		return f.SetAttr("/f", Attr{Set: AttrTimes, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0)})
+	}},
+	{"size", policy.Overwrite, func(f FS) error { return f.SetAttr("/f", Attr{Set: AttrSize, Size: 1}) }},
+	{"size and mode", policy.Overwrite | policy.SetAttr, func(f FS) error {
+		return f.SetAttr("/f", Attr{Set: AttrSize | AttrMode, Size: 1, Mode: 0o600})
+	}},
+	{"symlink", policy.Symlink, func(f FS) error { return f.Symlink("f", "/new") }},
+}
+
+func openClose(f FS, name string, flag int) error {
+	file, err := f.OpenFile(name, flag, 0o666)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func readDirErr(f FS, name string) error {
+	for _, err := range f.ReadDir(name) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sample fills a host directory for operations.
+func sample(t *testing.T) string {
+	t.Helper()
+	host := t.TempDir()
+	err := errors.Join(
+		os.WriteFile(host+"/f", []byte("content"), 0o644),
+		os.Mkdir(host+"/d", 0o755),
+		os.WriteFile(host+"/d/g", []byte("g"), 0o644),
+		os.Mkdir(host+"/e", 0o755),
+		os.Symlink("f", host+"/l"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+// TestGuardMatrix tries every operation with what it needs and nothing else,
+// and with everything but one of the rights that it needs.
+func TestGuardMatrix(t *testing.T) {
+	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
+		for _, tt := range operations {
+			host := sample(t)
+			p := full(host)
+			p.Uploads = uploads
+			before := snapshot(t, host)
+			short := append(without(tt.needs), 0, policy.Full&^tt.needs)
+			for _, missing := range without(tt.needs) {
+				short = append(short, policy.Full&^(tt.needs&^missing))
+			}
+			for _, ops := range short {
+				err := try(t, p, ops, tt.do)
+				if !errors.Is(err, iofs.ErrPermission) && !errors.Is(err, iofs.ErrNotExist) {
+					t.Errorf("%s, %s with rights %q = %v, want ErrPermission or ErrNotExist", uploads, tt.name, ops, err)
+				}
+			}
+			if after := snapshot(t, host); after != before {
+				t.Errorf("%s, %s was refused but changed\n%sto\n%s", uploads, tt.name, before, after)
+			}
+			if err := try(t, p, tt.needs, tt.do); err != nil {
+				t.Errorf("%s, %s with rights %q = %v, want it allowed", uploads, tt.name, tt.needs, err)
+			}
+		}
+	}
+}
+
+// try does one operation with the rights ops.
+func try(t *testing.T, p *policy.Policy, ops policy.Op, do func(FS) error) error {
+	t.Helper()
+	limited := *p
+	limited.Access = []policy.Access{{Path: "/", Ops: ops}}
+	return do(mustOpen(t, &limited, Settings{}))
+}
+
+// without is every set that lacks one operation of ops.
+func without(ops policy.Op) []policy.Op {
+	var sets []policy.Op
+	for bit := policy.Op(1); bit <= ops; bit <<= 1 {
+		if ops&bit != 0 {
+			sets = append(sets, ops&^bit)
+		}
+	}
+	return sets
+}
+
+// snapshot is a host directory as text: names, modes, contents, targets.
+func snapshot(t testing.TB, host string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(host, func(path string, d iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		content := ""
+		switch {
+		case fi.Mode().IsRegular():
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			content = fi.ModTime().String() + " " + string(data)
+		case fi.Mode()&iofs.ModeSymlink != 0:
+			content, err = os.Readlink(path)
+			if err != nil {
+				return err
+			}
+		}
+		b.WriteString(path + " " + fi.Mode().String() + " " + content + "\n")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// dropBox is a policy of which / may only be uploaded to.
+func dropBox(host string) *policy.Policy {
+	p := full(host)
+	p.Access[0].Ops = policy.DropBox
+	return p
+}
+
+func TestDropBox(t *testing.T) {
+	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
+		t.Run(string(uploads), func(t *testing.T) {
+			host := sample(t)
+			p := dropBox(host)
+			p.Uploads = uploads
+			f := mustOpen(t, p, Settings{})
+			// What clients do: look at the place and the name, write, look, set
+			// times, rename from a temporary name.
+			if fi, err := f.Stat("/"); err != nil || !fi.IsDir() {
+				t.Errorf("Stat(/) = %v, %v, want a directory", fi, err)
+			}
+			if _, err := f.Stat("/up.filepart"); !errors.Is(err, iofs.ErrNotExist) {
+				t.Errorf("Stat before = %v, want ErrNotExist", err)
+			}
+			w, err := f.OpenFile("/up.filepart", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.WriteAt([]byte("mine"), 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.ReadAt(make([]byte, 4), 0); !errors.Is(err, iofs.ErrPermission) {
+				t.Errorf("ReadAt of what is uploaded = %v, want ErrPermission", err)
+			}
+			times := Attr{Set: AttrTimes | AttrMode, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0), Mode: 0o600}
+			if err := errors.Join(w.SetAttr(times), w.Close()); err != nil {
+				t.Error(err)
+			}
+			if fi, err := f.Stat("/up.filepart"); err != nil || fi.Size() != 4 {
+				t.Errorf("Stat after = %v, %v, want 4 bytes", fi, err)
+			}
+			if err := f.SetAttr("/up.filepart", times); err != nil {
+				t.Errorf("SetAttr of an own file = %v", err)
+			}
+			if err := f.Rename("/up.filepart", "/f", true); !errors.Is(err, iofs.ErrPermission) {
+				t.Errorf("Rename over another's file = %v, want ErrPermission", err)
+			}
+			if err := f.Rename("/up.filepart", "/up", true); err != nil {
+				t.Errorf("Rename of an own file = %v", err)
+			}
+			if err := openClose(f, "/up", os.O_WRONLY); err != nil {
+				t.Errorf("resume of an own file = %v", err)
+			}
+			if err := openClose(f, "/up", os.O_RDONLY); !errors.Is(err, iofs.ErrPermission) {
+				t.Errorf("read of an own file = %v, want ErrPermission", err)
+			}
+			for name, err := range map[string]error{
+				"readdir": readDirErr(f, "/"), "remove": f.Remove("/up"), "rename": f.Rename("/f", "/g", false),
+				"overwrite": openClose(f, "/f", os.O_WRONLY|os.O_TRUNC|os.O_CREATE), "setattr": f.SetAttr("/f", times),
+			} {
+				if !errors.Is(err, iofs.ErrPermission) {
+					t.Errorf("%s = %v, want ErrPermission", name, err)
+				}
+			}
+			for _, name := range []string{"/f", "/d", "/d/g", "/l", "/nothing"} {
+				if fi, err := f.Stat(name); !errors.Is(err, iofs.ErrNotExist) {
+					t.Errorf("Stat(%s) = %v, %v, want it to look absent", name, fi, err)
+				}
+			}
+			if got, err := os.ReadFile(host + "/up"); string(got) != "mine" {
+				t.Errorf("host file = %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestDropBoxOtherSession checks that what is one's own is a file, not a name,
+// and ends with the session.
+func TestDropBoxOtherSession(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, dropBox(host), Settings{})
+	if err := openClose(f, "/a", os.O_WRONLY|os.O_CREATE|os.O_TRUNC); err != nil {
+		t.Fatal(err)
+	}
+	second := mustOpen(t, dropBox(host), Settings{})
+	if _, err := second.Stat("/a"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("another session sees the file: %v", err)
+	}
+	if err := openClose(second, "/a", os.O_WRONLY|os.O_CREATE|os.O_TRUNC); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("another session's upload over it = %v, want ErrPermission", err)
+	}
+	// It is fetched, and somebody else uploads one of the same name.
+	err := errors.Join(os.WriteFile(host+"/b", nil, 0o644), os.Rename(host+"/b", host+"/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Stat("/a"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("the first session sees another's file: %v", err)
+	}
+	if err := openClose(f, "/a", os.O_WRONLY); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("the first session writes to another's file: %v", err)
+	}
+}
+
+// TestGuardFollowsLinks checks that a link does not lead around the rights of
+// the place it leads to.
+func TestGuardFollowsLinks(t *testing.T) {
+	host := sample(t)
+	p := full(host)
+	p.Access = append(p.Access, policy.Access{Path: "/d"}, policy.Access{Path: "/e", Ops: policy.ReadOnly})
+	f := mustOpen(t, p, Settings{})
+	for _, link := range []string{"d/g", "/d/g", "../d/./g"} {
+		if err := f.Symlink(link, "/new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := openClose(f, "/new", os.O_RDONLY); !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("read through a link to %s = %v, want ErrPermission", link, err)
+		}
+		if err := f.SetAttr("/new", Attr{Set: AttrMode, Mode: 0o777}); !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("setattr through a link to %s = %v, want ErrPermission", link, err)
+		}
+		if err := f.Remove("/new"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Symlink("e", "/dir"); err != nil {
+		t.Fatal(err)
+	}
+	if err := openClose(f, "/dir/x", os.O_WRONLY|os.O_CREATE); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("create through a link to a read-only directory = %v, want ErrPermission", err)
+	}
+	if err := f.(Linker).Link("/d/g", "/g"); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("hard link to what may not be read = %v, want ErrPermission", err)
+	}
+	for _, name := range []string{"/d", "/e"} {
+		if err := f.Rename(name, "/elsewhere", false); !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("rename of %s, which has rights of its own = %v, want ErrPermission", name, err)
+		}
+	}
+}
+
+// TestRenameBetweenRights checks what it takes to move a file to a place with
+// other rights.
+func TestRenameBetweenRights(t *testing.T) {
+	tests := []struct {
+		from, to policy.Op
+		want     bool
+	}{
+		{policy.Full, policy.Full, true},
+		{policy.Full, policy.Create, true},
+		{policy.Rename | policy.Delete, policy.Create, true},
+		{policy.Rename | policy.Delete, policy.Create | policy.Read, false}, // would become readable
+		{policy.Rename | policy.Delete | policy.Read, policy.Create | policy.Read, true},
+		{policy.Full &^ policy.Delete, policy.Full, false},
+		{policy.Full &^ policy.Rename, policy.Full, false},
+		{policy.Full, policy.Full &^ policy.Create, false},
+		{policy.ReadOnly, policy.Full, false},
+	}
+	for _, tt := range tests {
+		host := sample(t)
+		p := full(host)
+		p.Access = append(p.Access, policy.Access{Path: "/d", Ops: tt.from}, policy.Access{Path: "/e", Ops: tt.to})
+		f := mustOpen(t, p, Settings{})
+		if err := f.Rename("/d/g", "/e/g", false); (err == nil) != tt.want {
+			t.Errorf("rename from %q to %q = %v, want allowed: %t", tt.from, tt.to, err, tt.want)
+		}
+	}
+}
+
+func TestHiddenNames(t *testing.T) {
+	host := sample(t)
+	for _, name := range []string{"a.exe", "b.txt", tempPrefix + "x"} {
+		if err := os.WriteFile(filepath.Join(host, name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, hide := range []bool{false, true} {
+		p := full(host)
+		p.Access[0].Names = policy.Names{Deny: []string{"*.exe"}}
+		p.Access[0].Hide = hide
+		f := mustOpen(t, p, Settings{})
+		listed := map[string]bool{}
+		for fi, err := range f.ReadDir("/") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed[fi.Name()] = true
+		}
+		if listed["a.exe"] == hide || !listed["b.txt"] || listed[tempPrefix+"x"] {
+			t.Errorf("hide %t: listed %v", hide, listed)
+		}
+		want := iofs.ErrPermission
+		if hide {
+			want = iofs.ErrNotExist
+		}
+		if err := openClose(f, "/a.exe", os.O_RDONLY); !errors.Is(err, want) {
+			t.Errorf("hide %t: open = %v, want %v", hide, err, want)
+		}
+		if err := f.Rename("/b.txt", "/c.exe", false); err == nil {
+			t.Errorf("hide %t: rename to a refused name succeeded", hide)
+		}
+		if _, err := f.Stat("/" + tempPrefix + "x"); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("Stat of a temporary file = %v, want ErrNotExist", err)
+		}
+		for name, err := range map[string]error{
+			"open":   openClose(f, "/"+tempPrefix+"y", os.O_WRONLY|os.O_CREATE),
+			"mkdir":  f.Mkdir("/"+tempPrefix+"d", 0o777),
+			"rename": f.Rename("/b.txt", "/"+tempPrefix+"z", true),
+			"remove": f.Remove("/" + tempPrefix + "x"),
+		} {
+			if !errors.Is(err, iofs.ErrPermission) {
+				t.Errorf("%s of a temporary name = %v, want ErrPermission", name, err)
+			}
+		}
+	}
+}
+
+// TestSetPolicy checks that a policy that is taken away ends open files too.
+func TestSetPolicy(t *testing.T) {
+	host := sample(t)
+	p := full(host)
+	p.Uploads = policy.Atomic
+	f := mustOpen(t, p, Settings{})
+	r, err := f.OpenFile("/f", os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w, err := f.OpenFile("/f", os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := *p
+	list.Access = []policy.Access{{Path: "/", Ops: policy.List}}
+	f.(PolicySetter).SetPolicy(&list)
+	if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("ReadAt = %v, want ErrPermission", err)
+	}
+	if _, err := w.WriteAt([]byte("x"), 0); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("WriteAt = %v, want ErrPermission", err)
+	}
+	if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("Close of a refused upload = %v, want ErrPermission", err)
+	}
+	if got, err := os.ReadFile(host + "/f"); string(got) != "content" {
+		t.Errorf("file = %q, %v, want it untouched", got, err)
+	}
+	f.(PolicySetter).SetPolicy(p)
+	if _, err := r.ReadAt(make([]byte, 1), 0); err != nil && err != io.EOF {
+		t.Errorf("ReadAt with the right back = %v", err)
+	}
+}
+
+func TestOwnerNeverChanges(t *testing.T) {
+	f := mustOpen(t, full(sample(t)), Settings{})
+	fi, err := f.Stat("/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := *fi.Sys().(*Owner)
+	if err := f.SetAttr("/f", Attr{Set: AttrOwner, UID: o.UID, GID: o.GID}); err != nil {
+		t.Errorf("set the owner there is = %v", err)
+	}
+	if err := f.SetAttr("/f", Attr{Set: AttrOwner, UID: o.UID + 1, GID: o.GID}); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("set another owner = %v, want ErrPermission", err)
+	}
+}
+
+func TestOwnIsBounded(t *testing.T) {
+	var o own
+	for i := range 3 * maxOwn {
+		o.add("/"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+time.Duration(i).String(), fileID{ino: uint64(i)})
+	}
+	if len(o.files) > maxOwn || len(o.order) > maxOwn {
+		t.Errorf("own holds %d names, %d in order, want at most %d", len(o.files), len(o.order), maxOwn)
+	}
+}
