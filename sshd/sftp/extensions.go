@@ -3,6 +3,7 @@ package sftp
 import (
 	"encoding/binary"
 	"io"
+	iofs "io/fs"
 	"math"
 	"strings"
 
@@ -81,6 +82,9 @@ func (s *session) fstatvfs(q *request) error {
 	return s.answerUsage(q, h.name)
 }
 
+// flagsShown are those of statvfs(3) that the extension knows: read-only, no set-id.
+const flagsShown = 1 | 2
+
 func (s *session) answerUsage(q *request, name string) error {
 	room, ok := s.files.(fs.StatFS)
 	if !ok {
@@ -93,7 +97,7 @@ func (s *session) answerUsage(q *request, name string) error {
 	start := s.answer(q, fxpExtendedReply, smallAnswer)
 	for _, v := range []uint64{
 		u.BlockSize, u.BlockSize, u.Blocks, u.BlocksFree, u.BlocksAvail,
-		u.Files, u.FilesFree, u.FilesFree, u.FSID, u.Flags, u.NameMax,
+		u.Files, u.FilesFree, u.FilesFree, u.FSID, u.Flags & flagsShown, u.NameMax,
 	} {
 		s.out = appendU64(s.out, v)
 	}
@@ -113,6 +117,9 @@ func (s *session) lsetstat(q *request) error {
 	name, a := s.name(q), q.attrs()
 	if q.err != nil {
 		return q.err
+	}
+	if a.Set&fs.AttrSize != 0 {
+		return iofs.ErrInvalid // a link has no size to set
 	}
 	a.NoFollow = true
 	return s.files.SetAttr(name, a)

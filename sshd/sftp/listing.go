@@ -35,7 +35,7 @@ func list(files fs.FS, name string) (*listing, error) {
 		return nil, err
 	}
 	for _, dot := range []entry{{name: "."}, {name: ".."}} {
-		if dot.info, err = files.Lstat(path.Join(name, dot.name)); err == nil {
+		if dot.info, err = files.Stat(path.Join(name, dot.name)); err == nil {
 			l.ahead = append(l.ahead, dot)
 		}
 	}

@@ -21,9 +21,11 @@ func openSSH(t *testing.T, dir string, commands ...string) (string, error) {
 	if err != nil {
 		t.Fatalf("these tests need OpenSSH's sftp (package openssh-client): %v", err)
 	}
+	self, err := os.Executable()
+	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-b", "-", "-D", os.Args[0])
+	cmd := exec.CommandContext(ctx, program, "-b", "-", "-D", self)
 	cmd.Env = append(os.Environ(), serverVar+"="+dir, "TZ=UTC")
 	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
 	cmd.WaitDelay = time.Second

@@ -204,12 +204,16 @@ func TestAnswers(t *testing.T) {
 			[]string{"1 handle 0.0", "2 status 0 Success", "3 status 4 Invalid handle"},
 		},
 		"lsetstat": {
-			[][]byte{packet(fxExtended, 1, "lsetstat@openssh.com", "/f", 4, 0o600), packet(fxStat, 2, "/f")},
-			[]string{"1 status 0 Success", "2 attrs size 8 mode 100600"},
+			[][]byte{packet(fxExtended, 1, "lsetstat@openssh.com", "/f", 4, 0o600), packet(fxStat, 2, "/f"), packet(fxExtended, 3, "lsetstat@openssh.com", "/l", 8, 1, 2), packet(fxExtended, 4, "lsetstat@openssh.com", "/l", 1, uint64(0))},
+			[]string{"1 status 0 Success", "2 attrs size 8 mode 100600", "3 status 0 Success", "4 status 4 Invalid argument"},
 		},
 		"limits": {
 			[][]byte{packet(fxExtended, 1, "limits@openssh.com")},
 			[]string{"1 reply " + "0000000000040000" + "000000000003fc00" + "000000000003fc00" + "0000000000000400"},
+		},
+		"statvfs and fstatvfs": {
+			[][]byte{packet(fxExtended, 1, "statvfs@openssh.com", "/no"), packet(fxExtended, 2, "fstatvfs@openssh.com", "?")},
+			[]string{"1 status 2 No such file", "2 status 4 Invalid handle"},
 		},
 		"expand-path": {
 			[][]byte{
@@ -515,6 +519,26 @@ func TestErrorsReachTheClientWithoutPaths(t *testing.T) {
 		if diff := cmp.Diff(wants, got); err != nil || diff != "" {
 			t.Errorf("answers to %v (-want +got), %v:\n%s", cause, err, diff)
 		}
+	}
+}
+
+// roomy is an FS of a known size.
+type roomy struct{ *hostFS }
+
+func (roomy) StatFS(string) (fs.Usage, error) {
+	return fs.Usage{BlockSize: 1, Blocks: 2, BlocksFree: 3, BlocksAvail: 4, Files: 5, FilesFree: 6, FSID: 7, Flags: 0x1023, NameMax: 8}, nil
+}
+
+func TestStatVFS(t *testing.T) {
+	got, err := converse(t, roomy{aTree(t)}, sftp.Options{},
+		packet(fxExtended, 1, "statvfs@openssh.com", "/"), packet(fxOpen, 2, "/f", rd, noAttrs), packet(fxExtended, 3, "fstatvfs@openssh.com", first))
+	room := ""
+	for _, v := range []int{1, 1, 2, 3, 4, 5, 6, 6, 7, 3, 8} {
+		room += fmt.Sprintf("%016x", v)
+	}
+	want := []string{"1 reply " + room, "2 handle 0.0", "3 reply " + room}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
 	}
 }
 
