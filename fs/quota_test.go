@@ -1,0 +1,307 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"berth/policy"
+)
+
+func quotaPolicy(host string, bytes, files int64) *policy.Policy {
+	p := full(host)
+	p.Limits = policy.Limits{Quota: bytes, QuotaFiles: files}
+	return p
+}
+
+// used is what q has counted for host, which must agree with a walk.
+func used(t *testing.T, q *Quotas, host string) (bytes, files int64) {
+	t.Helper()
+	u := q.hosts[host]
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l, err := openLocal(host, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b, n, err := measure(l)
+	if err != nil || b != u.bytes || n != u.files {
+		t.Errorf("counted %d bytes, %d files; a walk finds %d, %d, %v", u.bytes, u.files, b, n, err)
+	}
+	return u.bytes, u.files
+}
+
+func TestQuotaBytes(t *testing.T) {
+	host := t.TempDir()
+	if err := os.WriteFile(host+"/before", make([]byte, 60), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var q Quotas
+	f := mustOpen(t, quotaPolicy(host, 100, 0), Settings{Quotas: &q})
+	w := start(t, f, "/f", truncating, "1234567890", 0)
+	if _, err := w.WriteAt(make([]byte, 31), 10); !errors.Is(err, ErrQuota) {
+		t.Errorf("write of 31 more bytes = %v, want ErrQuota", err)
+	}
+	if _, err := w.WriteAt(make([]byte, 30), 10); err != nil {
+		t.Errorf("write of the last 30 bytes = %v", err)
+	}
+	if _, err := w.WriteAt(make([]byte, 40), 0); err != nil {
+		t.Errorf("write over what is there = %v", err)
+	}
+	if err := w.SetAttr(Attr{Set: AttrSize, Size: 41}); !errors.Is(err, ErrQuota) {
+		t.Errorf("extend = %v, want ErrQuota", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	used(t, &q, host)
+	if err := f.SetAttr("/f", Attr{Set: AttrSize, Size: 10}); err != nil {
+		t.Errorf("truncate = %v", err)
+	}
+	used(t, &q, host)
+	second := mustOpen(t, quotaPolicy(host, 100, 0), Settings{Quotas: &q})
+	if err := second.Remove("/before"); err != nil {
+		t.Fatal(err)
+	}
+	if b, n := used(t, &q, host); b != 10 || n != 1 {
+		t.Errorf("used %d bytes, %d files, want 10, 1", b, n)
+	}
+	if err := openClose(f, "/f", truncating); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := used(t, &q, host); b != 0 {
+		t.Errorf("used %d bytes after truncation at open, want 0", b)
+	}
+	a := start(t, f, "/f", os.O_WRONLY|os.O_APPEND, "abc", 0)
+	if _, err := a.WriteAt(make([]byte, 98), 0); !errors.Is(err, ErrQuota) {
+		t.Errorf("append of 98 bytes = %v, want ErrQuota", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	used(t, &q, host)
+}
+
+func TestQuotaFiles(t *testing.T) {
+	host := t.TempDir()
+	var q Quotas
+	f := mustOpen(t, quotaPolicy(host, 0, 3), Settings{Quotas: &q})
+	err := errors.Join(f.Mkdir("/d", 0o777), f.Symlink("x", "/l"), openClose(f, "/f", truncating))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"mkdir": f.Mkdir("/e", 0o777), "symlink": f.Symlink("x", "/m"), "create": openClose(f, "/g", truncating),
+		"link": f.(Linker).Link("/f", "/h"),
+	} {
+		if !errors.Is(err, ErrQuota) {
+			t.Errorf("%s = %v, want ErrQuota", name, err)
+		}
+	}
+	if err := errors.Join(f.Rename("/f", "/l", true), openClose(f, "/f", truncating), f.Rmdir("/d"), f.Remove("/f")); err != nil {
+		t.Error(err)
+	}
+	if _, n := used(t, &q, host); n != 1 {
+		t.Errorf("used %d files, want 1", n)
+	}
+}
+
+// TestQuotaAtomic checks that a full quota fails an upload as a whole.
+func TestQuotaAtomic(t *testing.T) {
+	host := t.TempDir()
+	var q Quotas
+	p := quotaPolicy(host, 100, 0)
+	p.Uploads = policy.Atomic
+	f := mustOpen(t, p, Settings{Quotas: &q})
+	w := start(t, f, "/f", truncating, "x", 0)
+	if _, err := w.WriteAt(make([]byte, 100), 1); !errors.Is(err, ErrQuota) {
+		t.Errorf("WriteAt = %v, want ErrQuota", err)
+	}
+	if err := w.Close(); !errors.Is(err, ErrQuota) {
+		t.Errorf("Close = %v, want ErrQuota", err)
+	}
+	if b, n := used(t, &q, host); b != 0 || n != 0 {
+		t.Errorf("used %d bytes, %d files, want none", b, n)
+	}
+	for range 3 {
+		if err := start(t, f, "/f", truncating, string(make([]byte, 50)), 0).Close(); err != nil {
+			t.Errorf("upload of 50 bytes over 50 = %v", err)
+		}
+	}
+	if b, n := used(t, &q, host); b != 50 || n != 1 {
+		t.Errorf("used %d bytes, %d files, want 50, 1", b, n)
+	}
+}
+
+func TestQuotaStatFS(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, quotaPolicy(host, 1<<20, 10), Settings{})
+	if err := start(t, f, "/f", truncating, string(make([]byte, 512<<10)), 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	u, err := f.(StatFS).StatFS("/")
+	if err != nil || u.Blocks*u.BlockSize != 1<<20 || u.BlocksAvail*u.BlockSize > 512<<10 || u.Files != 10 || u.FilesFree != 9 {
+		t.Errorf("StatFS = %+v, %v, want 1 MiB with half of it free and 9 of 10 files", u, err)
+	}
+}
+
+// TestQuotaConcurrent has several sessions do what they like in one directory;
+// in the end the count is what a walk finds.
+func TestQuotaConcurrent(t *testing.T) {
+	host := t.TempDir()
+	var q Quotas
+	var wg sync.WaitGroup
+	for worker := range 6 {
+		p := quotaPolicy(host, 200_000, 40)
+		if worker%2 == 0 {
+			p.Uploads = policy.Atomic
+		}
+		f := mustOpen(t, p, Settings{Quotas: &q})
+		rnd := rand.New(rand.NewPCG(uint64(worker), 1))
+		wg.Go(func() {
+			for range 300 {
+				disturb(f, rnd)
+			}
+		})
+	}
+	wg.Wait()
+	if b, n := used(t, &q, host); b > 200_000 || n > 40 {
+		t.Errorf("used %d bytes, %d files, more than the quota", b, n)
+	}
+}
+
+// disturb does one operation at random; it may fail.
+func disturb(f FS, rnd *rand.Rand) {
+	name := func() string { return "/" + strconv.Itoa(rnd.IntN(8)) }
+	flags := []int{truncating, os.O_WRONLY | os.O_CREATE, os.O_WRONLY, os.O_WRONLY | os.O_APPEND, os.O_RDONLY}
+	switch rnd.IntN(9) {
+	case 0:
+		_ = f.Remove(name())
+	case 1:
+		_ = f.Rename(name(), name(), rnd.IntN(2) == 0)
+	case 2:
+		_ = f.(Linker).Link(name(), name())
+	case 3:
+		_ = f.SetAttr(name(), Attr{Set: AttrSize, Size: rnd.Int64N(30_000)})
+	case 4:
+		_ = f.Mkdir(name()+"d", 0o777)
+		_ = f.Rmdir(name() + "d")
+	default:
+		file, err := f.OpenFile(name(), flags[rnd.IntN(len(flags))], 0o666)
+		if err != nil {
+			return
+		}
+		for range rnd.IntN(4) {
+			_, _ = file.WriteAt(make([]byte, rnd.IntN(20_000)), rnd.Int64N(20_000))
+		}
+		if rnd.IntN(5) == 0 {
+			_ = file.(Aborter).Abort()
+			return
+		}
+		_ = file.Close()
+	}
+}
+
+// TestQuotaRecount checks that a directory that nobody used for a while is
+// counted again.
+func TestQuotaRecount(t *testing.T) {
+	host := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var q Quotas
+		f, err := Open(quotaPolicy(host, 100, 0), Settings{Quotas: &q})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(openClose(f, "/f", truncating), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(host+"/other", make([]byte, 100), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * recount)
+		f, err = Open(quotaPolicy(host, 100, 0), Settings{Quotas: &q})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w, err := f.OpenFile("/f", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if _, err := w.WriteAt([]byte("x"), 0); !errors.Is(err, ErrQuota) {
+			t.Errorf("write = %v, want ErrQuota", err)
+		}
+	})
+}
+
+func TestMaxFile(t *testing.T) {
+	p := full(t.TempDir())
+	p.Limits.MaxFile = 10
+	f := mustOpen(t, p, Settings{})
+	w := start(t, f, "/f", truncating, "1234567890", 0)
+	if _, err := w.WriteAt([]byte("x"), 10); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("WriteAt = %v, want ErrTooLarge", err)
+	}
+	if err := w.SetAttr(Attr{Set: AttrSize, Size: 11}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("SetAttr of the file = %v, want ErrTooLarge", err)
+	}
+	if err := f.SetAttr("/f", Attr{Set: AttrSize, Size: 11}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("SetAttr = %v, want ErrTooLarge", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	a := start(t, f, "/g", os.O_WRONLY|os.O_CREATE|os.O_APPEND, "1234567890", 0)
+	if _, err := a.WriteAt([]byte("x"), 0); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("append = %v, want ErrTooLarge", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRates(t *testing.T) {
+	host := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p := full(host)
+		p.Limits.UploadRate = 1 << 20
+		p.Limits.DownloadRate = 2 << 20
+		f, err := Open(p, Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const size = 4 << 20
+		begin := time.Now()
+		w := start(t, f, "/f", os.O_RDWR|os.O_CREATE, string(make([]byte, size)), 0)
+		if took := time.Since(begin); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("upload of 4 MiB at 1 MiB/s took %v", took)
+		}
+		begin = time.Now()
+		if _, err := w.ReadAt(make([]byte, size), 0); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took < time.Second || took > 3*time.Second {
+			t.Errorf("download of 4 MiB at 2 MiB/s took %v", took)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			_ = f.Close()
+		}()
+		begin = time.Now()
+		_, err = w.WriteAt(make([]byte, size), 0)
+		if !errors.Is(err, iofs.ErrClosed) || time.Since(begin) > 2*time.Second {
+			t.Errorf("write when the FS is closed meanwhile = %v after %v, want ErrClosed", err, time.Since(begin))
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

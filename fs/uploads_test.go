@@ -1,0 +1,353 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"berth/directory"
+	"berth/policy"
+)
+
+func atomicPolicy(host, user string) *policy.Policy {
+	p := full(host)
+	p.User = &directory.User{Name: user}
+	p.Uploads = policy.Atomic
+	return p
+}
+
+const truncating = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+
+func start(t *testing.T, f FS, name string, flag int, content string, off int64) File {
+	t.Helper()
+	file, err := f.OpenFile(name, flag, 0o666)
+	if err != nil {
+		t.Fatalf("open %s: %v", name, err)
+	}
+	if _, err := file.WriteAt([]byte(content), off); err != nil {
+		t.Fatalf("write %s: %v", name, err)
+	}
+	return file
+}
+
+func hostHolds(t *testing.T, host, want string) {
+	t.Helper()
+	got, err := os.ReadFile(host)
+	if errors.Is(err, iofs.ErrNotExist) {
+		got, err = []byte("nothing"), nil
+	}
+	if err != nil || string(got) != want {
+		t.Errorf("%s holds %q, %v, want %q", filepath.Base(host), got, err, want)
+	}
+}
+
+// temps counts the temporary files in a host directory.
+func temps(t *testing.T, host string) int {
+	t.Helper()
+	entries, err := os.ReadDir(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range entries {
+		if isTemp(e.Name()) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestUploadAppearsWhenClosed(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := os.WriteFile(host+"/old", []byte("old"), 0o604); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"/new", "/old"} {
+		before := "nothing"
+		if name == "/old" {
+			before = "old"
+		}
+		up := start(t, f, name, truncating, "whole", 0)
+		hostHolds(t, host+name, before)
+		if fi, err := f.Stat(name); err != nil || fi.Size() != 5 || fi.Name() != name[1:] {
+			t.Errorf("Stat by its own session = %v, %v, want the 5 bytes so far", fi, err)
+		}
+		if err := up.Close(); err != nil {
+			t.Fatal(err)
+		}
+		hostHolds(t, host+name, "whole")
+	}
+	if fi, err := os.Stat(host + "/old"); err != nil || fi.Mode().Perm() != 0o604 {
+		t.Errorf("replaced file is %v, %v, want the mode of the old one, 0604", fi.Mode(), err)
+	}
+	if n := temps(t, host); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+func TestUploadInPlace(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := os.WriteFile(host+"/f", []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	up := start(t, f, "/f", os.O_WRONLY|os.O_CREATE, " more", 4) // as sftp's reput
+	hostHolds(t, host+"/f", "half more")
+	if err := up.Close(); err != nil {
+		t.Fatal(err)
+	}
+	up = start(t, f, "/f", os.O_WRONLY|os.O_APPEND, "!", 0)
+	if err := up.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/f", "half more!")
+}
+
+func TestUploadThroughLink(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := errors.Join(os.Mkdir(host+"/d", 0o755), os.Symlink("/d/target", host+"/l")); err != nil {
+		t.Fatal(err)
+	}
+	if err := start(t, f, "/l", truncating, "x", 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/d/target", "x")
+	if target, err := os.Readlink(host + "/l"); target != "/d/target" {
+		t.Errorf("the link is now %q, %v, want it kept", target, err)
+	}
+}
+
+// TestUploadResume has the client disappear in the middle, in the ways that an
+// engine, or the death of the server, can end an upload.
+func TestUploadResume(t *testing.T) {
+	ends := map[string]func(FS, File) error{
+		"abort":       func(_ FS, up File) error { return up.(Aborter).Abort() },
+		"FS closed":   func(f FS, _ File) error { return f.Close() },
+		"both":        func(f FS, up File) error { return errors.Join(f.Close(), up.(Aborter).Abort()) },
+		"close after": func(f FS, up File) error { _ = f.Close(); _ = up.Close(); return nil },
+	}
+	for name, end := range ends {
+		for _, old := range []string{"nothing", "old content that is longer"} {
+			t.Run(name+" over "+old, func(t *testing.T) {
+				host := t.TempDir()
+				if old != "nothing" {
+					if err := os.WriteFile(host+"/f", []byte(old), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+				up := start(t, f, "/f", truncating, "half", 0)
+				if err := end(f, up); err != nil {
+					t.Fatal(err)
+				}
+				_ = up.Close() // what "FS closed" leaves to the engine
+				hostHolds(t, host+"/f", old)
+
+				bob := mustOpen(t, atomicPolicy(host, "bob"), Settings{})
+				if fi, err := bob.Stat("/f"); old == "nothing" && !errors.Is(err, iofs.ErrNotExist) || old != "nothing" && fi.Size() != int64(len(old)) {
+					t.Errorf("another user sees %v, %v, want what was there before", fi, err)
+				}
+				again := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+				fi, err := again.Stat("/f")
+				if err != nil || fi.Size() != 4 || fi.Name() != "f" {
+					t.Fatalf("Stat by the same user = %v, %v, want the 4 bytes so far", fi, err)
+				}
+				up = start(t, again, "/f", os.O_RDWR, " more", fi.Size())
+				hostHolds(t, host+"/f", old)
+				if err := up.Close(); err != nil {
+					t.Fatal(err)
+				}
+				hostHolds(t, host+"/f", "half more")
+				if n := temps(t, host); n != 0 {
+					t.Errorf("%d temporary files are left", n)
+				}
+			})
+		}
+	}
+}
+
+func TestUploadStartsAgain(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := start(t, f, "/f", truncating, "a long broken one", 0).(Aborter).Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := start(t, f, "/f", truncating, "short", 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/f", "short")
+	if err := start(t, f, "/g", truncating, "broken", 0).(Aborter).Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Remove("/g"); err != nil {
+		t.Errorf("Remove of a broken upload = %v", err)
+	}
+	if _, err := f.Stat("/g"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("Stat of a removed broken upload = %v", err)
+	}
+	if n := temps(t, host); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+// TestUploadsAtOnce has several sessions of one user upload to one name: the
+// file is always one of theirs as a whole.
+func TestUploadsAtOnce(t *testing.T) {
+	host := t.TempDir()
+	const size = 64 << 10
+	var wg sync.WaitGroup
+	for i := range 4 {
+		f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+		content := strings.Repeat(string(rune('a'+i)), size)
+		wg.Go(func() {
+			for range 10 {
+				file, err := f.OpenFile("/f", truncating, 0o666)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = file.WriteAt([]byte(content[:size/2]), size/2)
+				if err == nil {
+					_, err = file.WriteAt([]byte(content[:size/2]), 0)
+				}
+				if err := errors.Join(err, file.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 100 {
+		data, err := os.ReadFile(host + "/f")
+		if err == nil && (len(data) != size || strings.Count(string(data), string(data[:1])) != size) {
+			t.Fatalf("a reader sees %d bytes of several uploads", len(data))
+		}
+	}
+	wg.Wait()
+	if n := temps(t, host); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+func TestUploadRenamedAndRemoved(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := f.Mkdir("/d", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	up := start(t, f, "/d/a", truncating, "x", 0)
+	if err := f.Rename("/d/a", "/d/b", false); err != nil {
+		t.Fatalf("Rename of a running upload = %v", err)
+	}
+	if err := f.Rename("/d", "/e", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SetAttr("/e/b", Attr{Set: AttrMode, Mode: 0o600}); err != nil {
+		t.Errorf("SetAttr of a running upload by name = %v", err)
+	}
+	if err := up.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/e/b", "x")
+
+	up = start(t, f, "/gone", truncating, "x", 0)
+	if err := f.Remove("/gone"); err != nil {
+		t.Errorf("Remove of a running upload = %v", err)
+	}
+	if err := up.Close(); err != nil {
+		t.Errorf("Close of a removed upload = %v", err)
+	}
+	hostHolds(t, host+"/gone", "nothing")
+
+	up = start(t, f, "/x", truncating, "x", 0)
+	if err := os.Mkdir(host+"/x", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Close(); !errors.Is(err, ErrIsDir) {
+		t.Errorf("Close of an upload over a directory = %v, want ErrIsDir", err)
+	}
+	if n := temps(t, host); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+func TestUploadExclusive(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	up := start(t, f, "/f", os.O_WRONLY|os.O_CREATE|os.O_EXCL, "mine", 0)
+	if err := os.WriteFile(host+"/f", []byte("theirs"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Close(); !errors.Is(err, iofs.ErrExist) {
+		t.Errorf("Close = %v, want ErrExist", err)
+	}
+	hostHolds(t, host+"/f", "theirs")
+}
+
+// TestUploadReadOnlyFile checks that a file that may not be written is not
+// replaced either.
+func TestUploadReadOnlyFile(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write to every file")
+	}
+	host := t.TempDir()
+	if err := os.WriteFile(host+"/f", []byte("x"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := openClose(f, "/f", truncating); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("open = %v, want ErrPermission", err)
+	}
+}
+
+// TestUploadAfterFailedWrite checks that an upload with a failed write does not
+// come to stand under its name although the client closes it.
+func TestUploadAfterFailedWrite(t *testing.T) {
+	host := t.TempDir()
+	p := atomicPolicy(host, "alice")
+	p.Limits.MaxFile = 10
+	f := mustOpen(t, p, Settings{})
+	up := start(t, f, "/f", truncating, "12345", 0)
+	if _, err := up.WriteAt([]byte("1234567890"), 5); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("WriteAt = %v, want ErrTooLarge", err)
+	}
+	if err := up.Close(); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Close = %v, want ErrTooLarge", err)
+	}
+	hostHolds(t, host+"/f", "nothing")
+	if n := temps(t, host); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+func TestStaleUploads(t *testing.T) {
+	host := t.TempDir()
+	long := time.Now().Add(-48 * time.Hour)
+	for _, name := range []string{"/" + tempPrefix + "old", "/" + tempPrefix + "new", "/d/" + tempPrefix + "old", "/d/f"} {
+		err := errors.Join(os.MkdirAll(filepath.Dir(host+name), 0o755), os.WriteFile(host+name, []byte("x"), 0o644))
+		if err == nil && !strings.HasSuffix(name, "new") {
+			err = os.Chtimes(host+name, long, long)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := readDirErr(f, "/"); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/"+tempPrefix+"old", "nothing")
+	hostHolds(t, host+"/"+tempPrefix+"new", "x")
+	n, err := Sweep(context.Background(), host, 24*time.Hour)
+	if n != 1 || err != nil {
+		t.Errorf("Sweep = %d, %v, want 1", n, err)
+	}
+	hostHolds(t, host+"/d/f", "x")
+}
