@@ -14,12 +14,12 @@ import (
 // its file PROTOCOL; check-file, copy-data and home-directory in
 // draft-ietf-secsh-filexfer-extensions-00.
 var extensions = []Request{
-	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: 1530, serve: (*session).posixRename},
+	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: (*session).posixRename},
 	{Name: "statvfs@openssh.com", Version: "2", Permission: "list", serve: (*session).statvfs},
 	{Name: "fstatvfs@openssh.com", Version: "2", Permission: "list", serve: (*session).fstatvfs},
-	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: 1538, serve: (*session).hardlink},
+	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: (*session).hardlink},
 	{Name: "fsync@openssh.com", Version: "1", serve: (*session).fsync},
-	{Name: "lsetstat@openssh.com", Version: "1", Permission: "setattr", Event: 1520, serve: (*session).lsetstat},
+	{Name: "lsetstat@openssh.com", Version: "1", Permission: "setattr", Event: "attributes_set", serve: (*session).lsetstat},
 	{Name: "limits@openssh.com", Version: "1", serve: (*session).limits},
 	{Name: "expand-path@openssh.com", Version: "1", serve: (*session).expandPath},
 	{Name: "copy-data", Version: "1", serve: (*session).copyData},
@@ -27,7 +27,7 @@ var extensions = []Request{
 	{Name: "users-groups-by-id@openssh.com", Version: "1", serve: (*session).usersGroupsByID},
 	{Name: "check-file", Version: "1", serve: (*session).checkFileHandle},
 	{Name: "check-file-handle", Version: "1", serve: (*session).checkFileHandle},
-	{Name: "check-file-name", Version: "1", Permission: "read", Event: 1500, serve: (*session).checkFileName},
+	{Name: "check-file-name", Version: "1", Permission: "read", Event: "file_opened", serve: (*session).checkFileName},
 }
 
 // Extensions lists the extended requests this server answers, in the order in which it announces them.

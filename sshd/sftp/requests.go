@@ -17,31 +17,31 @@ type Request struct {
 	Name       string // as clients and the draft call it
 	Version    string // of an extension, as announced to the client
 	Permission string // what a rule must grant for it, "" if nothing
-	Event      int    // its number in the audit stream when it has gone well, 0 if it is not told
+	Event      string // its name in the audit stream when it has gone well, "" if it is not told
 	serve      func(*session, *request) error
 }
 
 // requests by packet type. A handler parses, does and answers; what it returns
 // becomes a STATUS unless it has answered otherwise.
 var requests = [256]Request{
-	fxpOpen:     {Name: "open", Permission: "read create overwrite", Event: 1500, serve: (*session).open},
-	fxpClose:    {Name: "close", Event: 1502, serve: (*session).closeHandle},
+	fxpOpen:     {Name: "open", Permission: "read create overwrite", Event: "file_opened", serve: (*session).open},
+	fxpClose:    {Name: "close", Event: "file_read_closed", serve: (*session).closeHandle},
 	fxpRead:     {Name: "read", serve: (*session).read},
 	fxpWrite:    {Name: "write", serve: (*session).write},
 	fxpLstat:    {Name: "lstat", Permission: "list", serve: (*session).lstat},
 	fxpFstat:    {Name: "fstat", serve: (*session).fstat},
-	fxpSetstat:  {Name: "setstat", Permission: "setattr", Event: 1520, serve: (*session).setstat},
-	fxpFsetstat: {Name: "fsetstat", Permission: "setattr", Event: 1520, serve: (*session).fsetstat},
-	fxpOpendir:  {Name: "opendir", Permission: "list", Event: 1510, serve: (*session).opendir},
+	fxpSetstat:  {Name: "setstat", Permission: "setattr", Event: "attributes_set", serve: (*session).setstat},
+	fxpFsetstat: {Name: "fsetstat", Permission: "setattr", Event: "attributes_set", serve: (*session).fsetstat},
+	fxpOpendir:  {Name: "opendir", Permission: "list", Event: "directory_listed", serve: (*session).opendir},
 	fxpReaddir:  {Name: "readdir", serve: (*session).readdir},
-	fxpRemove:   {Name: "remove", Permission: "delete", Event: 1532, serve: (*session).remove},
-	fxpMkdir:    {Name: "mkdir", Permission: "mkdir", Event: 1534, serve: (*session).mkdir},
-	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: 1536, serve: (*session).rmdir},
+	fxpRemove:   {Name: "remove", Permission: "delete", Event: "removed", serve: (*session).remove},
+	fxpMkdir:    {Name: "mkdir", Permission: "mkdir", Event: "directory_made", serve: (*session).mkdir},
+	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: "directory_removed", serve: (*session).rmdir},
 	fxpRealpath: {Name: "realpath", serve: (*session).realpath},
 	fxpStat:     {Name: "stat", Permission: "list", serve: (*session).stat},
-	fxpRename:   {Name: "rename", Permission: "rename", Event: 1530, serve: (*session).rename},
+	fxpRename:   {Name: "rename", Permission: "rename", Event: "renamed", serve: (*session).rename},
 	fxpReadlink: {Name: "readlink", Permission: "read", serve: (*session).readlink},
-	fxpSymlink:  {Name: "symlink", Permission: "symlink", Event: 1540, serve: (*session).symlink},
+	fxpSymlink:  {Name: "symlink", Permission: "symlink", Event: "symlinked", serve: (*session).symlink},
 	fxpExtended: {Name: "extended", serve: (*session).extended},
 }
 

@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"berth/fs"
+	"berth/policy"
+	"berth/sshd/event"
 	"berth/sshd/sftp"
 )
 
@@ -358,9 +360,18 @@ func everyRequest() map[string][]byte {
 	return all
 }
 
-func TestEveryRequestIsTested(t *testing.T) {
+// TestTables sees to it that there is a test for every request, and a permission
+// and an event by the names that the tables give.
+func TestTables(t *testing.T) {
+	events := map[string]bool{"": true}
+	for e := range event.Types() {
+		events[e.String()] = true
+	}
 	all := everyRequest()
 	for _, r := range slices.Concat(sftp.Requests(), sftp.Extensions()) {
+		if _, err := policy.ParseOps(strings.Fields(r.Permission)); err != nil || !events[r.Event] {
+			t.Errorf("%s asks for %q, %v, and tells of %q, want names that exist", r.Name, r.Permission, err, r.Event)
+		}
 		if all[r.Name] == nil {
 			t.Errorf("no test has a %s", r.Name)
 		}

@@ -89,7 +89,7 @@ type session struct {
 type request struct {
 	reader
 	id       uint32
-	answered bool // with something else than a STATUS
+	answered bool // an answer has been started
 }
 
 // buffer holds the longest packet and as much of the next ones as makes a read
@@ -180,7 +180,7 @@ func (s *session) wait() error {
 func (s *session) serve(packet []byte) error {
 	kind, body := packet[0], packet[1:]
 	if kind == fxpInit {
-		return s.init(body)
+		return s.greet(body)
 	}
 	if !s.ready {
 		return fmt.Errorf("request of type %d before INIT", kind)
@@ -200,9 +200,9 @@ func (s *session) serve(packet []byte) error {
 	return s.written
 }
 
-// init answers INIT, which is the only packet without an id: there is no telling
-// the client that a second one is wrong.
-func (s *session) init(body []byte) error {
+// greet answers INIT, the only packet without an id: there is no telling the
+// client that a second one is wrong.
+func (s *session) greet(body []byte) error {
 	if s.ready {
 		return errors.New("second INIT")
 	}
@@ -246,7 +246,7 @@ func (s *session) finish(start int) {
 	binary.BigEndian.PutUint32(s.out[start:], uint32(len(s.out)-start-lengthSize))
 }
 
-// answer starts an answer to q that is more than a STATUS.
+// answer starts an answer to q of up to size bytes after its id.
 func (s *session) answer(q *request, kind byte, size int) (start int) {
 	q.answered = true
 	start = s.begin(kind, size+4)
