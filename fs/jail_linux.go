@@ -96,7 +96,7 @@ func again(call func() error) error {
 // element of name. The root itself has none.
 func (j *jail) parent(name string, do func(dir int, base string) error) error {
 	if name == "/" {
-		return unix.EBUSY
+		return iofs.ErrPermission
 	}
 	dir, base := path.Split(name)
 	fd, err := j.openat2(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -249,6 +249,9 @@ func (j *jail) lstat(name string, st *unix.Stat_t) error {
 }
 
 func (j *jail) Readlink(name string) (string, error) {
+	if name == "/" {
+		return "", fail("readlink", name, iofs.ErrInvalid)
+	}
 	buf := make([]byte, maxName)
 	var n int
 	err := j.at("readlink", name, func(dir int, base string) (err error) {

@@ -18,7 +18,7 @@ func full(host string) *policy.Policy {
 	}
 }
 
-func mustOpen(t *testing.T, p *policy.Policy, s Settings) FS {
+func mustOpen(t testing.TB, p *policy.Policy, s Settings) FS {
 	t.Helper()
 	f, err := Open(p, s)
 	if err != nil {
