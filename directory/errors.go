@@ -17,6 +17,7 @@ var (
 	ErrMustChange      = errors.New("password must be changed")
 	ErrStateUnknown    = errors.New("account state could not be read")
 	ErrAmbiguous       = errors.New("name means more than one user")
+	ErrShielded        = errors.New("too many wrong passwords") // here, not in the directory: see Shield
 
 	// only from ChangePassword
 	ErrChangeForbidden  = errors.New("changing the password is not allowed")

@@ -1,0 +1,153 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Cache is a Directory that remembers look-ups: for a short time, to spare
+// the directory; and, while no server answers, for a longer one, so that people
+// with keys can go on working. Passwords are never remembered. It is safe for
+// concurrent use.
+type Cache struct {
+	directory Directory
+	fresh     time.Duration
+	keep      time.Duration
+
+	mu    sync.Mutex
+	users map[string]cached // by name in lower case, typed and canonical
+}
+
+type cached struct {
+	user *User
+	read time.Time
+}
+
+// maxCached bounds the names a Cache remembers. Only names that exist count.
+const maxCached = 100_000
+
+// NewCache returns a Cache over d. A look-up is used again for fresh; while d
+// cannot be asked, for keep, if the account was active when it was last seen.
+func NewCache(d Directory, fresh, keep time.Duration) *Cache {
+	return &Cache{directory: d, fresh: fresh, keep: keep, users: map[string]cached{}}
+}
+
+// Lookup implements Directory. A User that stands in for an answer that could
+// not be had is marked as Cached.
+func (c *Cache) Lookup(ctx context.Context, name string) (*User, error) {
+	if u := c.recall(name, c.fresh); u != nil {
+		return u, nil
+	}
+	u, err := c.directory.Lookup(ctx, name)
+	switch {
+	case err == nil:
+		c.remember(name, u)
+		return u, nil
+	case Refused(err):
+		c.forgetName(name)
+		return nil, err
+	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for an answer
+		return nil, err
+	}
+	kept := c.recall(name, c.keep)
+	if kept == nil || kept.State.Status != StatusActive {
+		return nil, err
+	}
+	stale := *kept
+	stale.Cached = true
+	return &stale, nil
+}
+
+// recall returns what was read of name not longer than age ago, unless time has
+// changed its state since.
+func (c *Cache) recall(name string, age time.Duration) *User {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.users[strings.ToLower(name)]
+	now := time.Now()
+	if !ok || now.Sub(e.read) >= age || passed(e.user.State.Until, now) {
+		return nil
+	}
+	if e.user.State.Status == StatusActive && passed(e.user.State.PasswordExpires, now) {
+		return nil
+	}
+	return e.user
+}
+
+// passed reports whether t is set and not in the future.
+func passed(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
+
+func (c *Cache) remember(name string, u *User) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.users) >= maxCached {
+		clear(c.users)
+	}
+	e := cached{u, time.Now()}
+	c.users[strings.ToLower(name)] = e
+	c.users[strings.ToLower(u.Name)] = e
+}
+
+func (c *Cache) forgetName(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.users[strings.ToLower(name)]; ok {
+		c.drop(e.user)
+	}
+}
+
+// forget makes the next look-up of u, by whatever name, ask the directory.
+func (c *Cache) forget(u *User) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(u)
+}
+
+// drop forgets all names of u. c.mu is held.
+func (c *Cache) drop(u *User) {
+	for name, e := range c.users {
+		if e.user.Name == u.Name && e.user.Source == u.Source {
+			delete(c.users, name)
+		}
+	}
+}
+
+// Authenticate implements Directory. It always asks the directory, and forgets
+// a user of whom it learns something new.
+func (c *Cache) Authenticate(ctx context.Context, u *User, password string) error {
+	err := c.directory.Authenticate(ctx, u, password)
+	news := err != nil && Refused(err) && !errors.Is(err, ErrBadPassword) && !errors.Is(err, ErrShielded)
+	if news || (err == nil && u.State.Status != StatusActive) {
+		c.forget(u)
+	}
+	return err
+}
+
+// ChangePassword implements PasswordChanger.
+func (c *Cache) ChangePassword(ctx context.Context, u *User, old, new string) error {
+	defer c.forget(u)
+	return changePassword(ctx, c.directory, u, old, new)
+}
+
+// changePassword changes a password if d can.
+func changePassword(ctx context.Context, d Directory, u *User, old, new string) error {
+	changer, ok := d.(PasswordChanger)
+	if !ok {
+		return &Refusal{Why: ErrChangeForbidden, Detail: "this directory changes no passwords"}
+	}
+	return changer.ChangePassword(ctx, u, old, new)
+}
+
+// Ping implements Pinger.
+func (c *Cache) Ping(ctx context.Context) error { return ping(ctx, c.directory) }
+
+// ping pings d if it can be.
+func ping(ctx context.Context, d Directory) error {
+	if p, ok := d.(Pinger); ok {
+		return p.Ping(ctx)
+	}
+	return nil
+}

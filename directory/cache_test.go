@@ -1,0 +1,140 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestCacheSparesTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("alice")
+		c := NewCache(f, 10*time.Second, time.Hour)
+		ask := func(name string, want int) {
+			t.Helper()
+			u, err := c.Lookup(t.Context(), name)
+			if err != nil || u.Name != "alice" || u.Cached {
+				t.Errorf("Lookup(%q) = %v, %v; want alice, not marked as cached", name, u, err)
+			}
+			if f.lookups != want {
+				t.Errorf("Lookup(%q): %d look-ups so far, want %d", name, f.lookups, want)
+			}
+		}
+		ask("ALICE", 1)
+		ask("alice", 1)
+		ask("Alice", 1)
+		time.Sleep(10 * time.Second)
+		ask("alice", 2)
+
+		u, _ := c.Lookup(t.Context(), "alice")
+		if err := c.Authenticate(t.Context(), u, "wrong"); !errors.Is(err, ErrBadPassword) {
+			t.Errorf("Authenticate = %v, want ErrBadPassword", err)
+		}
+		ask("alice", 2) // a guess tells nothing new of the account
+		if err := c.ChangePassword(t.Context(), u, "alice-right", "new"); err != nil {
+			t.Errorf("ChangePassword = %v, want nil", err)
+		}
+		ask("ALICE", 3)
+
+		f.users["alice"].State.Status = StatusDisabled
+		if err := c.Authenticate(t.Context(), u, "new"); !errors.Is(err, ErrDisabled) {
+			t.Errorf("Authenticate = %v, want ErrDisabled", err)
+		}
+		if u, _ := c.Lookup(t.Context(), "alice"); u.State.Status != StatusDisabled {
+			t.Errorf("Lookup after a bind that found the account disabled: got %v, want disabled", u.State.Status)
+		}
+	})
+}
+
+func TestCacheOutage(t *testing.T) {
+	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // as synctest begins
+	tests := []struct {
+		name  string
+		state State
+		after time.Duration
+		keep  time.Duration
+		want  bool
+	}{
+		{"active", State{Status: StatusActive}, time.Hour, 4 * time.Hour, true},
+		{"too long ago", State{Status: StatusActive}, 4 * time.Hour, 4 * time.Hour, false},
+		{"not wanted", State{Status: StatusActive}, time.Minute, 0, false},
+		{"disabled", State{Status: StatusDisabled}, time.Hour, 4 * time.Hour, false},
+		{"locked", State{Status: StatusLocked, Until: start.Add(time.Minute)}, time.Hour, 4 * time.Hour, false},
+		{"must change", State{Status: StatusMustChange}, time.Hour, 4 * time.Hour, false},
+		{"unknown", State{}, time.Hour, 4 * time.Hour, false},
+		{"ended meanwhile", State{Status: StatusActive, Until: start.Add(30 * time.Minute)}, time.Hour, 4 * time.Hour, false},
+		{"ends later", State{Status: StatusActive, Until: start.Add(2 * time.Hour)}, time.Hour, 4 * time.Hour, true},
+		{"password expired meanwhile", State{Status: StatusActive, PasswordExpires: start.Add(time.Minute)}, time.Hour, 4 * time.Hour, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake("alice")
+				f.users["alice"].State = tt.state
+				c := NewCache(f, time.Second, tt.keep)
+				if _, err := c.Lookup(t.Context(), "alice"); err != nil {
+					t.Fatal(err)
+				}
+				f.down = true
+				time.Sleep(tt.after)
+				u, err := c.Lookup(t.Context(), "ALICE")
+				if (err == nil) != tt.want || (err == nil && !u.Cached) || (err != nil && !errors.Is(err, errDown)) {
+					t.Errorf("Lookup = %v, %v; want a kept user: %t", u, err, tt.want)
+				}
+				if err := c.Ping(t.Context()); err == nil {
+					t.Error("Ping = nil, want an error")
+				}
+			})
+		})
+	}
+}
+
+func TestCacheForgetsWhoIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("alice")
+		c := NewCache(f, time.Second, time.Hour)
+		for _, name := range []string{"alice", "ALICE"} {
+			if _, err := c.Lookup(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		delete(f.users, "alice")
+		time.Sleep(2 * time.Second)
+		if _, err := c.Lookup(t.Context(), "alice"); !errors.Is(err, ErrNoUser) {
+			t.Errorf("Lookup = %v, want ErrNoUser", err)
+		}
+		f.down = true
+		if _, err := c.Lookup(t.Context(), "Alice"); !errors.Is(err, errDown) {
+			t.Errorf("Lookup of a deleted user in an outage = %v, want %v", err, errDown)
+		}
+	})
+}
+
+func TestCacheCancelled(t *testing.T) {
+	f := newFake("alice")
+	c := NewCache(f, 0, time.Hour)
+	if _, err := c.Lookup(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	f.down = true
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if u, err := c.Lookup(ctx, "alice"); err == nil {
+		t.Errorf("Lookup with a cancelled context = %v, want an error", u)
+	}
+}
+
+func TestOptionalParts(t *testing.T) {
+	d := onlyLookup{newFake("alice")}
+	u, _ := d.Lookup(t.Context(), "alice")
+	for _, c := range []PasswordChanger{NewCache(d, 0, 0), NewShield(d, 0, 0)} {
+		if err := c.ChangePassword(t.Context(), u, "alice-right", "new"); !errors.Is(err, ErrChangeForbidden) {
+			t.Errorf("%T.ChangePassword = %v, want ErrChangeForbidden", c, err)
+		}
+		if err := c.(Pinger).Ping(t.Context()); err != nil {
+			t.Errorf("%T.Ping = %v, want nil", c, err)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Member is one of several directories.
+type Member struct {
+	Name     string   // unique; becomes User.Source
+	Suffixes []string // domains of its users, as in user@suffix and SUFFIX\user; default: Name
+	Directory
+}
+
+// Joined is several directories as one. A name with a suffix belongs to the
+// directory of that suffix alone; one without to the first directory that knows
+// it. It is safe for concurrent use.
+//
+// Two directories may know different people by the same name. So that nobody
+// gets another's home, users of all members but the first are called
+// name@suffix, after the first of the member's suffixes.
+type Joined struct {
+	members []Member
+}
+
+// Join returns the members as one directory. It fails if a name or suffix is
+// used twice.
+func Join(members ...Member) (*Joined, error) {
+	j := &Joined{members: slices.Clone(members)}
+	names, suffixes := map[string]bool{}, map[string]bool{}
+	for i := range j.members {
+		m := &j.members[i]
+		if m.Name == "" || names[m.Name] {
+			return nil, fmt.Errorf("directory name %q: must be set and used once", m.Name)
+		}
+		names[m.Name] = true
+		if len(m.Suffixes) == 0 {
+			m.Suffixes = []string{m.Name}
+		}
+		for _, suffix := range m.Suffixes {
+			key := strings.ToLower(suffix)
+			if key == "" || strings.ContainsAny(key, `@\/`) || suffixes[key] {
+				return nil, fmt.Errorf(`directory %q: suffix %q: must be a domain name that no other directory has, without @ and \`, m.Name, suffix)
+			}
+			suffixes[key] = true
+		}
+	}
+	return j, nil
+}
+
+// Lookup implements Directory. A directory that cannot be asked ends the
+// search: the next one may know somebody else by that name, who must not get
+// this one's password.
+func (j *Joined) Lookup(ctx context.Context, name string) (*User, error) {
+	if m, bare := j.bySuffix(name); m != nil {
+		// The whole name first: on Active Directory it may be one of its own.
+		u, err := m.Lookup(ctx, name)
+		if errors.Is(err, ErrNoUser) {
+			u, err = m.Lookup(ctx, bare)
+		}
+		return j.owned(m, u, err)
+	}
+	for i := range j.members {
+		m := &j.members[i]
+		u, err := m.Lookup(ctx, name)
+		if !errors.Is(err, ErrNoUser) {
+			return j.owned(m, u, err)
+		}
+	}
+	return nil, fmt.Errorf("name %q in %d directories: %w", name, len(j.members), ErrNoUser)
+}
+
+// bySuffix returns the directory whose suffix name carries, and the name
+// without it.
+func (j *Joined) bySuffix(name string) (m *Member, bare string) {
+	suffix, bare, found := strings.Cut(name, `\`)
+	if !found {
+		i := strings.LastIndexByte(name, '@')
+		if i < 0 {
+			return nil, name
+		}
+		bare, suffix = name[:i], name[i+1:]
+	}
+	for i := range j.members {
+		if slices.ContainsFunc(j.members[i].Suffixes, func(s string) bool { return strings.EqualFold(s, suffix) }) {
+			return &j.members[i], bare
+		}
+	}
+	return nil, name
+}
+
+// owned marks a user as m's.
+func (j *Joined) owned(m *Member, u *User, err error) (*User, error) {
+	if err != nil {
+		return nil, fmt.Errorf("directory %s: %w", m.Name, err)
+	}
+	owned := *u
+	owned.Source = m.Name
+	if m != &j.members[0] {
+		owned.Name += "@" + m.Suffixes[0]
+	}
+	return &owned, nil
+}
+
+// owner returns the directory of a user, and the user as that one knows them.
+func (j *Joined) owner(u *User) (Directory, *User, error) {
+	for i := range j.members {
+		m := &j.members[i]
+		if m.Name != u.Source {
+			continue
+		}
+		own := *u
+		if i > 0 {
+			own.Name = strings.TrimSuffix(u.Name, "@"+m.Suffixes[0])
+		}
+		return m.Directory, &own, nil
+	}
+	return nil, nil, fmt.Errorf("user %q is of directory %q, which is not here", u.Name, u.Source)
+}
+
+// Authenticate implements Directory. Only the user's own directory sees the
+// password.
+func (j *Joined) Authenticate(ctx context.Context, u *User, password string) error {
+	d, own, err := j.owner(u)
+	if err != nil {
+		return err
+	}
+	return d.Authenticate(ctx, own, password)
+}
+
+// ChangePassword implements PasswordChanger.
+func (j *Joined) ChangePassword(ctx context.Context, u *User, old, new string) error {
+	d, own, err := j.owner(u)
+	if err != nil {
+		return err
+	}
+	return changePassword(ctx, d, own, old, new)
+}
+
+// Ping implements Pinger: nil only if every directory answers, because each may
+// be the one that knows a user.
+func (j *Joined) Ping(ctx context.Context) error {
+	var errs []error
+	for _, m := range j.members {
+		if err := ping(ctx, m.Directory); err != nil {
+			errs = append(errs, fmt.Errorf("directory %s: %w", m.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

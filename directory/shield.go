@@ -1,0 +1,210 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Shield is a Directory that stops asking for an account after so many wrong
+// passwords that one more would lock it. Otherwise anybody could lock anybody
+// out of everything that uses the same directory, by guessing here. It counts
+// all ways in which a password can be tried, one change of a password included.
+// It is safe for concurrent use.
+//
+// Wrong passwords that other services send are not seen here.
+type Shield struct {
+	directory Directory
+	threshold int
+	window    time.Duration
+
+	mu       sync.Mutex
+	accounts map[string]*attempts
+}
+
+// attempts are the wrong passwords of one account.
+type attempts struct {
+	wrong   int
+	last    time.Time     // of the last wrong one
+	running int           // being asked now
+	ended   chan struct{} // closed when one of them ends
+}
+
+// What a Shield takes when the directory does not say how it locks.
+const (
+	unknownThreshold = 5
+	unknownWindow    = 30 * time.Minute
+	longestWindow    = 24 * time.Hour // for directories that never forget
+	maxAccounts      = 10_000
+)
+
+// NewShield returns a Shield over d. threshold is the number of wrong passwords
+// that locks an account, window how long the directory counts one. Where they
+// are 0, d is asked if it is a LockoutTeller.
+func NewShield(d Directory, threshold int, window time.Duration) *Shield {
+	return &Shield{directory: d, threshold: threshold, window: window, accounts: map[string]*attempts{}}
+}
+
+// Lookup implements Directory.
+func (s *Shield) Lookup(ctx context.Context, name string) (*User, error) {
+	return s.directory.Lookup(ctx, name)
+}
+
+// Ping implements Pinger.
+func (s *Shield) Ping(ctx context.Context) error { return ping(ctx, s.directory) }
+
+// Authenticate implements Directory. It refuses with ErrShielded without asking
+// when the account might be locked otherwise.
+func (s *Shield) Authenticate(ctx context.Context, u *User, password string) error {
+	return s.try(ctx, u, password, func() error { return s.directory.Authenticate(ctx, u, password) })
+}
+
+// ChangePassword implements PasswordChanger.
+func (s *Shield) ChangePassword(ctx context.Context, u *User, old, new string) error {
+	return s.try(ctx, u, old, func() error { return changePassword(ctx, s.directory, u, old, new) })
+}
+
+func (s *Shield) try(ctx context.Context, u *User, password string, ask func() error) error {
+	if password == "" { // never asked
+		return &Refusal{Why: ErrBadPassword, Detail: "empty"}
+	}
+	a, err := s.begin(ctx, u)
+	if err != nil {
+		return err
+	}
+	err = ask()
+	s.end(a, err)
+	return err
+}
+
+// begin waits until one more try of u's password cannot lock the account, or
+// refuses it. Tries under way count as wrong until they have ended.
+func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
+	key := u.Source + "\x00" + strings.ToLower(u.ID+"\x00"+u.DN)
+	if u.ID+u.DN == "" {
+		key += strings.ToLower(u.Name)
+	}
+	for {
+		a, ended, first := s.start(key)
+		if first {
+			return a, nil
+		}
+		threshold, window := s.rules(ctx, u)
+		wait, until := s.room(a, threshold, window)
+		switch {
+		case !until.IsZero():
+			return nil, &Refusal{
+				Why:    ErrShielded,
+				Detail: fmt.Sprintf("%d wrong passwords; the account locks at %d; asked again at %s", a.wrongNow(s), threshold, until.UTC().Format(time.RFC3339)),
+			}
+		case !wait:
+			return a, nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for other tries of %q: %w", u.Name, context.Cause(ctx))
+		}
+	}
+}
+
+// start returns the account's attempts. If there is none that counts, it begins
+// one at once: a single try needs no knowledge of the rules.
+func (s *Shield) start(key string) (a *attempts, ended chan struct{}, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a = s.accounts[key]
+	if a == nil {
+		s.sweep()
+		a = &attempts{ended: make(chan struct{})}
+		s.accounts[key] = a
+	}
+	if a.wrong == 0 && a.running == 0 {
+		a.running++
+		return a, nil, true
+	}
+	return a, a.ended, false
+}
+
+// sweep drops accounts nobody asks about any more. s.mu is held.
+func (s *Shield) sweep() {
+	if len(s.accounts) < maxAccounts {
+		return
+	}
+	for key, a := range s.accounts {
+		if a.running == 0 && (a.wrong == 0 || time.Since(a.last) > longestWindow) {
+			delete(s.accounts, key)
+		}
+	}
+}
+
+// room begins a try if there is room for it; otherwise it says to wait for
+// another one, or until when to refuse.
+func (s *Shield) room(a *attempts, threshold int, window time.Duration) (wait bool, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.wrong > 0 && time.Since(a.last) > window {
+		a.wrong = 0
+	}
+	limit := max(threshold-1, 1)
+	switch {
+	case threshold <= 0:
+	case a.wrong >= limit:
+		return false, a.last.Add(window)
+	case a.wrong+a.running >= limit:
+		return true, time.Time{}
+	}
+	a.running++
+	return false, time.Time{}
+}
+
+func (a *attempts) wrongNow(s *Shield) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return a.wrong
+}
+
+func (s *Shield) end(a *attempts, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.running--
+	switch {
+	case err == nil: // the directory starts anew too
+		a.wrong = 0
+	case errors.Is(err, ErrBadPassword):
+		a.wrong++
+		a.last = time.Now()
+	}
+	close(a.ended)
+	a.ended = make(chan struct{})
+}
+
+// rules returns what locks u's account: as given, or as the directory says.
+func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time.Duration) {
+	threshold, window = s.threshold, s.window
+	if threshold == 0 {
+		threshold, window = s.told(ctx, u)
+	}
+	if s.window > 0 {
+		window = s.window
+	}
+	if window == 0 {
+		window = longestWindow
+	}
+	return threshold, window
+}
+
+func (s *Shield) told(ctx context.Context, u *User) (threshold int, window time.Duration) {
+	teller, ok := s.directory.(LockoutTeller)
+	if !ok {
+		return unknownThreshold, unknownWindow
+	}
+	threshold, window, err := teller.Lockout(ctx, u)
+	if err != nil {
+		return unknownThreshold, unknownWindow
+	}
+	return threshold, window
+}
