@@ -48,6 +48,8 @@ type Settings struct {
 
 	MaxConnections int           // zero means 256
 	IdleTimeout    time.Duration // of a bound connection; zero means 30 minutes
+
+	hashMemory uint32 // KiB; tests make it cheap
 }
 
 // A Server is a running directory. Its methods are safe for concurrent use.
@@ -84,7 +86,14 @@ func Open(s Settings, log hclog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("service account of the embedded directory: %w", err)
 	}
-	st, err := openStore(s.LDIF, s.Policy, log)
+	if s.hashMemory == 0 {
+		s.hashMemory = argonMemory
+	}
+	h, err := newHasher(s.hashMemory)
+	if err != nil {
+		return nil, err
+	}
+	st, err := openStore(s.LDIF, s.Policy, h, log)
 	if err != nil {
 		return nil, err
 	}

@@ -111,12 +111,13 @@ func checkStored(stored string) error {
 // hasher computes and verifies hashes, no more at once than there are
 // processors: each takes 19 MiB.
 type hasher struct {
-	slots *semaphore.Weighted
-	decoy string // stored password of nobody
+	slots  *semaphore.Weighted
+	memory uint32 // KiB for a new hash
+	decoy  string // stored password of nobody
 }
 
-func newHasher() (*hasher, error) {
-	h := &hasher{slots: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0)))}
+func newHasher(memory uint32) (*hasher, error) {
+	h := &hasher{slots: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), memory: memory}
 	var err error
 	h.decoy, err = h.hash(context.Background(), "decoy")
 	return h, err
@@ -129,7 +130,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	}
 	defer h.slots.Release(1)
 	argon, err := argon2.New(argon2.WithVariantID(), argon2.WithParallelism(1),
-		argon2.WithMemoryInKiB(argonMemory), argon2.WithIterations(argonIterations))
+		argon2.WithMemoryInKiB(h.memory), argon2.WithIterations(argonIterations))
 	if err != nil {
 		return "", fmt.Errorf("setting up a password hash: %w", err)
 	}

@@ -106,6 +106,9 @@ func (p Policy) locked(e *entry, now time.Time) bool {
 	return since == lockedForGood || err != nil || p.LockoutDuration == 0 || now.Before(t.Add(p.LockoutDuration))
 }
 
+// failureTime is the form of pwdFailureTime, with microseconds as in OpenLDAP.
+const failureTime = "20060102150405.000000Z"
+
 // countFailure records a wrong password in a clone, and reports whether it
 // locked the account.
 func (p Policy) countFailure(e *entry, now time.Time) bool {
@@ -119,9 +122,12 @@ func (p Policy) countFailure(e *entry, now time.Time) bool {
 		t, err := parseTime(v)
 		return err != nil || p.FailureWindow > 0 && now.Sub(t) > p.FailureWindow
 	})
-	// values of one attribute must differ, and several failures fit in a second
-	recent = append(recent, now.UTC().Format("20060102150405.000000Z"))
-	e.set("pwdFailureTime", slices.Compact(recent)...)
+	stamp := now.UTC()
+	for slices.Contains(recent, stamp.Format(failureTime)) { // values of one attribute differ
+		stamp = stamp.Add(time.Microsecond)
+	}
+	recent = append(recent, stamp.Format(failureTime))
+	e.set("pwdFailureTime", recent...)
 	if len(recent) < p.MaxFailure {
 		return false
 	}

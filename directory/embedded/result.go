@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"errors"
-	"io/fs"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
@@ -69,7 +68,7 @@ func afterChange(err error) result {
 		return done(success)
 	case errors.Is(err, errEdited):
 		return answer(unwillingToPerform, errEdited.Error())
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, errGone):
 		return done(noSuchObject)
 	}
 	return answer(other, "the change could not be written to disk") // the log says why

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,9 +18,11 @@ import (
 // maxFile bounds the LDIF file: it is held in memory, and written whole.
 const maxFile = 64 << 20
 
-// errEdited is why a change is refused while the file holds something that the
-// server has not read.
-var errEdited = errors.New("the LDIF file was edited since it was read: reload it")
+// Why a change is refused, besides that the file cannot be written.
+var (
+	errEdited = errors.New("the LDIF file was edited since it was read: reload it")
+	errGone   = errors.New("the entry was removed")
+)
 
 // A store is the entries and the file they come from. Reading takes no lock;
 // changes are made one after the other.
@@ -39,11 +40,7 @@ type store struct {
 }
 
 // openStore reads file, and writes it again if passwords in it are in the clear.
-func openStore(file string, p Policy, log hclog.Logger) (*store, error) {
-	h, err := newHasher()
-	if err != nil {
-		return nil, err
-	}
+func openStore(file string, p Policy, h *hasher, log hclog.Logger) (*store, error) {
 	s := &store{file: file, policy: p, hasher: h, log: log, unsaved: map[string]bool{}}
 	return s, s.reload()
 }
@@ -180,7 +177,7 @@ func (s *store) altered(key string, alter func(*entry) error) (*tree, error) {
 	t := s.tree()
 	e := t.find(key)
 	if e == nil {
-		return nil, fs.ErrNotExist
+		return nil, errGone
 	}
 	e = e.clone()
 	if err := alter(e); err != nil {

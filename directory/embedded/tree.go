@@ -184,8 +184,6 @@ func checkField(f field) error {
 		return checkStored(f.value)
 	case t.compare == boolean && !isTrue(f.value) && !strings.EqualFold(f.value, "FALSE"):
 		return fmt.Errorf("%q: want TRUE or FALSE", clip(f.value))
-	case t.compare == timestamp && strings.EqualFold(f.name, "pwdAccountLockedTime") && f.value == lockedForGood:
-		return nil
 	case t.compare == timestamp:
 		_, err := parseTime(f.value)
 		return err

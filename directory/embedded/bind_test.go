@@ -1,0 +1,246 @@
+package embedded
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// states are people in every state that an account can be in.
+const states = org + `dn: ou=people,dc=org
+objectClass: organizationalUnit
+ou: people
+
+dn: uid=active,ou=people,dc=org
+objectClass: person
+uid: active
+userPassword: right-password
+
+dn: uid=disabled,ou=people,dc=org
+objectClass: person
+uid: disabled
+userPassword: right-password
+nsAccountLock: true
+
+dn: uid=locked,ou=people,dc=org
+objectClass: person
+uid: locked
+userPassword: right-password
+pwdAccountLockedTime: 000001010000Z
+
+dn: uid=unlocked,ou=people,dc=org
+objectClass: person
+uid: unlocked
+userPassword: right-password
+pwdAccountLockedTime: 20200101000000Z
+pwdFailureTime: 20200101000000.000001Z
+
+dn: uid=mustchange,ou=people,dc=org
+objectClass: person
+uid: mustchange
+userPassword: right-password
+pwdReset: TRUE
+
+dn: uid=expired,ou=people,dc=org
+objectClass: person
+uid: expired
+userPassword: right-password
+pwdChangedTime: 20200101000000Z
+
+dn: uid=expiring,ou=people,dc=org
+objectClass: person
+uid: expiring
+userPassword: right-password
+pwdChangedTime: EXPIRING
+
+dn: uid=over,ou=people,dc=org
+objectClass: person
+uid: over
+userPassword: right-password
+pwdEndTime: 20200101000000Z
+
+dn: uid=ahead,ou=people,dc=org
+objectClass: person
+uid: ahead
+userPassword: right-password
+pwdStartTime: 29990101000000Z
+
+dn: uid=nopassword,ou=people,dc=org
+objectClass: person
+uid: nopassword
+`
+
+func person(uid string) string { return "uid=" + uid + ",ou=people,dc=org" }
+
+// openStates serves states under a policy with all rules.
+func openStates(t *testing.T) *Server {
+	t.Helper()
+	p := DefaultPolicy()
+	p.MaxAge = 90 * 24 * time.Hour
+	p.MaxFailure = 3
+	p.LockoutDuration = time.Hour
+	expiring := formatTime(time.Now().Add(-p.MaxAge + 48*time.Hour))
+	return open(t, Settings{LDIF: writeLDIF(t, strings.ReplaceAll(states, "EXPIRING", expiring)), Policy: p})
+}
+
+func TestBind(t *testing.T) {
+	s := openStates(t)
+	const right, wrong = "right-password", "wrong-password"
+	tests := []struct {
+		dn, password string
+		want         outcome
+	}{
+		{serviceDN, servicePass, fine},
+		{"CN=Berth, DC=Example, DC=Org", servicePass, fine},
+		{serviceDN, wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{person("active"), right, fine},
+		{strings.ToUpper(person("active")), right, fine},
+		{person("active"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{person("disabled"), right, outcome{ldap.LDAPResultUnwillingToPerform, 1}},
+		{person("disabled"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{person("locked"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
+		{person("locked"), wrong, outcome{ldap.LDAPResultInvalidCredentials, 1}},
+		{person("unlocked"), right, fine},
+		{person("mustchange"), right, outcome{ldap.LDAPResultSuccess, 2}},
+		{person("mustchange"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{person("expired"), right, outcome{ldap.LDAPResultInvalidCredentials, 0}},
+		{person("expired"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{person("expiring"), right, fine},
+		{person("over"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
+		{person("ahead"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
+		{person("nopassword"), right, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{person("nobody"), right, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+		{"active", right, outcome{ldap.LDAPResultInvalidDNSyntax, -1}},
+		{"", right, outcome{ldap.LDAPResultInvalidCredentials, -1}},
+	}
+	c := dial(t, s)
+	for _, tt := range tests {
+		if got, _ := tryBind(c, tt.dn, tt.password); got != tt.want {
+			t.Errorf("bind as %q with %q: got %+v want %+v", tt.dn, tt.password, got, tt.want)
+		}
+	}
+}
+
+// TestEmptyPassword wants a bind with a name and no password refused: it proves
+// nothing (RFC 4513, section 5.1.2).
+func TestEmptyPassword(t *testing.T) {
+	s := open(t, Settings{})
+	_, err := dial(t, s).SimpleBind(&ldap.SimpleBindRequest{Username: alice, AllowEmptyPassword: true})
+	if got := codeOf(err); got != ldap.LDAPResultUnwillingToPerform {
+		t.Errorf("got code %d (%v) want 53", got, err)
+	}
+	if err := dial(t, s).UnauthenticatedBind(""); err != nil {
+		t.Errorf("anonymous: got %v want no error", err)
+	}
+}
+
+func TestExpiryWarning(t *testing.T) {
+	s := openStates(t)
+	c := dial(t, s)
+	_, ctl := tryBind(c, person("expiring"), "right-password")
+	if want := int64(48 * time.Hour / time.Second); ctl == nil || ctl.Expire > want || ctl.Expire < want-600 {
+		t.Errorf("expiring: got %+v want about %d seconds", ctl, want)
+	}
+	if _, ctl = tryBind(c, person("active"), "right-password"); ctl == nil || ctl.Expire != -1 {
+		t.Errorf("active: got %+v want no warning", ctl)
+	}
+}
+
+// TestFailedBind wants a connection whose bind failed to be nobody's.
+func TestFailedBind(t *testing.T) {
+	s := open(t, Settings{})
+	c := bound(t, s, alice, "alice-demo-1")
+	if err := c.Bind(alice, "wrong"); err == nil {
+		t.Fatal("wrong password: got no error")
+	}
+	who, err := c.WhoAmI(nil)
+	if err != nil || who.AuthzID != "" {
+		t.Errorf("who am I: got %+v, %v want nobody", who, err)
+	}
+}
+
+// TestLockout wants exactly MaxFailure guesses to count, a lock that runs out,
+// and failures that are forgotten.
+func TestLockout(t *testing.T) {
+	s := openStates(t)
+	var offset time.Duration
+	start := time.Now()
+	s.now = func() time.Time { return start.Add(offset) }
+	c := dial(t, s)
+	try := func(password string, want outcome) {
+		t.Helper()
+		if got, _ := tryBind(c, person("active"), password); got != want {
+			t.Errorf("after %v, %q: got %+v want %+v", offset, password, got, want)
+		}
+	}
+	wrong := outcome{ldap.LDAPResultInvalidCredentials, -1}
+	locked := outcome{ldap.LDAPResultInvalidCredentials, 1}
+
+	try("wrong-1", wrong)
+	try("wrong-2", wrong)
+	try("right-password", fine) // forgets the two
+	try("wrong-1", wrong)
+	try("wrong-2", wrong)
+	offset = 16 * time.Minute // FailureWindow forgets them
+	try("wrong-1", wrong)
+	try("wrong-2", wrong)
+	try("wrong-3", wrong)
+	try("wrong-4", locked)
+	try("right-password", locked)
+
+	service := asService(t, s)
+	if got := len(attribute(t, service, person("active"), "pwdFailureTime")); got != 3 {
+		t.Errorf("pwdFailureTime: got %d values want 3", got)
+	}
+	if got := attribute(t, service, person("active"), "pwdAccountLockedTime"); len(got) != 1 || got[0] != formatTime(s.now()) {
+		t.Errorf("pwdAccountLockedTime: got %q want %s", got, formatTime(s.now()))
+	}
+	offset += time.Hour
+	try("wrong-1", wrong) // the lock has run out, and this is the first of three
+	try("right-password", fine)
+	if got := attribute(t, service, person("active"), "pwdAccountLockedTime"); got != nil {
+		t.Errorf("pwdAccountLockedTime after a login: got %q want none", got)
+	}
+}
+
+// TestGuessesAtOnce wants guesses made at the same time to be counted one by
+// one: else many connections could try more than MaxFailure passwords.
+func TestGuessesAtOnce(t *testing.T) {
+	s := openStates(t)
+	var mu sync.Mutex
+	counts := map[outcome]int{}
+	var guesses sync.WaitGroup
+	for range 12 {
+		c := dial(t, s)
+		guesses.Go(func() {
+			got, _ := tryBind(c, person("active"), "wrong")
+			mu.Lock()
+			defer mu.Unlock()
+			counts[got]++
+		})
+	}
+	guesses.Wait()
+	if got := counts[outcome{ldap.LDAPResultInvalidCredentials, -1}]; got != 3 {
+		t.Errorf("passwords looked at: got %d want 3 (%v)", got, counts)
+	}
+	if got := counts[outcome{ldap.LDAPResultInvalidCredentials, 1}]; got != 9 {
+		t.Errorf("answers that it is locked: got %d want 9 (%v)", got, counts)
+	}
+}
+
+// TestDisabledMeanwhile wants a bound user who is disabled to be nobody.
+func TestDisabledMeanwhile(t *testing.T) {
+	s := open(t, Settings{})
+	c := bound(t, s, alice, "alice-demo-1")
+	edit(t, s, "uid: alice\n", "uid: alice\nnsAccountLock: TRUE\n")
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Search(ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, 0, 0, 0, false, "(uid=bob)", nil, nil))
+	if got := codeOf(err); got != ldap.LDAPResultInsufficientAccessRights {
+		t.Errorf("search: got code %d want 50", got)
+	}
+}

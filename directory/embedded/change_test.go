@@ -1,0 +1,260 @@
+package embedded
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPasswordModify(t *testing.T) {
+	s := openStates(t)
+	const right, fresh = "right-password", "another-password"
+	service := asService(t, s)
+	asActive := bound(t, s, person("active"), right)
+	tests := []struct {
+		name           string
+		c              *ldap.Conn
+		dn, old, fresh string
+		want           outcome
+	}{
+		{"anonymous", dial(t, s), person("active"), right, fresh, outcome{ldap.LDAPResultStrongAuthRequired, -1}},
+		{"no old", asActive, "", "", fresh, outcome{ldap.LDAPResultInsufficientAccessRights, 4}},
+		{"no new", asActive, "", right, "", outcome{ldap.LDAPResultUnwillingToPerform, 5}},
+		{"wrong old", asActive, "", "wrong", fresh, outcome{ldap.LDAPResultUnwillingToPerform, -1}},
+		{"too short", asActive, "", right, "short", outcome{ldap.LDAPResultConstraintViolation, 6}},
+		{"same", asActive, "", right, right, outcome{ldap.LDAPResultConstraintViolation, 8}},
+		{"edge", asActive, "", right, " padded-password", outcome{ldap.LDAPResultConstraintViolation, 5}},
+		{"another's", asActive, person("mustchange"), right, fresh, outcome{ldap.LDAPResultInsufficientAccessRights, 3}},
+		{"not a DN", asActive, "active", right, fresh, outcome{ldap.LDAPResultInvalidAttributeSyntax, -1}},
+		{"own", asActive, "", right, fresh, fine},
+		{"in history", asActive, "", fresh, right, outcome{ldap.LDAPResultConstraintViolation, 8}},
+		{"own, named", asActive, "dn:" + person("active"), fresh, "third-password", fine},
+		{"service's own", service, "", servicePass, fresh, outcome{ldap.LDAPResultUnwillingToPerform, -1}},
+		{"disabled", service, person("disabled"), right, fresh, outcome{ldap.LDAPResultUnwillingToPerform, 1}},
+		{"locked", service, person("locked"), right, fresh, outcome{ldap.LDAPResultUnwillingToPerform, 1}},
+		{"expired, wrong old", service, person("expired"), "wrong", fresh, outcome{ldap.LDAPResultUnwillingToPerform, -1}},
+		{"expired", service, person("expired"), right, fresh, fine},
+		{"must change, by herself", bound(t, s, person("mustchange"), right), "", right, fresh, fine},
+		{"no password", service, person("nopassword"), right, fresh, outcome{ldap.LDAPResultUnwillingToPerform, -1}},
+		{"nobody", service, person("nobody"), right, fresh, outcome{ldap.LDAPResultUnwillingToPerform, -1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tryChange(tt.c, tt.dn, tt.old, tt.fresh); got != tt.want {
+				t.Errorf("got %+v want %+v", got, tt.want)
+			}
+		})
+	}
+	for uid, password := range map[string]string{"active": "third-password", "expired": fresh, "mustchange": fresh} {
+		if got, _ := tryBind(dial(t, s), person(uid), password); got != fine {
+			t.Errorf("%s with the new password: got %+v want %+v", uid, got, fine)
+		}
+		if got, _ := tryBind(dial(t, s), person(uid), right); got.Code != ldap.LDAPResultInvalidCredentials {
+			t.Errorf("%s with the old password: got %+v want code 49", uid, got)
+		}
+	}
+}
+
+// TestWrongOldCounts wants guesses by way of a change to lock the account too.
+func TestWrongOldCounts(t *testing.T) {
+	s := openStates(t)
+	service := asService(t, s)
+	for range 3 {
+		tryChange(service, person("active"), "wrong", "another-password")
+	}
+	want := outcome{ldap.LDAPResultUnwillingToPerform, 1}
+	if got := tryChange(service, person("active"), "right-password", "another-password"); got != want {
+		t.Errorf("change: got %+v want %+v", got, want)
+	}
+	want = outcome{ldap.LDAPResultInvalidCredentials, 1}
+	if got, _ := tryBind(dial(t, s), person("active"), "right-password"); got != want {
+		t.Errorf("bind: got %+v want %+v", got, want)
+	}
+}
+
+// TestMustChange wants a user whose password was set by an administrator to be
+// able to do nothing before changing it, and everything after, on the same
+// connection.
+func TestMustChange(t *testing.T) {
+	s := open(t, Settings{})
+	c := bound(t, s, erin, "erin-demo-1")
+	keys := ldap.NewModifyRequest(erin, nil)
+	keys.Add("sshPublicKey", []string{"ssh-ed25519 AAAA"})
+	read := func() error {
+		_, err := c.Search(ldap.NewSearchRequest(erin, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", nil, nil))
+		return err
+	}
+	compare := func() error { _, err := c.Compare(erin, "sn", "Eriksson"); return err }
+	for name, err := range map[string]error{"search": read(), "modify": c.Modify(keys), "compare": compare()} {
+		if codeOf(err) != ldap.LDAPResultInsufficientAccessRights {
+			t.Errorf("%s before: got %v want code 50", name, err)
+		}
+	}
+	if got := tryChange(c, erin, "erin-demo-1", "erin-demo-2"); got != fine {
+		t.Fatalf("change: got %+v want %+v", got, fine)
+	}
+	for name, err := range map[string]error{"search": read(), "modify": c.Modify(keys), "compare": compare()} {
+		if err != nil {
+			t.Errorf("%s after: got %v want no error", name, err)
+		}
+	}
+	if got := attribute(t, asService(t, s), erin, "pwdReset"); got != nil {
+		t.Errorf("pwdReset: got %q want none", got)
+	}
+}
+
+// TestModifyPassword changes a password by modify: delete the old, add the new.
+func TestModifyPassword(t *testing.T) {
+	s := open(t, Settings{})
+	tests := []struct {
+		name string
+		c    *ldap.Conn
+		fill func(*ldap.ModifyRequest)
+		want uint16
+	}{
+		{"replace", bound(t, s, bob, "bob-demo-1"), func(r *ldap.ModifyRequest) { r.Replace("userPassword", []string{"bob-demo-2"}) }, ldap.LDAPResultInsufficientAccessRights},
+		{"wrong old", bound(t, s, bob, "bob-demo-1"), func(r *ldap.ModifyRequest) {
+			r.Delete("userPassword", []string{"wrong"})
+			r.Add("userPassword", []string{"bob-demo-2"})
+		}, ldap.LDAPResultUnwillingToPerform},
+		{"delete only", bound(t, s, bob, "bob-demo-1"), func(r *ldap.ModifyRequest) { r.Delete("userPassword", []string{"bob-demo-1"}) }, ldap.LDAPResultConstraintViolation},
+		{"with more", bound(t, s, bob, "bob-demo-1"), func(r *ldap.ModifyRequest) {
+			r.Delete("userPassword", []string{"bob-demo-1"})
+			r.Add("userPassword", []string{"bob-demo-2"})
+			r.Replace("pwdReset", nil)
+		}, ldap.LDAPResultInsufficientAccessRights},
+		{"by the service", asService(t, s), func(r *ldap.ModifyRequest) { r.Replace("userPassword", []string{"bob-demo-2"}) }, ldap.LDAPResultInsufficientAccessRights},
+		{"by another", bound(t, s, alice, "alice-demo-1"), func(r *ldap.ModifyRequest) {
+			r.Delete("userPassword", []string{"bob-demo-1"})
+			r.Add("userPassword", []string{"bob-demo-2"})
+		}, ldap.LDAPResultInsufficientAccessRights},
+		{"delete and add", bound(t, s, bob, "bob-demo-1"), func(r *ldap.ModifyRequest) {
+			r.Delete("userPassword", []string{"bob-demo-1"})
+			r.Add("userPassword", []string{"bob-demo-2"})
+		}, ldap.LDAPResultSuccess},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req := ldap.NewModifyRequest(bob, nil)
+			tt.fill(req)
+			if err := tt.c.Modify(req); codeOf(err) != tt.want {
+				t.Errorf("got %v want code %d", err, tt.want)
+			}
+		})
+	}
+	if got, _ := tryBind(dial(t, s), bob, "bob-demo-2"); got != fine {
+		t.Errorf("bind: got %+v want %+v", got, fine)
+	}
+}
+
+// TestKeys wants every way to change SSH keys, and that a refused request
+// changes nothing.
+func TestKeys(t *testing.T) {
+	s := open(t, Settings{})
+	asBob, service := bound(t, s, bob, "bob-demo-1"), asService(t, s)
+	tests := []struct {
+		name string
+		c    *ldap.Conn
+		fill func(*ldap.ModifyRequest)
+		code uint16
+		want []string // afterwards
+	}{
+		{"add", asBob, func(r *ldap.ModifyRequest) { r.Add("sshPublicKey", []string{"k1", "k2"}) }, 0, []string{"k1", "k2"}},
+		{"add again", asBob, func(r *ldap.ModifyRequest) {
+			r.Add("sshPublicKey", []string{"k3"})
+			r.Add("SSHPublicKey", []string{"k1"})
+		}, ldap.LDAPResultAttributeOrValueExists, []string{"k1", "k2"}},
+		{"delete one", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", []string{"k1"}) }, 0, []string{"k2"}},
+		{"delete what is gone", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", []string{"k1"}) }, ldap.LDAPResultNoSuchAttribute, []string{"k2"}},
+		{"empty value", asBob, func(r *ldap.ModifyRequest) { r.Add("sshPublicKey", []string{""}) }, ldap.LDAPResultInvalidAttributeSyntax, []string{"k2"}},
+		{"replace, by the service", service, func(r *ldap.ModifyRequest) { r.Replace("sshPublicKey", []string{"k4", "k5"}) }, 0, []string{"k4", "k5"}},
+		{"increment", asBob, func(r *ldap.ModifyRequest) { r.Increment("sshPublicKey", "1") }, ldap.LDAPResultProtocolError, []string{"k4", "k5"}},
+		{"delete all", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", nil) }, 0, nil},
+		{"delete nothing", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", nil) }, ldap.LDAPResultNoSuchAttribute, nil},
+		{"mail", asBob, func(r *ldap.ModifyRequest) { r.Replace("mail", []string{"x"}) }, ldap.LDAPResultInsufficientAccessRights, nil},
+		{"mail, by the service", service, func(r *ldap.ModifyRequest) { r.Replace("mail", []string{"x"}) }, ldap.LDAPResultInsufficientAccessRights, nil},
+		{"by another", bound(t, s, alice, "alice-demo-1"), func(r *ldap.ModifyRequest) { r.Add("sshPublicKey", []string{"k1"}) }, ldap.LDAPResultInsufficientAccessRights, nil},
+		{"anonymous", dial(t, s), func(r *ldap.ModifyRequest) { r.Add("sshPublicKey", []string{"k1"}) }, ldap.LDAPResultInsufficientAccessRights, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req := ldap.NewModifyRequest(bob, nil)
+			tt.fill(req)
+			if err := tt.c.Modify(req); codeOf(err) != tt.code {
+				t.Errorf("got %v want code %d", err, tt.code)
+			}
+			if diff := cmp.Diff(tt.want, attribute(t, service, bob, "sshPublicKey")); diff != "" {
+				t.Errorf("sshPublicKey: want - got +\n%s", diff)
+			}
+		})
+	}
+	req := ldap.NewModifyRequest("uid=nobody,"+people, nil)
+	req.Add("sshPublicKey", []string{"k1"})
+	if err := service.Modify(req); codeOf(err) != ldap.LDAPResultNoSuchObject {
+		t.Errorf("nobody: got %v want code 32", err)
+	}
+}
+
+// TestJudge looks at each rule for new passwords.
+func TestJudge(t *testing.T) {
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	e := &entry{fields: []field{{name: "uid", value: "bartholomew"}, {name: "pwdChangedTime", value: formatTime(now.Add(-time.Hour))}}}
+	tests := []struct {
+		policy   Policy
+		password string
+		want     policyError
+	}{
+		{Policy{}, "x", noPolicyError},
+		{Policy{MinLength: 8}, "1234567", passwordTooShort},
+		{Policy{MinLength: 8}, "äöüßäöüß", noPolicyError},
+		{Policy{MinLength: 8}, "äöüß", passwordTooShort}, // bytes do not count
+		{Policy{MinAge: 2 * time.Hour}, "long enough", passwordTooYoung},
+		{Policy{MinAge: time.Hour}, "long enough", noPolicyError},
+		{Policy{MinClasses: 3}, "onlytwo22", insufficientPasswordQuality},
+		{Policy{MinClasses: 3}, "Three333", noPolicyError},
+		{Policy{MinClasses: 4}, "Four 444", noPolicyError},
+		{Policy{}, "Bartholomew", insufficientPasswordQuality},
+		{Policy{}, "tab\there", insufficientPasswordQuality},
+		{Policy{}, "not utf-8 \xff", insufficientPasswordQuality},
+		{Policy{}, "space after ", insufficientPasswordQuality},
+	}
+	for _, tt := range tests {
+		got := noPolicyError
+		if w := tt.policy.judge(e, tt.password, now); w != nil {
+			got = w.err
+		}
+		if got != tt.want {
+			t.Errorf("%+v, %q: got %d want %d", tt.policy, tt.password, got, tt.want)
+		}
+	}
+}
+
+// TestHistory wants the last passwords kept, and no more.
+func TestHistory(t *testing.T) {
+	e := &entry{fields: []field{{name: "userPassword", value: "h0"}}}
+	p := Policy{History: 2}
+	for _, stored := range []string{"h1", "h#2", "h3", "h4"} {
+		p.setPassword(e, stored, time.Now())
+	}
+	var got []string
+	for _, v := range e.values("pwdHistory") {
+		got = append(got, fromHistory(v))
+	}
+	if want := []string{"h#2", "h3"}; !slices.Equal(got, want) {
+		t.Errorf("got %q want %q", got, want)
+	}
+}
+
+func TestBadPolicy(t *testing.T) {
+	for _, p := range []Policy{{MaxFailure: -1}, {MaxAge: -1}, {MinClasses: 5}, {MinAge: 2, MaxAge: 1}} {
+		if err := p.check(); err == nil {
+			t.Errorf("%+v: got no error", p)
+		}
+	}
+	if err := DefaultPolicy().check(); err != nil {
+		t.Errorf("default: got %v", err)
+	}
+}
