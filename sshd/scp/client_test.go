@@ -3,7 +3,6 @@ package scp
 import (
 	"bytes"
 	"crypto/rand"
-	"io"
 	iofs "io/fs"
 	"os"
 	"os/exec"
@@ -14,19 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-const (
-	homeVar   = "SCP_TEST_HOME"
-	recordVar = "SCP_TEST_RECORD"
-)
-
-// recorded is standard input and output that are also written to files.
-func recorded(file, command string) (io.Reader, io.Writer) {
-	in, _ := os.Create(file + ".in")
-	out, _ := os.Create(file + ".out")
-	_ = os.WriteFile(file+".cmd", []byte(command), 0o600)
-	return io.TeeReader(os.Stdin, in), io.MultiWriter(os.Stdout, out)
-}
 
 // A rig is two directories: the client's and the server's.
 type rig struct {

@@ -13,7 +13,11 @@ import (
 
 // rootVar makes the test binary a stand-in for ssh, which a client starts with
 // the server's command as last argument: it serves the directory rootVar names.
-const rootVar = "SCP_TEST_ROOT"
+// recordVar names where it writes what was said.
+const (
+	rootVar   = "SCP_TEST_ROOT"
+	recordVar = "SCP_TEST_RECORD"
+)
 
 func TestMain(m *testing.M) {
 	if root := os.Getenv(rootVar); root != "" {
@@ -36,7 +40,7 @@ func serveStdio(root, command string) int {
 	if record := os.Getenv(recordVar); record != "" {
 		stdio.Reader, stdio.Writer = recorded(record, command)
 	}
-	err = cmd.Serve(context.Background(), stdio, os.Stderr, dirFS(root), Options{Home: os.Getenv(homeVar)})
+	err = cmd.Serve(context.Background(), stdio, os.Stderr, dirFS(root), Options{})
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 1
 	}

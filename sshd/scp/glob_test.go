@@ -1,0 +1,151 @@
+package scp
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestBraces(t *testing.T) {
+	tests := []struct {
+		pattern string
+		want    []string
+	}{
+		{"a", []string{"a"}},
+		{"a{b,c}d", []string{"abd", "acd"}},
+		{"{a,b}{c,d}", []string{"ac", "ad", "bc", "bd"}},
+		{"{a,b{c,d},}", []string{"a", "bc", "bd", ""}},
+		{"{a}", []string{"{a}"}},
+		{"{}", []string{"{}"}},
+		{"{a,b", []string{"{a,b"}},
+		{"a,b}", []string{"a,b}"}},
+		{"{{a,b}", []string{"{a", "{b"}},
+		{`\{a,b}`, []string{`\{a,b}`}},
+		{`{a\,b,c}`, []string{`a\,b`, "c"}},
+		{"{1..3}", []string{"{1..3}"}}, // clients would not accept what bash makes of it
+	}
+	for _, tt := range tests {
+		if got, ok := braces(tt.pattern); !ok || !slices.Equal(got, tt.want) {
+			t.Errorf("braces(%q) = %q, %t; want %q", tt.pattern, got, ok, tt.want)
+		}
+	}
+	if got, ok := braces(strings.Repeat("{a,b}", 20)); ok {
+		t.Errorf("a million alternatives gave %d words, want a refusal", len(got))
+	}
+}
+
+func TestMatch(t *testing.T) {
+	tests := []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"*", "a", true},
+		{"*", "", true},
+		{"*", ".a", false},
+		{".*", ".a", true},
+		{`\.*`, ".a", true},
+		{"?a", ".a", false},
+		{"[.]a", ".a", false},
+		{"a*c", "abbc", true},
+		{"a*c", "abbd", false},
+		{"*.t?t", "a.txt", true},
+		{"*a*b*c", "xxaxxbxxc", true},
+		{"?", "ü", true},
+		{"?", "\xff", true},
+		{"??", "ü", false},
+		{"ü*", "über", true},
+		{"ü*", "\xc3x", false},
+		{"[a-c]x", "bx", true},
+		{"[!a-c]x", "bx", false},
+		{"[^a-c]x", "dx", true},
+		{"[]a]", "]", true},
+		{"[!]a]", "b", true},
+		{"[a-]", "-", true},
+		{"[a", "[a", true}, // no set
+		{"[a", "a", false},
+		{"[ä-ü]", "ö", true},
+		{`[\]]`, "]", true},
+		{"[[:digit:]]*", "1a", true},
+		{"[[:alpha:][:digit:]]", "-", false},
+		{"[[:nope:]]", "n]", true}, // a set of these characters, as it is no class
+		{`\*`, "*", true},
+		{`\*`, "a", false},
+		{`a\`, `a\`, true},
+		{"", "", true},
+		{"", "a", false},
+	}
+	for _, tt := range tests {
+		if got := match(tt.pattern, tt.name); got != tt.want {
+			t.Errorf("match(%q, %q) = %t, want %t", tt.pattern, tt.name, got, tt.want)
+		}
+	}
+}
+
+func FuzzMatch(f *testing.F) {
+	f.Add("*a*[b-c]?", "xxabz")
+	f.Add(`[[:alpha:]\]-]`, "]")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		if len(pattern) > 1000 || len(name) > 1000 {
+			return
+		}
+		match(pattern, name)
+		var quoted strings.Builder
+		for i := range len(name) {
+			literal(&quoted, name[i])
+		}
+		if !match(quoted.String(), name) || unescape(quoted.String()) != name {
+			t.Errorf("%q does not match %q, which is that name quoted", name, quoted.String())
+		}
+		if words, ok := braces(pattern); ok && len(words) > maxAlternatives {
+			t.Errorf("braces(%q) made %d words", pattern, len(words))
+		}
+	})
+}
+
+func TestExpand(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"home/a.txt", "home/b.txt", "home/.h", "home/[x]", "home/sub/c.txt", "home/sub2/c.txt", "home/sub2/d", "etc/x"} {
+		write(t, filepath.Join(dir, name), "x", 0o644)
+	}
+	if err := os.Symlink("sub", filepath.Join(dir, "home/link")); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		pattern string
+		want    []string
+	}{
+		{"a.txt", []string{"a.txt"}},
+		{"*.txt", []string{"a.txt", "b.txt"}},
+		{"./*.txt", []string{"./a.txt", "./b.txt"}},
+		{"{b,a}.txt", []string{"b.txt", "a.txt"}},
+		{"{*.txt,none}", []string{"a.txt", "b.txt", "none"}},
+		{"*/c.txt", []string{"link/c.txt", "sub/c.txt", "sub2/c.txt"}},
+		{"s*/d", []string{"sub2/d"}},
+		{"*/", []string{"link/", "sub/", "sub2/"}},
+		{"/e*/x", []string{"/etc/x"}},
+		{"../e*", []string{"../etc"}},
+		{"~/*.txt", []string{"a.txt", "b.txt"}},
+		{"~", []string{""}},
+		{`\~`, []string{"~"}},
+		{"none*", []string{"none*"}},
+		{`none\*`, []string{"none*"}},
+		{`\[x]`, []string{"[x]"}},
+		{".*", []string{".h"}},
+		{"a.txt/*", []string{"a.txt/*"}},
+		{"", []string{""}},
+	}
+	for _, tt := range tests {
+		g := &glob{view: view{files: dirFS(dir), home: "/home"}}
+		got, err := g.expand(tt.pattern)
+		if err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("expand(%q) = %q, %v; want %q", tt.pattern, got, err, tt.want)
+		}
+	}
+	g := &glob{view: view{files: dirFS(dir), home: "/home"}, looked: maxLooked}
+	if got, err := g.expand("*"); !errors.Is(err, errTooMany) {
+		t.Errorf("expand beyond the limit = %q, %v; want %v", got, err, errTooMany)
+	}
+}
