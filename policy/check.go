@@ -22,11 +22,10 @@ func (p *Policy) Check(op Op, name string) error {
 // is name itself or leads to it. It is the zero Access, which permits nothing,
 // when there is none.
 func (p *Policy) Rights(name string) Access {
-	best := -1
+	best, length := -1, 0
 	for i := range p.Access {
-		path := p.Access[i].Path
-		if below(path, name) && (best < 0 || len(path) > len(p.Access[best].Path)) {
-			best = i
+		if path := p.Access[i].Path; len(path) > length && below(path, name) {
+			best, length = i, len(path)
 		}
 	}
 	if best < 0 {
@@ -72,7 +71,9 @@ func (a Access) names(op Op, name string) bool {
 	if len(a.Names.Allow) > 0 && op&^forDirectories != 0 && !matchAny(a.Names.Allow, base) {
 		return false
 	}
-	for part := range strings.SplitSeq(rest, "/") {
+	for found := len(a.Names.Deny) > 0; found; {
+		var part string
+		part, rest, found = strings.Cut(rest, "/")
 		if matchAny(a.Names.Deny, part) {
 			return false
 		}
@@ -81,5 +82,10 @@ func (a Access) names(op Op, name string) bool {
 }
 
 func matchAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, name) })
+	for _, pattern := range patterns {
+		if match(pattern, name) {
+			return true
+		}
+	}
+	return false
 }

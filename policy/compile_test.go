@@ -17,29 +17,29 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 	}{
 		{"no name", Rule{}, []string{`rules[0].name: missing`}},
 		{"groups", Rule{Name: "r", When: When{Groups: []string{"", "cn=", "[a", "CN=*,=x", "ok"}}}, []string{
-			`rules[0].when.groups[0] (rule "r"): a DN`,
-			`rules[0].when.groups[1] (rule "r"): "cn=": `,
-			`rules[0].when.groups[2] (rule "r"): "[a": syntax error in pattern`,
-			`rules[0].when.groups[3] (rule "r"): "CN=*,=x": "=x" is not`,
+			`rules[0].when.groups[0]: a DN`,
+			`rules[0].when.groups[1]: "cn=": `,
+			`rules[0].when.groups[2]: "[a": syntax error in pattern`,
+			`rules[0].when.groups[3]: "CN=*,=x": "=x" is not`,
 		}},
 		{"users", Rule{Name: "r", When: When{Users: []string{"", "a[", "ok", "x*"}}}, []string{
 			`rules[0].when.users[0]`, `rules[0].when.users[1]`,
 		}},
 		{"from", Rule{Name: "r", When: When{From: []string{"10.0.0.0/8", "10.1.0.0/8", "::1", "home", "fe80::1%eth0", "10.0.0.0/33"}}}, []string{
-			`rules[0].when.from[1] (rule "r"): "10.1.0.0/8": has an address within the network: write 10.0.0.0/8`,
-			`rules[0].when.from[3] (rule "r"): "home": must be an address or a network`,
+			`rules[0].when.from[1]: "10.1.0.0/8": has an address within the network: write 10.0.0.0/8`,
+			`rules[0].when.from[3]: "home": must be an address or a network`,
 			`rules[0].when.from[4]`, `rules[0].when.from[5]`,
 		}},
 		{"method and hours", Rule{Name: "r", When: When{Method: []string{"passwort"}, Hours: "Mon-Fri 6-20"}}, []string{
-			`rules[0].when.method[0] (rule "r"): "passwort": is not known: use one of password, publickey`,
-			`rules[0].when.hours (rule "r"): "Mon-Fri 6-20": `,
+			`rules[0].when.method[0]: "passwort": is not known: use one of password, publickey`,
+			`rules[0].when.hours: "Mon-Fri 6-20": `,
 		}},
-		{"deny", Rule{Name: "r", Deny: true, Services: []string{"sftp"}}, []string{`rules[0].deny (rule "r"): "true": a rule that denies`}},
+		{"deny", Rule{Name: "r", Deny: true, Services: []string{"sftp"}}, []string{`rules[0].deny: "true": a rule that denies`}},
 		{"home", Rule{Name: "r", Home: &Home{Host: "home/%u", Skeleton: []string{"in", "../x", "/y"}, Umask: "89", Permissions: []string{"raed"}}}, []string{
-			`rules[0].home.host (rule "r"): "home/%u": must be an absolute path`,
+			`rules[0].home.host: "home/%u": must be an absolute path`,
 			`rules[0].home.skeleton[1]`, `rules[0].home.skeleton[2]`,
-			`rules[0].home.skeleton (rule "r"): "in, ../x, /y": is made only`,
-			`rules[0].home.umask`, `rules[0].home.permissions[0] (rule "r"): "raed": is not a permission`,
+			`rules[0].home.skeleton: "in, ../x, /y": is made only`,
+			`rules[0].home.umask`, `rules[0].home.permissions[0]: "raed": is not a permission`,
 		}},
 		{"placeholders", Rule{Name: "r", Folders: []Mount{
 			{Path: "/a", Host: "/srv/%x"},
@@ -50,7 +50,7 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 			{Path: "/f", Host: "/srv/%{department}/100%%"},
 		}}, []string{
 			`rules[0].folders[0].host`, `rules[0].folders[1].host`, `rules[0].folders[2].host`,
-			`rules[0].folders[3].host (rule "r"): "/srv/../x": write it as /x`, `rules[0].folders[4].host (rule "r"): must be`,
+			`rules[0].folders[3].host: "/srv/../x": write it as /x`, `rules[0].folders[4].host: must be`,
 		}},
 		{"folders", Rule{Name: "r", Folders: []Mount{
 			{Path: "shared", Host: "/a"},
@@ -58,16 +58,16 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 			{Path: "/c", Host: "/a"},
 			{Path: "/c", Host: "/b"},
 		}}, []string{
-			`rules[0].folders[0].path (rule "r"): "shared": must be a path of the view`,
-			`rules[0].folders[1].path (rule "r"): "/b/": write it as /b`, `rules[0].folders[1].quota (rule "r"): "-1"`,
-			`rules[0].folders (rule "r"): "/c": is there twice`,
+			`rules[0].folders[0].path: "shared": must be a path of the view`,
+			`rules[0].folders[1].path: "/b/": write it as /b`, `rules[0].folders[1].quota: "-1"`,
+			`rules[0].folders: "/c": is there twice`,
 		}},
 		{"access", Rule{Name: "r", Access: []Grant{
 			{Path: "in"},
 			{Path: "/in", Names: Names{Deny: []string{"[", "a/b", ""}}},
 			{Path: "/x", Permissions: []string{}, Hide: true},
 		}}, []string{
-			`rules[0].access[0].path`, `rules[0].access[0] (rule "r"): "in": changes nothing`,
+			`rules[0].access[0].path`, `rules[0].access[0]: "in": changes nothing`,
 			`rules[0].access[1].names.deny[0]`, `rules[0].access[1].names.deny[1]`, `rules[0].access[1].names.deny[2]`,
 			`rules[0].access[2].hide`,
 		}},
@@ -75,10 +75,10 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 			Name: "r", Services: []string{"sftp", "shell"}, Require: Require{{"publickey", "publickey"}, {}, {"pin"}},
 			Uploads: "atomik", SetAttr: "no", Limits: Quantity{Sessions: new(-1), Idle: new(-time.Second)},
 		}, []string{
-			`rules[0].services[1] (rule "r"): "shell": is not a service: use some of sftp, scp, passwd`,
-			`rules[0].require[0][1]`, `rules[0].require[1] (rule "r"): empty`, `rules[0].require[2][0]`,
-			`rules[0].limits.sessions (rule "r"): "-1"`, `rules[0].limits.idle (rule "r"): "-1s"`,
-			`rules[0].uploads (rule "r"): "atomik": is not known: use one of direct, atomic`, `rules[0].setattr`,
+			`rules[0].services[1]: "shell": is not a service: use some of sftp, scp, passwd`,
+			`rules[0].require[0][1]`, `rules[0].require[1]: empty`, `rules[0].require[2][0]`,
+			`rules[0].limits.sessions: "-1"`, `rules[0].limits.idle: "-1s"`,
+			`rules[0].uploads: "atomik": is not known: use one of direct, atomic`, `rules[0].setattr`,
 		}},
 	}
 	for _, tt := range tests {
@@ -103,8 +103,8 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 
 func TestCompileAllRules(t *testing.T) {
 	_, err := Compile([]Rule{{Name: "a"}, {Name: "a"}, {Name: "b", Uploads: "x"}})
-	want := `rules[1].name (rule "a"): "a": rules[0] has this name already: each rule needs its own` + "\n" +
-		`rules[2].uploads (rule "b"): "x": is not known: use one of direct, atomic`
+	want := `rules[1].name: "a": rules[0] has this name already: each rule needs its own (rule "a")` + "\n" +
+		`rules[2].uploads: "x": is not known: use one of direct, atomic (rule "b")`
 	if err == nil || err.Error() != want {
 		t.Errorf("Compile: %v\nwant: %s", err, want)
 	}

@@ -42,14 +42,19 @@ type Mistake struct {
 }
 
 func (m *Mistake) Error() string {
-	where := m.Key
+	text := m.Key + ": " + m.What()
 	if m.Rule != "" {
-		where += fmt.Sprintf(" (rule %q)", m.Rule)
+		text += fmt.Sprintf(" (rule %q)", m.Rule)
 	}
+	return text
+}
+
+// What returns the value and what would be right, without the place.
+func (m *Mistake) What() string {
 	if m.Value == "" {
-		return where + ": " + m.Want
+		return m.Want
 	}
-	return fmt.Sprintf("%s: %q: %s", where, m.Value, m.Want)
+	return fmt.Sprintf("%q: %s", m.Value, m.Want)
 }
 
 // A Clash is two rules that say different things about one path of the view.

@@ -16,6 +16,9 @@ func checkPattern(pattern string) error {
 // are those of path.Match, but "*" and "?" match a slash too. A bad pattern
 // matches nothing. It needs no memory and at most len(pattern)*len(s) steps.
 func match(pattern, s string) bool {
+	if differ(pattern, s) {
+		return false
+	}
 	star, retry := "", "" // what to go back to: the pattern after the last "*", and the text it was tried on
 	starred := false
 	for {
@@ -38,6 +41,32 @@ func match(pattern, s string) bool {
 		retry = retry[n:]
 		pattern, s = star, retry
 	}
+}
+
+// differ reports whether the first or the last letter alone tells that s does
+// not match. It is what makes a filter such as *.exe cheap on every other name.
+func differ(pattern, s string) bool {
+	if pattern == "" || s == "" {
+		return false
+	}
+	return unlike(pattern[0], s[0]) || unlike(pattern[len(pattern)-1], s[len(s)-1])
+}
+
+// unlike reports whether p is a letter of a pattern and c another one. Beyond
+// ASCII letters take more bytes than one.
+func unlike(p, c byte) bool {
+	switch p {
+	case '*', '?', '[', ']', '\\':
+		return false
+	}
+	return p < utf8.RuneSelf && c < utf8.RuneSelf && lower(p) != lower(c)
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // matchOne matches one element of pattern, which does not begin with "*", with
@@ -110,10 +139,7 @@ func within(r, lo, hi rune) bool {
 // fold makes the two cases of a letter one.
 func fold(r rune) rune {
 	if r < utf8.RuneSelf {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
+		return rune(lower(byte(r)))
 	}
 	return unicode.ToLower(unicode.ToUpper(r))
 }

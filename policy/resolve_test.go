@@ -189,7 +189,7 @@ func TestMerge(t *testing.T) {
 		ValidUntil:    time.Date(2026, 3, 2, 19, 0, 0, 0, time.UTC),
 	}
 	got.ValidUntil = got.ValidUntil.UTC()
-	differ(t, "Policy", got, want)
+	compareFields(t, "Policy", got, want)
 }
 
 func TestDefaults(t *testing.T) {
@@ -305,8 +305,8 @@ func TestValidUntil(t *testing.T) {
 	}
 }
 
-// differ reports the fields of two structs that are not the same.
-func differ[T any](t *testing.T, what string, got, want *T) {
+// compareFields reports the fields of two structs that are not the same.
+func compareFields[T any](t *testing.T, what string, got, want *T) {
 	t.Helper()
 	g, w := reflect.ValueOf(got).Elem(), reflect.ValueOf(want).Elem()
 	for i := range g.NumField() {

@@ -49,6 +49,7 @@ func (s *Set) facts(req Request) *facts {
 type index struct {
 	names    map[string][]int // in lower case
 	dns      map[string][]int // normal form
+	heads    map[string]bool  // first RDNs of dns
 	sids     map[string][]int // in upper case
 	patterns []indexed
 }
@@ -59,7 +60,7 @@ type indexed struct {
 }
 
 func newIndex() index {
-	return index{names: map[string][]int{}, dns: map[string][]int{}, sids: map[string][]int{}}
+	return index{names: map[string][]int{}, dns: map[string][]int{}, heads: map[string]bool{}, sids: map[string][]int{}}
 }
 
 func (x *index) add(m matcher, rule int) {
@@ -68,6 +69,8 @@ func (x *index) add(m matcher, rule int) {
 		x.sids[m.sid] = append(x.sids[m.sid], rule)
 	case m.dn != "":
 		x.dns[m.dn] = append(x.dns[m.dn], rule)
+		head, _, _ := strings.Cut(m.dn, string(endRDN))
+		x.heads[head] = true
 	case m.name != "":
 		x.names[m.name] = append(x.names[m.name], rule)
 	default:
@@ -93,7 +96,7 @@ func (x *index) group(g *directory.Group, found bits, buf []byte) {
 	if len(x.sids) > 0 && g.SID != "" {
 		addAll(found, x.sids[g.SID])
 	}
-	if len(x.dns) > 0 {
+	if len(x.dns) > 0 && x.mayName(g.DN, buf) {
 		if dn, ok := appendDN(buf, g.DN); ok {
 			addAll(found, x.dns[string(dn)])
 		}
@@ -103,6 +106,14 @@ func (x *index) group(g *directory.Group, found bits, buf []byte) {
 			found.add(p.rule)
 		}
 	}
+}
+
+// mayName reports whether a rule may name dn, from its first RDN: most groups
+// of a user are in no rule, and need no closer look.
+func (x *index) mayName(dn string, buf []byte) bool {
+	first, _, _ := strings.Cut(dn, ",")
+	head, plain := appendPlainDN(buf, first)
+	return !plain || x.heads[string(head)]
 }
 
 func addAll(found bits, rules []int) {
@@ -119,10 +130,7 @@ func appendLower(b []byte, s string) []byte {
 		if c >= 0x80 {
 			return append(b[:len(b)-i], strings.ToLower(s)...)
 		}
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		b = append(b, c)
+		b = append(b, lower(c))
 	}
 	return b
 }

@@ -1,0 +1,101 @@
+package policy
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+)
+
+var update = flag.Bool("update", false, "write what is got to testdata as what is wanted")
+
+// aliceWithKeys is alice with a key, a value that is none, and a state.
+func aliceWithKeys(t *testing.T) *directory.User {
+	t.Helper()
+	line := "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGMz6DZD2PhjSkMuHNV0nBbJLEVCMcqmpXvvRW6PSwAr alice@laptop"
+	key, comment, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := *alice
+	u.Keys = []directory.Key{{PublicKey: key, Comment: comment, Attribute: "sshPublicKey", From: []string{"10.*"}}}
+	u.Notes = []directory.KeyNote{{Attribute: "sshPublicKey", Index: 1, Reason: "not a key\x1b[31m"}}
+	u.State = directory.State{Status: directory.StatusActive, Reason: "userAccountControl=512"}
+	return &u
+}
+
+// TestExplainText holds the whole text to a file.
+func TestExplainText(t *testing.T) {
+	rules := append(
+		financeRules(),
+		Rule{Name: "partners", When: When{Groups: []string{"partners", "P-*"}, Users: []string{"bob"}, From: []string{"192.0.2.0/24"}, Hours: "Sat UTC", Method: []string{"password"}}},
+		Rule{Name: "locked out", Deny: true, When: When{Users: []string{"eve"}}},
+		Rule{Name: "all"},
+	)
+	set := compile(t, rules...)
+	req := aliceFrom("::ffff:10.1.2.3")
+	req.User = aliceWithKeys(t)
+	nobody := req
+	nobody.User = &directory.User{Name: "no\x1bbody", State: directory.State{Status: directory.StatusDisabled}}
+	for name, e := range map[string]Explanation{
+		"allowed.txt": set.Explain(req),
+		"own.txt":     set.Explain(req).WithoutHosts(),
+		"denied.txt":  compile(t, rules[:3]...).Explain(nobody),
+	} {
+		var b strings.Builder
+		if err := e.WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, b.String())
+	}
+	j, err := json.MarshalIndent(set.Explain(req), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "allowed.json", string(j)+"\n")
+}
+
+// golden holds got to a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got:\n%s\nwant:\n%s", name, got, want)
+	}
+}
+
+func TestWithoutHosts(t *testing.T) {
+	rules := financeRules()
+	for _, home := range []string{"/srv/secret/%u", "/srv/secret/%{nothing}"} {
+		rules[0].Home.Host = home
+		set := compile(t, rules...)
+		e := set.Explain(aliceFrom("10.1.2.3"))
+		own := e.WithoutHosts()
+		j, err := json.Marshal(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(j), "/srv") {
+			t.Errorf("explanation without hosts holds a host path: %s", j)
+		}
+		if again := set.Explain(aliceFrom("10.1.2.3")); !reflect.DeepEqual(again, e) {
+			t.Errorf("WithoutHosts changed the explanation it was called on")
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package policy
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// WriteText writes e for people to read.
+func (e Explanation) WriteText(w io.Writer) error {
+	t := &text{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	e.User.write(t)
+	e.writeLogin(t)
+	e.writeRules(t)
+	e.writeResult(t)
+	return t.w.Flush()
+}
+
+// text is lines of columns. Cells are quoted where they are not plain text.
+type text struct{ w *tabwriter.Writer }
+
+// line writes one line, unless it has nothing to say after its first cell.
+func (t *text) line(cells ...string) {
+	if len(cells) > 1 && strings.Join(cells[1:], "") == "" {
+		return
+	}
+	for i, c := range cells {
+		if c != "" {
+			cells[i] = quote(c)
+		}
+	}
+	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+}
+
+// title begins a part, which aligns its own columns.
+func (t *text) title(s string) {
+	t.w.Flush()
+	fmt.Fprintf(t.w, "\n%s\n", s)
+	t.w.Flush()
+}
+
+func (u UserFacts) write(t *text) {
+	t.line("user", u.Name)
+	t.line("id", u.ID)
+	t.line("dn", u.DN)
+	t.line("directory", u.Directory)
+	t.line("state", u.state())
+	t.title("groups")
+	for _, g := range u.Groups {
+		t.line("  "+g.Via, g.Name, g.DN, g.SID)
+	}
+	if len(u.Groups) == 0 {
+		t.line("  none")
+	}
+	t.title("keys")
+	for _, k := range u.Keys {
+		t.line("  "+orDash(k.Fingerprint), k.Type, fmt.Sprintf("%s[%d]", k.Attribute, k.Index), k.remarks())
+	}
+	if len(u.Keys) == 0 {
+		t.line("  none")
+	}
+}
+
+func (u UserFacts) state() string {
+	s := u.State
+	if u.Until != nil {
+		s += " until " + u.Until.Format(time.RFC3339)
+	}
+	if u.Because != "" {
+		s += " (" + u.Because + ")"
+	}
+	if u.Cached {
+		s += ", from the cache: no server answers"
+	}
+	return s
+}
+
+func (k KeyFacts) remarks() string {
+	var all []string
+	if k.Skipped != "" {
+		all = append(all, "not used: "+k.Skipped)
+	}
+	if k.Comment != "" {
+		all = append(all, k.Comment)
+	}
+	if len(k.From) > 0 {
+		all = append(all, "from "+strings.Join(k.From, ", "))
+	}
+	if k.Expires != nil {
+		all = append(all, "expires "+k.Expires.Format(time.RFC3339))
+	}
+	return strings.Join(all, "; ")
+}
+
+func (e Explanation) writeLogin(t *text) {
+	t.title("login")
+	t.line("  from", e.Remote)
+	t.line("  method", e.Method)
+	t.line("  at", e.Time.Format(time.RFC3339))
+}
+
+func (e Explanation) writeRules(t *text) {
+	t.title("rules")
+	for _, r := range e.Rules {
+		t.line("  " + r.Name + ": " + verdict(r))
+		for _, c := range r.Conditions {
+			held := "no"
+			if c.Held {
+				held = "yes"
+			}
+			t.line("    "+c.Key, held, c.Why)
+		}
+	}
+	if len(e.Rules) == 0 {
+		t.line("  none")
+	}
+}
+
+// verdict says whether a rule matched.
+func verdict(r RuleFacts) string {
+	switch {
+	case r.Matched && r.Deny:
+		return "matches, and denies"
+	case r.Matched && len(r.Conditions) == 0:
+		return "matches everybody"
+	case r.Matched:
+		return "matches"
+	}
+	return "does not match"
+}
+
+func (e Explanation) writeResult(t *text) {
+	t.title("result")
+	if !e.Allowed {
+		t.line("  denied", e.Detail, "("+string(e.Reason)+")")
+		return
+	}
+	t.line("  allowed", "by the rules")
+	if e.ValidUntil != nil {
+		t.line("  until", e.ValidUntil.Format(time.RFC3339), "when the hours of a rule change")
+	}
+	t.title("folders")
+	for _, f := range e.Folders {
+		t.line("  "+f.Path, f.Host, source(f.Rule, f.Shadowed))
+	}
+	if len(e.Folders) == 0 {
+		t.line("  none")
+	}
+	t.title("rights")
+	for _, r := range e.Rights {
+		why := source(r.Rule, r.Shadowed)
+		if r.Rule == "" {
+			why = "leads to a folder"
+		}
+		t.line("  "+r.Path, r.ops().String(), r.names(), why)
+	}
+	t.title("values")
+	for _, v := range e.Values {
+		t.line("  "+v.Key, v.Value, source(v.Rule, v.Shadowed))
+	}
+}
+
+func (r Right) ops() Op {
+	var ops Op
+	for _, name := range r.Permissions {
+		op, _ := opNamed(name)
+		ops |= op
+	}
+	return ops
+}
+
+func (r Right) names() string {
+	var all []string
+	if len(r.Allow) > 0 {
+		all = append(all, "only "+strings.Join(r.Allow, " "))
+	}
+	if len(r.Deny) > 0 {
+		all = append(all, "not "+strings.Join(r.Deny, " "))
+	}
+	if r.Hide {
+		all = append(all, "others hidden")
+	}
+	return strings.Join(all, ", ")
+}
+
+// source says which rule gave something, and which ones would have, too.
+func source(rule string, shadowed []string) string {
+	s := "default"
+	if rule != "" {
+		s = "rule " + rule
+	}
+	if len(shadowed) > 0 {
+		s += ", before " + strings.Join(shadowed, ", ")
+	}
+	return s
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
