@@ -1,0 +1,112 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"berth/directory"
+)
+
+// Lockout implements directory.LockoutTeller: it reads from the directory after
+// how many wrong passwords it locks u. An error means that the service account
+// may not read that, or that no server answers.
+func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int, window time.Duration, err error) {
+	read := map[string]func(context.Context, *directory.User) (policy, error){
+		"active_directory": c.adLockout,
+		"freeipa":          c.ipaLockout,
+		"389ds":            c.nsLockout,
+	}[c.settings.Kind]
+	if read == nil {
+		read = c.ppolicyLockout
+	}
+	p, err := read(ctx, u)
+	if err != nil {
+		return 0, 0, fmt.Errorf("lock-out policy for %q: %w", u.Name, err)
+	}
+	return p.failures, p.window, nil
+}
+
+// adLockout reads the fine-grained policy of the user, or else the domain's.
+func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, error) {
+	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", "msDS-ResultantPSO")
+	if err != nil {
+		return policy{}, err
+	}
+	if pso := e.first("msDS-ResultantPSO"); pso != "" {
+		e, found, err := read(ctx, c.search, pso, "(objectClass=*)", "msDS-LockoutThreshold", "msDS-LockoutObservationWindow")
+		if err != nil {
+			return policy{}, err
+		}
+		if !found || !e.has("msDS-LockoutThreshold") {
+			return policy{}, fmt.Errorf("%q cannot be read", pso)
+		}
+		return adPolicy(e, "msDS-LockoutThreshold", "msDS-LockoutObservationWindow")
+	}
+	e, found, err := read(ctx, c.search, domainOf(c.settings.Base), "(objectClass=*)", "lockoutThreshold", "lockOutObservationWindow")
+	if err != nil {
+		return policy{}, err
+	}
+	if !found {
+		return policy{}, fmt.Errorf("%q is not there", domainOf(c.settings.Base))
+	}
+	return adPolicy(e, "lockoutThreshold", "lockOutObservationWindow")
+}
+
+func adPolicy(e entry, threshold, window string) (policy, error) {
+	n, err := strconv.Atoi(e.first(threshold))
+	if err != nil {
+		return policy{}, fmt.Errorf("%s of %q: %w", threshold, e.dn, err)
+	}
+	return policy{failures: n, window: interval(e.first(window))}, nil
+}
+
+// ppolicyLockout reads the pwdPolicy entry that applies to the user.
+func (c *Client) ppolicyLockout(ctx context.Context, u *directory.User) (policy, error) {
+	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", "pwdPolicySubentry")
+	if err != nil {
+		return policy{}, err
+	}
+	p, err := c.policyOf(ctx, c.search, e)
+	if err == nil && p == strictest {
+		err = fmt.Errorf("no policy entry can be read")
+	}
+	return p, err
+}
+
+// ipaLockout reads the policies of the KDC and takes the one that locks first.
+func (c *Client) ipaLockout(ctx context.Context, _ *directory.User) (policy, error) {
+	entries, err := all(ctx, c.search, domainOf(c.settings.Base), "(objectClass=krbPwdPolicy)", "krbPwdMaxFailure", "krbPwdFailureCountInterval")
+	if err != nil {
+		return policy{}, err
+	}
+	if len(entries) == 0 {
+		return policy{}, fmt.Errorf("no krbPwdPolicy entry can be read")
+	}
+	var first policy
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.first("krbPwdMaxFailure"))
+		if err == nil && n > 0 && (first.failures == 0 || n < first.failures) {
+			first.failures = n
+		}
+		first.window = max(first.window, seconds(e.first("krbPwdFailureCountInterval")))
+	}
+	return first, nil
+}
+
+// nsLockout reads the global policy of 389 DS.
+func (c *Client) nsLockout(ctx context.Context, _ *directory.User) (policy, error) {
+	e, found, err := read(ctx, c.search, "cn=config", "(objectClass=*)", "passwordLockout", "passwordMaxFailure", "passwordResetFailureCount")
+	if err != nil {
+		return policy{}, err
+	}
+	n, convErr := strconv.Atoi(e.first("passwordMaxFailure"))
+	switch {
+	case !found || convErr != nil:
+		return policy{}, fmt.Errorf("cn=config cannot be read")
+	case e.first("passwordLockout") != "on":
+		return policy{}, nil
+	}
+	return policy{failures: n, window: seconds(e.first("passwordResetFailureCount"))}, nil
+}

@@ -1,0 +1,321 @@
+package ldap
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// Level says how bad a Finding is.
+type Level int
+
+// The levels of a Finding.
+const (
+	OK      Level = iota // as it should be
+	Warning              // works, but should be looked at
+	Bad                  // does not work
+)
+
+func (l Level) String() string { return [...]string{"ok", "warning", "bad"}[l] }
+
+// A Finding is one thing that Report looked at.
+type Finding struct {
+	Level  Level
+	What   string // "certificate of ldaps://dc1"
+	Detail string // "31 days left"
+}
+
+// Bounds on what Report warns of.
+const (
+	soonDays = 30
+	maxSkew  = 30 * time.Second
+	sample   = 1000 // entries counted, not more
+)
+
+// Report tries everything that logins need, and says what it found: each
+// server with its certificate and clock, the service account, the base, users,
+// groups, and what of them can be read. groups are names that rules use; those
+// that do not exist are reported. It changes nothing and binds as no user.
+func (c *Client) Report(ctx context.Context, groups []string) []Finding {
+	r := reporter{c: c}
+	for _, s := range c.pool.servers {
+		r.server(ctx, s)
+	}
+	if c.settings.BindAs != "" {
+		r.add(Warning, "service account", "none: only logins by password are possible, and no more can be tried here")
+		return r.findings
+	}
+	if err := c.Ping(ctx); err != nil {
+		r.add(Bad, "base "+c.settings.Base, err.Error())
+		return r.findings
+	}
+	r.add(OK, "base "+c.settings.Base, "can be read")
+	r.users(ctx)
+	r.groups(ctx, groups)
+	r.policies(ctx)
+	return r.findings
+}
+
+type reporter struct {
+	c        *Client
+	findings []Finding
+}
+
+func (r *reporter) add(l Level, what, format string, args ...any) {
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	r.findings = append(r.findings, Finding{l, what, format})
+}
+
+// server connects to one server, whatever its health.
+func (r *reporter) server(ctx context.Context, s *server) {
+	start := time.Now()
+	bound := "anonymous"
+	if r.c.settings.BindDN != "" {
+		bound = "bound as " + r.c.settings.BindDN
+	}
+	cn, err := r.c.pool.connectTo(ctx, s, func(context.Context, *conn) error { return nil })
+	if err != nil {
+		r.add(Bad, "server "+s.url, err.Error())
+		return
+	}
+	defer cn.close()
+	r.certificate(s, cn.tls)
+	if err := r.c.bindService(ctx, cn); err != nil {
+		r.add(Bad, "server "+s.url, err.Error())
+		return
+	}
+	r.add(OK, "server "+s.url, "%s in %v", bound, time.Since(start).Round(time.Millisecond))
+	r.root(ctx, s, cn)
+}
+
+// certificate reports how long the chain is good. That it is good now has been
+// verified by the connection.
+func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
+	what := "certificate of " + s.url
+	if state == nil {
+		r.add(Warning, "server "+s.url, "connection is not encrypted: passwords cross the network in the clear")
+		return
+	}
+	var names []string
+	end := time.Time{}
+	for _, cert := range state.VerifiedChains[0] {
+		names = append(names, cert.Subject.String())
+		end = earlier(end, cert.NotAfter)
+	}
+	days := int(end.Sub(r.c.now()).Hours() / 24)
+	level := OK
+	if days < soonDays {
+		level = Warning
+	}
+	r.add(level, what, "%s; %d days left, until %s; %s", strings.Join(names, " < "), days, end.UTC().Format(time.DateOnly), tls.VersionName(state.Version))
+}
+
+// changeWays are what the root DSE lists for each way of changing a password.
+var changeWays = map[string]struct{ attribute, value string }{
+	changeRFC3062:    {"supportedExtension", passwordModifyName},
+	changeUnicodePwd: {"supportedCapabilities", "1.2.840.113556.1.4.800"}, // Active Directory
+}
+
+func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
+	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)", "supportedExtension", "supportedCapabilities", "currentTime", "vendorName", "vendorVersion")
+	if err != nil {
+		r.add(Bad, "server "+s.url, err.Error())
+		return
+	}
+	if way, ok := changeWays[r.c.settings.PasswordChange]; ok {
+		what := "password change on " + s.url
+		switch listed := contains(root.all(way.attribute), way.value); {
+		case !listed:
+			r.add(Bad, what, "password_change is %s, but the server does not list %s", r.c.settings.PasswordChange, way.value)
+		case cn.tls == nil && r.c.settings.PasswordChange == changeUnicodePwd:
+			r.add(Bad, what, "needs ldaps:// or start_tls")
+		default:
+			r.add(OK, what, r.c.settings.PasswordChange)
+		}
+	}
+	if now, err := generalizedTime(root.first("currentTime")); err == nil {
+		r.clock(s, now)
+	}
+}
+
+func contains(values []string, value string) bool {
+	for _, v := range values {
+		if strings.EqualFold(v, value) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reporter) clock(s *server, now time.Time) {
+	skew := r.c.now().Sub(now).Round(time.Second)
+	level := OK
+	if skew.Abs() > maxSkew {
+		level = Warning // account ends and policies are compared with our clock
+	}
+	r.add(level, "clock of "+s.url, "differs by %v from here", skew.Abs())
+}
+
+// users looks at up to sample users as a look-up would read them.
+func (r *reporter) users(ctx context.Context) {
+	c := r.c
+	filter := c.settings.UserFilter
+	if strings.Contains(filter, "%u") {
+		filter = strings.ReplaceAll(filter, "%u", "*")
+	}
+	entries, more, err := r.some(ctx, c.settings.Base, filter, c.userAttributes()...)
+	if err != nil {
+		r.add(Bad, "users", err.Error())
+		return
+	}
+	if len(entries) == 0 {
+		r.add(Bad, "users", "none below %q match %s", c.settings.Base, filter)
+		return
+	}
+	r.add(OK, "users", "%s found", count(len(entries), more))
+	r.attribute(entries, "login name", c.settings.NameAttribute, Bad)
+	r.attribute(entries, "stable id", c.settings.IDAttribute, Bad)
+	for _, name := range c.settings.StateRequired {
+		r.attribute(entries, "account state", name, Bad)
+	}
+	if c.usesPpolicy() {
+		r.attribute(entries, "account state", "pwdChangedTime", Warning)
+	}
+	for _, name := range c.settings.Attributes {
+		r.attribute(entries, "attribute for rules", name, Warning)
+	}
+	if c.settings.KeyAttribute == none {
+		return
+	}
+	r.attribute(entries, "keys", c.settings.KeyAttribute, Warning)
+	r.keys(entries)
+}
+
+func count(n int, more bool) string {
+	if more {
+		return fmt.Sprintf("more than %d", n)
+	}
+	return fmt.Sprint(n)
+}
+
+// attribute reports how many entries have an attribute. None at all mostly means
+// that the service account may not read it.
+func (r *reporter) attribute(entries []entry, what, name string, worst Level) {
+	n := 0
+	for _, e := range entries {
+		if e.has(name) {
+			n++
+		}
+	}
+	if n == 0 {
+		r.add(worst, what, "no user has %s, or the service account may not read it", name)
+		return
+	}
+	r.add(OK, what, "%s of %d of %d users can be read", name, n, len(entries))
+}
+
+func (r *reporter) keys(entries []entry) {
+	var keys, notes int
+	for _, e := range entries {
+		k, n := directory.ParseKeys(r.c.settings.KeyAttribute, r.c.settings.KeyPrefix, e.all(r.c.settings.KeyAttribute))
+		keys, notes = keys+len(k), notes+len(n)
+	}
+	if notes > 0 {
+		r.add(Warning, "keys", "%d can be used, %d cannot", keys, notes)
+		return
+	}
+	r.add(OK, "keys", "%d can be used", keys)
+}
+
+// groups counts groups, and looks for those that rules name.
+func (r *reporter) groups(ctx context.Context, named []string) {
+	c := r.c
+	var b strings.Builder
+	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
+		if a != none {
+			fmt.Fprintf(&b, "(%s=*)", a)
+		}
+	}
+	entries, more, err := r.some(ctx, c.settings.GroupBase, "(|"+b.String()+")", c.settings.GroupNameAttribute)
+	switch {
+	case err != nil:
+		r.add(Bad, "groups", err.Error())
+	case len(entries) == 0:
+		r.add(Warning, "groups", "none with members below %q", c.settings.GroupBase)
+	default:
+		r.add(OK, "groups", "%s with members found", count(len(entries), more))
+	}
+	for _, name := range named {
+		found, err := c.groupExists(ctx, name)
+		switch {
+		case err != nil:
+			r.add(Bad, "group "+name, err.Error())
+		case !found:
+			r.add(Warning, "group "+name, "is named in a rule, but there is no such group")
+		}
+	}
+}
+
+// groupExists looks for a group by DN, SID or plain name, of which * may be part
+// as in rules.
+func (c *Client) groupExists(ctx context.Context, name string) (bool, error) {
+	if dn, err := ldap.ParseDN(name); err == nil && len(dn.RDNs) > 1 && !strings.Contains(name, "*") {
+		_, found, err := read(ctx, c.search, name, "(objectClass=*)", "1.1")
+		return found, err
+	}
+	value := strings.ReplaceAll(ldap.EscapeFilter(name), `\2a`, "*")
+	filter := fmt.Sprintf("(&(objectClass=*)(|(cn=%s)(%s=%s)))", value, c.settings.GroupNameAttribute, value)
+	if strings.HasPrefix(name, "S-1-") {
+		filter = "(objectSid=" + ldap.EscapeFilter(name) + ")"
+	}
+	res, err := c.search(ctx, request(c.settings.GroupBase, ldap.ScopeWholeSubtree, filter, 1, "1.1"))
+	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
+		return false, err
+	}
+	return res != nil && len(res.Entries) > 0, nil
+}
+
+// some returns up to sample entries, and whether there are more.
+func (r *reporter) some(ctx context.Context, base, filter string, attributes ...string) ([]entry, bool, error) {
+	req := request(base, ldap.ScopeWholeSubtree, filter, 0, attributes...)
+	req.EnforceSizeLimit = false
+	req.Controls = []ldap.Control{ldap.NewControlPaging(sample)}
+	res, err := r.c.search(ctx, req)
+	full := ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded)
+	if err != nil && !full {
+		return nil, false, err
+	}
+	var entries []entry
+	for _, e := range res.Entries {
+		entries = append(entries, newEntry(e))
+	}
+	next, ok := ldap.FindControl(res.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
+	return entries, full || (ok && len(next.Cookie) > 0), nil
+}
+
+// policies reports the password policy and when accounts are locked.
+func (r *reporter) policies(ctx context.Context) {
+	if !r.c.usesPpolicy() {
+		return
+	}
+	byDN, usual, err := r.c.loadPolicies(ctx, r.c.search)
+	switch {
+	case err != nil:
+		r.add(Bad, "password policy", err.Error())
+	case len(byDN) == 0:
+		r.add(Warning, "password policy", "no pwdPolicy entry below %q can be read: the age of passwords and the end of locks are not known", r.c.settings.GroupBase)
+	case usual == "":
+		r.add(Warning, "password policy", "there are %d, and none is called default: password_policy must name the default one", len(byDN))
+	default:
+		p := byDN[usual]
+		r.add(OK, "password policy", "%s: passwords live %v (0: for ever), %d wrong ones lock (0: none)", usual, p.maxAge, p.failures)
+	}
+}

@@ -1,0 +1,130 @@
+package ldap
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
+)
+
+// attrs makes an entry of "name=value" pairs.
+func attrs(pairs ...string) entry {
+	e := entry{dn: "uid=x", attrs: map[string][]string{}, ranges: map[string]int{}}
+	for _, p := range pairs {
+		name, value, _ := strings.Cut(p, "=")
+		e.add(name, []string{value})
+	}
+	return e
+}
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func TestStates(t *testing.T) {
+	usual := policy{maxAge: 90 * 24 * time.Hour, lockFor: time.Hour, mustChange: true}
+	const (
+		past   = "132000000000000000"
+		future = "999000000000000000"
+		never  = "9223372036854775807"
+	)
+	ad := func(more ...string) entry { return attrs(append(more, "userAccountControl=512")...) }
+	tests := []struct {
+		name   string
+		kind   string
+		in     entry
+		policy policy
+		want   directory.Status
+		until  string
+		expiry string
+	}{
+		{"AD active", "active_directory", ad("accountExpires="+never, "pwdLastSet="+past, "msDS-User-Account-Control-Computed=0", "lockoutTime=0", "msDS-UserPasswordExpiryTimeComputed="+never), policy{}, directory.StatusActive, "", ""},
+		{"AD, number missing", "active_directory", attrs(), policy{}, directory.StatusUnknown, "", ""},
+		{"AD, number broken", "active_directory", attrs("userAccountControl=x"), policy{}, directory.StatusUnknown, "", ""},
+		{"AD disabled", "active_directory", attrs("userAccountControl=514"), policy{}, directory.StatusDisabled, "", ""},
+		{"AD disabled and locked", "active_directory", attrs("userAccountControl=514", "msDS-User-Account-Control-Computed=16"), policy{}, directory.StatusDisabled, "", ""},
+		{"AD locked", "active_directory", ad("msDS-User-Account-Control-Computed=16", "lockoutTime="+past), policy{}, directory.StatusLocked, "", ""},
+		{"AD lock ran out", "active_directory", ad("msDS-User-Account-Control-Computed=0", "lockoutTime="+past), policy{}, directory.StatusActive, "", ""},
+		{"AD locked, no computed", "active_directory", ad("lockoutTime=" + past), policy{}, directory.StatusLocked, "", ""},
+		{"AD ended", "active_directory", ad("accountExpires=" + past), policy{}, directory.StatusExpired, "", ""},
+		{"AD ends", "active_directory", ad("accountExpires=" + future), policy{}, directory.StatusActive, "4766-09-16", ""},
+		{"AD never ends", "active_directory", ad("accountExpires=0"), policy{}, directory.StatusActive, "", ""},
+		{"AD end broken", "active_directory", ad("accountExpires=soon"), policy{}, directory.StatusUnknown, "", ""},
+		{"AD hours", "active_directory", ad("logonHours=" + hours(0, 0)), policy{}, directory.StatusOutsideHours, "", ""},
+		{"AD hours, later today", "active_directory", ad("logonHours=" + hours(15, 16)), policy{}, directory.StatusOutsideHours, "2026-11-22", ""},
+		{"AD hours broken", "active_directory", ad("logonHours=xyz"), policy{}, directory.StatusUnknown, "", ""},
+		{"AD must change", "active_directory", ad("pwdLastSet=0", "msDS-User-Account-Control-Computed=8388608"), policy{}, directory.StatusMustChange, "", ""},
+		{"AD password expired", "active_directory", ad("pwdLastSet="+past, "msDS-User-Account-Control-Computed=8388608", "msDS-UserPasswordExpiryTimeComputed="+past), policy{}, directory.StatusPasswordExpired, "", "2019-04-17"},
+		{"AD password never expires", "active_directory", attrs("userAccountControl=66048", "pwdLastSet=0"), policy{}, directory.StatusActive, "", ""},
+		{"AD smart card", "active_directory", attrs("userAccountControl=262656", "pwdLastSet=0"), policy{}, directory.StatusActive, "", ""},
+
+		{"ppolicy active", "openldap", attrs("pwdChangedTime=20261101000000Z"), usual, directory.StatusActive, "", "2027-01-30"},
+		{"ppolicy without age", "openldap", attrs("pwdChangedTime=20001101000000Z"), policy{}, directory.StatusActive, "", ""},
+		{"ppolicy nothing", "openldap", attrs(), usual, directory.StatusActive, "", ""},
+		{"ppolicy locked by admin", "openldap", attrs("pwdAccountLockedTime=000001010000Z"), usual, directory.StatusLocked, "", ""},
+		{"ppolicy locked", "openldap", attrs("pwdAccountLockedTime=20261122113000Z"), usual, directory.StatusLocked, "2026-11-22", ""},
+		{"ppolicy lock ran out", "openldap", attrs("pwdAccountLockedTime=20261122103000Z"), usual, directory.StatusActive, "", ""},
+		{"ppolicy lock without end", "openldap", attrs("pwdAccountLockedTime=20201122103000Z"), policy{}, directory.StatusLocked, "", ""},
+		{"ppolicy lock broken", "openldap", attrs("pwdAccountLockedTime=x"), usual, directory.StatusLocked, "", ""},
+		{"ppolicy reset", "openldap", attrs("pwdReset=TRUE"), usual, directory.StatusMustChange, "", ""},
+		{"ppolicy reset without duty", "openldap", attrs("pwdReset=TRUE"), policy{}, directory.StatusActive, "", ""},
+		{"ppolicy reset, policy unreadable", "openldap", attrs("pwdReset=TRUE"), strictest, directory.StatusMustChange, "", ""},
+		{"ppolicy expired", "openldap", attrs("pwdChangedTime=20200101000000Z"), usual, directory.StatusPasswordExpired, "", "2020-03-31"},
+		{"ppolicy time broken", "openldap", attrs("pwdChangedTime=yesterday"), usual, directory.StatusUnknown, "", ""},
+		{"ppolicy not yet", "openldap", attrs("pwdStartTime=20270101000000Z"), usual, directory.StatusExpired, "2027-01-01", ""},
+		{"ppolicy no more", "openldap", attrs("pwdEndTime=20260101000000Z"), usual, directory.StatusExpired, "", ""},
+		{"ppolicy ends", "openldap", attrs("pwdEndTime=20270101000000Z"), usual, directory.StatusActive, "2027-01-01", ""},
+
+		{"shadow ended", "openldap", attrs("shadowExpire=20000"), policy{}, directory.StatusExpired, "", ""},
+		{"shadow never ends", "openldap", attrs("shadowExpire=-1"), policy{}, directory.StatusActive, "", ""},
+		{"shadow ends", "openldap", attrs("shadowExpire=30000"), policy{}, directory.StatusActive, "2052-02-20", ""},
+		{"shadow expired", "openldap", attrs("shadowLastChange=20000", "shadowMax=90"), policy{}, directory.StatusPasswordExpired, "", "2025-01-03"},
+		{"shadow must change", "openldap", attrs("shadowLastChange=0", "shadowMax=90"), policy{}, directory.StatusMustChange, "", ""},
+		{"shadow no limit", "openldap", attrs("shadowLastChange=1", "shadowMax=99999"), policy{}, directory.StatusActive, "", ""},
+
+		{"389 active", "389ds", attrs("nsAccountLock=false", "passwordExpirationTime=20380119031407Z"), policy{}, directory.StatusActive, "", "2038-01-19"},
+		{"389 disabled", "389ds", attrs("nsAccountLock=TRUE"), policy{}, directory.StatusDisabled, "", ""},
+		{"389 locked", "389ds", attrs("accountUnlockTime=20261122130000Z"), policy{}, directory.StatusLocked, "2026-11-22", ""},
+		{"389 locked for good", "389ds", attrs("accountUnlockTime=19700101000000Z"), policy{}, directory.StatusLocked, "", ""},
+		{"389 lock ran out", "389ds", attrs("accountUnlockTime=20261122110000Z"), policy{}, directory.StatusActive, "", ""},
+		{"389 lock broken", "389ds", attrs("accountUnlockTime=x"), policy{}, directory.StatusUnknown, "", ""},
+		{"389 expired", "389ds", attrs("passwordExpirationTime=20200101000000Z"), policy{}, directory.StatusPasswordExpired, "", "2020-01-01"},
+		{"389 must change", "389ds", attrs("passwordExpirationTime=19700101000000Z"), policy{}, directory.StatusMustChange, "", ""},
+
+		{"IPA active", "freeipa", attrs("krbPasswordExpiration=20270101000000Z"), policy{}, directory.StatusActive, "", "2027-01-01"},
+		{"IPA disabled", "freeipa", attrs("nsAccountLock=TRUE", "krbPasswordExpiration=20200101000000Z"), policy{}, directory.StatusDisabled, "", "2020-01-01"},
+		{"IPA expired", "freeipa", attrs("krbPasswordExpiration=20200101000000Z"), policy{}, directory.StatusPasswordExpired, "", "2020-01-01"},
+		{"IPA ended", "freeipa", attrs("krbPrincipalExpiration=20200101000000Z"), policy{}, directory.StatusExpired, "", ""},
+	}
+	date := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.Format(time.DateOnly)
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := directory.State{Status: directory.StatusActive}
+			for _, r := range kinds[tt.kind].state {
+				got = join(got, r.read(tt.in, stateInput{now: noon, policy: tt.policy}))
+			}
+			if got.Status != tt.want || date(got.Until) != tt.until || date(got.PasswordExpires) != tt.expiry {
+				t.Errorf("got %v until %q, password until %q; want %v, %q, %q", got.Status, date(got.Until), date(got.PasswordExpires), tt.want, tt.until, tt.expiry)
+			}
+			if got.Status != directory.StatusActive && got.Reason == "" {
+				t.Error("got no reason")
+			}
+		})
+	}
+}
+
+func TestUnreadableState(t *testing.T) {
+	for setting, want := range map[string]directory.Status{"refuse": directory.StatusUnknown, "allow": directory.StatusActive} {
+		c := &Client{settings: Settings{Kind: "active_directory", UnreadableState: setting}.Complete(), kind: kinds["active_directory"], log: hclog.NewNullLogger(), now: time.Now}
+		s, err := c.state(t.Context(), nil, attrs())
+		if err != nil || s.Status != want || s.Reason == "" {
+			t.Errorf("unreadable_state %s: got %v (%q), %v; want %v and a reason", setting, s.Status, s.Reason, err, want)
+		}
+	}
+}
