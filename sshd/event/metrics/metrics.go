@@ -1,0 +1,188 @@
+// Package metrics counts events for Prometheus. It is apart from package event
+// so that those who only emit events do not depend on Prometheus.
+package metrics
+
+import (
+	"math"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"berth/sshd/event"
+)
+
+// A Sink counts events in a registry of its own. No label has a value that a
+// client can choose.
+type Sink struct {
+	// Registry also has the numbers of the Go runtime and of the process. More
+	// may be registered in it.
+	Registry *prometheus.Registry
+
+	logins          *prometheus.CounterVec
+	loginDuration   *prometheus.HistogramVec
+	sessions        prometheus.Gauge
+	transferBytes   *prometheus.CounterVec
+	operations      *prometheus.CounterVec
+	connections     *prometheus.CounterVec
+	probes          prometheus.Counter
+	passwordChanges *prometheus.CounterVec
+	directoryUp     prometheus.Gauge
+
+	mu   sync.Mutex
+	open map[string]struct{} // sessions that logged in and have not ended
+}
+
+// New returns a Sink with a new registry.
+func New() *Sink {
+	s := &Sink{
+		Registry: prometheus.NewRegistry(),
+		open:     map[string]struct{}{},
+		logins: counters("logins_total", "Logins by method and outcome.",
+			"method", "outcome"),
+		loginDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "berth", Name: "login_duration_seconds",
+			Help:    "Time from the connection to the decision about a login, people's typing included.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
+		}, []string{"outcome"}),
+		sessions: gauge("sessions", "Sessions that are logged in now."),
+		transferBytes: counters("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client.",
+			"direction", "service"),
+		operations: counters("operations_total", "Operations on files and folders by type of event and outcome.",
+			"type", "outcome"),
+		connections: counters("connections_total", "Connections that were accepted or refused, without probes.",
+			"outcome"),
+		probes: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "berth", Name: "probes_total",
+			Help: "Connections that closed without a word, as health probes do.",
+		}),
+		passwordChanges: counters("password_changes_total", "Password changes by outcome.",
+			"outcome"),
+		directoryUp: gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."),
+	}
+	s.directoryUp.Set(math.NaN())
+	s.Registry.MustRegister(
+		s.logins, s.loginDuration, s.sessions, s.transferBytes, s.operations,
+		s.connections, s.probes, s.passwordChanges, s.directoryUp,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return s
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help})
+}
+
+// Watch exports how many events f has lost. It is called once.
+func (s *Sink) Watch(f *event.File) {
+	s.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "berth", Name: "events_dropped_total",
+		Help: "Events that were lost because they could not be written fast enough, or at all.",
+	}, func() float64 { return float64(f.Dropped()) }))
+}
+
+// counts says what is done with each type of event that is not about files.
+var counts = map[event.Type]func(*Sink, *event.Event){
+	event.DirectoryUp:   func(s *Sink, _ *event.Event) { s.directoryUp.Set(1) },
+	event.DirectoryDown: func(s *Sink, _ *event.Event) { s.directoryUp.Set(0) },
+
+	event.ConnectionOpened:  (*Sink).connection,
+	event.ConnectionRefused: (*Sink).connection,
+	event.ConnectionClosed:  (*Sink).ended,
+	event.ProbeSeen:         func(s *Sink, _ *event.Event) { s.probes.Inc() },
+
+	event.LoginAccepted: (*Sink).accepted,
+	event.LoginRejected: (*Sink).login,
+	event.LoginDenied:   (*Sink).login,
+	event.LoginShielded: (*Sink).login,
+
+	event.PasswordChanged:      (*Sink).passwordChange,
+	event.PasswordChangeFailed: (*Sink).passwordChange,
+}
+
+// Emit counts e.
+func (s *Sink) Emit(e event.Event) {
+	if count, ok := counts[e.Type]; ok {
+		count(s, &e)
+	}
+	if e.Type >= firstOperation && e.Type <= lastOperation {
+		s.operation(&e)
+	}
+}
+
+// The range of ids that is about files.
+const (
+	firstOperation event.Type = 1500
+	lastOperation  event.Type = 1599
+)
+
+func (s *Sink) connection(e *event.Event) {
+	s.connections.WithLabelValues(string(e.Outcome())).Inc()
+}
+
+func (s *Sink) login(e *event.Event) {
+	outcome := string(e.Outcome())
+	s.logins.WithLabelValues(known(methods, e.Method), outcome).Inc()
+	if e.Duration > 0 {
+		s.loginDuration.WithLabelValues(outcome).Observe(e.Duration.Seconds())
+	}
+}
+
+func (s *Sink) accepted(e *event.Event) {
+	s.login(e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[e.Session] = struct{}{}
+	s.sessions.Set(float64(len(s.open)))
+}
+
+func (s *Sink) ended(e *event.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, e.Session)
+	s.sessions.Set(float64(len(s.open)))
+}
+
+func (s *Sink) passwordChange(e *event.Event) {
+	s.passwordChanges.WithLabelValues(string(e.Outcome())).Inc()
+}
+
+func (s *Sink) operation(e *event.Event) {
+	s.operations.WithLabelValues(typeLabel(e.Type), string(e.Outcome())).Inc()
+	service := known(services, e.Service)
+	if e.BytesRead > 0 {
+		s.transferBytes.WithLabelValues("download", service).Add(float64(e.BytesRead))
+	}
+	if e.BytesWritten > 0 {
+		s.transferBytes.WithLabelValues("upload", service).Add(float64(e.BytesWritten))
+	}
+}
+
+// The values that a label may have; whatever else is "other".
+var (
+	methods = map[string]bool{
+		"password": true, "publickey": true, "keyboard-interactive": true, "gssapi-with-mic": true,
+	}
+	services = map[string]bool{"sftp": true, "scp": true}
+)
+
+const other = "other"
+
+func known(values map[string]bool, v string) string {
+	if values[v] {
+		return v
+	}
+	return other
+}
+
+func typeLabel(t event.Type) string {
+	if t.Description() == "" {
+		return other
+	}
+	return t.String()
+}

@@ -1,0 +1,195 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"math"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"berth/sshd/event"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// session is what a server emits in an ordinary life.
+var session = []event.Event{
+	{Type: event.DirectoryUp},
+	{Type: event.ProbeSeen, Session: "p"},
+	{Type: event.ConnectionRefused, Session: "r"},
+	{Type: event.ConnectionOpened, Session: "a"},
+	{Type: event.LoginRejected, Session: "a", Method: "password", Duration: time.Second},
+	{Type: event.LoginAccepted, Session: "a", Method: "password", Duration: 30 * time.Millisecond},
+	{Type: event.ConnectionOpened, Session: "b"},
+	{Type: event.LoginDenied, Session: "b", Method: "publickey"},
+	{Type: event.LoginShielded, Session: "b", Method: "made up by a client"},
+	{Type: event.LoginAccepted, Session: "b", Method: "publickey", Duration: time.Millisecond},
+	{Type: event.FileOpened, Session: "a", Service: "sftp"},
+	{Type: event.FileReadClosed, Session: "a", Service: "sftp", BytesRead: 100},
+	{Type: event.FileWriteFailed, Session: "a", Service: "scp", BytesWritten: 7, Err: errors.New("disk full")},
+	{Type: event.FileUpdateClosed, Session: "a", Service: "sftp", BytesRead: 1, BytesWritten: 2},
+	{Type: event.RemoveFailed, Session: "a", Service: "sftp", Err: iofs.ErrPermission},
+	{Type: 1599, Session: "a"},
+	{Type: event.PasswordChanged, Session: "b"},
+	{Type: event.PasswordChangeFailed, Session: "b"},
+	{Type: event.ConnectionClosed, Session: "b"},
+	{Type: event.ConnectionClosed, Session: "never logged in"},
+}
+
+const want = `
+# HELP berth_connections_total Connections that were accepted or refused, without probes.
+# TYPE berth_connections_total counter
+berth_connections_total{outcome="refused"} 1
+berth_connections_total{outcome="success"} 2
+# HELP berth_directory_up 1 if the directory answers, 0 if it does not, NaN before that is known.
+# TYPE berth_directory_up gauge
+berth_directory_up 1
+# HELP berth_logins_total Logins by method and outcome.
+# TYPE berth_logins_total counter
+berth_logins_total{method="other",outcome="refused"} 1
+berth_logins_total{method="password",outcome="failure"} 1
+berth_logins_total{method="password",outcome="success"} 1
+berth_logins_total{method="publickey",outcome="refused"} 1
+berth_logins_total{method="publickey",outcome="success"} 1
+# HELP berth_operations_total Operations on files and folders by type of event and outcome.
+# TYPE berth_operations_total counter
+berth_operations_total{outcome="failure",type="file_write_failed"} 1
+berth_operations_total{outcome="refused",type="remove_failed"} 1
+berth_operations_total{outcome="success",type="file_opened"} 1
+berth_operations_total{outcome="success",type="file_read_closed"} 1
+berth_operations_total{outcome="success",type="file_update_closed"} 1
+berth_operations_total{outcome="success",type="other"} 1
+# HELP berth_password_changes_total Password changes by outcome.
+# TYPE berth_password_changes_total counter
+berth_password_changes_total{outcome="failure"} 1
+berth_password_changes_total{outcome="success"} 1
+# HELP berth_probes_total Connections that closed without a word, as health probes do.
+# TYPE berth_probes_total counter
+berth_probes_total 1
+# HELP berth_sessions Sessions that are logged in now.
+# TYPE berth_sessions gauge
+berth_sessions 1
+# HELP berth_transfer_bytes_total Bytes of files, counted when a file is closed; download is from the server to the client.
+# TYPE berth_transfer_bytes_total counter
+berth_transfer_bytes_total{direction="download",service="sftp"} 101
+berth_transfer_bytes_total{direction="upload",service="scp"} 7
+berth_transfer_bytes_total{direction="upload",service="sftp"} 2
+`
+
+var names = []string{
+	"berth_connections_total", "berth_directory_up", "berth_logins_total", "berth_operations_total",
+	"berth_password_changes_total", "berth_probes_total", "berth_sessions", "berth_transfer_bytes_total",
+}
+
+func TestSink(t *testing.T) {
+	s := New()
+	for _, e := range session {
+		s.Emit(e)
+	}
+	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+	if n, err := testutil.GatherAndCount(s.Registry, "berth_login_duration_seconds"); n != 2 || err != nil {
+		t.Errorf("login durations: got %d outcomes, %v, want 2", n, err)
+	}
+	s.Emit(event.Event{Type: event.DirectoryDown})
+	if got := testutil.ToFloat64(s.directoryUp); got != 0 {
+		t.Errorf("directory down: got %v, want 0", got)
+	}
+}
+
+func TestDirectoryIsUnknownAtFirst(t *testing.T) {
+	if got := testutil.ToFloat64(New().directoryUp); !math.IsNaN(got) {
+		t.Errorf("got %v, want NaN", got)
+	}
+}
+
+func TestNamesPassLint(t *testing.T) {
+	s := New()
+	for _, e := range session {
+		s.Emit(e)
+	}
+	problems, err := testutil.GatherAndLint(s.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestLabelsAreBounded(t *testing.T) {
+	s := New()
+	for i := range 1000 {
+		junk := fmt.Sprint("junk", i)
+		s.Emit(event.Event{Type: event.LoginRejected, Session: junk, User: junk, Method: junk, Reason: junk})
+		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
+		s.Emit(event.Event{Type: event.Type(1600 + i)})
+	}
+	for name, want := range map[string]int{"berth_logins_total": 1, "berth_transfer_bytes_total": 1, "berth_operations_total": 1} {
+		if got, err := testutil.GatherAndCount(s.Registry, name); got != want || err != nil {
+			t.Errorf("%s: got %d series, %v, want %d", name, got, err, want)
+		}
+	}
+	if len(s.open) != 0 {
+		t.Errorf("got %d sessions, want none", len(s.open))
+	}
+}
+
+func TestSinkIsSafeForConcurrentUse(t *testing.T) {
+	s := New()
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 100 {
+				id := fmt.Sprint(g, "-", i)
+				s.Emit(event.Event{Type: event.LoginAccepted, Session: id})
+				s.Emit(event.Event{Type: event.ConnectionClosed, Session: id})
+			}
+		})
+	}
+	wg.Wait()
+	if got := testutil.ToFloat64(s.sessions); got != 0 {
+		t.Errorf("sessions: got %v, want 0", got)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	settings := event.DefaultSettings()
+	settings.File = filepath.Join(t.TempDir(), "events.jsonl")
+	f, err := event.Open(settings, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := New()
+	s.Watch(f)
+	f.Emit(event.Event{Type: event.ServerStopped}) // too late
+	const want = `
+# HELP berth_events_dropped_total Events that were lost because they could not be written fast enough, or at all.
+# TYPE berth_events_dropped_total counter
+berth_events_dropped_total 1
+`
+	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkEmit(b *testing.B) {
+	s := New()
+	e := event.Event{Type: event.FileReadClosed, Service: "sftp", BytesRead: 100}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Emit(e)
+	}
+}
