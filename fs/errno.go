@@ -14,7 +14,7 @@ var errnos = map[syscall.Errno]error{
 	syscall.ENOENT:       iofs.ErrNotExist,
 	syscall.EEXIST:       iofs.ErrExist,
 	syscall.EINVAL:       iofs.ErrInvalid,
-	syscall.EBADF:        iofs.ErrClosed,
+	syscall.EBADF:        iofs.ErrPermission, // reading what is open for writing, or the reverse
 	syscall.ENOTEMPTY:    ErrNotEmpty,
 	syscall.ENOTDIR:      ErrNotDir,
 	syscall.EISDIR:       ErrIsDir,

@@ -27,6 +27,7 @@ type guard struct {
 type rules struct {
 	*policy.Policy
 	places map[string]bool // paths of folders and access entries, and all above them
+	hides  bool            // some entry hides names
 }
 
 func newGuard(l layer, p *policy.Policy) *guard {
@@ -44,6 +45,7 @@ func (g *guard) SetPolicy(p *policy.Policy) {
 	}
 	for _, a := range p.Access {
 		r.add(a.Path)
+		r.hides = r.hides || a.Hide
 	}
 	g.rules.Store(r)
 }
@@ -127,15 +129,21 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 				yield(nil, lerr)
 				return
 			}
-			entry := join(name, fi.Name())
-			if r.hidden(entry, fi.IsDir()) || err != nil && !r.places[entry] {
-				continue
-			}
-			if !yield(fi, nil) {
+			if r.shows(name, fi, err == nil) && !yield(fi, nil) {
 				return
 			}
 		}
 	}
+}
+
+// shows reports whether an entry of dir is listed; unless all are, only the way
+// to the places of the policy is.
+func (r *rules) shows(dir string, fi iofs.FileInfo, all bool) bool {
+	if all && !r.hides { // a million entries need no names joined
+		return !isTemp(fi.Name())
+	}
+	name := join(dir, fi.Name())
+	return !r.hidden(name, fi.IsDir()) && (all || r.places[name])
 }
 
 // leads reports whether name is a directory above the places of the policy,

@@ -35,6 +35,7 @@ var operations = []struct {
 	{"create for reading, new", policy.Create, func(f FS) error { return openClose(f, "/new", os.O_RDONLY|os.O_CREATE) }},
 	{"create or truncate, old", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY|os.O_CREATE|os.O_TRUNC) }},
 	{"write in place", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY) }},
+	{"write in place, O_EXCL alone", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY|os.O_EXCL) }},
 	{"append", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_WRONLY|os.O_APPEND) }},
 	{"truncate at open for reading", policy.Overwrite, func(f FS) error { return openClose(f, "/f", os.O_RDONLY|os.O_TRUNC) }},
 	{"write through a link", policy.Overwrite, func(f FS) error { return openClose(f, "/l", os.O_WRONLY) }},
@@ -225,6 +226,9 @@ func TestDropBox(t *testing.T) {
 			}
 			if err := openClose(f, "/up", os.O_RDONLY); !errors.Is(err, iofs.ErrPermission) {
 				t.Errorf("read of an own file = %v, want ErrPermission", err)
+			}
+			if err := start(t, f, "/up", truncating, "mine", 0).Close(); err != nil {
+				t.Errorf("upload over an own file = %v", err)
 			}
 			for name, err := range map[string]error{
 				"readdir": readDirErr(f, "/"), "remove": f.Remove("/up"), "rename": f.Rename("/f", "/g", false),

@@ -41,49 +41,83 @@ func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (
 	if hasTemp(name) {
 		return nil, iofs.ErrPermission
 	}
+	if flag&os.O_CREATE == 0 {
+		flag &^= os.O_EXCL // which means nothing alone
+	}
+	asked := flag
 	creates := flag&os.O_CREATE != 0 && r.allows(policy.Create, name)
 	overwrites := r.allows(policy.Overwrite, name)
-	resumes := !overwrites && flag&os.O_EXCL == 0 && g.own.current(g.layer, name)
-	asked := flag
 	switch {
-	case resumes, overwrites && !creates && flag&os.O_EXCL == 0:
-		flag &^= os.O_CREATE
+	case !overwrites && flag&os.O_EXCL == 0 && g.own.current(g.layer, name):
+		return g.openOwn(r, name, flag)
 	case creates && !overwrites:
 		flag |= os.O_EXCL
+	case !creates && overwrites && flag&os.O_EXCL == 0:
+		flag &^= os.O_CREATE
 	case !creates:
 		return nil, r.refusal(flag, name)
 	}
-	reads := flag&os.O_WRONLY == 0 && r.allows(policy.Read, name)
-	if !reads { // many clients open what they upload for both
+	f, err := g.openFor(r, name, flag, perm)
+	if err != nil {
+		return nil, instead(err, asked, flag)
+	}
+	f.uploads = flag&(os.O_EXCL|os.O_TRUNC) != 0
+	f.writes = policy.Overwrite
+	if creates {
+		f.writes = policy.Create
+	}
+	if f.uploads {
+		g.rememberFile(r, name, f)
+	}
+	return f, nil
+}
+
+// openFor opens a file for writing, and for reading only with the right to:
+// many clients open what they upload for both.
+func (g *guard) openFor(r *rules, name string, flag int, perm iofs.FileMode) (*guardFile, error) {
+	reads := policy.Read
+	if flag&os.O_WRONLY != 0 || !r.allows(policy.Read, name) {
+		reads = 0
 		flag = flag&^os.O_RDWR | os.O_WRONLY
 	}
 	f, err := g.layer.OpenFile(name, flag, perm)
 	if err != nil {
-		return nil, instead(err, asked, flag)
+		return nil, err
 	}
-	gf := &guardFile{File: f, g: g, name: name, writes: policy.Overwrite, uploads: resumes || flag&(os.O_EXCL|os.O_TRUNC) != 0}
-	if reads {
-		gf.reads = policy.Read
-	}
-	if creates {
-		gf.writes = policy.Create
-	}
+	gf := &guardFile{File: f, g: g, name: name, reads: reads}
 	gf.seen.Store(r)
-	if resumes && !g.own.isFile(name, f) {
+	return gf, nil
+}
+
+// openOwn opens again what the session made. It is truncated only once it is
+// sure to be that file.
+func (g *guard) openOwn(r *rules, name string, flag int) (File, error) {
+	f, err := g.openFor(r, name, flag&^(os.O_CREATE|os.O_TRUNC), 0)
+	if err != nil {
+		return nil, err
+	}
+	f.uploads, f.writes = true, policy.Create
+	if !g.own.isFile(name, f) {
 		return nil, errors.Join(iofs.ErrPermission, f.Close())
 	}
-	if gf.uploads {
-		g.rememberFile(r, name, f)
+	if flag&os.O_TRUNC != 0 {
+		if err := f.SetAttr(Attr{Set: AttrSize}); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
-	return gf, nil
+	return f, nil
 }
 
 // refusal is the error about a file that may be neither made nor overwritten.
 func (r *rules) refusal(flag int, name string) error {
+	needs := policy.Overwrite
 	if flag&os.O_CREATE != 0 {
-		return r.check(policy.Write, name)
+		needs = policy.Write
 	}
-	return r.check(policy.Overwrite, name)
+	if err := r.check(needs, name); err != nil {
+		return err
+	}
+	return iofs.ErrPermission
 }
 
 // instead is the error about an open whose flags the guard changed.
@@ -141,7 +175,7 @@ func (f *guardFile) SetAttr(a Attr) error {
 	if a.Set&AttrSize != 0 && !f.still(f.writes) {
 		return fail("setattr", f.name, iofs.ErrPermission)
 	}
-	if a.Set&^AttrSize != 0 && !f.uploads && !f.g.rules.Load().allows(policy.SetAttr, f.name) {
+	if own := f.uploads && f.still(f.writes); a.Set&^AttrSize != 0 && !own && !f.g.rules.Load().allows(policy.SetAttr, f.name) {
 		return fail("setattr", f.name, iofs.ErrPermission)
 	}
 	a, err := keepOwner(a, f.File.Stat)

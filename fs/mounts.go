@@ -25,7 +25,7 @@ type mounted struct {
 }
 
 func newMounts(folders []mounted) *mounts {
-	m := &mounts{folders: slices.Clone(folders), above: map[string][]string{}, made: time.Now()}
+	m := &mounts{folders: slices.Clone(folders), above: map[string][]string{"/": nil}, made: time.Now()}
 	slices.SortFunc(m.folders, func(a, b mounted) int { return len(b.path) - len(a.path) })
 	for _, f := range folders {
 		for child := f.path; child != "/"; child = path.Dir(child) {
@@ -34,9 +34,6 @@ func newMounts(folders []mounted) *mounts {
 				m.above[dir] = append(m.above[dir], path.Base(child))
 			}
 		}
-	}
-	if !m.isRoot("/") {
-		m.above["/"] = append(m.above["/"], nil...) // a view without folders is an empty directory
 	}
 	return m
 }
@@ -111,10 +108,11 @@ func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (File, erro
 	if m.pinned(name) {
 		return nil, fail("open", name, ErrIsDir)
 	}
-	f, rel, err := m.find(name)
-	if flag&openFlags&^0 != 0 && writes(flag) {
-		f, rel, err = m.change(name)
+	find := m.find
+	if writes(flag) {
+		find = m.change
 	}
+	f, rel, err := find(name)
 	if err != nil {
 		return nil, fail("open", name, err)
 	}
@@ -126,7 +124,10 @@ func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 		shown := m.above[name]
 		for _, base := range shown {
 			fi, err := m.Lstat(join(name, base))
-			if err != nil || !yield(fi, nil) {
+			if err != nil {
+				continue // its host directory is gone
+			}
+			if !yield(fi, nil) {
 				return
 			}
 		}
@@ -177,8 +178,8 @@ func (m *mounts) Readlink(name string) (string, error) {
 	return f.Readlink(rel)
 }
 
-// made is change for an operation that makes name.
-func (m *mounts) make(op, name string, do func(f *mounted, rel string) error) error {
+// create is change for an operation that makes name.
+func (m *mounts) create(op, name string, do func(f *mounted, rel string) error) error {
 	if m.pinned(name) {
 		return fail(op, name, iofs.ErrExist)
 	}
@@ -194,11 +195,11 @@ func (m *mounts) alter(op, name string, do func(f *mounted, rel string) error) e
 }
 
 func (m *mounts) Mkdir(name string, perm iofs.FileMode) error {
-	return m.make("mkdir", name, func(f *mounted, rel string) error { return f.Mkdir(rel, perm) })
+	return m.create("mkdir", name, func(f *mounted, rel string) error { return f.Mkdir(rel, perm) })
 }
 
 func (m *mounts) Symlink(target, name string) error {
-	return m.make("symlink", name, func(f *mounted, rel string) error { return f.Symlink(target, rel) })
+	return m.create("symlink", name, func(f *mounted, rel string) error { return f.Symlink(target, rel) })
 }
 
 func (m *mounts) Remove(name string) error {

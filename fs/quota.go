@@ -176,8 +176,8 @@ func (q *quota) change(op, name string, do func() error) error {
 	return fail(op, name, do())
 }
 
-// make is a change that makes one name.
-func (q *quota) make(op, name string, do func() error) error {
+// create is a change that makes one name.
+func (q *quota) create(op, name string, do func() error) error {
 	return q.change(op, name, func() error {
 		if err := q.u.reserve(0, 1, q.limits); err != nil {
 			return err
@@ -275,15 +275,15 @@ func (q *quota) track(name string, file File, flag int) (File, error) {
 }
 
 func (q *quota) Mkdir(name string, perm iofs.FileMode) error {
-	return q.make("mkdir", name, func() error { return q.layer.Mkdir(name, perm) })
+	return q.create("mkdir", name, func() error { return q.layer.Mkdir(name, perm) })
 }
 
 func (q *quota) Symlink(target, name string) error {
-	return q.make("symlink", name, func() error { return q.layer.Symlink(target, name) })
+	return q.create("symlink", name, func() error { return q.layer.Symlink(target, name) })
 }
 
 func (q *quota) Link(oldname, newname string) error {
-	return q.make("link", oldname, func() error { return q.layer.Link(oldname, newname) })
+	return q.create("link", oldname, func() error { return q.layer.Link(oldname, newname) })
 }
 
 func (q *quota) Remove(name string) error { return q.remove("remove", name, q.layer.Remove) }

@@ -1,0 +1,125 @@
+//go:build linux
+
+package fs
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/policy"
+)
+
+// everything is a policy that brings in all layers.
+func everything(host string) *policy.Policy {
+	p := full(host)
+	p.Limits = policy.Limits{Quota: 1 << 50, QuotaFiles: 1 << 40, MaxFile: 1 << 50, UploadRate: 1 << 50, DownloadRate: 1 << 50}
+	p.Uploads = policy.Atomic
+	return p
+}
+
+// deep makes a file at depth 8 and returns its name in the view.
+func deep(tb testing.TB, host string) string {
+	tb.Helper()
+	dir := strings.Repeat("/directory", 7)
+	if err := os.MkdirAll(host+dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.WriteFile(host+dir+"/file", make([]byte, 1<<20), 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	return dir + "/file"
+}
+
+// BenchmarkOpen opens and closes a file at depth 8 through all layers and, in
+// turn, by the plain system call. The metric "x-plain" is the ratio; the goal is
+// at most 2.
+func BenchmarkOpen(b *testing.B) {
+	host := b.TempDir()
+	name := deep(b, host)
+	f := mustOpen(b, everything(host), Settings{})
+	var through, plain time.Duration
+	const round = 100
+	b.ReportAllocs()
+	for b.Loop() {
+		begin := time.Now()
+		for range round {
+			if err := openClose(f, name, os.O_RDONLY); err != nil {
+				b.Fatal(err)
+			}
+		}
+		through += time.Since(begin)
+		begin = time.Now()
+		for range round {
+			fd, err := unix.Open(host+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_ = unix.Close(fd)
+		}
+		plain += time.Since(begin)
+	}
+	b.ReportMetric(float64(through)/float64(plain), "x-plain")
+	b.ReportMetric(float64(through.Nanoseconds())/float64(b.N*round), "ns/open")
+}
+
+// BenchmarkReadDir lists 10,000 files with their attributes, and in turn as
+// package os does.
+func BenchmarkReadDir(b *testing.B) {
+	host := b.TempDir()
+	for i := range 10_000 {
+		if err := os.WriteFile(host+"/file"+strconv.Itoa(i), nil, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	f := mustOpen(b, full(host), Settings{})
+	var through, plain time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		begin := time.Now()
+		if err := readDirErr(f, "/"); err != nil {
+			b.Fatal(err)
+		}
+		through += time.Since(begin)
+		begin = time.Now()
+		entries, err := os.ReadDir(host)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, e := range entries {
+			if _, err := e.Info(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		plain += time.Since(begin)
+	}
+	b.ReportMetric(float64(through)/float64(plain), "x-os")
+}
+
+// TestDataPathDoesNotAllocate holds reads and writes to no allocation, through
+// all layers.
+func TestDataPathDoesNotAllocate(t *testing.T) {
+	f := mustOpen(t, everything(t.TempDir()), Settings{})
+	w, err := f.OpenFile("/f", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	buf := make([]byte, 32<<10)
+	off := int64(0)
+	allocs := testing.AllocsPerRun(100, func() {
+		_, werr := w.WriteAt(buf, off)
+		_, rerr := w.ReadAt(buf, off)
+		if werr != nil || rerr != nil {
+			t.Fatal(werr, rerr)
+		}
+		off += int64(len(buf))
+	})
+	if allocs > 0 {
+		t.Errorf("a write and a read allocate %v times", allocs)
+	}
+}
