@@ -108,7 +108,7 @@ func assertion(name, value string, test func(have, want string) bool) filter {
 		if !ok || !v.readable(name) {
 			return undefined
 		}
-		for _, value := range v.values(name) {
+		for _, value := range v.asserted(name) {
 			if have, ok := compare.form(value); ok && test(have, want) {
 				return yes
 			}

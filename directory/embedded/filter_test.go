@@ -70,6 +70,9 @@ nsAccountLock: true
 		{"(&)", yes},
 		{"(|)", no},
 		{"(&(uid=alice)(objectClass=posixaccount))", yes},
+		{"(objectClass=person)", yes}, // what an inetOrgPerson is
+		{"(objectClass=top)", yes},
+		{"(objectClass=residentialPerson)", no},
 		{"(&(uid=alice)(manager=bob))", undefined},
 		{"(&(uid=bob)(manager=bob))", no},
 		{"(|(uid=bob)(cn=ali*))", yes},

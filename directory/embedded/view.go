@@ -31,6 +31,34 @@ func (v view) values(name string) []string {
 	return values
 }
 
+// superclass is what a class is a kind of: a search for persons finds
+// inetOrgPersons though their entries do not say so (RFC 4512, section 2.4).
+var superclass = map[string]string{
+	"inetorgperson":        "organizationalPerson",
+	"organizationalperson": "person",
+	"residentialperson":    "person",
+	"person":               "top",
+}
+
+// classes returns the object classes of the entry and all they are kinds of.
+func (v view) classes() []string {
+	all := v.values("objectClass")
+	for i := 0; i < len(all); i++ {
+		if above, ok := superclass[strings.ToLower(all[i])]; ok {
+			all = append(all, above)
+		}
+	}
+	return append(all, "top")
+}
+
+// asserted returns the values that a filter compares with.
+func (v view) asserted(name string) []string {
+	if strings.EqualFold(name, "objectClass") {
+		return v.classes()
+	}
+	return v.values(name)
+}
+
 // valuesInDN returns the values that an attribute has in the entry's DN.
 func (v view) valuesInDN(name string) []string {
 	d, _ := parseDN(v.dn) // it was checked

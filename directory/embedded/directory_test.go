@@ -1,0 +1,151 @@
+package embedded_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"berth/directory"
+	"berth/directory/directorytest"
+	"berth/directory/embedded"
+	"berth/directory/ldap"
+)
+
+const (
+	base      = "dc=example,dc=org"
+	serviceDN = "cn=berth," + base
+	secret    = "service-secret"
+	right     = "right-password"
+)
+
+// everyone are people in every state, added to the example's.
+const everyone = `
+
+dn: uid=locked,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: locked
+userPassword: right-password
+pwdAccountLockedTime: 000001010000Z
+
+dn: uid=over,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: over
+userPassword: right-password
+pwdEndTime: 20200101000000Z
+
+dn: uid=expired,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: expired
+userPassword: right-password
+pwdChangedTime: 20200101000000Z
+
+dn: uid=expired2,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: expired2
+userPassword: right-password
+pwdChangedTime: 20200101000000Z
+
+dn: uid=mustchange,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: mustchange
+userPassword: right-password
+pwdReset: TRUE
+
+dn: uid=changer,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: changer
+userPassword: right-password
+`
+
+// TestDirectory runs the suite that every directory passes, through the client
+// that every directory is reached by.
+func TestDirectory(t *testing.T) {
+	example, err := os.ReadFile("testdata/people.ldif")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "people.ldif")
+	if err := os.WriteFile(file, append(example, everyone...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	policy := embedded.DefaultPolicy()
+	policy.MaxAge = 90 * 24 * time.Hour
+	policy.MinClasses = 2
+	settings := embedded.Settings{LDIF: file, ServiceDN: serviceDN, ServicePassword: secret, Policy: policy}
+	server, err := embedded.Open(settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	settings.Listen = server.Addr().String()
+
+	client, err := ldap.Open(ldap.Settings{
+		Kind: "embedded", URLs: []string{server.URL()}, Insecure: true,
+		Base: server.Base(), BindDN: serviceDN, BindPassword: secret,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+
+	suite := directorytest.Suite{
+		New: func(*testing.T) directory.Directory { return client },
+		Active: []directorytest.Person{
+			{Name: "alice", Password: "alice-demo-1", Spellings: []string{"Alice"}, Keys: 1, Groups: []string{"everyone (nested)", "finance (direct)", "printing (memberUid)", "staff (direct)"}},
+			{Name: "carol", Password: "carol-demo-1", Groups: []string{"partners (direct)"}},
+			{Name: "mallory", Password: "mallory-demo-1"},
+		},
+		States: map[directory.Status]directorytest.Person{
+			directory.StatusDisabled:        {Name: "dave", Password: "dave-demo-1"},
+			directory.StatusLocked:          {Name: "locked", Password: right, WrongIs: directory.ErrLocked},
+			directory.StatusExpired:         {Name: "over", Password: right, RightIs: directory.ErrLocked, WrongIs: directory.ErrLocked},
+			directory.StatusPasswordExpired: {Name: "expired", Password: right, Proved: true},
+			directory.StatusMustChange:      {Name: "erin", Password: "erin-demo-1", Proved: true},
+		},
+		Changer:     directorytest.Person{Name: "changer", Password: right},
+		MustChange:  directorytest.Person{Name: "mustchange", Password: right},
+		Expired:     directorytest.Person{Name: "expired2", Password: right},
+		NewPassword: "another-password",
+		Refused: map[string]error{
+			"short":          directory.ErrPasswordTooShort,
+			"onlylowercase":  directory.ErrPasswordWeak,
+			"with-control\a": directory.ErrPasswordWeak,
+		},
+		Forbidden: map[string]directorytest.Forbidden{
+			"disabled": {Person: directorytest.Person{Name: "dave", Password: "dave-demo-1"}, Why: directory.ErrDisabled},
+			"locked":   {Person: directorytest.Person{Name: "locked", Password: right}, Why: directory.ErrLocked},
+		},
+		Cannot: map[string]string{"States/outside_hours": "it has no logon hours"},
+		Outage: func(t *testing.T) func() {
+			if err := server.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return func() {
+				again, err := embedded.Open(settings, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				server = again
+				t.Cleanup(func() { again.Close() })
+			}
+		},
+	}
+	suite.Run(t)
+}
+
+// Example serves a file to any LDAP client.
+func Example() {
+	server, err := embedded.Open(embedded.Settings{
+		LDIF:            "people.ldif",
+		Listen:          "127.0.0.1:0",
+		ServiceDN:       "cn=berth,dc=example,dc=org",
+		ServicePassword: "made at start",
+	}, nil)
+	if err != nil {
+		return // people.ldif:12: …
+	}
+	defer server.Close()
+	_, _ = net.Dial("tcp", server.Addr().String()) // or server.URL(), below server.Base()
+}
