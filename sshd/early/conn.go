@@ -13,7 +13,7 @@ import (
 // at a time; all else is safe for concurrent use.
 type Conn struct {
 	net.Conn
-	tcp *net.TCPConn // nil if Conn is something else: it is then read and written as it is
+	tcp *net.TCPConn // what Conn writes to, nil if that is something else
 
 	unread []byte          // read, but not yet given away
 	buf    *[readSize]byte // what unread is part of, if it is from the pool
@@ -23,12 +23,24 @@ type Conn struct {
 	w       joiner
 }
 
-// NewConn wraps nc without looking at the client.
+// A carrier is a connection that has read something off a TCP connection and
+// passes the rest on, such as one that took a PROXY protocol header.
+type carrier interface {
+	TCPConn() (*net.TCPConn, bool)
+}
+
+// NewConn wraps nc without looking at the client. What nc writes is joined if it
+// is a *net.TCPConn or a carrier of one, and what it reads is gathered if it is
+// a *net.TCPConn, for a carrier may have read ahead. Of another type, though it
+// embeds one, nothing is known: it is read and written as it is.
 func NewConn(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc}
-	if tcp, ok := nc.(*net.TCPConn); ok { // not what only looks like one: its methods may do more
-		c.tcp = tcp
-		c.socket.open(tcp)
+	switch nc := nc.(type) {
+	case *net.TCPConn:
+		c.tcp = nc
+		c.socket.open(nc)
+	case carrier:
+		c.tcp, _ = nc.TCPConn()
 	}
 	return c
 }

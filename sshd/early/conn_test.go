@@ -192,6 +192,49 @@ func TestCloseEndsRead(t *testing.T) {
 	}
 }
 
+// A proxied connection has read more than its header.
+type proxied struct {
+	net.Conn
+	ahead []byte
+}
+
+func (p *proxied) Read(b []byte) (int, error) {
+	if len(p.ahead) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.ahead)
+	p.ahead = p.ahead[n:]
+	return n, nil
+}
+
+func (p *proxied) TCPConn() (*net.TCPConn, bool) {
+	tcp, ok := p.Conn.(*net.TCPConn)
+	return tcp, ok
+}
+
+func TestCarrier(t *testing.T) {
+	client, server := pair(t)
+	client.Write([]byte(" more"))
+	c, _, err := Look(&proxied{server, []byte("SSH-2.0-x\r\nand")}, ours, time.Time{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "SSH-2.0-x\r\nand more"
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Errorf("read %q (%v), want %q", got, err, want)
+	}
+	c.swallow = nil
+	c.w.armed = true // no timer in the way
+	if c.Write(make([]byte, libraryBuffer)); c.w.held == nil {
+		t.Error("the first half of a packet was not held")
+	}
+	c.Close()
+	if got, err := io.ReadAll(client); len(got) != libraryBuffer+len(ours)+2 || err != nil {
+		t.Errorf("the peer got %d bytes (%v), want %d", len(got), err, libraryBuffer+len(ours)+2)
+	}
+}
+
 // Connections that wait hold no buffers.
 func TestIdleMemory(t *testing.T) {
 	const n, limit = 50, 16 << 10

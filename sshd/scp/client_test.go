@@ -27,7 +27,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatalf("the OpenSSH client is needed: %v", err)
 	}
 	r := &rig{t: t, client: t.TempDir(), server: t.TempDir()}
-	r.env = append(os.Environ(), rootVar+"="+r.server)
+	r.env = append(os.Environ(), rootVar+"="+r.server, "GORACE=atexit_sleep_ms=0")
 	return r
 }
 

@@ -169,12 +169,46 @@ func TestAtomicUploads(t *testing.T) {
 	}
 }
 
-// open is a real view of host, with atomic uploads.
+// Who may only create can put files and trees, and sees nothing.
+func TestDropBox(t *testing.T) {
+	host := t.TempDir()
+	write(t, filepath.Join(host, "a"), "before", 0o644)
+	write(t, filepath.Join(host, "dir/f"), "before", 0o644)
+	files := openWith(t, host, policy.Create|policy.Mkdir)
+	tests := []struct {
+		command, says, told string
+	}{
+		{"scp -t .", "C0644 1 b\nb\x00", "\x00\x00\x00"},
+		{"scp -t .", "C0644 1 a\n", "\x00\x01scp: ./a: Permission denied\n"},
+		{"scp -r -t .", "D0755 0 new\nC0644 1 x\nx\x00E\n", "\x00\x00\x00\x00\x00"},
+		{"scp -r -t .", "D0755 0 dir\nC0644 1 x\nx\x00E\n", "\x00\x00\x00\x00\x00"},
+		{"scp -f b", "\x00", "\x01scp: b: Permission denied\n"},
+		{"scp -f *", "\x00", "\x01scp: *: Permission denied\n"},
+	}
+	for _, tt := range tests {
+		if told, _ := serve(t, files, tt.command, tt.says); told != tt.told {
+			t.Errorf("%s: told %q, want %q", tt.command, told, tt.told)
+		}
+	}
+	for name, want := range map[string]string{"a": "before", "b": "b", "new/x": "x", "dir/x": "x"} {
+		if got := slurp(t, filepath.Join(host, name)); got != want {
+			t.Errorf("%s holds %q, want %q", name, got, want)
+		}
+	}
+}
+
+// open is a real view of host with all rights.
 func open(t *testing.T, host string) fs.FS {
+	t.Helper()
+	return openWith(t, host, policy.Full)
+}
+
+// openWith is a real view of host, with atomic uploads.
+func openWith(t *testing.T, host string, ops policy.Op) fs.FS {
 	t.Helper()
 	files, err := fs.Open(&policy.Policy{
 		Folders: []policy.Folder{{Path: "/", Host: host}},
-		Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
+		Access:  []policy.Access{{Path: "/", Ops: ops}},
 		Uploads: policy.Atomic,
 	}, fs.Settings{})
 	if err != nil {

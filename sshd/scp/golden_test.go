@@ -36,7 +36,7 @@ var goldens = []struct {
 }{
 	{"put", []string{"one", "host:new"}},
 	{"put-several", []string{"one", "two words", "host:dir"}},
-	{"put-tree", []string{"-r", "tree", "host:"}},
+	{"put-tree", []string{"-r", "tree", "host:dir"}},
 	{"put-tree-times", []string{"-rp", "tree", "host:dir"}},
 	{"put-missing-local", []string{"none", "one", "host:dir"}},
 	{"put-missing-parent", []string{"one", "host:none/new"}},

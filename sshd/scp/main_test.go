@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"berth/fs"
+	"berth/policy"
 )
 
 // rootVar makes the test binary a stand-in for ssh, which a client starts with
@@ -40,7 +43,16 @@ func serveStdio(root, command string) int {
 	if record := os.Getenv(recordVar); record != "" {
 		stdio.Reader, stdio.Writer = recorded(record, command)
 	}
-	err = cmd.Serve(context.Background(), stdio, os.Stderr, dirFS(root), Options{})
+	files, err := fs.Open(&policy.Policy{
+		Folders: []policy.Folder{{Path: "/", Host: root}},
+		Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
+	}, fs.Settings{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer files.Close()
+	err = cmd.Serve(context.Background(), stdio, os.Stderr, files, Options{})
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 1
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,6 @@ func TestSink(t *testing.T) {
 		{"tree", "scp -r -t .", "D0755 0 d\nC0644 1 a\na\x00E\n", "\x00\x00\x00\x00\x00", true, "d/a", "a"},
 		{"tree to a new name", "scp -r -t e", "D0755 0 d\nC0644 1 a\na\x00E\n", "\x00\x00\x00\x00\x00", true, "e/a", "a"},
 		{"into a directory that is there", "scp -r -t .", "D0755 0 dir\nC0644 1 a\na\x00E\n", "\x00\x00\x00\x00\x00", true, "dir/a", "a"},
-		{"read-only directory", "scp -r -t .", "D0555 0 d\nC0444 1 a\na\x00E\n", "\x00\x00\x00\x00\x00", true, "d/a", "a"},
 		{"times", "scp -p -t .", "T1000 0 2000 5\nC0644 1 a\na\x00", "\x00\x00\x00\x00", true, "a", "a"},
 		{"times out of range", "scp -p -t .", "T99999999999999999999 0 1 0\nC0644 1 a\na\x00", "\x00\x00\x00\x00", true, "a", "a"},
 		{"E at the top", "scp -r -t .", "E\n", "\x00\x00", true, "", ""},
@@ -110,18 +110,37 @@ func TestSink(t *testing.T) {
 
 func TestSinkModes(t *testing.T) {
 	dir := t.TempDir()
+	t.Cleanup(func() { makeRemovable(dir) })
 	_, err := serve(t, dirFS(dir), "scp -r -p -t .", "T1000 0 2000 0\nD0550 0 d\nT3000 0 4000 0\nC7751 1 a\na\x00E\n")
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err = serve(t, dirFS(dir), "scp -r -t .", "D0577 0 ro\nC0444 1 a\na\x00E\n"); err != nil {
+		t.Fatal(err)
+	}
 	got := tree(t, dir)
+	if e := got["ro"]; e.Mode.Perm()&0o700 != 0o500 || e.Mode.Perm()&^0o577 != 0 {
+		t.Errorf("read-only directory has %v, want 0577 less the umask", e.Mode)
+	}
+	if e := got["ro/a"]; e.Data != "a" {
+		t.Errorf("file in the read-only directory holds %q, want %q", e.Data, "a")
+	}
 	if e := got["d"]; e.Mode != os.ModeDir|0o550 || e.Mtime.Unix() != 1000 {
 		t.Errorf("directory has %v, %v; want 0550 and 1000 seconds", e.Mode, e.Mtime)
 	}
 	if e := got["d/a"]; e.Mode != 0o751 || e.Mtime.Unix() != 3000 {
 		t.Errorf("file has %v, %v; want 0751 without set-id bits, and 3000 seconds", e.Mode, e.Mtime)
 	}
-	os.Chmod(filepath.Join(dir, "d"), 0o755) // so that it can be removed
+}
+
+// makeRemovable gives the user all rights on the directories below dir.
+func makeRemovable(dir string) {
+	_ = filepath.WalkDir(dir, func(p string, d iofs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			return os.Chmod(p, 0o700)
+		}
+		return nil
+	})
 }
 
 func TestSinkDepth(t *testing.T) {
@@ -249,7 +268,10 @@ func FuzzSink(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(inside)
+		defer func() {
+			makeRemovable(inside)
+			os.RemoveAll(inside)
+		}()
 		told, err := serve(t, dirFS(inside), "scp -r -p -t .", says)
 		if !strings.HasPrefix(told, "\x00") {
 			t.Errorf("told %q, %v; want it to begin with NUL", told, err)
@@ -284,4 +306,61 @@ func FuzzSource(f *testing.F) {
 			io.Writer
 		}{strings.NewReader(says), &told}, io.Discard, dirFS(dir), Options{})
 	})
+}
+
+// lockStep is a client that answers only what it has been told, byte by byte.
+type lockStep struct {
+	writes int
+	told   bytes.Buffer
+}
+
+func (l *lockStep) Read(p []byte) (int, error) {
+	p[0] = tagOK
+	return 1, nil
+}
+
+func (l *lockStep) Write(p []byte) (int, error) {
+	l.writes++
+	return l.told.Write(p)
+}
+
+// A small file costs one round trip, not two.
+func TestSourceRoundTrips(t *testing.T) {
+	const files = 50
+	dir := t.TempDir()
+	for i := range files {
+		write(t, filepath.Join(dir, "d", string(rune('a'+i))), "small", 0o644)
+	}
+	var client lockStep
+	c := Command{Source: true, Recursive: true, Preserve: true, Paths: []string{"d"}}
+	if err := c.Serve(t.Context(), &client, io.Discard, dirFS(dir), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(client.told.String(), "small"); n != files {
+		t.Errorf("%d files were sent, want %d", n, files)
+	}
+	if want := files + 2; client.writes > want {
+		t.Errorf("%d writes, want no more than %d", client.writes, want)
+	}
+}
+
+func TestHome(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "home/alice/a"), "hers", 0o644)
+	write(t, filepath.Join(dir, "a"), "at the root", 0o644)
+	tests := []struct{ path, want string }{
+		{"a", "C0644 4 a\nhers\x00"},
+		{"~/a", "C0644 4 a\nhers\x00"},
+		{"./a", "C0644 4 a\nhers\x00"},
+		{"/a", "C0644 11 a\nat the root\x00"},
+		{"../../a", "C0644 11 a\nat the root\x00"},
+	}
+	for _, tt := range tests {
+		var client lockStep
+		c := Command{Source: true, Paths: []string{tt.path}}
+		err := c.Serve(t.Context(), &client, io.Discard, dirFS(dir), Options{Home: "/home/alice"})
+		if got := client.told.String(); got != tt.want || err != nil {
+			t.Errorf("source of %q told %q, %v; want %q", tt.path, got, err, tt.want)
+		}
+	}
 }

@@ -187,7 +187,11 @@ func (s *sink) enter(p *place) error {
 	}
 	const whileCopying = 0o700
 	mode := p.attr.Mode
-	if err := s.files.Mkdir(p.name, mode|whileCopying); err != nil {
+	err = s.files.Mkdir(p.name, mode|whileCopying)
+	if errors.Is(err, iofs.ErrExist) {
+		return nil // made by somebody else just now, or not shown to this user
+	}
+	if err != nil {
 		return err
 	}
 	if mode&whileCopying == whileCopying || s.preserve {

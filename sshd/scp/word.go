@@ -11,8 +11,8 @@ import (
 // has a backslash before it in the result. After an error the words before it
 // are returned.
 func split(line string) ([]string, error) {
-	if len(line) > maxCommand {
-		return nil, errors.New("command line too long")
+	if len(line) > maxCommand || strings.IndexByte(line, 0) >= 0 {
+		return nil, errors.New("no command line")
 	}
 	var words []string
 	for {
@@ -54,8 +54,6 @@ func cutWord(line string) (word, rest string, err error) {
 			i += n
 		case ';', '&', '|', '<', '>', '\n', '\r':
 			return "", "", fmt.Errorf("there is no shell here; put %q in quotes if it is part of a name", c)
-		case 0:
-			return "", "", errors.New("NUL in the command line")
 		default:
 			w.WriteByte(c)
 		}
@@ -71,8 +69,6 @@ func quoted(w *strings.Builder, s string, quote byte) (int, error) {
 		switch {
 		case c == quote:
 			return i + 1, nil
-		case c == 0:
-			return 0, errors.New("NUL in the command line")
 		case quote == '"' && c == '\\' && i+1 < len(s) && strings.IndexByte("$`\"\\\n", s[i+1]) >= 0:
 			i++
 			if s[i] != '\n' {
