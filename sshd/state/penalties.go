@@ -1,0 +1,91 @@
+package state
+
+import (
+	"container/heap"
+	"net/netip"
+	"time"
+)
+
+// A penalty is what is held against a source. Time itself takes it off.
+type penalty struct {
+	source netip.Prefix
+	until  time.Time
+	bars   bool // it has reached the minimum, and keeps the source out until it is over
+	index  int  // in the heap
+}
+
+// penalties are those of all sources, in a heap: the one that is over first
+// stands at the top. There are never more than most.
+type penalties struct {
+	most int
+	of   map[netip.Prefix]*penalty
+	heap []*penalty
+}
+
+func newPenalties(most int) penalties {
+	return penalties{most: most, of: map[netip.Prefix]*penalty{}}
+}
+
+// until returns the time until which source is kept out; zero if it is not.
+func (p *penalties) until(source netip.Prefix) time.Time {
+	if held, ok := p.of[source]; ok && held.bars {
+		return held.until
+	}
+	return time.Time{}
+}
+
+// add holds d more against source. When there is no room for one more source,
+// the one whose penalty is over first is forgiven.
+func (p *penalties) add(source netip.Prefix, d time.Duration, limits *Penalties, now time.Time) {
+	p.forget(now)
+	held, ok := p.of[source]
+	if !ok {
+		if len(p.heap) >= p.most {
+			p.drop()
+		}
+		held = &penalty{source: source, until: now}
+		p.of[source] = held
+		heap.Push(p, held)
+	}
+	held.until = held.until.Add(d)
+	if longest := now.Add(limits.Max); held.until.After(longest) {
+		held.until = longest
+	}
+	held.bars = held.bars || held.until.Sub(now) >= limits.Min
+	heap.Fix(p, held.index)
+}
+
+// forget drops what is over.
+func (p *penalties) forget(now time.Time) {
+	for len(p.heap) > 0 && !p.heap[0].until.After(now) {
+		p.drop()
+	}
+}
+
+func (p *penalties) drop() {
+	delete(p.of, heap.Pop(p).(*penalty).source)
+}
+
+// The methods of heap.Interface.
+
+func (p *penalties) Len() int           { return len(p.heap) }
+func (p *penalties) Less(i, j int) bool { return p.heap[i].until.Before(p.heap[j].until) }
+
+func (p *penalties) Swap(i, j int) {
+	p.heap[i], p.heap[j] = p.heap[j], p.heap[i]
+	p.heap[i].index, p.heap[j].index = i, j
+}
+
+func (p *penalties) Push(x any) {
+	held := x.(*penalty)
+	held.index = len(p.heap)
+	p.heap = append(p.heap, held)
+}
+
+func (p *penalties) Pop() any {
+	last := len(p.heap) - 1
+	held := p.heap[last]
+	p.heap[last] = nil
+	p.heap = p.heap[:last]
+	return held
+}

@@ -1,0 +1,113 @@
+package state
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Settings says who is let in, and how many.
+type Settings struct {
+	Blocked           []netip.Prefix `mapstructure:"blocked"`                 // networks that are not let in at all
+	Exempt            []netip.Prefix `mapstructure:"exempt"`                  // networks nothing is held against: balancers, scanners, gateways of many people
+	Penalties         Penalties      `mapstructure:"penalties"`               // for sources that behave badly
+	MaxStartups       Startups       `mapstructure:"max_startups"`            // logins under way at once
+	StartupsPerSource int            `mapstructure:"max_startups_per_source"` // logins under way at once of one source; 0: no limit
+	MaxSessions       int            `mapstructure:"max_sessions"`            // open at once in total; 0: no limit
+	MaxSources        int            `mapstructure:"max_sources"`             // sources that are remembered at once; each takes about 200 bytes
+	IPv4Prefix        int            `mapstructure:"ipv4_prefix"`             // bits of an IPv4 address that make a source
+	IPv6Prefix        int            `mapstructure:"ipv6_prefix"`             // bits of an IPv6 address that make a source
+}
+
+// Penalties says how long each misbehaviour keeps a source out. Several add up.
+type Penalties struct {
+	LoginFailed   time.Duration `mapstructure:"login_failed"`
+	UnknownUser   time.Duration `mapstructure:"unknown_user"`
+	NoLogin       time.Duration `mapstructure:"no_login"`
+	GraceExceeded time.Duration `mapstructure:"grace_exceeded"`
+	BadProtocol   time.Duration `mapstructure:"bad_protocol"`
+	Min           time.Duration `mapstructure:"min"` // less than this in sum keeps nobody out
+	Max           time.Duration `mapstructure:"max"` // the sum never grows beyond this; 0: no penalties
+}
+
+// Startups is "random early drop" as in MaxStartups of OpenSSH: from Begin
+// logins under way on, Rate per cent of new connections are refused, more and
+// more until all are at Full.
+type Startups struct {
+	Begin int `mapstructure:"begin"`
+	Rate  int `mapstructure:"rate"`
+	Full  int `mapstructure:"full"` // 0: no limit
+}
+
+// DefaultSettings is what a file that says nothing gets. The penalties are those
+// of OpenSSH.
+func DefaultSettings() Settings {
+	return Settings{
+		Penalties: Penalties{
+			LoginFailed:   5 * time.Second,
+			UnknownUser:   5 * time.Second,
+			NoLogin:       time.Second,
+			GraceExceeded: 10 * time.Second,
+			BadProtocol:   90 * time.Second,
+			Min:           15 * time.Second,
+			Max:           10 * time.Minute,
+		},
+		MaxStartups: Startups{Begin: 100, Rate: 30, Full: 500},
+		MaxSources:  65536,
+		IPv4Prefix:  32,
+		IPv6Prefix:  64, // a single customer's network
+	}
+}
+
+// Check reports what in s cannot be used, with the key and what would be right.
+func (s *Settings) Check() []error {
+	var errs []error
+	for _, d := range []struct {
+		key string
+		d   time.Duration
+	}{
+		{"login_failed", s.Penalties.LoginFailed},
+		{"unknown_user", s.Penalties.UnknownUser},
+		{"no_login", s.Penalties.NoLogin},
+		{"grace_exceeded", s.Penalties.GraceExceeded},
+		{"bad_protocol", s.Penalties.BadProtocol},
+		{"min", s.Penalties.Min},
+		{"max", s.Penalties.Max},
+	} {
+		if d.d < 0 {
+			errs = append(errs, fmt.Errorf("penalties.%s: %v: must not be negative", d.key, d.d))
+		}
+	}
+	if p := s.Penalties; p.Max > 0 && p.Min > p.Max {
+		errs = append(errs, fmt.Errorf("penalties.min: %v: must not be more than max, %v", p.Min, p.Max))
+	}
+	if m := s.MaxStartups; m.Full != 0 && (m.Begin < 1 || m.Begin > m.Full || m.Rate < 0 || m.Rate > 100) {
+		errs = append(errs, fmt.Errorf("max_startups: {begin: %d, rate: %d, full: %d}: begin must be from 1 to full, rate from 0 to 100", m.Begin, m.Rate, m.Full))
+	}
+	for _, n := range []struct {
+		key       string
+		n, lo, hi int
+	}{
+		{"max_startups_per_source", s.StartupsPerSource, 0, 1 << 20},
+		{"max_sessions", s.MaxSessions, 0, 1 << 30},
+		{"max_sources", s.MaxSources, 1, 1 << 24},
+		{"ipv4_prefix", s.IPv4Prefix, 0, 32},
+		{"ipv6_prefix", s.IPv6Prefix, 0, 128},
+	} {
+		if n.n < n.lo || n.n > n.hi {
+			errs = append(errs, fmt.Errorf("%s: %d: must be from %d to %d", n.key, n.n, n.lo, n.hi))
+		}
+	}
+	return errs
+}
+
+// of is how long k keeps a source out.
+func (p *Penalties) of(k Kind) time.Duration {
+	return map[Kind]time.Duration{
+		LoginFailed:   p.LoginFailed,
+		UnknownUser:   p.UnknownUser,
+		NoLogin:       p.NoLogin,
+		GraceExceeded: p.GraceExceeded,
+		BadProtocol:   p.BadProtocol,
+	}[k]
+}

@@ -1,0 +1,69 @@
+// Package state holds what the listeners of one server, or of several nodes,
+// must agree on: which sources are kept out, how many logins are under way and
+// how many sessions are open. It knows no SSH. Start at Store and NewMemory.
+package state
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// A Store counts. Its methods are safe for concurrent use and never wait: a
+// store that several nodes share keeps a copy at hand.
+type Store interface {
+	// Admit says whether remote may begin a login. The error is a *Refusal, and
+	// end is nil then. Otherwise end must be called when the login is over,
+	// whether it succeeded or not; more calls do nothing.
+	Admit(remote netip.Addr) (end func(), err error)
+
+	// Penalize holds something against the source of remote. What it holds adds
+	// up, and wears off with time.
+	Penalize(remote netip.Addr, k Kind)
+
+	// Acquire counts one more session of user, of which there may be max; zero
+	// is no limit. The error is a *Refusal, and release is nil then. Otherwise
+	// release must be called when the session ends; more calls do nothing.
+	Acquire(user string, max int) (release func(), err error)
+}
+
+// A Kind is what can be held against a source.
+type Kind string
+
+// The kinds there are.
+const (
+	LoginFailed   Kind = "login_failed"   // a wrong password, a key that is not theirs
+	UnknownUser   Kind = "unknown_user"   // a name that nobody has
+	NoLogin       Kind = "no_login"       // left without trying to log in
+	GraceExceeded Kind = "grace_exceeded" // held a connection until the login grace was over
+	BadProtocol   Kind = "bad_protocol"   // broke the protocol, as exploits do
+)
+
+// Reason is the code of a Refusal, as it stands in events.
+type Reason string
+
+// The reasons there are.
+const (
+	SourceBlocked   Reason = "source_blocked"            // in a network that is not let in
+	SourcePenalized Reason = "source_penalized"          // too much is held against it
+	SourceBusy      Reason = "too_many_logins_of_source" // at once
+	StartupsFull    Reason = "too_many_logins"           // at once, of everybody; some are refused before it is full
+	UserSessions    Reason = "too_many_sessions"         // of the user
+	TotalSessions   Reason = "too_many_sessions_in_total"
+)
+
+// A Refusal is a Store's "no".
+type Refusal struct {
+	Code  Reason
+	Until time.Time // when to try again, if that is known
+}
+
+func (r *Refusal) Error() string {
+	if r.Until.IsZero() {
+		return string(r.Code)
+	}
+	return fmt.Sprintf("%s until %s", r.Code, r.Until.UTC().Format(time.RFC3339))
+}
+
+// Reason is Code as a string.
+func (r *Refusal) Reason() string { return string(r.Code) }
