@@ -465,6 +465,15 @@ func TestEmitDoesNotWaitForAStuckDisk(t *testing.T) {
 	})
 }
 
+func TestNoFile(t *testing.T) {
+	f := open(t, DefaultSettings())
+	f.Emit(numbered(1))
+	if err := f.Reopen(); err != nil {
+		t.Error(err)
+	}
+	closeFile(t, f)
+}
+
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
