@@ -145,7 +145,7 @@ func (c *conn) bindUser(ctx context.Context, key, password string) result {
 }
 
 // verify checks a password with the entry's guard held, and counts it if it is
-// wrong. It returns the entry as it is after that; nil with a refusal.
+// wrong. It returns the entry it looked at; nil with a refusal.
 func (c *conn) verify(ctx context.Context, key, password string) (*entry, result) {
 	e := c.store.tree().find(key) // again: it may have changed before the guard was ours
 	if e == nil {
@@ -166,7 +166,6 @@ func (c *conn) verify(ctx context.Context, key, password string) (*entry, result
 	}
 	if e.has("pwdFailureTime") || e.has("pwdAccountLockedTime") {
 		c.store.count(key, clearFailures)
-		e = c.store.tree().find(key)
 	}
 	return e, done(success)
 }

@@ -171,6 +171,7 @@ func TestKeys(t *testing.T) {
 		{"delete what is gone", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", []string{"k1"}) }, ldap.LDAPResultNoSuchAttribute, []string{"k2"}},
 		{"empty value", asBob, func(r *ldap.ModifyRequest) { r.Add("sshPublicKey", []string{""}) }, ldap.LDAPResultInvalidAttributeSyntax, []string{"k2"}},
 		{"replace, by the service", service, func(r *ldap.ModifyRequest) { r.Replace("sshPublicKey", []string{"k4", "k5"}) }, 0, []string{"k4", "k5"}},
+		{"replace by twice the same", asBob, func(r *ldap.ModifyRequest) { r.Replace("sshPublicKey", []string{"k", "k"}) }, ldap.LDAPResultAttributeOrValueExists, []string{"k4", "k5"}},
 		{"increment", asBob, func(r *ldap.ModifyRequest) { r.Increment("sshPublicKey", "1") }, ldap.LDAPResultProtocolError, []string{"k4", "k5"}},
 		{"delete all", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", nil) }, 0, nil},
 		{"delete nothing", asBob, func(r *ldap.ModifyRequest) { r.Delete("sshPublicKey", nil) }, ldap.LDAPResultNoSuchAttribute, nil},

@@ -42,9 +42,9 @@ type conn struct {
 	nc     net.Conn
 	in     *bufio.Reader
 	out    *bufio.Writer
-	secure bool // TLS
-	bound  string
-	kind   identityKind
+	secure bool         // TLS
+	kind   identityKind // who is bound; ask who() what that is worth now
+	bound  string       // key of the user's DN, or the service account's DN
 
 	startTLS bool // the next thing to do, after the answer is sent
 }

@@ -3,11 +3,26 @@
 // the real directory does not. Programs reach it as they reach any directory:
 // with an LDAP client over TCP.
 //
-// The LDIF file is the database. What changes (passwords, failed logins, locks,
+// # The file
+//
+// The LDIF file (RFC 2849) is the database. What changes (passwords, failed logins, locks,
 // SSH keys) is written back to it before the client is told; comments stay, in
 // front of the entry they stand at. Entries are added and removed by editing
 // the file and calling Reload. A file that was edited and not yet reloaded is
 // never overwritten.
+//
+// A userPassword may stand there in the clear, and is then hashed, or as {SSHA},
+// {SSHA256}, {SSHA512}, {CRYPT} with $2b$, $5$ or $6$, {PBKDF2-SHA256} or
+// {ARGON2}. What keeps people out has the names it has in OpenLDAP and 389 DS:
+//
+//	nsAccountLock: TRUE                  disabled
+//	pwdReset: TRUE                       must choose a new password first
+//	pwdAccountLockedTime: 000001010000Z  locked until the line is removed
+//	pwdStartTime, pwdEndTime             good from and until, 20260131120000Z
+//
+// memberOf follows from the member and uniqueMember lines of groups.
+//
+// # The protocol
 //
 // It speaks LDAP version 3 (RFC 4511): simple bind, search with paged results
 // (RFC 2696), compare, modify of keys and passwords, StartTLS, Who am I

@@ -1,9 +1,6 @@
 package embedded
 
-import (
-	"context"
-	"strings"
-)
+import "context"
 
 // extendedOperations are served by their OIDs. The value is that of the
 // request.
@@ -55,57 +52,4 @@ func (c *conn) whoAmI(context.Context, string) result {
 		r.value = "dn:" + c.service.dn
 	}
 	return r
-}
-
-// passwordModify is RFC 3062. Unlike OpenLDAP it counts a wrong old password,
-// and does not unlock anybody.
-func (c *conn) passwordModify(ctx context.Context, value string) result {
-	by := c.who()
-	if by.kind == anonymous {
-		return answer(strongerAuthRequired, "only authenticated users may change passwords")
-	}
-	target, old, fresh, err := parsePasswordModify(value)
-	if err != nil {
-		return answer(protocolError, "bad password modify request")
-	}
-	key, ok := dnKey(strings.TrimPrefix(target, "dn:"))
-	switch {
-	case !ok:
-		return answer(invalidAttributeSyntax, "Invalid DN")
-	case key == "" && by.kind == user:
-		key = by.entry.key
-	case key == "" || key == c.service.key:
-		return answer(unwillingToPerform, "the service account's password is in the server's settings")
-	case by.kind == user && key != by.entry.key && by.entry.mustChange():
-		return mustChangeFirst()
-	case by.kind == user && key != by.entry.key:
-		return answer(insufficientAccessRights, "one can only change one's own password").because(passwordModNotAllowed)
-	}
-	if fresh == "" {
-		return answer(unwillingToPerform, "no new password given: this server makes none up").because(insufficientPasswordQuality)
-	}
-	return c.changePassword(ctx, key, old, fresh)
-}
-
-// parsePasswordModify reads PasswdModifyRequestValue; every part is optional.
-func parsePasswordModify(value string) (target, old, fresh string, err error) {
-	if value == "" {
-		return "", "", "", nil
-	}
-	p, err := decodeBER([]byte(value))
-	if err != nil {
-		return "", "", "", err
-	}
-	f := partsOf(p)
-	for f.more() {
-		switch part := f.any(); part.Tag {
-		case 0:
-			target = content(part)
-		case 1:
-			old = content(part)
-		case 2:
-			fresh = content(part)
-		}
-	}
-	return target, old, fresh, f.err
 }

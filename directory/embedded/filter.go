@@ -102,14 +102,14 @@ var assertions = map[ber.Tag]func(have, want string) bool{
 }
 
 func assertion(name, value string, test func(have, want string) bool) filter {
-	compare := typeOf(name).compare
-	want, ok := compare.form(value)
+	kind := typeOf(name)
+	want, ok := kind.compare.form(value)
 	return func(v view) truth {
-		if !ok || !v.readable(name) {
+		if !ok || !v.readable(kind) {
 			return undefined
 		}
 		for _, value := range v.asserted(name) {
-			if have, ok := compare.form(value); ok && test(have, want) {
+			if have, ok := kind.compare.form(value); ok && test(have, want) {
 				return yes
 			}
 		}
@@ -118,8 +118,9 @@ func assertion(name, value string, test func(have, want string) bool) filter {
 }
 
 func present(name string) filter {
+	kind := typeOf(name)
 	return func(v view) truth {
-		if !v.readable(name) {
+		if !v.readable(kind) {
 			return undefined
 		}
 		return truthOf(len(v.values(name)) > 0)
@@ -132,9 +133,10 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	f := partsOf(p)
 	name := f.text()
 	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
+	kind := typeOf(name)
 	form := func(s string) string { return s }
-	if typeOf(name).compare != exact {
-		form = foldPart
+	if kind.compare != exact {
+		form = strings.ToLower // a space at the edge of a part counts
 	}
 	var initial, final string
 	var middle []string
@@ -152,7 +154,7 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 		return nil, fmt.Errorf("%w: bad substring filter", errProtocol)
 	}
 	return func(v view) truth {
-		if !v.readable(name) {
+		if !v.readable(kind) {
 			return undefined
 		}
 		for _, value := range v.values(name) {
@@ -163,9 +165,6 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 		return no
 	}, nil
 }
-
-// foldPart is fold for a piece of a value: a space at its edge counts.
-func foldPart(s string) string { return strings.ToLower(s) }
 
 // hasParts reports whether the parts stand in s in this order.
 func hasParts(s, initial string, middle []string, final string) bool {
@@ -214,13 +213,14 @@ func parseExtensible(p *ber.Packet) (filter, error) {
 			inDN = strings.Trim(content(part), "\x00") != ""
 		}
 	}
+	kind := typeOf(name)
 	compare, known := matchingRules[rule]
 	if rule == "" {
-		compare, known = typeOf(name).compare, true
+		compare, known = kind.compare, true
 	}
 	want, ok := compare.form(value)
 	return func(v view) truth {
-		if !known || !ok || name == "" || !v.readable(name) {
+		if !known || !ok || name == "" || !v.readable(kind) {
 			return undefined
 		}
 		values := v.values(name)

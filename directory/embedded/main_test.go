@@ -48,7 +48,10 @@ func open(t testing.TB, s Settings) *Server {
 	if s.LDIF == "" {
 		s.LDIF = peopleFile(t)
 	}
-	s.ServiceDN, s.ServicePassword, s.hashMemory = serviceDN, servicePass, 64
+	s.ServiceDN, s.ServicePassword = serviceDN, servicePass
+	if s.hashMemory == 0 {
+		s.hashMemory = 64
+	}
 	srv, err := Open(s, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)

@@ -153,7 +153,7 @@ func (c *conn) sendEntry(q *query, v view) error {
 	list := sequence()
 	fields := v.all()
 	for i, f := range fields {
-		if !q.wanted.includes(f.name) || !v.readable(f.name) || slices.ContainsFunc(fields[:i], f.sameName) {
+		if !q.wanted.includes(f.name) || !v.readable(typeOf(f.name)) || slices.ContainsFunc(fields[:i], f.sameName) {
 			continue
 		}
 		values := constructed(ber.ClassUniversal, ber.TagSet)

@@ -9,9 +9,9 @@ type view struct {
 	by identity
 }
 
-// readable reports whether the client may read an attribute of the entry.
-func (v view) readable(name string) bool {
-	switch typeOf(name).readers {
+// readable reports whether the client may read an attribute of that type.
+func (v view) readable(t attributeType) bool {
+	switch t.readers {
 	case everyone:
 		return v.by.kind != anonymous || v.key == "" // the root DSE is for all
 	case owner:
@@ -23,9 +23,11 @@ func (v view) readable(name string) bool {
 // values returns the values of an attribute and of its subtypes with options.
 func (v view) values(name string) []string {
 	var values []string
-	for _, f := range v.all() {
-		if isOrRefines(f.name, name) {
-			values = append(values, f.value)
+	for _, fields := range [][]field{v.fields, v.computed} {
+		for _, f := range fields {
+			if isOrRefines(f.name, name) {
+				values = append(values, f.value)
+			}
 		}
 	}
 	return values

@@ -1,0 +1,162 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+)
+
+// sshPublicKey is the one attribute besides the password that clients change.
+const sshPublicKey = "sshPublicKey"
+
+// A modification is one step of a modify request.
+type modification struct {
+	operation int64 // modifyAdd, …
+	name      string
+	values    []string
+}
+
+// The kinds of modification (RFC 4511, section 4.6).
+const (
+	modifyAdd     = 0
+	modifyDelete  = 1
+	modifyReplace = 2
+)
+
+// parseModify reads a modify request.
+func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
+	f := partsOf(p)
+	name = f.text()
+	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
+	for list.more() {
+		step := partsOf(list.any())
+		m := modification{operation: step.integer(ber.TagEnumerated)}
+		attribute := partsOf(step.take(ber.ClassUniversal, ber.TagSequence))
+		m.name = attribute.text()
+		values := partsOf(attribute.take(ber.ClassUniversal, ber.TagSet))
+		for values.more() {
+			m.values = append(m.values, values.text())
+		}
+		if values.err != nil {
+			return "", nil, values.err
+		}
+		steps = append(steps, m)
+	}
+	if f.err == nil {
+		f.err = list.err
+	}
+	return name, steps, f.err
+}
+
+// modify is the Modify operation. Users change their own password and SSH keys,
+// the service account SSH keys; nobody anything else.
+func (c *conn) modify(ctx context.Context, m *message) result {
+	name, steps, err := parseModify(m.op)
+	key, ok := dnKey(name)
+	if err != nil || len(steps) == 0 {
+		return answer(protocolError, "bad modify request")
+	}
+	if !ok {
+		return answer(invalidDNSyntax, "the entry's name is not a DN")
+	}
+	by := c.who()
+	e := c.store.tree().find(key)
+	own := by.kind == user && by.entry.key == key
+	switch {
+	case by.kind == anonymous:
+		return answer(insufficientAccessRights, "bind first")
+	case own && all(steps, "userPassword"):
+		return c.modifyPassword(ctx, key, steps)
+	case by.kind == user && by.entry.mustChange():
+		return mustChangeFirst()
+	case e == nil:
+		return done(noSuchObject)
+	case !all(steps, sshPublicKey) || !own && by.kind != serviceAccount || e.virtual:
+		return answer(insufficientAccessRights, "only one's own userPassword and sshPublicKey can be changed here; the rest in the LDIF file")
+	}
+	return c.modifyKeys(key, steps)
+}
+
+// all reports whether every step is about one attribute.
+func all(steps []modification, name string) bool {
+	return !slices.ContainsFunc(steps, func(m modification) bool { return !strings.EqualFold(m.name, name) })
+}
+
+// errRefused is a change that cannot be made of what the entry holds.
+var errRefused = errors.New("refused")
+
+// modifyKeys applies all steps or none.
+func (c *conn) modifyKeys(key string, steps []modification) result {
+	var r result
+	err := c.store.change(key, func(e *entry) error {
+		values := e.values(sshPublicKey)
+		for _, m := range steps {
+			if values, r = m.apply(values); r.code != success {
+				return errRefused
+			}
+		}
+		e.set(sshPublicKey, values...)
+		return nil
+	})
+	if errors.Is(err, errRefused) {
+		return r
+	}
+	return c.stored(err)
+}
+
+// apply returns what a step makes of an attribute's values.
+func (m modification) apply(values []string) ([]string, result) {
+	if slices.Contains(m.values, "") {
+		return nil, answer(invalidAttributeSyntax, "a value is empty")
+	}
+	switch m.operation {
+	case modifyAdd:
+		return m.add(values)
+	case modifyDelete:
+		return m.remove(values)
+	case modifyReplace:
+		return m.add(nil)
+	}
+	return nil, answer(protocolError, "a modification is add, delete or replace")
+}
+
+func (m modification) add(values []string) ([]string, result) {
+	values = slices.Clone(values)
+	for _, v := range m.values {
+		if slices.Contains(values, v) {
+			return nil, answer(attributeOrValueExists, "the value is already there")
+		}
+		values = append(values, v)
+	}
+	return values, done(success)
+}
+
+// remove deletes the values named, or all if none is.
+func (m modification) remove(values []string) ([]string, result) {
+	if len(values) == 0 {
+		return nil, answer(noSuchAttribute, "there is no value to delete")
+	}
+	left := slices.Clone(values)
+	if len(m.values) == 0 {
+		left = nil
+	}
+	for _, v := range m.values {
+		i := slices.Index(left, v)
+		if i < 0 {
+			return nil, answer(noSuchAttribute, "the value to delete is not there")
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return left, done(success)
+}
+
+// stored is the answer to a change that the store made or not.
+func (c *conn) stored(err error) result {
+	if err != nil {
+		c.log.Error("embedded directory refuses a change", "error", err)
+	}
+	return afterChange(err)
+}
