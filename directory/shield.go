@@ -171,8 +171,9 @@ func (s *Shield) end(a *attempts, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.running--
+	var r *Refusal
 	switch {
-	case err == nil: // the directory starts anew too
+	case err == nil, errors.As(err, &r) && r.Bound: // the directory starts anew too
 		a.wrong = 0
 	case errors.Is(err, ErrBadPassword):
 		a.wrong++

@@ -113,4 +113,3 @@ func FuzzSubCode(f *testing.F) {
 		_ = a.detail()
 	})
 }
-
