@@ -92,7 +92,9 @@ func (p *peer) flush() error {
 	if len(p.out) == 0 || p.lost != nil {
 		return p.lost
 	}
-	_, p.lost = p.rw.Write(p.out)
+	if _, err := p.rw.Write(p.out); err != nil {
+		p.lost = ended("write to", err)
+	}
 	p.out = p.out[:0]
 	return p.lost
 }
@@ -161,7 +163,7 @@ var errRefused = errors.New("the client reports an error")
 func (p *peer) answer() error {
 	tag, err := p.in.ReadByte()
 	if err != nil {
-		return ended(err)
+		return ended("read from", err)
 	}
 	if tag == tagOK {
 		return nil
@@ -187,7 +189,7 @@ func (p *peer) line() (string, error) {
 	for {
 		c, err := p.in.ReadByte()
 		if err != nil {
-			return "", ended(err)
+			return "", ended("read from", err)
 		}
 		if c == '\n' {
 			return string(line), nil
@@ -199,10 +201,11 @@ func (p *peer) line() (string, error) {
 	}
 }
 
-// ended is the error of a read within a record or a file.
-func ended(err error) error {
+// ended is the error of a client that goes away where it may not: within a
+// record or a file, or before it has been told everything.
+func ended(doing string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errEnded
 	}
-	return fmt.Errorf("read from the client: %w", err)
+	return fmt.Errorf("%s the client: %w", doing, err)
 }

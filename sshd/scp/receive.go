@@ -64,7 +64,7 @@ func (s *sink) receive(f io.WriterAt, size int64) (failure, err error) {
 			_, failure = f.WriteAt(buf[:n], at)
 		}
 		if err != nil {
-			return failure, ended(err)
+			return failure, ended("read from", err)
 		}
 		at += int64(n)
 	}

@@ -48,7 +48,7 @@ func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, 
 	defer p.release()
 	p.verbose = func(string) {}
 	if c.Verbose {
-		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\r\n", printable(line)) }
+		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\n", printable(line)) }
 	}
 	v := view{files: files, home: path.Join("/", opt.Home)}
 	run := c.source

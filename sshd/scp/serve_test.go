@@ -198,6 +198,24 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// A client whose channel is closed, as the SSH library says it.
+type deaf struct{ io.Reader }
+
+func (deaf) Write([]byte) (int, error) { return 0, io.EOF }
+
+// That the client cannot be told is never a regular end.
+func TestDeafClient(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a"), "a", 0o644)
+	for _, command := range []string{"scp -f a", "scp -t b", "scp -f none"} {
+		c, _ := Parse(command)
+		err := c.Serve(t.Context(), deaf{strings.NewReader("\x00")}, io.Discard, dirFS(dir), Options{})
+		if err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v, want an error that is not the end of a file", command, err)
+		}
+	}
+}
+
 // A client that goes away between files has been told of none that it lacks.
 func TestSourceCountsFailures(t *testing.T) {
 	_, err := serve(t, dirFS(t.TempDir()), "scp -f no1 no2 no3", "\x00")
@@ -240,8 +258,9 @@ func TestContextEndsTransfer(t *testing.T) {
 type endless byte
 
 func (e endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = byte(e)
+	clear(p)
+	if e != 0 { // as fast as it can be for the common case
+		copy(p, bytes.Repeat([]byte{byte(e)}, len(p)))
 	}
 	return len(p), nil
 }

@@ -77,7 +77,7 @@ func (s *sink) next() (more bool, err error) {
 		return false, s.atEnd()
 	}
 	if err != nil {
-		return false, ended(err)
+		return false, ended("read from", err)
 	}
 	line, err := s.line()
 	if err != nil {
