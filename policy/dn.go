@@ -3,7 +3,6 @@ package policy
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -79,7 +78,7 @@ func trimSpace(b []byte, start int) []byte {
 	return b
 }
 
-var errDN = errors.New("not a distinguished name")
+var errDN = errors.New("is not a DN, such as CN=Finance,OU=Groups,DC=corp,DC=example")
 
 // parseDN splits a distinguished name (RFC 4514) into its RDNs, in the form in
 // which they are compared: escapes resolved, lower case, spaces around
@@ -91,7 +90,7 @@ func parseDN(dn string) ([]string, error) {
 		var err error
 		rdn, rest, more, err = parseRDN(rest)
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", dn, err)
+			return nil, err
 		}
 		rdns = append(rdns, rdn)
 	}

@@ -1,0 +1,98 @@
+// Package config turns the administrator's file into the settings of the other
+// packages. Each of them owns its settings and knows what is wrong with them;
+// this one joins them, reads YAML, and says where in the file a mistake is.
+// viper lives only here. Start at Load.
+package config
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/directory/ldap"
+	"berth/policy"
+	"berth/sshd"
+	"berth/sshd/admin"
+	"berth/sshd/event"
+)
+
+// Config is everything an administrator can choose.
+type Config struct {
+	// Path is the file it was read from.
+	Path string `mapstructure:"-"`
+
+	// Listen is the addresses to serve SSH on, as host:port; ":22" is port 22 of
+	// every address.
+	Listen []string `mapstructure:"listen"`
+
+	// HostKeys are the private host keys of the server, in order of preference. A
+	// missing one is made, of the kind its name says: ed25519, rsa or ecdsa.
+	HostKeys []string `mapstructure:"host_keys"`
+
+	// Directories are where people are, asked in this order.
+	Directories []ldap.Settings `mapstructure:"directories"`
+
+	// Rules say who may do what.
+	Rules []policy.Rule `mapstructure:"rules"`
+
+	// SSH is about the protocol.
+	SSH sshd.Settings `mapstructure:"ssh"`
+
+	// Events is where events are written.
+	Events event.Settings `mapstructure:"events"`
+
+	// Admin is the second listener, for health and metrics.
+	Admin admin.Settings `mapstructure:"admin"`
+
+	// Log is the log for operators, on standard error.
+	Log Log `mapstructure:"log"`
+}
+
+// Log is how the log looks.
+type Log struct {
+	// Level is the least important of what is logged: trace, debug, info, warn
+	// or error.
+	Level string `mapstructure:"level"`
+
+	// Format is text or json.
+	Format string `mapstructure:"format"`
+}
+
+// Default is what a file that says nothing gets. Directories and rules have
+// none.
+func Default() Config {
+	return Config{
+		Listen:   []string{":22"},
+		HostKeys: []string{"/var/lib/berth/ssh_host_ed25519_key", "/var/lib/berth/ssh_host_rsa_key"},
+		SSH:      sshd.DefaultSettings(),
+		Events:   event.DefaultSettings(),
+		Admin:    admin.DefaultSettings(),
+		Log:      Log{Level: "info", Format: "text"},
+	}
+}
+
+var (
+	levels  = []string{"trace", "debug", "info", "warn", "error"}
+	formats = []string{"text", "json"}
+)
+
+func (l Log) check() []error {
+	var errs []error
+	if !slices.Contains(levels, l.Level) {
+		errs = append(errs, fmt.Errorf("level: %q: must be one of %s", l.Level, strings.Join(levels, ", ")))
+	}
+	if !slices.Contains(formats, l.Format) {
+		errs = append(errs, fmt.Errorf("format: %q: must be one of %s", l.Format, strings.Join(formats, ", ")))
+	}
+	return errs
+}
+
+// New makes the logger that l describes.
+func (l Log) New(out io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "berth", Level: hclog.LevelFromString(l.Level), JSONFormat: l.Format == "json", Output: out,
+	})
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+
+	"berth/policy"
+)
+
+// hooks turn what YAML and the environment hold into what settings hold.
+var hooks mapstructure.DecodeHookFunc = mapstructure.ComposeDecodeHookFunc(
+	duration, size, basic, requirement, list, text, shape,
+)
+
+var (
+	durationType  = reflect.TypeFor[time.Duration]()
+	requireType   = reflect.TypeFor[policy.Require]()
+	stringType    = reflect.TypeFor[string]()
+	errNeedsUnit  = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
+	errNeedsText  = errors.New(`must be text: put it in quotes`)
+	errNeedsBytes = errors.New("must be a number of bytes, such as 100MiB")
+)
+
+// duration reads 30s. A bare number other than 0 is refused: of what?
+func duration(_, to reflect.Type, data any) (any, error) {
+	if to != durationType {
+		return data, nil
+	}
+	switch v := data.(type) {
+	case time.Duration:
+		return v, nil
+	case string:
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			return nil, errNeedsUnit
+		}
+		return d, nil
+	case int:
+		if v == 0 {
+			return time.Duration(0), nil
+		}
+	}
+	return nil, errNeedsUnit
+}
+
+// units of sizes. Those of 1024 and those of 1000 go by their own names.
+var units = []struct {
+	name  string
+	bytes int64
+}{
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"TiB", 1 << 40},
+	{"kB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"TB", 1e12},
+	{"B", 1},
+}
+
+// size reads 10MiB where an int64 is wanted.
+func size(from, to reflect.Type, data any) (any, error) {
+	if from != stringType || to.Kind() != reflect.Int64 || to == durationType {
+		return data, nil
+	}
+	return parseSize(data.(string))
+}
+
+func parseSize(s string) (int64, error) {
+	number, factor := strings.TrimSpace(s), int64(1)
+	for _, u := range units {
+		if n, ok := strings.CutSuffix(number, u.name); ok {
+			number, factor = strings.TrimSpace(n), u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > (1<<62)/factor {
+		return 0, errNeedsBytes
+	}
+	return n * factor, nil
+}
+
+// basic reads numbers and truth from the environment, where all is text.
+func basic(from, to reflect.Type, data any) (any, error) {
+	if from != stringType {
+		return data, nil
+	}
+	switch to.Kind() {
+	case reflect.Int:
+		n, err := strconv.Atoi(data.(string))
+		if err != nil {
+			return nil, errors.New("must be a number")
+		}
+		return n, nil
+	case reflect.Bool:
+		b, err := strconv.ParseBool(data.(string))
+		if err != nil {
+			return nil, errors.New("must be true or false")
+		}
+		return b, nil
+	}
+	return data, nil
+}
+
+// requirement reads [publickey, password], one alternative, as well as a list
+// of such lists, and a single method.
+func requirement(_, to reflect.Type, data any) (any, error) {
+	if to != requireType {
+		return data, nil
+	}
+	switch v := data.(type) {
+	case string:
+		return [][]string{{v}}, nil
+	case []any:
+		if !slices.ContainsFunc(v, isList) && len(v) > 0 {
+			return []any{v}, nil
+		}
+	}
+	return data, nil
+}
+
+func isList(v any) bool {
+	_, ok := v.([]any)
+	return ok
+}
+
+// list reads a single text where a list of them is wanted.
+func list(from, to reflect.Type, data any) (any, error) {
+	if from == stringType && to.Kind() == reflect.Slice && to.Elem() == stringType {
+		return []any{data}, nil
+	}
+	return data, nil
+}
+
+// text refuses what YAML takes for a number where a text is meant: 027 is 23.
+func text(from, to reflect.Type, data any) (any, error) {
+	if to.Kind() != reflect.String {
+		return data, nil
+	}
+	switch from.Kind() {
+	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64, reflect.Bool:
+		return nil, errNeedsText
+	}
+	return data, nil
+}
+
+// shape refuses a text where a list or keys are wanted, and the like.
+func shape(from, to reflect.Type, data any) (any, error) {
+	switch {
+	case to.Kind() == reflect.Struct && from.Kind() != reflect.Map && from != to,
+		to.Kind() == reflect.Slice && from.Kind() != reflect.Slice:
+		return nil, kindInWords(to)
+	}
+	return data, nil
+}
+
+// kindInWords names what an administrator has to write for a t.
+func kindInWords(t reflect.Type) error {
+	switch t.Kind() {
+	case reflect.Slice:
+		return errors.New("must be a list, as in [a, b]")
+	case reflect.Struct, reflect.Map:
+		return errors.New("must be keys with values, as in {key: value}")
+	case reflect.Bool:
+		return errors.New("must be true or false")
+	case reflect.Int, reflect.Int64:
+		return errors.New("must be a number")
+	default:
+		return errNeedsText
+	}
+}

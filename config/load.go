@@ -1,0 +1,250 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/spf13/viper"
+
+	"berth/directory/ldap"
+	"berth/policy"
+)
+
+// Load reads file over the defaults, and environment variables over both, for
+// keys that hold one value: BERTH_LOG_LEVEL is log.level. The password of the
+// directory corp may come as BERTH_DIRECTORIES_CORP_BIND_PASSWORD. The error
+// joins every mistake, a *Mistake each.
+func Load(file string) (*Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	where, err := locate(file, text)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := merge(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	cfg := Default()
+	cfg.Path = file
+	mistakes := append(where.mistakes, where.decodeErrors(decode(settings, &cfg))...)
+	mistakes = append(mistakes, unrelated(cfg.check(where), mistakes)...)
+	if len(mistakes) > 0 {
+		slices.SortStableFunc(mistakes, func(a, b *Mistake) int { return a.Line - b.Line })
+		return nil, join(mistakes)
+	}
+	return &cfg, nil
+}
+
+// delimiter parts the keys of viper. No key of ours holds it, and DNs, which
+// hold dots, stay whole.
+const delimiter = "::"
+
+// merge returns what the file says over the defaults, and the environment over
+// both.
+func merge(text []byte) (map[string]any, error) {
+	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
+	v.SetConfigType("yaml")
+	v.SetEnvPrefix("BERTH")
+	v.SetEnvKeyReplacer(strings.NewReplacer(delimiter, "_"))
+	v.AutomaticEnv()
+	if err := setDefaults(v, Default()); err != nil {
+		return nil, err
+	}
+	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
+		return nil, err
+	}
+	settings := v.AllSettings()
+	return settings, completeDirectories(settings)
+}
+
+// setDefaults tells viper every key that has a default, so that it looks for
+// each in the environment.
+func setDefaults(v *viper.Viper, cfg Config) error {
+	var defaults map[string]any
+	if err := mapstructure.Decode(cfg, &defaults); err != nil {
+		return err
+	}
+	var set func(prefix string, m map[string]any)
+	set = func(prefix string, m map[string]any) {
+		for key, value := range m {
+			if below, ok := value.(map[string]any); ok {
+				set(prefix+key+delimiter, below)
+			} else {
+				v.SetDefault(prefix+key, value)
+			}
+		}
+	}
+	set("", defaults)
+	return nil
+}
+
+// completeDirectories fills in what the directories of the list do not say:
+// the defaults, and passwords from the environment.
+func completeDirectories(settings map[string]any) error {
+	list, _ := settings["directories"].([]any)
+	for _, item := range list {
+		dir, ok := item.(map[string]any)
+		if !ok {
+			continue // the decoder will say so
+		}
+		if password := os.Getenv(passwordVariable(dir["name"])); password != "" {
+			dir["bind_password"] = password
+			delete(dir, "bind_password_file")
+		}
+		var defaults map[string]any
+		if err := mapstructure.Decode(ldap.DefaultSettings(), &defaults); err != nil {
+			return err
+		}
+		for key, value := range defaults {
+			if _, said := dir[key]; !said && !reflect.ValueOf(value).IsZero() {
+				dir[key] = value
+			}
+		}
+	}
+	return nil
+}
+
+// passwordVariable is the environment variable for the password of the service
+// account in the directory of that name.
+func passwordVariable(name any) string {
+	upper := strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(fmt.Sprint(name)))
+	return "BERTH_DIRECTORIES_" + upper + "_BIND_PASSWORD"
+}
+
+func decode(settings map[string]any, cfg *Config) error {
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result:     cfg,
+		ZeroFields: true, // a list in the file replaces the default, it does not fill it up
+		DecodeHook: hooks,
+	})
+	if err != nil {
+		return err
+	}
+	return d.Decode(settings)
+}
+
+// unrelated returns those of found that are about other keys than known: what
+// could not be read is not missing, too.
+func unrelated(found, known []*Mistake) []*Mistake {
+	return slices.DeleteFunc(found, func(m *Mistake) bool {
+		return slices.ContainsFunc(known, func(k *Mistake) bool {
+			return !errors.Is(k.Err, errUnknown) && (under(m.Key, k.Key) || under(k.Key, m.Key))
+		})
+	})
+}
+
+// under reports whether key is above or below it.
+func under(above, key string) bool {
+	rest, ok := strings.CutPrefix(key, above)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+func join(mistakes []*Mistake) error {
+	errs := make([]error, len(mistakes))
+	for i, m := range mistakes {
+		errs[i] = m
+	}
+	return errors.Join(errs...)
+}
+
+// check asks every package what is wrong with its settings.
+func (cfg *Config) check(where *places) []*Mistake {
+	var mistakes []*Mistake
+	at := func(prefix string, found ...error) {
+		for _, err := range found {
+			mistakes = append(mistakes, where.mistake(prefix, err))
+		}
+	}
+	if len(cfg.Listen) == 0 {
+		at("", errors.New("listen: missing: must name at least one address, such as :22"))
+	}
+	for i, addr := range cfg.Listen {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			at("", fmt.Errorf("listen[%d]: %q: must be host:port or :port, such as 127.0.0.1:2022", i, addr))
+		}
+	}
+	if len(cfg.HostKeys) == 0 {
+		at("", errors.New("host_keys: missing: must name at least one file, such as /var/lib/berth/ssh_host_ed25519_key"))
+	}
+	if len(cfg.Directories) == 0 {
+		at("", errors.New("directories: missing: must hold at least one directory, such as {name: corp, kind: active_directory, …}"))
+	}
+	if len(cfg.Rules) == 0 {
+		at("", errors.New("rules: missing: nobody could log in; must hold at least one rule"))
+	}
+	at("", twice(cfg.Directories)...)
+	for i, d := range cfg.Directories {
+		at(fmt.Sprintf("directories[%d].", i), checkDirectory(d)...)
+	}
+	at("ssh.", cfg.SSH.Check()...)
+	at("events.", cfg.Events.Check()...)
+	at("admin.", cfg.Admin.Check()...)
+	at("log.", cfg.Log.check()...)
+	if len(cfg.Rules) > 0 {
+		_, err := policy.Compile(cfg.Rules)
+		at("", split(err)...)
+	}
+	return mistakes
+}
+
+// checkDirectory knows that an embedded directory brings its own address and
+// base with it, and needs a file instead.
+func checkDirectory(d ldap.Settings) []error {
+	if d.Kind != "embedded" {
+		return split(d.Check())
+	}
+	var errs []error
+	if d.LDIF == "" {
+		errs = append(errs, errors.New("ldif: missing: must be the file with the people of an embedded directory"))
+	}
+	for key, set := range map[string]bool{"urls": len(d.URLs) > 0, "base": d.Base != "", "bind_dn": d.BindDN != ""} {
+		if set {
+			errs = append(errs, fmt.Errorf("%s: an embedded directory has its own: leave it out", key))
+		}
+	}
+	d.URLs, d.Base, d.BindDN = []string{"ldap://127.0.0.1"}, "dc=embedded", ""
+	return append(errs, split(d.Check())...)
+}
+
+// twice returns what is wrong with the names of directories: each needs its
+// own, which is its kind if it has none.
+func twice(list []ldap.Settings) []error {
+	var errs []error
+	first := map[string]int{}
+	for i, d := range list {
+		name := strings.ToLower(cmp.Or(d.Name, d.Kind, "generic"))
+		if other, ok := first[name]; ok {
+			errs = append(errs, fmt.Errorf("directories[%d].name: %q: directories[%d] has this name already: each directory needs its own", i, name, other))
+			continue
+		}
+		first[name] = i
+	}
+	return errs
+}
+
+// split returns the errors that err joins.
+func split(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}

@@ -1,0 +1,251 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/policy"
+)
+
+var update = flag.Bool("update", false, "write what is got as what is wanted: testdata and docs/configuration.md")
+
+// TestBadConfigs loads every file of testdata/bad and holds what is said about
+// it to the file beside it. The order is that of the lines.
+func TestBadConfigs(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			cfg, err := Load(file)
+			if err == nil {
+				t.Fatalf("Load = %+v, want mistakes", cfg)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", err.Error()+"\n")
+			for _, err := range split(err) {
+				var m *Mistake
+				if !errors.As(err, &m) || m.File != file {
+					t.Errorf("%#v is not a *Mistake of %s", err, file)
+				}
+			}
+		})
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	if _, err := Load("testdata/none.yaml"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Load of no file: %v, want ErrNotExist", err)
+	}
+}
+
+// small is the least that Load accepts.
+const small = `
+directories:
+  - {name: corp, kind: generic, urls: [ldaps://ldap.corp.example], base: "dc=corp,dc=example"}
+rules:
+  - name: all
+`
+
+// load loads text.
+func load(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "berth.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(file)
+}
+
+func TestDefaults(t *testing.T) {
+	cfg, err := load(t, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Path, want.Directories, want.Rules = cfg.Path, cfg.Directories, cfg.Rules
+	if !reflect.DeepEqual(*cfg, want) {
+		t.Errorf("Load = %+v\nwant the defaults %+v", *cfg, want)
+	}
+	if got := cfg.Directories[0].Cache; got != 15*time.Second {
+		t.Errorf("a directory's default cache is %s, want 15s", got)
+	}
+}
+
+func TestValues(t *testing.T) {
+	cfg, err := load(t, `
+listen: ":2022"
+ssh: {login_grace: 0h1m30s, max_tries: 3, checksums: true, ciphers: [aes128-ctr], idle: 0}
+events: {max_size: 1GB, keep: 0}
+directories:
+  - {name: corp, kind: generic, urls: [ldaps://ldap.corp.example], base: "dc=Corp,dc=example", cache: 0, outage: {keep: 4h}}
+rules:
+  - name: a
+    when: {groups: "CN=Staff,OU=Groups,DC=corp,DC=example", from: [10.0.0.0/8], hours: "Mon-Fri 06:00-20:00 Europe/Berlin"}
+    home: {host: "/srv/%u", umask: "007", permissions: []}
+    require: [publickey, password]
+    limits: {quota: 10GiB, quota_files: 1000, max_file: 0, upload_rate: "20 MiB", idle: 15m}
+  - name: b
+    require: [[publickey], [password]]
+    services: []
+    access: [{path: /in, permissions: [drop_box], names: {deny: ["*.exe"]}, hide: true}]
+  - name: c
+    require: password
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := cfg.Rules
+	tests := []struct {
+		what      string
+		got, want any
+	}{
+		{"listen", cfg.Listen, []string{":2022"}},
+		{"login_grace", cfg.SSH.LoginGrace, 90 * time.Second},
+		{"ciphers", cfg.SSH.Ciphers, []string{"aes128-ctr"}}, // replaces the default
+		{"max_tries", cfg.SSH.MaxTries, 3},
+		{"checksums", cfg.SSH.Checksums, true},
+		{"max_size", cfg.Events.MaxSize, int64(1e9)},
+		{"keep", cfg.Events.Keep, 0}, // not the default
+		{"cache", cfg.Directories[0].Cache, time.Duration(0)},
+		{"outage", cfg.Directories[0].Outage.Keep, 4 * time.Hour},
+		{"base", cfg.Directories[0].Base, "dc=Corp,dc=example"}, // case is kept
+		{"groups", r[0].When.Groups, []string{"CN=Staff,OU=Groups,DC=corp,DC=example"}},
+		{"umask", r[0].Home.Umask, "007"},
+		{"no permissions", r[0].Home.Permissions, []string{}},
+		{"permissions left out", r[2].Home, (*policy.Home)(nil)},
+		{"all of", r[0].Require, policy.Require{{"publickey", "password"}}},
+		{"one of", r[1].Require, policy.Require{{"publickey"}, {"password"}}},
+		{"one", r[2].Require, policy.Require{{"password"}}},
+		{"quota", *r[0].Limits.Quota, int64(10 << 30)},
+		{"quota_files", *r[0].Limits.QuotaFiles, int64(1000)},
+		{"no limit", *r[0].Limits.MaxFile, int64(0)},
+		{"rate", *r[0].Limits.UploadRate, int64(20 << 20)},
+		{"idle", *r[0].Limits.Idle, 15 * time.Minute},
+		{"limit left out", r[0].Limits.Sessions, (*int)(nil)},
+		{"no services", r[1].Services, []string{}},
+		{"services left out", r[0].Services, []string(nil)},
+		{"names", r[1].Access[0].Names.Deny, []string{"*.exe"}},
+		{"hide", r[1].Access[0].Hide, true},
+	}
+	for _, tt := range tests {
+		if !reflect.DeepEqual(tt.got, tt.want) {
+			t.Errorf("%s: %#v, want %#v", tt.what, tt.got, tt.want)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("BERTH_LOG_LEVEL", "debug")
+	t.Setenv("BERTH_SSH_MAX_TRIES", "4")
+	t.Setenv("BERTH_SSH_LOGIN_GRACE", "45s")
+	t.Setenv("BERTH_SSH_CHECKSUMS", "true")
+	t.Setenv("BERTH_EVENTS_MAX_SIZE", "5MiB")
+	t.Setenv("BERTH_LISTEN", "127.0.0.1:2200")
+	t.Setenv("BERTH_ADMIN_LISTEN", "") // as if it were not set
+	t.Setenv("BERTH_DIRECTORIES_CORP_BIND_PASSWORD", "s3cret")
+	cfg, err := load(t, "log: {level: warn, format: json}\n"+small+`
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{
+		cfg.Log.Level, cfg.Log.Format, cfg.SSH.MaxTries, cfg.SSH.LoginGrace, cfg.SSH.Checksums, cfg.Events.MaxSize, cfg.Listen[0], cfg.Admin.Listen,
+		cfg.Directories[0].BindPassword,
+	}
+	want := []any{"debug", "json", 4, 45 * time.Second, true, int64(5 << 20), "127.0.0.1:2200", "127.0.0.1:9022", "s3cret"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("with the environment: %v, want %v", got, want)
+	}
+}
+
+func TestBadEnvironment(t *testing.T) {
+	t.Setenv("BERTH_SSH_MAX_TRIES", "six")
+	t.Setenv("BERTH_LOG_LEVEL", "loud")
+	_, err := load(t, small)
+	want := `environment: BERTH_SSH_MAX_TRIES: "six": must be a number
+environment: BERTH_LOG_LEVEL: "loud": must be one of trace, debug, info, warn, error`
+	if err == nil || err.Error() != want {
+		t.Errorf("Load: %v\nwant %s", err, want)
+	}
+}
+
+// TestSecretsStayUnsaid sees that no password of the file is in what is said
+// about it, be it right or wrong.
+func TestSecretsStayUnsaid(t *testing.T) {
+	for _, value := range []string{`"hunter2hunter2"`, "8472398", "[hunter2, hunter2]", "{hunter2: 8472398}", "true"} {
+		cfg, err := load(t, strings.Replace(small, "name: corp,", `name: corp, bind_dn: "cn=svc", bind_password: `+value+",", 1))
+		var b bytes.Buffer
+		if err != nil {
+			b.WriteString(err.Error())
+		} else if err := cfg.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if said := b.String(); strings.Contains(said, "hunter2") || strings.Contains(said, "8472398") {
+			t.Errorf("bind_password: %s: is said in\n%s", value, said)
+		}
+	}
+}
+
+// TestWrite sees that what is written is read as the same again.
+func TestWrite(t *testing.T) {
+	text, err := os.ReadFile("testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := load(t, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := cfg.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	own, _, _ := strings.Cut(b.String(), "\nssh:") // the rest is defaults of other packages
+	golden(t, "testdata/good.txt", own+"\n")
+	again, err := load(t, b.String())
+	if err != nil {
+		t.Fatalf("what was written is not read: %v", err)
+	}
+	again.Path = cfg.Path
+	if !reflect.DeepEqual(again, cfg) {
+		t.Errorf("read again: %+v\nwant %+v", again, cfg)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(small)
+	f.Add("listen: &a [*a]")
+	f.Add("rules: [{name: {}}]")
+	f.Add("ssh: 1\nlog: []\nrules: {}\ndirectories: [[]]")
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg, err := load(t, text)
+		if (cfg == nil) == (err == nil) {
+			t.Errorf("Load = %v, %v, want one of both", cfg, err)
+		}
+	})
+}
+
+// golden holds got to what file holds.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got:\n%s\nwant:\n%s", file, got, want)
+	}
+}

@@ -1,0 +1,265 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"go.yaml.in/yaml/v3"
+
+	"berth/policy"
+)
+
+// A Mistake is one thing wrong in the file or the environment.
+type Mistake struct {
+	File string
+	Line int    // of the key, or of the nearest one above it that is there; 0 if none is
+	Key  string // rules[2].folders[0].path
+	Err  error  // the value, and what would be right
+}
+
+func (m *Mistake) Error() string {
+	at := m.File
+	if m.Line > 0 {
+		at = fmt.Sprintf("%s:%d", m.File, m.Line)
+	}
+	if m.Key != "" {
+		at += ": " + m.Key
+	}
+	return fmt.Sprintf("%s: %v", at, m.Err)
+}
+
+func (m *Mistake) Unwrap() error { return m.Err }
+
+// places is where in the file each key stands, and what is wrong with the keys
+// themselves.
+type places struct {
+	file     string
+	lines    map[string]int
+	values   map[string]string // single ones, as they are written
+	mistakes []*Mistake
+}
+
+// syntax is how the YAML library names a line.
+var syntax = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:unmarshal errors:\s*)?`)
+
+// locate reads the shape of the file.
+func locate(file string, text []byte) (*places, error) {
+	p := &places{file: file, lines: map[string]int{}, values: map[string]string{}}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	var doc, more yaml.Node
+	if err := d.Decode(&doc); err != nil && err != io.EOF {
+		return nil, p.notYAML(err)
+	}
+	if err := d.Decode(&more); err == nil {
+		return nil, &Mistake{File: file, Line: more.Line, Err: errors.New("a second document begins here: the file must be one")}
+	} else if err != io.EOF {
+		return nil, p.notYAML(err)
+	}
+	if len(doc.Content) == 0 {
+		return p, nil
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return nil, &Mistake{File: file, Line: root.Line, Err: errors.New("must be keys with values, as in listen: [\":22\"]")}
+	}
+	p.walk("", root, reflect.TypeFor[Config]())
+	for _, m := range p.mistakes {
+		if m.Err == errTwice {
+			return nil, join(p.mistakes) // no library reads such a file
+		}
+	}
+	return p, nil
+}
+
+func (p *places) notYAML(err error) error {
+	m := &Mistake{File: p.file}
+	if found := syntax.FindStringSubmatch(err.Error()); found != nil {
+		m.Line, _ = strconv.Atoi(found[1])
+	}
+	m.Err = fmt.Errorf("not YAML: %s", syntax.ReplaceAllString(err.Error(), ""))
+	return m
+}
+
+var (
+	errTwice   = errors.New("this key is there twice")
+	errUnknown = errors.New("there is no such key")
+)
+
+// walk notes where the keys below n stand, and those that t does not have.
+func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
+	p.lines[key] = n.Line
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch n.Kind {
+	case yaml.ScalarNode:
+		p.values[key] = n.Value
+	case yaml.AliasNode:
+		p.walk(key, n.Alias, t)
+	case yaml.SequenceNode:
+		if t.Kind() != reflect.Slice {
+			return // the decoder will say so
+		}
+		for i, item := range n.Content {
+			p.walk(fmt.Sprintf("%s[%d]", key, i), item, t.Elem())
+		}
+	case yaml.MappingNode:
+		if t.Kind() == reflect.Struct {
+			p.mapping(key, n, t)
+		}
+	}
+}
+
+func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
+	fields := fieldsOf(t)
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name := n.Content[i].Value
+		path := strings.TrimPrefix(key+"."+name, ".")
+		mistake := func(err error) {
+			p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Content[i].Line, Key: path, Err: err})
+		}
+		if seen[strings.ToLower(name)] {
+			mistake(errTwice)
+			continue
+		}
+		seen[strings.ToLower(name)] = true
+		field, ok := fields[strings.ToLower(name)]
+		if !ok {
+			mistake(unknownKey(name, fields))
+			continue
+		}
+		p.walk(path, n.Content[i+1], field)
+		p.lines[path] = n.Content[i].Line
+	}
+}
+
+// fieldsOf returns the types of the keys that t has.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("mapstructure"), ","); name != "" && name != "-" {
+			fields[name] = f.Type
+		}
+	}
+	return fields
+}
+
+// unknownKey says that there is no such key, and which one may be meant.
+func unknownKey(name string, fields map[string]reflect.Type) error {
+	best, least := "", len(name)/2+1
+	for field := range fields {
+		if d := distance(strings.ToLower(name), field); d < least || (d == least && field < best) {
+			best, least = field, d
+		}
+	}
+	if best == "" {
+		return errUnknown
+	}
+	return fmt.Errorf("%w: is %q meant?", errUnknown, best)
+}
+
+// distance is how many letters must be changed, added or taken to make a of b
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// keyed is how a package begins an error about one of its keys.
+var keyed = regexp.MustCompile(`(?s)^([a-z0-9_]+(?:\[\d+\])*(?:\.[a-z0-9_]+(?:\[\d+\])*)*): (.*)$`)
+
+// mistake puts the place in the file in front of err, which begins with a key
+// below prefix.
+func (p *places) mistake(prefix string, err error) *Mistake {
+	key := strings.TrimSuffix(prefix, ".")
+	var m *policy.Mistake
+	if errors.As(err, &m) {
+		key, err = m.Key, errors.New(m.What())
+	} else if found := keyed.FindStringSubmatch(err.Error()); found != nil {
+		key, err = prefix+found[1], errors.New(found[2])
+	}
+	return p.at(key, err)
+}
+
+// at makes the mistake of a key. What the environment sets is wrong there, not
+// in the file.
+func (p *places) at(key string, err error) *Mistake {
+	if name := variable(key); os.Getenv(name) != "" {
+		return &Mistake{File: "environment", Key: name, Err: err}
+	}
+	return &Mistake{File: p.file, Line: p.line(key), Key: key, Err: err}
+}
+
+// variable is the name of key in the environment.
+func variable(key string) string {
+	return "BERTH_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// line finds key, or the nearest key above it that stands in the file.
+func (p *places) line(key string) int {
+	for key != "" {
+		if line, ok := p.lines[key]; ok {
+			return line
+		}
+		key = key[:max(strings.LastIndexAny(key, ".["), 0)]
+	}
+	return 0
+}
+
+// decodeErrors turns what the decoder says into mistakes.
+func (p *places) decodeErrors(err error) []*Mistake {
+	if d, ok := err.(*mapstructure.DecodeError); ok {
+		return []*Mistake{p.decodeError(d.Name(), d.Unwrap())}
+	}
+	if one := errors.Unwrap(err); one != nil {
+		return p.decodeErrors(one)
+	}
+	var mistakes []*Mistake
+	for _, err := range split(err) {
+		if below := split(err); len(below) == 1 && below[0] == err && errors.Unwrap(err) == nil {
+			mistakes = append(mistakes, p.at("", err))
+			continue
+		}
+		mistakes = append(mistakes, p.decodeErrors(err)...)
+	}
+	return mistakes
+}
+
+// decodeError says what is wrong with the value of key in the administrator's
+// words.
+func (p *places) decodeError(key string, err error) *Mistake {
+	var wrong *mapstructure.UnconvertibleTypeError
+	if errors.As(err, &wrong) {
+		err = kindInWords(wrong.Expected.Type())
+	}
+	m := p.at(key, err)
+	if value := cmp.Or(os.Getenv(variable(key)), p.values[key]); value != "" && !isSecret(key) {
+		m.Err = fmt.Errorf("%q: %w", value, err)
+	}
+	return m
+}

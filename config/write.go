@@ -1,0 +1,88 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"berth/policy"
+)
+
+// Write writes what is in force, defaults included, as a file that Load could
+// read, but for the values of secrets. Keys in lists that hold nothing are left
+// out.
+func (cfg *Config) Write(w io.Writer) error {
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	if err := e.Encode(node(reflect.ValueOf(*cfg), "", false)); err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+// redacted stands in the place of a secret.
+const redacted = "***"
+
+// isSecret reports whether the value of key must not be shown: bind_password,
+// but not bind_password_file.
+func isSecret(key string) bool {
+	return strings.HasSuffix(key, "password") || strings.HasSuffix(key, "passphrase") || strings.HasSuffix(key, "secret")
+}
+
+// node returns v as YAML. key is where it stands; brief leaves out what is
+// empty.
+func node(v reflect.Value, key string, brief bool) *yaml.Node {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return scalar("!!str", value.String())
+	case int64:
+		if strings.HasSuffix(key, "files") {
+			return scalar("!!int", fmt.Sprint(value))
+		}
+		return scalar("!!str", policy.FormatSize(value))
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return node(v.Elem(), key, brief)
+	case reflect.Struct:
+		return mapping(v, brief)
+	case reflect.Slice:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		if v.Type().Elem().Kind() == reflect.String {
+			n.Style = yaml.FlowStyle
+		}
+		for i := range v.Len() {
+			n.Content = append(n.Content, node(v.Index(i), key, true))
+		}
+		return n
+	case reflect.String:
+		if isSecret(key) && v.String() != "" {
+			return scalar("!!str", redacted)
+		}
+		return scalar("!!str", v.String())
+	case reflect.Bool:
+		return scalar("!!bool", fmt.Sprint(v.Bool()))
+	default:
+		return scalar("!!int", fmt.Sprint(v.Interface()))
+	}
+}
+
+func mapping(v reflect.Value, brief bool) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for f, value := range v.Fields() {
+		key, _, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
+		if key == "" || key == "-" || value.Kind() == reflect.Pointer && value.IsNil() || brief && value.IsZero() {
+			continue
+		}
+		n.Content = append(n.Content, scalar("!!str", key), node(value, key, brief))
+	}
+	return n
+}
+
+func scalar(tag, value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
+}
