@@ -66,12 +66,7 @@ func (r *rules) hidden(name string, dir bool) bool {
 	if hasTemp(name) {
 		return true
 	}
-	a := r.Rights(name)
-	if !a.Hides(name) {
-		return false
-	}
-	a.Ops = policy.Full
-	return !dir || (&policy.Policy{Access: []policy.Access{a}}).Check(policy.List, name) != nil
+	return r.Rights(name).Hides(name) && (!dir || !r.allows(policy.List, name))
 }
 
 // check permits op on name, or says why not: a hidden name does not exist.

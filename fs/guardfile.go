@@ -2,8 +2,10 @@ package fs
 
 import (
 	"errors"
+	"io"
 	iofs "io/fs"
 	"os"
+	"path"
 	"sync/atomic"
 
 	"berth/policy"
@@ -132,7 +134,8 @@ func instead(err error, asked, flag int) error {
 }
 
 // guardFile is a file as far as the session may use it. When the policy has
-// changed since, the rights are looked at again.
+// changed since, the rights are looked at again. Its errors are about the name
+// in the view, whatever the file is called below.
 type guardFile struct {
 	File
 	g       *guard
@@ -160,7 +163,11 @@ func (f *guardFile) ReadAt(p []byte, off int64) (int, error) {
 	if !f.still(f.reads) {
 		return 0, fail("read", f.name, iofs.ErrPermission)
 	}
-	return f.File.ReadAt(p, off)
+	n, err := f.File.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = fail("read", f.name, err)
+	}
+	return n, err
 }
 
 func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
@@ -168,8 +175,19 @@ func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
 		f.refused.Store(true)
 		return 0, fail("write", f.name, iofs.ErrPermission)
 	}
-	return f.File.WriteAt(p, off)
+	n, err := f.File.WriteAt(p, off)
+	return n, fail("write", f.name, err)
 }
+
+func (f *guardFile) Stat() (iofs.FileInfo, error) {
+	fi, err := f.File.Stat()
+	if err != nil {
+		return nil, fail("stat", f.name, err)
+	}
+	return named(fi, path.Base(f.name)), nil
+}
+
+func (f *guardFile) Sync() error { return fail("sync", f.name, f.File.Sync()) }
 
 func (f *guardFile) SetAttr(a Attr) error {
 	if a.Set&AttrSize != 0 && !f.still(f.writes) {
@@ -182,18 +200,18 @@ func (f *guardFile) SetAttr(a Attr) error {
 	if err != nil {
 		return fail("setattr", f.name, err)
 	}
-	return f.File.SetAttr(a)
+	return fail("setattr", f.name, f.File.SetAttr(a))
 }
 
 func (f *guardFile) Close() error {
 	if f.refused.Load() && f.writes != 0 {
-		return errors.Join(fail("close", f.name, iofs.ErrPermission), abort(f.File))
+		return fail("close", f.name, errors.Join(iofs.ErrPermission, abort(f.File)))
 	}
-	return f.File.Close()
+	return fail("close", f.name, f.File.Close())
 }
 
 // Abort gives an upload up.
-func (f *guardFile) Abort() error { return abort(f.File) }
+func (f *guardFile) Abort() error { return fail("close", f.name, abort(f.File)) }
 
 // abort gives f up if it can be, else closes it.
 func abort(f File) error {

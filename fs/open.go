@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"berth/policy"
@@ -57,6 +58,39 @@ type view struct {
 
 // SetPolicy makes p decide from the next operation on.
 func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
+
+// Shadowed names the folders of p in whose place another folder of p has
+// something of its own, which nobody sees: for an administrator to be told of,
+// not for a login to fail. A directory that is empty does not count.
+func Shadowed(p *policy.Policy) []string {
+	var paths []string
+	for _, inner := range p.Folders {
+		outer, found := around(p.Folders, inner.Path)
+		if !found {
+			continue
+		}
+		host := filepath.Join(outer.Host, filepath.FromSlash(strings.TrimPrefix(inner.Path, outer.Path)))
+		fi, err := os.Lstat(host)
+		if err != nil {
+			continue
+		}
+		entries, err := os.ReadDir(host)
+		if !fi.IsDir() || err == nil && len(entries) > 0 {
+			paths = append(paths, inner.Path)
+		}
+	}
+	return paths
+}
+
+// around is the innermost folder that path lies in, other than path itself.
+func around(folders []policy.Folder, path string) (folder policy.Folder, found bool) {
+	for _, f := range folders {
+		if f.Path != path && below(f.Path, path) && len(f.Path) > len(folder.Path) {
+			folder, found = f, true
+		}
+	}
+	return folder, found
+}
 
 // openFolders opens every folder, or none.
 func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {

@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"berth/policy"
@@ -86,5 +87,28 @@ func TestReadWrite(t *testing.T) {
 		if err != nil || fi.Name() != "f" {
 			t.Errorf("ReadDir yields %v, %v", fi, err)
 		}
+	}
+}
+
+func TestShadowed(t *testing.T) {
+	hosts, _ := tree(t)
+	p := &policy.Policy{}
+	for path, host := range hosts {
+		p.Folders = append(p.Folders, policy.Folder{Path: path, Host: host})
+	}
+	if got := Shadowed(p); len(got) != 0 {
+		t.Errorf("Shadowed = %q, want none", got)
+	}
+	err := errors.Join(
+		os.MkdirAll(hosts["/"]+"/shared/x", 0o755),
+		os.MkdirAll(hosts["/"]+"/far/away/place", 0o755),
+		os.WriteFile(hosts["/shared"]+"/archive", nil, 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Shadowed(p)
+	slices.Sort(got)
+	if want := []string{"/shared", "/shared/archive"}; !slices.Equal(got, want) {
+		t.Errorf("Shadowed = %q, want %q", got, want)
 	}
 }

@@ -72,6 +72,31 @@ func (u *usage) leave() {
 	u.sessions--
 }
 
+// hold is the file id for one more user, or fresh if it is not open; fresh may
+// be nil.
+func (u *usage) hold(id fileID, fresh *tracked) *tracked {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t := u.open[id]
+	if fresh != nil && (t == nil || id == fileID{}) {
+		t = fresh
+		u.open[id] = t
+	}
+	if t != nil {
+		t.refs++
+	}
+	return t
+}
+
+// release undoes a hold.
+func (u *usage) release(id fileID, t *tracked) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if t.refs--; t.refs == 0 && u.open[id] == t {
+		delete(u.open, id)
+	}
+}
+
 // add counts what a limit does not matter to, since it is there already or gone.
 func (u *usage) add(bytes, files int64) {
 	u.mu.Lock()
@@ -190,24 +215,48 @@ func (q *quota) create(op, name string, do func() error) error {
 	})
 }
 
-// dropped uncounts fi, which had the name that is gone.
-func (q *quota) dropped(fi iofs.FileInfo) {
+// entry is what a name stands for while it is taken away.
+type entry struct {
+	iofs.FileInfo
+	t *tracked // if it is open for writing; held
+}
+
+// look finds what name stands for. The caller holds names, so that nobody opens
+// it meanwhile, and lets it go with drop or keep.
+func (q *quota) look(name string) (entry, error) {
+	fi, err := q.layer.Lstat(name)
+	if err != nil {
+		return entry{}, err
+	}
+	if t := q.u.hold(idOf(fi), nil); t != nil {
+		return entry{fi, t}, nil
+	}
+	fi, err = q.layer.Lstat(name) // the last writer may have closed it just now
+	return entry{fi, nil}, err
+}
+
+// keep lets e go: it was not taken away.
+func (q *quota) keep(e entry) {
+	if e.t != nil {
+		q.u.release(idOf(e.FileInfo), e.t)
+	}
+}
+
+// drop uncounts e, which had the name that is gone.
+func (q *quota) drop(e entry) {
+	defer q.keep(e)
 	q.u.add(0, -1)
-	if !fi.Mode().IsRegular() || hardLinks(fi) > 1 {
-		return
-	}
-	q.u.mu.Lock()
-	t := q.u.open[idOf(fi)]
-	q.u.mu.Unlock()
-	if t == nil {
-		q.u.add(-fi.Size(), 0)
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.gone {
-		q.u.add(-t.size, 0)
-		t.gone = true
+	switch {
+	case !e.Mode().IsRegular() || hardLinks(e.FileInfo) > 1:
+	case e.t == nil:
+		q.u.add(-e.Size(), 0)
+	default:
+		e.t.mu.Lock()
+		defer e.t.mu.Unlock()
+		if !e.t.gone {
+			q.u.add(-e.t.size, 0)
+			e.t.gone = true
+		}
 	}
 }
 
@@ -262,15 +311,16 @@ func (q *quota) track(name string, file File, flag int) (File, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	f := &quotaFile{File: file, q: q, name: name, id: idOf(fi), appends: flag&os.O_APPEND != 0}
-	q.u.mu.Lock()
-	defer q.u.mu.Unlock()
-	f.t = q.u.open[f.id]
-	if f.t == nil || f.id == (fileID{}) {
-		f.t = &tracked{size: fi.Size()}
-		q.u.open[f.id] = f.t
+	fresh := new(tracked)
+	f := &quotaFile{File: file, q: q, t: q.u.hold(idOf(fi), fresh), id: idOf(fi), name: name, appends: flag&os.O_APPEND != 0}
+	if f.t != fresh {
+		return f, nil
 	}
-	f.t.refs++
+	fi, err = file.Stat() // again: now nobody else has it open
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	fresh.size = fi.Size()
 	return f, nil
 }
 
@@ -291,14 +341,15 @@ func (q *quota) Rmdir(name string) error  { return q.remove("rmdir", name, q.lay
 
 func (q *quota) remove(op, name string, do func(string) error) error {
 	return q.change(op, name, func() error {
-		fi, err := q.layer.Lstat(name)
+		e, err := q.look(name)
 		if err != nil {
 			return err
 		}
 		if err := do(name); err != nil {
+			q.keep(e)
 			return err
 		}
-		q.dropped(fi)
+		q.drop(e)
 		return nil
 	})
 }
@@ -309,14 +360,16 @@ func (q *quota) Rename(oldname, newname string, replace bool) error {
 		if err != nil {
 			return err
 		}
-		target, missing := q.layer.Lstat(newname)
-		if err := q.layer.Rename(oldname, newname, replace); err != nil {
-			return err
+		target, missing := q.look(newname)
+		err = q.layer.Rename(oldname, newname, replace)
+		switch {
+		case missing != nil:
+		case err != nil || idOf(old) == idOf(target.FileInfo): // to another name of itself: nothing happens
+			q.keep(target)
+		default:
+			q.drop(target)
 		}
-		if missing == nil && idOf(old) != idOf(target) {
-			q.dropped(target)
-		}
-		return nil
+		return err
 	})
 }
 

@@ -1,5 +1,10 @@
 package fs
 
+import (
+	iofs "io/fs"
+	"sync/atomic"
+)
+
 // quotaFile is a file open for writing whose growth is counted before it
 // happens.
 type quotaFile struct {
@@ -9,6 +14,7 @@ type quotaFile struct {
 	id      fileID
 	name    string
 	appends bool
+	closed  atomic.Bool
 }
 
 func (f *quotaFile) WriteAt(p []byte, off int64) (int, error) {
@@ -81,16 +87,13 @@ func (f *quotaFile) SetAttr(a Attr) error {
 
 func (f *quotaFile) tryLock() error { return tryLock(f.File) }
 
+// Close lets the file go before its handle is closed: afterwards its identity
+// may be that of a new file.
 func (f *quotaFile) Close() error {
-	f.settle()
-	err := f.File.Close()
-	u := f.q.u
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if f.t != nil {
-		if f.t.refs--; f.t.refs == 0 && u.open[f.id] == f.t {
-			delete(u.open, f.id)
-		}
+	if f.closed.Swap(true) {
+		return fail("close", f.name, iofs.ErrClosed)
 	}
-	return err
+	f.settle()
+	f.q.u.release(f.id, f.t)
+	return f.File.Close()
 }

@@ -38,8 +38,8 @@ func testReadDir(t *tester) {
 	t.lists("/")
 	t.mkdir("/d")
 	var want []string
-	for i := range 600 { // more than one batch
-		name := "file with a name of some length " + strconv.Itoa(i)
+	for i := range 300 { // more than one batch
+		name := strings.Repeat("a file with a long name ", 8) + strconv.Itoa(i)
 		want = append(want, name)
 		t.write("/d/"+name, "x")
 	}
