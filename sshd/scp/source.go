@@ -90,13 +90,20 @@ func (it item) child(base string) item {
 
 // any sends an item of any kind. Its error ends the transfer.
 func (s *source) any(it item) error {
+	if s.recursive {
+		if fi, err := s.files.Stat(it.name); err == nil && fi.IsDir() {
+			return s.directory(it)
+		}
+	}
+	return s.file(it)
+}
+
+// file sends what should be a file.
+func (s *source) file(it item) error {
 	if err := s.ctx.Err(); err != nil {
 		return fatal{text: "the server is closing", err: err}
 	}
 	f, err := s.files.OpenFile(it.name, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrIsDir) && s.recursive {
-		return s.directory(it)
-	}
 	if errors.Is(err, fs.ErrIsDir) {
 		err = fs.ErrNotRegular
 	}
@@ -253,14 +260,15 @@ func (s *source) entries(it item) error {
 // entry sends one entry, which is of the type that Lstat sees. Links are
 // followed, as OpenSSH does.
 func (s *source) entry(it item, mode iofs.FileMode) error {
-	if mode.IsDir() {
+	switch mode.Type() {
+	case iofs.ModeDir:
 		return s.directory(it)
-	}
-	if mode.Type() == iofs.ModeSymlink {
+	case iofs.ModeSymlink:
 		if it.links++; it.links > maxLinks {
 			s.fail(it.shown, fs.ErrTooManyLinks)
 			return nil
 		}
+		return s.any(it)
 	}
-	return s.any(it)
+	return s.file(it)
 }
