@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -128,17 +127,7 @@ func (c *Client) proved(state directory.State, a answer) error {
 	return r
 }
 
-// selfRead remembers users that were read as themselves.
-type selfRead struct {
-	mu    sync.Mutex
-	users map[string]selfUser
-}
-
-type selfUser struct {
-	user  *directory.User
-	until time.Time
-}
-
+// Users read as themselves are remembered so long, and so many.
 const (
 	selfFor  = time.Minute
 	maxSelfs = 1000
@@ -149,10 +138,8 @@ func (c *Client) lookupSelf(name string) (*directory.User, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	c.self.mu.Lock()
-	defer c.self.mu.Unlock()
-	if s, ok := c.self.users[strings.ToLower(name)]; ok && c.now().Before(s.until) {
-		return s.user, nil
+	if u, ok := c.self.recall(strings.ToLower(name), c.now()); ok {
+		return u, nil
 	}
 	return &directory.User{
 		Name:   name,
@@ -173,13 +160,8 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 	if err := c.proved(full.State, answer{}); err != nil {
 		return err
 	}
-	c.self.mu.Lock()
-	defer c.self.mu.Unlock()
-	if c.self.users == nil || len(c.self.users) >= maxSelfs {
-		c.self.users = map[string]selfUser{}
-	}
 	for _, name := range []string{u.Name, full.Name} {
-		c.self.users[strings.ToLower(name)] = selfUser{full, c.now().Add(selfFor)}
+		c.self.remember(strings.ToLower(name), full, c.now().Add(selfFor))
 	}
 	return nil
 }

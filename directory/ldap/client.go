@@ -34,8 +34,9 @@ type Client struct {
 	searches atomic.Int64 // sent so far
 
 	policies policies
-	sids     sidNames
-	self     selfRead
+	sids     memory[directory.Group]   // by binary SID; one is never used again for another group
+	nested   memory[[]directory.Group] // what holds some groups, by filter
+	self     memory[*directory.User]   // users read as themselves, by name in lower case
 
 	mu    sync.Mutex
 	short string // NetBIOS name of the domain, once known
@@ -52,6 +53,7 @@ func Open(s Settings, log hclog.Logger) (*Client, error) {
 	}
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
+	c.sids.max, c.nested.max, c.self.max = maxSIDs, maxNested, maxSelfs
 	var err error
 	if c.roots, err = s.roots(); err != nil {
 		return nil, fmt.Errorf("ca_file: %w", err)

@@ -22,6 +22,8 @@ const (
 	perFilter = 100              // groups or SIDs in one filter
 	sidsFor   = 10 * time.Minute // how long the name of a SID is remembered
 	maxSIDs   = 20_000
+	nestedFor = time.Minute // how long it is remembered what holds some groups
+	maxNested = 5_000
 )
 
 // How a group was found (directory.Group.Via).
@@ -115,10 +117,16 @@ func viaOf(g entry) string {
 // parents returns the groups that hold one of the groups dns.
 func (c *Client) parents(ctx context.Context, search searchFunc, dns []string) ([]directory.Group, error) {
 	var found []directory.Group
-	for some := range slices.Chunk(dns, perFilter) {
-		groups, err := c.holders(ctx, search, c.memberFilter(some), func(entry) string { return viaNested })
-		if err != nil {
-			return nil, err
+	for some := range slices.Chunk(slices.Sorted(slices.Values(dns)), perFilter) {
+		filter := c.memberFilter(some)
+		groups, known := c.nested.recall(filter, c.now())
+		if !known {
+			var err error
+			groups, err = c.holders(ctx, search, filter, func(entry) string { return viaNested })
+			if err != nil {
+				return nil, err
+			}
+			c.nested.remember(filter, groups, c.now().Add(nestedFor))
 		}
 		found = append(found, groups...)
 	}
@@ -200,7 +208,15 @@ func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ 
 // names returns DN and name for binary SIDs. A SID of another domain may have
 // none.
 func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (map[string]directory.Group, error) {
-	known, missing := c.sids.known(sids, c.now())
+	known := make(map[string]directory.Group, len(sids))
+	var missing []string
+	for _, sid := range sids {
+		if g, ok := c.sids.recall(sid, c.now()); ok {
+			known[sid] = g
+		} else {
+			missing = append(missing, sid)
+		}
+	}
 	for some := range slices.Chunk(missing, perFilter) {
 		var b strings.Builder
 		b.WriteString("(|")
@@ -219,43 +235,40 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 			known[e.first("objectSid")] = directory.Group{DN: e.dn, Name: c.groupName(e)}
 		}
 		for _, sid := range some {
-			c.sids.add(sid, known[sid], c.now())
+			c.sids.remember(sid, known[sid], c.now().Add(sidsFor))
 		}
 	}
 	return known, nil
 }
 
-// sidNames remembers for a while which groups SIDs stand for. A SID is never
-// used again for another group.
-type sidNames struct {
+// A memory keeps answers for a while. It holds at most max of them.
+type memory[T any] struct {
+	max int
+
 	mu     sync.Mutex
-	groups map[string]sidName
+	values map[string]remembered[T]
 }
 
-type sidName struct {
-	group directory.Group
+type remembered[T any] struct {
+	value T
 	until time.Time
 }
 
-func (s *sidNames) known(sids []string, now time.Time) (known map[string]directory.Group, missing []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known = make(map[string]directory.Group, len(sids))
-	for _, sid := range sids {
-		if n, ok := s.groups[sid]; ok && now.Before(n.until) {
-			known[sid] = n.group
-		} else {
-			missing = append(missing, sid)
-		}
+func (m *memory[T]) recall(key string, now time.Time) (value T, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.values[key]
+	if !ok || !now.Before(r.until) {
+		return value, false
 	}
-	return known, missing
+	return r.value, true
 }
 
-func (s *sidNames) add(sid string, g directory.Group, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.groups == nil || len(s.groups) >= maxSIDs {
-		s.groups = map[string]sidName{}
+func (m *memory[T]) remember(key string, value T, until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.values == nil || len(m.values) >= m.max {
+		m.values = map[string]remembered[T]{}
 	}
-	s.groups[sid] = sidName{g, now.Add(sidsFor)}
+	m.values[key] = remembered[T]{value, until}
 }

@@ -1,0 +1,240 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+	"github.com/hashicorp/go-hclog"
+)
+
+// testClient is a client whose searches a test answers.
+func testClient(s Settings) *Client {
+	s.Base = "dc=example,dc=test"
+	s = s.Complete()
+	c := &Client{settings: s, kind: kinds[s.Kind], log: hclog.NewNullLogger(), now: time.Now}
+	c.sids.max, c.nested.max = maxSIDs, maxNested
+	return c
+}
+
+func ldapEntry(dn string, pairs ...string) *ldap.Entry {
+	e := &ldap.Entry{DN: dn}
+	for _, p := range pairs {
+		name, value, _ := strings.Cut(p, "=")
+		e.Attributes = append(e.Attributes, ldap.NewEntryAttribute(name, []string{value}))
+	}
+	return e
+}
+
+// chain answers for groups g0 to g(n-1), each a member of the next, the last one
+// of the first if it is a ring. fan more groups hold the user directly.
+func chain(n, fan int, ring bool) (searchFunc, *int) {
+	searches := new(int)
+	return func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		*searches++
+		res := &ldap.SearchResult{}
+		group := func(i int) {
+			res.Entries = append(res.Entries, ldapEntry(fmt.Sprintf("cn=g%d,dc=example", i), fmt.Sprintf("cn=g%d", i), "objectClass=groupOfNames"))
+		}
+		if strings.Contains(req.Filter, "memberUid=alice") {
+			group(0)
+			for i := range fan {
+				group(1_000_000 + i)
+			}
+			return res, nil
+		}
+		for i := range n {
+			next := i + 1
+			if next == n && ring {
+				next = 0
+			}
+			// Another spelling of the DN each time: a ring must be noticed all the same.
+			if next < n && strings.Contains(req.Filter, fmt.Sprintf("(member=cn=g%d,dc=example)", i)) {
+				group(next)
+				res.Entries[len(res.Entries)-1].DN = strings.ToUpper(fmt.Sprintf("cn=g%d, dc=example", next))
+			}
+			if next < n && strings.Contains(req.Filter, strings.ToUpper(fmt.Sprintf("cn=g%d, dc=example)", i))) {
+				group(next)
+			}
+		}
+		return res, nil
+	}, searches
+}
+
+func TestWalk(t *testing.T) {
+	tests := []struct {
+		name     string
+		n, fan   int
+		ring     bool
+		groups   int
+		searches int
+		want     string
+	}{
+		{"one", 1, 0, false, 1, 2, ""},
+		{"chain", 5, 0, false, 5, 6, ""},
+		{"ring", 5, 0, true, 5, 6, ""},
+		{"itself", 1, 0, true, 1, 2, ""},
+		{"deep", maxDepth + 5, 0, false, 0, 0, "nested deeper than 32"},
+		{"wide", 2, 250, false, 252, 5, ""},
+		{"too wide", 2, maxGroups, false, 0, 0, "more than 10000 groups"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			search, searches := chain(tt.n, tt.fan, tt.ring)
+			c := testClient(Settings{Kind: "openldap"})
+			groups, err := c.groups(t.Context(), search, attrs(), "alice")
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got %d groups, %v; want an error with %q", len(groups), err, tt.want)
+				}
+				return
+			}
+			if err != nil || len(groups) != tt.groups || *searches != tt.searches {
+				t.Errorf("got %d groups by %d searches, %v; want %d by %d", len(groups), *searches, err, tt.groups, tt.searches)
+			}
+			if _, err := c.groups(t.Context(), search, attrs(), "alice"); err != nil || *searches != tt.searches+1 {
+				t.Errorf("the second time: %d searches so far, %v; want one more than %d", *searches, err, tt.searches)
+			}
+		})
+	}
+}
+
+func TestMemberOf(t *testing.T) {
+	c := testClient(Settings{Kind: "freeipa"})
+	e := attrs("memberOf=cn=staff,cn=groups,cn=accounts,dc=example", "memberOf=cn=admins\\, all,cn=groups,dc=example")
+	groups, err := c.groups(t.Context(), nil, e, "alice")
+	if err != nil || len(groups) != 2 || groups[0].Name != "admins, all" || groups[1].Via != viaMemberOf {
+		t.Errorf("got %v, %v; want admins, all and staff by memberOf", groups, err)
+	}
+}
+
+// TestTokenGroups counts the searches: names of SIDs are asked for once.
+func TestTokenGroups(t *testing.T) {
+	sid := func(rid byte) string {
+		return "\x01\x02\x00\x00\x00\x00\x00\x05\x20\x00\x00\x00" + string([]byte{rid, 2, 0, 0})
+	}
+	searches := 0
+	search := func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		searches++
+		if req.Scope == ldap.ScopeBaseObject {
+			e := &ldap.Entry{DN: req.BaseDN, Attributes: []*ldap.EntryAttribute{ldap.NewEntryAttribute("tokenGroups", []string{sid(1), sid(2), sid(3), "junk"})}}
+			return &ldap.SearchResult{Entries: []*ldap.Entry{e}}, nil
+		}
+		return &ldap.SearchResult{
+			Entries: []*ldap.Entry{
+				ldapEntry("CN=One,DC=example", "sAMAccountName=One", "objectSid="+sid(1)),
+				ldapEntry("CN=Two,DC=example", "sAMAccountName=Two", "objectSid="+sid(2)),
+			},
+			Referrals: []string{"ldaps://elsewhere/DC=other"},
+		}, nil
+	}
+	c := testClient(Settings{Kind: "active_directory"})
+	user := attrs("objectSid="+sid(9), "primaryGroupID=514", "memberOf=cn=one, dc=EXAMPLE")
+	for i, want := range []int{2, 3} {
+		groups, err := c.groups(t.Context(), search, user, "alice")
+		got := fmt.Sprint(groups)
+		if err != nil || searches != want {
+			t.Errorf("look-up %d: %d searches so far, %v; want %d", i, searches, err, want)
+		}
+		for _, g := range []string{
+			"{CN=One,DC=example One S-1-5-32-513 direct}", "{CN=Two,DC=example Two S-1-5-32-514 primary}", "{  S-1-5-32-515 nested}",
+		} {
+			if !strings.Contains(got, g) {
+				t.Errorf("look-up %d: got %s, want %s", i, got, g)
+			}
+		}
+	}
+}
+
+// TestRanges reads an attribute that comes in pieces.
+func TestRanges(t *testing.T) {
+	total := 3210
+	values := func(from, to int) []string {
+		var v []string
+		for i := from; i < to; i++ {
+			v = append(v, fmt.Sprintf("cn=g%d", i))
+		}
+		return v
+	}
+	search := func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		var from int
+		if _, err := fmt.Sscanf(req.Attributes[0], "memberof;range=%d-*", &from); err != nil {
+			return nil, err
+		}
+		to, end := from+1500, fmt.Sprint(from+1499)
+		if to >= total {
+			to, end = total, "*"
+		}
+		a := ldap.NewEntryAttribute(fmt.Sprintf("memberOf;range=%d-%s", from, end), values(from, to))
+		return &ldap.SearchResult{Entries: []*ldap.Entry{{DN: req.BaseDN, Attributes: []*ldap.EntryAttribute{a}}}}, nil
+	}
+	first := &ldap.Entry{DN: "cn=x", Attributes: []*ldap.EntryAttribute{
+		ldap.NewEntryAttribute("memberOf", nil),
+		ldap.NewEntryAttribute("memberOf;range=0-1499", values(0, 1500)),
+	}}
+	e := newEntry(first)
+	if err := e.readRanges(t.Context(), search); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(e.all("memberOf")); got != total {
+		t.Errorf("got %d values, want %d", got, total)
+	}
+
+	endless := func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		a := ldap.NewEntryAttribute("memberOf;range=0-0", []string{"cn=again"})
+		return &ldap.SearchResult{Entries: []*ldap.Entry{{DN: req.BaseDN, Attributes: []*ldap.EntryAttribute{a}}}}, nil
+	}
+	e = newEntry(first)
+	if err := e.readRanges(t.Context(), endless); err == nil || !strings.Contains(err.Error(), "more than 100 pieces") {
+		t.Errorf("endless ranges: %v, want an error", err)
+	}
+}
+
+// TestPages reads a search in pages, and gives up on one without an end.
+func TestPages(t *testing.T) {
+	pages := func(n int) searchFunc {
+		i := 0
+		return func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+			i++
+			res := &ldap.SearchResult{}
+			for j := range pageSize {
+				res.Entries = append(res.Entries, ldapEntry(fmt.Sprintf("cn=%d-%d", i, j)))
+			}
+			next := ldap.NewControlPaging(0)
+			if i < n {
+				next.SetCookie([]byte{1})
+			}
+			res.Controls = []ldap.Control{next}
+			return res, nil
+		}
+	}
+	if got, err := all(t.Context(), pages(3), "", ""); err != nil || len(got) != 3*pageSize {
+		t.Errorf("got %d entries, %v; want %d", len(got), err, 3*pageSize)
+	}
+	if got, err := all(t.Context(), pages(1_000_000), "", ""); err == nil {
+		t.Errorf("got %d entries, want an error", len(got))
+	}
+}
+
+func TestLoginName(t *testing.T) {
+	c := testClient(Settings{Kind: "openldap"})
+	tests := []struct {
+		dn   string
+		uids []string
+		want string
+	}{
+		{"uid=bob,ou=p", []string{"robert", "bob"}, "bob"},
+		{"cn=Bob B,ou=p", []string{"robert", "bob"}, "bob"},
+		{"cn=Bob B,ou=p", []string{"bob", "robert"}, "bob"},
+		{"cn=Bob B,ou=p", nil, ""},
+	}
+	for _, tt := range tests {
+		e := entry{dn: tt.dn, attrs: map[string][]string{"uid": tt.uids}}
+		if got := c.loginName(e); got != tt.want {
+			t.Errorf("%s with %v: got %q, want %q", tt.dn, tt.uids, got, tt.want)
+		}
+	}
+}

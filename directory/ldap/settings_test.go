@@ -1,0 +1,175 @@
+package ldap
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// good are settings without a mistake.
+func good() Settings {
+	return Settings{URLs: []string{"ldaps://dc1.corp.example"}, Base: "dc=corp,dc=example"}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	tests := []struct {
+		name string
+		edit func(*Settings)
+		want []string // parts of the lines of the error
+	}{
+		{"good", func(*Settings) {}, nil},
+		{"nothing", func(s *Settings) { *s = Settings{} }, []string{"base: missing", "urls: missing"}},
+		{"kind", func(s *Settings) { s.Kind = "AD" }, []string{`kind: "AD": must be one of 389ds, active_directory, embedded, freeipa, generic, openldap`}},
+		{"scheme", func(s *Settings) { s.URLs = []string{"dc1.corp.example"} }, []string{"urls: "}},
+		{"path", func(s *Settings) { s.URLs = []string{"ldaps://dc1/dc=corp"} }, []string{"urls: "}},
+		{"user", func(s *Settings) { s.URLs = []string{"ldaps://me@dc1"} }, []string{"urls: "}},
+		{"cleartext", func(s *Settings) { s.URLs = []string{"ldap://dc1"} }, []string{"in the clear"}},
+		{"cleartext, wanted", func(s *Settings) { s.URLs, s.Insecure = []string{"ldap://dc1"}, true }, nil},
+		{"StartTLS", func(s *Settings) { s.URLs, s.StartTLS = []string{"ldap://dc1:3890/"}, true }, nil},
+		{"StartTLS twice", func(s *Settings) { s.StartTLS = true }, []string{"start_tls is for ldap://"}},
+		{"embedded", func(s *Settings) { s.Kind, s.URLs = "embedded", []string{"ldap://127.0.0.1:1"} }, nil},
+		{"embedded elsewhere", func(s *Settings) { s.Kind, s.URLs = "embedded", []string{"ldap://192.0.2.1"} }, []string{"in the clear"}},
+		{"base", func(s *Settings) { s.Base = "corp.example" }, []string{`base: "corp.example": must be a DN`, `group_base: "corp.example": must be a DN`}},
+		{"no CA file", func(s *Settings) { s.CAFile = filepath.Join(dir, "gone") }, []string{"ca_file: open "}},
+		{"empty CA file", func(s *Settings) { s.CAFile = write("ca", "x") }, []string{"ca_file: "}},
+		{"bind without password", func(s *Settings) { s.BindDN = "cn=svc" }, []string{`bind_password: missing for bind_dn "cn=svc"`}},
+		{"bind with a file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("pw", "secret\r\nmore\n") }, nil},
+		{"bind with an empty file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("pw", "\n") }, []string{"bind_password: missing"}},
+		{"bind with no file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", filepath.Join(dir, "gone") }, []string{"bind_password_file: open "}},
+		{"both passwords", func(s *Settings) { s.BindDN, s.BindPassword, s.BindPasswordFile = "cn=svc", "x", write("pw", "y") }, []string{"must not be set together"}},
+		{"bind_as and bind_dn", func(s *Settings) { s.BindDN, s.BindPassword, s.BindAs = "cn=svc", "x", "%u@x" }, []string{"bind_as: "}},
+		{"bind_as", func(s *Settings) { s.BindAs = "uid=alice" }, []string{"must hold %u"}},
+		{"filter", func(s *Settings) { s.UserFilter = "(uid=%u" }, []string{"user_filter: "}},
+		{"attribute", func(s *Settings) { s.NameAttribute = "uid)(x" }, []string{"name_attribute: "}},
+		{"attributes", func(s *Settings) { s.Attributes = []string{"mail", ""} }, []string{"attributes: "}},
+		{"secret", func(s *Settings) { s.Attributes = []string{"userPassword"} }, []string{"holds passwords"}},
+		{"OID", func(s *Settings) { s.KeyAttribute = "1.3.6.1.4.1.24552.500.1.1.1.13" }, nil},
+		{"choices", func(s *Settings) { s.GroupWalk, s.UnreadableState, s.PasswordChange = "x", "y", "z" }, []string{"group_walk: ", "password_change: ", "unreadable_state: "}},
+		{"numbers", func(s *Settings) {
+			s.PoolSize, s.WarnDays, s.Cache, s.ConnectTimeout, s.Shield.Threshold = -1, -1, -1, -time.Second, -2
+		}, []string{"cache: ", "connect_timeout: ", "pool_size: ", "shield.threshold: ", "warn_days: "}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := good()
+			tt.edit(&s)
+			err := s.Check()
+			if (err == nil) != (tt.want == nil) {
+				t.Fatalf("Check = %v, want %q", err, tt.want)
+			}
+			if err == nil {
+				return
+			}
+			if lines := strings.Split(err.Error(), "\n"); len(lines) != len(tt.want) {
+				t.Errorf("Check = %d mistakes, want %d:\n%v", len(lines), len(tt.want), err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Check = %v, want a line with %q", err, want)
+				}
+			}
+			if c, err := Open(s, nil); err == nil {
+				t.Errorf("Open = %v, want the same mistakes", c)
+			}
+		})
+	}
+}
+
+func TestComplete(t *testing.T) {
+	s := Settings{Kind: "active_directory", Base: "OU=People,DC=corp,DC=example"}.Complete()
+	if s.NameAttribute != "sAMAccountName" || s.KeyAttribute != "altSecurityIdentities" || s.KeyPrefix != "SSHKey:" || s.GroupBase != "dc=corp,dc=example" || s.Name != "active_directory" {
+		t.Errorf("got %+v, want Active Directory's defaults", s)
+	}
+	s = Settings{Kind: "active_directory", KeyAttribute: "sshPublicKey", Base: "o=corp"}.Complete()
+	if s.KeyPrefix != "" || s.GroupBase != "o=corp" {
+		t.Errorf("got prefix %q and group base %q, want none and o=corp", s.KeyPrefix, s.GroupBase)
+	}
+	if again := s.Complete(); !reflect.DeepEqual(again, s) {
+		t.Errorf("Complete of complete settings differs: %+v", again)
+	}
+}
+
+// TestKinds holds the tables to what Check says of them.
+func TestKinds(t *testing.T) {
+	for _, name := range Kinds() {
+		s := good()
+		s.Kind = name
+		if err := s.Check(); err != nil {
+			t.Errorf("defaults of %s: %v", name, err)
+		}
+		if len(kinds[name].state) == 0 {
+			t.Errorf("%s reads no account state", name)
+		}
+		c, err := Open(s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		filter, err := c.userFilter(t.Context(), nil, `al*)(uid=\00`[:5])
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := ldap.CompileFilter(filter); err != nil {
+			t.Errorf("%s: filter %s: %v", name, filter, err)
+		}
+		_ = c.Close()
+	}
+}
+
+// TestSettingsTags sees to it that every field can be set from a file, under
+// its own name.
+func TestSettingsTags(t *testing.T) {
+	typ := reflect.TypeFor[Settings]()
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		tag := f.Tag.Get("mapstructure")
+		if strings.ReplaceAll(tag, "_", "") != strings.ToLower(f.Name) {
+			t.Errorf("field %s has the key %q, want its own name in snake case", f.Name, tag)
+		}
+	}
+}
+
+// FuzzUserFilter proves that no name gets out of its value.
+func FuzzUserFilter(f *testing.F) {
+	for _, name := range []string{"alice", "*", ")(uid=*", `a\b`, "a@corp.example", "é"} {
+		f.Add(name)
+	}
+	s := good()
+	s.Domains = []string{"d"}
+	c, err := Open(s, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s.UserFilter = "(&(objectClass=person)(uid=%u))"
+	whole, err := Open(s, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		for _, c := range []*Client{c, whole} {
+			filter, err := c.userFilter(t.Context(), nil, name)
+			if err != nil {
+				continue
+			}
+			p, err := ldap.CompileFilter(filter)
+			if err != nil {
+				t.Fatalf("filter %s: %v", filter, err)
+			}
+			if back, err := ldap.DecompileFilter(p); err != nil || strings.Count(back, "(") != strings.Count(filter, "(") || strings.Contains(back, "=*") {
+				t.Errorf("name %q makes the filter %s (%v)", name, back, err)
+			}
+		}
+	})
+}
