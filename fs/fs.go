@@ -1,9 +1,11 @@
 // Package fs holds the files a person sees: one view made of host directories,
 // in which every name is confined and every operation is checked.
 //
-// An FS is made of layers of the same interface: local (a host directory no
-// name leads out of), mounts (several of them in one tree), limits (quota and
-// rate) and guard (the policy). It knows no protocol. Start at FS and Open.
+// An FS is made of layers of the same interface. From the bottom: the jail (a
+// host directory no name leads out of), sizes and quota, uploads (atomic ones),
+// mounts (several folders in one tree), rates, guard (the policy) and links.
+// Symbolic links are followed on top, so that the guard decides about what they
+// lead to. It knows no protocol. Start at FS and Open.
 package fs
 
 import (
@@ -42,6 +44,8 @@ type FS interface {
 	// SetAttr changes the attributes of what name leads to, or of a link itself
 	// when a.NoFollow is set.
 	SetAttr(name string, a Attr) error
+	// Close ends the session: atomic uploads that are still open are aborted.
+	// Open files stay readable and have to be closed by themselves.
 	Close() error
 }
 

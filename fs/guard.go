@@ -27,6 +27,7 @@ type guard struct {
 type rules struct {
 	*policy.Policy
 	places map[string]bool // paths of folders and access entries, and all above them
+	ways   map[string]bool // those above
 	hides  bool            // some entry hides names
 }
 
@@ -39,7 +40,7 @@ func newGuard(l layer, p *policy.Policy) *guard {
 // SetPolicy makes p decide from the next operation on, in open files too. The
 // folders stay those the FS was opened with.
 func (g *guard) SetPolicy(p *policy.Policy) {
-	r := &rules{Policy: p, places: map[string]bool{"/": true}}
+	r := &rules{Policy: p, places: map[string]bool{"/": true}, ways: map[string]bool{}}
 	for _, f := range p.Folders {
 		r.add(f.Path)
 	}
@@ -51,8 +52,9 @@ func (g *guard) SetPolicy(p *policy.Policy) {
 }
 
 func (r *rules) add(name string) {
-	for ; !r.places[name]; name = path.Dir(name) {
-		r.places[name] = true
+	for r.places[name] = true; name != "/"; {
+		name = path.Dir(name)
+		r.places[name], r.ways[name] = true, true
 	}
 }
 
@@ -111,11 +113,13 @@ func (g *guard) unseen(r *rules, name string) error {
 	return r.check(policy.List, name)
 }
 
+// ReadDir without the right to list shows the way to the places of the policy,
+// if there are any below.
 func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		r := g.rules.Load()
 		err := r.check(policy.List, name)
-		if err != nil && !r.leads(name) {
+		if err != nil && !r.ways[name] {
 			yield(nil, fail("readdir", name, err))
 			return
 		}
@@ -139,12 +143,6 @@ func (r *rules) shows(dir string, fi iofs.FileInfo, all bool) bool {
 	}
 	name := join(dir, fi.Name())
 	return !r.hidden(name, fi.IsDir()) && (all || r.places[name])
-}
-
-// leads reports whether name is a directory above the places of the policy,
-// about which it says nothing: one may see the way to those places.
-func (r *rules) leads(name string) bool {
-	return r.places[name] && r.Rights(name).Path == ""
 }
 
 func (g *guard) Readlink(name string) (string, error) {

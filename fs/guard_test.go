@@ -451,3 +451,20 @@ func TestOwnIsBounded(t *testing.T) {
 		t.Errorf("own holds %d names, %d in order, want at most %d", len(o.files), len(o.order), maxOwn)
 	}
 }
+
+// TestWayToPlaces checks that one finds what one has rights on, and nothing
+// else, where one may not list.
+func TestWayToPlaces(t *testing.T) {
+	host := sample(t)
+	for _, ops := range []policy.Op{0, policy.DropBox} {
+		p := full(host)
+		p.Access = []policy.Access{{Path: "/", Ops: ops}, {Path: "/d", Ops: policy.ReadOnly}}
+		f := mustOpen(t, p, Settings{})
+		if got := strings.Join(names(t, f, "/"), " "); got != "d" {
+			t.Errorf("ReadDir(/) with rights %q lists %q, want d alone", ops, got)
+		}
+		if got := strings.Join(names(t, f, "/d"), " "); got != "g" {
+			t.Errorf("ReadDir(/d) lists %q, want g", got)
+		}
+	}
+}

@@ -212,10 +212,14 @@ func (m *mounts) Rmdir(name string) error {
 
 func (m *mounts) Rename(oldname, newname string, replace bool) error {
 	return m.pair("rename", oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
+		err := error(ErrCrossFolder)
 		if from == to {
-			return from.Rename(oldrel, newrel, replace)
+			err = from.Rename(oldrel, newrel, replace)
 		}
-		return move(from, to, oldrel, newrel, replace)
+		if errors.Is(err, ErrCrossFolder) { // or to another file system mounted in the folder
+			err = move(from, to, oldrel, newrel, replace)
+		}
+		return err
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"os"
 	"path"
-	"strings"
 	"sync"
 	"time"
 )
@@ -39,27 +38,6 @@ func newUploads(l layer, user string, keep time.Duration) *uploads {
 	return &uploads{layer: l, user: user, keep: keep, open: map[string]*upload{}}
 }
 
-// upload is a file on its way to name.
-type upload struct {
-	File
-	u *uploads
-
-	mu      sync.Mutex // after u.mu
-	name    string     // where it will stand
-	temp    string     // where it is
-	replace bool       // at the end, whatever stands at name
-	failed  error      // the first error of a write
-	state   uploadState
-}
-
-type uploadState int
-
-const (
-	uploading uploadState = iota
-	removed               // its name was removed meanwhile, as of any open file
-	over                  // closed, aborted, or the session has ended
-)
-
 // running is the upload of this session to name, or nil.
 func (u *uploads) running(name string) *upload {
 	u.mu.Lock()
@@ -73,12 +51,6 @@ func (u *uploads) at(name string) string {
 		return up.tempName()
 	}
 	return name
-}
-
-func (up *upload) tempName() string {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	return up.temp
 }
 
 func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
@@ -193,20 +165,6 @@ func (u *uploads) resume(name string, flag int) (File, error) {
 	return u.add(f, name, temp, flag), nil
 }
 
-// locker is a File that one handle at a time can have for itself. The lock ends
-// with the handle, also when the server dies.
-type locker interface {
-	tryLock() error
-}
-
-func tryLock(f File) error {
-	l, ok := f.(locker)
-	if !ok {
-		return ErrNotSupported
-	}
-	return l.tryLock()
-}
-
 // take locks f, and makes sure that temp is still its name: the session that
 // had the lock before may have finished the upload.
 func (u *uploads) take(f File, temp string) error {
@@ -316,7 +274,10 @@ func (u *uploads) Remove(name string) error {
 	if u.part(name, nil) == nil {
 		return err
 	}
-	return u.clear(partName(u.user, name))
+	if cleared := u.clear(partName(u.user, name)); err != nil {
+		return cleared
+	}
+	return nil
 }
 
 // Rename takes running uploads along: one to oldname itself, and those to files
@@ -358,16 +319,6 @@ func (u *uploads) moved(oldname, newname string) {
 	}
 }
 
-func (up *upload) move(oldname, newname string) string {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	up.name = newname + strings.TrimPrefix(up.name, oldname)
-	if below(oldname, up.temp) {
-		up.temp = newname + strings.TrimPrefix(up.temp, oldname)
-	}
-	return up.name
-}
-
 func (u *uploads) Close() error {
 	u.mu.Lock()
 	open := u.open
@@ -377,80 +328,4 @@ func (u *uploads) Close() error {
 		up.leave()
 	}
 	return u.layer.Close()
-}
-
-// WriteAt remembers an error, for a file with a gap is no upload.
-func (up *upload) WriteAt(p []byte, off int64) (int, error) {
-	n, err := up.File.WriteAt(p, off)
-	if err != nil {
-		up.mu.Lock()
-		up.failed = errors.Join(up.failed, err)
-		up.mu.Unlock()
-	}
-	return n, err
-}
-
-// remove is unlink of a file that is still open. It reports whether the upload
-// was still running.
-func (up *upload) remove() bool {
-	up.mu.Lock()
-	running := up.state == uploading
-	if running {
-		up.state = removed
-		_ = discard(up.u.layer, up.temp) // Close has nothing left to put anywhere
-	}
-	up.mu.Unlock()
-	up.u.forget(up)
-	return running
-}
-
-// leave ends the upload as that of a client that disappeared.
-func (up *upload) leave() {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	if up.state != uploading {
-		return
-	}
-	up.state = over
-	if fi, err := up.File.Stat(); up.failed != nil || err == nil && fi.Size() == 0 {
-		_ = discard(up.u.layer, up.temp) // else Sweep does
-	}
-}
-
-// Abort keeps what was written for the user to resume.
-func (up *upload) Abort() error {
-	up.u.forget(up)
-	up.leave()
-	return up.File.Close()
-}
-
-// Close puts the file under its name.
-func (up *upload) Close() error {
-	up.u.forget(up)
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	state := up.state
-	up.state = over
-	var err error
-	switch {
-	case state == over:
-		err = iofs.ErrClosed
-	case state == uploading && up.failed != nil:
-		err = errors.Join(up.failed, discard(up.u.layer, up.temp))
-	case state == uploading:
-		err = up.commit()
-	}
-	// The lock goes last: whoever gets it next looks whether temp is still there.
-	return errors.Join(err, up.File.Close())
-}
-
-func (up *upload) commit() error {
-	l := up.u.layer
-	if err := up.File.Sync(); err != nil {
-		return errors.Join(err, discard(l, up.temp))
-	}
-	if err := l.Rename(up.temp, up.name, up.replace); err != nil {
-		return errors.Join(err, discard(l, up.temp))
-	}
-	return l.syncDir(path.Dir(up.name))
 }
