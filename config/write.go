@@ -38,7 +38,7 @@ func isSecret(key string) bool {
 func node(v reflect.Value, key string, brief bool) *yaml.Node {
 	switch value := v.Interface().(type) {
 	case time.Duration:
-		return scalar("!!str", value.String())
+		return scalar("!!str", formatDuration(value))
 	case int64:
 		if strings.HasSuffix(key, "files") {
 			return scalar("!!int", fmt.Sprint(value))
@@ -85,4 +85,16 @@ func mapping(v reflect.Value, brief bool) *yaml.Node {
 
 func scalar(tag, value string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
+}
+
+// formatDuration returns 5m where the library says 5m0s.
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -11,7 +11,7 @@ type Rule struct {
 	Home     *Home     `mapstructure:"home"`     // the folder that is the root of the view
 	Folders  []Mount   `mapstructure:"folders"`  // more folders of the view
 	Access   []Grant   `mapstructure:"access"`   // rights on paths of the view, beyond those of home and folders
-	Services []string  `mapstructure:"services"` // what may be used: sftp, scp, passwd, whoami, quota, keys, help; all but passwd and keys if no rule says
+	Services []string  `mapstructure:"services"` // what may be used: sftp, scp, passwd, whoami, quota, keys, help; all but passwd and keys if no rule says so
 	Require  Require   `mapstructure:"require"`  // authentication methods that are all needed: [publickey, password]; or a list of such lists, one of which is needed
 	Limits   Quantity  `mapstructure:"limits"`   // what a login may use at most
 	Uploads  Uploads   `mapstructure:"uploads"`  // atomic: a file stands under its name when it is complete; direct: it is written in place, the default
@@ -33,7 +33,7 @@ type Home struct {
 	Create      bool     `mapstructure:"create"`      // make it at the first login if it is missing
 	Skeleton    []string `mapstructure:"skeleton"`    // directories to make in it when it has just been made
 	Umask       string   `mapstructure:"umask"`       // octal: permission bits that nothing made here has; 027 by default
-	Permissions []string `mapstructure:"permissions"` // list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write, read_only, drop_box; full by default
+	Permissions []string `mapstructure:"permissions"` // list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write (create and overwrite), read_only, drop_box (create), full; by default full
 }
 
 // Mount is a host directory that is shown at a path of the view.
