@@ -268,28 +268,37 @@ func (r *rules) mayRenameOwn(oldname, newname string) bool {
 }
 
 // SetAttr needs the right to overwrite for the size and that to set attributes
-// for mode and times. The owner never changes.
+// for the rest. The owner never changes.
 func (g *guard) SetAttr(name string, a Attr) error {
 	r := g.rules.Load()
-	if err := r.check(setAttrOps(a), name); err != nil && !g.own.current(g.layer, name) {
-		return fail("setattr", name, err)
+	a, err := r.settable(a, name, func() bool { return g.own.current(g.layer, name) })
+	if err == nil && a.Set == 0 {
+		_, err = g.Lstat(name)
 	}
-	a, err := keepOwner(a, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
-	if err != nil {
+	if err == nil {
+		a, err = keepOwner(a, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
+	}
+	if err != nil || a.Set == 0 {
 		return fail("setattr", name, err)
 	}
 	return g.layer.SetAttr(name, a)
 }
 
-func setAttrOps(a Attr) policy.Op {
-	var ops policy.Op
-	if a.Set&AttrSize != 0 {
-		ops |= policy.Overwrite
+// settable is what of a may be set on name. All but the owner may on what the
+// session made itself; what must not is left out if the policy says so, since
+// many clients set times after an upload and take a refusal for its failure.
+func (r *rules) settable(a Attr, name string, own func() bool) (Attr, error) {
+	if a.Set&AttrSize != 0 && !r.allows(policy.Overwrite, name) && !own() {
+		return a, r.check(policy.Overwrite, name)
 	}
-	if a.Set&^AttrSize != 0 || a.Set == 0 {
-		ops |= policy.SetAttr
+	if a.Set&^AttrSize == 0 || r.allows(policy.SetAttr, name) || own() {
+		return a, nil
 	}
-	return ops
+	if r.IgnoreSetAttr {
+		a.Set &= AttrSize
+		return a, nil
+	}
+	return a, r.check(policy.SetAttr, name)
 }
 
 // keepOwner takes the owner out of a if it is the one there is, which some

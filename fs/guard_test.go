@@ -468,3 +468,36 @@ func TestWayToPlaces(t *testing.T) {
 		}
 	}
 }
+
+func TestIgnoreSetAttr(t *testing.T) {
+	host := sample(t)
+	p := full(host)
+	p.Access[0].Ops = policy.ReadOnly | policy.Write
+	p.IgnoreSetAttr = true
+	f := mustOpen(t, p, Settings{})
+	before, err := f.Stat("/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Attr{Set: AttrMode | AttrTimes | AttrOwner, Mode: 0o777, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0), UID: 12345}
+	w, err := f.OpenFile("/f", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.SetAttr("/f", a), w.SetAttr(a), w.Close()); err != nil {
+		t.Errorf("SetAttr = %v, want it ignored", err)
+	}
+	if fi, err := f.Stat("/f"); err != nil || fi.Mode() != before.Mode() || !fi.ModTime().Equal(before.ModTime()) {
+		t.Errorf("file is %v, %v, want it as it was", fi, err)
+	}
+	if err := f.SetAttr("/none", a); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("SetAttr of what is not there = %v, want ErrNotExist", err)
+	}
+	a.Set |= AttrSize
+	if err := f.SetAttr("/f", a); err != nil {
+		t.Errorf("SetAttr with the size = %v, want that set", err)
+	}
+	if fi, err := f.Stat("/f"); err != nil || fi.Size() != 0 {
+		t.Errorf("file is %v, %v, want it empty", fi, err)
+	}
+}

@@ -193,11 +193,14 @@ func (f *guardFile) SetAttr(a Attr) error {
 	if a.Set&AttrSize != 0 && !f.still(f.writes) {
 		return fail("setattr", f.name, iofs.ErrPermission)
 	}
-	if own := f.uploads && f.still(f.writes); a.Set&^AttrSize != 0 && !own && !f.g.rules.Load().allows(policy.SetAttr, f.name) {
-		return fail("setattr", f.name, iofs.ErrPermission)
+	size := a.Set & AttrSize
+	a.Set &^= AttrSize
+	own := func() bool { return f.uploads && f.still(f.writes) }
+	a, err := f.g.rules.Load().settable(a, f.name, own)
+	if err == nil {
+		a, err = keepOwner(a, f.File.Stat)
 	}
-	a, err := keepOwner(a, f.File.Stat)
-	if err != nil {
+	if a.Set |= size; err != nil || a.Set == 0 {
 		return fail("setattr", f.name, err)
 	}
 	return fail("setattr", f.name, f.File.SetAttr(a))
