@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/early"
 	"berth/sshd/event"
 )
 
@@ -71,28 +71,38 @@ func sessionID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// firstWait is how long the client's KEXINIT is waited for. All common clients
+// send it unasked; one that does not is served all the same.
+const firstWait = 300 * time.Millisecond
+
 // serve runs the connection to its end.
 func (c *conn) serve(ctx context.Context) {
 	defer c.nc.Close()
 	stop := context.AfterFunc(ctx, func() { c.close("server is shutting down") })
 	defer stop()
 
-	c.nc.SetDeadline(c.opened.Add(c.srv.LoginGrace))
-	sc, channels, requests, err := c.handshake(ctx)
+	nc, hello, err := early.Look(c.nc, c.srv.identification(), c.opened.Add(c.srv.LoginGrace), firstWait)
 	if err != nil {
 		c.ended(err)
 		return
 	}
-	c.nc.SetDeadline(time.Time{})
+	defer nc.Close()
+	c.client = hello.Version
+	sc, channels, requests, err := c.handshake(ctx, nc, hello)
+	if err != nil {
+		c.ended(err)
+		return
+	}
+	nc.SetDeadline(time.Time{})
 	c.established.Store(sc)
 	c.serveChannels(ctx, sc, channels, requests)
 	c.ended(nil)
 }
 
 // handshake exchanges keys and authenticates.
-func (c *conn) handshake(ctx context.Context) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+func (c *conn) handshake(ctx context.Context, nc net.Conn, hello early.Hello) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	l := &login{conn: c, ctx: ctx}
-	sc, channels, requests, err := ssh.NewServerConn(c.nc, l.config())
+	sc, channels, requests, err := ssh.NewServerConn(nc, l.config(hello))
 	if err != nil {
 		l.failed()
 		return nil, nil, nil, err
@@ -147,24 +157,17 @@ func (c *conn) refuse(draining bool) {
 // ended tells how the connection ended. One that never said anything is a
 // health probe: it is counted and not logged.
 func (c *conn) ended(err error) {
+	if errors.Is(err, early.ErrProbe) {
+		c.emit(event.Event{Type: event.ProbeSeen})
+		return
+	}
 	e := event.Event{Type: event.ConnectionClosed, Client: c.client, Duration: time.Since(c.opened)}
 	if why := c.reason.Load(); why != nil {
 		e.Reason = *why
 	} else if err != nil {
 		e.Reason, e.Detail = handshakeReason(err), err.Error()
 	}
-	if c.client == "" && probe(err) {
-		e.Type, e.Reason, e.Detail = event.ProbeSeen, "", ""
-	}
 	c.emit(e)
-}
-
-func probe(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || isReset(err)
-}
-
-func isReset(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "connection reset by peer")
 }
 
 // handshakeReason is the code for a connection that ended before it was a
@@ -175,7 +178,9 @@ func handshakeReason(err error) string {
 	switch {
 	case errors.As(err, &refused):
 		return "not_authenticated"
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
+		return "not_ssh"
+	case errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
 		return "login_grace_over"
 	case strings.Contains(err.Error(), "no common algorithm"):
 		return "no_common_algorithm"
@@ -187,9 +192,6 @@ func handshakeReason(err error) string {
 // closeSoon lets the client read what was sent and leave by itself, and closes
 // the connection if it does not.
 func (c *conn) closeSoon(reason string) {
-	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
-	}
 	time.AfterFunc(quiet, func() { c.close(reason) })
 }
 

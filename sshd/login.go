@@ -13,6 +13,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/early"
 	"berth/sshd/event"
 )
 
@@ -43,10 +44,10 @@ const (
 )
 
 // config is the library's view of this login.
-func (l *login) config() *ssh.ServerConfig {
+func (l *login) config(hello early.Hello) *ssh.ServerConfig {
 	s := l.srv
 	cfg := &ssh.ServerConfig{
-		Config:                    ssh.Config{KeyExchanges: s.KeyExchanges, Ciphers: s.ciphers(), MACs: s.MACs},
+		Config:                    ssh.Config{KeyExchanges: s.KeyExchanges, Ciphers: s.ciphers(hello), MACs: s.MACs},
 		PublicKeyAuthAlgorithms:   s.KeyAlgorithms,
 		MaxAuthTries:              s.MaxTries,
 		ServerVersion:             s.identification(),
@@ -82,7 +83,6 @@ func (l *login) callbacks(methods ...string) ssh.ServerAuthCallbacks {
 // begin runs when keys have been exchanged and nobody is authenticated yet.
 func (l *login) begin(pre ssh.ServerPreAuthConn) {
 	l.pre = pre
-	l.client = printable(string(pre.ClientVersion()))
 	fields := map[string]string{}
 	if a, ok := pre.(ssh.AlgorithmsConnMetadata); ok {
 		n := a.Algorithms()
@@ -328,6 +328,9 @@ func (l *login) reject(name, method string, err error) error {
 	}
 	if errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.Is(err, errTooMany) {
 		e.Type = event.LoginDenied
+	}
+	if errors.Is(err, directory.ErrShielded) {
+		e.Type = event.LoginShielded
 	}
 	l.emit(e)
 	if text := tell(err); text != "" {

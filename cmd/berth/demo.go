@@ -1,0 +1,198 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"embed"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
+
+	"berth/config"
+)
+
+// demoFiles is the directory and the configuration of the demonstration.
+//
+//go:embed demo/people.ldif demo/berth.yaml
+var demoFiles embed.FS
+
+func demoCommand() *cobra.Command {
+	d := demo{}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a server with sample people, to try everything out",
+		Long: `Demo starts a directory with sample people and groups on a loopback port, and
+the server in front of it. All it needs and makes lies in one folder; a second
+start goes on with what is there.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := d.prepare(); err != nil {
+				return err
+			}
+			return d.run(cmd)
+		},
+	}
+	cmd.Flags().StringVar(&d.Listen, "listen", "127.0.0.1:2022", "`address` to serve SSH on")
+	cmd.Flags().StringVar(&d.Admin, "admin", "127.0.0.1:9022", "`address` for health and metrics")
+	cmd.Flags().StringVar(&d.Dir, "dir", "berth-demo", "`folder` for everything the demonstration makes")
+	return cmd
+}
+
+// A demo is what its templates are filled with.
+type demo struct {
+	Listen, Admin, Dir string
+	Alice, Dave        string // public keys
+}
+
+// run serves the demonstration. The addresses on the command line go before
+// those of the file. Without --admin, any free port will do if 9022 is taken:
+// two demonstrations may run side by side.
+func (d *demo) run(cmd *cobra.Command) error {
+	cfg, err := config.Load(filepath.Join(d.Dir, "berth.yaml"))
+	if err != nil {
+		return err
+	}
+	cfg.Listen = []string{d.Listen}
+	cfg.Admin.Listen = d.Admin
+	if !cmd.Flags().Changed("admin") && taken(d.Admin) {
+		cfg.Admin.Listen = "127.0.0.1:0"
+	}
+	return serve(cmd.Context(), cfg, func(r *running) { d.welcome(cmd.OutOrStdout(), r) })
+}
+
+// taken reports whether something listens on addr.
+func taken(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return true
+	}
+	l.Close()
+	return false
+}
+
+// prepare makes what is missing in the demonstration's folder.
+func (d *demo) prepare() error {
+	dir, err := filepath.Abs(d.Dir)
+	if err != nil {
+		return err
+	}
+	d.Dir = dir
+	for _, sub := range []string{"home", "shared", "finance", "drop", "keys"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return fmt.Errorf("make the demonstration's folder: %w", err)
+		}
+	}
+	if d.Alice, err = d.key("alice"); err != nil {
+		return err
+	}
+	if d.Dave, err = d.key("dave"); err != nil {
+		return err
+	}
+	if err := writeMissing(filepath.Join(dir, "shared", "welcome.txt"), "Staff can read this, and nobody can change it here.\n"); err != nil {
+		return err
+	}
+	if err := writeMissing(filepath.Join(dir, "finance", "budget.csv"), "year,euros\n2026,1000000\n"); err != nil {
+		return err
+	}
+	if err := d.fill("people.ldif"); err != nil {
+		return err
+	}
+	return d.fill("berth.yaml")
+}
+
+// fill writes one of the templates to the demonstration's folder, unless it is
+// there: what the administrator or the server changed stays.
+func (d *demo) fill(name string) error {
+	text, err := demoFiles.ReadFile("demo/" + name)
+	if err != nil {
+		return err
+	}
+	t, err := template.New(name).Parse(string(text))
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, d); err != nil {
+		return err
+	}
+	return writeMissing(filepath.Join(d.Dir, name), b.String())
+}
+
+// writeMissing writes a file unless it is there.
+func writeMissing(file, text string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, text)
+	return errors.Join(err, f.Close())
+}
+
+// key returns the public key of a sample person, and makes the pair if the
+// private half is missing.
+func (d *demo) key(name string) (string, error) {
+	file := filepath.Join(d.Dir, "keys", name)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return "", err
+		}
+		block, err := ssh.MarshalPrivateKey(private, name+"@demo")
+		if err != nil {
+			return "", err
+		}
+		text = pem.EncodeToMemory(block)
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return "", err
+		}
+	} else if err != nil {
+		return "", err
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", file, err)
+	}
+	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+	return line + " " + name + "@demo", nil
+}
+
+// welcome says what to type.
+func (d *demo) welcome(out io.Writer, r *running) {
+	host, port, _ := net.SplitHostPort(r.listeners[0].Addr().String())
+	dir := d.Dir
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, dir); err == nil && !strings.HasPrefix(rel, "..") {
+			dir = rel
+		}
+	}
+	fmt.Fprintf(out, `Berth demonstration, listening on %[1]s port %[2]s. Try, from another terminal:
+
+  sftp -P %[2]s -i %[3]s/keys/alice alice@%[1]s   her home, /shared (read only), /finance
+  sftp -P %[2]s bob@%[1]s             password bob-demo-1: home and /shared
+  scp  -P %[2]s FILE carol@%[1]s:     password carol-demo-1: a drop box
+  ssh  -t -p %[2]s bob@%[1]s passwd   change bob's password in the directory
+  ssh  -p %[2]s bob@%[1]s whoami      who he is here, and what he may do
+
+Passwords are NAME-demo-1 for alice, bob, carol, dave (disabled), erin (must change
+hers) and mallory (in no group, so nobody here). To see why somebody may or may not:
+
+  berth explain alice --config %[3]s/berth.yaml
+
+Events: %[3]s/events.jsonl   People: %[3]s/people.ldif   Rules: %[3]s/berth.yaml
+Health and metrics: http://%[4]s/readyz and /metrics.   Ctrl-C ends it.
+`, host, port, dir, r.admin.Addr())
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
+	"berth/directory/embedded"
+	"berth/directory/ldap"
+)
+
+// directories is every configured directory as one, and what to close.
+type directories struct {
+	directory.Directory
+	clients []*ldap.Client
+	closers []io.Closer
+}
+
+func (d *directories) Close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i].Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openDirectories makes a client for each directory of the file. No server
+// needs to answer yet. attributes are those that rules want of a user.
+func openDirectories(list []ldap.Settings, attributes []string, log hclog.Logger) (*directories, error) {
+	all := &directories{}
+	var members []directory.Member
+	for _, s := range list {
+		m, err := all.open(s, attributes, log)
+		if err != nil {
+			all.Close()
+			return nil, fmt.Errorf("directory %q: %w", s.Name, err)
+		}
+		members = append(members, m)
+	}
+	all.Directory = members[0].Directory
+	if len(members) > 1 {
+		joined, err := directory.Join(members...)
+		if err != nil {
+			all.Close()
+			return nil, err
+		}
+		all.Directory = joined
+	}
+	return all, nil
+}
+
+// open makes a member: a client, a shield that counts wrong passwords in front
+// of it, and a cache of look-ups in front of both.
+func (all *directories) open(s ldap.Settings, attributes []string, log hclog.Logger) (m directory.Member, err error) {
+	if s.Kind == "embedded" {
+		if s, err = all.embed(s, log); err != nil {
+			return m, err
+		}
+	}
+	s.Attributes = append(s.Attributes, attributes...)
+	client, err := ldap.Open(s, log.Named("ldap"))
+	if err != nil {
+		return m, err
+	}
+	all.clients = append(all.clients, client)
+	all.closers = append(all.closers, client)
+	s = client.Settings()
+	var d directory.Directory = client
+	if s.Shield.Threshold >= 0 {
+		d = directory.NewShield(d, s.Shield.Threshold, s.Shield.Window)
+	}
+	d = directory.NewCache(d, s.Cache, s.Outage.Keep)
+	return directory.Member{Name: s.Name, Suffixes: s.Suffixes, Directory: d}, nil
+}
+
+// embed starts the embedded directory, and returns the settings of a client for
+// it. Its service account lives as long as this process.
+func (all *directories) embed(s ldap.Settings, log hclog.Logger) (ldap.Settings, error) {
+	password := rand.Text()
+	srv, err := embedded.Open(embedded.Settings{
+		LDIF: s.LDIF, ServiceDN: "cn=berth", ServicePassword: password,
+	}, log.Named("embedded"))
+	if err != nil {
+		return s, err
+	}
+	all.closers = append(all.closers, srv)
+	s.URLs, s.Base = []string{srv.URL()}, srv.Base()
+	s.BindDN, s.BindPassword = "cn=berth", password
+	return s, nil
+}
+
+// ping reports whether every directory answers.
+func (all *directories) ping(ctx context.Context) error {
+	for _, c := range all.clients {
+		if err := c.Ping(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

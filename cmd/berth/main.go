@@ -1,0 +1,48 @@
+// Command berth is a file-transfer server for organisations that keep their
+// people in a directory. Each sub-command has a file of its own; serve.go is
+// where all parts meet.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root().ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintln(os.Stderr, "berth:", err)
+	}
+	stop()
+	os.Exit(1)
+}
+
+// errSaid is the error of a command that has already said what is wrong.
+var errSaid = errors.New("said")
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "berth",
+		Short:         "SFTP and SCP for the people in your directory",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(serveCommand(), demoCommand(), checkCommand(), explainCommand(), versionCommand())
+	return cmd
+}
+
+// configFlag adds --config to cmd.
+func configFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "/etc/berth/berth.yaml", "configuration `file`")
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"berth/config"
+	"berth/fs"
+	"berth/policy"
+	"berth/sshd"
+	"berth/sshd/admin"
+	"berth/sshd/event"
+	"berth/sshd/event/metrics"
+	"berth/sshd/hostkey"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve files",
+		Long: `Serve reads the configuration and serves until it gets SIGTERM or SIGINT; then
+running transfers have ssh.drain to end. SIGHUP reads the rules again and reopens
+the event file: open sessions have the new rights at their next operation.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, func(r *running) {
+				for _, l := range r.listeners {
+					fmt.Fprintf(cmd.OutOrStdout(), "listening on %s\n", l.Addr())
+				}
+				if r.admin != nil {
+					fmt.Fprintf(cmd.OutOrStdout(), "health and metrics on http://%s/\n", r.admin.Addr())
+				}
+			})
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+// running is what a server in service listens on.
+type running struct {
+	listeners []net.Listener
+	admin     net.Listener // nil if there is none
+}
+
+// rules are the compiled rules of the moment; SIGHUP replaces them.
+type rules struct{ set atomic.Pointer[policy.Set] }
+
+func (r *rules) Resolve(q policy.Request) (*policy.Policy, error) { return r.set.Load().Resolve(q) }
+
+// serve puts all parts together and serves until ctx ends. It calls ready when
+// clients can connect.
+func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error {
+	log := cfg.Log.New(os.Stderr)
+	tuneMemory()
+
+	set, err := policy.Compile(cfg.Rules)
+	if err != nil {
+		return err
+	}
+	live := &rules{}
+	live.set.Store(set)
+
+	keys, err := hostkey.Load(cfg.HostKeys, nil)
+	if err != nil {
+		return err
+	}
+	audit, err := event.Open(cfg.Events, log.Named("events"))
+	if err != nil {
+		return err
+	}
+	defer audit.Close()
+	counts := metrics.New()
+	counts.Watch(audit)
+	sinks := event.Sinks{audit, counts, event.Log(log)}
+
+	people, err := openDirectories(cfg.Directories, set.Attributes(), log)
+	if err != nil {
+		return err
+	}
+	defer people.Close()
+
+	srv := &sshd.Server{
+		Settings:  cfg.SSH,
+		Directory: people.Directory,
+		Policy:    live,
+		Open:      func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, fs.Settings{}) },
+		HostKeys:  keys,
+		Events:    sinks,
+		Log:       log.Named("sshd"),
+		Version:   release,
+	}
+	r, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+
+	// What runs beside the server ends after it: health answers during a drain.
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer stop()
+	background.Go(func() { srv.Watch(beside) })
+	background.Go(func() { watchDirectory(beside, people, sinks) })
+	if r.admin != nil {
+		h := admin.Handler(readiness(ctx, people), counts.Registry, log.Named("admin"))
+		background.Go(func() {
+			if err := admin.Serve(beside, r.admin, h, log.Named("admin")); err != nil {
+				log.Error("serve health and metrics", "error", err)
+			}
+		})
+	}
+	background.Go(func() { reloadOnHangup(beside, cfg.Path, live, srv, audit, sinks, log) })
+
+	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release})
+	served := make(chan error, len(r.listeners))
+	for _, l := range r.listeners {
+		go func() { served <- srv.Serve(beside, l) }()
+	}
+	ready(r)
+	err = untilDone(ctx, srv, r, served, sinks, cfg.SSH.Drain)
+	sinks.Emit(event.Event{Type: event.ServerStopped})
+	return err
+}
+
+// listen opens every port before anything is served.
+func listen(cfg *config.Config) (*running, error) {
+	r := &running{}
+	closeAll := func() {
+		for _, l := range r.listeners {
+			l.Close()
+		}
+	}
+	for _, addr := range cfg.Listen {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			closeAll()
+			return nil, fmt.Errorf("listen: %s: %w", addr, err)
+		}
+		r.listeners = append(r.listeners, l)
+	}
+	if cfg.Admin.Listen == "" {
+		return r, nil
+	}
+	l, err := net.Listen("tcp", cfg.Admin.Listen)
+	if err != nil {
+		closeAll()
+		return nil, fmt.Errorf("admin.listen: %s: %w", cfg.Admin.Listen, err)
+	}
+	r.admin = l
+	return r, nil
+}
+
+// untilDone waits for the end of ctx or of a listener, and drains.
+func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan error, sink event.Sink, drain time.Duration) error {
+	var failed error
+	left := len(r.listeners)
+	select {
+	case <-ctx.Done():
+	case failed = <-served:
+		left--
+	}
+	sink.Emit(event.Event{Type: event.ServerDraining})
+	for _, l := range r.listeners {
+		l.Close()
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if err := srv.Shutdown(end); err != nil {
+		failed = errors.Join(failed, err)
+	}
+	for ; left > 0; left-- {
+		failed = errors.Join(failed, <-served)
+	}
+	return failed
+}
+
+// errDraining is why a server that is shutting down is not ready.
+var errDraining = errors.New("shutting down")
+
+// readiness answers /readyz: every directory answers, and this is not the end.
+func readiness(serving context.Context, people *directories) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if serving.Err() != nil {
+			return errDraining
+		}
+		return people.ping(ctx)
+	}
+}
+
+// watchDirectory tells the sinks when the directories stop answering and when
+// they answer again.
+func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
+	const every = 10 * time.Second
+	var last error
+	for first := true; ; first = false {
+		err := people.ping(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err != nil && last == nil:
+			sink.Emit(event.Event{Type: event.DirectoryDown, Detail: err.Error()})
+		case err == nil && (first || last != nil):
+			sink.Emit(event.Event{Type: event.DirectoryUp})
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+	}
+}
+
+// reloadOnHangup takes up new rules at SIGHUP. A file with mistakes changes
+// nothing.
+func reloadOnHangup(ctx context.Context, file string, live *rules, srv *sshd.Server, audit *event.File, sink event.Sink, log hclog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		}
+		if err := audit.Reopen(); err != nil {
+			log.Error("reopen the event file", "error", err)
+		}
+		if err := reload(file, live); err != nil {
+			log.Error("reload: the rules of before stay in force", "error", err)
+			sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error()})
+			continue
+		}
+		sink.Emit(event.Event{Type: event.ServerReloaded})
+		srv.Reconsider(ctx)
+	}
+}
+
+func reload(file string, live *rules) error {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return err
+	}
+	set, err := policy.Compile(cfg.Rules)
+	if err != nil {
+		return err
+	}
+	live.set.Store(set)
+	return nil
+}
+
+// tuneMemory lets the heap grow further between collections than Go's default
+// does: what is live is small, and the SSH library allocates a buffer a packet.
+// GOGC and GOMEMLIMIT go before it.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}

@@ -1,0 +1,96 @@
+package test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// listed is what `go list` knows of a package.
+type listed struct {
+	ImportPath string
+	Dir        string
+	Doc        string
+	Imports    []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Imports", "berth/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p listed
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(p.ImportPath, "berth/test") {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func TestEveryPackageHasOneComment(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// TestPackageGraph holds the imports to the table in ARCHITECTURE.md.
+func TestPackageGraph(t *testing.T) {
+	text, err := os.ReadFile("../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string][]string{}
+	name := regexp.MustCompile("`([a-z/*0-9]+)`")
+	_, table, _ := strings.Cut(string(text), "## Packages")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, pkg := range name.FindAllStringSubmatch(cells[1], -1) {
+			allowed[pkg[1]] = []string{}
+			for _, imported := range name.FindAllStringSubmatch(cells[2], -1) {
+				allowed[pkg[1]] = append(allowed[pkg[1]], imported[1])
+			}
+		}
+	}
+	free := []string{"cmd/berth", "config"} // these join the others
+	for _, p := range packages(t) {
+		pkg := strings.TrimPrefix(p.ImportPath, "berth/")
+		may, ok := allowed[pkg]
+		if !ok {
+			t.Errorf("%s does not stand in ARCHITECTURE.md", pkg)
+			continue
+		}
+		for _, imported := range p.Imports {
+			imported, ours := strings.CutPrefix(imported, "berth/")
+			if !ours || pkg == "cmd/berth" {
+				continue
+			}
+			matches := func(pattern string) bool {
+				ok, _ := filepath.Match(pattern, imported)
+				return ok
+			}
+			if slices.Contains(free, pkg) && !slices.Contains(free, imported) {
+				continue
+			}
+			if !slices.ContainsFunc(may, matches) {
+				t.Errorf("%s imports %s, which ARCHITECTURE.md does not allow", pkg, imported)
+			}
+		}
+	}
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# packages.sh base|peers ...: installs what the tests need, where it is
+# missing, with apt. No service is started by an installation.
+set -euo pipefail
+
+declare -A packages=(
+	[base]="gcc libc6-dev openssh-server openssh-sftp-server openssh-client sshpass expect slapd ldap-utils openssl putty-tools"
+	[peers]="samba samba-ad-provision samba-dsdb-modules samba-vfs-modules ldb-tools krb5-user krb5-kdc krb5-admin-server 389-ds-base lftp curl rclone python3-paramiko"
+)
+
+missing=()
+for set in "$@"; do
+	for p in ${packages[$set]}; do
+		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+	done
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "these packages are needed, under their Debian names: ${missing[*]}" >&2
+	exit 1
+fi
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+
+# Debian asks this script before it starts a service; 101 means no.
+policy=/usr/sbin/policy-rc.d
+made=
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+	$sudo chmod 755 $policy
+	made=1
+fi
+undo() { [ -z "$made" ] || $sudo rm -f $policy; }
+trap undo EXIT
+
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -q >/dev/null
+$sudo -E apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null </dev/null
