@@ -1,0 +1,102 @@
+// Command bench measures Berth beside an OpenSSH sshd. It builds and starts
+// both over one directory, runs every workload against one and then the other,
+// round by round, and prints Berth's speed and server CPU as ratios to OpenSSH's
+// of the same round, beside what was aimed for.
+//
+// The figures of two runs on one machine differ by what else the machine does;
+// the ratios differ less, and those of CPU least. A goal that is missed is
+// marked and is no failure. Start at workloads in workload.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+)
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == keepCommand {
+		os.Exit(keep(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options is what the command line says.
+type options struct {
+	quick   bool
+	rounds  int
+	only    *regexp.Regexp
+	json    string // file that every measurement is added to, "" for none
+	profile string // directory for profiles of Berth, "" for none
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	only := ""
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.BoolVar(&o.quick, "quick", false, "small sizes and few rounds: under a minute")
+	f.IntVar(&o.rounds, "rounds", 0, "measure each workload `N` times; 0: 5, or 3 with -quick")
+	f.StringVar(&only, "only", "", "measure only workloads whose name matches `REGEXP`")
+	f.StringVar(&o.json, "json", "", "add one JSON line a measurement to `FILE`")
+	f.StringVar(&o.profile, "profile", "", "record Berth's CPU with perf, one file a workload, in `DIR`")
+	if err := f.Parse(args); err != nil {
+		return o, flag.ErrHelp // Parse has said what is wrong
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	re, err := regexp.Compile(only)
+	if err != nil {
+		return o, fmt.Errorf("-only: %w", err)
+	}
+	o.only = re
+	return o, nil
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	b, err := open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	r, err := newReport(os.Stdout, o.json)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		if !o.only.MatchString(w.name) {
+			continue
+		}
+		rounds, err := b.measure(ctx, w)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := r.add(w, rounds, err); err != nil {
+			return err
+		}
+	}
+	r.end()
+	return nil
+}
