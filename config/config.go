@@ -66,7 +66,11 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Listen:   []string{":22"},
-		HostKeys: []string{"/var/lib/berth/ssh_host_ed25519_key", "/var/lib/berth/ssh_host_rsa_key"},
+		HostKeys: []string{
+			"/var/lib/berth/ssh_host_ed25519_key",
+			"/var/lib/berth/ssh_host_rsa_key",
+			"/var/lib/berth/ssh_host_ecdsa_key", // for clients that know nothing newer, such as old JSch
+		},
 		SSH:      sshd.DefaultSettings(),
 		Events:   event.DefaultSettings(),
 		Admin:    admin.DefaultSettings(),

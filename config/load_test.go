@@ -79,6 +79,20 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestEmptySections sees that a section whose keys are all commented out has
+// the defaults.
+func TestEmptySections(t *testing.T) {
+	cfg, err := load(t, small+"    when:\n    limits:\nssh:\n  # idle: 5m\nevents:\nlisten:\nlog: {level: }\nadmin: ~\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Path, want.Directories, want.Rules = cfg.Path, cfg.Directories, cfg.Rules
+	if !reflect.DeepEqual(*cfg, want) {
+		t.Errorf("Load = %+v\nwant the defaults %+v", *cfg, want)
+	}
+}
+
 func TestValues(t *testing.T) {
 	cfg, err := load(t, `
 listen: ":2022"

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"berth/directory"
 )
 
 // WriteText writes e for people to read.
@@ -138,6 +140,9 @@ func (e Explanation) writeResult(t *text) {
 		return
 	}
 	t.line("  allowed", "by the rules")
+	if e.User.State != directory.StatusActive.String() {
+		t.line("  but", "the account is not active: "+e.User.state())
+	}
 	if e.ValidUntil != nil {
 		t.line("  until", e.ValidUntil.Format(time.RFC3339), "when the hours of a rule change")
 	}

@@ -7,6 +7,14 @@ import (
 	"time"
 )
 
+// A setting is a single value: the first matching rule that sets it gives it.
+type setting struct {
+	key   string
+	set   func(r *Rule) bool
+	apply func(p *Policy, r *Rule)
+	show  func(p *Policy) string
+}
+
 // settings are the single values of rules.
 var settings = []setting{
 	{

@@ -96,7 +96,7 @@ func (x *index) group(g *directory.Group, found bits, buf []byte) {
 	if len(x.sids) > 0 && g.SID != "" {
 		addAll(found, x.sids[g.SID])
 	}
-	if len(x.dns) > 0 && x.mayName(g.DN, buf) {
+	if len(x.dns) > 0 && g.DN != "" && x.mayName(g.DN, buf) {
 		if dn, ok := appendDN(buf, g.DN); ok {
 			addAll(found, x.dns[string(dn)])
 		}
@@ -214,7 +214,7 @@ func splitUnescaped(s string, sep byte) []string {
 func (m matcher) group(g *directory.Group) bool {
 	switch {
 	case m.sid != "":
-		return m.sid == strings.ToUpper(g.SID)
+		return m.sid == g.SID
 	case m.dn != "":
 		dn, err := normalDN(g.DN)
 		return err == nil && m.dn == dn
