@@ -79,6 +79,10 @@ func (c *Client) Close() error {
 // Settings returns the settings with all defaults filled in.
 func (c *Client) Settings() Settings { return c.settings }
 
+// Searches returns how many searches were sent so far, for metrics and
+// benchmarks.
+func (c *Client) Searches() int64 { return c.searches.Load() }
+
 // Lookup finds a user by any spelling of a login name. See
 // directory.Directory.
 //

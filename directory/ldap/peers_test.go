@@ -159,3 +159,56 @@ func TestSambaAD(t *testing.T) {
 		Outage: outage(p),
 	}.Run(t)
 }
+
+func TestDS389(t *testing.T) {
+	p := peers.DS389(t)
+	c := open(t, settings(p))
+	alice := person("alice")
+	alice.Groups = []string{"inner (direct)", "middle (nested)"}
+	alice.Keys, alice.Notes = 2, 1
+	disabled := person("disabled") // which everybody is told
+	disabled.WrongIs = directory.ErrDisabled
+	bob := person("bob")
+	bob.Groups = []string{"middle (direct)"}
+	directorytest.Suite{
+		New:    func(*testing.T) directory.Directory { return c },
+		Active: []directorytest.Person{alice, bob},
+		States: map[directory.Status]directorytest.Person{
+			directory.StatusDisabled:        disabled,
+			directory.StatusLocked:          lockedPerson("locked"),
+			directory.StatusPasswordExpired: proved("pwexpired"),
+			directory.StatusMustChange:      proved("mustchange"),
+		},
+		Changer:     person("carol"),
+		MustChange:  person("mustchange"),
+		NewPassword: "N3w-Passw0rd!",
+		Refused: map[string]error{
+			"Sh0rt-": directory.ErrPasswordWeak, // it does not say more
+		},
+		Forbidden: map[string]directorytest.Forbidden{
+			"locked":   {Person: person("locked"), Why: directory.ErrLocked},
+			"disabled": {Person: person("disabled"), Why: directory.ErrDisabled},
+		},
+		Cannot: map[string]string{
+			"States/expired":       "389 DS has no end of an account in an entry",
+			"States/outside_hours": "389 DS knows no hours",
+			"History":              "389 DS says of the same password only that it will not have it",
+			"ChangeExpired":        "with passwordMustChange a change by the service account asks for another one",
+		},
+		Outage: outage(p),
+	}.Run(t)
+
+	u, err := c.Lookup(t.Context(), "pwexpired")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, new := range []string{"F1rst-Passw0rd", "Sec0nd-Passw0rd"} {
+		old := []string{peers.Password("pwexpired"), "F1rst-Passw0rd"}[i]
+		if err := c.ChangePassword(t.Context(), u, old, new); err != nil {
+			t.Errorf("change %d of an expired password = %v, want nil", i, err)
+		}
+	}
+	if err := c.Authenticate(t.Context(), u, "Sec0nd-Passw0rd"); err != nil {
+		t.Errorf("Authenticate after both = %v, want nil", err)
+	}
+}

@@ -270,7 +270,7 @@ func isTrue(value string) bool { return strings.EqualFold(value, "true") }
 
 // nsState is what 389 DS and its relatives leave in an entry.
 var nsState = stateReader{
-	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime", "pwdReset"},
+	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime"},
 	read:       readNS,
 }
 

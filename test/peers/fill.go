@@ -31,6 +31,9 @@ type filler struct {
 	Dir string
 	IP  string
 	RID string // of the group that becomes a primary group
+
+	Plain, Secure string // ports
+
 	now time.Time
 }
 

@@ -13,7 +13,7 @@ import (
 // OpenLDAP starts slapd for the time of a test.
 func OpenLDAP(t testing.TB) *Peer {
 	t.Helper()
-	need(t, "openldap", false, "slapd", "slapadd")
+	Need(t, "openldap")
 	p := &Peer{Name: "openldap", Dir: t.TempDir()}
 	return p.run(t, func() error { return p.startOpenLDAP() })
 }

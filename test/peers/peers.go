@@ -52,13 +52,24 @@ func wanted(name string) bool {
 	return slices.Contains(strings.Split(os.Getenv("BERTH_PEERS"), ","), name)
 }
 
-// need skips or fails a test that cannot have a peer.
-func need(t testing.TB, name string, heavy bool, programs ...string) {
+// programs are what each peer needs, and whether it takes so long to start that
+// it must be asked for.
+var programs = map[string]struct {
+	heavy bool
+	names []string
+}{
+	"openldap": {false, []string{"slapd", "slapadd"}},
+	"samba":    {true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
+	"389ds":    {true, []string{"ns-slapd", "dscreate", "unshare", "pk12util", "certutil", "openssl", "ldapadd"}},
+}
+
+// Need skips or fails a test that cannot have the peer called name.
+func Need(t testing.TB, name string) {
 	t.Helper()
-	if heavy && !wanted(name) {
+	if programs[name].heavy && !wanted(name) {
 		t.Skipf("%s runs only when BERTH_PEERS names it", name)
 	}
-	for _, p := range programs {
+	for _, p := range programs[name].names {
 		if _, err := lookPath(p); err != nil {
 			if wanted(name) {
 				t.Fatalf("BERTH_PEERS names %s, but %v", name, err)
@@ -92,7 +103,7 @@ func lookPath(program string) (string, error) {
 }
 
 // startWithin bounds how long a server may take until it serves.
-const startWithin = 60 * time.Second
+const startWithin = 20 * time.Second
 
 // Start runs the server, again after Kill, and returns when it serves.
 func (p *Peer) Start() error {

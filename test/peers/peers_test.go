@@ -27,3 +27,11 @@ func TestSamba(t *testing.T) {
 		t.Errorf("start again: %v", err)
 	}
 }
+
+func TestDS389(t *testing.T) {
+	p := DS389(t)
+	p.Kill()
+	if err := p.Start(); err != nil {
+		t.Errorf("start again: %v", err)
+	}
+}

@@ -27,7 +27,7 @@ const (
 // takes 15 s and is kept in the user's cache directory; later ones take 2 s.
 func Samba(t testing.TB) *Peer {
 	t.Helper()
-	need(t, "samba", true, "samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch")
+	Need(t, "samba")
 	p := &Peer{Name: "samba", Dir: t.TempDir()}
 	return p.run(t, p.startSamba)
 }

@@ -1,0 +1,123 @@
+package ldap_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"berth/directory"
+	"berth/directory/ldap"
+	"berth/test/peers"
+)
+
+const (
+	benchUsers  = 5000
+	benchGroups = 500
+)
+
+// company is 5,000 users in 500 groups that are nested ten deep: each user in
+// one group, which leads to ten.
+func company() string {
+	var b strings.Builder
+	for i := range benchUsers {
+		fmt.Fprintf(&b, "dn: uid=u%d,ou=people,dc=example,dc=test\nobjectClass: inetOrgPerson\nuid: u%d\ncn: u%d\nsn: u\nuserPassword: u%d-Passw0rd\n\n", i, i, i, i)
+	}
+	for g := range benchGroups {
+		fmt.Fprintf(&b, "dn: cn=bench%d,ou=groups,dc=example,dc=test\nobjectClass: groupOfNames\ncn: bench%d\n", g, g)
+		if g%10 != 0 {
+			fmt.Fprintf(&b, "member: cn=bench%d,ou=groups,dc=example,dc=test\n", g-1)
+		}
+		for i := g; i < benchUsers; i += benchGroups {
+			fmt.Fprintf(&b, "member: uid=u%d,ou=people,dc=example,dc=test\n", i)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func benchPeer(b *testing.B) *peers.Peer {
+	b.Helper()
+	peers.Need(b, "openldap")
+	p, err := peers.StartOpenLDAP(b.TempDir(), company())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Kill)
+	return p
+}
+
+// BenchmarkLookup reads users of a big directory one after another, and reports
+// the searches each takes.
+func BenchmarkLookup(b *testing.B) {
+	benchmarkLookup(b, open(b, settings(benchPeer(b))), func(i int) string { return fmt.Sprintf("u%d", i*7%benchUsers) })
+}
+
+func BenchmarkLookupSamba(b *testing.B) {
+	names := []string{"alice", "bob", "carol", "jörg"}
+	benchmarkLookup(b, open(b, settings(peers.Samba(b))), func(i int) string { return names[i%len(names)] })
+}
+
+func benchmarkLookup(b *testing.B, c *ldap.Client, name func(int) string) {
+	b.Helper()
+	before := c.Searches()
+	i := 0
+	for b.Loop() {
+		if _, err := c.Lookup(b.Context(), name(i)); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+	b.ReportMetric(float64(c.Searches()-before)/float64(i), "searches/op")
+}
+
+// BenchmarkLogin looks a user up and checks the password, over TLS.
+func BenchmarkLogin(b *testing.B) {
+	c := open(b, settings(benchPeer(b)))
+	i := 0
+	for b.Loop() {
+		name := fmt.Sprintf("u%d", i%benchUsers)
+		u, err := c.Lookup(b.Context(), name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Authenticate(b.Context(), u, peers.Password(name)); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+// BenchmarkCached is a look-up that the cache answers.
+func BenchmarkCached(b *testing.B) {
+	d := directory.NewCache(open(b, settings(benchPeer(b))), 1<<62, 0)
+	for b.Loop() {
+		if _, err := d.Lookup(b.Context(), "u1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestCostOfALookup holds look-ups to what the design says: one search for the
+// user and one for the groups, when the nesting of the groups is known.
+func TestCostOfALookup(t *testing.T) {
+	costs(t, open(t, settings(peers.OpenLDAP(t))))
+}
+
+func TestCostOfALookupSamba(t *testing.T) {
+	costs(t, open(t, settings(peers.Samba(t))))
+}
+
+func costs(t *testing.T, c *ldap.Client) {
+	t.Helper()
+	for _, first := range []bool{true, false} {
+		before := c.Searches()
+		if _, err := c.Lookup(t.Context(), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		cost := c.Searches() - before
+		if !first && cost != 2 {
+			t.Errorf("a look-up cost %d searches, want 2", cost)
+		}
+		t.Logf("first %t: %d searches", first, cost)
+	}
+}

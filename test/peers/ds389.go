@@ -1,0 +1,190 @@
+package peers
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const ds389Manager = "cn=Directory Manager"
+
+// DS389 starts 389 Directory Server for the time of a test. It needs root and
+// takes 20 s.
+func DS389(t testing.TB) *Peer {
+	t.Helper()
+	Need(t, "389ds")
+	p := &Peer{Name: "389ds", Dir: t.TempDir()}
+	return p.run(t, p.startDS389)
+}
+
+// StartDS389 starts 389 Directory Server in dir, which must be empty. Stop it in
+// the end.
+func StartDS389(dir string) (*Peer, error) {
+	p := &Peer{Name: "389ds", Dir: dir}
+	return p, p.startDS389()
+}
+
+func (p *Peer) startDS389() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("389 DS needs root")
+	}
+	plain, err := freePort("127.0.0.1")
+	if err != nil {
+		return err
+	}
+	secure, err := freePort("127.0.0.1")
+	if err != nil {
+		return err
+	}
+	p.Kind, p.Base = "389ds", "dc=example,dc=test"
+	p.LDAP, p.LDAPS = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+secure
+	p.BindDN, p.BindPassword = "uid=svc,ou=people,dc=example,dc=test", Password("svc")
+	p.KeyAttribute = "nsSshPublicKey"
+	p.CAFile = filepath.Join(p.Dir, "tls/ca.pem")
+	f := filler{Dir: p.Dir, Plain: plain, Secure: secure, now: time.Now()}
+	if err := f.makeDS389(); err != nil {
+		return err
+	}
+	p.command = func() *exec.Cmd {
+		return namespace(p.Dir, "-m", "exec ns-slapd -D /etc/dirsrv/slapd-test -i /run/dirsrv/slapd-test.pid -d 0")
+	}
+	p.ready = handshake("127.0.0.1:"+secure, p.CAFile)
+	if err := p.Start(); err != nil {
+		return err
+	}
+	return p.fillDS389(f)
+}
+
+// namespace runs a command where 389 DS finds its files in dir.
+func namespace(dir, kinds, command string) *exec.Cmd {
+	return exec.Command("unshare", kinds, "bash", "-c", fmt.Sprintf(". %s/namespace.sh; %s", dir, command))
+}
+
+// makeDS389 makes an instance without starting it.
+func (f filler) makeDS389() error {
+	if err := f.directoriesDS389(); err != nil {
+		return err
+	}
+	if err := f.certificates(); err != nil {
+		return err
+	}
+	for _, name := range []string{"namespace.sh", "instance.inf"} {
+		if err := f.fill("ds389/"+name, name); err != nil {
+			return err
+		}
+	}
+	inf, err := os.ReadFile("/usr/share/dirsrv/inf/defaults.inf")
+	if err != nil {
+		return err
+	}
+	without := strings.Replace(string(inf), "with_systemd = 1", "with_systemd = 0", 1)
+	if err := os.WriteFile(filepath.Join(f.Dir, "defaults.inf"), []byte(without), 0o644); err != nil {
+		return err
+	}
+	// In a network namespace too: the server that sets up listens everywhere.
+	if _, err := output(namespace(f.Dir, "-nm", "ip link set lo up; dscreate -v from-file "+filepath.Join(f.Dir, "instance.inf"))); err != nil {
+		return err
+	}
+	if err := f.certificateDS389(); err != nil {
+		return err
+	}
+	return f.listenDS389()
+}
+
+// directoriesDS389 copies /etc/dirsrv and makes what the server writes to.
+func (f filler) directoriesDS389() error {
+	// The server leaves root, so the way to its files must be open.
+	for dir := f.Dir; len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if _, err := output(exec.Command("cp", "-a", "/etc/dirsrv", filepath.Join(f.Dir, "etc"))); err != nil {
+		return err
+	}
+	owner, err := user.Lookup("dirsrv")
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(owner.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(owner.Gid)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"lib", "log", "run", "lock"} {
+		dir := filepath.Join(f.Dir, name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// certificateDS389 puts our certificate into the instance's NSS database.
+func (f filler) certificateDS389() error {
+	db := filepath.Join(f.Dir, "etc/slapd-test")
+	bundle := filepath.Join(f.Dir, "tls/server.p12")
+	steps := []*exec.Cmd{
+		exec.Command("certutil", "-F", "-n", "Server-Cert", "-d", db, "-f", filepath.Join(db, "pwdfile.txt")),
+		exec.Command("openssl", "pkcs12", "-export", "-name", "Server-Cert", "-passout", "pass:",
+			"-in", filepath.Join(f.Dir, "tls/server.pem"), "-inkey", filepath.Join(f.Dir, "tls/server.key"), "-out", bundle),
+		exec.Command("pk12util", "-i", bundle, "-W", "", "-d", db, "-k", filepath.Join(db, "pwdfile.txt")),
+		exec.Command("certutil", "-A", "-d", db, "-n", "ca", "-t", "CT,,", "-a", "-i", f.Dir+"/tls/ca.pem", "-f", filepath.Join(db, "pwdfile.txt")),
+	}
+	for _, cmd := range steps {
+		if _, err := output(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenDS389 makes the instance listen on loopback only, with TLS.
+func (f filler) listenDS389() error {
+	path := filepath.Join(f.Dir, "etc/slapd-test/dse.ldif")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text := strings.Replace(string(b), "nsslapd-port:",
+		"nsslapd-listenhost: 127.0.0.1\nnsslapd-securelistenhost: 127.0.0.1\nnsslapd-port:", 1)
+	return os.WriteFile(path, []byte(text), 0o600)
+}
+
+// fillDS389 fills the running server: some states only it can set.
+func (p *Peer) fillDS389(f filler) error {
+	for _, name := range []string{"config.ldif", "data.ldif", "states.ldif"} {
+		if err := f.fill("ds389/"+name, name); err != nil {
+			return err
+		}
+		tool := "ldapmodify"
+		if name == "data.ldif" {
+			tool = "ldapadd"
+		}
+		cmd := exec.Command(tool, "-x", "-H", p.LDAPS, "-D", ds389Manager, "-w", "Manager-Passw0rd", "-f", filepath.Join(p.Dir, name))
+		cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+p.CAFile)
+		if _, err := output(cmd); err != nil {
+			return err
+		}
+	}
+	for range 5 {
+		cmd := exec.Command("ldapwhoami", "-x", "-H", p.LDAPS, "-D", "uid=locked,ou=people,"+p.Base, "-w", "wrong")
+		cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+p.CAFile)
+		if err := cmd.Run(); err == nil {
+			return fmt.Errorf("a wrong password was taken")
+		}
+	}
+	return nil
+}
