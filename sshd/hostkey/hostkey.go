@@ -5,6 +5,7 @@
 package hostkey
 
 import (
+	"crypto"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -38,7 +39,8 @@ var order = []string{
 // (…ed25519…, …ecdsa…, …rsa…), mode 0600, with its public half beside it in
 // path+".pub"; if passphrase gives one, it is encrypted with it. A file that
 // others may read is refused, and so is a second key of one type, since SSH
-// could offer only one of them. RSA keys sign with SHA-2 only.
+// could offer only one of them. RSA keys sign with SHA-2 only. The files may be
+// in any format that Parse reads.
 //
 // passphrase may be nil. It is asked for a file that is encrypted or missing.
 func Load(paths []string, passphrase Passphrase) ([]ssh.Signer, error) {
@@ -78,32 +80,23 @@ func load(path string, passphrase Passphrase) (ssh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := parse(text, path, passphrase)
+	var ask Ask
+	if passphrase != nil {
+		ask = func() ([]byte, error) { return passphrase(path) }
+	}
+	k, err := Parse(text, ask)
 	if err != nil {
 		return nil, err
 	}
-	return signer(key)
-}
-
-func parse(text []byte, path string, passphrase Passphrase) (any, error) {
-	key, err := ssh.ParseRawPrivateKey(text)
-	var missing *ssh.PassphraseMissingError
-	if !errors.As(err, &missing) {
-		return key, err
+	if k.Private == nil {
+		return nil, errors.New("is a public key: its private half is needed")
 	}
-	if passphrase == nil {
-		return nil, errors.New("is encrypted, and no passphrase is configured")
-	}
-	secret, err := passphrase(path)
-	if err != nil {
-		return nil, fmt.Errorf("passphrase: %w", err)
-	}
-	return ssh.ParseRawPrivateKeyWithPassphrase(text, secret)
+	return signer(k.Private)
 }
 
 // signer refuses what is too weak to stand for a server.
-func signer(key any) (ssh.Signer, error) {
-	s, err := ssh.NewSignerFromKey(key)
+func signer(key crypto.Signer) (ssh.Signer, error) {
+	s, err := ssh.NewSignerFromSigner(key)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +154,7 @@ func readPrivate(path string) ([]byte, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("mode %04o lets others than its owner use it: chmod 600 would be right", mode)
 	}
-	const most = 1 << 20
-	if info.Size() > most {
+	if info.Size() > mostText {
 		return nil, fmt.Errorf("%d bytes are too many for a key", info.Size())
 	}
 	text := make([]byte, info.Size())
