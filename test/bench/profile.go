@@ -22,7 +22,7 @@ func (b *bench) record(w workload, t *target) (stop func() error, err error) {
 		pids = append(pids, fmt.Sprint(pid))
 	}
 	file := filepath.Join(b.profile, w.name+".perf")
-	cmd := exec.Command("perf", "record", "-q", "-g", "-F", "499", "-p", strings.Join(pids, ","), "-o", file)
+	cmd := exec.Command("perf", "record", "-q", "-g", "-e", "cpu-clock", "-F", "499", "-p", strings.Join(pids, ","), "-o", file)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
