@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
@@ -98,6 +99,9 @@ func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User,
 func (c *Client) changeUnicodePwd(ctx context.Context, cn *conn, u *directory.User, old, new string) error {
 	if cn.tls == nil {
 		return fmt.Errorf("change the password of %q: %s: needs ldaps:// or start_tls", u.Name, cn.server.url)
+	}
+	if !utf8.ValidString(new) {
+		return &directory.Refusal{Why: directory.ErrPasswordWeak, Proved: true, Detail: "not UTF-8"}
 	}
 	req := ldap.NewModifyRequest(u.DN, nil)
 	req.Delete("unicodePwd", []string{unicodePwd(old)})

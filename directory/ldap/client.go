@@ -64,6 +64,7 @@ func Open(s Settings, log hclog.Logger) (*Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("urls: %w", err)
 		}
+		srv.tls = c.tlsFor(srv)
 		servers = append(servers, srv)
 	}
 	c.pool = newPool(c, servers)

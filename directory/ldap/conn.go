@@ -53,13 +53,13 @@ func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
 func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, error) {
 	cn := &conn{raw: raw, server: srv, used: time.Now()}
 	var stream net.Conn = raw
-	if srv.tls || c.settings.StartTLS {
-		if !srv.tls {
+	if srv.ldaps || c.settings.StartTLS {
+		if !srv.ldaps {
 			if err := startTLS(raw); err != nil {
 				return nil, fmt.Errorf("starting TLS: %w", err)
 			}
 		}
-		secured := tls.Client(raw, c.tlsConfig(srv))
+		secured := tls.Client(raw, srv.tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}
@@ -70,11 +70,14 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 	return cn, nil
 }
 
-func (c *Client) tlsConfig(srv *server) *tls.Config {
+// tlsFor returns how one server is verified. Sessions are resumed, which spares
+// both sides the signatures: every user bind has a connection of its own.
+func (c *Client) tlsFor(srv *server) *tls.Config {
 	return &tls.Config{
-		RootCAs:    c.roots,
-		ServerName: orDefault(c.settings.ServerName, srv.host),
-		MinVersion: tls.VersionTLS12,
+		RootCAs:            c.roots,
+		ServerName:         orDefault(c.settings.ServerName, srv.host),
+		MinVersion:         tls.VersionTLS12,
+		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
 }
 

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,10 +15,11 @@ import (
 
 // A server is one of the URLs, and how it is.
 type server struct {
-	url  string
-	host string
-	addr string // host:port
-	tls  bool   // from the start
+	url   string
+	host  string
+	addr  string      // host:port
+	ldaps bool        // TLS from the start
+	tls   *tls.Config // shared by all its connections, which do not change it
 
 	// guarded by pool.mu
 	down  error     // why it is not asked; nil: well
@@ -33,7 +35,7 @@ func newServer(raw string) (*server, error) {
 	if port == "" {
 		port = map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}[u.Scheme]
 	}
-	return &server{url: raw, host: u.Hostname(), addr: net.JoinHostPort(u.Hostname(), port), tls: u.Scheme == "ldaps"}, nil
+	return &server{url: raw, host: u.Hostname(), addr: net.JoinHostPort(u.Hostname(), port), ldaps: u.Scheme == "ldaps"}, nil
 }
 
 const (
