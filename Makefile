@@ -41,4 +41,4 @@ fuzz:
 	test/fuzz.sh $(FUZZTIME)
 
 docs:
-	$(GO) test ./config ./sshd/event -run Docs -update
+	$(GO) test ./config ./sshd/event -update

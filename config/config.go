@@ -65,16 +65,16 @@ type Log struct {
 // none.
 func Default() Config {
 	return Config{
-		Listen:   []string{":22"},
+		Listen: []string{":22"},
 		HostKeys: []string{
 			"/var/lib/berth/ssh_host_ed25519_key",
 			"/var/lib/berth/ssh_host_rsa_key",
 			"/var/lib/berth/ssh_host_ecdsa_key", // for clients that know nothing newer, such as old JSch
 		},
-		SSH:      sshd.DefaultSettings(),
-		Events:   event.DefaultSettings(),
-		Admin:    admin.DefaultSettings(),
-		Log:      Log{Level: "info", Format: "text"},
+		SSH:    sshd.DefaultSettings(),
+		Events: event.DefaultSettings(),
+		Admin:  admin.DefaultSettings(),
+		Log:    Log{Level: "info", Format: "text"},
 	}
 }
 

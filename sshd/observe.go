@@ -7,11 +7,13 @@ import (
 	iofs "io/fs"
 	"iter"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"berth/fs"
+	"berth/policy"
 	"berth/sshd/event"
 )
 
@@ -50,6 +52,11 @@ func (o *observed) files() (fs.FS, error) {
 	if g.restricted != nil {
 		return nil, iofs.ErrPermission
 	}
+	if live, ok := o.view.(fs.PolicySetter); ok && samePlaces(o.grant.policy, g.policy) {
+		live.SetPolicy(g.policy)
+		o.grant = g
+		return o.view, nil
+	}
 	view, err := o.conn.srv.Open(g.policy)
 	if err != nil {
 		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.id, "user", o.conn.user, "error", err)
@@ -60,6 +67,11 @@ func (o *observed) files() (fs.FS, error) {
 	}
 	o.grant, o.view = g, view
 	return view, nil
+}
+
+// samePlaces reports whether a and b differ in rights at most.
+func samePlaces(a, b *policy.Policy) bool {
+	return reflect.DeepEqual(a.Folders, b.Folders) && a.Limits == b.Limits && a.Uploads == b.Uploads
 }
 
 // Close closes all views.

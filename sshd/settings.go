@@ -22,9 +22,9 @@ type Settings struct {
 	Checksums      bool          `mapstructure:"checksums"`       // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
 	Banner         string        `mapstructure:"banner"`          // file shown to everyone before they log in
 	Ciphers        []string      `mapstructure:"ciphers"`         // in order of preference; "auto": the fastest that both sides know
-	KeyExchanges   []string      `mapstructure:"key_exchanges"`
-	MACs           []string      `mapstructure:"macs"`
-	KeyAlgorithms  []string      `mapstructure:"key_algorithms"` // of users' keys
+	KeyExchanges   []string      `mapstructure:"key_exchanges"`   // methods offered, in order of preference
+	MACs           []string      `mapstructure:"macs"`            // message authentication codes offered, for ciphers that need one
+	KeyAlgorithms  []string      `mapstructure:"key_algorithms"`  // of users' keys
 }
 
 // DefaultSettings is what a file that says nothing gets.

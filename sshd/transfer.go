@@ -5,18 +5,19 @@ import (
 	"errors"
 	"io"
 
+	"berth/policy"
 	"berth/sshd/scp"
 	"berth/sshd/sftp"
 )
 
 // serveSFTP runs the SFTP protocol on the channel.
-func serveSFTP(_ context.Context, s *session, _ string) (uint32, error) {
+func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	files, err := s.files("sftp")
 	if err != nil {
 		return 1, err
 	}
 	defer files.Close()
-	return status(sftp.Serve(s.ch, files, sftp.Options{}))
+	return status(sftp.Serve(s.ch, files, sftp.Options{User: s.user, Active: s.touch, Done: ctx.Done()}))
 }
 
 // serveSCP runs one scp command, as `scp -O` starts it.
@@ -31,7 +32,8 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		return 1, err
 	}
 	defer files.Close()
-	return status(cmd.Serve(ctx, s.ch, s.ch.Stderr(), files, scp.Options{}))
+	opt := scp.Options{InPlace: s.grant.Load().policy.Uploads != policy.Atomic}
+	return status(cmd.Serve(ctx, s.ch, s.ch.Stderr(), files, opt))
 }
 
 // files opens the view of the session. The client is told when that fails, and

@@ -17,8 +17,9 @@ import (
 // directories is every configured directory as one, and what to close.
 type directories struct {
 	directory.Directory
-	clients []*ldap.Client
-	closers []io.Closer
+	clients  []*ldap.Client
+	embedded []*embedded.Server
+	closers  []io.Closer
 }
 
 func (d *directories) Close() error {
@@ -88,6 +89,7 @@ func (all *directories) embed(s ldap.Settings, log hclog.Logger) (ldap.Settings,
 	if err != nil {
 		return s, err
 	}
+	all.embedded = append(all.embedded, srv)
 	all.closers = append(all.closers, srv)
 	s.URLs, s.Base = []string{srv.URL()}, srv.Base()
 	s.BindDN, s.BindPassword = "cn=berth", password

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"berth/config"
@@ -97,11 +95,13 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	}
 	defer people.Close()
 
+	syscall.Umask(0) // each folder has its own
+	files := fs.Settings{Quotas: &fs.Quotas{}}
 	srv := &sshd.Server{
 		Settings:  cfg.SSH,
 		Directory: people.Directory,
 		Policy:    live,
-		Open:      func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, fs.Settings{}) },
+		Open:      func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, files) },
 		HostKeys:  keys,
 		Events:    sinks,
 		Log:       log.Named("sshd"),
@@ -127,7 +127,8 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 			}
 		})
 	}
-	background.Go(func() { reloadOnHangup(beside, cfg.Path, live, srv, audit, sinks, log) })
+	re := reloader{file: cfg.Path, rules: live, people: people, server: srv, audit: audit, sink: sinks, log: log}
+	background.Go(func() { re.onHangup(beside) })
 
 	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release})
 	served := make(chan error, len(r.listeners))
@@ -228,44 +229,6 @@ func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 		case <-time.After(every):
 		}
 	}
-}
-
-// reloadOnHangup takes up new rules at SIGHUP. A file with mistakes changes
-// nothing.
-func reloadOnHangup(ctx context.Context, file string, live *rules, srv *sshd.Server, audit *event.File, sink event.Sink, log hclog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-		}
-		if err := audit.Reopen(); err != nil {
-			log.Error("reopen the event file", "error", err)
-		}
-		if err := reload(file, live); err != nil {
-			log.Error("reload: the rules of before stay in force", "error", err)
-			sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error()})
-			continue
-		}
-		sink.Emit(event.Event{Type: event.ServerReloaded})
-		srv.Reconsider(ctx)
-	}
-}
-
-func reload(file string, live *rules) error {
-	cfg, err := config.Load(file)
-	if err != nil {
-		return err
-	}
-	set, err := policy.Compile(cfg.Rules)
-	if err != nil {
-		return err
-	}
-	live.set.Store(set)
-	return nil
 }
 
 // tuneMemory lets the heap grow further between collections than Go's default

@@ -79,6 +79,7 @@ func person(uid string) string { return "uid=" + uid + ",ou=people,dc=org" }
 func openStates(t *testing.T) *Server {
 	t.Helper()
 	p := DefaultPolicy()
+	p.History = 5
 	p.MaxAge = 90 * 24 * time.Hour
 	p.MaxFailure = 3
 	p.LockoutDuration = time.Hour

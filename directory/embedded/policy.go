@@ -35,7 +35,6 @@ func DefaultPolicy() Policy {
 		LockoutDuration: 15 * time.Minute,
 		FailureWindow:   15 * time.Minute,
 		MinLength:       8,
-		History:         5,
 		ExpireWarning:   7 * 24 * time.Hour,
 	}
 }

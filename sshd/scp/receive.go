@@ -23,6 +23,9 @@ func (s *sink) file(line string) (bool, error) {
 	}
 	s.ok()
 	failure, err := s.receive(f, r.size)
+	if s.inPlace && failure == nil {
+		failure = cut(f, r.size, err)
+	}
 	if err == nil {
 		err = s.answer() // whether the client could read it all
 	}
@@ -42,13 +45,30 @@ func (s *sink) file(line string) (bool, error) {
 	return true, nil
 }
 
-// create opens the file for writing. It is truncated at once: new data never
-// has older data behind it, whenever the client goes away.
+// create opens the file for writing, as a new version that replaces what is
+// there, or in place.
 func (s *sink) create(p place) (fs.File, error) {
 	if len(s.stack) == 0 && !s.target.isDir && strings.HasSuffix(p.shown, "/") {
 		return nil, fs.ErrIsDir
 	}
-	return s.files.OpenFile(p.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, p.attr.Mode)
+	flag := os.O_WRONLY | os.O_CREATE
+	if !s.inPlace {
+		flag |= os.O_TRUNC
+	}
+	return s.files.OpenFile(p.name, flag, p.attr.Mode)
+}
+
+// cut ends a file written in place where its new content ends. It is not
+// truncated before: the client may be reading that very file, by another way.
+func cut(f fs.File, size int64, broken error) error {
+	if broken != nil {
+		return nil // as much of both as there is, as OpenSSH leaves it
+	}
+	fi, err := f.Stat()
+	if err != nil || fi.Size() <= size {
+		return err
+	}
+	return f.SetAttr(fs.Attr{Set: fs.AttrSize, Size: size})
 }
 
 // receive copies size bytes of the client into f. After a failure of f, which

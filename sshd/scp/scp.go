@@ -36,6 +36,10 @@ type Command struct {
 type Options struct {
 	// Home is the directory that relative paths start at, "/" if empty.
 	Home string
+	// InPlace writes uploads over what is there, and cuts the file at the end,
+	// as OpenSSH does. Otherwise a file is truncated first, which is how an FS
+	// that replaces files as a whole knows that a new version begins.
+	InPlace bool
 }
 
 // Serve runs c between the client at rw and files. It returns nil when all was
@@ -50,7 +54,7 @@ func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, 
 	if c.Verbose {
 		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\n", printable(line)) }
 	}
-	v := view{files: files, home: path.Join("/", opt.Home)}
+	v := view{files: files, home: path.Join("/", opt.Home), inPlace: opt.InPlace}
 	run := c.source
 	if c.Sink {
 		run = c.sink

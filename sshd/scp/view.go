@@ -9,8 +9,9 @@ import (
 
 // A view is the files with the place that relative paths start at.
 type view struct {
-	files fs.FS
-	home  string
+	files   fs.FS
+	home    string
+	inPlace bool // see Options
 }
 
 // name is the absolute name of what the client calls by a path.
