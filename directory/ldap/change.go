@@ -125,7 +125,7 @@ func (c *Client) changeError(ctx context.Context, cn *conn, u *directory.User, e
 		return nil
 	}
 	if !answered(err) {
-		c.blame(ctx, cn, err)
+		c.blame(ctx, cn, err, c.settings.RequestTimeout)
 		return fmt.Errorf("change the password of %q: %w", u.Name, err)
 	}
 	a := answerOf(nil, err)

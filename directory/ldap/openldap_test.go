@@ -321,7 +321,7 @@ func TestReport(t *testing.T) {
 		"ok: users: 16 found",
 		"ok: login name: uid of 16 of 16 users can be read",
 		"ok: stable id: entryUUID of 16 of 16",
-		"ok: account state: pwdChangedTime of 16 of 16",
+		"ok: account state: pwdChangedTime of 15 of 16",
 		"warning: attribute for rules: no user has departmentNumber",
 		"warning: keys: 7 can be used, 1 cannot",
 		"ok: groups: 5 with members found",

@@ -98,11 +98,11 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 }
 
 // put gives a connection back. After an error that leaves it in doubt it is
-// closed.
+// closed: what the server will not do over it now it may never do again.
 func (p *pool) put(cn *conn, err error) {
 	defer func() { <-p.slots }()
 	p.mu.Lock()
-	keep := !p.closed && (err == nil || !unwell(err)) && !cn.IsClosing() && cn.server.down == nil
+	keep := !p.closed && harmless(err) && !cn.IsClosing() && cn.server.down == nil
 	if keep {
 		cn.pooled = true
 		p.idle = append(p.idle, cn)
@@ -111,6 +111,12 @@ func (p *pool) put(cn *conn, err error) {
 	if !keep {
 		cn.close()
 	}
+}
+
+// harmless reports whether a search that ended so says nothing bad of its
+// connection.
+func harmless(err error) bool {
+	return err == nil || ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded)
 }
 
 // reuse returns the idle connection that was used last, and drops those that
@@ -162,7 +168,6 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 		start := time.Now()
 		cn, err := p.connectTo(ctx, s, prepare)
 		if err == nil {
-			p.well(s)
 			return cn, nil
 		}
 		err = fmt.Errorf("%s: %w", s.url, err)

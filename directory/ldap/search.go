@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -21,10 +22,12 @@ const (
 type searchFunc func(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error)
 
 // search asks over the pool. When the connection turns out dead or the server
-// unwell it is asked once more, over another connection.
+// unwell it is asked once more, over another connection. Active Directory calls
+// it an operations error when a connection has lost its bind.
 func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
 	res, err := c.searchOnce(ctx, req)
-	if err != nil && unwell(err) && ctx.Err() == nil {
+	again := err != nil && (unwell(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultOperationsError))
+	if again && ctx.Err() == nil {
 		res, err = c.searchOnce(ctx, req)
 	}
 	return res, err
@@ -45,26 +48,30 @@ func (c *Client) searchOn(cn *conn) searchFunc {
 	return func(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
 		c.searches.Add(1)
 		var res *ldap.SearchResult
+		start := time.Now()
 		err := cn.do(ctx, c.settings.RequestTimeout, func() (err error) {
 			res, err = cn.Search(req)
 			return err
 		})
 		if err != nil {
-			c.blame(ctx, cn, err)
+			c.blame(ctx, cn, err, time.Since(start))
 			err = fmt.Errorf("%s: search below %q: %w", cn.server.url, req.BaseDN, err)
 		}
 		return res, err
 	}
 }
 
-// blame marks the server of cn as down if err shows that it is. A pooled
-// connection that was closed meanwhile shows nothing: the next one will.
-func (c *Client) blame(ctx context.Context, cn *conn, err error) {
-	closed := cn.pooled && !errors.Is(err, errNoAnswer)
-	if !unwell(err) || errors.Is(ctx.Err(), context.Canceled) || (closed && !answered(err)) {
-		return
+// blame marks the server of cn as down if err, which came after took, shows that
+// it is. A pooled connection that was closed meanwhile shows nothing: the next
+// one will.
+func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Duration) {
+	hangs := errors.Is(err, errNoAnswer) || errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case !unwell(err), errors.Is(ctx.Err(), context.Canceled):
+	case cn.pooled && !hangs && !answered(err):
+	default:
+		c.pool.fail(cn.server, err, took)
 	}
-	c.pool.fail(cn.server, err, c.settings.RequestTimeout)
 }
 
 // request returns a search for all entries below base that match filter, at

@@ -210,7 +210,7 @@ var common = Settings{
 	PasswordChange:     changeRFC3062,
 	WarnDays:           14,
 	ConnectTimeout:     5 * time.Second,
-	RequestTimeout:     10 * time.Second,
+	RequestTimeout:     5 * time.Second,
 	ProbeEvery:         2 * time.Second,
 	PoolSize:           8,
 }

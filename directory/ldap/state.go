@@ -337,6 +337,9 @@ func readShadow(e entry, in stateInput) directory.State {
 			s = because(directory.StatusExpired, "shadowExpire", e)
 		}
 	}
+	if e.has("pwdChangedTime") || e.has("passwordExpirationTime") {
+		return s // a password policy keeps the date, and nobody may keep this one
+	}
 	changed, ok := epochDays(e.first("shadowLastChange"))
 	if ok && changed == 0 {
 		return join(s, because(directory.StatusMustChange, "shadowLastChange", e))

@@ -83,6 +83,8 @@ func TestStates(t *testing.T) {
 		{"shadow must change", "openldap", attrs("shadowLastChange=0", "shadowMax=90"), policy{}, directory.StatusMustChange, "", ""},
 		{"shadow no limit", "openldap", attrs("shadowLastChange=1", "shadowMax=99999"), policy{}, directory.StatusActive, "", ""},
 
+		{"shadow beside a policy", "openldap", attrs("shadowLastChange=20000", "shadowMax=90", "pwdChangedTime=20261101000000Z"), usual, directory.StatusActive, "", "2027-01-30"},
+
 		{"389 active", "389ds", attrs("nsAccountLock=false", "passwordExpirationTime=20380119031407Z"), policy{}, directory.StatusActive, "", "2038-01-19"},
 		{"389 disabled", "389ds", attrs("nsAccountLock=TRUE"), policy{}, directory.StatusDisabled, "", ""},
 		{"389 locked", "389ds", attrs("accountUnlockTime=20261122130000Z"), policy{}, directory.StatusLocked, "2026-11-22", ""},

@@ -52,15 +52,15 @@ func wanted(name string) bool {
 	return slices.Contains(strings.Split(os.Getenv("BERTH_PEERS"), ","), name)
 }
 
-// programs are what each peer needs, and whether it takes so long to start that
-// it must be asked for.
+// programs are what each peer needs, whether it takes so long to start that it
+// must be asked for, and whether root must start it.
 var programs = map[string]struct {
-	heavy bool
-	names []string
+	heavy, root bool
+	names       []string
 }{
-	"openldap": {false, []string{"slapd", "slapadd"}},
-	"samba":    {true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
-	"389ds":    {true, []string{"ns-slapd", "dscreate", "unshare", "pk12util", "certutil", "openssl", "ldapadd"}},
+	"openldap": {false, false, []string{"slapd", "slapadd"}},
+	"samba":    {true, true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
+	"389ds":    {true, true, []string{"ns-slapd", "dscreate", "unshare", "pk12util", "certutil", "openssl", "ldapadd"}},
 }
 
 // Need skips or fails a test that cannot have the peer called name.
@@ -68,6 +68,9 @@ func Need(t testing.TB, name string) {
 	t.Helper()
 	if programs[name].heavy && !wanted(name) {
 		t.Skipf("%s runs only when BERTH_PEERS names it", name)
+	}
+	if programs[name].root && os.Geteuid() != 0 {
+		t.Fatalf("BERTH_PEERS names %s, but it needs root", name)
 	}
 	for _, p := range programs[name].names {
 		if _, err := lookPath(p); err != nil {

@@ -40,9 +40,6 @@ func StartSamba(dir string) (*Peer, error) {
 }
 
 func (p *Peer) startSamba() error {
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("samba needs root")
-	}
 	domain, err := sambaDomain()
 	if err != nil {
 		return err
