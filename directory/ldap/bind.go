@@ -128,25 +128,39 @@ func (c *Client) proved(state directory.State, a answer) error {
 	return r
 }
 
-// Users read as themselves are remembered so long, and so many.
+// Users read as themselves are taken as they were for selfFor. For selfKept more
+// they stay known, so that open sessions can go on, but not by their keys.
 const (
 	selfFor  = time.Minute
+	selfKept = 12 * time.Hour
 	maxSelfs = 1000
 )
+
+// A selfRead is a user whose entry was read over the user's own connection.
+type selfRead struct {
+	user *directory.User
+	at   time.Time
+}
 
 // lookupSelf is Lookup without a service account.
 func (c *Client) lookupSelf(name string) (*directory.User, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	if u, ok := c.self.recall(strings.ToLower(name), c.now()); ok {
-		return u, nil
+	self, known := c.self.recall(strings.ToLower(name), c.now())
+	switch {
+	case !known:
+		return &directory.User{
+			Name:   name,
+			Source: c.settings.Name,
+			State:  directory.State{Reason: "no service account: known after a login with the password"},
+		}, nil
+	case c.now().Sub(self.at) < selfFor:
+		return self.user, nil
 	}
-	return &directory.User{
-		Name:   name,
-		Source: c.settings.Name,
-		State:  directory.State{Reason: "no service account: known after a login with the password"},
-	}, nil
+	stale := *self.user
+	stale.Keys, stale.Notes, stale.Cached = nil, nil, true
+	return &stale, nil
 }
 
 // readSelf reads the entry of u over its own connection, for the next Lookup.
@@ -162,7 +176,7 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 		return err
 	}
 	for _, name := range []string{u.Name, full.Name} {
-		c.self.remember(strings.ToLower(name), full, c.now().Add(selfFor))
+		c.self.remember(strings.ToLower(name), selfRead{full, c.now()}, c.now().Add(selfKept))
 	}
 	return nil
 }

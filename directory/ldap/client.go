@@ -36,7 +36,7 @@ type Client struct {
 	policies policies
 	sids     memory[directory.Group]   // by binary SID; one is never used again for another group
 	nested   memory[[]directory.Group] // what holds some groups, by filter
-	self     memory[*directory.User]   // users read as themselves, by name in lower case
+	self     memory[selfRead]          // by name in lower case
 
 	mu    sync.Mutex
 	short string // NetBIOS name of the domain, once known
@@ -89,8 +89,8 @@ func (c *Client) Searches() int64 { return c.searches.Load() }
 //
 // With bind_as there is no account to search with. Lookup then returns a User
 // that holds nothing but Name, in an unknown state, until Authenticate has
-// proved the password and read the entry; for a minute after that Lookup
-// returns what it read.
+// proved the password and read the entry. For a minute Lookup then returns what
+// it read; for twelve hours more the same without keys, marked as Cached.
 func (c *Client) Lookup(ctx context.Context, name string) (*directory.User, error) {
 	if c.settings.BindAs != "" {
 		return c.lookupSelf(name)

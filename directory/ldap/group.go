@@ -23,7 +23,7 @@ const (
 	sidsFor   = 10 * time.Minute // how long the name of a SID is remembered
 	maxSIDs   = 20_000
 	nestedFor = time.Minute // how long it is remembered what holds some groups
-	maxNested = 5_000
+	maxNested = 1_000
 )
 
 // How a group was found (directory.Group.Via).

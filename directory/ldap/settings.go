@@ -66,7 +66,8 @@ type Settings struct {
 	// BindAs is for sites without a service account: the name to bind as, with
 	// %u for what the user typed, such as "%u@corp.example" or
 	// "uid=%u,ou=people,dc=corp,dc=example". The entry is read as the user
-	// itself, so that only password logins are possible.
+	// itself, so that only password logins are possible, and nobody notices in open
+	// sessions that an account was disabled.
 	BindAs string `mapstructure:"bind_as"`
 
 	// UserFilter selects the entries that are users, such as
