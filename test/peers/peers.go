@@ -85,10 +85,10 @@ func Need(t testing.TB, name string) {
 // run starts p for the time of a test.
 func (p *Peer) run(t testing.TB, start func() error) *Peer {
 	t.Helper()
+	t.Cleanup(p.Kill) // also when it starts, but cannot be filled
 	if err := start(); err != nil {
 		t.Fatalf("start %s: %v", p.Name, err)
 	}
-	t.Cleanup(p.Kill)
 	return p
 }
 
