@@ -1,0 +1,68 @@
+package kerberos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// escape keeps separators inside a component apart from those between them, as
+// krb5_unparse_name does.
+var escape = strings.NewReplacer(`\`, `\\`, `/`, `\/`, `@`, `\@`)
+
+// principal writes a name and its realm as alice@CORP.EXAMPLE.
+func principal(components []string, realm string) string {
+	escaped := make([]string, len(components))
+	for i, c := range components {
+		escaped[i] = escape.Replace(c)
+	}
+	return strings.Join(escaped, "/") + "@" + realm
+}
+
+// User returns the directory's name for a principal that an Acceptor proved:
+// alice for alice@CORP.EXAMPLE. Realms that are not accepted are refused, and so
+// are principals with an instance: alice/admin and host/… are not alice. It is
+// for the caller to see that this is the user who logs in.
+func (k *Keytab) User(principal string) (string, error) {
+	at := strings.LastIndexByte(principal, '@')
+	if at < 0 {
+		return "", fmt.Errorf("%w: %.200q has no realm", ErrNotAPerson, principal)
+	}
+	name, realm := principal[:at], principal[at+1:]
+	realms := k.realms()
+	i := slices.IndexFunc(realms, func(r Realm) bool { return r.Name == realm })
+	if i < 0 {
+		return "", fmt.Errorf("%w: %.200q is not of %s", ErrForeignRealm, principal, names(realms))
+	}
+	if name == "" || strings.ContainsAny(name, `/@\`) || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", fmt.Errorf("%w: %.200q", ErrNotAPerson, principal)
+	}
+	if realms[i].User == "" {
+		return name, nil
+	}
+	return strings.Replace(realms[i].User, "%u", name, 1), nil
+}
+
+// realms are those whose people may log in.
+func (k *Keytab) realms() []Realm {
+	if len(k.settings.Realms) > 0 {
+		return k.settings.Realms
+	}
+	var own []Realm
+	for _, key := range k.current() {
+		if r := (Realm{Name: key.realm}); !slices.Contains(own, r) {
+			own = append(own, r)
+		}
+	}
+	return own
+}
+
+func names(realms []Realm) string {
+	var list []string
+	for _, r := range realms {
+		list = append(list, r.Name)
+	}
+	return strings.Join(list, ", ")
+}

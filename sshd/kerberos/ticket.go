@@ -1,0 +1,148 @@
+package kerberos
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/iana/addrtype"
+	"github.com/jcmturner/gokrb5/v8/iana/flags"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/types"
+)
+
+// skew is how far the clocks of client and server may be apart, the same 5
+// minutes as everywhere in Kerberos.
+const skew = 5 * time.Minute
+
+// verify proves a request of a client at remote, RFC 4120, section 3.2.3. The
+// library has a function for it, which takes the client's realm from the client
+// instead of from the KDC and remembers authenticators without an end.
+func (k *Keytab) verify(req *messages.APReq, remote netip.Addr) error {
+	if err := k.open(&req.Ticket); err != nil {
+		return err
+	}
+	ticket := &req.Ticket.DecryptedEncPart
+	if err := strong(ticket.Key); err != nil {
+		return err
+	}
+	if err := req.DecryptAuthenticator(ticket.Key); err != nil {
+		return fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
+	for _, check := range []error{
+		sameClient(ticket, &req.Authenticator),
+		inTime(ticket, time.Now()),
+		fresh(&req.Authenticator, time.Now()),
+		boundTo(ticket.CAddr, remote),
+		k.trustworthy(ticket, req.Ticket.Realm),
+	} {
+		if check != nil {
+			return check
+		}
+	}
+	// The cipher is deterministic but for what it encrypts, so nobody can make
+	// a second text of one authenticator.
+	if !k.replays.add(sha256.Sum256(req.EncryptedAuthenticator.Cipher)) {
+		return ErrReplayed
+	}
+	return nil
+}
+
+// open decrypts the ticket. The version of the key is only a hint: tools put
+// wrong ones into keytabs, and what does not fit does not open.
+func (k *Keytab) open(t *messages.Ticket) error {
+	if len(t.SName.NameString) == 0 {
+		return fmt.Errorf("%w: ticket for a service without a name", ErrMalformed)
+	}
+	service := principal(t.SName.NameString, t.Realm)
+	var all, ours []string
+	for _, key := range k.current() {
+		all = append(all, key.service)
+		if !strings.EqualFold(key.service, service) { // Active Directory keeps the client's spelling
+			continue
+		}
+		ours = append(ours, key.String())
+		if key.KeyType == t.EncPart.EType && t.Decrypt(key.EncryptionKey) == nil {
+			return nil
+		}
+	}
+	if len(ours) == 0 {
+		return fmt.Errorf("%w: %.200q, while the keytab holds %s", ErrNotForUs, service, list(all))
+	}
+	return fmt.Errorf("%w: it needs %.200q version %d %s, while the keytab holds %s",
+		ErrWrongKey, service, t.EncPart.KVNO, enctype(t.EncPart.EType), list(ours))
+}
+
+// sameClient compares whom the KDC and the client itself speak of.
+func sameClient(t *messages.EncTicketPart, a *types.Authenticator) error {
+	if t.CRealm != a.CRealm || !t.CName.Equal(a.CName) {
+		return fmt.Errorf("%w: %.200q and %.200q", ErrMismatch,
+			principal(t.CName.NameString, t.CRealm), principal(a.CName.NameString, a.CRealm))
+	}
+	return nil
+}
+
+// inTime says whether the ticket is valid at now.
+func inTime(t *messages.EncTicketPart, now time.Time) error {
+	start := t.StartTime
+	if start.IsZero() {
+		start = t.AuthTime
+	}
+	if now.Add(skew).Before(start) || t.Flags.At(flags.Invalid) != 0 {
+		return fmt.Errorf("%w: from %s on", ErrNotYetValid, start.UTC().Format(time.RFC3339))
+	}
+	if now.Add(-skew).After(t.EndTime) {
+		return fmt.Errorf("%w: at %s", ErrExpired, t.EndTime.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// fresh says whether the client made the authenticator just now.
+func fresh(a *types.Authenticator, now time.Time) error {
+	if a.Cusec < 0 || a.Cusec > 999_999 {
+		return fmt.Errorf("%w: %d microseconds", ErrMalformed, a.Cusec)
+	}
+	off := a.CTime.Add(time.Duration(a.Cusec) * time.Microsecond).Sub(now)
+	if off.Abs() > skew {
+		return fmt.Errorf("%w: off by %v, more than %v", ErrClockSkew, off.Round(time.Second), skew)
+	}
+	return nil
+}
+
+// boundTo holds a ticket to the addresses it was asked for, which is rare. The
+// NetBIOS names that Windows adds say nothing about an address.
+func boundTo(addresses types.HostAddresses, remote netip.Addr) error {
+	var bound bool
+	for _, a := range addresses {
+		if a.AddrType != addrtype.IPv4 && a.AddrType != addrtype.IPv6 {
+			continue
+		}
+		if a.Equal(types.HostAddressFromNetIP(net.IP(remote.Unmap().AsSlice()))) {
+			return nil
+		}
+		bound = true
+	}
+	if bound {
+		return fmt.Errorf("%w: not for %v", ErrAddress, remote)
+	}
+	return nil
+}
+
+// trustworthy looks at the realms that vouched for a client of another realm,
+// unless our KDC has done so: each of them could have made the client up. RFC
+// 4120, section 2.7.
+func (k *Keytab) trustworthy(t *messages.EncTicketPart, ours string) error {
+	if t.CRealm == ours || len(t.Transited.Contents) == 0 || t.Flags.At(flags.TransitedPolicyChecked) != 0 {
+		return nil
+	}
+	for via := range strings.SplitSeq(string(t.Transited.Contents), ",") {
+		if !slices.ContainsFunc(k.realms(), func(r Realm) bool { return r.Name == via }) {
+			return fmt.Errorf("%w: the ticket came by way of %.200q", ErrForeignRealm, via)
+		}
+	}
+	return nil
+}
