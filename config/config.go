@@ -17,6 +17,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
 // Config is everything an administrator can choose.
@@ -40,6 +41,9 @@ type Config struct {
 
 	// SSH is about the protocol.
 	SSH sshd.Settings `mapstructure:"ssh"`
+
+	// Admission is who is let in before they have said who they are.
+	Admission state.Settings `mapstructure:"admission"`
 
 	// Events is where events are written.
 	Events event.Settings `mapstructure:"events"`
@@ -71,10 +75,11 @@ func Default() Config {
 			"/var/lib/berth/ssh_host_rsa_key",
 			"/var/lib/berth/ssh_host_ecdsa_key", // for clients that know nothing newer, such as old JSch
 		},
-		SSH:    sshd.DefaultSettings(),
-		Events: event.DefaultSettings(),
-		Admin:  admin.DefaultSettings(),
-		Log:    Log{Level: "info", Format: "text"},
+		SSH:       sshd.DefaultSettings(),
+		Admission: state.DefaultSettings(),
+		Events:    event.DefaultSettings(),
+		Admin:     admin.DefaultSettings(),
+		Log:       Log{Level: "info", Format: "text"},
 	}
 }
 

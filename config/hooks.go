@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,16 +16,18 @@ import (
 
 // hooks turn what YAML and the environment hold into what settings hold.
 var hooks mapstructure.DecodeHookFunc = mapstructure.ComposeDecodeHookFunc(
-	duration, size, basic, requirement, list, text, shape,
+	duration, size, network, basic, requirement, list, text, shape,
 )
 
 var (
-	durationType  = reflect.TypeFor[time.Duration]()
-	requireType   = reflect.TypeFor[policy.Require]()
-	stringType    = reflect.TypeFor[string]()
-	errNeedsUnit  = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
-	errNeedsText  = errors.New(`must be text: put it in quotes`)
-	errNeedsBytes = errors.New("must be a number of bytes, such as 100MiB")
+	durationType    = reflect.TypeFor[time.Duration]()
+	requireType     = reflect.TypeFor[policy.Require]()
+	stringType      = reflect.TypeFor[string]()
+	errNeedsUnit    = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
+	errNeedsText    = errors.New(`must be text: put it in quotes`)
+	errNeedsNetwork = errors.New("must be a network or an address, such as 10.0.0.0/8 or 192.0.2.7")
+	prefixType      = reflect.TypeFor[netip.Prefix]()
+	errNeedsBytes   = errors.New("must be a number of bytes, such as 100MiB")
 )
 
 // duration reads 30s. A bare number other than 0 is refused: of what?
@@ -86,6 +89,21 @@ func parseSize(s string) (int64, error) {
 		return 0, errNeedsBytes
 	}
 	return n * factor, nil
+}
+
+// network reads 10.0.0.0/8, and an address as a network of one.
+func network(from, to reflect.Type, data any) (any, error) {
+	if from != stringType || to != prefixType {
+		return data, nil
+	}
+	if a, err := netip.ParseAddr(data.(string)); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(data.(string))
+	if err != nil {
+		return nil, errNeedsNetwork
+	}
+	return p.Masked(), nil
 }
 
 // basic reads numbers and truth from the environment, where all is text.

@@ -58,9 +58,7 @@ func merge(text []byte) (map[string]any, error) {
 	v.SetEnvPrefix("BERTH")
 	v.SetEnvKeyReplacer(strings.NewReplacer(delimiter, "_"))
 	v.AutomaticEnv()
-	if err := setDefaults(v, Default()); err != nil {
-		return nil, err
-	}
+	setDefaults(v, Default())
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
 		return nil, err
 	}
@@ -70,23 +68,21 @@ func merge(text []byte) (map[string]any, error) {
 
 // setDefaults tells viper every key that has a default, so that it looks for
 // each in the environment.
-func setDefaults(v *viper.Viper, cfg Config) error {
-	var defaults map[string]any
-	if err := mapstructure.Decode(cfg, &defaults); err != nil {
-		return err
-	}
-	var set func(prefix string, m map[string]any)
-	set = func(prefix string, m map[string]any) {
-		for key, value := range m {
-			if below, ok := value.(map[string]any); ok {
-				set(prefix+key+delimiter, below)
-			} else {
-				v.SetDefault(prefix+key, value)
+func setDefaults(v *viper.Viper, cfg Config) {
+	var set func(prefix string, s reflect.Value)
+	set = func(prefix string, s reflect.Value) {
+		for f, value := range s.Fields() {
+			key := f.Tag.Get("mapstructure")
+			switch {
+			case key == "-":
+			case value.Kind() == reflect.Struct:
+				set(prefix+key+delimiter, value)
+			default:
+				v.SetDefault(prefix+key, value.Interface())
 			}
 		}
 	}
-	set("", defaults)
-	return nil
+	set("", reflect.ValueOf(cfg))
 }
 
 // completeDirectories fills in what the directories of the list do not say:
@@ -193,6 +189,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 		at(fmt.Sprintf("directories[%d].", i), checkDirectory(d)...)
 	}
 	at("ssh.", cfg.SSH.Check()...)
+	at("admission.", cfg.Admission.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)
 	at("log.", cfg.Log.check()...)

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"net/netip"
 	"os"
-	"path/filepath"
 	"reflect"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/policy"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var update = flag.Bool("update", false, "write what is got as what is wanted: testdata and docs/configuration.md")
@@ -229,8 +232,9 @@ func TestWrite(t *testing.T) {
 		t.Fatalf("what was written is not read: %v", err)
 	}
 	again.Path = cfg.Path
-	if !reflect.DeepEqual(again, cfg) {
-		t.Errorf("read again: %+v\nwant %+v", again, cfg)
+	network := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+	if diff := cmp.Diff(cfg, again, cmpopts.EquateEmpty(), network); diff != "" {
+		t.Errorf("read again (-want +got):\n%s", diff)
 	}
 }
 

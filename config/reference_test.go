@@ -51,7 +51,7 @@ func keysOf(t *testing.T, prefix string, typ reflect.Type, value reflect.Value) 
 		if inner.Kind() == reflect.Slice {
 			below, inner, k.value = k.name+"[].", inner.Elem(), reflect.Value{}
 		}
-		if inner.Kind() == reflect.Struct {
+		if inner.Kind() == reflect.Struct && inner != prefixType {
 			all = append(all, keysOf(t, below, inner, k.value)...)
 		}
 	}
@@ -151,7 +151,7 @@ below; what is left out has its default. A key that is not here is a mistake, an
 	for f := range reflect.TypeFor[Config]().Fields() {
 		about[f.Tag.Get("mapstructure")] = sentence(comment(t, reflect.TypeFor[Config](), f.Name), f.Name, f.Tag.Get("mapstructure"))
 	}
-	for _, name := range []string{"", "directories", "rules", "ssh", "events", "admin", "log"} {
+	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "events", "admin", "log"} {
 		title := cmp.Or(name, "Top level")
 		fmt.Fprintf(&b, "\n## %s\n\n", title)
 		if name != "" {

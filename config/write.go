@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -39,6 +40,8 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 	switch value := v.Interface().(type) {
 	case time.Duration:
 		return scalar("!!str", formatDuration(value))
+	case netip.Prefix:
+		return scalar("!!str", value.String())
 	case int64:
 		if strings.HasSuffix(key, "files") {
 			return scalar("!!int", fmt.Sprint(value))

@@ -18,6 +18,7 @@ import (
 	"berth/policy"
 	"berth/sshd/early"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
 // A conn is one connection. serve runs it from accept to close; login is filled
@@ -36,7 +37,8 @@ type conn struct {
 	method string
 	grant  atomic.Pointer[grant]
 
-	holder string // whose session this counts as; guarded by srv.mu
+	release func() // ends the count of this session, once it is one
+	tried   bool   // to log in: what came of it has been held against the source
 
 	established atomic.Pointer[ssh.ServerConn]
 	asked       time.Time    // when a sign of life was last asked for; only Watch looks at it
@@ -56,10 +58,9 @@ type grant struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, id: sessionID(), opened: time.Now()}
-	if addr, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		ap := addr.AddrPort()
-		c.remote = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	c := &conn{srv: s, nc: nc, id: sessionID(), opened: time.Now(), release: func() {}}
+	if _, direct := nc.(*net.TCPConn); direct {
+		c.remote = addrPort(nc.RemoteAddr()) // behind a balancer it takes a wait to know
 	}
 	c.touch()
 	return c
@@ -78,9 +79,17 @@ const firstWait = 300 * time.Millisecond
 // serve runs the connection to its end.
 func (c *conn) serve(ctx context.Context) {
 	defer c.nc.Close()
-	stop := context.AfterFunc(ctx, func() { c.close("server is shutting down") })
+	stop := context.AfterFunc(ctx, func() { c.close(shuttingDown) })
 	defer stop()
+	defer func() { c.release() }()
 
+	c.remote = addrPort(c.nc.RemoteAddr())
+	loggedIn, err := c.srv.State.Admit(c.remote.Addr())
+	if err != nil {
+		c.emit(event.Event{Type: event.ConnectionRefused, Reason: reasonOf(err), Detail: err.Error()})
+		return
+	}
+	defer loggedIn()
 	nc, hello, err := early.Look(c.nc, c.srv.identification(), c.opened.Add(c.srv.LoginGrace), firstWait)
 	if err != nil {
 		c.ended(err)
@@ -93,6 +102,7 @@ func (c *conn) serve(ctx context.Context) {
 		c.ended(err)
 		return
 	}
+	loggedIn()
 	nc.SetDeadline(time.Time{})
 	c.established.Store(sc)
 	c.serveChannels(ctx, sc, channels, requests)
@@ -123,9 +133,12 @@ func (c *conn) idle(now time.Time) time.Duration {
 	return now.Sub(time.Unix(0, c.last.Load()))
 }
 
-// busy reports whether a transfer is under way.
+// busy reports whether a transfer is under way that a drain waits for.
 func (c *conn) busy(now time.Time) bool {
-	return c.openFiles.Load() > 0 || (c.grant.Load() != nil && c.idle(now) < quiet)
+	if c.openFiles.Load() > 0 {
+		return true
+	}
+	return c.grant.Load() != nil && c.idle(now) < quiet && c.srv.drained(now) < lastOpens
 }
 
 // close ends the connection from our side; reason goes into its last event.
@@ -145,15 +158,6 @@ func (c *conn) emit(e event.Event) {
 	c.srv.Events.Emit(e)
 }
 
-// refuse tells of a connection that was closed at once.
-func (c *conn) refuse(draining bool) {
-	reason := "too_many_connections"
-	if draining {
-		reason = "shutting_down"
-	}
-	c.emit(event.Event{Type: event.ConnectionRefused, Reason: reason})
-}
-
 // ended tells how the connection ended. One that never said anything is a
 // health probe: it is counted and not logged.
 func (c *conn) ended(err error) {
@@ -166,8 +170,24 @@ func (c *conn) ended(err error) {
 		e.Reason = *why
 	} else if err != nil {
 		e.Reason, e.Detail = handshakeReason(err), err.Error()
+		c.penalize(e.Reason)
 	}
 	c.emit(e)
+}
+
+// penalties is what is held against the source of a connection that did not
+// become a session.
+var penalties = map[string]state.Kind{
+	"login_grace_over":  state.GraceExceeded,
+	"not_ssh":           state.BadProtocol,
+	"not_authenticated": state.NoLogin,
+	"handshake_failed":  state.NoLogin,
+}
+
+func (c *conn) penalize(reason string) {
+	if kind, ok := penalties[reason]; ok && !c.tried {
+		c.srv.State.Penalize(c.remote.Addr(), kind)
+	}
 }
 
 // handshakeReason is the code for a connection that ended before it was a

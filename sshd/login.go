@@ -15,6 +15,7 @@ import (
 	"berth/policy"
 	"berth/sshd/early"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
 // A login is the authentication of one connection: what has been proved so far,
@@ -229,7 +230,9 @@ func (l *login) decide(u *directory.User, method string, restricted error) (*gra
 	if restricted != nil && !p.Allows("passwd") {
 		return nil, &directory.Refusal{Why: restricted, Proved: true}
 	}
-	if err := l.srv.admit(l.conn, u, p.Limits.Sessions); err != nil {
+	l.release()
+	if l.release, err = l.srv.State.Acquire(u.ID, p.Limits.Sessions); err != nil {
+		l.release = func() {}
 		return nil, err
 	}
 	return &grant{policy: p, restricted: restricted}, nil
@@ -326,11 +329,15 @@ func (l *login) reject(name, method string, err error) error {
 	if l.found != nil {
 		e.User, e.UserID = l.found.Name, l.found.ID
 	}
-	if errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.Is(err, errTooMany) {
+	switch {
+	case deniedByUs(err):
 		e.Type = event.LoginDenied
-	}
-	if errors.Is(err, directory.ErrShielded) {
+	case errors.Is(err, directory.ErrShielded):
 		e.Type = event.LoginShielded
+	case errors.Is(err, directory.ErrNoUser):
+		l.hold(state.UnknownUser)
+	case directory.Refused(err):
+		l.hold(state.LoginFailed)
 	}
 	l.emit(e)
 	if text := tell(err); text != "" {
@@ -339,11 +346,18 @@ func (l *login) reject(name, method string, err error) error {
 	return err
 }
 
+// hold holds a failed try against the source.
+func (l *login) hold(kind state.Kind) {
+	l.tried = true
+	l.srv.State.Penalize(l.remote.Addr(), kind)
+}
+
 // failed tells of a login that came to nothing but refused keys.
 func (l *login) failed() {
 	if l.told || len(l.refusedKeys) == 0 {
 		return
 	}
+	l.hold(state.LoginFailed)
 	l.emit(event.Event{
 		Type: event.LoginRejected, User: printable(l.name), Method: methodPublicKey,
 		Reason: "key_not_accepted", Detail: strings.Join(l.refusedKeys, " "),

@@ -3,6 +3,7 @@ package sshd
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
 	iofs "io/fs"
 	"iter"
@@ -108,6 +109,9 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 	var f fs.File
 	e := event.Event{Path: name, Mode: event.Mode(flag)}
 	err := o.do(event.FileOpened, event.FileOpenFailed, e, func(v fs.FS) (err error) {
+		if o.conn.srv.drained(time.Now()) > lastOpens {
+			return &iofs.PathError{Op: "open", Path: name, Err: errDraining}
+		}
 		f, err = v.OpenFile(name, flag, perm)
 		return err
 	})
@@ -280,7 +284,10 @@ func (f *observedFile) Abort() error {
 	return err
 }
 
-var errAborted = iofs.ErrClosed
+var (
+	errAborted  = errors.New("the transfer broke off")
+	errDraining = errors.New(shuttingDown)
+)
 
 // closedEvents are the types for a file that was open for reading, for writing
 // and for both, and for each when it failed.

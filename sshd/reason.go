@@ -5,6 +5,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/state"
 )
 
 // answers is what each refusal is called in events, and what somebody who has
@@ -31,7 +32,6 @@ var answers = []struct {
 	{directory.ErrPasswordWeak, "password_weak", "The new password does not meet the rules of the directory."},
 	{errKeyRefused, "key_not_accepted", ""},
 	{errMethod, "method_not_accepted", "This way of logging in is not accepted for you."},
-	{errTooMany, "too_many_sessions", "You have too many sessions open."},
 	{errEmpty, "password_empty", "The new password is empty."},
 	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},
 	{errMismatch, "password_mismatch", "The new passwords do not match."},
@@ -50,6 +50,10 @@ func reasonOf(err error) string {
 	if errors.As(err, &denied) {
 		return string(denied.Reason)
 	}
+	var refusal *state.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Reason()
+	}
 	for _, a := range answers {
 		if errors.Is(err, a.err) {
 			return a.reason
@@ -58,10 +62,17 @@ func reasonOf(err error) string {
 	return unavailableReason
 }
 
+// deniedByUs reports whether err refuses somebody who has proved who they are:
+// the directory has nothing against them, but no rule lets them in, or not now.
+func deniedByUs(err error) bool {
+	var refusal *state.Refusal
+	return errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.As(err, &refusal)
+}
+
 // tell is what the client is told when a login is refused: the reason only to
 // somebody who proved the secret, and that the directory is down to everybody.
 func tell(err error) string {
-	proved := directory.Proved(err) || errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.Is(err, errTooMany)
+	proved := directory.Proved(err) || deniedByUs(err)
 	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused)) {
 		return ""
 	}
@@ -70,6 +81,10 @@ func tell(err error) string {
 
 // sentence explains err to a person.
 func sentence(err error) string {
+	var refusal *state.Refusal
+	if errors.As(err, &refusal) {
+		return "Too many sessions are open."
+	}
 	for _, a := range answers {
 		if errors.Is(err, a.err) {
 			return a.text

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,6 +25,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
 // Resolver decides what a login may do. Resolve's errors wrap policy.ErrDenied.
@@ -43,16 +45,13 @@ type Server struct {
 	HostKeys  []ssh.Signer                        // in order of preference
 	Events    event.Sink
 	Log       hclog.Logger
-	Version   string // of this program, told to clients
+	State     state.Store // who may try, and how many
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	running  sync.WaitGroup // connections
-	draining bool
+	draining atomic.Int64   // since when, in Unix nanoseconds; 0: not
 }
-
-// ErrDraining is returned by Serve once Shutdown has been called.
-var ErrDraining = errors.New("server is shutting down")
 
 // Serve accepts connections until ctx ends or Shutdown is called, and then
 // waits for those it accepted. It closes l.
@@ -83,25 +82,31 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) accept(ctx context.Context, nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
-	full := s.MaxConnections > 0 && len(s.conns) >= s.MaxConnections
-	if s.draining || full {
-		draining := s.draining
-		s.mu.Unlock()
+	defer s.mu.Unlock()
+	if reason := s.full(); reason != "" {
 		nc.Close()
-		c.refuse(draining)
+		c.emit(event.Event{Type: event.ConnectionRefused, Reason: reason})
 		return
 	}
 	if s.conns == nil {
 		s.conns = map[*conn]struct{}{}
 	}
 	s.conns[c] = struct{}{}
-	s.running.Add(1)
-	s.mu.Unlock()
-	go func() {
-		defer s.running.Done()
+	s.running.Go(func() {
 		defer s.forget(c)
 		c.serve(ctx)
-	}()
+	})
+}
+
+// full reports why there is no room for one more connection, "" if there is.
+func (s *Server) full() string {
+	switch {
+	case s.draining.Load() != 0:
+		return "shutting_down"
+	case s.MaxConnections > 0 && len(s.conns) >= s.MaxConnections:
+		return "too_many_connections"
+	}
+	return ""
 }
 
 func (s *Server) forget(c *conn) {
@@ -128,17 +133,32 @@ func (s *Server) Sessions() int {
 	return len(s.conns)
 }
 
-// quiet is how long a connection must have been without a request and an open
-// file before a drain closes it: the pause between two files of one transfer.
-const quiet = time.Second
+// Bounds of a drain.
+const (
+	// quiet is how long a connection must have been without a request and an
+	// open file before it is closed: longer than the pause between two files of
+	// one transfer.
+	quiet = time.Second
+	// lastOpens is how long files can still be opened. Without it a client that
+	// moves one file after another would be cut in the midst of one at the end.
+	lastOpens = 5 * time.Second
+)
+
+// drained reports how long the server has been shutting down; 0: it is not.
+func (s *Server) drained(now time.Time) time.Duration {
+	since := s.draining.Load()
+	if since == 0 {
+		return 0
+	}
+	return now.Sub(time.Unix(0, since))
+}
 
 // Shutdown refuses new connections, closes those that are not moving files,
-// and gives the others until ctx ends. Listeners are the caller's to close, by
-// the ctx of Serve. It returns nil when all ended by themselves.
+// and gives the others until ctx ends to come to the end of the file they are
+// at. Listeners are the caller's to close. It returns nil when all ended by
+// themselves.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
+	s.draining.Store(time.Now().UnixNano())
 	tick := time.NewTicker(quiet / 4)
 	defer tick.Stop()
 	for {
@@ -148,23 +168,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 		for _, c := range conns {
 			if !c.busy(time.Now()) {
-				c.close("server is shutting down")
+				c.close(shuttingDown)
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			conns = s.open()
 			for _, c := range conns {
-				c.close("server is shutting down")
+				c.close(shuttingDown)
 			}
-			if len(conns) == 0 {
-				return nil
-			}
-			return fmt.Errorf("%d connections cut: %w", len(conns), ctx.Err())
+			return fmt.Errorf("connections cut at the end of the drain: %d: %w", len(conns), ctx.Err())
 		}
 	}
 }
+
+const shuttingDown = "server is shutting down"
 
 // banner returns the text everyone sees before logging in.
 func (s *Server) banner() string {

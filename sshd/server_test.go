@@ -23,6 +23,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -171,6 +172,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 		HostKeys: []ssh.Signer{newSigner(t)},
 		Events:   f.events,
 		Log:      hclog.NewNullLogger(),
+		State:    state.NewMemory(state.DefaultSettings()),
 	}
 	f.RefusalDelay = 0
 	for _, c := range change {
@@ -183,7 +185,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 	f.addr = l.Addr().String()
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- f.Serve(ctx, l) }()
+	go func() { served <- f.Serve(ctx, Behind(l, f.ProxyFrom)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -513,7 +515,7 @@ func TestSessionsAreLimited(t *testing.T) {
 	})
 	first := f.must(t)
 	_, banner, err := f.dial(t, "alice", ssh.PublicKeys(f.key))
-	if err == nil || !strings.Contains(banner, "too many sessions") {
+	if err == nil || !strings.Contains(banner, "Too many sessions") {
 		t.Errorf("second login = %v, banner %q", err, banner)
 	}
 	first.Close()

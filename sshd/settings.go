@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -10,21 +11,22 @@ import (
 
 // Settings are the administrator's choices about SSH itself.
 type Settings struct {
-	LoginGrace     time.Duration `mapstructure:"login_grace"`     // from accept to a proved login
-	MaxTries       int           `mapstructure:"max_tries"`       // refused tries on one connection, key offers included
-	MaxChannels    int           `mapstructure:"max_channels"`    // open sessions on one connection
-	MaxConnections int           `mapstructure:"max_connections"` // at once, logged in or not; 0: no limit
-	RefusalDelay   time.Duration `mapstructure:"refusal_delay"`   // every refusal takes this long, whatever the reason
-	KeepAlive      time.Duration `mapstructure:"keep_alive"`      // silence after which the client is asked whether it is there; 0: never
-	Idle           time.Duration `mapstructure:"idle"`            // without a request, unless a rule says otherwise; 0: no limit
-	Drain          time.Duration `mapstructure:"drain"`           // what running transfers get at shutdown
-	Recheck        time.Duration `mapstructure:"recheck"`         // how often users with open sessions are looked up again; 0: never
-	Checksums      bool          `mapstructure:"checksums"`       // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
-	Banner         string        `mapstructure:"banner"`          // file shown to everyone before they log in
-	Ciphers        []string      `mapstructure:"ciphers"`         // in order of preference; "auto": the fastest that both sides know
-	KeyExchanges   []string      `mapstructure:"key_exchanges"`   // methods offered, in order of preference
-	MACs           []string      `mapstructure:"macs"`            // message authentication codes offered, for ciphers that need one
-	KeyAlgorithms  []string      `mapstructure:"key_algorithms"`  // of users' keys
+	LoginGrace     time.Duration  `mapstructure:"login_grace"`     // from accept to a proved login
+	MaxTries       int            `mapstructure:"max_tries"`       // refused tries on one connection, key offers included
+	MaxChannels    int            `mapstructure:"max_channels"`    // open sessions on one connection
+	MaxConnections int            `mapstructure:"max_connections"` // at once, logged in or not; 0: no limit
+	RefusalDelay   time.Duration  `mapstructure:"refusal_delay"`   // every refusal takes this long, whatever the reason
+	KeepAlive      time.Duration  `mapstructure:"keep_alive"`      // silence after which the client is asked whether it is there; 0: never
+	Idle           time.Duration  `mapstructure:"idle"`            // without a request, unless a rule says otherwise; 0: no limit
+	Drain          time.Duration  `mapstructure:"drain"`           // what running transfers get at shutdown
+	Recheck        time.Duration  `mapstructure:"recheck"`         // how often users with open sessions are looked up again; 0: never
+	Checksums      bool           `mapstructure:"checksums"`       // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
+	Banner         string         `mapstructure:"banner"`          // file shown to everyone before they log in
+	ProxyFrom      []netip.Prefix `mapstructure:"proxy_from"`      // networks of balancers, which must say by PROXY protocol who they speak for
+	Ciphers        []string       `mapstructure:"ciphers"`         // in order of preference; "auto": the fastest that both sides know
+	KeyExchanges   []string       `mapstructure:"key_exchanges"`   // methods offered, in order of preference
+	MACs           []string       `mapstructure:"macs"`            // message authentication codes offered, for ciphers that need one
+	KeyAlgorithms  []string       `mapstructure:"key_algorithms"`  // of users' keys
 }
 
 // DefaultSettings is what a file that says nothing gets.

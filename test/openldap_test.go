@@ -27,7 +27,8 @@ func TestScriptsOpenLDAP(t *testing.T) {
 						return startWithOpenLDAP(env, dir, encrypted == "starttls")
 					})
 				},
-				Cmds: commands,
+				Cmds:      commands,
+				Condition: func(string) (bool, error) { return false, nil },
 			})
 		})
 	}

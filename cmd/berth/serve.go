@@ -22,6 +22,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/event/metrics"
 	"berth/sshd/hostkey"
+	"berth/sshd/state"
 )
 
 func serveCommand() *cobra.Command {
@@ -105,7 +106,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		HostKeys:  keys,
 		Events:    sinks,
 		Log:       log.Named("sshd"),
-		Version:   release,
+		State:     state.NewMemory(cfg.Admission),
 	}
 	r, err := listen(cfg)
 	if err != nil {
@@ -155,7 +156,7 @@ func listen(cfg *config.Config) (*running, error) {
 			closeAll()
 			return nil, fmt.Errorf("listen: %s: %w", addr, err)
 		}
-		r.listeners = append(r.listeners, l)
+		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
 	}
 	if cfg.Admin.Listen == "" {
 		return r, nil

@@ -21,28 +21,30 @@ type Settings struct {
 
 // Penalties says how long each misbehaviour keeps a source out. Several add up.
 type Penalties struct {
-	LoginFailed   time.Duration `mapstructure:"login_failed"`
-	UnknownUser   time.Duration `mapstructure:"unknown_user"`
-	NoLogin       time.Duration `mapstructure:"no_login"`
-	GraceExceeded time.Duration `mapstructure:"grace_exceeded"`
-	BadProtocol   time.Duration `mapstructure:"bad_protocol"`
-	Min           time.Duration `mapstructure:"min"` // less than this in sum keeps nobody out
-	Max           time.Duration `mapstructure:"max"` // the sum never grows beyond this; 0: no penalties
+	LoginFailed   time.Duration `mapstructure:"login_failed"`   // for a wrong password, or a key that is not the user's
+	UnknownUser   time.Duration `mapstructure:"unknown_user"`   // for a name that nobody has
+	NoLogin       time.Duration `mapstructure:"no_login"`       // for leaving without a try
+	GraceExceeded time.Duration `mapstructure:"grace_exceeded"` // for holding a connection until the login grace is over
+	BadProtocol   time.Duration `mapstructure:"bad_protocol"`   // for something else than SSH
+	Min           time.Duration `mapstructure:"min"`            // less than this in sum keeps nobody out
+	Max           time.Duration `mapstructure:"max"`            // the sum never grows beyond this; 0: no penalties
 }
 
 // Startups is "random early drop" as in MaxStartups of OpenSSH: from Begin
 // logins under way on, Rate per cent of new connections are refused, more and
 // more until all are at Full.
 type Startups struct {
-	Begin int `mapstructure:"begin"`
-	Rate  int `mapstructure:"rate"`
-	Full  int `mapstructure:"full"` // 0: no limit
+	Begin int `mapstructure:"begin"` // logins under way from which on some are refused
+	Rate  int `mapstructure:"rate"`  // per cent that are refused then; it grows to all
+	Full  int `mapstructure:"full"`  // logins under way at which all are refused; 0: no limit
 }
 
 // DefaultSettings is what a file that says nothing gets. The penalties are those
-// of OpenSSH.
+// of OpenSSH. Nothing is held against this machine itself: tunnels and local
+// balancers come from there.
 func DefaultSettings() Settings {
 	return Settings{
+		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Penalties: Penalties{
 			LoginFailed:   5 * time.Second,
 			UnknownUser:   5 * time.Second,

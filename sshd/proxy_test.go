@@ -1,0 +1,123 @@
+package sshd
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/event"
+	"berth/sshd/state"
+)
+
+// proxied makes a server behind a balancer on loopback.
+func proxied(t *testing.T, trusted string) *fixture {
+	return start(t, func(f *fixture) { f.ProxyFrom = []netip.Prefix{netip.MustParsePrefix(trusted)} })
+}
+
+func TestProxyProtocol(t *testing.T) {
+	const v2Local = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+	tests := []struct {
+		name, trusted, header string
+		remote                string // in events; "" if there is no login
+	}{
+		{"version 1", "127.0.0.0/8", "PROXY TCP4 192.0.2.7 127.0.0.1 4711 22\r\n", "192.0.2.7:4711"},
+		{"version 1, IPv6", "127.0.0.0/8", "PROXY TCP6 2001:db8::7 ::1 4711 22\r\n", "[2001:db8::7]:4711"},
+		{"version 2", "127.0.0.0/8", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x12\x67\x00\x16", "192.0.2.7:4711"},
+		{"no header", "127.0.0.0/8", "", ""},
+		{"broken header", "127.0.0.0/8", "PROXY TCP4 nonsense\r\n", ""},
+		{"not trusted", "192.0.2.0/24", "PROXY TCP4 192.0.2.7 127.0.0.1 4711 22\r\n", ""},
+		{"local", "127.0.0.0/8", v2Local, "127.0.0.1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := proxied(t, tt.trusted)
+			nc, err := net.Dial("tcp", f.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(20 * time.Second))
+			io.WriteString(nc, tt.header)
+			sc, channels, requests, err := ssh.NewClientConn(nc, f.addr, &ssh.ClientConfig{
+				User: "alice", Auth: []ssh.AuthMethod{ssh.PublicKeys(f.key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+			})
+			if (err == nil) != (tt.remote != "") {
+				t.Fatalf("login = %v, want from %q", err, tt.remote)
+			}
+			if err != nil {
+				return
+			}
+			c := ssh.NewClient(sc, channels, requests)
+			defer c.Close()
+			f.events.mu.Lock()
+			defer f.events.mu.Unlock()
+			for _, e := range f.events.events {
+				if !strings.HasPrefix(e.Remote.String(), tt.remote) {
+					t.Errorf("%v from %s, want %s", e.Type, e.Remote, tt.remote)
+				}
+			}
+		})
+	}
+}
+
+func TestProbesAreCounted(t *testing.T) {
+	for name, header := range map[string]string{
+		"bare":             "",
+		"version 2, local": "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00",
+	} {
+		f := proxied(t, "127.0.0.0/8")
+		nc, err := net.Dial("tcp", f.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(nc, header)
+		nc.Close()
+		for len(f.events.reasons(event.ProbeSeen)) == 0 {
+			if got := f.events.reasons(event.ConnectionClosed); len(got) > 0 {
+				t.Fatalf("%s: logged as a connection that ended: %q", name, got)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func TestSourcesThatMisbehaveAreKeptOut(t *testing.T) {
+	f := start(t, func(f *fixture) {
+		s := state.DefaultSettings()
+		s.Exempt = nil
+		f.State = state.NewMemory(s)
+	})
+	for range 4 { // 5 s each, 15 s keep out
+		f.dial(t, "alice", ssh.Password("x"))
+	}
+	f.hangUp()
+	if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+		t.Error("the right key got in, from a source that guesses")
+	}
+	f.hangUp()
+	if got := f.events.reasons(event.ConnectionRefused); !slices.Equal(got, []string{"source_penalized"}) {
+		t.Errorf("reasons = %q", got)
+	}
+}
+
+func TestStrangersAreLetGo(t *testing.T) {
+	f := start(t)
+	nc, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n")
+	io.Copy(io.Discard, nc) // until the server closes
+	f.hangUp()
+	if got := f.events.reasons(event.ConnectionClosed); !slices.Equal(got, []string{"not_ssh"}) {
+		t.Errorf("reasons = %q", got)
+	}
+}
