@@ -102,9 +102,17 @@ func BenchmarkResolve(b *testing.B) {
 func BenchmarkCheck(b *testing.B) {
 	for _, entries := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("entries=%d", entries), func(b *testing.B) {
-			p := &Policy{Access: []Access{{Path: "/", Ops: Full, Names: Names{Deny: []string{"*.exe", "~$*"}}}}}
+			rule := Rule{
+				Name:   "all",
+				Home:   &Home{Host: "/srv/home/%u"},
+				Access: []Grant{{Path: "/", Names: Names{Deny: []string{"*.exe", "~$*"}}}},
+			}
 			for i := range entries - 1 {
-				p.Access = append(p.Access, Access{Path: fmt.Sprintf("/department/folder%d", i), Ops: Full})
+				rule.Access = append(rule.Access, Grant{Path: fmt.Sprintf("/department/folder%d", i), Permissions: []string{"full"}})
+			}
+			p, err := compile(b, rule).Resolve(manyRequest())
+			if err != nil || len(p.Access) != entries {
+				b.Fatal(p, err)
 			}
 			name := "/department/folder" + strings.Repeat("/sub", 6) + "/file.txt"
 			b.ReportAllocs()

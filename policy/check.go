@@ -22,16 +22,55 @@ func (p *Policy) Check(op Op, name string) error {
 // is name itself or leads to it. It is the zero Access, which permits nothing,
 // when there is none.
 func (p *Policy) Rights(name string) Access {
+	if i := p.decider(name); i >= 0 {
+		return p.Access[i]
+	}
+	return Access{}
+}
+
+// decider is the index of the entry that decides about name, or -1. The entries
+// of a Policy that Resolve made are sorted: the last one that is not greater
+// than name is it, or has it among those whose paths it begins with.
+func (p *Policy) decider(name string) int {
+	if len(p.above) != len(p.Access) {
+		return p.search(name)
+	}
+	low, high := 0, len(p.Access)
+	for low < high {
+		if mid := (low + high) / 2; p.Access[mid].Path <= name {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	i := low - 1
+	for i >= 0 && !below(p.Access[i].Path, name) {
+		i = int(p.above[i])
+	}
+	return i
+}
+
+// search is decider for a Policy that was put together by hand.
+func (p *Policy) search(name string) int {
 	best, length := -1, 0
 	for i := range p.Access {
 		if path := p.Access[i].Path; len(path) > length && below(path, name) {
 			best, length = i, len(path)
 		}
 	}
-	if best < 0 {
-		return Access{}
+	return best
+}
+
+// index fills in above. Access is sorted by path.
+func (p *Policy) index() {
+	p.above = make([]int32, len(p.Access))
+	for i := range p.Access {
+		j := int32(i) - 1
+		for j >= 0 && !strings.HasPrefix(p.Access[i].Path, p.Access[j].Path) {
+			j = p.above[j]
+		}
+		p.above[i] = j
 	}
-	return p.Access[best]
 }
 
 // below reports whether name is dir itself or lies under it.
@@ -71,12 +110,15 @@ func (a Access) names(op Op, name string) bool {
 	if len(a.Names.Allow) > 0 && op&^forDirectories != 0 && !matchAny(a.Names.Allow, base) {
 		return false
 	}
-	for found := len(a.Names.Deny) > 0; found; {
-		var part string
-		part, rest, found = strings.Cut(rest, "/")
-		if matchAny(a.Names.Deny, part) {
+	for len(a.Names.Deny) > 0 {
+		end := strings.IndexByte(rest, '/')
+		if end < 0 {
+			return !matchAny(a.Names.Deny, rest)
+		}
+		if matchAny(a.Names.Deny, rest[:end]) {
 			return false
 		}
+		rest = rest[end+1:]
 	}
 	return true
 }

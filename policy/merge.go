@@ -123,6 +123,7 @@ func (v *view) mergeAccess(matched []*rule) {
 		v.decide(all[:n])
 		all = all[n:]
 	}
+	v.policy.index()
 }
 
 // collect gathers the rights of folders in their place, of access entries, and

@@ -18,7 +18,7 @@ const (
 	Rename
 	Delete // a file or a link
 	Rmdir
-	SetAttr // mode, times, size
+	SetAttr // mode and times; the size needs Overwrite
 	Symlink // and hard links
 )
 

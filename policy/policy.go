@@ -22,7 +22,8 @@ type Request struct {
 }
 
 // A Policy is what one login may do. It is never changed after Resolve
-// returned it, so it may be used by several goroutines.
+// returned it, so it may be used by several goroutines. One that is put together
+// by hand works as well.
 type Policy struct {
 	User     *directory.User
 	Rules    []string // names of the rules that matched, in file order
@@ -40,6 +41,10 @@ type Policy struct {
 	// ValidUntil is when the hours of a rule begin or end, so that another
 	// Resolve may give another Policy; zero if that never happens.
 	ValidUntil time.Time
+
+	// above is, for each entry of Access, the longest other one whose path its
+	// own begins with, or -1; empty if nothing is known of their order.
+	above []int32
 }
 
 // A Folder is a host directory shown at Path of the view.

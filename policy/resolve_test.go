@@ -189,6 +189,7 @@ func TestMerge(t *testing.T) {
 		ValidUntil:    time.Date(2026, 3, 2, 19, 0, 0, 0, time.UTC),
 	}
 	got.ValidUntil = got.ValidUntil.UTC()
+	want.index()
 	compareFields(t, "Policy", got, want)
 }
 
