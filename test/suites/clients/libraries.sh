@@ -1,0 +1,22 @@
+# Libraries of six languages: a program of each does the usual round.
+clients+=(paramiko asyncssh net-sftp phpseclib net-sftp-foreign jsch)
+
+# round COMMAND...: a program gets $S, $R, $O and the key as its arguments.
+round() {
+	ok "round" "$@" "$S" "$R" "$O" "$key"
+	ok "content" there zero one mid big
+	ok "content got" back big
+}
+
+# Debian's packages are for Debian's Python, whatever else is in the PATH.
+paramiko() { round /usr/bin/python3 -W ignore "$here/clients/round-paramiko.py"; }
+asyncssh() { round /usr/bin/python3 -W ignore "$here/clients/round-asyncssh.py"; }
+net_sftp() { round ruby -W0 "$here/clients/round-net-sftp.rb"; }
+phpseclib() { round php "$here/clients/round-phpseclib.php"; }
+net_sftp_foreign() { round perl "$here/clients/round-net-sftp-foreign.pl" "$ssh_config"; }
+
+jsch() {
+	jar=/usr/share/java/jsch.jar
+	ok "compile" javac -cp $jar -d "$work" "$here/clients/RoundJsch.java"
+	round java -cp "$jar:$work" RoundJsch
+}

@@ -1,0 +1,228 @@
+package suites
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A site is a configured server and its one user, who may do all.
+type site struct {
+	dir    string // holds everything
+	root   string // the user's home, on this machine
+	remote string // the same as a client names it
+	port   int
+	pid    int // once started
+}
+
+const password = "First-Pass-77"
+
+// people is the embedded directory. The user's public key comes at its end.
+const people = `version: 1
+
+dn: dc=suites,dc=example
+objectClass: dcObject
+objectClass: organization
+dc: suites
+o: Suites
+
+dn: uid=tester,dc=suites,dc=example
+objectClass: inetOrgPerson
+objectClass: ldapPublicKey
+uid: tester
+cn: Tess Tester
+sn: Tester
+userPassword: ` + password + `
+sshPublicKey: `
+
+// settings gives the home at "/" and again under its own path. JSch knows no
+// host key of today but ECDSA. What a kill must not wait for is short.
+const settings = `
+listen: [127.0.0.1:%d]
+host_keys: [%[2]s/ssh_host_ed25519_key, %[2]s/ssh_host_rsa_key, %[2]s/ssh_host_ecdsa_key]
+directories:
+  - {name: suites, kind: embedded, ldif: %[2]s/people.ldif}
+rules:
+  - name: all
+    home: {host: %[3]s, permissions: [full]}
+    folders: [{path: %[3]s, host: %[3]s, permissions: [full]}]
+    services: [sftp, scp, passwd]
+ssh: {drain: 5s}
+events: {file: %[2]s/events.jsonl}
+admin: {listen: "127.0.0.1:0"}
+`
+
+// newSite writes the configuration of a server.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{dir: dir, root: filepath.Join(dir, "home"), remote: "/", port: freePort(t)}
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, "key")).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	public, err := os.ReadFile(filepath.Join(dir, "key.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{
+		"people.ldif": people + string(public),
+		"berth.yaml":  fmt.Sprintf(settings, s.port, dir, s.root),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(s.root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// port is the last one that a site got. They lie below those that outgoing
+// connections get: a server that is started again would find its port taken by
+// a client.
+var port atomic.Int32
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 1000 {
+		n := 20000 + (os.Getpid()+int(port.Add(1)))%10000
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(n))
+		if err == nil {
+			l.Close()
+			return n
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+func (s *site) serve() []string {
+	return []string{berth, "serve", "--config", filepath.Join(s.dir, "berth.yaml")}
+}
+
+// start runs the server for the time of the test.
+func (s *site) start(t *testing.T) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(s.dir, "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	args := s.serve()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	s.pid = cmd.Process.Pid
+	for said := bufio.NewScanner(out); said.Scan(); {
+		if strings.HasPrefix(said.Text(), "listening on ") {
+			go io.Copy(io.Discard, out)
+			return
+		}
+	}
+	t.Fatalf("the server ended:\n%s", tail(log.Name()))
+}
+
+func (s *site) environment() []string {
+	return append(os.Environ(),
+		"HOST=127.0.0.1", "PORT="+strconv.Itoa(s.port),
+		"SFTP_USER=tester", "SFTP_PASS="+password, "SFTP_KEY="+filepath.Join(s.dir, "key"),
+		"REMOTE_DIR="+s.remote, "LOCAL_ROOT="+s.root,
+		"SERVER_PID="+strconv.Itoa(s.pid),
+		"SERVER_CMD="+strings.Join(s.serve(), " "), "SERVER_LOG="+filepath.Join(s.dir, "server.log"),
+		"TMPDIR="+s.dir,
+	)
+}
+
+// suite runs a suite of at least so many cases. Each is a subtest.
+func (s *site) suite(t *testing.T, atLeast int, program string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = s.environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end what it started
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Errorf("%s: %v", program, err)
+	}
+	cases, end := parse(string(out))
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if c.said != "" {
+				t.Log("\n" + c.said)
+			}
+			if c.failed {
+				t.Fail()
+			}
+		})
+	}
+	if want := fmt.Sprintf("%d/%[1]d passed", len(cases)); end != want {
+		t.Errorf("%s ended with %q, want %q", program, end, want)
+	}
+	if len(cases) < atLeast {
+		t.Errorf("%s ran %d cases, want at least %d", program, len(cases), atLeast)
+	}
+	if t.Failed() {
+		t.Logf("the server's log:\n%s", tail(filepath.Join(s.dir, "server.log")))
+	}
+}
+
+// A outcome is one case of a suite.
+type outcome struct {
+	name   string
+	failed bool
+	said   string // indented lines below it
+}
+
+// parse reads what a suite prints; end is its last line.
+func parse(output string) (cases []outcome, end string) {
+	for line := range strings.Lines(output) {
+		line = strings.TrimRight(line, "\n")
+		end = line
+		verdict, name, _ := strings.Cut(line, " ")
+		switch {
+		case verdict == "ok" || verdict == "FAIL":
+			cases = append(cases, outcome{name: strings.TrimSpace(name), failed: verdict == "FAIL"})
+		case strings.HasPrefix(line, "     ") && len(cases) > 0:
+			cases[len(cases)-1].said += line + "\n"
+		}
+	}
+	return cases, end
+}
+
+// tail returns the last lines of a file.
+func tail(name string) string {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "")
+}

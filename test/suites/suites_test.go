@@ -1,0 +1,118 @@
+// Package suites tests Berth by what was not written for it: OpenSSH's own
+// regression tests, the clients that people have, security scanners; and by a
+// client that means harm and a machine that fails. Each suite is a script here
+// (lib.sh says what it is told of the server) with a server of its own.
+//
+// They need many packages and minutes, so they run only when the environment
+// variable BERTH_PEERS names "suites", as `make test-peers` does. Then nothing
+// that a suite needs may be missing.
+package suites
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// berth is the binary under test, as it is installed; hostile is the client
+// that means harm. TestMain builds both.
+var berth, hostile string
+
+func wanted() bool {
+	return slices.Contains(strings.Split(os.Getenv("BERTH_PEERS"), ","), "suites")
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if !wanted() {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "berth-suites-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	berth, hostile = filepath.Join(dir, "berth"), filepath.Join(dir, "hostile")
+	for binary, pkg := range map[string]string{berth: "berth/cmd/berth", hostile: "berth/test/suites/hostile"} {
+		if out, err := exec.Command("go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// need skips a test that was not asked for, and fails one that lacks a program.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if !wanted() {
+		t.Skip(`runs only when BERTH_PEERS names "suites", as make test-peers does`)
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Fatalf("%v: run test/packages.sh base peers", err)
+		}
+	}
+}
+
+// Timing is what the scanners look at, so this suite runs alone.
+func TestScanners(t *testing.T) {
+	need(t, "ssh", "ssh-audit", "nmap", "hydra")
+	s := newSite(t)
+	s.start(t)
+	s.suite(t, 12, "./scanners.sh")
+}
+
+func TestOpenSSHRegress(t *testing.T) {
+	need(t, "sftp", "scp")
+	t.Parallel()
+	s := newSite(t)
+	s.remote = s.root // the scripts compare a client's paths with the disk's
+	s.start(t)
+	s.suite(t, 120, "./regress.sh")
+}
+
+func TestClients(t *testing.T) {
+	need(t, "sftp", "sshpass", "curl", "lftp", "psftp", "dbclient", "rclone", "restic", "sshfs",
+		"git", "ruby", "php", "perl", "java", "javac")
+	t.Parallel()
+	s := newSite(t)
+	s.start(t)
+	s.suite(t, 140, "./clients.sh")
+}
+
+func TestPasswd(t *testing.T) {
+	need(t, "ssh", "sshpass", "expect", "plink")
+	t.Parallel()
+	s := newSite(t)
+	s.start(t)
+	s.suite(t, 11, "./passwd.sh")
+}
+
+func TestHostile(t *testing.T) {
+	need(t)
+	t.Parallel()
+	s := newSite(t)
+	s.start(t)
+	s.suite(t, 44, hostile)
+}
+
+// The suite starts and kills the server itself.
+func TestFaults(t *testing.T) {
+	need(t, "mkfs.ext4", "mount")
+	t.Parallel()
+	s := newSite(t)
+	cases := 16
+	if os.Geteuid() != 0 {
+		cases = 9 // without mounts
+	}
+	s.suite(t, cases, "/usr/bin/python3", "-W", "ignore", "faults.py")
+}
