@@ -1,0 +1,191 @@
+package peers
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A Realm is a Kerberos realm with its key distribution center and one service,
+// ServiceHost.
+type Realm struct {
+	*Peer         // the KDC
+	Name   string // in capitals
+	Config string // krb5.conf that leads to it
+	Keytab string // keys of host/ServiceHost
+}
+
+// ServiceHost is the host whose keys are in the keytab of a Realm. Nothing
+// resolves its name.
+const ServiceHost = "sftp.example.test"
+
+// mitPeople have a password as all people of the fixtures.
+var mitPeople = []string{"alice", "bob", "alice/admin"}
+
+// KDC starts a private MIT KDC for the time of a test. It runs only when
+// BERTH_PEERS names kdc.
+func KDC(t testing.TB) *Realm {
+	t.Helper()
+	if !wanted("kdc") {
+		t.Skip("kdc runs only when BERTH_PEERS names it")
+	}
+	for _, p := range []string{"krb5kdc", "kdb5_util", "kadmin.local", "kinit"} {
+		if _, err := lookPath(p); err != nil {
+			t.Fatalf("BERTH_PEERS names kdc, but %v", err)
+		}
+	}
+	dir := t.TempDir()
+	r := &Realm{
+		Peer: &Peer{Name: "kdc", Dir: dir}, Name: "MIT.TEST",
+		Config: filepath.Join(dir, "krb5.conf"), Keytab: filepath.Join(dir, "host.keytab"),
+	}
+	r.run(t, r.startMIT)
+	return r
+}
+
+// SambaRealm starts a domain controller as Samba does, for its tickets.
+func SambaRealm(t testing.TB) *Realm {
+	t.Helper()
+	p := Samba(t)
+	if _, err := lookPath("kinit"); err != nil {
+		t.Fatalf("BERTH_PEERS names samba, but %v", err)
+	}
+	at, err := url.Parse(p.LDAP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Realm{Peer: p, Name: sambaRealm, Config: filepath.Join(p.Dir, "krb5.conf"), Keytab: filepath.Join(p.Dir, "host.keytab")}
+	if err := r.writeConfig(net.JoinHostPort(at.Hostname(), "18088")); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// krb5Conf keeps clients off DNS, of which a private realm knows nothing, and
+// off UDP, since only the TCP port is known to be free.
+const krb5Conf = `[libdefaults]
+  default_realm = %[1]s
+  dns_lookup_kdc = false
+  dns_lookup_realm = false
+  dns_canonicalize_hostname = false
+  rdns = false
+  udp_preference_limit = 1
+[realms]
+  %[1]s = {
+    kdc = %[2]s
+  }
+[domain_realm]
+  .example.test = %[1]s
+`
+
+const kdcConf = `[kdcdefaults]
+  kdc_listen = %[3]s
+  kdc_tcp_listen = %[3]s
+[realms]
+  %[1]s = {
+    database_name = %[2]s/principal
+    key_stash_file = %[2]s/stash
+    acl_file = %[2]s/kadm5.acl
+    supported_enctypes = aes256-cts:normal aes128-cts:normal aes256-sha2:normal aes128-sha2:normal
+  }
+[logging]
+  kdc = STDERR
+  default = STDERR
+`
+
+func (r *Realm) writeConfig(kdc string) error {
+	return os.WriteFile(r.Config, fmt.Appendf(nil, krb5Conf, r.Name, kdc), 0o644)
+}
+
+func (r *Realm) startMIT() error {
+	const tries = 5 // somebody may take the port before the KDC does
+	var err error
+	for i := range tries {
+		if err = r.listenMIT(); err != nil {
+			return err
+		}
+		if i == 0 {
+			if err = r.fillMIT(); err != nil {
+				return err
+			}
+		}
+		if err = r.Start(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// listenMIT gives the KDC another port.
+func (r *Realm) listenMIT() error {
+	port, err := freePort("127.0.0.1")
+	if err != nil {
+		return err
+	}
+	addr := net.JoinHostPort("127.0.0.1", port)
+	if err := r.writeConfig(addr); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.Dir, "kdc.conf"), fmt.Appendf(nil, kdcConf, r.Name, r.Dir, addr), 0o644); err != nil {
+		return err
+	}
+	r.command = func() *exec.Cmd { return r.Command("krb5kdc", "-n") }
+	r.ready = func() error {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
+	return nil
+}
+
+// fillMIT makes the database, without a server.
+func (r *Realm) fillMIT() error {
+	if _, err := output(r.Command("kdb5_util", "create", "-s", "-P", "master-Passw0rd", "-r", r.Name)); err != nil {
+		return err
+	}
+	var script strings.Builder
+	for _, name := range mitPeople {
+		fmt.Fprintf(&script, "addprinc -pw %s %s\n", Password(name), name)
+	}
+	fmt.Fprintf(&script, "addprinc -randkey host/%s\n", ServiceHost)
+	if err := r.Admin(script.String()); err != nil {
+		return err
+	}
+	return r.Admin(fmt.Sprintf("ktadd -k %s host/%s", r.Keytab, ServiceHost))
+}
+
+// Admin runs commands of kadmin, one a line, on a Realm of KDC.
+func (r *Realm) Admin(commands string) error {
+	cmd := r.Command("kadmin.local")
+	cmd.Stdin = strings.NewReader(commands + "\n")
+	_, err := output(cmd)
+	return err
+}
+
+// Ticket has kinit get a ticket of name into the file cache.
+func (r *Realm) Ticket(cache, name string, options ...string) error {
+	cmd := r.Command("kinit", append(options, name+"@"+r.Name)...)
+	cmd.Env = append(cmd.Env, "KRB5CCNAME=FILE:"+cache)
+	cmd.Stdin = strings.NewReader(Password(name) + "\n")
+	_, err := output(cmd)
+	return err
+}
+
+// Command is a program that knows this realm and no other.
+func (r *Realm) Command(program string, args ...string) *exec.Cmd {
+	if path, err := lookPath(program); err == nil {
+		program = path
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+r.Config,
+		"KRB5_KDC_PROFILE="+filepath.Join(r.Dir, "kdc.conf"), "KRB5CCNAME=FILE:"+filepath.Join(r.Dir, "none"))
+	return cmd
+}
