@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +179,23 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+func TestReplayAtOnce(t *testing.T) {
+	k, token := open(t, Settings{}), alice().token(t)
+	var accepted atomic.Int32
+	var tries sync.WaitGroup
+	for range 8 {
+		tries.Go(func() {
+			if _, _, _, err := k.Acceptor(remote).AcceptSecContext(token); err == nil {
+				accepted.Add(1)
+			}
+		})
+	}
+	tries.Wait()
+	if got := accepted.Load(); got != 1 {
+		t.Errorf("got %d accepted, want 1", got)
+	}
+}
+
 func TestReplaysForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r replays
@@ -208,18 +227,19 @@ func TestReplaysForgotten(t *testing.T) {
 func TestMalformed(t *testing.T) {
 	good := alice().token(t)
 	tests := map[string][]byte{
-		"nothing":         nil,
-		"text":            []byte("hello"),
-		"half":            good[:len(good)/2],
-		"more":            append(slices.Clone(good), 0),
-		"not a request":   mustFrame(t, idReply, []byte{0x30, 0}),
-		"empty request":   mustFrame(t, idRequest, nil),
-		"no ticket":       mustFrame(t, idRequest, wrap(t, asnAppTag.APREQ, []byte{0x30, 0})),
-		"SPNEGO":          {0x60, 8, 6, 6, 0x2b, 6, 1, 5, 5, 2},
-		"another class":   append([]byte{0x30}, good[1:]...),
-		"no name":         nameless(t).token(t),
-		"no ciphertext":   alice().request(t, types.EncryptedData{EType: aes256}),
-		"short encrypted": alice().request(t, types.EncryptedData{EType: aes256, Cipher: []byte("abc")}),
+		"nothing":          nil,
+		"text":             []byte("hello"),
+		"half":             good[:len(good)/2],
+		"more":             append(slices.Clone(good), 0),
+		"not a request":    mustFrame(t, idReply, []byte{0x30, 0}),
+		"empty request":    mustFrame(t, idRequest, nil),
+		"no ticket":        mustFrame(t, idRequest, wrap(t, asnAppTag.APREQ, []byte{0x30, 0})),
+		"SPNEGO":           {0x60, 8, 6, 6, 0x2b, 6, 1, 5, 5, 2},
+		"another class":    append([]byte{0x30}, good[1:]...),
+		"no name":          nameless(t).token(t),
+		"no authenticator": alice().garbled(t),
+		"no ciphertext":    alice().request(t, types.EncryptedData{EType: aes256}),
+		"short encrypted":  alice().request(t, types.EncryptedData{EType: aes256, Cipher: []byte("abc")}),
 	}
 	k := open(t, Settings{})
 	for name, token := range tests {
@@ -256,6 +276,13 @@ func nameless(t testing.TB) *client {
 	c := alice()
 	c.asked = ""
 	return c
+}
+
+// garbled encrypts something else than an authenticator.
+func (c *client) garbled(t testing.TB) []byte {
+	t.Helper()
+	c.ticket.Key = randomKey(t, aes256)
+	return c.request(t, sealBytes(t, []byte("something else"), c.ticket.Key, keyusage.AP_REQ_AUTHENTICATOR))
 }
 
 // known returns which of this package's errors err is.

@@ -19,9 +19,10 @@ type Keytab struct {
 	settings Settings
 	replays  replays
 
-	mu   sync.Mutex
-	file os.FileInfo // what keys were read from
-	keys []key
+	mu    sync.Mutex
+	file  os.FileInfo // what keys were read from
+	keys  []key
+	stale error // why the file could not be read again
 }
 
 // A key opens tickets for one service.
@@ -42,7 +43,7 @@ func (k key) String() string {
 func Open(s Settings) (*Keytab, error) {
 	k := &Keytab{settings: s}
 	if err := k.read(); err != nil {
-		return nil, fmt.Errorf("keytab %s: %w", s.Keytab, err)
+		return nil, err
 	}
 	return k, nil
 }
@@ -53,11 +54,19 @@ func Open(s Settings) (*Keytab, error) {
 func (k *Keytab) current() []key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now, err := os.Stat(k.settings.Keytab)
-	if err == nil && !unchanged(k.file, now) {
-		_ = k.read()
+	if now, err := os.Stat(k.settings.Keytab); err != nil || !unchanged(k.file, now) {
+		k.stale = k.read()
 	}
 	return k.keys
+}
+
+// Err returns nil if the keytab is in use as it is now, and else why the keys
+// are still those that it held before.
+func (k *Keytab) Err() error {
+	_ = k.current()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stale
 }
 
 func unchanged(a, b os.FileInfo) bool {
@@ -69,31 +78,37 @@ const maxKeytab = 1 << 20
 
 // read needs k.mu, but in Open.
 func (k *Keytab) read() error {
-	f, err := os.Open(k.settings.Keytab)
+	info, b, err := readPrivate(k.settings.Keytab)
+	if err == nil {
+		var keys []key
+		if keys, err = k.settings.parse(b); err == nil {
+			k.file, k.keys = info, keys
+			return nil
+		}
+	}
+	return fmt.Errorf("keytab %s: %w", k.settings.Keytab, err)
+}
+
+// readPrivate reads a file that not everybody may read. The mode is that of
+// the opened file, so that it cannot be swapped between the check and the read.
+func readPrivate(path string) (os.FileInfo, []byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return cause(err)
+		return nil, nil, cause(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return cause(err)
+		return nil, nil, cause(err)
 	}
 	if !info.Mode().IsRegular() {
-		return errors.New("is not a file")
+		return nil, nil, errors.New("is not a file")
 	}
 	if info.Mode()&0o007 != 0 {
-		return fmt.Errorf("mode %04o lets everybody at it: chmod 0600, or 0640 with a group", info.Mode().Perm())
+		return nil, nil, fmt.Errorf("mode %04o lets everybody at it: chmod 0600, or 0640 with a group", info.Mode().Perm())
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxKeytab))
-	if err != nil {
-		return cause(err)
-	}
-	keys, err := k.settings.parse(b)
-	if err != nil {
-		return err
-	}
-	k.file, k.keys = info, keys
-	return nil
+	return info, b, cause(err)
 }
 
 // cause drops the path, which the caller names.
@@ -150,7 +165,8 @@ func (s *Settings) parse(b []byte) (keys []key, err error) {
 // serves reports whether tickets for the service of k are for us.
 func (s *Settings) serves(k key) bool {
 	if s.Principal == "" {
-		return strings.HasPrefix(k.service, "host/")
+		first, _, _ := strings.Cut(k.service, "/") // HOST on Active Directory
+		return strings.EqualFold(first, "host")
 	}
 	return strings.EqualFold(s.Principal, k.service) || strings.EqualFold(s.Principal+"@"+k.realm, k.service)
 }

@@ -25,6 +25,7 @@ func TestOpen(t *testing.T) {
 		{"any host", Settings{}, []entry{machine, http, ours, aes128, rc4}, ""},
 		{"named", Settings{Principal: service}, []entry{machine, ours}, ""},
 		{"named with its realm", Settings{Principal: service + "@" + realm}, []entry{ours}, ""},
+		{"host in capitals", Settings{}, []entry{{"HOST/sftp", realm, secret, 2, aes256}}, ""},
 		{"another service by name", Settings{Principal: "HTTP/sftp.corp.example"}, []entry{http}, ""},
 		{"RC4 where it is allowed", Settings{RC4Tickets: true}, []entry{rc4}, ""},
 		{"no host", Settings{}, []entry{machine, http}, "has no key of any host/, only of HTTP/sftp.corp.example@CORP.EXAMPLE, SFTP$@CORP.EXAMPLE"},
@@ -131,10 +132,18 @@ func TestRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	accept(next, nil)
+	if err := k.Err(); err == nil || !strings.Contains(err.Error(), "is not a keytab") {
+		t.Errorf("Err: got %v, want that it is not a keytab", err)
+	}
 	if err := os.Remove(k.settings.Keytab); err != nil {
 		t.Fatal(err)
 	}
 	accept(next, nil)
+	writeKeytab(t, k.settings.Keytab, ours)
+	if err := k.Err(); err != nil {
+		t.Errorf("Err: got %v, want none", err)
+	}
+	accept(ours, nil)
 }
 
 func TestUser(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 )
 
 // Authenticators are remembered for as long as their time stamps could be
-// accepted, at most maxReplays of them: about 6 MB.
+// accepted, at most maxReplays of them: about 10 MB.
 const (
 	remembered = 2 * skew
 	maxReplays = 1 << 16

@@ -58,9 +58,10 @@ func tagged(tag int, content []byte) ([]byte, error) {
 }
 
 // sequence is where our count of messages begins. Thirty bits, because some
-// clients take a number with the highest bit for a negative one.
+// clients take a number with the highest bit for a negative one; not 0, which
+// the encoding would leave out.
 func sequence() int64 {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return int64(binary.BigEndian.Uint32(b[:]) >> 2)
+	return int64(binary.BigEndian.Uint32(b[:])>>2) + 1
 }

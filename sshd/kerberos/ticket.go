@@ -1,6 +1,7 @@
 package kerberos
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net"
@@ -9,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/iana/addrtype"
 	"github.com/jcmturner/gokrb5/v8/iana/flags"
+	"github.com/jcmturner/gokrb5/v8/iana/keyusage"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
 )
@@ -30,22 +33,23 @@ func (k *Keytab) verify(req *messages.APReq, remote netip.Addr) error {
 	if err := strong(ticket.Key); err != nil {
 		return err
 	}
-	if err := req.DecryptAuthenticator(ticket.Key); err != nil {
+	plain, err := crypto.DecryptEncPart(req.EncryptedAuthenticator, ticket.Key, keyusage.AP_REQ_AUTHENTICATOR)
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
-	for _, check := range []error{
+	if err := req.Authenticator.Unmarshal(plain); err != nil {
+		return fmt.Errorf("%w: authenticator: %w", ErrMalformed, err)
+	}
+	if err := cmp.Or(
 		sameClient(ticket, &req.Authenticator),
 		inTime(ticket, time.Now()),
 		fresh(&req.Authenticator, time.Now()),
 		boundTo(ticket.CAddr, remote),
 		k.trustworthy(ticket, req.Ticket.Realm),
-	} {
-		if check != nil {
-			return check
-		}
+	); err != nil {
+		return err
 	}
-	// The cipher is deterministic but for what it encrypts, so nobody can make
-	// a second text of one authenticator.
+	// Without the session key nobody can write one authenticator in two ways.
 	if !k.replays.add(sha256.Sum256(req.EncryptedAuthenticator.Cipher)) {
 		return ErrReplayed
 	}
@@ -73,8 +77,12 @@ func (k *Keytab) open(t *messages.Ticket) error {
 	if len(ours) == 0 {
 		return fmt.Errorf("%w: %.200q, while the keytab holds %s", ErrNotForUs, service, list(all))
 	}
-	return fmt.Errorf("%w: it needs %.200q version %d %s, while the keytab holds %s",
+	err := fmt.Errorf("%w: it needs %.200q version %d %s, while the keytab holds %s",
 		ErrWrongKey, service, t.EncPart.KVNO, enctype(t.EncPart.EType), list(ours))
+	if stale := k.Err(); stale != nil {
+		err = fmt.Errorf("%w; what is there now cannot be used: %w", err, stale)
+	}
+	return err
 }
 
 // sameClient compares whom the KDC and the client itself speak of.
