@@ -96,9 +96,6 @@ func around(folders []policy.Folder, path string) (folder policy.Folder, found b
 func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 	for _, f := range p.Folders {
 		l, err := openFolder(f)
-		if err == nil {
-			l = stack(l, f, p, s)
-		}
 		if err != nil {
 			for _, opened := range folders {
 				err = errors.Join(err, opened.Close())
@@ -107,17 +104,21 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 		}
 		folders = append(folders, mounted{path: f.Path, layer: l})
 	}
+	limits := s.Quotas.bounded(p)
+	for i, f := range p.Folders {
+		folders[i].layer = stack(folders[i].layer, f, limits, p, s)
+	}
 	return folders, nil
 }
 
-// stack puts on a host directory what p asks of each folder.
-func stack(l layer, f policy.Folder, p *policy.Policy, s Settings) layer {
-	limits := p.Limits
-	if limits.MaxFile > 0 {
-		l = &sizes{layer: l, max: limits.MaxFile}
+// stack puts on a host directory what p asks of each folder. What is written in
+// one counts in every bounded directory that it lies in.
+func stack(l layer, f policy.Folder, limits map[*usage]bounds, p *policy.Policy, s Settings) layer {
+	if p.Limits.MaxFile > 0 {
+		l = &sizes{layer: l, max: p.Limits.MaxFile}
 	}
-	if f.Path == "/" && (limits.Quota > 0 || limits.QuotaFiles > 0) {
-		l = newQuota(l, s.Quotas.of(f.Host), limits)
+	for _, u := range s.Quotas.around(realHost(f.Host)) {
+		l = newQuota(l, u, limits[u])
 	}
 	if p.Uploads == policy.Atomic {
 		l = newUploads(l, userName(p), s.KeepUploads)

@@ -5,28 +5,29 @@ import (
 	iofs "io/fs"
 	"os"
 	"sync"
-
-	"berth/policy"
 )
 
-// quota bounds the bytes and files of a folder. Sizes count as a listing shows
-// them. An atomic upload counts while it is written, beside what it replaces.
+// quota bounds the bytes and files of a host directory, or only counts them, as
+// others are bounded there. The folder below may be one in that directory.
+// Sizes count as a listing shows them. An atomic upload counts while it is
+// written, beside what it replaces.
 type quota struct {
 	layer
-	u      *usage
-	limits policy.Limits
-	left   sync.Once
+	u     *usage
+	limit bounds
+	left  sync.Once
 }
 
-func newQuota(l layer, u *usage, limits policy.Limits) *quota {
-	return &quota{layer: l, u: u, limits: limits}
+func newQuota(l layer, u *usage, limit bounds) *quota {
+	u.join()
+	return &quota{layer: l, u: u, limit: limit}
 }
 
 // change is one change of names.
 func (q *quota) change(op, name string, do func() error) error {
 	q.u.names.Lock()
 	defer q.u.names.Unlock()
-	if err := q.u.count(q.layer); err != nil {
+	if err := q.u.count(); err != nil {
 		return fail(op, name, err)
 	}
 	return fail(op, name, do())
@@ -35,7 +36,7 @@ func (q *quota) change(op, name string, do func() error) error {
 // create is a change that makes one name.
 func (q *quota) create(op, name string, do func() error) error {
 	return q.change(op, name, func() error {
-		if err := q.u.reserve(0, 1, q.limits); err != nil {
+		if err := q.u.reserve(0, 1, q.limit); err != nil {
 			return err
 		}
 		err := do()
@@ -101,7 +102,7 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err
 			f, err = q.openOld(name, flag, perm)
 			return err
 		}
-		if err := q.u.reserve(0, 1, q.limits); err != nil {
+		if err := q.u.reserve(0, 1, q.limit); err != nil {
 			return err
 		}
 		file, err := q.layer.OpenFile(name, flag, perm)
@@ -219,10 +220,10 @@ func (q *quota) SetAttr(name string, a Attr) error {
 	return q.layer.SetAttr(name, a)
 }
 
-// StatFS shows the quota as the size of the file system.
+// StatFS shows the quota as the size of the file system, unless that is smaller.
 func (q *quota) StatFS(name string) (Usage, error) {
 	s, err := q.layer.StatFS(name)
-	if err != nil || s.BlockSize == 0 {
+	if err != nil || s.BlockSize == 0 || q.limit == (bounds{}) {
 		return s, err
 	}
 	if err := q.change("statfs", name, func() error { return nil }); err != nil {
@@ -231,15 +232,19 @@ func (q *quota) StatFS(name string) (Usage, error) {
 	q.u.mu.Lock()
 	bytes, files := q.u.bytes, q.u.files
 	q.u.mu.Unlock()
-	if q.limits.Quota > 0 {
-		free := uint64(max(q.limits.Quota-bytes, 0)) / s.BlockSize
-		s.Blocks = uint64(q.limits.Quota) / s.BlockSize
+	if limit := q.limit.bytes; limit > 0 {
+		free := uint64(max(limit-bytes, 0)) / s.BlockSize
+		s.Blocks = min(s.Blocks, uint64(limit)/s.BlockSize)
 		s.BlocksAvail = min(s.BlocksAvail, free)
 		s.BlocksFree = min(s.BlocksFree, free)
 	}
-	if q.limits.QuotaFiles > 0 {
-		s.Files = uint64(q.limits.QuotaFiles)
-		s.FilesFree = uint64(max(q.limits.QuotaFiles-files, 0))
+	if limit := q.limit.files; limit > 0 {
+		free := uint64(max(limit-files, 0))
+		if s.Files == 0 { // a file system without such a number
+			s.Files, s.FilesFree = uint64(limit), free
+		}
+		s.Files = min(s.Files, uint64(limit))
+		s.FilesFree = min(s.FilesFree, free)
 	}
 	return s, nil
 }

@@ -20,12 +20,16 @@ func quotaPolicy(host string, bytes, files int64) *policy.Policy {
 	return p
 }
 
-// used is what q has counted for host, which must agree with a walk.
+// used is what q has counted for host, which must agree with a walk once
+// something has changed there.
 func used(t *testing.T, q *Quotas, host string) (bytes, files int64) {
 	t.Helper()
 	u := q.hosts[host]
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.counted.IsZero() {
+		return 0, 0
+	}
 	l, err := openLocal(host, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -152,14 +156,108 @@ func TestQuotaStatFS(t *testing.T) {
 	}
 }
 
-// TestQuotaConcurrent has several sessions do what they like in one directory;
-// in the end the count is what a walk finds.
+// TestFolderQuota has a folder with a quota of its own within another one, and
+// a session that sees the inner directory without any: what each writes counts
+// for all.
+func TestFolderQuota(t *testing.T) {
+	host := t.TempDir()
+	inner := host + "/team/inner"
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	p := &policy.Policy{
+		Folders: []policy.Folder{
+			{Path: "/", Host: home},
+			{Path: "/team", Host: host + "/team", Quota: 100, QuotaFiles: 4},
+			{Path: "/team/inner", Host: inner, Quota: 50},
+		},
+		Access: []policy.Access{{Path: "/", Ops: policy.Full}},
+	}
+	var q Quotas
+	f := mustOpen(t, p, Settings{Quotas: &q})
+	others := mustOpen(t, full(inner), Settings{Quotas: &q})
+	write := func(f FS, name string, n int) error {
+		w, err := f.OpenFile(name, truncating, 0o666)
+		if err != nil {
+			return err
+		}
+		_, err = w.WriteAt(make([]byte, n), 0)
+		return errors.Join(err, w.Close())
+	}
+	steps := []struct {
+		f    FS
+		name string
+		n    int
+		want error
+	}{
+		{f, "/home", 1000, nil},
+		{f, "/team/a", 101, ErrQuota},
+		{f, "/team/a", 60, nil},
+		{f, "/team/inner/b", 41, ErrQuota}, // no room in the outer folder
+		{f, "/team/inner/b", 20, nil},
+		{others, "/c", 31, nil}, // not bounded
+		{f, "/team/inner/d", 0, ErrQuota},
+		{f, "/team/a", 50, ErrQuota}, // the others have taken what is left
+		{f, "/team/a", 40, nil},
+		{f, "/team/inner/b", 19, nil},
+		{f, "/team/inner/b", 20, ErrQuota},
+	}
+	for _, s := range steps {
+		if err := write(s.f, s.name, s.n); !errors.Is(err, s.want) {
+			t.Errorf("write %d bytes to %s = %v, want %v", s.n, s.name, err, s.want)
+		}
+		used(t, &q, host+"/team")
+		used(t, &q, inner)
+	}
+	if _, counted := q.hosts[home]; counted {
+		t.Error("a folder without a quota is counted")
+	}
+}
+
+// TestFolderQuotaStatFS checks that a folder shows its own quota, and never more
+// than the one around it has left.
+func TestFolderQuotaStatFS(t *testing.T) {
+	host := t.TempDir()
+	if err := os.Mkdir(host+"/inner", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := full(host)
+	p.Limits.Quota = 4 << 20
+	p.Folders = append(p.Folders,
+		policy.Folder{Path: "/inner", Host: host + "/inner", Quota: 2 << 20},
+		policy.Folder{Path: "/other", Host: t.TempDir()})
+	f := mustOpen(t, p, Settings{})
+	if err := start(t, f, "/f", truncating, string(make([]byte, 3<<20)), 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][2]uint64{"/": {4 << 20, 1 << 20}, "/inner": {2 << 20, 1 << 20}} {
+		u, err := f.(StatFS).StatFS(name)
+		if got := [2]uint64{u.Blocks * u.BlockSize, u.BlocksAvail * u.BlockSize}; err != nil || got != want {
+			t.Errorf("StatFS(%s) = %d bytes with %d free, %v, want %d with %d free", name, got[0], got[1], err, want[0], want[1])
+		}
+	}
+	u, err := f.(StatFS).StatFS("/other")
+	if err != nil || u.Blocks*u.BlockSize <= 4<<20 {
+		t.Errorf("StatFS of a folder without quota = %+v, %v, want the room on the disk", u, err)
+	}
+}
+
+// TestQuotaConcurrent has several sessions do what they like in one directory,
+// and in one below it; in the end the count is what a walk finds.
 func TestQuotaConcurrent(t *testing.T) {
 	host := t.TempDir()
+	if err := os.Mkdir(host+"/inner", 0o755); err != nil {
+		t.Fatal(err)
+	}
 	var q Quotas
 	var wg sync.WaitGroup
-	for worker := range 6 {
+	for worker := range 8 {
 		p := quotaPolicy(host, 200_000, 40)
+		if worker > 5 {
+			p = quotaPolicy(host+"/inner", 50_000, 0)
+			p.Folders = append(p.Folders, policy.Folder{Path: "/outer", Host: host, Quota: 200_000, QuotaFiles: 40})
+		}
 		if worker%2 == 0 {
 			p.Uploads = policy.Atomic
 		}
@@ -175,11 +273,14 @@ func TestQuotaConcurrent(t *testing.T) {
 	if b, n := used(t, &q, host); b > 200_000 || n > 40 {
 		t.Errorf("used %d bytes, %d files, more than the quota", b, n)
 	}
+	if b, _ := used(t, &q, host+"/inner"); b > 50_000 {
+		t.Errorf("used %d bytes in the inner directory, more than its quota", b)
+	}
 }
 
 // disturb does one operation at random; it may fail.
 func disturb(f FS, rnd *rand.Rand) {
-	name := func() string { return "/" + strconv.Itoa(rnd.IntN(8)) }
+	name := func() string { return []string{"/", "/outer/"}[rnd.IntN(2)] + strconv.Itoa(rnd.IntN(8)) }
 	flags := []int{truncating, os.O_WRONLY | os.O_CREATE, os.O_WRONLY, os.O_WRONLY | os.O_APPEND, os.O_RDONLY}
 	switch rnd.IntN(9) {
 	case 0:

@@ -44,7 +44,7 @@ func (f *quotaFile) grow(end int64) error {
 	if more <= 0 || f.t.gone {
 		return nil
 	}
-	if err := f.q.u.reserve(more, 0, f.q.limits); err != nil {
+	if err := f.q.u.reserve(more, 0, f.q.limit); err != nil {
 		return err
 	}
 	f.t.size = end

@@ -2,15 +2,20 @@ package fs
 
 import (
 	iofs "io/fs"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"berth/policy"
 )
 
-// Quotas remembers how full host directories are: each is counted once, when
-// something first changes there, and then followed. All sessions of a process
-// share one. The zero value is ready; it is safe for concurrent use.
+// Quotas remembers how full the host directories are that somebody's quota
+// bounds: each is counted once, when something first changes there, and then
+// followed through all folders that are in it. All sessions of a process share
+// one. The zero value is ready; it is safe for concurrent use.
+//
+// What comes there past these folders is found when the directory is counted
+// again: from other programs, and from a folder that the directory is deep in.
 type Quotas struct {
 	mu    sync.Mutex
 	hosts map[string]*usage
@@ -20,7 +25,7 @@ type Quotas struct {
 // that none was using: other programs may have changed it since.
 const recount = time.Hour
 
-// of is the usage of a host directory, for one more session.
+// of is the usage of a host directory.
 func (q *Quotas) of(host string) *usage {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -29,16 +34,74 @@ func (q *Quotas) of(host string) *usage {
 	}
 	u, known := q.hosts[host]
 	if !known {
-		u = &usage{open: map[fileID]*tracked{}}
+		u = &usage{host: host, open: map[fileID]*tracked{}}
 		q.hosts[host] = u
 	}
-	u.join()
 	return u
+}
+
+// around is what is known of a host directory and of those that it lies in, the
+// innermost first.
+func (q *Quotas) around(host string) []*usage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var all []*usage
+	for {
+		if u := q.hosts[host]; u != nil {
+			all = append(all, u)
+		}
+		above := filepath.Dir(host)
+		if above == host {
+			return all
+		}
+		host = above
+	}
+}
+
+// bounds is how much a host directory may hold. 0 means no limit.
+type bounds struct{ bytes, files int64 }
+
+// tighter is what both b and c allow.
+func (b bounds) tighter(c bounds) bounds {
+	return bounds{smaller(b.bytes, c.bytes), smaller(b.files, c.files)}
+}
+
+// smaller is the smaller of two limits.
+func smaller(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// bounded is the host directories that p bounds.
+func (q *Quotas) bounded(p *policy.Policy) map[*usage]bounds {
+	all := map[*usage]bounds{}
+	for _, f := range p.Folders {
+		b := bounds{f.Quota, f.QuotaFiles}
+		if f.Path == "/" {
+			b = b.tighter(bounds{p.Limits.Quota, p.Limits.QuotaFiles})
+		}
+		if b != (bounds{}) {
+			u := q.of(realHost(f.Host))
+			all[u] = all[u].tighter(b)
+		}
+	}
+	return all
+}
+
+// realHost is the one name of a host directory, however it is written.
+func realHost(host string) string {
+	if real, err := filepath.EvalSymlinks(host); err == nil {
+		return real
+	}
+	return filepath.Clean(host)
 }
 
 // usage is how full one host directory is.
 type usage struct {
-	names sync.Mutex // held while a name is made or taken away, so that each is counted once
+	host  string
+	names sync.Mutex // held while a name is made or taken away, so that each is counted once; the outer directory's first
 
 	mu           sync.Mutex // after names, and after tracked.mu
 	sessions     int
@@ -103,15 +166,15 @@ func (u *usage) add(bytes, files int64) {
 	u.files += files
 }
 
-// reserve counts what is about to be written or made, if the limits, where they
-// are not 0, leave room for it.
-func (u *usage) reserve(bytes, files int64, limits policy.Limits) error {
+// reserve counts what is about to be written or made, if limit leaves room for
+// it.
+func (u *usage) reserve(bytes, files int64, limit bounds) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if bytes > 0 && limits.Quota > 0 && u.bytes > limits.Quota-bytes {
+	if bytes > 0 && limit.bytes > 0 && u.bytes > limit.bytes-bytes {
 		return ErrQuota
 	}
-	if files > 0 && limits.QuotaFiles > 0 && u.files > limits.QuotaFiles-files {
+	if files > 0 && limit.files > 0 && u.files > limit.files-files {
 		return ErrQuota
 	}
 	u.bytes += bytes
@@ -120,13 +183,18 @@ func (u *usage) reserve(bytes, files int64, limits policy.Limits) error {
 }
 
 // count walks the directory, unless that has been done. The caller holds names.
-func (u *usage) count(l layer) error {
+func (u *usage) count() error {
 	u.mu.Lock()
 	done := !u.counted.IsZero()
 	u.mu.Unlock()
 	if done {
 		return nil
 	}
+	l, err := openLocal(u.host, 0)
+	if err != nil {
+		return translate(err)
+	}
+	defer l.Close()
 	bytes, files, err := measure(l)
 	if err != nil {
 		return err
