@@ -8,6 +8,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -49,7 +50,7 @@ func discard(l layer, temp string) error {
 // Sweep removes what broken uploads left anywhere under a host directory and
 // nobody touched for age, and says how many files that were. It goes on after
 // an error and returns the first one.
-func Sweep(ctx context.Context, host string, age time.Duration) (removed int, err error) {
+func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (removed int, err error) {
 	l, err := openLocal(host, 0)
 	if err != nil {
 		return 0, err
@@ -60,13 +61,17 @@ func Sweep(ctx context.Context, host string, age time.Duration) (removed int, er
 	for len(dirs) > 0 && ctx.Err() == nil {
 		dir := dirs[len(dirs)-1]
 		dirs = dirs[:len(dirs)-1]
+		counted := l
 		for fi, err := range l.ReadDir(dir) {
 			switch {
 			case err != nil:
 			case fi.IsDir():
 				dirs = append(dirs, join(dir, fi.Name()))
 			case stale(fi, age):
-				if err = discard(l, join(dir, fi.Name())); err == nil {
+				if counted == l {
+					counted = q.counting(l, host, dir)
+				}
+				if err = discard(counted, join(dir, fi.Name())); err == nil {
 					removed++
 				}
 			}
@@ -76,4 +81,12 @@ func Sweep(ctx context.Context, host string, age time.Duration) (removed int, er
 		}
 	}
 	return removed, errors.Join(first, ctx.Err())
+}
+
+// counting is l, which is host, as one that counts what is removed in dir.
+func (q *Quotas) counting(l layer, host, dir string) layer {
+	for _, u := range q.around(filepath.Join(realHost(host), filepath.FromSlash(dir))) {
+		l = &quota{layer: l, u: u}
+	}
+	return l
 }

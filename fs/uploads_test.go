@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"errors"
 	iofs "io/fs"
 	"os"
@@ -339,15 +338,24 @@ func TestStaleUploads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	p := atomicPolicy(host, "alice")
+	p.Limits.Quota = 100
+	var q Quotas
+	f := mustOpen(t, p, Settings{Quotas: &q})
 	if err := readDirErr(f, "/"); err != nil {
 		t.Fatal(err)
 	}
 	hostHolds(t, host+"/"+tempPrefix+"old", "nothing")
 	hostHolds(t, host+"/"+tempPrefix+"new", "x")
-	n, err := Sweep(context.Background(), host, 24*time.Hour)
+	if err := openClose(f, "/e", truncating); err != nil { // from now on it is counted
+		t.Fatal(err)
+	}
+	n, err := q.Sweep(t.Context(), host, 24*time.Hour)
 	if n != 1 || err != nil {
 		t.Errorf("Sweep = %d, %v, want 1", n, err)
+	}
+	if b, _ := used(t, &q, host); b != 2 {
+		t.Errorf("used %d bytes after Sweep, want the 2 of /d/f and the younger upload", b)
 	}
 	hostHolds(t, host+"/d/f", "x")
 }

@@ -147,6 +147,9 @@ func TestGroupsAndAttributes(t *testing.T) {
 	if got, want := fmt.Sprint(set.Attributes()), "[departmentnumber l]"; got != want {
 		t.Errorf("Attributes = %s, want %s", got, want)
 	}
+	if got, want := fmt.Sprint(set.Hosts()), "[/srv/*/*]"; got != want {
+		t.Errorf("Hosts = %s, want %s", got, want)
+	}
 }
 
 // compile compiles rules that have no mistakes.

@@ -105,6 +105,18 @@ func (s *Set) Attributes() []string {
 	})
 }
 
+// Hosts returns patterns, as path/filepath has them, of the host directories of
+// all folders: what placeholders stand for is an asterisk.
+func (s *Set) Hosts() []string {
+	return s.each(func(r *rule) []string {
+		var patterns []string
+		for _, m := range r.mounts {
+			patterns = append(patterns, m.host.pattern())
+		}
+		return patterns
+	})
+}
+
 // each returns what of finds in every rule, each value once.
 func (s *Set) each(of func(*rule) []string) []string {
 	seen := map[string]bool{}

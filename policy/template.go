@@ -101,6 +101,21 @@ func (t template) fill(u *directory.User) (string, error) {
 	return b.String(), nil
 }
 
+// special are the letters that a pattern of path/filepath must have escaped.
+var special = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
+
+// pattern is a pattern of path/filepath that all paths of the template match.
+func (t template) pattern() string {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if p.name != "" {
+			b.WriteByte('*')
+		}
+		b.WriteString(special.Replace(p.literal))
+	}
+	return b.String()
+}
+
 func (p part) value(u *directory.User) (string, error) {
 	switch p.name {
 	case "%u":

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/fs"
+	"berth/policy"
+)
+
+// When what broken uploads left is looked for, and how old it is by then: a
+// client may come back for an upload within fs.Settings.KeepUploads, a day.
+const (
+	sweepEvery = 24 * time.Hour
+	sweepAge   = 25 * time.Hour
+)
+
+// sweep removes what broken uploads left in all folders of the rules, at once
+// and then every day, until ctx ends. Uploads that nobody comes back for would
+// fill the disk, hidden from everybody.
+func sweep(ctx context.Context, rules func() *policy.Set, quotas *fs.Quotas, log hclog.Logger) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		for _, host := range hosts(rules().Hosts()) {
+			n, err := quotas.Sweep(ctx, host, sweepAge)
+			if n > 0 {
+				log.Info("removed what broken uploads left", "host", host, "files", n)
+			}
+			if err != nil && ctx.Err() == nil {
+				log.Warn("look for what broken uploads left", "host", host, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// hosts returns the directories that match the patterns and lie in no other one.
+func hosts(patterns []string) []string {
+	var all []string
+	for _, pattern := range patterns {
+		found, _ := filepath.Glob(pattern) // the policy makes no bad pattern
+		all = append(all, found...)
+	}
+	slices.Sort(all) // a directory comes before what lies in it
+	var outer []string
+	seen := map[string]bool{}
+	for _, host := range all {
+		if !within(host, seen) {
+			seen[host] = true
+			outer = append(outer, host)
+		}
+	}
+	return outer
+}
+
+// within reports whether host or a directory that it lies in is one of dirs.
+func within(host string, dirs map[string]bool) bool {
+	for above := filepath.Dir(host); !dirs[host]; host, above = above, filepath.Dir(above) {
+		if above == host {
+			return false
+		}
+	}
+	return true
+}
