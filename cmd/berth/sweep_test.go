@@ -56,8 +56,11 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	set, err := policy.Compile([]policy.Rule{{Name: "all", Folders: []policy.Mount{
-		{Path: "/1", Host: dir + "/a"}, {Path: "/2", Host: dir + "/a/x"}, {Path: "/3", Host: dir + "/a-%u"},
-		{Path: "/4", Host: dir + "/[c]/%{l}"}, {Path: "/5", Host: dir + "/missing/%u"},
+		{Path: "/1", Host: dir + "/a"},
+		{Path: "/2", Host: dir + "/a/x"},
+		{Path: "/3", Host: dir + "/a-%u"},
+		{Path: "/4", Host: dir + "/[c]/%{l}"},
+		{Path: "/5", Host: dir + "/missing/%u"},
 	}}})
 	if err != nil {
 		t.Fatal(err)
