@@ -36,6 +36,5 @@ undo() { [ -z "$made" ] || $sudo rm -f $policy; }
 trap undo EXIT
 
 echo "installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -q >/dev/null
-$sudo -E apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null </dev/null
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null </dev/null
