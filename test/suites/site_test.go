@@ -47,8 +47,8 @@ sn: Tester
 userPassword: ` + password + `
 sshPublicKey: `
 
-// settings gives the home at "/" and again under its own path. JSch knows no
-// host key of today but ECDSA. What a kill must not wait for is short.
+// settings has an ECDSA host key because JSch knows no other of today. Clients
+// that never rest would keep the server that ends for the whole drain.
 const settings = `
 listen: [127.0.0.1:%d]
 host_keys: [%[2]s/ssh_host_ed25519_key, %[2]s/ssh_host_rsa_key, %[2]s/ssh_host_ecdsa_key]
@@ -57,15 +57,22 @@ directories:
 rules:
   - name: all
     home: {host: %[3]s, permissions: [full]}
-    folders: [{path: %[3]s, host: %[3]s, permissions: [full]}]
     services: [sftp, scp, passwd]
+%[4]s
 ssh: {drain: 5s}
 events: {file: %[2]s/events.jsonl}
 admin: {listen: "127.0.0.1:0"}
 `
 
-// newSite writes the configuration of a server.
-func newSite(t *testing.T) *site {
+// samePaths shows the home also under the path that it has on this machine.
+const samePaths = `
+  - name: same paths
+    folders: [{path: %[1]s, host: %[1]s, permissions: [full]}]
+`
+
+// newSite writes the configuration of a server, with more rules. In them, %[1]s
+// is the home.
+func newSite(t *testing.T, rules ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	s := &site{dir: dir, root: filepath.Join(dir, "home"), remote: "/", port: freePort(t)}
@@ -78,7 +85,7 @@ func newSite(t *testing.T) *site {
 	}
 	files := map[string]string{
 		"people.ldif": people + string(public),
-		"berth.yaml":  fmt.Sprintf(settings, s.port, dir, s.root),
+		"berth.yaml":  fmt.Sprintf(settings, s.port, dir, s.root, strings.ReplaceAll(strings.Join(rules, ""), "%[1]s", s.root)),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -74,7 +74,7 @@ func TestScanners(t *testing.T) {
 func TestOpenSSHRegress(t *testing.T) {
 	need(t, "sftp", "scp")
 	t.Parallel()
-	s := newSite(t)
+	s := newSite(t, samePaths)
 	s.remote = s.root // the scripts compare a client's paths with the disk's
 	s.start(t)
 	s.suite(t, 120, "./regress.sh")
