@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,37 +60,47 @@ type view struct {
 // SetPolicy makes p decide from the next operation on.
 func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
 
-// Shadowed names the folders of p in whose place another folder of p has
+// Shadowed names the paths of folders in whose place another of the folders has
 // something of its own, which nobody sees: for an administrator to be told of,
-// not for a login to fail. A directory that is empty does not count.
-func Shadowed(p *policy.Policy) []string {
+// not for a login to fail. A directory that is empty does not count, nor does a
+// folder without Host. Several folders may have one path, as in different rules.
+func Shadowed(folders []policy.Folder) []string {
 	var paths []string
-	for _, inner := range p.Folders {
-		outer, found := around(p.Folders, inner.Path)
-		if !found {
-			continue
-		}
-		host := filepath.Join(outer.Host, filepath.FromSlash(strings.TrimPrefix(inner.Path, outer.Path)))
-		fi, err := os.Lstat(host)
-		if err != nil {
-			continue
-		}
-		entries, err := os.ReadDir(host)
-		if !fi.IsDir() || err == nil && len(entries) > 0 {
-			paths = append(paths, inner.Path)
+	for _, inner := range folders {
+		for _, outer := range around(folders, inner.Path) {
+			host := filepath.Join(outer.Host, filepath.FromSlash(strings.TrimPrefix(inner.Path, outer.Path)))
+			if outer.Host != "" && !slices.Contains(paths, inner.Path) && holds(host) {
+				paths = append(paths, inner.Path)
+			}
 		}
 	}
 	return paths
 }
 
-// around is the innermost folder that path lies in, other than path itself.
-func around(folders []policy.Folder, path string) (folder policy.Folder, found bool) {
+// around is the folders at the innermost path that path lies in, other than
+// path itself.
+func around(folders []policy.Folder, path string) (all []policy.Folder) {
 	for _, f := range folders {
-		if f.Path != path && below(f.Path, path) && len(f.Path) > len(folder.Path) {
-			folder, found = f, true
+		switch {
+		case f.Path == path || !below(f.Path, path):
+		case len(all) == 0 || len(f.Path) > len(all[0].Path):
+			all = []policy.Folder{f}
+		case len(f.Path) == len(all[0].Path):
+			all = append(all, f)
 		}
 	}
-	return folder, found
+	return all
+}
+
+// holds reports whether something stands at host, other than an empty
+// directory.
+func holds(host string) bool {
+	fi, err := os.Lstat(host)
+	if err != nil {
+		return false
+	}
+	entries, err := os.ReadDir(host)
+	return !fi.IsDir() || err == nil && len(entries) > 0
 }
 
 // openFolders opens every folder, or none.

@@ -96,7 +96,7 @@ func TestShadowed(t *testing.T) {
 	for path, host := range hosts {
 		p.Folders = append(p.Folders, policy.Folder{Path: path, Host: host})
 	}
-	if got := Shadowed(p); len(got) != 0 {
+	if got := Shadowed(p.Folders); len(got) != 0 {
 		t.Errorf("Shadowed = %q, want none", got)
 	}
 	err := errors.Join(
@@ -106,9 +106,13 @@ func TestShadowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := Shadowed(p)
+	got := Shadowed(p.Folders)
 	slices.Sort(got)
 	if want := []string{"/shared", "/shared/archive"}; !slices.Equal(got, want) {
 		t.Errorf("Shadowed = %q, want %q", got, want)
+	}
+	rules := []policy.Folder{{Path: "/"}, {Path: "/", Host: t.TempDir()}, {Path: "/", Host: hosts["/"]}, {Path: "/shared"}}
+	if got := Shadowed(rules); !slices.Equal(got, []string{"/shared"}) {
+		t.Errorf("Shadowed of the folders of several rules = %q, want /shared", got)
 	}
 }

@@ -25,6 +25,7 @@ type Explanation struct {
 	Folders    []Shown     `json:"folders,omitempty"`
 	Rights     []Right     `json:"rights,omitempty"`
 	ValidUntil *time.Time  `json:"valid_until,omitempty"`
+	Warnings   []string    `json:"warnings,omitempty"` // what is wrong on this machine; the rules know nothing of that
 }
 
 // UserFacts is what the directory says about a user.
@@ -133,7 +134,7 @@ func (s *Set) Explain(req Request) Explanation {
 // WithoutHosts returns e without paths of this machine, for the user's own
 // eyes.
 func (e Explanation) WithoutHosts() Explanation {
-	e.Folders = slices.Clone(e.Folders)
+	e.Folders, e.Warnings = slices.Clone(e.Folders), nil
 	for i := range e.Folders {
 		e.Folders[i].Host = ""
 	}

@@ -12,16 +12,24 @@ import (
 
 // WriteText writes e for people to read.
 func (e Explanation) WriteText(w io.Writer) error {
-	t := &text{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t := newText(w)
 	e.User.write(t)
 	e.writeLogin(t)
 	e.writeRules(t)
 	e.writeResult(t)
+	if len(e.Warnings) > 0 {
+		t.title("warnings")
+	}
+	for _, warning := range e.Warnings {
+		t.line("  " + warning)
+	}
 	return t.w.Flush()
 }
 
 // text is lines of columns. Cells are quoted where they are not plain text.
 type text struct{ w *tabwriter.Writer }
+
+func newText(w io.Writer) *text { return &text{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
 // line writes one line, unless it has nothing to say after its first cell.
 func (t *text) line(cells ...string) {
@@ -159,7 +167,7 @@ func (e Explanation) writeResult(t *text) {
 		if r.Rule == "" {
 			why = "leads to a folder"
 		}
-		t.line("  "+r.Path, r.ops().String(), r.names(), why)
+		t.line("  "+r.Path, ops(r.Permissions).String(), r.names(), why)
 	}
 	t.title("values")
 	for _, v := range e.Values {
@@ -167,12 +175,9 @@ func (e Explanation) writeResult(t *text) {
 	}
 }
 
-func (r Right) ops() Op {
-	var ops Op
-	for _, name := range r.Permissions {
-		op, _ := opNamed(name)
-		ops |= op
-	}
+// ops is what the names of operations stand for.
+func ops(names []string) Op {
+	ops, _ := ParseOps(names) // they come from Names
 	return ops
 }
 

@@ -117,6 +117,22 @@ func (s *Set) Hosts() []string {
 	})
 }
 
+// Folders returns the folders of all rules. Host is empty where it differs from
+// user to user.
+func (s *Set) Folders() []Folder {
+	var all []Folder
+	for i := range s.rules {
+		for _, m := range s.rules[i].mounts {
+			f := m.folder
+			if m.host.fixed() {
+				f.Host = m.host.parts[0].literal
+			}
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
 // each returns what of finds in every rule, each value once.
 func (s *Set) each(of func(*rule) []string) []string {
 	seen := map[string]bool{}

@@ -80,7 +80,7 @@ func isAttribute(s string) bool {
 // fill returns the path for u. A value that could lead elsewhere, or to a place
 // that people share by accident, is an error.
 func (t template) fill(u *directory.User) (string, error) {
-	if len(t.parts) == 1 && t.parts[0].name == "" {
+	if t.fixed() {
 		return t.parts[0].literal, nil
 	}
 	var b strings.Builder
@@ -100,6 +100,9 @@ func (t template) fill(u *directory.User) (string, error) {
 	}
 	return b.String(), nil
 }
+
+// fixed reports whether the path is the same for everybody.
+func (t template) fixed() bool { return len(t.parts) == 1 && t.parts[0].name == "" }
 
 // special are the letters that a pattern of path/filepath must have escaped.
 var special = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,25 +19,56 @@ import (
 // explainFlags are the circumstances of the login to explain.
 type explainFlags struct {
 	config, from, method, at string
-	json                     bool
+	json, all, diff          bool
 }
 
 func explainCommand() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain USER",
+		Use:   "explain USER | --all | --diff OLD.yaml NEW.yaml [USER...]",
 		Short: "Say what a user may do, and why",
 		Long: `Explain looks a user up and prints DN, groups, account state and keys, every rule
-with the condition that held or failed, and the folders and rights that result.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.explain(cmd, args[0]) },
+with the condition that held or failed, and the folders and rights that result.
+
+With --all it prints a table: which rules and folders every user of the
+directory gets. With --diff it prints whose access changes, and how, when the
+rules of the second file come in the place of those of the first; the directories
+are those of the second. --from, --method and --at say how people log in.`,
+		Args: f.args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.all:
+				return f.explainAll(cmd)
+			case f.diff:
+				return f.explainChanges(cmd, args[0], args[1], args[2:])
+			}
+			return f.explain(cmd, args[0])
+		},
 	}
 	configFlag(cmd, &f.config)
 	cmd.Flags().StringVar(&f.from, "from", "127.0.0.1", "`address` the login comes from")
 	cmd.Flags().StringVar(&f.method, "method", "password", "`method` of the login: password, publickey, keyboard-interactive")
 	cmd.Flags().StringVar(&f.at, "at", "", "`time` of the login, such as 2026-11-22T09:30:00+01:00 (default now)")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON; with --all and --diff a line for each user")
+	cmd.Flags().BoolVar(&f.all, "all", false, "all users of the directory")
+	cmd.Flags().BoolVar(&f.diff, "diff", false, "what changes from one file to another")
+	cmd.MarkFlagsMutuallyExclusive("config", "diff")
 	return cmd
+}
+
+// args checks the number of arguments, which depends on the flags.
+func (f *explainFlags) args(cmd *cobra.Command, args []string) error {
+	switch {
+	case f.all && f.diff:
+		return errors.New("--all and --diff: use one")
+	case f.all && len(args) > 0:
+		return errors.New("--all: name no user")
+	case f.diff && len(args) < 2:
+		return errors.New("--diff: name the old and the new file")
+	case !f.all && !f.diff && len(args) != 1:
+		return errors.New("name one user, or use --all")
+	}
+	return nil
 }
 
 func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
@@ -44,11 +76,7 @@ func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(f.config)
-	if err != nil {
-		return err
-	}
-	set, err := policy.Compile(cfg.Rules)
+	cfg, set, err := readRules(f.config)
 	if err != nil {
 		return err
 	}
@@ -57,19 +85,38 @@ func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
 		return err
 	}
 	defer people.Close()
-	req.User, err = people.Lookup(cmd.Context(), name)
-	if errors.Is(err, directory.ErrNoUser) {
-		return fmt.Errorf("%q: the directory has no such user", name)
-	} else if err != nil {
-		return fmt.Errorf("look up %q: %w", name, err)
+	if req.User, err = lookup(cmd.Context(), people, name); err != nil {
+		return err
 	}
 	why := set.Explain(req)
+	if p, err := set.Resolve(req); err == nil {
+		why.Warnings = places(p.Folders)
+	}
 	if f.json {
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetIndent("", "  ")
 		return e.Encode(why)
 	}
 	return why.WriteText(cmd.OutOrStdout())
+}
+
+func lookup(ctx context.Context, people *directories, name string) (*directory.User, error) {
+	u, err := people.Lookup(ctx, name)
+	if errors.Is(err, directory.ErrNoUser) {
+		return nil, fmt.Errorf("%q: the directory has no such user", name)
+	} else if err != nil {
+		return nil, fmt.Errorf("look up %q: %w", name, err)
+	}
+	return u, nil
+}
+
+func readRules(file string) (*config.Config, *policy.Set, error) {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, err := policy.Compile(cfg.Rules)
+	return cfg, set, err
 }
 
 // request is the login in question, without the user.

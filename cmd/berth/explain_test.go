@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestExplainExamples runs every example of docs/explain.md. Columns are as wide
+// as the paths of the machine make them, so spaces count as one.
+func TestExplainExamples(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/explain.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	d := demo{Dir: "berth-demo", Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	if err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	examples := strings.Split(string(doc), "```console\n$ ")[1:]
+	if len(examples) < 4 {
+		t.Fatalf("docs/explain.md has %d examples, want some", len(examples))
+	}
+	for _, example := range examples {
+		example, _, _ = strings.Cut(example, "```")
+		command, want, _ := strings.Cut(example, "\n")
+		got := run(t, command)
+		got = strings.ReplaceAll(got, filepath.Dir(d.Dir), "/opt/berth")
+		if words(got) != words(want) {
+			t.Errorf("%s prints:\n%s\nthe documentation says:\n%s", command, got, want)
+		}
+	}
+}
+
+// run runs an example: berth in this process, all else in a shell.
+func run(t *testing.T, command string) string {
+	t.Helper()
+	arguments, ours := strings.CutPrefix(command, "berth ")
+	if !ours {
+		out, err := exec.Command("sh", "-c", command).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		return string(out)
+	}
+	var out bytes.Buffer
+	cmd := root()
+	cmd.SetOut(&out)
+	cmd.SetArgs(strings.Fields(arguments))
+	if err := cmd.ExecuteContext(t.Context()); err != nil {
+		t.Errorf("%s: %v", command, err)
+	}
+	return out.String()
+}
+
+// words is text with every run of spaces made one.
+func words(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}
+
+func TestExplainMistakes(t *testing.T) {
+	tests := []struct{ arguments, want string }{
+		{"explain", "name one user"},
+		{"explain alice bob", "name one user"},
+		{"explain --all alice", "name no user"},
+		{"explain --diff one.yaml", "the old and the new file"},
+		{"explain --all --diff a b", "use one"},
+		{"explain alice --from here", "must be an IP address"},
+		{"explain --all --at noon", "must be a time"},
+		{"explain alice --config missing.yaml", "missing.yaml"},
+	}
+	for _, tt := range tests {
+		cmd := root()
+		cmd.SetOut(new(bytes.Buffer))
+		cmd.SetArgs(strings.Fields(tt.arguments))
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("berth %s: %v, want %q", tt.arguments, err, tt.want)
+		}
+	}
+}
+
+// TestWarnings has a folder that is missing, and one that hides files.
+func TestWarnings(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	d := demo{Dir: dir, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	if err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir+"/home/alice/shared/lost", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir + "/finance"); err != nil {
+		t.Fatal(err)
+	}
+	const missing = "folder /finance: " // and the place
+	if got := run(t, "berth explain alice --config berth.yaml"); !strings.Contains(got, missing) || !strings.Contains(got, "folder /shared: the folder around it has something") {
+		t.Errorf("explain does not warn of the missing folder and the hidden files:\n%s", got)
+	}
+	if got := run(t, "berth check --config berth.yaml"); !strings.Contains(got, missing) {
+		t.Errorf("check does not warn of the missing folder:\n%s", got)
+	}
+}

@@ -1,0 +1,158 @@
+package policy
+
+import (
+	"fmt"
+	"io"
+	"slices"
+)
+
+// A Change is one thing that a login gets by one Set and not by another. Its
+// JSON is what berth explain --diff --json prints; keys never change meaning.
+type Change struct {
+	What string `json:"what"` // login, folder, rights, service, or the key of a value: limits.quota
+	Name string `json:"name,omitempty"`
+	Old  string `json:"old,omitempty"` // empty: it is new
+	New  string `json:"new,omitempty"` // empty: it is gone
+}
+
+// Compare tells what changes for a login when next comes in the place of s: in
+// the folders, in the rights at any path, in services and in single values.
+// What another rule gives in the same way is no change.
+func (s *Set) Compare(next *Set, req Request) []Change {
+	old, oldErr := s.Resolve(req)
+	now, nowErr := next.Resolve(req)
+	switch {
+	case oldErr != nil && nowErr != nil:
+		return nil
+	case nowErr != nil:
+		return []Change{{What: "login", Old: "allowed", New: "denied: " + denial(nowErr)}}
+	case oldErr != nil:
+		begin := Change{What: "login", Old: "denied: " + denial(oldErr), New: "allowed"}
+		return append([]Change{begin}, compare(&Policy{Uploads: Direct}, now)...)
+	}
+	return compare(old, now)
+}
+
+func compare(old, now *Policy) []Change {
+	c := changes{}
+	c.folders(old, now)
+	c.rights(old, now)
+	for _, name := range union(old.Services, now.Services) {
+		c.add("service", name, listed(old, name), listed(now, name))
+	}
+	for _, v := range settings {
+		if v.key != "services" {
+			c.add(v.key, "", v.show(old), v.show(now))
+		}
+	}
+	return c
+}
+
+type changes []Change
+
+func (c *changes) add(what, name, old, now string) {
+	if old != now {
+		*c = append(*c, Change{what, name, old, now})
+	}
+}
+
+func (c *changes) folders(old, now *Policy) {
+	hosts := func(p *Policy) map[string]string {
+		all := map[string]string{}
+		for _, f := range p.Folders {
+			all[f.Path] = f.Host + f.bounds()
+		}
+		return all
+	}
+	before, after := hosts(old), hosts(now)
+	var paths []string
+	for _, f := range slices.Concat(old.Folders, now.Folders) {
+		paths = append(paths, f.Path)
+	}
+	for _, path := range union(paths, nil) {
+		c.add("folder", path, before[path], after[path])
+	}
+}
+
+// bounds is the quota of a folder in words. That of "/" is in the limits.
+func (f Folder) bounds() string {
+	if f.Path == "/" {
+		return ""
+	}
+	var s string
+	if f.Quota > 0 {
+		s += ", quota " + FormatSize(f.Quota)
+	}
+	if f.QuotaFiles > 0 {
+		s += ", quota_files " + count(f.QuotaFiles)
+	}
+	return s
+}
+
+// rights compares what may be done at every path that either policy speaks of.
+func (c *changes) rights(old, now *Policy) {
+	var paths []string
+	for _, a := range slices.Concat(old.Access, now.Access) {
+		paths = append(paths, a.Path)
+	}
+	for _, path := range union(paths, nil) {
+		c.add("rights", path, old.Rights(path).words(), now.Rights(path).words())
+	}
+}
+
+// words is the rights of an entry; none at all is "".
+func (a Access) words() string {
+	r := Right{Allow: a.Names.Allow, Deny: a.Names.Deny, Hide: a.Hide}
+	if names := r.names(); names != "" {
+		return a.Ops.String() + ", " + names
+	}
+	if a.Path == "" {
+		return ""
+	}
+	return a.Ops.String()
+}
+
+// listed is name if p has that service.
+func listed(p *Policy, name string) string {
+	if p.Allows(name) {
+		return name
+	}
+	return ""
+}
+
+// union is all of a and b, sorted, each once.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// WriteChanges writes what changes for a user, for people to read.
+func WriteChanges(w io.Writer, user string, all []Change) error {
+	t := newText(w)
+	t.line(user)
+	for _, c := range all {
+		switch sign := "  " + c.sign(); {
+		case c.What == "service":
+			t.line(sign+"service", c.Name)
+		case c.Old == "":
+			t.line(sign+c.What, c.Name, c.New)
+		case c.New == "":
+			t.line(sign+c.What, c.Name, c.Old)
+		default:
+			t.line(sign+c.What, c.Name, fmt.Sprintf("%s -> %s", c.Old, c.New))
+		}
+	}
+	return t.w.Flush()
+}
+
+// sign is what stands before a change, as in a patch.
+func (c Change) sign() string {
+	switch {
+	case c.Old == "":
+		return "+ "
+	case c.New == "":
+		return "- "
+	}
+	return "~ "
+}
