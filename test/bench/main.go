@@ -52,7 +52,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", 0, "measure each workload `N` times; 0: 5, or 3 with -quick")
 	f.StringVar(&only, "only", "", "measure only workloads whose name matches `REGEXP`")
 	f.StringVar(&o.json, "json", "", "add one JSON line a measurement to `FILE`")
-	f.StringVar(&o.profile, "profile", "", "record Berth's CPU with perf, one file a workload, in `DIR`")
+	f.StringVar(&o.profile, "profile", "", "record Berth with perf, one file a workload, in `DIR`; such rounds are slower")
 	if err := f.Parse(args); err != nil {
 		return o, flag.ErrHelp // Parse has said what is wrong
 	}

@@ -107,7 +107,7 @@ func newestExchange(ctx context.Context) (string, error) {
 	return curve25519, nil
 }
 
-// versions of the programs that are measured and measured with.
+// openSSHVersion names the release that is measured, and measured with.
 func openSSHVersion(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 
 // record starts a profile of Berth if profiles are wanted; the function it
 // returns ends it. The last round of a workload stays in its file. Look at it
-// with: perf report --no-children -i FILE.
+// with: perf report --no-children -i FILE. Sampling makes every change of
+// threads dearer, so a profile says where time goes, not how much it is.
 func (b *bench) record(w workload, t *target) (stop func() error, err error) {
 	if b.profile == "" || t != b.berth {
 		return func() error { return nil }, nil
