@@ -86,7 +86,7 @@ func TestClients(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start(t)
-	s.suite(t, 140, "./clients.sh")
+	s.suite(t, 158, "./clients.sh")
 }
 
 func TestPasswd(t *testing.T) {
