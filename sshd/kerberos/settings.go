@@ -24,8 +24,8 @@ type Settings struct {
 	// realm: host/sftp.corp.example. Empty means every host/ of the keytab.
 	Principal string `mapstructure:"principal"`
 
-	// Realms are those whose people may log in, with their realm in capitals as
-	// the KDC spells it. Empty means the realms of the service itself.
+	// Realms are those whose people may log in. Empty means the realm of the
+	// service itself.
 	Realms []Realm `mapstructure:"realms"`
 
 	// RC4Tickets also takes tickets under an rc4-hmac key of the keytab, for a
@@ -36,7 +36,7 @@ type Settings struct {
 
 // A Realm is one whose people may log in.
 type Realm struct {
-	// Name of the realm: CORP.EXAMPLE.
+	// Name of the realm, spelled as the KDC spells it: CORP.EXAMPLE.
 	Name string `mapstructure:"name"`
 
 	// User is what its people are called in the directory; %u is the name
@@ -68,7 +68,7 @@ func (s *Settings) Check() []error {
 			errs = append(errs, fmt.Errorf("%s.name: %q stands there twice", key, r.Name))
 		}
 		seen[r.Name] = true
-		if r.User != "" && strings.Count(r.User, "%") != 1 || r.User != "" && !strings.Contains(r.User, "%u") {
+		if r.User != "" && (strings.Count(r.User, "%") != 1 || !strings.Contains(r.User, "%u")) {
 			errs = append(errs, fmt.Errorf("%s.user: %q: must hold %%u once, such as %%u@partner.example", key, r.User))
 		}
 	}
