@@ -103,6 +103,7 @@ func TestHostile(t *testing.T) {
 	s := newSite(t)
 	s.start(t)
 	s.suite(t, 44, hostile)
+	s.suite(t, 10, "/usr/bin/python3", "-W", "ignore", "windows.py")
 }
 
 // The suite starts and kills the server itself.
