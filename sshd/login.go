@@ -215,6 +215,30 @@ func (l *login) accepted() {
 		e.Fields = map[string]string{"directory": "cached"}
 	}
 	l.emit(e)
+	l.warn(l.found.State)
+}
+
+// warn tells somebody who is logging in that the password expires soon.
+func (l *login) warn(s directory.State) {
+	if !s.ExpiresSoon || s.Status != directory.StatusActive {
+		return
+	}
+	when := expiry(s.PasswordExpires, time.Now())
+	l.pre.SendAuthBanner("Your password expires " + when + ". Change it with: ssh HOST passwd\n")
+	l.emit(event.Event{Type: event.PasswordExpiring, Detail: when})
+}
+
+// expiry says when t is, for people.
+func expiry(t, now time.Time) string {
+	when := t.Format("on 2006-01-02 at 15:04 MST")
+	switch days := int(t.Sub(now).Hours() / 24); days {
+	case 0:
+		return when + ", within a day"
+	case 1:
+		return when + ", in 1 day"
+	default:
+		return fmt.Sprintf("%s, in %d days", when, days)
+	}
 }
 
 // decide says what somebody who proved a method may do.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,7 +164,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 		Directory: f.people,
 		Policy: rules(func(q policy.Request) (*policy.Policy, error) {
 			return &policy.Policy{
-				User: q.User, Rules: []string{"all"}, Services: []string{"sftp", "scp", "passwd", "whoami", "help"},
+				User: q.User, Rules: []string{"all"}, Services: []string{"sftp", "scp", "passwd", "whoami", "quota", "help"},
 				Folders: []policy.Folder{{Path: "/", Host: dir, Umask: 0o27}},
 				Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
 			}, nil
@@ -481,6 +482,9 @@ func TestServices(t *testing.T) {
 	if out, _, status := run1(t, c, "help", ""); status != 0 || !strings.Contains(out, "passwd") {
 		t.Errorf("help = %d, %q", status, out)
 	}
+	if out, _, status := run1(t, c, "quota", ""); status != 0 || !strings.Contains(out, "iB") {
+		t.Errorf("quota = %d, %q", status, out)
+	}
 	if _, err := c.Dial("tcp", "127.0.0.1:22"); err == nil {
 		t.Error("forwarding is possible")
 	}
@@ -536,6 +540,46 @@ func TestReconsider(t *testing.T) {
 	f.Reconsider(t.Context())
 	c.Wait()
 	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"account_disabled"}) {
+		t.Errorf("reasons = %q", got)
+	}
+}
+
+func TestExpiryIsTold(t *testing.T) {
+	f := start(t)
+	f.people.users["alice"].State.PasswordExpires = time.Now().Add(50 * time.Hour)
+	f.people.users["alice"].State.ExpiresSoon = true
+	_, banner, err := f.dial(t, "alice", ssh.PublicKeys(f.key))
+	if err != nil || !strings.Contains(banner, "in 2 days") {
+		t.Errorf("login = %v, banner %q", err, banner)
+	}
+	if got := f.events.reasons(event.PasswordExpiring); len(got) != 1 {
+		t.Errorf("%d events, want 1", len(got))
+	}
+}
+
+func TestRightsEndAtTheirHour(t *testing.T) {
+	f := start(t)
+	resolve := f.Policy
+	var over atomic.Bool
+	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+		if over.Load() {
+			return nil, &policy.Denied{Reason: policy.NoRule}
+		}
+		p, err := resolve.Resolve(q)
+		p.ValidUntil = time.Now().Add(time.Hour)
+		return p, err
+	})
+	c := f.must(t)
+	over.Store(true)
+	for _, open := range f.open() {
+		f.lapse(t.Context(), open, time.Now())
+		if open.reason.Load() != nil {
+			t.Error("ended before the hour")
+		}
+		f.lapse(t.Context(), open, time.Now().Add(2*time.Hour))
+	}
+	c.Wait()
+	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
 		t.Errorf("reasons = %q", got)
 	}
 }

@@ -30,6 +30,10 @@ func services() []service {
 			help: "whoami   show who you are here, your folders and your rights",
 		},
 		{
+			name: "quota", words: []string{"quota"}, run: serveQuota,
+			help: "quota    show the room you have, and what is used of it",
+		},
+		{
 			name: "help", words: []string{"help"}, always: true, run: serveHelp,
 			help: "help     show this list",
 		},

@@ -27,6 +27,7 @@ func (s *Server) Watch(ctx context.Context) {
 		case now := <-tick.C:
 			for _, c := range s.open() {
 				c.look(now)
+				s.lapse(ctx, c, now)
 			}
 			if s.Recheck > 0 && now.Sub(checked) >= s.Recheck {
 				checked = now
@@ -34,6 +35,17 @@ func (s *Server) Watch(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// lapse considers c again at the moment when a rule that holds only at certain
+// hours begins or ends to hold.
+func (s *Server) lapse(ctx context.Context, c *conn, now time.Time) {
+	g := c.grant.Load()
+	if g == nil || g.policy.ValidUntil.IsZero() || now.Before(g.policy.ValidUntil) {
+		return
+	}
+	u, err := s.Directory.Lookup(ctx, g.policy.User.Name)
+	s.reconsider(c, g, u, err)
 }
 
 // look ends c if one of its limits is over, and asks the client for a sign of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // serveWhoami shows people what the server knows of them, without host paths.
@@ -20,7 +21,7 @@ func serveWhoami(_ context.Context, s *session, _ string) (uint32, error) {
 	}
 	line("rules", "%s", strings.Join(p.Rules, ", "))
 	if !u.State.PasswordExpires.IsZero() {
-		line("password", "expires %s", u.State.PasswordExpires.Local().Format("2006-01-02 15:04 MST"))
+		line("password", "expires %s", expiry(u.State.PasswordExpires, time.Now()))
 	}
 	if g.restricted != nil {
 		line("password", "%s", sentence(g.restricted))

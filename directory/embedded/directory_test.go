@@ -84,6 +84,7 @@ func TestDirectory(t *testing.T) {
 	client, err := ldap.Open(ldap.Settings{
 		Kind: "embedded", URLs: []string{server.URL()}, Insecure: true,
 		Base: server.Base(), BindDN: serviceDN, BindPassword: secret,
+		ConnectTimeout: time.Minute, RequestTimeout: time.Minute, // hashing takes long on a busy machine
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -55,6 +55,8 @@ func (c *Client) state(ctx context.Context, search searchFunc, e entry) (directo
 	if sum.Status == directory.StatusUnknown {
 		return c.unreadable(sum.Reason), nil
 	}
+	warn := time.Duration(c.settings.WarnDays) * 24 * time.Hour
+	sum.ExpiresSoon = !sum.PasswordExpires.IsZero() && sum.PasswordExpires.Sub(in.now) < warn
 	return sum, nil
 }
 

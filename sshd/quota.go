@@ -1,0 +1,38 @@
+package sshd
+
+import (
+	"context"
+	"fmt"
+
+	"berth/fs"
+)
+
+// serveQuota shows the room in each folder of the view, as df does: what a
+// quota leaves, or the disk.
+func serveQuota(_ context.Context, s *session, _ string) (uint32, error) {
+	files, err := s.files("quota")
+	if err != nil {
+		return 1, err
+	}
+	defer files.Close()
+	s.say(s.ch, fmt.Sprintf("%-24s %10s %10s %10s", "folder", "size", "used", "free"))
+	for _, f := range s.grant.Load().policy.Folders {
+		u, err := files.StatFS(f.Path)
+		if err != nil {
+			s.say(s.ch, fmt.Sprintf("%-24s cannot be told", f.Path))
+			continue
+		}
+		s.say(s.ch, fmt.Sprintf("%-24s %10s %10s %10s", f.Path, blocks(u, u.Blocks), blocks(u, u.Blocks-u.BlocksFree), blocks(u, u.BlocksAvail)))
+	}
+	return 0, nil
+}
+
+// blocks is n blocks of u, for people.
+func blocks(u fs.Usage, n uint64) string {
+	size, unit := float64(n*u.BlockSize), 0
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	for ; size >= 1024 && unit < len(units)-1; unit++ {
+		size /= 1024
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
