@@ -530,6 +530,7 @@ func TestSessionsAreLimited(t *testing.T) {
 func TestReconsider(t *testing.T) {
 	f := start(t)
 	c := f.must(t)
+	run1(t, c, "help", "") // once it answers, the session stands
 	f.people.down = true
 	f.Reconsider(t.Context())
 	if _, _, status := run1(t, c, "whoami", ""); status != 0 {
@@ -569,7 +570,7 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 		p.ValidUntil = time.Now().Add(time.Hour)
 		return p, err
 	})
-	c := f.must(t)
+	run1(t, f.must(t), "help", "") // once it answers, the session stands
 	over.Store(true)
 	for _, open := range f.open() {
 		f.lapse(t.Context(), open, time.Now())
@@ -578,7 +579,7 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 		}
 		f.lapse(t.Context(), open, time.Now().Add(2*time.Hour))
 	}
-	c.Wait()
+	f.hangUp()
 	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
 		t.Errorf("reasons = %q", got)
 	}
