@@ -22,7 +22,7 @@ test:
 
 test-peers:
 	test/packages.sh base peers
-	BERTH_PEERS=openldap,samba,389ds,suites $(GO) test -race -timeout 40m -count=1 ./directory/... ./test/...
+	BERTH_PEERS=openldap,samba,389ds,kdc,suites $(GO) test -race -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
 
 lint:
 	@test -z "$$($(GO) tool gofumpt -l . | tee /dev/stderr)" || { echo "run: go tool gofumpt -w ." >&2; exit 1; }

@@ -17,6 +17,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/kerberos"
 	"berth/sshd/state"
 )
 
@@ -44,6 +45,10 @@ type Config struct {
 
 	// Admission is who is let in before they have said who they are.
 	Admission state.Settings `mapstructure:"admission"`
+
+	// Kerberos lets tickets stand in for passwords (gssapi-with-mic). Without a
+	// keytab no tickets are taken.
+	Kerberos kerberos.Settings `mapstructure:"kerberos"`
 
 	// Events is where events are written.
 	Events event.Settings `mapstructure:"events"`

@@ -37,11 +37,12 @@ type login struct {
 // grantKey is where Permissions carry the grant out of authentication.
 type grantKey struct{}
 
-// Method names of RFC 4252, RFC 4256.
+// Method names of RFC 4252, RFC 4256, RFC 4462.
 const (
 	methodPassword    = "password"
 	methodPublicKey   = "publickey"
 	methodInteractive = "keyboard-interactive"
+	methodTicket      = "gssapi-with-mic"
 )
 
 // config is the library's view of this login.
@@ -58,7 +59,7 @@ func (l *login) config(hello early.Hello) *ssh.ServerConfig {
 	}
 	next := l.callbacks()
 	cfg.PasswordCallback, cfg.PublicKeyCallback = next.PasswordCallback, next.PublicKeyCallback
-	cfg.KeyboardInteractiveCallback = next.KeyboardInteractiveCallback
+	cfg.KeyboardInteractiveCallback, cfg.GSSAPIWithMICConfig = next.KeyboardInteractiveCallback, next.GSSAPIWithMICConfig
 	for _, k := range s.HostKeys {
 		cfg.AddHostKey(k)
 	}
@@ -77,6 +78,9 @@ func (l *login) callbacks(methods ...string) ssh.ServerAuthCallbacks {
 	}
 	if offers(methodPassword) || offers(methodInteractive) {
 		cb.KeyboardInteractiveCallback = l.interactive
+	}
+	if offers(methodTicket) {
+		cb.GSSAPIWithMICConfig = l.tickets()
 	}
 	return cb
 }

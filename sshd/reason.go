@@ -5,6 +5,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/kerberos"
 	"berth/sshd/state"
 )
 
@@ -31,6 +32,13 @@ var answers = []struct {
 	{directory.ErrPasswordUsed, "password_used", "The new password has been used before."},
 	{directory.ErrPasswordWeak, "password_weak", "The new password does not meet the rules of the directory."},
 	{errKeyRefused, "key_not_accepted", ""},
+	{kerberos.ErrExpired, "ticket_expired", ""},
+	{kerberos.ErrClockSkew, "ticket_clock_skew", ""},
+	{kerberos.ErrReplayed, "ticket_replayed", ""},
+	{kerberos.ErrNotForUs, "ticket_for_another_service", ""},
+	{kerberos.ErrWrongKey, "ticket_key", ""},
+	{kerberos.ErrForeignRealm, "ticket_realm", ""},
+	{errTicket, "ticket_not_accepted", ""},
 	{errMethod, "method_not_accepted", "This way of logging in is not accepted for you."},
 	{errEmpty, "password_empty", "The new password is empty."},
 	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},
@@ -73,7 +81,7 @@ func deniedByUs(err error) bool {
 // somebody who proved the secret, and that the directory is down to everybody.
 func tell(err error) string {
 	proved := directory.Proved(err) || deniedByUs(err)
-	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused)) {
+	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket)) {
 		return ""
 	}
 	return sentence(err)

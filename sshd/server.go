@@ -25,6 +25,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/kerberos"
 	"berth/sshd/state"
 )
 
@@ -43,6 +44,7 @@ type Server struct {
 	Policy    Resolver
 	Open      func(*policy.Policy) (fs.FS, error) // what a policy's files are
 	HostKeys  []ssh.Signer                        // in order of preference
+	Kerberos  *kerberos.Keytab                    // nil: no tickets are taken
 	Events    event.Sink
 	Log       hclog.Logger
 	State     state.Store // who may try, and how many

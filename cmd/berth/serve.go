@@ -22,6 +22,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/event/metrics"
 	"berth/sshd/hostkey"
+	"berth/sshd/kerberos"
 	"berth/sshd/state"
 )
 
@@ -59,6 +60,14 @@ type running struct {
 	admin     net.Listener // nil if there is none
 }
 
+// openKeytab returns nil where Kerberos is off.
+func openKeytab(s kerberos.Settings) (*kerberos.Keytab, error) {
+	if !s.Enabled() {
+		return nil, nil
+	}
+	return kerberos.Open(s)
+}
+
 // rules are the compiled rules of the moment; SIGHUP replaces them.
 type rules struct{ set atomic.Pointer[policy.Set] }
 
@@ -78,6 +87,10 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	live.set.Store(set)
 
 	keys, err := hostkey.Load(cfg.HostKeys, nil)
+	if err != nil {
+		return err
+	}
+	keytab, err := openKeytab(cfg.Kerberos)
 	if err != nil {
 		return err
 	}
@@ -104,6 +117,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		Policy:    live,
 		Open:      func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, files) },
 		HostKeys:  keys,
+		Kerberos:  keytab,
 		Events:    sinks,
 		Log:       log.Named("sshd"),
 		State:     state.NewMemory(cfg.Admission),
