@@ -56,6 +56,7 @@ sshfs() {
 	ok "git init, commit, fsck" shell 'git config --global --add safe.directory "*" &&
 		git init -q "$1" && cd "$1" && cp -r "$2" . && git add . &&
 		git -c user.name=x -c user.email=x@example.org commit -qm x && git fsck' "$mnt/g" "$S/tree"
+	ok "1,500 random operations" /usr/bin/python3 "$here/clients/fsx.py" "$mnt/fsx" "$work/fsx"
 	ok "df" df "$mnt"
 	ok "rm -r" rm -r "$mnt/s" "$mnt/g"
 	ok "unmount" fusermount3 -u "$mnt"
