@@ -57,6 +57,11 @@ type grant struct {
 	restricted error // if set, only the password can be changed, and why
 }
 
+// restriction says in a sentence what has to be done first.
+func (g *grant) restriction() string {
+	return sentence(g.restricted) + " Change it with: ssh HOST passwd"
+}
+
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc, id: sessionID(), opened: time.Now(), release: func() {}}
 	if _, direct := nc.(*net.TCPConn); direct {

@@ -208,23 +208,27 @@ func (l *login) try(meta ssh.ConnMetadata, method string, check func(*directory.
 		l.wait(started)
 		return nil, l.reject(name, method, err)
 	}
-	l.accepted()
+	l.accepted(g)
 	return &ssh.Permissions{ExtraData: map[any]any{grantKey{}: g}}, nil
 }
 
 // accepted tells of the login before the client hears of it.
-func (l *login) accepted() {
+func (l *login) accepted(g *grant) {
 	e := event.Event{Type: event.LoginAccepted, Method: l.method, Duration: time.Since(l.opened)}
 	if l.found.Cached {
 		e.Fields = map[string]string{"directory": "cached"}
 	}
 	l.emit(e)
+	if g.restricted != nil {
+		l.pre.SendAuthBanner(g.restriction() + "\n")
+		return
+	}
 	l.warn(l.found.State)
 }
 
 // warn tells somebody who is logging in that the password expires soon.
 func (l *login) warn(s directory.State) {
-	if !s.ExpiresSoon || s.Status != directory.StatusActive {
+	if !s.ExpiresSoon {
 		return
 	}
 	when := expiry(s.PasswordExpires, time.Now())

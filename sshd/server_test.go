@@ -471,8 +471,8 @@ func TestServices(t *testing.T) {
 	c := f.must(t)
 	for command, want := range map[string]string{
 		"id; ls":           "This server moves files",
-		"":                 "This server moves files",
-		"rsync --server .": "This server moves files",
+		"":                 "no shell here",
+		"rsync --server .": "rsync is not available",
 		"passwd bob":       "takes no arguments",
 	} {
 		if _, stderr, status := run1(t, c, command, ""); status != 1 || !strings.Contains(stderr, want) {

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"berth/sshd/scp"
 )
 
 // A service is something a session can run.
@@ -46,11 +48,25 @@ type message string
 func (m message) Error() string { return string(m) }
 
 const (
-	// errNoShell is the one line for everything that is not a service.
-	errNoShell = message("This server moves files: use sftp or scp, or run 'help' for the commands there are.")
+	// errNoShell is for a request without a command. WinSCP makes one.
+	errNoShell = message(scp.NoShell)
+	// errNoCommand is for everything else that is not a service.
+	errNoCommand = message("This server moves files: use sftp or scp, or run 'help' for the commands there are.")
 	// errArguments refuses words after a command that is about the user only.
 	errArguments = message("This command takes no arguments: it is about yourself.")
 )
+
+// noService is the one line about a command that is no service.
+func noService(command string) error {
+	word, _, _ := strings.Cut(command, " ")
+	switch path.Base(word) {
+	case ".": // nothing
+		return errNoShell
+	case "rsync":
+		return message(scp.NoRsync)
+	}
+	return errNoCommand
+}
 
 // find returns the service for a channel request, or nil.
 func find(request, command string) *service {

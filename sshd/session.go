@@ -160,14 +160,14 @@ func (s *session) refused(sv *service, command string) error {
 	var err error
 	switch {
 	case sv == nil:
-		name, reason, err = printable(command), "unknown_command", errNoShell
+		name, reason, err = printable(command), "unknown_command", noService(command)
 	case sv.help != "" && len(strings.Fields(command)) > 1:
 		name, reason, err = sv.name, "arguments", errArguments
 	case !g.policy.Allows(sv.name):
 		name, reason, err = sv.name, "not_allowed", message("You may not use "+sv.name+" here.")
 	case g.restricted != nil && !sv.always:
 		name, reason = sv.name, reasonOf(g.restricted)
-		err = message(sentence(g.restricted) + " Change it with: ssh HOST passwd")
+		err = message(g.restriction())
 	}
 	if err != nil {
 		s.emit(event.Event{Type: event.ServiceRefused, Service: name, Reason: reason})
