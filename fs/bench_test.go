@@ -10,17 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"berth/policy"
 )
-
-// everything is a policy that brings in all layers.
-func everything(host string) *policy.Policy {
-	p := full(host)
-	p.Limits = policy.Limits{Quota: 1 << 50, QuotaFiles: 1 << 40, MaxFile: 1 << 50, UploadRate: 1 << 50, DownloadRate: 1 << 50}
-	p.Uploads = policy.Atomic
-	return p
-}
 
 // deep makes a file at depth 8 and returns its name in the view.
 func deep(tb testing.TB, host string) string {

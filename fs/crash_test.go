@@ -22,7 +22,7 @@ const crashDir = "BERTH_TEST_CRASH_DIR"
 // numbered is the content of the file of that number, of some 200 KiB.
 func numbered(n int) []byte { return bytes.Repeat([]byte(strconv.Itoa(n)+" "), 40<<10) }
 
-// TestCrash kills a process in the middle of atomic uploads, again and again.
+// TestCrash kills a process in the middle of atomic uploads, 50 times.
 // Every file that it said it had closed is there as a whole, and no file is
 // there in part.
 func TestCrash(t *testing.T) {
@@ -32,7 +32,7 @@ func TestCrash(t *testing.T) {
 	}
 	host := t.TempDir()
 	acknowledged := map[string]int{}
-	for round := range 10 {
+	for round := range 50 {
 		server := exec.Command(os.Args[0], "-test.run=^TestCrash$")
 		server.Env = append(os.Environ(), crashDir+"="+host)
 		out, err := server.StdoutPipe()
@@ -51,7 +51,7 @@ func TestCrash(t *testing.T) {
 				continue
 			}
 			acknowledged[name] = i
-			if n == 5+round { // and it goes on a little until it is dead
+			if n == 5+round%10 { // and it goes on a little until it is dead
 				if err := server.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}

@@ -12,8 +12,9 @@ import (
 	"berth/policy"
 )
 
-// TestDiskFull fills a small file system: the client hears of it, and an atomic
-// upload leaves the old file and the room as they were.
+// TestDiskFull fills a small file system: the client hears of it at the write,
+// other files stay as they are, an atomic upload leaves the old file and the
+// room as they were, and the quota counts what is really there.
 func TestDiskFull(t *testing.T) {
 	host := t.TempDir()
 	if err := unix.Mount("tmpfs", host, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256k,mode=700"); err != nil {
@@ -25,27 +26,39 @@ func TestDiskFull(t *testing.T) {
 		}
 	})
 	for _, uploads := range []policy.Uploads{policy.Atomic, policy.Direct} {
-		if err := os.WriteFile(host+"/f", []byte("old"), 0o644); err != nil {
-			t.Fatal(err)
+		for name, content := range map[string]string{"/f": "old", "/other": "whole"} {
+			if err := os.WriteFile(host+name, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		p := full(host)
 		p.Uploads = uploads
-		f := mustOpen(t, p, Settings{})
+		p.Limits.Quota = 1 << 30 // more than there is
+		var q Quotas
+		f := mustOpen(t, p, Settings{Quotas: &q})
 		up := start(t, f, "/f", truncating, string(make([]byte, 128<<10)), 0)
 		_, err := up.WriteAt(make([]byte, 256<<10), 128<<10)
 		if !errors.Is(err, ErrNoSpace) {
 			t.Errorf("%s: write = %v, want ErrNoSpace", uploads, err)
 		}
-		err = up.Close()
-		if uploads == policy.Direct {
-			continue
+		if err = up.Close(); uploads == policy.Atomic {
+			if !errors.Is(err, ErrNoSpace) {
+				t.Errorf("close = %v, want ErrNoSpace", err)
+			}
+			hostHolds(t, host+"/f", "old")
+			if n := temps(t, host); n != 0 {
+				t.Errorf("%d temporary files are left", n)
+			}
 		}
-		if !errors.Is(err, ErrNoSpace) {
-			t.Errorf("close = %v, want ErrNoSpace", err)
+		used(t, &q, host)
+		hostHolds(t, host+"/other", "whole") // acknowledged before
+		if err := f.Remove("/f"); err != nil {
+			t.Fatal(err)
 		}
-		hostHolds(t, host+"/f", "old")
-		if n := temps(t, host); n != 0 {
-			t.Errorf("%d temporary files are left", n)
+		if err := start(t, f, "/g", truncating, "there is room again", 0).Close(); err != nil {
+			t.Errorf("%s: upload once there is room = %v", uploads, err)
 		}
+		hostHolds(t, host+"/g", "there is room again")
+		used(t, &q, host)
 	}
 }

@@ -19,6 +19,14 @@ func full(host string) *policy.Policy {
 	}
 }
 
+// everything is a policy that brings in all layers.
+func everything(host string) *policy.Policy {
+	p := full(host)
+	p.Limits = policy.Limits{Quota: 1 << 50, QuotaFiles: 1 << 40, MaxFile: 1 << 50, UploadRate: 1 << 50, DownloadRate: 1 << 50}
+	p.Uploads = policy.Atomic
+	return p
+}
+
 func mustOpen(t testing.TB, p *policy.Policy, s Settings) FS {
 	t.Helper()
 	f, err := Open(p, s)

@@ -1,0 +1,88 @@
+package fs
+
+import (
+	iofs "io/fs"
+	"iter"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"berth/policy"
+)
+
+// endless is a layer whose directories have n entries.
+type endless struct {
+	layer
+	n int
+}
+
+func (e endless) ReadDir(string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		for i := range e.n {
+			if !yield(&info{name: "file" + strconv.Itoa(i)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestReadDirStreams lists a directory of a million entries, through all layers
+// and with names hidden, and one of the disk. What is in memory does not grow
+// on the way.
+func TestReadDirStreams(t *testing.T) {
+	const million = 1_000_000
+	p := everything(t.TempDir())
+	p.Access[0].Names, p.Access[0].Hide = policy.Names{Deny: []string{"*9"}}, true
+	l, err := openLocal(p.Folders[0].Host, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var q Quotas
+	l = newQuota(endless{l, million}, q.of(p.Folders[0].Host), bounds{1 << 50, 1 << 40})
+	l = newRates(newMounts([]mounted{{"/", newUploads(l, "alice", keepUploads)}}), p.Limits)
+	many := &links{layer: newGuard(l, p), below: l, folder: func(string) string { return "/" }}
+	t.Cleanup(func() { _ = many.Close() })
+	streams(t, many, million/10*9, 100_000)
+
+	const files = 20_000
+	host := t.TempDir()
+	for i := range files {
+		if err := os.WriteFile(host+"/file"+strconv.Itoa(i), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	streams(t, mustOpen(t, full(host), Settings{}), files, 2000)
+}
+
+// streams lists the root of f, which has n entries, and looks at the memory
+// after every so many.
+func streams(t *testing.T, f FS, n, every int) {
+	t.Helper()
+	const most = 256 << 10 // bytes, less than the names alone
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	got := 0
+	var before int64
+	for _, err := range f.ReadDir("/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got++; got == every {
+			before = heap()
+		}
+		if got%every != 0 {
+			continue
+		}
+		if more := heap() - before; more > most {
+			t.Fatalf("%d bytes more in memory after %d entries", more, got)
+		}
+	}
+	if got != n {
+		t.Errorf("listed %d entries, want %d", got, n)
+	}
+}
