@@ -86,8 +86,11 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	live := &rules{}
 	live.set.Store(set)
 
-	keys, err := hostkey.Load(cfg.HostKeys, nil)
+	keys, err := hostkey.Load(cfg.HostKeys, passphraseFrom(cfg.HostKeyPassphraseFile))
 	if err != nil {
+		return err
+	}
+	if keys, err = hostkey.Certify(keys, cfg.HostCertificates); err != nil {
 		return err
 	}
 	keytab, err := openKeytab(cfg.Kerberos)
@@ -134,6 +137,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	defer stop()
 	background.Go(func() { srv.Watch(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
+	background.Go(func() { sweep(beside, live.set.Load, files.Quotas, log.Named("sweep")) })
 	if r.admin != nil {
 		h := admin.Handler(readiness(ctx, people), counts.Registry, log.Named("admin"))
 		background.Go(func() {
