@@ -15,17 +15,24 @@ import (
 // When what broken uploads left is looked for, and how old it is by then: a
 // client may come back for an upload within fs.Settings.KeepUploads, a day.
 const (
+	sweepFirst = 10 * time.Minute // not while everybody is waiting for the server
 	sweepEvery = 24 * time.Hour
 	sweepAge   = 25 * time.Hour
 )
 
-// sweep removes what broken uploads left in all folders of the rules, at once
-// and then every day, until ctx ends. Uploads that nobody comes back for would
+// sweep removes what broken uploads left in all folders of the rules, soon
+// after the start and then every day, until ctx ends. Uploads that nobody comes back for would
 // fill the disk, hidden from everybody.
 func sweep(ctx context.Context, rules func() *policy.Set, quotas *fs.Quotas, log hclog.Logger) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	next := time.NewTimer(sweepFirst)
+	defer next.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			next.Reset(sweepEvery)
+		}
 		for _, host := range hosts(rules().Hosts()) {
 			n, err := quotas.Sweep(ctx, host, sweepAge)
 			if n > 0 {
@@ -34,11 +41,6 @@ func sweep(ctx context.Context, rules func() *policy.Set, quotas *fs.Quotas, log
 			if err != nil && ctx.Err() == nil {
 				log.Warn("look for what broken uploads left", "host", host, "error", err)
 			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }

@@ -34,6 +34,7 @@ func TestSweep(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go sweep(ctx, func() *policy.Set { return set }, new(fs.Quotas), hclog.NewNullLogger())
+		time.Sleep(sweepFirst)
 		for day, want := range []bool{true, true, false} { // on the second day it is not old enough
 			synctest.Wait()
 			if _, err := os.Stat(part); (err == nil) != want {
