@@ -26,7 +26,7 @@ type bench struct {
 }
 
 // hurryAfter leaves a quick run time to end within a minute on a slow machine.
-const hurryAfter = 25 * time.Second
+const hurryAfter = 20 * time.Second
 
 // open makes the files and starts both servers.
 func open(ctx context.Context, o options) (*bench, error) {

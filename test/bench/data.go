@@ -23,7 +23,7 @@ type sizes struct {
 var (
 	quickSizes = sizes{
 		big: 128 << 20, eighth: 16 << 20, distant: 16 << 20, small: 200, list: 5000,
-		logins: 32, idle: 30, reads: 2000, stats: 1200,
+		logins: 32, idle: 30, reads: 2000, stats: 3200,
 	}
 	fullSizes = sizes{
 		big: 1 << 30, eighth: 256 << 20, distant: 96 << 20, small: 5000, list: 100_000,
