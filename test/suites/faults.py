@@ -107,9 +107,12 @@ def put(client, path, data, pipelined=True, fsync=False):
         f.set_pipelined(pipelined)
         for at in range(0, len(data), CHUNK):
             f.write(data[at:at + CHUNK])
+        client._finish_responses(f)
         if fsync:
-            f.flush()
             client._request(paramiko.sftp.CMD_EXTENDED, "fsync@openssh.com", f.handle)
+        # f.close would not mind a connection that ends before the answer.
+        client._request(paramiko.sftp.CMD_CLOSE, f.handle)
+        f._closed = True
 
 
 def content(path):

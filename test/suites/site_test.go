@@ -59,7 +59,7 @@ rules:
     home: {host: %[3]s, permissions: [full]}
     services: [sftp, scp, passwd]
 %[4]s
-ssh: {drain: 5s}
+ssh: {drain: 2s}
 events: {file: %[2]s/events.jsonl}
 admin: {listen: "127.0.0.1:0"}
 `
@@ -69,6 +69,12 @@ const samePaths = `
   - name: same paths
     folders: [{path: %[1]s, host: %[1]s, permissions: [full]}]
 `
+
+// uploads are rules for the two ways in which an upload may come to its name.
+var uploads = map[string]string{
+	"direct": "",
+	"atomic": "\n  - {name: uploads, uploads: atomic}\n",
+}
 
 // newSite writes the configuration of a server, with more rules. In them, %[1]s
 // is the home.

@@ -86,7 +86,7 @@ func TestClients(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start(t)
-	s.suite(t, 158, "./clients.sh")
+	s.suite(t, 162, "./clients.sh")
 }
 
 func TestPasswd(t *testing.T) {
@@ -109,11 +109,15 @@ func TestHostile(t *testing.T) {
 // The suite starts and kills the server itself.
 func TestFaults(t *testing.T) {
 	need(t, "mkfs.ext4", "mount")
-	t.Parallel()
-	s := newSite(t)
 	cases := 16
 	if os.Geteuid() != 0 {
 		cases = 9 // without mounts
 	}
-	s.suite(t, cases, "/usr/bin/python3", "-W", "ignore", "faults.py")
+	for mode, rule := range uploads {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, rule)
+			s.suite(t, cases, "/usr/bin/python3", "-W", "ignore", "faults.py")
+		})
+	}
 }
