@@ -76,7 +76,7 @@ func loadOrMake(path string, passphrase Passphrase) (ssh.Signer, error) {
 }
 
 func load(path string, passphrase Passphrase) (ssh.Signer, error) {
-	text, err := readPrivate(path)
+	text, err := readPrivate(path, 0o077)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +120,11 @@ func Fingerprint(k ssh.PublicKey) string { return ssh.FingerprintSHA256(k) }
 
 // PassphraseFile is a Passphrase that reads every key's passphrase from the
 // first line of one file, such as a systemd credential. The file must not be
-// readable by others.
+// readable by others; its group may read, because the mode of a credential says
+// so where an access list lets the service in.
 func PassphraseFile(file string) Passphrase {
 	return func(string) ([]byte, error) {
-		text, err := readPrivate(file)
+		text, err := readPrivate(file, 0o027)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -136,9 +137,10 @@ func PassphraseFile(file string) Passphrase {
 	}
 }
 
-// readPrivate reads a file that only its owner may read. The mode is that of
-// the opened file, so that it cannot be swapped between the check and the read.
-func readPrivate(path string) ([]byte, error) {
+// readPrivate reads a file that has none of the forbidden permissions. The mode
+// is that of the opened file, so that it cannot be swapped between the check and
+// the read.
+func readPrivate(path string, forbidden os.FileMode) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, cause(err)
@@ -151,7 +153,7 @@ func readPrivate(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
 		return nil, fmt.Errorf("mode %04o lets others than its owner use it: chmod 600 would be right", mode)
 	}
 	if info.Size() > mostText {

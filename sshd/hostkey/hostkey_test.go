@@ -109,6 +109,17 @@ func TestPassphrase(t *testing.T) {
 	}
 }
 
+// TestPassphraseFileOfSystemd reads a file with the mode of a credential whose
+// service has a user of its own.
+func TestPassphraseFileOfSystemd(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "host-keys")
+	write(t, file, "open sesame\r\nmore", 0o440)
+	got, err := PassphraseFile(file)("")
+	if err != nil || string(got) != "open sesame" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestPassphraseFileRefuses(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open")
