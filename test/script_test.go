@@ -84,6 +84,7 @@ func setup(env *testscript.Env, start starter) error {
 	env.Setenv("DEMO", dir)
 	env.Setenv("PORT", s.port())
 	env.Setenv("PATH", filepath.Dir(berth)+":"+os.Getenv("PATH"))
+	env.Setenv("PLAIN", filepath.Dir(plain))
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("ADMIN", s.admin)
 	cfg := fmt.Sprintf(`Host berth

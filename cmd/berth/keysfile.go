@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"berth/sshd/hostkey"
+)
+
+// mostKey is more than any key file takes, in bytes.
+const mostKey = 64 << 10
+
+// readKey reads the key in file, "-" for standard input. ask may be nil.
+func readKey(file string, ask hostkey.Ask) (hostkey.Key, error) {
+	in := os.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return hostkey.Key{}, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, mostKey+1))
+	if err != nil {
+		return hostkey.Key{}, err
+	}
+	k, err := hostkey.Parse(text, ask)
+	if err != nil {
+		return k, fmt.Errorf("%s: %w", file, err)
+	}
+	return k, nil
+}
+
+// writeKey writes a key to a file that is not there yet, or to out if no file
+// is named.
+func writeKey(file string, out io.Writer, text []byte, perm os.FileMode) error {
+	if file == "" {
+		_, err := out.Write(text)
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// passphraseFrom reads passphrases from a file; nil if none is named.
+func passphraseFrom(file string) hostkey.Passphrase {
+	if file == "" {
+		return nil
+	}
+	return hostkey.PassphraseFile(file)
+}
+
+// passphraseOf reads the passphrase of key from secret, or asks the person at
+// the terminal if no such file is named.
+func passphraseOf(key, secret string) hostkey.Ask {
+	if read := passphraseFrom(secret); read != nil {
+		return func() ([]byte, error) { return read(key) }
+	}
+	return func() ([]byte, error) { return prompt("Passphrase of " + key + ": ") }
+}
+
+// newPassphrase asks twice. An empty one means that the key is not encrypted.
+func newPassphrase() ([]byte, error) {
+	once, err := prompt("New passphrase (empty for none): ")
+	if err != nil {
+		return nil, err
+	}
+	again, err := prompt("New passphrase again: ")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(once, again) {
+		return nil, errors.New("the passphrases are not the same")
+	}
+	return once, nil
+}
+
+// prompt asks on the terminal, whatever standard input and output are.
+func prompt(question string) ([]byte, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.New("there is no terminal to ask on: name a file with --passphrase-file")
+	}
+	defer tty.Close()
+	fmt.Fprint(tty, question)
+	secret, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(tty)
+	return secret, err
+}
