@@ -34,6 +34,15 @@ type Config struct {
 	// missing one is made, of the kind its name says: ed25519, rsa or ecdsa.
 	HostKeys []string `mapstructure:"host_keys"`
 
+	// HostKeyPassphraseFile holds in its first line the passphrase of those host
+	// keys that are encrypted. It may be a systemd credential. Keys that are made
+	// are then encrypted too.
+	HostKeyPassphraseFile string `mapstructure:"host_key_passphrase_file"`
+
+	// HostCertificates are certificates of the host keys, as made by ssh-keygen -s
+	// CA -h. Clients that trust the CA then know the server.
+	HostCertificates []string `mapstructure:"host_certificates"`
+
 	// Directories are where people are, asked in this order.
 	Directories []ldap.Settings `mapstructure:"directories"`
 
