@@ -1,0 +1,276 @@
+package cert
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// revocations is what one file revokes.
+type revocations struct {
+	keys   keySet
+	sha1   map[[sha1.Size]byte]bool
+	sha256 map[[sha256.Size]byte]bool
+	certs  map[string]*revokedCerts // by the wire form of the authority's key; "": of all of them
+}
+
+// revokedCerts is what is revoked of one authority.
+type revokedCerts struct {
+	serials []span
+	bitmaps []bitmap
+	ids     map[string]bool
+}
+
+// A span is serial numbers from low to high.
+type span struct{ low, high uint64 }
+
+// A bitmap has a bit for each serial number from offset on, the lowest in the
+// last byte.
+type bitmap struct {
+	offset uint64
+	bits   []byte
+}
+
+func (b bitmap) has(serial uint64) bool {
+	if serial < b.offset {
+		return false
+	}
+	n := serial - b.offset
+	if n/8 >= uint64(len(b.bits)) {
+		return false
+	}
+	return b.bits[len(b.bits)-1-int(n/8)]>>(n%8)&1 == 1
+}
+
+func newRevocations() *revocations {
+	return &revocations{
+		keys: keySet{}, sha1: map[[sha1.Size]byte]bool{}, sha256: map[[sha256.Size]byte]bool{},
+		certs: map[string]*revokedCerts{},
+	}
+}
+
+// certsOf returns the certificates of one authority, to add to them.
+func (r *revocations) certsOf(authority string) *revokedCerts {
+	c := r.certs[authority]
+	if c == nil {
+		c = &revokedCerts{ids: map[string]bool{}}
+		r.certs[authority] = c
+	}
+	return c
+}
+
+// of says what of cert is revoked, "" if nothing is.
+func (r *revocations) of(cert *ssh.Certificate) string {
+	authority := cert.SignatureKey.Marshal()
+	switch {
+	case r.hasKey(cert.Key.Marshal()):
+		return "its key"
+	case r.hasKey(authority):
+		return "the key of its authority"
+	}
+	for _, name := range []string{string(authority), ""} {
+		c := r.certs[name]
+		switch {
+		case c == nil:
+		case c.ids[cert.KeyId]:
+			return fmt.Sprintf("its id %q", cert.KeyId)
+		case c.hasSerial(cert.Serial):
+			return fmt.Sprintf("its serial number %d", cert.Serial)
+		}
+	}
+	return ""
+}
+
+func (r *revocations) hasKey(blob []byte) bool {
+	return r.keys[string(blob)] || r.sha1[sha1.Sum(blob)] || r.sha256[sha256.Sum256(blob)]
+}
+
+// hasSerial takes 0 for no serial number, as OpenSSH does: it is what authorities
+// that do not count give to all.
+func (c *revokedCerts) hasSerial(serial uint64) bool {
+	if serial == 0 {
+		return false
+	}
+	for _, s := range c.serials {
+		if s.low <= serial && serial <= s.high {
+			return true
+		}
+	}
+	for _, b := range c.bitmaps {
+		if b.has(serial) {
+			return true
+		}
+	}
+	return false
+}
+
+// Names and numbers of OpenSSH's PROTOCOL.krl.
+const (
+	krlMagic   = "SSHKRL\n\x00"
+	krlVersion = 1
+
+	sectionCertificates = 1
+	sectionKeys         = 2
+	sectionSHA1         = 3
+	sectionSignature    = 4
+	sectionSHA256       = 5
+	sectionExtension    = 255
+
+	certSerialList   = 0x20
+	certSerialRange  = 0x21
+	certSerialBitmap = 0x22
+	certKeyID        = 0x23
+	certExtension    = 0x39
+)
+
+// parseKRL reads a key revocation list (PROTOCOL.krl). What it does not know is
+// an error, since it may revoke something. Signatures are skipped: the list is
+// trusted because it lies where the settings say, as with OpenSSH.
+func parseKRL(data []byte) (*revocations, error) {
+	in := &reader{rest: data[len(krlMagic):]}
+	if v := in.uint32(); in.err == nil && v != krlVersion {
+		return nil, fmt.Errorf("a key revocation list of version %d, only %d is known", v, krlVersion)
+	}
+	in.uint64() // number of the list
+	in.uint64() // date
+	in.uint64() // flags, none is defined
+	in.string() // reserved
+	in.string() // comment
+	r := newRevocations()
+	for in.more() {
+		kind, body := in.byte(), &reader{rest: in.string()}
+		if in.err != nil {
+			break
+		}
+		if kind == sectionSignature {
+			in.string() // body is the key that signed
+			continue
+		}
+		if err := r.section(kind, body); err != nil {
+			return nil, fmt.Errorf("section %d: %w", kind, err)
+		}
+	}
+	return r, in.err
+}
+
+func (r *revocations) section(kind byte, in *reader) error {
+	switch kind {
+	case sectionCertificates:
+		return r.certificates(in)
+	case sectionExtension:
+		return extension(in)
+	case sectionKeys, sectionSHA1, sectionSHA256:
+	default:
+		return errUnknown
+	}
+	for in.more() {
+		entry := in.string()
+		switch {
+		case in.err != nil:
+		case kind == sectionKeys:
+			r.keys[string(entry)] = true
+		case kind == sectionSHA1 && len(entry) == sha1.Size:
+			r.sha1[[sha1.Size]byte(entry)] = true
+		case kind == sectionSHA256 && len(entry) == sha256.Size:
+			r.sha256[[sha256.Size]byte(entry)] = true
+		default:
+			return fmt.Errorf("a fingerprint of %d bytes", len(entry))
+		}
+	}
+	return in.err
+}
+
+// certificates reads what is revoked of one authority.
+func (r *revocations) certificates(in *reader) error {
+	c := r.certsOf(string(in.string()))
+	in.string() // reserved
+	for in.more() {
+		kind, body := in.byte(), &reader{rest: in.string()}
+		if in.err != nil {
+			break
+		}
+		if err := c.section(kind, body); err != nil {
+			return fmt.Errorf("certificates: section %#x: %w", kind, err)
+		}
+	}
+	return in.err
+}
+
+func (c *revokedCerts) section(kind byte, in *reader) error {
+	switch kind {
+	case certSerialList:
+		for in.more() {
+			n := in.uint64()
+			c.serials = append(c.serials, span{n, n})
+		}
+	case certSerialRange:
+		c.serials = append(c.serials, span{in.uint64(), in.uint64()})
+	case certSerialBitmap:
+		c.bitmaps = append(c.bitmaps, bitmap{in.uint64(), in.string()})
+	case certKeyID:
+		for in.more() {
+			c.ids[string(in.string())] = true
+		}
+	case certExtension:
+		return extension(in)
+	default:
+		return errUnknown
+	}
+	if in.err == nil && len(in.rest) > 0 {
+		return errors.New("has more than belongs there")
+	}
+	return in.err
+}
+
+var (
+	errUnknown = errors.New("is not known")
+	errShort   = errors.New("the list ends too early")
+)
+
+// extension passes over what is not critical.
+func extension(in *reader) error {
+	name, critical := in.string(), in.byte()
+	in.string()
+	if in.err == nil && critical != 0 {
+		return fmt.Errorf("critical extension %q: %w", name, errUnknown)
+	}
+	return in.err
+}
+
+// A reader reads the data types of RFC 4251, section 5. After the first error
+// everything is empty.
+type reader struct {
+	rest []byte
+	err  error
+}
+
+// more reports whether there is something left to read.
+func (r *reader) more() bool { return r.err == nil && len(r.rest) > 0 }
+
+// take returns the next n bytes, or as many zeros up to eight.
+func (r *reader) take(n uint64) []byte {
+	if r.err != nil || n > uint64(len(r.rest)) {
+		r.err = errShort
+		return make([]byte, min(n, 8))
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) byte() byte     { return r.take(1)[0] }
+func (r *reader) uint32() uint32 { return binary.BigEndian.Uint32(r.take(4)) }
+func (r *reader) uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
+
+// string returns bytes of what is being read; empty after an error.
+func (r *reader) string() []byte {
+	n := r.uint32()
+	if r.err != nil {
+		return nil
+	}
+	return r.take(uint64(n))
+}
