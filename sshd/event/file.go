@@ -133,7 +133,7 @@ func (f *File) run() {
 		select {
 		case <-f.wake:
 			batch = f.write(f.take(batch[:0]))
-			open = len(batch) == 0
+			open = len(batch) == 0 && f.gather()
 		case <-f.stop:
 			open = false
 		}
@@ -181,6 +181,22 @@ func (f *File) write(batch []byte) []byte {
 		if !f.pause() {
 			return batch
 		}
+	}
+}
+
+// gatherFor is how long an event may wait for others after a write.
+const gatherFor = 10 * time.Millisecond
+
+// gather lets events come together for the next write, which costs as much for
+// one as for a hundred, and reports whether there will be one.
+func (f *File) gather() bool {
+	t := time.NewTimer(gatherFor)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-f.stop:
+		return false
 	}
 }
 
