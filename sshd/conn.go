@@ -40,9 +40,14 @@ type conn struct {
 	release func() // ends the count of this session, once it is one
 	tried   bool   // to log in: what came of it has been held against the source
 
-	established atomic.Pointer[ssh.ServerConn]
-	asked       time.Time    // when a sign of life was last asked for; only Watch looks at it
-	silent      atomic.Int32 // how often it stayed away
+	// Set by handshake.
+	ssh      *ssh.ServerConn
+	channels <-chan ssh.NewChannel
+	requests <-chan *ssh.Request
+
+	established atomic.Pointer[ssh.ServerConn] // ssh, for Watch
+	asked       time.Time                      // when a sign of life was last asked for; only Watch looks at it
+	silent      atomic.Int32                   // how often it stayed away
 
 	openFiles atomic.Int32
 	last      atomic.Int64 // when the client last asked for something, in Unix nanoseconds
@@ -95,40 +100,49 @@ func (c *conn) serve(ctx context.Context) {
 		return
 	}
 	defer loggedIn()
-	nc, hello, err := early.Look(c.nc, c.srv.identification(), c.opened.Add(c.srv.LoginGrace), firstWait)
-	if err != nil {
-		c.ended(err)
-		return
-	}
-	defer nc.Close()
-	c.client = hello.Version
-	sc, channels, requests, err := c.handshake(ctx, nc, hello)
-	if err != nil {
-		c.ended(err)
+	if !c.begin(ctx) {
 		return
 	}
 	loggedIn()
-	nc.SetDeadline(time.Time{})
-	c.established.Store(sc)
-	c.serveChannels(ctx, sc, channels, requests)
+	c.established.Store(c.ssh)
+	c.serveChannels(ctx)
 	c.ended(nil)
 }
 
-// handshake exchanges keys and authenticates.
-func (c *conn) handshake(ctx context.Context, nc net.Conn, hello early.Hello) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+// begin runs the connection until somebody has logged in, and reports whether
+// they have. It does so on a goroutine of its own: the stack that key exchange
+// and login grow goes with it, and is not held by a session that idles for days.
+func (c *conn) begin(ctx context.Context) bool {
+	failed := make(chan error)
+	go func() { failed <- c.handshake(ctx) }()
+	err := <-failed
+	if err != nil {
+		c.ended(err)
+	}
+	return err == nil
+}
+
+// handshake looks at the client, exchanges keys and authenticates.
+func (c *conn) handshake(ctx context.Context) error {
+	nc, hello, err := early.Look(c.nc, c.srv.identification(), c.opened.Add(c.srv.LoginGrace), firstWait)
+	if err != nil {
+		return err
+	}
+	c.client = hello.Version
 	l := &login{conn: c, ctx: ctx}
-	sc, channels, requests, err := ssh.NewServerConn(nc, l.config(hello))
+	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(nc, l.config(hello))
 	if err != nil {
 		l.failed()
-		return nil, nil, nil, err
+		nc.Close()
+		return err
 	}
-	g, ok := sc.Permissions.ExtraData[grantKey{}].(*grant)
+	g, ok := c.ssh.Permissions.ExtraData[grantKey{}].(*grant)
 	if !ok { // no way into a session without a policy
-		sc.Close()
-		return nil, nil, nil, errors.New("authenticated without a policy")
+		c.ssh.Close()
+		return errors.New("authenticated without a policy")
 	}
 	c.grant.Store(g)
-	return sc, channels, requests, nil
+	return nc.SetDeadline(time.Time{})
 }
 
 // touch notes that the client is doing something.

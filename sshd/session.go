@@ -16,12 +16,13 @@ import (
 
 // serveChannels answers the client until it leaves, and returns when all its
 // services have ended.
-func (c *conn) serveChannels(ctx context.Context, sc *ssh.ServerConn, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+func (c *conn) serveChannels(ctx context.Context) {
+	channels, requests := c.channels, c.requests
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	defer sc.Close()
+	defer c.ssh.Close()
 	var open atomic.Int32
 	noMore := false
 	for channels != nil || requests != nil {
