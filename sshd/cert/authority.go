@@ -80,7 +80,7 @@ func (a *Authority) Check(cert *ssh.Certificate, principals []string, remote net
 	if err := signed(cert); err != nil {
 		return Grant{}, err
 	}
-	if err := a.Revoked(cert); err != nil {
+	if err := a.revokes(cert); err != nil {
 		return Grant{}, err
 	}
 	if err := valid(cert, now); err != nil {
@@ -102,9 +102,18 @@ func (a *Authority) Check(cert *ssh.Certificate, principals []string, remote net
 	return g, nil
 }
 
-// Revoked returns an error if cert, its key or the key of its authority has been
+// Trusts returns nil if cert, which Check has let pass before, is still signed by
+// one of the authorities and not revoked.
+func (a *Authority) Trusts(cert *ssh.Certificate) error {
+	if err := a.trusts(cert.SignatureKey); err != nil {
+		return err
+	}
+	return a.revokes(cert)
+}
+
+// revokes returns an error if cert, its key or the key of its authority has been
 // revoked, or if that cannot be told.
-func (a *Authority) Revoked(cert *ssh.Certificate) error {
+func (a *Authority) revokes(cert *ssh.Certificate) error {
 	for _, f := range a.revoked {
 		r, err := f.current()
 		if err != nil {

@@ -271,6 +271,9 @@ func TestFilesAreReadAgain(t *testing.T) {
 		if _, err := a.Check(cert, []string{"alice"}, here, noon); !errors.Is(err, want) || (want == nil) != (err == nil) {
 			t.Errorf("%s: got %v, want %v", what, err, want)
 		}
+		if err := a.Trusts(cert); !errors.Is(err, want) || (want == nil) != (err == nil) {
+			t.Errorf("%s: Trusts = %v, want %v", what, err, want)
+		}
 	}
 	check("at first", hers, nil)
 	check("at first", others, ErrAuthority)
