@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"berth/policy"
 	"berth/sshd/scp"
@@ -32,7 +33,10 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		return 1, err
 	}
 	defer files.Close()
-	opt := scp.Options{InPlace: s.grant.Load().policy.Uploads != policy.Atomic}
+	opt := scp.Options{
+		InPlace: s.grant.Load().policy.Uploads != policy.Atomic,
+		Ahead:   strings.HasPrefix(s.client, "SSH-2.0-OpenSSH_"),
+	}
 	return status(cmd.Serve(ctx, s.ch, s.ch.Stderr(), files, opt))
 }
 

@@ -40,6 +40,10 @@ type Options struct {
 	// as OpenSSH does. Otherwise a file is truncated first, which is how an FS
 	// that replaces files as a whole knows that a new version begins.
 	InPlace bool
+	// Ahead sends the next record before the last one is answered. It is for
+	// clients that read a stream, as OpenSSH does; scp of Python and net-scp of
+	// Ruby take what comes in one packet for one record.
+	Ahead bool
 }
 
 // Serve runs c between the client at rw and files. It returns nil when all was
@@ -54,7 +58,7 @@ func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, 
 	if c.Verbose {
 		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\n", printable(line)) }
 	}
-	v := view{files: files, home: path.Join("/", opt.Home), inPlace: opt.InPlace}
+	v := view{files: files, home: path.Join("/", opt.Home), inPlace: opt.InPlace, ahead: opt.Ahead}
 	run := c.source
 	if c.Sink {
 		run = c.sink

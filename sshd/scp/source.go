@@ -30,14 +30,15 @@ type source struct {
 	view
 	recursive, preserve bool
 
-	// owed is how many answers have not been read. A file's last answer is read
-	// together with the next one's first: that saves a round trip for each.
-	owed int
+	// owed is how many answers have not been read. With ahead, a file's last one
+	// is read together with the next one's first: a round trip less for each.
+	owed  int
+	ahead bool
 }
 
 // source runs scp -f.
 func (c Command) source(p *peer, v view) error {
-	s := &source{peer: p, view: v, recursive: c.Recursive, preserve: c.Preserve}
+	s := &source{peer: p, view: v, recursive: c.Recursive, preserve: c.Preserve, ahead: v.ahead}
 	if err := s.answer(); err != nil && !errors.Is(err, errRefused) { // the client is ready
 		return err
 	}
@@ -121,7 +122,9 @@ func (s *source) file(it item) error {
 		s.fail(it.shown, fs.ErrNameTooLong)
 		return nil
 	}
-	s.times(fi)
+	if err := s.times(fi); err != nil {
+		return err
+	}
 	if accepted, err := s.announce('C', fi, fi.Size(), it.base); err != nil || !accepted {
 		return err
 	}
@@ -129,16 +132,16 @@ func (s *source) file(it item) error {
 }
 
 // times sends the T record of -p.
-func (s *source) times(fi iofs.FileInfo) {
+func (s *source) times(fi iofs.FileInfo) error {
 	if !s.preserve {
-		return
+		return nil
 	}
 	atime := fi.ModTime()
 	if o, ok := fi.Sys().(*fs.Owner); ok && !o.Atime.IsZero() {
 		atime = o.Atime
 	}
 	s.record("T%d 0 %d 0\n", seconds(fi.ModTime()), seconds(atime))
-	s.owed++
+	return s.owe()
 }
 
 // seconds is t as the protocol has it: not before 1970.
@@ -159,6 +162,15 @@ func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) 
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// owe is another answer to read, at once unless it can wait.
+func (s *source) owe() error {
+	s.owed++
+	if s.ahead {
+		return nil
+	}
+	return s.settle(0)
 }
 
 // settle reads answers until only so many are owed.
@@ -197,8 +209,7 @@ func (s *source) content(it item, f io.ReaderAt, size int64) error {
 	} else {
 		s.ok()
 	}
-	s.owed++
-	return nil
+	return s.owe()
 }
 
 // fill reads all of b, or says why not.
@@ -228,7 +239,9 @@ func (s *source) directory(it item) error {
 		s.fail(it.shown, err)
 		return nil
 	}
-	s.times(fi)
+	if err := s.times(fi); err != nil {
+		return err
+	}
 	if accepted, err := s.announce('D', fi, 0, it.base); err != nil || !accepted {
 		return err
 	}
@@ -237,8 +250,7 @@ func (s *source) directory(it item) error {
 	}
 	s.verbose("Sending end of directory")
 	s.record("E\n")
-	s.owed++
-	return nil
+	return s.owe()
 }
 
 var errTooDeep = errors.New("directories nested too deeply")

@@ -12,6 +12,7 @@ type view struct {
 	files   fs.FS
 	home    string
 	inPlace bool // see Options
+	ahead   bool // see Options
 }
 
 // name is the absolute name of what the client calls by a path.

@@ -83,10 +83,14 @@ func TestOpenSSHRegress(t *testing.T) {
 func TestClients(t *testing.T) {
 	need(t, "sftp", "sshpass", "curl", "lftp", "psftp", "dbclient", "rclone", "restic", "sshfs",
 		"git", "ruby", "php", "perl", "java", "javac")
-	t.Parallel()
-	s := newSite(t)
-	s.start(t)
-	s.suite(t, 162, "./clients.sh")
+	for mode, rule := range uploads {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, rule)
+			s.start(t)
+			s.suite(t, 168, "./clients.sh")
+		})
+	}
 }
 
 func TestPasswd(t *testing.T) {

@@ -1,5 +1,5 @@
 # Libraries of six languages: a program of each does the usual round.
-clients+=(paramiko asyncssh net-sftp phpseclib net-sftp-foreign jsch)
+clients+=(paramiko asyncssh python-scp net-sftp net-scp phpseclib net-sftp-foreign jsch)
 
 # round COMMAND...: a program gets $S, $R, $O and the key as its arguments.
 round() {
@@ -11,6 +11,8 @@ round() {
 # Debian's packages are for Debian's Python, whatever else is in the PATH.
 paramiko() { round /usr/bin/python3 -W ignore "$here/clients/round-paramiko.py"; }
 asyncssh() { round /usr/bin/python3 -W ignore "$here/clients/round-asyncssh.py"; }
+python_scp() { round /usr/bin/python3 -W ignore "$here/clients/round-python-scp.py"; }
+net_scp() { round ruby -W0 "$here/clients/round-net-scp.rb"; }
 net_sftp() { round ruby -W0 "$here/clients/round-net-sftp.rb"; }
 phpseclib() { round php "$here/clients/round-phpseclib.php"; }
 net_sftp_foreign() { round perl "$here/clients/round-net-sftp-foreign.pl" "$ssh_config"; }
