@@ -16,6 +16,7 @@ import (
 	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/admin"
+	"berth/sshd/cert"
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
@@ -54,6 +55,10 @@ type Config struct {
 
 	// Admission is who is let in before they have said who they are.
 	Admission state.Settings `mapstructure:"admission"`
+
+	// Certificates lets SSH certificates of an authority stand in for keys in the
+	// directory. Without ca_keys none are taken.
+	Certificates cert.Settings `mapstructure:"certificates"`
 
 	// Kerberos lets tickets stand in for passwords (gssapi-with-mic). Without a
 	// keytab no tickets are taken.

@@ -190,6 +190,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	}
 	at("ssh.", cfg.SSH.Check()...)
 	at("admission.", cfg.Admission.Check()...)
+	at("certificates.", cfg.Certificates.Check()...)
 	at("kerberos.", cfg.Kerberos.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)

@@ -58,8 +58,9 @@ type conn struct {
 
 // A grant is what authentication ended with.
 type grant struct {
-	policy     *policy.Policy
-	restricted error // if set, only the password can be changed, and why
+	policy       *policy.Policy
+	restricted   error         // if set, only the password can be changed, and why
+	certificates []certificate // what the user logged in with
 }
 
 // restriction says in a sentence what has to be done first.

@@ -30,7 +30,10 @@ type login struct {
 	err    error
 	proved []string // methods that succeeded, when a rule asks for several
 
-	refusedKeys []string // fingerprints of offers that led nowhere
+	certificates []certificate // those that took part in it
+
+	offered     bool     // a key or certificate, which led nowhere
+	refusedKeys []string // fingerprints of such keys
 	told        bool     // an event has told how this login failed
 }
 
@@ -134,47 +137,64 @@ func (l *login) authenticate(u *directory.User, password string) error {
 // and policy wait for key.
 func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	started := time.Now()
+	c, certified := key.(*ssh.Certificate)
 	u, err := l.lookup(meta.User())
 	if err == nil {
-		var k directory.Key
-		if k, err = l.userKey(u, key); err == nil {
-			perms := &ssh.Permissions{}
-			if k.NoTouch {
-				perms.Extensions = map[string]string{"no-touch-required": ""}
-			}
+		var perms *ssh.Permissions
+		if certified {
+			perms, err = l.certified(u, c)
+		} else {
+			perms, err = l.userKey(u, key)
+		}
+		if err == nil {
 			return perms, nil
 		}
 	}
-	if !directory.Refused(err) && !errors.Is(err, errKeyRefused) {
+	told := errors.Is(err, errCertificate)
+	if !directory.Refused(err) && !errors.Is(err, errKeyRefused) && !told {
 		return nil, l.reject(meta.User(), methodPublicKey, err)
 	}
-	if len(l.refusedKeys) == 0 {
-		l.wait(started) // the first offer tells whether the name was looked up; the next come from memory
+	if !l.offered || certified {
+		// The first offer tells whether the name was looked up, the next come from
+		// memory; with a certificate there is a signature to verify.
+		l.wait(started)
 	}
-	l.refusedKeys = append(l.refusedKeys, ssh.FingerprintSHA256(key))
+	l.offered = true
+	if !told {
+		l.refusedKeys = append(l.refusedKeys, ssh.FingerprintSHA256(key))
+	}
 	return nil, err
 }
 
 // errKeyRefused says that a key is not one of the user's, or not from here.
 var errKeyRefused = errors.New("key not accepted")
 
-// userKey finds key among those of u that may be used from here and now.
-func (l *login) userKey(u *directory.User, key ssh.PublicKey) (directory.Key, error) {
+// userKey returns the permissions of u with key, if it is one of those that may
+// be used from here and now.
+func (l *login) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permissions, error) {
 	blob := string(key.Marshal())
 	for _, k := range u.Keys {
 		if string(k.Marshal()) != blob {
 			continue
 		}
 		if err := k.Usable(l.remote.Addr(), time.Now()); err != nil {
-			return k, fmt.Errorf("%w: %w", errKeyRefused, err)
+			return nil, fmt.Errorf("%w: %w", errKeyRefused, err)
 		}
-		return k, nil
+		perms := &ssh.Permissions{}
+		if k.NoTouch {
+			perms.Extensions = map[string]string{"no-touch-required": ""}
+		}
+		return perms, nil
 	}
-	return directory.Key{}, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
+	return nil, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
 }
 
 // key runs when the client has proved that it holds a key that offer let pass.
 func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	before := l.certificates
+	if c, ok := perms.ExtraData[certificateKey{}].(certificate); ok {
+		l.certificates = append(slices.Clone(before), c)
+	}
 	granted, err := l.try(meta, methodPublicKey, func(u *directory.User) error {
 		err := u.State.Err()
 		var r *directory.Refusal
@@ -183,6 +203,9 @@ func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permiss
 		}
 		return err
 	})
+	if _, partial := err.(*ssh.PartialSuccessError); err != nil && !partial {
+		l.certificates = before
+	}
 	if granted != nil {
 		granted.Extensions = perms.Extensions
 	}
@@ -214,9 +237,12 @@ func (l *login) try(meta ssh.ConnMetadata, method string, check func(*directory.
 
 // accepted tells of the login before the client hears of it.
 func (l *login) accepted(g *grant) {
-	e := event.Event{Type: event.LoginAccepted, Method: l.method, Duration: time.Since(l.opened)}
+	e := event.Event{Type: event.LoginAccepted, Method: l.method, Duration: time.Since(l.opened), Fields: map[string]string{}}
+	for _, c := range l.certificates {
+		e.Fields = certificateFields(c.Grant)
+	}
 	if l.found.Cached {
-		e.Fields = map[string]string{"directory": "cached"}
+		e.Fields["directory"] = "cached"
 	}
 	l.emit(e)
 	if g.restricted != nil {
@@ -267,7 +293,7 @@ func (l *login) decide(u *directory.User, method string, restricted error) (*gra
 		l.release = func() {}
 		return nil, err
 	}
-	return &grant{policy: p, restricted: restricted}, nil
+	return &grant{policy: p, restricted: restricted, certificates: l.certificates}, nil
 }
 
 // demand returns nil when one of the alternatives has been proved in full, and
@@ -386,10 +412,13 @@ func (l *login) hold(kind state.Kind) {
 
 // failed tells of a login that came to nothing but refused keys.
 func (l *login) failed() {
-	if l.told || len(l.refusedKeys) == 0 {
+	if l.told || !l.offered {
 		return
 	}
 	l.hold(state.LoginFailed)
+	if len(l.refusedKeys) == 0 {
+		return // certificates only: told when they were offered
+	}
 	l.emit(event.Event{
 		Type: event.LoginRejected, User: printable(l.name), Method: methodPublicKey,
 		Reason: "key_not_accepted", Detail: strings.Join(l.refusedKeys, " "),

@@ -5,6 +5,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/cert"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
 )
@@ -31,6 +32,17 @@ var answers = []struct {
 	{directory.ErrPasswordTooYoung, "password_too_young", "The password was changed too recently to be changed again."},
 	{directory.ErrPasswordUsed, "password_used", "The new password has been used before."},
 	{directory.ErrPasswordWeak, "password_weak", "The new password does not meet the rules of the directory."},
+	{cert.ErrType, "certificate_type", ""},
+	{cert.ErrAuthority, "certificate_authority", ""},
+	{cert.ErrSignature, "certificate_signature", ""},
+	{cert.ErrWeak, "certificate_weak", ""},
+	{cert.ErrRevoked, "certificate_revoked", ""},
+	{cert.ErrNotYetValid, "certificate_not_yet_valid", ""},
+	{cert.ErrExpired, "certificate_expired", ""},
+	{cert.ErrPrincipal, "certificate_principal", ""},
+	{cert.ErrSource, "certificate_source", ""},
+	{cert.ErrOption, "certificate_option", ""},
+	{cert.ErrUnreadable, "certificates_unreadable", ""},
 	{errKeyRefused, "key_not_accepted", ""},
 	{kerberos.ErrExpired, "ticket_expired", ""},
 	{kerberos.ErrClockSkew, "ticket_clock_skew", ""},

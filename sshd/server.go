@@ -24,6 +24,7 @@ import (
 	"berth/directory"
 	"berth/fs"
 	"berth/policy"
+	"berth/sshd/cert"
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
@@ -40,14 +41,15 @@ type Resolver interface {
 // changed after. Serve may be called for several listeners at once.
 type Server struct {
 	Settings
-	Directory directory.Directory
-	Policy    Resolver
-	Open      func(*policy.Policy) (fs.FS, error) // what a policy's files are
-	HostKeys  []ssh.Signer                        // in order of preference
-	Kerberos  *kerberos.Keytab                    // nil: no tickets are taken
-	Events    event.Sink
-	Log       hclog.Logger
-	State     state.Store // who may try, and how many
+	Directory    directory.Directory
+	Policy       Resolver
+	Open         func(*policy.Policy) (fs.FS, error) // what a policy's files are
+	HostKeys     []ssh.Signer                        // in order of preference
+	Certificates *cert.Authority                     // nil: no certificates are taken
+	Kerberos     *kerberos.Keytab                    // nil: no tickets are taken
+	Events       event.Sink
+	Log          hclog.Logger
+	State        state.Store // who may try, and how many
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}

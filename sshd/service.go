@@ -92,10 +92,10 @@ func find(request, command string) *service {
 
 // serveHelp lists the commands the user has.
 func serveHelp(_ context.Context, s *session, _ string) (uint32, error) {
-	p := s.grant.Load().policy
+	g := s.grant.Load()
 	s.say(s.ch, "Files: sftp, scp. Commands:")
 	for _, sv := range services() {
-		if sv.help != "" && p.Allows(sv.name) {
+		if sv.help != "" && g.policy.Allows(sv.name) && g.permits(sv.name) {
 			s.say(s.ch, "  "+sv.help)
 		}
 	}

@@ -166,6 +166,8 @@ func (s *session) refused(sv *service, command string) error {
 		name, reason, err = sv.name, "arguments", errArguments
 	case !g.policy.Allows(sv.name):
 		name, reason, err = sv.name, "not_allowed", message("You may not use "+sv.name+" here.")
+	case !g.permits(sv.name):
+		name, reason, err = sv.name, "not_in_certificate", message("Your certificate is not for "+sv.name+".")
 	case g.restricted != nil && !sv.always:
 		name, reason = sv.name, reasonOf(g.restricted)
 		err = message(g.restriction())

@@ -8,6 +8,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/cert"
 	"berth/sshd/event"
 )
 
@@ -115,6 +116,9 @@ func (s *Server) reconsider(c *conn, g *grant, u *directory.User, err error) {
 		err = &directory.Refusal{Why: directory.ErrNoUser, Detail: "the name belongs to somebody else now"}
 	}
 	if err == nil {
+		err = s.distrusted(g)
+	}
+	if err == nil {
 		err = u.State.Err()
 	}
 	restricted := restrictedTo(err)
@@ -126,8 +130,8 @@ func (s *Server) reconsider(c *conn, g *grant, u *directory.User, err error) {
 	case err == nil && samePolicy(p, g.policy) && (restricted == nil) == (g.restricted == nil):
 		// nothing to replace
 	case err == nil:
-		c.grant.Store(&grant{policy: p, restricted: restricted})
-	case directory.Refused(err) || errors.Is(err, policy.ErrDenied):
+		c.grant.Store(&grant{policy: p, restricted: restricted, certificates: g.certificates})
+	case directory.Refused(err) || errors.Is(err, policy.ErrDenied) || errors.Is(err, cert.ErrRevoked) || errors.Is(err, cert.ErrAuthority):
 		c.emit(event.Event{Type: event.LoginRevoked, Reason: reasonOf(err), Detail: err.Error()})
 		c.close("revoked: " + reasonOf(err))
 	default: // could not ask: nobody is thrown out because a server is down

@@ -43,6 +43,9 @@ search, what can be read. The exit status is 1 when something is wrong.`,
 			for _, warning := range places(set.Folders()) {
 				fmt.Fprintf(out, "warning  %s: %s\n", file, warning)
 			}
+			if _, err := openAuthorities(cfg.Certificates); err != nil {
+				return err
+			}
 			if _, err := openKeytab(cfg.Kerberos); err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/admin"
+	"berth/sshd/cert"
 	"berth/sshd/event"
 	"berth/sshd/event/metrics"
 	"berth/sshd/hostkey"
@@ -60,6 +61,18 @@ type running struct {
 	admin     net.Listener // nil if there is none
 }
 
+// openAuthorities returns nil where certificates are off.
+func openAuthorities(s cert.Settings) (*cert.Authority, error) {
+	if !s.Enabled() {
+		return nil, nil
+	}
+	a, err := cert.Open(s)
+	if err != nil {
+		return nil, fmt.Errorf("certificates: %w", err)
+	}
+	return a, nil
+}
+
 // openKeytab returns nil where Kerberos is off.
 func openKeytab(s kerberos.Settings) (*kerberos.Keytab, error) {
 	if !s.Enabled() {
@@ -93,6 +106,10 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if keys, err = hostkey.Certify(keys, cfg.HostCertificates); err != nil {
 		return err
 	}
+	authorities, err := openAuthorities(cfg.Certificates)
+	if err != nil {
+		return err
+	}
 	keytab, err := openKeytab(cfg.Kerberos)
 	if err != nil {
 		return err
@@ -106,7 +123,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	counts.Watch(audit)
 	sinks := event.Sinks{audit, counts, event.Log(log)}
 
-	people, err := openDirectories(cfg.Directories, set.Attributes(), log)
+	people, err := openDirectories(cfg.Directories, append(set.Attributes(), cfg.Certificates.PrincipalAttributes...), log)
 	if err != nil {
 		return err
 	}
@@ -115,15 +132,16 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	syscall.Umask(0) // each folder has its own
 	files := fs.Settings{Quotas: &fs.Quotas{}}
 	srv := &sshd.Server{
-		Settings:  cfg.SSH,
-		Directory: people.Directory,
-		Policy:    live,
-		Open:      func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, files) },
-		HostKeys:  keys,
-		Kerberos:  keytab,
-		Events:    sinks,
-		Log:       log.Named("sshd"),
-		State:     state.NewMemory(cfg.Admission),
+		Settings:     cfg.SSH,
+		Directory:    people.Directory,
+		Policy:       live,
+		Open:         func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, files) },
+		HostKeys:     keys,
+		Certificates: authorities,
+		Kerberos:     keytab,
+		Events:       sinks,
+		Log:          log.Named("sshd"),
+		State:        state.NewMemory(cfg.Admission),
 	}
 	r, err := listen(cfg)
 	if err != nil {
