@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -129,7 +128,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	}
 	defer people.Close()
 
-	syscall.Umask(0) // each folder has its own
+	clearUmask()
 	files := fs.Settings{Quotas: &fs.Quotas{}}
 	srv := &sshd.Server{
 		Settings:     cfg.SSH,
