@@ -171,6 +171,19 @@ func TestGuessesNeverLock(t *testing.T) {
 	}
 }
 
+// login logs in with a password, and returns what the server said before.
+func login(addr, user, password string) (banner string, err error) {
+	c, err := ssh.Dial("tcp", addr, &ssh.ClientConfig{
+		User: user, Auth: []ssh.AuthMethod{ssh.Password(password)},
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 30 * time.Second,
+		BannerCallback: func(text string) error { banner += text; return nil },
+	})
+	if err == nil {
+		c.Close()
+	}
+	return banner, err
+}
+
 // guess tries wrong passwords for alice on one connection.
 func guess(t *testing.T, addr string, times int) {
 	n := 0
