@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,6 +90,7 @@ const firstWait = 300 * time.Millisecond
 
 // serve runs the connection to its end.
 func (c *conn) serve(ctx context.Context) {
+	defer c.survive()
 	defer c.nc.Close()
 	stop := context.AfterFunc(ctx, func() { c.close(shuttingDown) })
 	defer stop()
@@ -114,14 +116,22 @@ func (c *conn) serve(ctx context.Context) {
 // they have. It does so on a goroutine of its own: the stack that key exchange
 // and login grow goes with it, and is not held by a session that idles for days.
 func (c *conn) begin(ctx context.Context) bool {
-	failed := make(chan error)
-	go func() { failed <- c.handshake(ctx) }()
-	err := <-failed
+	err := errPanic
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer c.survive()
+		err = c.handshake(ctx)
+	}()
+	<-done
 	if err != nil {
 		c.ended(err)
 	}
 	return err == nil
 }
+
+// errPanic is the end of a login that did not get as far as an error.
+var errPanic = errors.New("internal error")
 
 // handshake looks at the client, exchanges keys and authenticates.
 func (c *conn) handshake(ctx context.Context) error {
@@ -226,6 +236,15 @@ func handshakeReason(err error) string {
 		return "no_common_algorithm"
 	default:
 		return "handshake_failed"
+	}
+}
+
+// survive ends the connection in which something panicked, and no other one.
+// It is deferred on every goroutine that handles what a client sent.
+func (c *conn) survive() {
+	if r := recover(); r != nil {
+		c.srv.Log.Error("panic: please report it", "session", c.id, "panic", r, "stack", string(debug.Stack()))
+		c.close("internal error")
 	}
 }
 

@@ -585,6 +585,34 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 	}
 }
 
+func TestPanicEndsOneConnection(t *testing.T) {
+	panics := true
+	f := start(t, func(f *fixture) {
+		open := f.Open
+		f.Open = func(p *policy.Policy) (fs.FS, error) {
+			if panics {
+				panics = false
+				panic("a bug")
+			}
+			return open(p)
+		}
+	})
+	other, c := f.must(t), f.must(t)
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run("quota"); err == nil {
+		t.Error("quota succeeded")
+	}
+	if err := c.Wait(); err == nil {
+		t.Error("the connection is still open")
+	}
+	if _, _, status := run1(t, other, "quota", ""); status != 0 {
+		t.Error("another connection suffered")
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	f := start(t)
 	c := f.must(t)

@@ -51,6 +51,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 			}
 			open.Add(1)
 			running.Go(func() {
+				defer c.survive()
 				defer open.Add(-1)
 				s := &session{conn: c, ch: ch}
 				s.serve(ctx, reqs)
@@ -95,7 +96,10 @@ func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 			continue
 		}
 		started = true
-		running.Go(func() { s.exit(run(ctx)) })
+		running.Go(func() {
+			defer s.survive()
+			s.exit(run(ctx))
+		})
 	}
 }
 
