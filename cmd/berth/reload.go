@@ -1,73 +1,74 @@
 package main
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"os"
-	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 
-	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
 
 	"berth/config"
-	"berth/policy"
-	"berth/sshd"
-	"berth/sshd/event"
 )
 
-// A reloader takes up what has changed while the server runs: rules, the people
-// of embedded directories, and an event file that has been moved away.
-type reloader struct {
-	file   string
-	rules  *rules
-	people *directories
-	server *sshd.Server
-	audit  *event.File
-	sink   event.Sink
-	log    hclog.Logger
+func reloadCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have the running server read its configuration again",
+		Long: `Reload looks at the configuration first: with a mistake in it nothing happens.
+Then the running server, which pid_file of the configuration names, takes up its
+rules. What came of it is an event: server_reloaded or reload_failed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			pid, err := readPID(cfg.PIDFile)
+			if err != nil {
+				return err
+			}
+			server, err := os.FindProcess(pid)
+			if err == nil {
+				err = server.Signal(syscall.SIGHUP)
+			}
+			if err != nil {
+				return fmt.Errorf("process %d of %s: %w", pid, cfg.PIDFile, err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "process %d has been told\n", pid)
+			return err
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
 }
 
-// onHangup reloads at every SIGHUP until ctx ends. A mistake changes nothing.
-func (r *reloader) onHangup(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-		}
-		if err := r.audit.Reopen(); err != nil {
-			r.log.Error("reopen the event file", "error", err)
-		}
-		if err := r.reload(); err != nil {
-			r.log.Error("reload: what was before stays in force", "error", err)
-			r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error()})
-			continue
-		}
-		r.sink.Emit(event.Event{Type: event.ServerReloaded})
-		r.server.Reconsider(ctx)
+// readPID returns the process that file names.
+func readPID(file string) (int, error) {
+	if file == "" {
+		return 0, errors.New("pid_file: missing in the configuration: the running server cannot be found; send it a SIGHUP")
 	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, fmt.Errorf("find the running server: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("find the running server: %s: %q is no process", file, strings.TrimSpace(string(text)))
+	}
+	return pid, nil
 }
 
-// reload reads the rules, and people who live in files here.
-func (r *reloader) reload() error {
-	cfg, err := config.Load(r.file)
-	if err != nil {
-		return err
+// writePID writes our own process to file, and returns what removes it.
+func writePID(file string) (remove func(), err error) {
+	if file == "" {
+		return func() {}, nil
 	}
-	set, err := policy.Compile(cfg.Rules)
-	if err != nil {
-		return err
+	if err := os.WriteFile(file, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
+		return nil, fmt.Errorf("pid_file: %w", err)
 	}
-	var errs []error
-	for _, e := range r.people.embedded {
-		errs = append(errs, e.Reload())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	r.rules.set.Store(set)
-	return nil
+	return func() { os.Remove(file) }, nil
 }

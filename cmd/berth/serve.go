@@ -147,6 +147,12 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		return err
 	}
 
+	removePID, err := writePID(cfg.PIDFile)
+	if err != nil {
+		return err
+	}
+	defer removePID()
+
 	// What runs beside the server ends after it: health answers during a drain.
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
