@@ -613,6 +613,65 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	}
 }
 
+func TestSessionsEndInTime(t *testing.T) {
+	tests := []struct {
+		name   string
+		limits policy.Limits
+		after  time.Duration
+		want   string
+	}{
+		{"idle", policy.Limits{Idle: time.Minute}, time.Minute, "idle"},
+		{"not idle yet", policy.Limits{Idle: time.Minute}, 50 * time.Second, ""},
+		{"open too long", policy.Limits{SessionTime: time.Hour}, time.Hour, "session_time_over"},
+		{"no limits", policy.Limits{}, 30 * time.Second, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := start(t)
+			resolve := f.Policy
+			f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+				p, err := resolve.Resolve(q)
+				p.Limits = tt.limits
+				return p, err
+			})
+			run1(t, f.must(t), "help", "")
+			c := f.open()[0]
+			c.look(time.Now().Add(tt.after))
+			got := ""
+			if why := c.reason.Load(); why != nil {
+				got = *why
+			}
+			if got != tt.want {
+				t.Errorf("after %v: closed for %q, want %q", tt.after, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestSilentClientsAreLetGo has a client that is not there any more: nothing
+// answers on its side of the connection.
+func TestSilentClientsAreLetGo(t *testing.T) {
+	f := start(t)
+	run1(t, f.must(t), "help", "")
+	c := f.open()[0]
+	now := time.Now()
+	c.silent.Store(unanswered) // as many have stayed away
+	c.look(now.Add(f.KeepAlive))
+	if why := c.reason.Load(); why == nil || *why != "client does not answer" {
+		t.Errorf("closed for %v", why)
+	}
+}
+
+func TestKeepAliveIsAnswered(t *testing.T) {
+	f := start(t)
+	run1(t, f.must(t), "help", "")
+	c := f.open()[0]
+	c.look(time.Now().Add(f.KeepAlive))
+	for c.silent.Load() != 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	f := start(t)
 	c := f.must(t)
