@@ -51,7 +51,7 @@ var answers = []struct {
 	{kerberos.ErrWrongKey, "ticket_key", ""},
 	{kerberos.ErrForeignRealm, "ticket_realm", ""},
 	{errTicket, "ticket_not_accepted", ""},
-	{errMethod, "method_not_accepted", "This way of logging in is not accepted for you."},
+	{errMethod, "method_not_accepted", ""}, // would tell a guesser that the password is right, without the other factor
 	{errEmpty, "password_empty", "The new password is empty."},
 	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},
 	{errMismatch, "password_mismatch", "The new passwords do not match."},

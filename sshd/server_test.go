@@ -388,9 +388,12 @@ func TestSeveralFactors(t *testing.T) {
 				p.Require = tt.require
 				return p, err
 			})
-			_, _, err := f.dial(t, "alice", tt.methods(f)...)
+			_, banner, err := f.dial(t, "alice", tt.methods(f)...)
 			if (err == nil) != tt.want {
 				t.Errorf("login = %v, want %t", err, tt.want)
+			}
+			if banner != "" {
+				t.Errorf("%q tells which factor was right", banner)
 			}
 		})
 	}
