@@ -190,9 +190,9 @@ func (d *demo) welcome(out io.Writer, r *running) {
 Passwords are NAME-demo-1 for alice, bob, carol, dave (disabled), erin (must change
 hers) and mallory (in no group, so nobody here). To see why somebody may or may not:
 
-  berth explain alice --config %[3]s/berth.yaml
+  %[5]s explain alice --config %[3]s/berth.yaml
 
 Events: %[3]s/events.jsonl   People: %[3]s/people.ldif   Rules: %[3]s/berth.yaml
 Health and metrics: http://%[4]s/readyz and /metrics.   Ctrl-C ends it.
-`, host, port, dir, r.admin.Addr())
+`, host, port, dir, r.admin.Addr(), os.Args[0])
 }
