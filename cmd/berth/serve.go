@@ -36,6 +36,7 @@ running transfers have ssh.drain to end. SIGHUP reads the rules again and reopen
 the event file: open sessions have the new rights at their next operation.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			quietMonitor()
 			cfg, err := config.Load(file)
 			if err != nil {
 				return err
@@ -158,6 +159,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stop()
+	background.Go(func() { followLoad(beside) })
 	background.Go(func() { srv.Watch(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
 	background.Go(func() { sweep(beside, live.set.Load, files.Quotas, log.Named("sweep")) })
@@ -266,11 +268,19 @@ func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 			sink.Emit(event.Event{Type: event.DirectoryUp})
 		}
 		last = err
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, every) {
 			return
-		case <-time.After(every):
 		}
+	}
+}
+
+// sleep waits for d and reports whether ctx still goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
