@@ -51,6 +51,8 @@ type conn struct {
 	silent      atomic.Int32                   // how often it stayed away
 
 	openFiles atomic.Int32
+	moved     struct{ read, written atomic.Int64 } // bytes of files
+	services  running
 	last      atomic.Int64 // when the client last asked for something, in Unix nanoseconds
 
 	closing sync.Once

@@ -239,6 +239,7 @@ type observedFile struct {
 func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off)
 	f.read.Add(int64(n))
+	f.fs.conn.moved.read.Add(int64(n))
 	f.fs.conn.touch()
 	if f.sum != nil {
 		f.sum.add(p[:n], off)
@@ -249,6 +250,7 @@ func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.File.WriteAt(p, off)
 	f.written.Add(int64(n))
+	f.fs.conn.moved.written.Add(int64(n))
 	f.fs.conn.touch()
 	if f.sum != nil {
 		f.sum.add(p[:n], off)

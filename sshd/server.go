@@ -130,13 +130,6 @@ func (s *Server) open() []*conn {
 	return conns
 }
 
-// Sessions returns how many connections are open, logged in or not.
-func (s *Server) Sessions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
-}
-
 // Bounds of a drain.
 const (
 	// quiet is how long a connection must have been without a request and an

@@ -222,7 +222,7 @@ func (f *fixture) must(t *testing.T, methods ...ssh.AuthMethod) *ssh.Client {
 
 // hangUp waits until the server has noticed that all clients are gone.
 func (f *fixture) hangUp() {
-	for f.Sessions() > 0 {
+	for len(f.open()) > 0 {
 		runtime.Gosched()
 	}
 }

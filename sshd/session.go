@@ -149,6 +149,7 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 			return 1
 		}
 		began := time.Now()
+		defer s.services.add(sv.name)()
 		s.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
 		status, err := sv.run(ctx, s, asked.Name)
 		e := event.Event{Type: event.ServiceEnded, Service: sv.name, Duration: time.Since(began), Err: err}

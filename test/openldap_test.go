@@ -106,7 +106,7 @@ func openLDAPConfig(dir string, p *peers.Peer, startTLS bool) (string, error) {
 		return "", err
 	}
 	var text strings.Builder
-	err = t.Execute(&text, map[string]string{"Dir": dir, "Listen": "127.0.0.1:0", "Admin": "127.0.0.1:0"})
+	err = t.Execute(&text, map[string]string{"Dir": dir, "Listen": "127.0.0.1:0", "Admin": "127.0.0.1:0", "Socket": filepath.Join(dir, "berth.sock")})
 	if err != nil {
 		return "", err
 	}

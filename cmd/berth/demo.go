@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/config"
+	"berth/sshd/admin"
 )
 
 // demoFiles is the directory and the configuration of the demonstration.
@@ -52,6 +53,7 @@ start goes on with what is there.`,
 // A demo is what its templates are filled with.
 type demo struct {
 	Listen, Admin, Dir string
+	Socket             string // empty if it would have too long a name
 	Alice, Dave        string // public keys
 }
 
@@ -88,6 +90,9 @@ func (d *demo) prepare() error {
 		return err
 	}
 	d.Dir = dir
+	if socket := (admin.Settings{Socket: filepath.Join(dir, "berth.sock")}); len(socket.Check()) == 0 {
+		d.Socket = socket.Socket
+	}
 	for _, sub := range []string{"home", "shared", "finance", "drop", "keys"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return fmt.Errorf("make the demonstration's folder: %w", err)
@@ -193,6 +198,7 @@ hers) and mallory (in no group, so nobody here). To see why somebody may or may 
 
   %[5]s explain alice --config %[3]s/berth.yaml
 
+Who is logged in: %[5]s sessions --config %[3]s/berth.yaml   and kick, drain, reload
 Events: %[3]s/events.jsonl   People: %[3]s/people.ldif   Rules: %[3]s/berth.yaml
 Health and metrics: http://%[4]s/readyz and /metrics.   Ctrl-C ends it.
 `, host, port, dir, r.admin.Addr(), os.Args[0])

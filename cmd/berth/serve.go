@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -59,7 +60,25 @@ the event file: open sessions have the new rights at their next operation.`,
 type running struct {
 	listeners []net.Listener
 	admin     net.Listener // nil if there is none
+	socket    net.Listener // nil if there is none
 }
+
+// close closes what could be opened when something else could not.
+func (r *running) close() {
+	for _, l := range append(r.listeners, r.admin, r.socket) {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// operator is the running server as its operator's socket has it.
+type operator struct {
+	*sshd.Server
+	drain func()
+}
+
+func (o operator) Drain() { o.drain() }
 
 // openAuthorities returns nil where certificates are off.
 func openAuthorities(s cert.Settings) (*cert.Authority, error) {
@@ -91,6 +110,8 @@ func (r *rules) Resolve(q policy.Request) (*policy.Policy, error) { return r.set
 func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error {
 	log := cfg.Log.New(os.Stderr)
 	tuneMemory()
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
 
 	set, err := policy.Compile(cfg.Rules)
 	if err != nil {
@@ -163,13 +184,18 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	background.Go(func() { srv.Watch(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
 	background.Go(func() { sweep(beside, live.set.Load, files.Quotas, log.Named("sweep")) })
-	if r.admin != nil {
-		h := admin.Handler(readiness(ctx, people), counts.Registry, log.Named("admin"))
+	answer := func(l net.Listener, h http.Handler) {
 		background.Go(func() {
-			if err := admin.Serve(beside, r.admin, h, log.Named("admin")); err != nil {
-				log.Error("serve health and metrics", "error", err)
+			if err := admin.Serve(beside, l, h, log.Named("admin")); err != nil {
+				log.Error("answer operators", "address", l.Addr(), "error", err)
 			}
 		})
+	}
+	if r.admin != nil {
+		answer(r.admin, admin.Handler(readiness(ctx, people), counts.Registry, log.Named("admin")))
+	}
+	if r.socket != nil {
+		answer(r.socket, admin.Control(operator{srv, drain}))
 	}
 	re := reloader{file: cfg.Path, rules: live, people: people, server: srv, audit: audit, sink: sinks, log: log}
 	background.Go(func() { re.onHangup(beside) })
@@ -187,30 +213,30 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 }
 
 // listen opens every port before anything is served.
-func listen(cfg *config.Config) (*running, error) {
+func listen(cfg *config.Config) (_ *running, err error) {
 	r := &running{}
-	closeAll := func() {
-		for _, l := range r.listeners {
-			l.Close()
+	defer func() {
+		if err != nil {
+			r.close()
 		}
-	}
+	}()
 	for _, addr := range cfg.Listen {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			closeAll()
 			return nil, fmt.Errorf("listen: %s: %w", addr, err)
 		}
 		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
 	}
-	if cfg.Admin.Listen == "" {
-		return r, nil
+	if cfg.Admin.Listen != "" {
+		if r.admin, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
+			return nil, fmt.Errorf("admin.listen: %s: %w", cfg.Admin.Listen, err)
+		}
 	}
-	l, err := net.Listen("tcp", cfg.Admin.Listen)
-	if err != nil {
-		closeAll()
-		return nil, fmt.Errorf("admin.listen: %s: %w", cfg.Admin.Listen, err)
+	if cfg.Admin.Socket != "" {
+		if r.socket, err = admin.ListenSocket(cfg.Admin.Socket); err != nil {
+			return nil, fmt.Errorf("admin.socket: %w", err)
+		}
 	}
-	r.admin = l
 	return r, nil
 }
 

@@ -1,7 +1,8 @@
-// Package admin is the operator's side of the server: an HTTP listener that
-// says whether the process lives, whether it is ready for logins, and what it
-// has counted. It changes nothing and asks nobody who they are, so it belongs
-// on the loopback address. Start at Handler and Serve.
+// Package admin is the operator's side of the server. An HTTP listener says
+// whether the process lives, whether it is ready for logins, and what it has
+// counted; it changes nothing and asks nobody who they are, so it belongs on the
+// loopback address. A Unix socket, for the server's own user only, shows and
+// ends sessions. Start at Handler, Control and Serve.
 package admin
 
 import (

@@ -11,6 +11,7 @@ import (
 type Settings struct {
 	Listen      string `mapstructure:"listen"`       // address and port; empty: nowhere
 	AllowRemote bool   `mapstructure:"allow_remote"` // listen on an address that other machines can reach; nothing here asks who they are
+	Socket      string `mapstructure:"socket"`       // Unix socket for "berth sessions", "kick" and "drain", which only the user of the server and root reach; empty: nowhere
 }
 
 // DefaultSettings is what a file that says nothing gets.
@@ -18,18 +19,32 @@ func DefaultSettings() Settings { return Settings{Listen: "127.0.0.1:9022"} }
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
+	var errs []error
+	if len(s.Socket) > longestSocket {
+		errs = append(errs, fmt.Errorf("socket: %q: longer than the %d bytes that a Unix socket may have", s.Socket, longestSocket))
+	}
+	if err := s.checkListen(); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// longestSocket is the room in sockaddr_un of Linux, without the NUL at its end.
+const longestSocket = 107
+
+func (s *Settings) checkListen() error {
 	if s.Listen == "" {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(s.Listen)
 	if err != nil {
-		return []error{fmt.Errorf("listen: %q: must be an address and a port, such as 127.0.0.1:9022", s.Listen)}
+		return fmt.Errorf("listen: %q: must be an address and a port, such as 127.0.0.1:9022", s.Listen)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return []error{fmt.Errorf("listen: %q: port %q must be a number from 0 to 65535", s.Listen, port)}
+		return fmt.Errorf("listen: %q: port %q must be a number from 0 to 65535", s.Listen, port)
 	}
 	if !s.AllowRemote && !loopback(host) {
-		return []error{fmt.Errorf("listen: %q: other machines could reach it: use %s, or say allow_remote: true if a firewall guards it", s.Listen, net.JoinHostPort("127.0.0.1", port))}
+		return fmt.Errorf("listen: %q: other machines could reach it: use %s, or say allow_remote: true if a firewall guards it", s.Listen, net.JoinHostPort("127.0.0.1", port))
 	}
 	return nil
 }

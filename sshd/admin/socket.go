@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Session is what an operator sees of one open session.
+type Session struct {
+	ID       string         `json:"session"` // as in events
+	User     string         `json:"user"`
+	Remote   netip.AddrPort `json:"remote"`
+	Method   string         `json:"method"` // of the login
+	Client   string         `json:"client"` // what it calls itself
+	Since    time.Time      `json:"since"`
+	Idle     time.Duration  `json:"idle_ns"` // since the client last asked for something
+	Files    int            `json:"files"`   // open now
+	Read     int64          `json:"bytes_read"`
+	Written  int64          `json:"bytes_written"`
+	Services []string       `json:"services"` // running now
+}
+
+// Operator is what can be done to a running server. Its methods are safe for
+// concurrent use.
+type Operator interface {
+	// Sessions returns the open sessions, oldest first.
+	Sessions() []Session
+	// Kick ends the session with that id, or all of a user with that name, and
+	// returns those it ended.
+	Kick(who string) []Session
+	// Drain ends the server as SIGTERM does, and returns at once.
+	Drain()
+}
+
+// Control answers on the operator's socket, as a client Dial-ed to it asks:
+//
+//	GET  /sessions         the open sessions, as JSON
+//	POST /kick?who=NAME    ends one session or all of a user; answers with them
+//	POST /drain            ends the server as SIGTERM does
+func Control(o Operator) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Sessions()) })
+	mux.HandleFunc("POST /kick", func(w http.ResponseWriter, r *http.Request) {
+		who := r.FormValue("who")
+		if who == "" {
+			http.Error(w, "who: missing: the id of a session, or the name of a user", http.StatusBadRequest)
+			return
+		}
+		answer(w, o.Kick(who))
+	})
+	mux.HandleFunc("POST /drain", func(http.ResponseWriter, *http.Request) { o.Drain() })
+	return mux
+}
+
+func answer(w http.ResponseWriter, s []Session) {
+	w.Header().Set("Content-Type", "application/json")
+	if s == nil {
+		s = []Session{} // not null
+	}
+	_ = json.NewEncoder(w).Encode(s) // the client is gone, if anything
+}
+
+// ListenSocket listens on a unix socket that only the user of this process, and
+// root, can reach. One that a dead server left behind is replaced; one that
+// answers is an error.
+func ListenSocket(path string) (l net.Listener, err error) {
+	privately(func() { l, err = listenSocket(path) })
+	return l, err
+}
+
+func listenSocket(path string) (net.Listener, error) {
+	l, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if c, dialErr := net.Dial("unix", path); dialErr == nil {
+			c.Close()
+			return nil, fmt.Errorf("%s: another server answers there", path)
+		}
+		if fi, err := os.Lstat(path); err != nil || fi.Mode().Type() != iofs.ModeSocket {
+			return nil, fmt.Errorf("%s: something else than a socket is in the way", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+		l, err = net.Listen("unix", path)
+	}
+	return l, err
+}
+
+// A Client asks a running server by its socket.
+type Client struct{ http http.Client }
+
+// Dial returns a client of the socket at path. Nothing is asked yet.
+func Dial(path string) *Client {
+	return &Client{http.Client{Timeout: writeTimeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+	}}}
+}
+
+// Sessions returns the open sessions, oldest first.
+func (c *Client) Sessions(ctx context.Context) (s []Session, err error) {
+	return s, c.ask(ctx, http.MethodGet, "/sessions", "", &s)
+}
+
+// Kick ends one session or all of a user, and returns those it ended.
+func (c *Client) Kick(ctx context.Context, who string) (s []Session, err error) {
+	return s, c.ask(ctx, http.MethodPost, "/kick", url.Values{"who": {who}}.Encode(), &s)
+}
+
+// Drain ends the server as SIGTERM does.
+func (c *Client) Drain(ctx context.Context) error {
+	return c.ask(ctx, http.MethodPost, "/drain", "", nil)
+}
+
+// ask sends form and decodes the answer into result, unless that is nil.
+func (c *Client) ask(ctx context.Context, method, path, form string, result any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://berth"+path, strings.NewReader(form))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no server answers: %w", err)
+	case err != nil:
+		return fmt.Errorf("ask the server: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return fmt.Errorf("ask the server: %s: %s", resp.Status, oneLine(string(text)))
+	}
+	if result == nil {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(result)
+}
