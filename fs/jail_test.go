@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -357,8 +358,10 @@ func randomSteps(seed uint64) []byte {
 	return code
 }
 
-// FuzzJail checks that no sequence of operations, while a host process moves
-// directories about, reads or changes the outside, through any set of layers.
+// FuzzJail checks that no sequence of operations reads or changes the outside:
+// several sessions, through all layers and each jail alone, do theirs at the
+// same time, while a host process moves directories about and puts links that
+// lead out in their place.
 func FuzzJail(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(randomSteps(seed))
@@ -369,25 +372,33 @@ func FuzzJail(f *testing.F) {
 		before := aroundHome(t, outside, home)
 		p := full(home)
 		p.Uploads = policy.Atomic
-		view := mustOpen(t, p, Settings{})
+		sessions := []FS{mustOpen(t, p, Settings{}), mustOpen(t, full(home), Settings{}), openIn(t, openLocal, home), openIn(t, openRoot, home)}
 		var done atomic.Bool
-		var wg sync.WaitGroup
-		wg.Go(func() {
+		var host, running sync.WaitGroup
+		host.Go(func() {
 			for !done.Load() {
 				_ = os.Rename(home+"/absdir", home+"/a")
 				_ = os.Rename(home+"/a", home+"/b")
 				_ = os.Rename(home+"/b", home+"/absdir")
+				if os.Symlink(outside+"/dir", home+"/b") == nil {
+					_ = os.Remove(home + "/b")
+				}
 				time.Sleep(time.Microsecond)
 			}
 		})
-		for _, session := range []FS{view, openIn(t, openLocal, home), openIn(t, openRoot, home)} {
-			run(session, code)
-			for _, name := range places {
-				attack(t, session, name)
-			}
+		for i, session := range sessions {
+			begin := 3 * (len(code) / 3 * i / len(sessions)) // not all the same at once
+			mine := slices.Concat(code[begin:], code[:begin])
+			running.Go(func() {
+				run(session, mine)
+				for _, name := range places {
+					attack(t, session, name)
+				}
+			})
 		}
+		running.Wait()
 		done.Store(true)
-		wg.Wait()
+		host.Wait()
 		if after := aroundHome(t, outside, home); after != before {
 			t.Errorf("outside changed from\n%sto\n%s", before, after)
 		}
