@@ -5,6 +5,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/time/rate"
 
@@ -62,8 +63,43 @@ func (f *sizedFile) SetAttr(a Attr) error {
 
 func (f *sizedFile) tryLock() error { return tryLock(f.File) }
 
-// rates slows a session down: all its files share one budget for each
-// direction, first come, first served.
+// A Pace is how fast a session moves data in each direction. All views of one
+// session share it, first come, first served: more channels are no faster, and
+// another policy's rates count in files that are open, too. The zero value is
+// ready; it is safe for concurrent use.
+type Pace struct {
+	mu               sync.Mutex
+	upload, download *rate.Limiter // nil: there never was a limit
+}
+
+// set makes the rates of limits count from now on.
+func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.upload = limited(p.upload, limits.UploadRate)
+	p.download = limited(p.download, limits.DownloadRate)
+	return p.upload, p.download
+}
+
+// burst is how many bytes may pass at once: a whole request of any client.
+const burst = 256 << 10
+
+// limited is l at another rate, or a new limiter if there is none yet.
+func limited(l *rate.Limiter, bytesPerSecond int64) *rate.Limiter {
+	limit := rate.Limit(bytesPerSecond)
+	if bytesPerSecond <= 0 {
+		limit = rate.Inf
+	}
+	switch {
+	case l != nil:
+		l.SetLimit(limit)
+	case limit != rate.Inf:
+		l = rate.NewLimiter(limit, burst)
+	}
+	return l
+}
+
+// rates slows the files of a view down to the pace of its session.
 type rates struct {
 	layer
 	upload, download *rate.Limiter // nil: no limit
@@ -71,20 +107,14 @@ type rates struct {
 	stop             context.CancelFunc // of those who wait, when the FS is closed
 }
 
-// burst is how many bytes may pass at once: a whole request of any client.
-const burst = 256 << 10
-
-func newRates(l layer, limits policy.Limits) *rates {
-	r := &rates{layer: l, upload: limiter(limits.UploadRate), download: limiter(limits.DownloadRate)}
+// newRates is l at the pace that limits allow, or l itself where they allow any.
+func newRates(l layer, limits policy.Limits, pace *Pace) layer {
+	r := &rates{layer: l}
+	if r.upload, r.download = pace.set(limits); r.upload == nil && r.download == nil {
+		return l
+	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
-}
-
-func limiter(bytesPerSecond int64) *rate.Limiter {
-	if bytesPerSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(bytesPerSecond), burst)
 }
 
 func (r *rates) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {

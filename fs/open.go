@@ -18,6 +18,8 @@ type Settings struct {
 	// Quotas is what the sessions of this process know of how full folders
 	// are. Without it every FS counts for itself.
 	Quotas *Quotas
+	// Pace is that of the session, if it may have more than one view.
+	Pace *Pace
 	// KeepUploads is how long a broken atomic upload can be resumed; 0 means a day.
 	KeepUploads time.Duration
 }
@@ -35,6 +37,9 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 	if s.Quotas == nil {
 		s.Quotas = new(Quotas)
 	}
+	if s.Pace == nil {
+		s.Pace = new(Pace)
+	}
 	if s.KeepUploads == 0 {
 		s.KeepUploads = keepUploads
 	}
@@ -43,11 +48,7 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 		return nil, err
 	}
 	m := newMounts(folders)
-	var l layer = m
-	if p.Limits.UploadRate > 0 || p.Limits.DownloadRate > 0 {
-		l = newRates(l, p.Limits)
-	}
-	g := newGuard(l, p)
+	g := newGuard(newRates(m, p.Limits, s.Pace), p)
 	return &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}, nil
 }
 

@@ -406,3 +406,55 @@ func TestRates(t *testing.T) {
 		}
 	})
 }
+
+// TestPaceIsShared checks that a second view is no way around the rate of a
+// session, that another session has its own, and that another rate counts in
+// files that are open already.
+func TestPaceIsShared(t *testing.T) {
+	host := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var pace Pace
+		view := func(rate int64, pace *Pace) File {
+			p := full(host)
+			p.Limits.UploadRate = rate
+			f, err := Open(p, Settings{Pace: pace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := f.OpenFile("/f", os.O_WRONLY|os.O_CREATE, 0o666)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = errors.Join(w.Close(), f.Close()) })
+			return w
+		}
+		took := func(files ...File) time.Duration {
+			begin := time.Now()
+			var wg sync.WaitGroup
+			for _, w := range files {
+				wg.Go(func() {
+					if _, err := w.WriteAt(make([]byte, 4<<20), 0); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			return time.Since(begin).Round(time.Second)
+		}
+		first, second, other := view(1<<20, &pace), view(1<<20, &pace), view(1<<20, new(Pace))
+		if got := took(first, second); got != 8*time.Second {
+			t.Errorf("two views of a session wrote 4 MiB each at 1 MiB/s in %v, want 8s", got)
+		}
+		if got := took(other, first); got != 4*time.Second {
+			t.Errorf("two sessions wrote 4 MiB each at 1 MiB/s in %v, want 4s", got)
+		}
+		view(4<<20, &pace)
+		if got := took(first); got != time.Second {
+			t.Errorf("4 MiB at 4 MiB/s took %v in a file that was open before, want 1s", got)
+		}
+		view(0, &pace)
+		if got := took(first); got != 0 {
+			t.Errorf("4 MiB without a limit took %v", got)
+		}
+	})
+}

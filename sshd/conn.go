@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
+	"berth/fs"
 	"berth/policy"
 	"berth/sshd/early"
 	"berth/sshd/event"
@@ -50,6 +51,7 @@ type conn struct {
 	asked       time.Time                      // when a sign of life was last asked for; only Watch looks at it
 	silent      atomic.Int32                   // how often it stayed away
 
+	pace      fs.Pace // of all its channels together
 	openFiles atomic.Int32
 	moved     struct{ read, written atomic.Int64 } // bytes of files
 	services  running

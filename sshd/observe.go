@@ -58,7 +58,7 @@ func (o *observed) files() (fs.FS, error) {
 		o.grant = g
 		return o.view, nil
 	}
-	view, err := o.conn.srv.Open(g.policy)
+	view, err := o.conn.srv.Open(g.policy, &o.conn.pace)
 	if err != nil {
 		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.id, "user", o.conn.user, "error", err)
 		return nil, err

@@ -43,10 +43,10 @@ type Server struct {
 	Settings
 	Directory    directory.Directory
 	Policy       Resolver
-	Open         func(*policy.Policy) (fs.FS, error) // what a policy's files are
-	HostKeys     []ssh.Signer                        // in order of preference
-	Certificates *cert.Authority                     // nil: no certificates are taken
-	Kerberos     *kerberos.Keytab                    // nil: no tickets are taken
+	Open         func(*policy.Policy, *fs.Pace) (fs.FS, error) // what a policy's files are, at the pace of the session
+	HostKeys     []ssh.Signer                                  // in order of preference
+	Certificates *cert.Authority                               // nil: no certificates are taken
+	Kerberos     *kerberos.Keytab                              // nil: no tickets are taken
 	Events       event.Sink
 	Log          hclog.Logger
 	State        state.Store // who may try, and how many

@@ -166,7 +166,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 				Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
 			}, nil
 		}),
-		Open:     func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, fs.Settings{}) },
+		Open:     func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) { return fs.Open(p, fs.Settings{Pace: pace}) },
 		HostKeys: []ssh.Signer{newSigner(t)},
 		Events:   f.events,
 		Log:      hclog.NewNullLogger(),
@@ -322,16 +322,36 @@ func TestSessionsAreLimited(t *testing.T) {
 	f.must(t)
 }
 
+// TestChannelsShareOnePace checks that the rates of a session are those of the
+// connection, not of each channel.
+func TestChannelsShareOnePace(t *testing.T) {
+	var paces []*fs.Pace
+	f := start(t, func(f *fixture) {
+		open := f.Open
+		f.Open = func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
+			paces = append(paces, pace)
+			return open(p, pace)
+		}
+	})
+	first, second := f.must(t), f.must(t)
+	for _, c := range []*ssh.Client{first, first, second} {
+		run1(t, c, "quota", "")
+	}
+	if len(paces) != 3 || paces[0] == nil || paces[0] != paces[1] || paces[0] == paces[2] {
+		t.Errorf("paces of two channels of one connection and one of another: %v", paces)
+	}
+}
+
 func TestPanicEndsOneConnection(t *testing.T) {
 	panics := true
 	f := start(t, func(f *fixture) {
 		open := f.Open
-		f.Open = func(p *policy.Policy) (fs.FS, error) {
+		f.Open = func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
 			if panics {
 				panics = false
 				panic("a bug")
 			}
-			return open(p)
+			return open(p, pace)
 		}
 	})
 	other, c := f.must(t), f.must(t)

@@ -151,12 +151,14 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	defer people.Close()
 
 	clearUmask()
-	files := fs.Settings{Quotas: &fs.Quotas{}}
+	quotas := &fs.Quotas{}
 	srv := &sshd.Server{
-		Settings:     cfg.SSH,
-		Directory:    people.Directory,
-		Policy:       live,
-		Open:         func(p *policy.Policy) (fs.FS, error) { return fs.Open(p, files) },
+		Settings:  cfg.SSH,
+		Directory: people.Directory,
+		Policy:    live,
+		Open: func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
+			return fs.Open(p, fs.Settings{Quotas: quotas, Pace: pace})
+		},
 		HostKeys:     keys,
 		Certificates: authorities,
 		Kerberos:     keytab,
@@ -183,7 +185,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	background.Go(func() { followLoad(beside) })
 	background.Go(func() { srv.Watch(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
-	background.Go(func() { sweep(beside, live.set.Load, files.Quotas, log.Named("sweep")) })
+	background.Go(func() { sweep(beside, live.set.Load, quotas, log.Named("sweep")) })
 	answer := func(l net.Listener, h http.Handler) {
 		background.Go(func() {
 			if err := admin.Serve(beside, l, h, log.Named("admin")); err != nil {
