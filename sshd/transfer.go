@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"berth/policy"
 	"berth/sshd/scp"
 	"berth/sshd/sftp"
@@ -18,7 +20,20 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 		return 1, err
 	}
 	defer files.Close()
-	return status(sftp.Serve(s.ch, files, sftp.Options{User: s.user, Active: s.touch, Done: ctx.Done()}))
+	return status(sftp.Serve(taken{s.ch, s.conn}, files, sftp.Options{User: s.user, Active: s.touch, Done: ctx.Done()}))
+}
+
+// taken is a channel that keeps the clock of its connection: a client that is
+// slow to take what it asked for is not idle.
+type taken struct {
+	ssh.Channel
+	conn *conn
+}
+
+func (t taken) Write(p []byte) (int, error) {
+	n, err := t.Channel.Write(p)
+	t.conn.touch()
+	return n, err
 }
 
 // serveSCP runs one scp command, as `scp -O` starts it.
@@ -37,7 +52,7 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		InPlace: s.grant.Load().policy.Uploads != policy.Atomic,
 		Ahead:   strings.HasPrefix(s.client, "SSH-2.0-OpenSSH_"),
 	}
-	return status(cmd.Serve(ctx, s.ch, s.ch.Stderr(), files, opt))
+	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }
 
 // files opens the view of the session. The client is told when that fails, and

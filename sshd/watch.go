@@ -61,7 +61,7 @@ func (c *conn) look(now time.Time) {
 		l.Idle = c.srv.Idle
 	}
 	switch {
-	case l.Idle > 0 && idle >= l.Idle && c.openFiles.Load() == 0:
+	case l.Idle > 0 && idle >= l.Idle:
 		c.close("idle")
 	case l.SessionTime > 0 && now.Sub(c.opened) >= l.SessionTime:
 		c.close("session_time_over")

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
 	"berth/directory"
 	"berth/policy"
 	"berth/sshd/event"
@@ -90,6 +93,39 @@ func TestSessionsEndInTime(t *testing.T) {
 		})
 	}
 }
+
+// TestIdleWithAnOpenFile checks that an open file alone keeps no session, and
+// that a client which takes what it asked for does.
+func TestIdleWithAnOpenFile(t *testing.T) {
+	f := start(t, func(f *fixture) { f.Idle = time.Minute })
+	files, err := sftp.NewClient(f.must(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.Create("/f"); err != nil {
+		t.Fatal(err)
+	}
+	c := f.open()[0]
+	long := time.Now().Add(-2 * time.Minute)
+	c.last.Store(long.UnixNano())
+	if _, err := (taken{discarding{}, c}).Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	c.look(time.Now())
+	if why := c.reason.Load(); why != nil {
+		t.Fatalf("closed for %q although the client takes data", *why)
+	}
+	c.last.Store(long.UnixNano())
+	c.look(time.Now())
+	if why := c.reason.Load(); why == nil || *why != "idle" {
+		t.Errorf("closed for %v, want idle", why)
+	}
+}
+
+// discarding is a channel that takes everything.
+type discarding struct{ ssh.Channel }
+
+func (discarding) Write(p []byte) (int, error) { return len(p), nil }
 
 func TestSilentClientsAreLetGo(t *testing.T) {
 	f := start(t)
