@@ -8,7 +8,9 @@ import (
 	iofs "io/fs"
 	"iter"
 	"os"
+	"path"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,13 +24,20 @@ import (
 // something or moves data, and keeps the connection's clock. Below it stands
 // the view of the grant the connection has at the moment of the operation.
 type observed struct {
-	conn    *conn
-	service string
+	conn      *conn
+	service   string
+	openFiles atomic.Int32
+	seen      atomic.Pointer[grant] // whose rights count in open files
 
 	mu    sync.Mutex
-	grant *grant
-	view  fs.FS
-	old   []fs.FS // of earlier grants: their files may still be open
+	grant *grant // whose view is the current one
+	views []view // the last is current; files of earlier ones may still be open
+}
+
+// view is the files of a policy.
+type view struct {
+	fs.FS
+	policy *policy.Policy // that it was opened for
 }
 
 // observe opens the view of the connection's grant.
@@ -47,27 +56,44 @@ func (o *observed) files() (fs.FS, error) {
 	g := o.conn.grant.Load()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.grant == g {
-		return o.view, nil
+	if o.grant != g {
+		if err := o.follow(g); err != nil {
+			return nil, err
+		}
 	}
+	return o.views[len(o.views)-1].FS, nil
+}
+
+// follow makes the view that of g. What is open has lost at once what g does
+// not permit any more.
+func (o *observed) follow(g *grant) error {
+	p := g.policy
 	if g.restricted != nil {
-		return nil, iofs.ErrPermission
+		p = &policy.Policy{}
 	}
-	if live, ok := o.view.(fs.PolicySetter); ok && samePlaces(o.grant.policy, g.policy) {
-		live.SetPolicy(g.policy)
+	for _, v := range o.views {
+		if live, ok := v.FS.(fs.PolicySetter); ok {
+			live.SetPolicy(remaining(v.policy, p))
+		}
+	}
+	o.seen.Store(g)
+	if g.restricted != nil {
+		return iofs.ErrPermission
+	}
+	if n := len(o.views); n > 0 && samePlaces(o.views[n-1].policy, p) {
 		o.grant = g
-		return o.view, nil
+		return nil
 	}
-	view, err := o.conn.srv.Open(g.policy, &o.conn.pace)
+	files, err := o.conn.srv.Open(p, &o.conn.pace)
 	if err != nil {
 		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.id, "user", o.conn.user, "error", err)
-		return nil, err
+		return err
 	}
-	if o.view != nil {
-		o.old = append(o.old, o.view)
+	if o.openFiles.Load() == 0 {
+		o.closeViews()
 	}
-	o.grant, o.view = g, view
-	return view, nil
+	o.grant, o.views = g, append(o.views, view{files, p})
+	return nil
 }
 
 // samePlaces reports whether a and b differ in rights at most.
@@ -75,14 +101,55 @@ func samePlaces(a, b *policy.Policy) bool {
 	return reflect.DeepEqual(a.Folders, b.Folders) && a.Limits == b.Limits && a.Uploads == b.Uploads
 }
 
+// remaining is what now permits in the files of a view of old: nothing in the
+// folders that are gone, or elsewhere on this machine.
+func remaining(old, now *policy.Policy) *policy.Policy {
+	lost := map[string]bool{}
+	for _, f := range old.Folders {
+		same := func(other policy.Folder) bool { return other.Path == f.Path && other.Host == f.Host }
+		if !slices.ContainsFunc(now.Folders, same) {
+			lost[f.Path] = true
+		}
+	}
+	if len(lost) == 0 {
+		return now
+	}
+	rest := &policy.Policy{User: now.User, Folders: old.Folders, IgnoreSetAttr: now.IgnoreSetAttr}
+	for name := range lost {
+		rest.Access = append(rest.Access, policy.Access{Path: name})
+	}
+	for _, a := range now.Access {
+		if !lost[folderOf(old, a.Path)] {
+			rest.Access = append(rest.Access, a)
+		}
+	}
+	return rest
+}
+
+// folderOf is the path of the folder of p that name lies in.
+func folderOf(p *policy.Policy, name string) string {
+	for ; name != "/"; name = path.Dir(name) {
+		if slices.ContainsFunc(p.Folders, func(f policy.Folder) bool { return f.Path == name }) {
+			return name
+		}
+	}
+	return name
+}
+
 // Close closes all views.
 func (o *observed) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, view := range o.old {
-		view.Close()
+	return o.closeViews()
+}
+
+func (o *observed) closeViews() error {
+	var errs []error
+	for _, v := range o.views {
+		errs = append(errs, v.Close())
 	}
-	return o.view.Close()
+	o.views = nil
+	return errors.Join(errs...)
 }
 
 // do runs act on the view and tells of it: done, or failed with its error.
@@ -119,6 +186,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 		return nil, err
 	}
 	o.conn.openFiles.Add(1)
+	o.openFiles.Add(1)
 	of := &observedFile{File: f, fs: o, name: name, flag: flag, opened: time.Now()}
 	if o.conn.srv.Checksums {
 		of.sum = &runningSum{hash: sha256.New()}
@@ -236,7 +304,15 @@ type observedFile struct {
 	closed        sync.Once
 }
 
+// follow sees to it that the rights of now count.
+func (f *observedFile) follow() {
+	if f.fs.seen.Load() != f.fs.conn.grant.Load() {
+		_, _ = f.fs.files() // what cannot be opened does not matter to what is open
+	}
+}
+
 func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
+	f.follow()
 	n, err := f.File.ReadAt(p, off)
 	f.read.Add(int64(n))
 	f.fs.conn.moved.read.Add(int64(n))
@@ -248,6 +324,7 @@ func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
+	f.follow()
 	n, err := f.File.WriteAt(p, off)
 	f.written.Add(int64(n))
 	f.fs.conn.moved.written.Add(int64(n))
@@ -259,6 +336,11 @@ func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 		f.failed.CompareAndSwap(nil, &err)
 	}
 	return n, err
+}
+
+func (f *observedFile) SetAttr(a fs.Attr) error {
+	f.follow()
+	return f.File.SetAttr(a)
 }
 
 // Close ends the file. Its event is a failure if any write was.
@@ -302,6 +384,7 @@ var closedEvents = map[int][2]event.Type{
 func (f *observedFile) ended(err error) {
 	f.closed.Do(func() {
 		f.fs.conn.openFiles.Add(-1)
+		f.fs.openFiles.Add(-1)
 		e := event.Event{
 			Path: f.name, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
 			BytesRead: f.read.Load(), BytesWritten: f.written.Load(),

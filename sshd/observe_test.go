@@ -1,0 +1,163 @@
+package sshd
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pkg/sftp"
+
+	"berth/directory"
+	"berth/policy"
+)
+
+// changing is a server whose policy is what set says at the moment.
+func changing(t *testing.T, first *policy.Policy) (f *fixture, set func(*policy.Policy)) {
+	t.Helper()
+	now := first
+	f = start(t, func(f *fixture) {
+		f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+			p := *now
+			p.User = q.User
+			return &p, nil
+		})
+	})
+	return f, func(p *policy.Policy) {
+		now = p
+		f.Reconsider(t.Context())
+	}
+}
+
+// TestOpenFilesFollowTheRules changes what an open session may do, in every way
+// that makes an upload and a download that are under way no longer permitted,
+// or leaves them so. Nothing of what is refused comes to stand under its name.
+func TestOpenFilesFollowTheRules(t *testing.T) {
+	host, other := t.TempDir(), t.TempDir()
+	base := func() *policy.Policy {
+		return &policy.Policy{
+			Services: []string{"sftp"},
+			Uploads:  policy.Atomic,
+			Folders:  []policy.Folder{{Path: "/", Host: t.TempDir()}, {Path: "/team", Host: host}},
+			Access:   []policy.Access{{Path: "/", Ops: policy.Full}, {Path: "/team", Ops: policy.Full}},
+		}
+	}
+	tests := map[string]struct {
+		change func(p *policy.Policy, f *fixture)
+		goesOn bool
+	}{
+		"rights are gone":     {func(p *policy.Policy, _ *fixture) { p.Access[1].Ops = policy.List }, false},
+		"folder is gone":      {func(p *policy.Policy, _ *fixture) { p.Folders = p.Folders[:1] }, false},
+		"folder is elsewhere": {func(p *policy.Policy, _ *fixture) { p.Folders[1].Host = other }, false},
+		"folder cannot be opened": {func(p *policy.Policy, _ *fixture) {
+			p.Folders = append(p.Folders, policy.Folder{Path: "/x", Host: host + "/none"})
+		}, true},
+		"password must be changed": {func(_ *policy.Policy, f *fixture) { f.people.set("alice", directory.StatusMustChange) }, false},
+		"another folder is new": {func(p *policy.Policy, _ *fixture) {
+			p.Folders = append(p.Folders, policy.Folder{Path: "/x", Host: other})
+		}, true},
+		"limits are others": {func(p *policy.Policy, _ *fixture) { p.Limits.MaxFile = 1 << 30 }, true},
+		"nothing":           {func(*policy.Policy, *fixture) {}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for name, text := range map[string]string{"read": "content", "written": "old"} {
+				if err := os.WriteFile(filepath.Join(host, name), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := base()
+			f, set := changing(t, p)
+			c, err := sftp.NewClient(f.must(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := c.Open("/team/read")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := c.OpenFile("/team/written", os.O_WRONLY|os.O_TRUNC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write([]byte("ne")); err != nil {
+				t.Fatal(err)
+			}
+			next := *p
+			next.Folders = append([]policy.Folder(nil), p.Folders...)
+			next.Access = append([]policy.Access(nil), p.Access...)
+			tt.change(&next, f)
+			set(&next)
+			_, rerr := r.Read(make([]byte, 7))
+			_, werr := w.Write([]byte("w"))
+			cerr := w.Close()
+			want := "old"
+			if tt.goesOn {
+				want = "new"
+			}
+			for what, err := range map[string]error{"read": rerr, "write": werr, "close": cerr} {
+				if (err == nil) != tt.goesOn || err != nil && !errors.Is(err, os.ErrPermission) {
+					t.Errorf("%s of an open file = %v, want it allowed: %t", what, err, tt.goesOn)
+				}
+			}
+			if got, err := os.ReadFile(filepath.Join(host, "written")); string(got) != want {
+				t.Errorf("the file holds %q, %v, want %q", got, err, want)
+			}
+		})
+	}
+}
+
+// TestRemaining checks what is left of the rights in files of folders that
+// another policy does not have any more.
+func TestRemaining(t *testing.T) {
+	old := &policy.Policy{Folders: []policy.Folder{{Path: "/", Host: "/h"}, {Path: "/a", Host: "/ha"}, {Path: "/a/b", Host: "/hb"}}}
+	now := &policy.Policy{
+		Folders: []policy.Folder{{Path: "/", Host: "/h"}, {Path: "/a", Host: "/elsewhere"}, {Path: "/a/b", Host: "/hb"}},
+		Access: []policy.Access{
+			{Path: "/", Ops: policy.Full}, {Path: "/a", Ops: policy.Full}, {Path: "/a/in", Ops: policy.Full}, {Path: "/a/b", Ops: policy.ReadOnly},
+		},
+	}
+	rest := remaining(old, now)
+	for name, want := range map[string]policy.Op{"/f": policy.Full, "/a/f": 0, "/a/in/f": 0, "/a/b/f": policy.ReadOnly} {
+		if got := rest.Rights(name).Ops; got != want {
+			t.Errorf("rights on %s = %q, want %q", name, got, want)
+		}
+	}
+	if remaining(old, old) != old {
+		t.Error("a policy with the same folders is not used as it is")
+	}
+}
+
+// TestViewsAreClosed checks that the views of earlier rules do not pile up in a
+// session that stays.
+func TestViewsAreClosed(t *testing.T) {
+	p := &policy.Policy{Folders: []policy.Folder{{Path: "/", Host: t.TempDir()}}, Access: []policy.Access{{Path: "/", Ops: policy.Full}}}
+	f, set := changing(t, &policy.Policy{Services: []string{"help"}})
+	run1(t, f.must(t), "help", "")
+	set(p)
+	o, err := f.open()[0].observe("sftp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	held, err := o.OpenFile("/f", os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		if i == 3 {
+			if err := held.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := *p
+		next.Limits.MaxFile = int64(100 + i)
+		set(&next)
+		if _, err := o.Stat("/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(o.views); n != 1 {
+		t.Errorf("%d views are open, want the current one", n)
+	}
+}
