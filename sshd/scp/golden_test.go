@@ -56,6 +56,20 @@ var goldens = []struct {
 	{"get-no-target", []string{"host:one", "none/new"}},
 }
 
+// transcripts are the recorded ones.
+func transcripts(t testing.TB) []transcript {
+	t.Helper()
+	var all []transcript
+	for _, g := range goldens {
+		tr, err := readTranscript(filepath.Join("testdata", g.name+".txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, tr)
+	}
+	return all
+}
+
 // goldenTree fills a directory of either side. No directory in it has more than
 // one entry: the order of more is not the same everywhere.
 func goldenTree(t *testing.T, dir string) {

@@ -99,6 +99,9 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{"scp -t .", `scp -f a\ 'b' "c\"" {a,b}*`, "scp -rp -l 3 -- x", "scp -f \\\x00"} {
 		f.Add(s)
 	}
+	for _, tr := range transcripts(f) {
+		f.Add(tr.command)
+	}
 	f.Fuzz(func(t *testing.T, command string) {
 		c, err := Parse(command)
 		if err != nil {

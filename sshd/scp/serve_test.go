@@ -278,6 +278,9 @@ func FuzzSink(f *testing.F) {
 	f.Add("T1 0 1 0\nD0755 0 d\nC0644 0 x\n\x00E\n")
 	f.Add("\x01warning\n\x02end\n")
 	f.Add("C0644 9 ../a\n")
+	for _, tr := range transcripts(f) {
+		f.Add(tr.client)
+	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, says string) {
 		if len(says) > 4096 {
@@ -305,6 +308,11 @@ func FuzzSink(f *testing.F) {
 func FuzzSource(f *testing.F) {
 	f.Add("a*", "\x00\x00\x00")
 	f.Add("{d,a}", "\x00\x01x\n\x00")
+	for _, tr := range transcripts(f) {
+		if c, err := Parse(tr.command); err == nil && c.Source {
+			f.Add(c.Paths[0], tr.client)
+		}
+	}
 	dir := f.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "d/e"), 0o755); err != nil {
 		f.Fatal(err)

@@ -60,6 +60,9 @@ func FuzzServe(f *testing.F) {
 		f.Add(slices.Concat(opendir, ask, ask))
 	}
 	f.Add([]byte("\xff\xff\xff\xff\x03"))
+	for name := range sessions {
+		f.Add(readSession(f, name)[len(hello):])
+	}
 	f.Fuzz(func(t *testing.T, asks []byte) {
 		files := smallFS{aTree(t)}
 		s := &script{Reader: bytes.NewReader(slices.Concat(hello, asks))}

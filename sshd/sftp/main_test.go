@@ -14,14 +14,18 @@ import (
 )
 
 // serverVar makes this test binary a server on its standard input and output,
-// over the directory it names: what `sftp -D` starts.
-const serverVar = "BERTH_SFTP_TEST_DIR"
+// over the directory it names: what `sftp -D` starts. recordVar names a file for
+// what the client says.
+const (
+	serverVar = "BERTH_SFTP_TEST_DIR"
+	recordVar = "BERTH_SFTP_TEST_RECORD"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(serverVar); dir != "" {
 		files, err := openHostFS(dir)
 		if err == nil {
-			err = sftp.Serve(stdio{}, files, sftp.Options{User: "alice"})
+			err = sftp.Serve(recorded(os.Getenv(recordVar)), files, sftp.Options{User: "alice"})
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -32,10 +36,25 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-type stdio struct{}
+// stdio is standard input and output as one connection.
+type stdio struct {
+	io.Reader
+	io.Writer
+}
 
-func (stdio) Read(b []byte) (int, error)  { return os.Stdin.Read(b) }
-func (stdio) Write(b []byte) (int, error) { return os.Stdout.Write(b) }
+// recorded is stdio that also writes what it reads to file, if that is not "".
+func recorded(file string) stdio {
+	s := stdio{os.Stdin, os.Stdout}
+	if file == "" {
+		return s
+	}
+	f, err := os.Create(file) // until the process ends
+	if err != nil {
+		panic(err)
+	}
+	s.Reader = io.TeeReader(os.Stdin, f)
+	return s
+}
 
 // connect starts a server and returns the client's end and the FS. The test ends
 // by closing that end and sees to it that the server does too.

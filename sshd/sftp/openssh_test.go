@@ -13,21 +13,28 @@ import (
 	"time"
 )
 
-// openSSH runs OpenSSH's sftp with a batch of commands on a server that is this
-// test binary. It returns what the client printed, and whether it was content.
-func openSSH(t *testing.T, dir string, commands ...string) (string, error) {
+// batch runs OpenSSH's sftp with commands on a server of dir.
+func batch(t *testing.T, dir string, commands ...string) (string, error) {
 	t.Helper()
-	program, err := exec.LookPath("sftp")
+	return openSSH(t, "sftp", []string{serverVar + "=" + dir}, []string{"-b", "-"}, commands...)
+}
+
+// openSSH runs OpenSSH's sftp or scp, with lines to read, on a server that is
+// this test binary with variables. It returns what the client printed, and
+// whether it was content.
+func openSSH(t *testing.T, program string, env, args []string, lines ...string) (string, error) {
+	t.Helper()
+	program, err := exec.LookPath(program)
 	if err != nil {
-		t.Fatalf("these tests need OpenSSH's sftp (package openssh-client): %v", err)
+		t.Fatalf("these tests need OpenSSH's clients (package openssh-client): %v", err)
 	}
 	self, err := os.Executable()
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-b", "-", "-D", self)
-	cmd.Env = append(os.Environ(), serverVar+"="+dir, "TZ=UTC")
-	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
+	cmd := exec.CommandContext(ctx, program, append([]string{"-D", self}, args...)...)
+	cmd.Env = append(append(os.Environ(), "TZ=UTC"), env...)
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -60,7 +67,7 @@ func sameFile(t *testing.T, got, want string) {
 
 func TestOpenSSHTransfers(t *testing.T) {
 	dir, local := t.TempDir(), here(t, map[string][]byte{"big": random(5<<20 + 1), "empty": nil, "with space": []byte("x")})
-	out, err := openSSH(t, dir,
+	out, err := batch(t, dir,
 		"put "+local+"/big", "put "+local+"/empty", `put "`+local+`/with space"`,
 		"get big "+local+"/back", "get empty "+local+"/back-empty", `get "with space" "`+local+`/back space"`,
 		"put -p "+local+"/big kept", "get -p kept "+local+"/kept")
@@ -84,7 +91,7 @@ func TestOpenSSHResumes(t *testing.T) {
 	dir, local := t.TempDir(), here(t, map[string][]byte{"up": whole, "down": whole[:300001]})
 	must(t, os.WriteFile(filepath.Join(dir, "up"), whole[:200002], 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "down"), whole, 0o600))
-	if out, err := openSSH(t, dir, "reput "+local+"/up", "reget down "+local+"/down"); err != nil {
+	if out, err := batch(t, dir, "reput "+local+"/up", "reget down "+local+"/down"); err != nil {
 		t.Fatalf("sftp: %v\n%s", err, out)
 	}
 	sameFile(t, filepath.Join(dir, "up"), filepath.Join(local, "up"))
@@ -97,7 +104,7 @@ func TestOpenSSHTrees(t *testing.T) {
 		files[fmt.Sprintf("tree/d%d/e/f%d", i%7, i)] = random(i)
 	}
 	dir, local := t.TempDir(), here(t, files)
-	if out, err := openSSH(t, dir, "put -R "+local+"/tree", "get -R tree "+local+"/back"); err != nil {
+	if out, err := batch(t, dir, "put -R "+local+"/tree", "get -R tree "+local+"/back"); err != nil {
 		t.Fatalf("sftp: %v\n%s", err, out)
 	}
 	for name := range files {
@@ -109,7 +116,7 @@ func TestOpenSSHTrees(t *testing.T) {
 func TestOpenSSHCommands(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "f"), random(100000), 0o600))
-	out, err := openSSH(t, dir,
+	out, err := batch(t, dir,
 		"pwd", "mkdir d", "cd d", "pwd", "cd ..", "chmod 640 f", "ls -l", "ls -la", "ls -1", "df", "df -h d",
 		"ln -s f s", "ln f h", "rename h d/h", "cp f copy", "ls d", "rm d/h", "rmdir d", "ls -n", "chmod -h 600 f")
 	if err != nil {
@@ -152,7 +159,7 @@ func TestOpenSSHRefusals(t *testing.T) {
 	for _, tt := range tests {
 		commands = append(commands, "-"+tt.command) // and go on when it is refused
 	}
-	out, err := openSSH(t, dir, commands...)
+	out, err := batch(t, dir, commands...)
 	if err != nil {
 		t.Fatalf("sftp: %v\n%s", err, out)
 	}
@@ -173,7 +180,7 @@ func TestOpenSSHListsManyFiles(t *testing.T) {
 	for i := range n {
 		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("file-%04d", i)), nil, 0o600))
 	}
-	out, err := openSSH(t, dir, "ls -1", "ls -l", "ls -l file-*")
+	out, err := batch(t, dir, "ls -1", "ls -l", "ls -l file-*")
 	if err != nil {
 		t.Fatalf("sftp: %v", err)
 	}
