@@ -43,6 +43,7 @@ type conn struct {
 	tried   bool   // to log in: what came of it has been held against the source
 
 	// Set by handshake.
+	meter    *meter
 	ssh      *ssh.ServerConn
 	channels <-chan ssh.NewChannel
 	requests <-chan *ssh.Request
@@ -145,7 +146,8 @@ func (c *conn) handshake(ctx context.Context) error {
 	}
 	c.client = hello.Version
 	l := &login{conn: c, ctx: ctx}
-	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(nc, l.config(hello))
+	c.meter = newMeter(nc, func() { c.close("too much was sent and not taken") })
+	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(c.meter, l.config(hello))
 	if err != nil {
 		l.failed()
 		nc.Close()

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -343,12 +344,11 @@ func TestChannelsShareOnePace(t *testing.T) {
 }
 
 func TestPanicEndsOneConnection(t *testing.T) {
-	panics := true
+	var panicked atomic.Bool
 	f := start(t, func(f *fixture) {
 		open := f.Open
 		f.Open = func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
-			if panics {
-				panics = false
+			if !panicked.Swap(true) {
 				panic("a bug")
 			}
 			return open(p, pace)

@@ -53,7 +53,9 @@ func (c *conn) serveChannels(ctx context.Context) {
 			running.Go(func() {
 				defer c.survive()
 				defer open.Add(-1)
-				s := &session{conn: c, ch: ch}
+				metered := c.meter.channel(ch)
+				defer metered.forget()
+				s := &session{conn: c, ch: metered}
 				s.serve(ctx, reqs)
 			})
 		case req, ok := <-requests:

@@ -106,7 +106,7 @@ func TestHostile(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start(t)
-	s.suite(t, 44, hostile)
+	s.suite(t, 45, hostile)
 	s.suite(t, 10, "/usr/bin/python3", "-W", "ignore", "windows.py")
 }
 

@@ -46,6 +46,9 @@ func newTarget() (*target, error) {
 	if t.pid, err = strconv.Atoi(os.Getenv("SERVER_PID")); err != nil {
 		return nil, fmt.Errorf("SERVER_PID: %w", err)
 	}
+	if t.memory() == 0 {
+		return nil, fmt.Errorf("the memory of process %d cannot be read", t.pid)
+	}
 	if host, _, _ := net.SplitHostPort(t.addr); !net.ParseIP(host).IsLoopback() {
 		return nil, fmt.Errorf("%s is not this machine", host)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ var volumeChecks = []check{
 	{name: "10,000 requests at once are all answered", run: manyRequests},
 	{name: "answers of 10,000 reads are taken late", run: lateReader},
 	{name: "answers of 10,000 reads are never taken", run: neverReads},
+	{name: "two million packets of one byte that are not taken", run: crumbs},
 	{name: "300 sessions are cut in the middle of a write", connections: cutters, run: cutSessions},
 	{name: "a directory of 5,000 long names is listed whole", run: bigDirectory},
 }
@@ -72,7 +74,10 @@ func reads(t *target, client *ssh.Client) (ssh.Channel, error) {
 	if err == nil && r.kind != fxHandle {
 		err = fmt.Errorf("open is answered by packet %d", r.kind)
 	}
-	go channel.Write(burst(fxRead, str(r.text()).u64(0).u32(32000)))
+	if err != nil {
+		return nil, err
+	}
+	_, err = channel.Write(burst(fxRead, str(r.text()).u64(0).u32(32000))) // fits into the window
 	return channel, err
 }
 
@@ -191,6 +196,34 @@ func bigDirectory(t *target) error {
 	}
 	if len(seen) != size || len(names) > size+2 {
 		return fmt.Errorf("%d names, %d of them different, want %d", len(names), len(seen), size)
+	}
+	return nil
+}
+
+// crumbs is data in packets of one byte, which the SSH library keeps one by one
+// for as long as nobody takes them: on channels whose answers are not taken, so
+// that the server does not go on reading there, and as standard error, for which
+// it has no use. It may end the connection.
+func crumbs(t *target) error {
+	s, err := t.readable()
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	writers := []io.Writer{s.channel.Stderr()}
+	for range 9 {
+		channel, err := reads(t, s.client)
+		if err != nil {
+			return err
+		}
+		writers = append(writers, channel)
+	}
+	for range 200_000 {
+		for _, w := range writers {
+			if _, err := w.Write([]byte{0}); err != nil {
+				return nil // the server has had enough
+			}
+		}
 	}
 	return nil
 }
