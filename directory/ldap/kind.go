@@ -30,7 +30,7 @@ var kinds = map[string]kind{
 			GroupNameAttribute: "sAMAccountName",
 			MemberAttributes:   []string{"member"},
 			MemberUIDAttribute: none,
-			StateRequired:      []string{"userAccountControl"},
+			StateRequired:      []string{"userAccountControl", "accountExpires", "pwdLastSet"}, // every user has them
 			PasswordChange:     changeUnicodePwd,
 		},
 		state:         []stateReader{adState},

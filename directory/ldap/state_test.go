@@ -124,9 +124,11 @@ func TestStates(t *testing.T) {
 func TestUnreadableState(t *testing.T) {
 	for setting, want := range map[string]directory.Status{"refuse": directory.StatusUnknown, "allow": directory.StatusActive} {
 		c := &Client{settings: Settings{Kind: "active_directory", UnreadableState: setting}.Complete(), kind: kinds["active_directory"], log: hclog.NewNullLogger(), now: time.Now}
-		s, err := c.state(t.Context(), nil, attrs())
-		if err != nil || s.Status != want || s.Reason == "" {
-			t.Errorf("unreadable_state %s: got %v (%q), %v; want %v and a reason", setting, s.Status, s.Reason, err, want)
+		for _, e := range []entry{attrs(), attrs("userAccountControl=512", "pwdLastSet=1"), attrs("userAccountControl=512", "accountExpires=0")} {
+			s, err := c.state(t.Context(), nil, e)
+			if err != nil || s.Status != want || s.Reason == "" {
+				t.Errorf("unreadable_state %s, %v: got %v (%q), %v; want %v and a reason", setting, e.attrs, s.Status, s.Reason, err, want)
+			}
 		}
 	}
 }
