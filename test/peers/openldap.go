@@ -56,7 +56,7 @@ func (p *Peer) fillOpenLDAP(conf string, more []string) error {
 	if err := f.certificates(); err != nil {
 		return err
 	}
-	for _, name := range []string{"slapd.conf", "openssh-lpk.schema", "data.ldif"} {
+	for _, name := range []string{"slapd.conf", "openssh-lpk.schema", "ipa.schema", "data.ldif"} {
 		if err := f.fill("openldap/"+name, name); err != nil {
 			return err
 		}
