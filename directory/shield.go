@@ -33,12 +33,15 @@ type attempts struct {
 	ended   chan struct{} // closed when one of them ends
 }
 
-// What a Shield takes when the directory does not say how it locks.
+// AssumedThreshold is after how many wrong passwords a Shield takes an account
+// to be locked when the directory does not say. Three is what 389 DS does by
+// default, and little that anybody does is less.
+const AssumedThreshold = 3
+
 const (
-	unknownThreshold = 5
-	unknownWindow    = 30 * time.Minute
-	longestWindow    = 24 * time.Hour // for directories that never forget
-	maxAccounts      = 10_000
+	unknownWindow = 30 * time.Minute
+	longestWindow = 24 * time.Hour // for directories that never forget
+	maxAccounts   = 10_000
 )
 
 // NewShield returns a Shield over d. threshold is the number of wrong passwords
@@ -201,11 +204,11 @@ func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time
 func (s *Shield) told(ctx context.Context, u *User) (threshold int, window time.Duration) {
 	teller, ok := s.directory.(LockoutTeller)
 	if !ok {
-		return unknownThreshold, unknownWindow
+		return AssumedThreshold, unknownWindow
 	}
 	threshold, window, err := teller.Lockout(ctx, u)
 	if err != nil {
-		return unknownThreshold, unknownWindow
+		return AssumedThreshold, unknownWindow
 	}
 	return threshold, window
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,62 +17,133 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var file string
-	var offline bool
+	var c check
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong with the configuration, and what the directory says",
 		Long: `Check reads the configuration and reports every mistake with its line and what
-would be right. Then it asks each directory: connection, TLS, bind, base, one
-search, what can be read. The exit status is 1 when something is wrong.`,
+would be right. Then it asks each directory: connection, certificate, bind,
+base, clock, users, groups, what of them can be read. The exit status is 1 when
+something is wrong.
+
+With --as it logs in to the directory as one of its people and also reports
+whether people may write what decides about them: attributes that rules use, the
+members of groups. Nothing is changed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file)
-			if err != nil {
-				return err
-			}
-			set, err := policy.Compile(cfg.Rules)
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "ok       %s: %d directories, %d rules\n", file, len(cfg.Directories), len(cfg.Rules))
-			for _, c := range set.Clashes() {
-				fmt.Fprintf(out, "warning  %s: %s\n", file, c)
-			}
-			if offline {
-				return nil
-			}
-			for _, warning := range places(set.Folders()) {
-				fmt.Fprintf(out, "warning  %s: %s\n", file, warning)
-			}
-			if _, err := openAuthorities(cfg.Certificates); err != nil {
-				return err
-			}
-			if _, err := openKeytab(cfg.Kerberos); err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
-			defer cancel()
-			people, err := openDirectories(cfg.Directories, set.Attributes(), hclog.NewNullLogger())
-			if err != nil {
-				return err
-			}
-			defer people.Close()
-			wrong := false
-			for i, c := range people.clients {
-				for _, f := range c.Report(ctx, set.Groups()) {
-					fmt.Fprintf(out, "%-8s %s: %s: %s\n", f.Level, cfg.Directories[i].Name, f.What, f.Detail)
-					wrong = wrong || f.Level == ldap.Bad
-				}
-			}
-			if wrong {
-				return errSaid
-			}
-			return nil
+			c.out = cmd.OutOrStdout()
+			return c.run(cmd.Context())
 		},
 	}
-	configFlag(cmd, &file)
-	cmd.Flags().BoolVar(&offline, "offline", false, "look at the file only")
+	configFlag(cmd, &c.file)
+	cmd.Flags().BoolVar(&c.offline, "offline", false, "look at the file only")
+	cmd.Flags().StringVar(&c.as, "as", "", "also find out what `user` may write; asks for the password")
+	cmd.Flags().StringVar(&c.secret, "password-file", "", "read the password of --as from the first line of `file`")
 	return cmd
+}
+
+// A check is one run of the command.
+type check struct {
+	file       string
+	offline    bool
+	as, secret string // user, and the file with the password
+	out        io.Writer
+	wrong      bool // something is
+}
+
+func (c *check) run(ctx context.Context) error {
+	cfg, err := config.Load(c.file)
+	if err != nil {
+		return err
+	}
+	set, err := policy.Compile(cfg.Rules)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "ok       %s: %s, %s\n", c.file, plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
+	for _, clash := range set.Clashes() {
+		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, clash)
+	}
+	if c.offline {
+		return nil
+	}
+	for _, warning := range places(set.Folders()) {
+		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
+	}
+	if _, err := openAuthorities(cfg.Certificates); err != nil {
+		return err
+	}
+	if _, err := openKeytab(cfg.Kerberos); err != nil {
+		return err
+	}
+	people, err := openDirectories(cfg.Directories, set.Attributes(), hclog.NewNullLogger())
+	if err != nil {
+		return err
+	}
+	defer people.Close()
+	if err := c.directories(ctx, people, set.Groups()); err != nil {
+		return err
+	}
+	if c.wrong {
+		return errSaid
+	}
+	return nil
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// directoryWithin bounds how long a directory may take to answer everything.
+const directoryWithin = time.Minute
+
+// directories prints what each directory says. groups are those that rules name.
+func (c *check) directories(ctx context.Context, people *directories, groups []string) error {
+	for _, client := range people.clients {
+		c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Report(ctx, groups) })
+	}
+	if c.as == "" {
+		fmt.Fprintln(c.out, "note     rights of users: not looked at: --as USER finds out whether people may write what decides about them")
+		return nil
+	}
+	u, err := people.Lookup(ctx, c.as)
+	if err != nil {
+		return fmt.Errorf("--as: %w", err)
+	}
+	password, err := c.password()
+	if err != nil {
+		return err
+	}
+	for _, client := range people.clients {
+		if client.Settings().Name == u.Source { // nobody else is told the password
+			c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Rights(ctx, u, password, groups) })
+		}
+	}
+	return nil
+}
+
+// password is that of the user who is named by --as.
+func (c *check) password() (string, error) {
+	if c.secret == "" {
+		secret, err := prompt("Password of "+c.as+" in the directory: ", "--password-file")
+		return string(secret), err
+	}
+	text, err := os.ReadFile(c.secret)
+	if err != nil {
+		return "", fmt.Errorf("--password-file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}
+
+func (c *check) print(ctx context.Context, client *ldap.Client, ask func(context.Context) []ldap.Finding) {
+	ctx, cancel := context.WithTimeout(ctx, directoryWithin)
+	defer cancel()
+	for _, f := range ask(ctx) {
+		fmt.Fprintf(c.out, "%-8s %s: %s: %s\n", f.Level, client.Settings().Name, f.What, f.Detail)
+		c.wrong = c.wrong || f.Level == ldap.Bad
+	}
 }

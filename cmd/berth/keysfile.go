@@ -66,16 +66,16 @@ func passphraseOf(key, secret string) hostkey.Ask {
 	if read := passphraseFrom(secret); read != nil {
 		return func() ([]byte, error) { return read(key) }
 	}
-	return func() ([]byte, error) { return prompt("Passphrase of " + key + ": ") }
+	return func() ([]byte, error) { return prompt("Passphrase of "+key+": ", "--passphrase-file") }
 }
 
 // newPassphrase asks twice. An empty one means that the key is not encrypted.
 func newPassphrase() ([]byte, error) {
-	once, err := prompt("New passphrase (empty for none): ")
+	once, err := prompt("New passphrase (empty for none): ", "--passphrase-file")
 	if err != nil {
 		return nil, err
 	}
-	again, err := prompt("New passphrase again: ")
+	again, err := prompt("New passphrase again: ", "--passphrase-file")
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +85,12 @@ func newPassphrase() ([]byte, error) {
 	return once, nil
 }
 
-// prompt asks on the terminal, whatever standard input and output are.
-func prompt(question string) ([]byte, error) {
+// prompt asks on the terminal, whatever standard input and output are. The flag
+// is what to use where there is none.
+func prompt(question, flag string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return nil, errors.New("there is no terminal to ask on: name a file with --passphrase-file")
+		return nil, fmt.Errorf("there is no terminal to ask on: name a file with %s", flag)
 	}
 	defer tty.Close()
 	fmt.Fprint(tty, question)

@@ -28,13 +28,16 @@ func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int,
 	return p.failures, p.window, nil
 }
 
+// psoAttribute names the fine-grained policy of a user, on Active Directory.
+const psoAttribute = "msDS-ResultantPSO"
+
 // adLockout reads the fine-grained policy of the user, or else the domain's.
 func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, error) {
-	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", "msDS-ResultantPSO")
+	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", psoAttribute)
 	if err != nil {
 		return policy{}, err
 	}
-	if pso := e.first("msDS-ResultantPSO"); pso != "" {
+	if pso := e.first(psoAttribute); pso != "" {
 		e, found, err := read(ctx, c.search, pso, "(objectClass=*)", "msDS-LockoutThreshold", "msDS-LockoutObservationWindow")
 		if err != nil {
 			return policy{}, err

@@ -258,24 +258,24 @@ func TestBindAs(t *testing.T) {
 // TestGuessesLockNobody sends a hundred wrong passwords past the shield.
 func TestGuessesLockNobody(t *testing.T) {
 	p := peers.OpenLDAP(t)
-	guessesLockNobody(t, open(t, settings(p)))
+	guessesLockNobody(t, open(t, settings(p)), "guessed")
 }
 
+// TestGuessesLockNobodySamba guesses at the domain's policy, at a fine-grained
+// one that locks earlier, and at one that cannot be read.
 func TestGuessesLockNobodySamba(t *testing.T) {
 	p := peers.Samba(t)
-	guessesLockNobody(t, open(t, settings(p)))
+	for _, name := range []string{"guessed", "strict", "minage"} {
+		t.Run(name, func(t *testing.T) { guessesLockNobody(t, open(t, settings(p)), name) })
+	}
 }
 
-func guessesLockNobody(t *testing.T, c *ldap.Client) {
+func guessesLockNobody(t *testing.T, c *ldap.Client, name string) {
 	t.Helper()
 	d := directory.NewShield(c, 0, 0)
-	u, err := d.Lookup(t.Context(), "guessed")
+	u, err := d.Lookup(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
-	}
-	threshold, window, err := c.Lockout(t.Context(), u)
-	if err != nil || threshold != 3 || window == 0 {
-		t.Fatalf("Lockout = %d in %v, %v; want 3 in some time", threshold, window, err)
 	}
 	var wg sync.WaitGroup
 	for i := range 100 {
@@ -292,10 +292,10 @@ func guessesLockNobody(t *testing.T, c *ldap.Client) {
 		})
 	}
 	wg.Wait()
-	if err := d.Authenticate(t.Context(), u, peers.Password("guessed")); !errors.Is(err, directory.ErrShielded) {
+	if err := d.Authenticate(t.Context(), u, peers.Password(name)); !errors.Is(err, directory.ErrShielded) {
 		t.Errorf("Authenticate after the guesses = %v, want ErrShielded", err)
 	}
-	if err := c.Authenticate(t.Context(), u, peers.Password("guessed")); err != nil {
+	if err := c.Authenticate(t.Context(), u, peers.Password(name)); err != nil {
 		t.Errorf("Authenticate past the shield = %v, want nil: the account is not locked", err)
 	}
 }
@@ -306,7 +306,7 @@ func TestReport(t *testing.T) {
 	s.URLs = append(s.URLs, "ldaps://127.0.0.1:1", p.LDAP)
 	s.Insecure = true
 	s.Attributes = []string{"departmentNumber"}
-	findings := open(t, s).Report(t.Context(), []string{"inner", "cn=middle,ou=groups,dc=example,dc=test", "out*", "finance", "cn=gone,ou=groups,dc=example,dc=test"})
+	findings := open(t, s).Report(t.Context(), []string{"inner", "cn=middle,ou=groups,dc=example,dc=test", "out*", "finance", "bob", "cn=gone,ou=groups,dc=example,dc=test"})
 	var text strings.Builder
 	for _, f := range findings {
 		fmt.Fprintf(&text, "%v: %s: %s\n", f.Level, f.What, f.Detail)
@@ -314,7 +314,8 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"warning: certificate of " + p.LDAPS + ": CN=localhost < CN=Berth test authority; 29 days left",
 		"ok: server " + p.LDAPS + ": bound as cn=svc,ou=services,dc=example,dc=test in ",
-		"ok: password change on " + p.LDAPS + ": rfc3062",
+		"ok: password change on " + p.LDAPS + ": possible by rfc3062",
+		"ok: clock of " + p.LDAPS + ": differs by ",
 		"bad: server ldaps://127.0.0.1:1: dial tcp",
 		"warning: server " + p.LDAP + ": connection is not encrypted",
 		"ok: base dc=example,dc=test: can be read",
@@ -323,11 +324,13 @@ func TestReport(t *testing.T) {
 		"ok: stable id: entryUUID of 16 of 16",
 		"ok: account state: pwdChangedTime of 15 of 16",
 		"warning: attribute for rules: no user has departmentNumber",
-		"warning: keys: 7 can be used, 1 cannot",
+		"warning: keys: 7 can be used, 1 cannot; the first of these is sshPublicKey, value 3 of \"uid=alice,",
 		"ok: groups: 5 with members found",
 		"warning: group finance: is named in a rule, but there is no such group",
+		"warning: group bob: is named in a rule, but there is no such group", // that is a person
 		"warning: group cn=gone,ou=groups,dc=example,dc=test: is named",
-		"ok: password policy: cn=default,ou=policies,dc=example,dc=test: passwords live 2160h0m0s",
+		"ok: lock-out: 3 wrong passwords in 10m0s lock an account (cn=grace,ou=policies,dc=example,dc=test)",
+		"ok: password policy: cn=default,ou=policies,dc=example,dc=test: a password lives 90 days",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report has no line %q", want)

@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,10 +20,11 @@ type Level int
 const (
 	OK      Level = iota // as it should be
 	Warning              // works, but should be looked at
-	Bad                  // does not work
+	Bad                  // does not work, or lets people in who should not be
+	Note                 // could not be found out
 )
 
-func (l Level) String() string { return [...]string{"ok", "warning", "bad"}[l] }
+func (l Level) String() string { return [...]string{"ok", "warning", "bad", "note"}[l] }
 
 // A Finding is one thing that Report looked at.
 type Finding struct {
@@ -65,6 +67,7 @@ func (c *Client) Report(ctx context.Context, groups []string) []Finding {
 type reporter struct {
 	c        *Client
 	findings []Finding
+	rights   bool // the server tells effective rights: see rightsOn
 }
 
 func (r *reporter) add(l Level, what, format string, args ...any) {
@@ -100,7 +103,10 @@ func (r *reporter) server(ctx context.Context, s *server) {
 // verified by the connection.
 func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
 	what := "certificate of " + s.url
-	if state == nil {
+	switch {
+	case r.c.settings.Kind == "embedded": // in this process
+		return
+	case state == nil:
 		r.add(Warning, "server "+s.url, "connection is not encrypted: passwords cross the network in the clear")
 		return
 	}
@@ -125,7 +131,7 @@ var changeWays = map[string]struct{ attribute, value string }{
 }
 
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
-	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)", "supportedExtension", "supportedCapabilities", "currentTime", "vendorName", "vendorVersion")
+	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)", "supportedExtension", "supportedCapabilities", "supportedControl")
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
@@ -138,12 +144,39 @@ func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 		case cn.tls == nil && r.c.settings.PasswordChange == changeUnicodePwd:
 			r.add(Bad, what, "needs ldaps:// or start_tls")
 		default:
-			r.add(OK, what, r.c.settings.PasswordChange)
+			r.add(OK, what, "possible by %s", r.c.settings.PasswordChange)
+		}
+	} else {
+		r.add(OK, "password change on "+s.url, "switched off: password_change is none")
+	}
+	if r.c.settings.Kind == "embedded" {
+		return // its clock is ours
+	}
+	r.rights = r.rights || contains(root.all("supportedControl"), controlRights)
+	now, err := r.serverTime(ctx, cn)
+	if err != nil {
+		r.add(Note, "clock of "+s.url, "%v", err)
+		return
+	}
+	r.clock(s, now)
+}
+
+// clocks are where servers tell the time: Active Directory, 389 DS, OpenLDAP
+// with its monitor.
+var clocks = []struct{ dn, attribute string }{
+	{"", "currentTime"},
+	{"cn=monitor", "currentTime"},
+	{"cn=Current,cn=Time,cn=Monitor", "monitorTimestamp"},
+}
+
+func (r *reporter) serverTime(ctx context.Context, cn *conn) (time.Time, error) {
+	for _, at := range clocks {
+		e, found, err := read(ctx, r.c.searchOn(cn), at.dn, "(objectClass=*)", at.attribute)
+		if err == nil && found && e.has(at.attribute) {
+			return generalizedTime(e.first(at.attribute))
 		}
 	}
-	if now, err := generalizedTime(root.first("currentTime")); err == nil {
-		r.clock(s, now)
-	}
+	return time.Time{}, errors.New("the server does not tell the time (OpenLDAP: its monitor database does)")
 }
 
 func contains(values []string, value string) bool {
@@ -157,21 +190,19 @@ func contains(values []string, value string) bool {
 
 func (r *reporter) clock(s *server, now time.Time) {
 	skew := r.c.now().Sub(now).Round(time.Second)
-	level := OK
+	what := "clock of " + s.url
 	if skew.Abs() > maxSkew {
-		level = Warning // account ends and policies are compared with our clock
+		r.add(Warning, what, "differs by %v from here: ends of accounts and passwords are compared with the clock here", skew.Abs())
+		return
 	}
-	r.add(level, "clock of "+s.url, "differs by %v from here", skew.Abs())
+	r.add(OK, what, "differs by %v from here", skew.Abs())
 }
 
 // users looks at up to sample users as a look-up would read them.
 func (r *reporter) users(ctx context.Context) {
 	c := r.c
-	filter := c.settings.UserFilter
-	if strings.Contains(filter, "%u") {
-		filter = strings.ReplaceAll(filter, "%u", "*")
-	}
-	entries, more, err := r.some(ctx, c.settings.Base, filter, c.userAttributes()...)
+	filter := c.anyUser()
+	entries, more, err := r.some(ctx, c.settings.Base, filter, append(c.userAttributes(), psoAttribute)...)
 	if err != nil {
 		r.add(Bad, "users", err.Error())
 		return
@@ -189,6 +220,8 @@ func (r *reporter) users(ctx context.Context) {
 	if c.usesPpolicy() {
 		r.attribute(entries, "account state", "pwdChangedTime", Warning)
 	}
+	r.readable(ctx, entries[0])
+	r.lockouts(ctx, entries)
 	for _, name := range c.settings.Attributes {
 		r.attribute(entries, "attribute for rules", name, Warning)
 	}
@@ -223,13 +256,17 @@ func (r *reporter) attribute(entries []entry, what, name string, worst Level) {
 }
 
 func (r *reporter) keys(entries []entry) {
-	var keys, notes int
+	var keys, skipped int
+	first := ""
 	for _, e := range entries {
-		k, n := directory.ParseKeys(r.c.settings.KeyAttribute, r.c.settings.KeyPrefix, e.all(r.c.settings.KeyAttribute))
-		keys, notes = keys+len(k), notes+len(n)
+		k, notes := directory.ParseKeys(r.c.settings.KeyAttribute, r.c.settings.KeyPrefix, e.all(r.c.settings.KeyAttribute))
+		if first == "" && len(notes) > 0 {
+			first = fmt.Sprintf("%s, value %d of %q: %s", notes[0].Attribute, notes[0].Index+1, e.dn, notes[0].Reason)
+		}
+		keys, skipped = keys+len(k), skipped+len(notes)
 	}
-	if notes > 0 {
-		r.add(Warning, "keys", "%d can be used, %d cannot", keys, notes)
+	if skipped > 0 {
+		r.add(Warning, "keys", "%d can be used, %d cannot; the first of these is %s", keys, skipped, first)
 		return
 	}
 	r.add(OK, "keys", "%d can be used", keys)
@@ -238,13 +275,7 @@ func (r *reporter) keys(entries []entry) {
 // groups counts groups, and looks for those that rules name.
 func (r *reporter) groups(ctx context.Context, named []string) {
 	c := r.c
-	var b strings.Builder
-	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
-		if a != none {
-			fmt.Fprintf(&b, "(%s=*)", a)
-		}
-	}
-	entries, more, err := r.some(ctx, c.settings.GroupBase, "(|"+b.String()+")", c.settings.GroupNameAttribute)
+	entries, more, err := r.some(ctx, c.settings.GroupBase, "(|"+c.anyMember()+")", c.settings.GroupNameAttribute)
 	switch {
 	case err != nil:
 		r.add(Bad, "groups", err.Error())
@@ -254,33 +285,55 @@ func (r *reporter) groups(ctx context.Context, named []string) {
 		r.add(OK, "groups", "%s with members found", count(len(entries), more))
 	}
 	for _, name := range named {
-		found, err := c.groupExists(ctx, name)
+		found, err := c.groupsCalled(ctx, c.search, name, 1)
 		switch {
 		case err != nil:
 			r.add(Bad, "group "+name, err.Error())
-		case !found:
+		case len(found) == 0:
 			r.add(Warning, "group "+name, "is named in a rule, but there is no such group")
 		}
 	}
 }
 
-// groupExists looks for a group by DN, SID or plain name, of which * may be part
-// as in rules.
-func (c *Client) groupExists(ctx context.Context, name string) (bool, error) {
+// anyMember matches what has members, as part of a filter.
+func (c *Client) anyMember() string {
+	var b strings.Builder
+	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
+		if a != none {
+			fmt.Fprintf(&b, "(%s=*)", a)
+		}
+	}
+	return b.String()
+}
+
+// anyGroup matches groups, those too that have no members.
+func (c *Client) anyGroup() string {
+	return "(|(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup)" + c.anyMember() + ")"
+}
+
+// groupsCalled returns the DNs of up to limit groups with a DN, SID or plain
+// name, of which * may be part as in rules.
+func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name string, limit int) ([]string, error) {
 	if dn, err := ldap.ParseDN(name); err == nil && len(dn.RDNs) > 1 && !strings.Contains(name, "*") {
-		_, found, err := read(ctx, c.search, name, "(objectClass=*)", "1.1")
-		return found, err
+		if _, found, err := read(ctx, search, name, "(objectClass=*)", "1.1"); !found {
+			return nil, err
+		}
+		return []string{name}, nil
 	}
 	value := strings.ReplaceAll(ldap.EscapeFilter(name), `\2a`, "*")
-	filter := fmt.Sprintf("(&(objectClass=*)(|(cn=%s)(%s=%s)))", value, c.settings.GroupNameAttribute, value)
+	filter := fmt.Sprintf("(&%s(|(cn=%s)(%s=%s)))", c.anyGroup(), value, c.settings.GroupNameAttribute, value)
 	if strings.HasPrefix(name, "S-1-") {
 		filter = "(objectSid=" + ldap.EscapeFilter(name) + ")"
 	}
-	res, err := c.search(ctx, request(c.settings.GroupBase, ldap.ScopeWholeSubtree, filter, 1, "1.1"))
-	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
-		return false, err
+	res, err := search(ctx, request(c.settings.GroupBase, ldap.ScopeWholeSubtree, filter, limit, "1.1"))
+	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) || res == nil {
+		return nil, err
 	}
-	return res != nil && len(res.Entries) > 0, nil
+	var dns []string
+	for _, e := range res.Entries {
+		dns = append(dns, e.DN)
+	}
+	return dns, nil
 }
 
 // some returns up to sample entries, and whether there are more.
@@ -316,6 +369,10 @@ func (r *reporter) policies(ctx context.Context) {
 		r.add(Warning, "password policy", "there are %d, and none is called default: password_policy must name the default one", len(byDN))
 	default:
 		p := byDN[usual]
-		r.add(OK, "password policy", "%s: passwords live %v (0: for ever), %d wrong ones lock (0: none)", usual, p.maxAge, p.failures)
+		age := "for ever"
+		if p.maxAge > 0 {
+			age = fmt.Sprintf("%.4g days", p.maxAge.Hours()/24)
+		}
+		r.add(OK, "password policy", "%s: a password lives %s", usual, age)
 	}
 }

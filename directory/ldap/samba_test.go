@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/directory"
 	"berth/test/peers"
@@ -40,18 +41,23 @@ func TestSambaDetails(t *testing.T) {
 	})
 
 	t.Run("fine-grained policy", func(t *testing.T) {
-		for name, want := range map[string]int{"carol": 3, "minage": 5} {
-			u, err := c.Lookup(t.Context(), name)
+		tests := []struct {
+			name      string
+			threshold int
+			window    time.Duration
+		}{
+			{"carol", 3, 30 * time.Minute}, // the domain's
+			{"strict", 2, 20 * time.Minute},
+			{"minage", 0, 0}, // the service account may not read that policy
+		}
+		for _, tt := range tests {
+			u, err := c.Lookup(t.Context(), tt.name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			threshold, window, err := c.Lockout(t.Context(), u)
-			if name == "minage" && err != nil {
-				t.Logf("the service account may not read the policy of %s: %v", name, err)
-				continue
-			}
-			if err != nil || threshold != want || window.Minutes() != 30 {
-				t.Errorf("Lockout(%s) = %d in %v, %v; want %d in 30m", name, threshold, window, err, want)
+			if threshold != tt.threshold || window != tt.window || (err != nil) != (tt.threshold == 0) {
+				t.Errorf("Lockout(%s) = %d in %v, %v; want %d in %v", tt.name, threshold, window, err, tt.threshold, tt.window)
 			}
 		}
 	})
@@ -117,8 +123,11 @@ func TestSambaDetails(t *testing.T) {
 			fmt.Fprintf(&text, "%v: %s: %s\n", f.Level, f.What, f.Detail)
 		}
 		for _, want := range []string{
-			"ok: password change on " + p.LDAPS + ": unicode_pwd", "ok: clock of " + p.LDAPS + ": differs by ",
+			"ok: password change on " + p.LDAPS + ": possible by unicode_pwd", "ok: clock of " + p.LDAPS + ": differs by ",
 			"ok: account state: userAccountControl of ", "ok: keys: 1 can be used", "warning: group S-1-5-32-999: ", "warning: group finance: ",
+			"ok: lock-out: 3 wrong passwords in 30m0s lock an account (the default policy)",
+			"ok: lock-out: 2 wrong passwords in 20m0s lock an account (CN=strict,",
+			`warning: lock-out: lock-out policy for "minage": "CN=minage,CN=Password Settings Container,`,
 		} {
 			if !strings.Contains(text.String(), want) {
 				t.Errorf("the report has no line %q:\n%s", want, text.String())

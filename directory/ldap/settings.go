@@ -174,8 +174,8 @@ type Outage struct {
 // Shield keeps guessed passwords from locking accounts in the directory.
 type Shield struct {
 	// Threshold is the number of wrong passwords at which the directory locks an
-	// account; the shield stops one before. 0 reads it from the directory, -1
-	// switches the shield off.
+	// account; the shield stops one before. 0 reads it from the directory, or
+	// assumes 3 if that cannot be read; -1 switches the shield off.
 	Threshold int `mapstructure:"threshold"`
 
 	// Window is how long the directory remembers a wrong password. 0 reads it

@@ -14,6 +14,7 @@ import (
 // do. It leaves Status at StatusActive if nothing stands against a login.
 type stateReader struct {
 	attributes []string
+	rare       bool // few entries have the class for them
 	read       func(e entry, in stateInput) directory.State
 }
 
@@ -328,6 +329,7 @@ var ipaState = stateReader{
 // shadowState is RFC 2307's form of shadow(5), in days since 1970.
 var shadowState = stateReader{
 	attributes: []string{"shadowExpire", "shadowLastChange", "shadowMax"},
+	rare:       true,
 	read:       readShadow,
 }
 

@@ -1,0 +1,329 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// Rights binds as u and reports what u may write of what decides about u: the
+// attributes that rules, names, groups and state are read from, and the members
+// of groups, which are names that rules use. Whoever can write those can give
+// themselves anything. It changes nothing. u is from Lookup.
+//
+// Active Directory and 389 DS tell it themselves; OpenLDAP tells the result of
+// changes that it was asked not to make. Other servers do not tell.
+func (c *Client) Rights(ctx context.Context, u *directory.User, password string, groups []string) []Finding {
+	r := reporter{c: c}
+	what := "rights of " + u.Name
+	cn, err := c.bindUser(ctx, u, password)
+	if cn != nil {
+		defer cn.close()
+	}
+	if err != nil {
+		r.add(Bad, what, "not found out: %v", err)
+		return r.findings
+	}
+	user, err := c.themselves(ctx, cn, u)
+	if err != nil {
+		r.add(Bad, what, "not found out: %v", err)
+		return r.findings
+	}
+	ask, err := c.rightsTeller(ctx, cn, user)
+	if err != nil {
+		r.add(Note, what, "not found out: %v", err)
+		return r.findings
+	}
+	r.ownRights(ctx, what, user, ask)
+	r.groupRights(ctx, what, user, c.groupNames(ctx, &r, groups, c.searchOn(cn)), ask)
+	return r.findings
+}
+
+// themselves reads the entry of u as u sees it. What a user cannot see, the
+// service account tells.
+func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (entry, error) {
+	if u.DN == "" { // bind_as
+		full, err := c.find(ctx, c.searchOn(cn), u.Name)
+		if err != nil {
+			return entry{}, err
+		}
+		u = full
+	}
+	attributes := append(c.userAttributes(), "objectClass")
+	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(objectClass=*)", attributes...)
+	if !found && err == nil && c.settings.BindAs == "" {
+		e, found, err = read(ctx, c.search, u.DN, "(objectClass=*)", attributes...)
+	}
+	if !found && err == nil {
+		err = fmt.Errorf("%q is not there", u.DN)
+	}
+	return e, err
+}
+
+// groupNames returns the DNs of groups that rules name. Patterns can mean any
+// number of groups; the first ones stand for them.
+func (c *Client) groupNames(ctx context.Context, r *reporter, names []string, search searchFunc) []string {
+	if c.settings.BindAs == "" {
+		search = c.search
+	}
+	var dns []string
+	for _, name := range names {
+		found, err := c.groupsCalled(ctx, search, name, groupsLookedAt)
+		if err != nil {
+			r.add(Bad, "group "+name, err.Error())
+		}
+		dns = append(dns, found...)
+	}
+	slices.Sort(dns)
+	return slices.Compact(dns)
+}
+
+// groupsLookedAt is how many groups of one pattern Rights looks at.
+const groupsLookedAt = 20
+
+// A rightsTeller says whether the user who is bound may write an attribute of
+// the entry e. value is one that the user might want to write.
+type rightsTeller func(ctx context.Context, e entry, attribute, value string) (may bool, err error)
+
+// OIDs that tell how a server speaks of rights.
+const (
+	capabilityAD    = "1.2.840.113556.1.4.800"
+	controlRights   = "1.3.6.1.4.1.42.2.27.9.5.2" // Get Effective Rights
+	controlNoop     = "1.3.6.1.4.1.4203.666.5.2"  // of OpenLDAP, which does not list it
+	controlNobodys  = "1.3.6.1.4.1.4203.666.5.9999"
+	resultNoop      = 0x410e
+	someoneElsesWay = "this server has no way to ask what a user may write"
+)
+
+// rightsTeller finds out how the server tells.
+func (c *Client) rightsTeller(ctx context.Context, cn *conn, user entry) (rightsTeller, error) {
+	root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", "supportedControl", "supportedCapabilities")
+	switch {
+	case err != nil:
+		return nil, err
+	case contains(root.all("supportedCapabilities"), capabilityAD):
+		return c.allowedAttributes(cn), nil
+	case contains(root.all("supportedControl"), controlRights):
+		return c.effectiveRights(cn, user.dn), nil
+	}
+	// A server that let an unknown critical control pass might let this one pass
+	// and make the change. So it is tried with one that nobody knows, on a change
+	// that changes nothing.
+	if err := c.modifyWith(ctx, cn, controlNobodys, user, c.settings.NameAttribute, ""); !ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
+		return nil, errors.New(someoneElsesWay)
+	}
+	err = c.modifyWith(ctx, cn, controlNoop, user, c.settings.NameAttribute, "")
+	if ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
+		return nil, errors.New(someoneElsesWay)
+	}
+	return c.noChange(cn), nil
+}
+
+// allowedAttributes reads what Active Directory computes for whoever asks
+// ([MS-ADTS] 3.1.1.4.5.21).
+func (c *Client) allowedAttributes(cn *conn) rightsTeller {
+	known := map[string]entry{}
+	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
+		rights, ok := known[e.dn]
+		if !ok {
+			var err error
+			if rights, _, err = read(ctx, c.searchOn(cn), e.dn, "(objectClass=*)", "allowedAttributesEffective"); err != nil {
+				return false, err
+			}
+			known[e.dn] = rights
+		}
+		return contains(rights.all("allowedAttributesEffective"), attribute), nil
+	}
+}
+
+// effectiveRights asks with the control of 389 DS what the user with the DN
+// subject may do (draft-ietf-ldapext-acl-model-08, section 9).
+func (c *Client) effectiveRights(cn *conn, subject string) rightsTeller {
+	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
+		rights, err := c.rightsOn(ctx, c.searchOn(cn), subject, e.dn, attribute)
+		return strings.ContainsAny(rights, "wW"), err // W: the own name only
+	}
+}
+
+// rightsOn returns the letters that 389 DS gives subject for an attribute of the
+// entry dn, "" if there are none.
+func (c *Client) rightsOn(ctx context.Context, search searchFunc, subject, dn, attribute string) (string, error) {
+	req := request(dn, ldap.ScopeBaseObject, "(objectClass=*)", 1, attribute)
+	req.Controls = []ldap.Control{ldap.NewControlString(controlRights, true, "dn:"+subject)}
+	res, err := search(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	if len(res.Entries) == 0 {
+		return "", fmt.Errorf("%q cannot be seen", dn)
+	}
+	return attributeRights(newEntry(res.Entries[0]).first("attributeLevelRights"), attribute)
+}
+
+// attributeRights finds one attribute in "mail:rsc, memberOf:none".
+func attributeRights(list, attribute string) (string, error) {
+	for item := range strings.SplitSeq(list, ",") {
+		name, rights, _ := strings.Cut(strings.TrimSpace(item), ":")
+		if !strings.EqualFold(name, attribute) {
+			continue
+		}
+		if rights == "none" {
+			return "", nil
+		}
+		return rights, nil
+	}
+	return "", fmt.Errorf("the server does not tell its rights on %s", attribute)
+}
+
+// noChange asks OpenLDAP for a change with the control not to make it. slapd
+// looks at its access rules first.
+func (c *Client) noChange(cn *conn) rightsTeller {
+	return func(ctx context.Context, e entry, attribute, value string) (bool, error) {
+		values := []string{value}
+		if value == "" && !e.has(attribute) {
+			values = []string{"0", e.dn, "TRUE", "20000101000000Z"} // one will be of its syntax
+		}
+		var err error
+		for _, v := range values {
+			err = c.modifyWith(ctx, cn, controlNoop, e, attribute, v)
+			if !ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidAttributeSyntax) {
+				break
+			}
+		}
+		var answer *ldap.Error
+		if !errors.As(err, &answer) {
+			return false, fmt.Errorf("change %s of %q: %w", attribute, e.dn, err)
+		}
+		switch answer.ResultCode {
+		case resultNoop, ldap.LDAPResultAttributeOrValueExists, ldap.LDAPResultNamingViolation:
+			return true, nil // such mistakes are noticed after the access rules let it pass
+		case ldap.LDAPResultObjectClassViolation:
+			if !e.has("objectClass") {
+				return false, nil
+			}
+			// The class that it needs might be added with it.
+			err := c.modifyWith(ctx, cn, controlNoop, e, "objectClass", "")
+			return ldap.IsErrorAnyOf(err, resultNoop), nil
+		case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultConstraintViolation:
+			return false, nil // constraint: only the server itself writes it
+		}
+		return false, fmt.Errorf("change %s of %q: %w", attribute, e.dn, err)
+	}
+}
+
+// modifyWith asks, with a critical control, to write an attribute of e: value
+// as one more, or if that is empty the values it has.
+func (c *Client) modifyWith(ctx context.Context, cn *conn, control string, e entry, attribute, value string) error {
+	req := ldap.NewModifyRequest(e.dn, []ldap.Control{ldap.NewControlString(control, true, "")})
+	if value == "" && e.has(attribute) {
+		req.Replace(attribute, e.all(attribute))
+	} else {
+		req.Add(attribute, []string{value})
+	}
+	return cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
+}
+
+// A decisive attribute is one of the user's own that decides about the user.
+type decisive struct {
+	attribute string
+	level     Level  // if the user may write it
+	use       string // what for, in "rules use it"
+}
+
+// decisiveAttributes lists each once, the worst first.
+func (c *Client) decisiveAttributes() []decisive {
+	s := c.settings
+	var list []decisive
+	add := func(level Level, use string, attributes ...string) {
+		for _, a := range attributes {
+			known := func(d decisive) bool { return strings.EqualFold(d.attribute, a) }
+			if !slices.ContainsFunc(list, known) {
+				list = append(list, decisive{a, level, use})
+			}
+		}
+	}
+	add(Bad, "rules use it", s.Attributes...)
+	add(Bad, "it is the login name", s.NameAttribute)
+	add(Bad, "it tells people apart", s.IDAttribute)
+	if s.GroupWalk == walkTokenGroups {
+		add(Bad, "it names a group", "primaryGroupID")
+	} else {
+		add(Bad, "groups are read from it", "memberOf")
+	}
+	add(Warning, "people log in by it", s.LoginAttributes...)
+	for _, r := range c.kind.state {
+		for _, a := range r.attributes {
+			if a != "shadowLastChange" { // a change of password writes it, as the user
+				add(Warning, "account state is read from it", a)
+			}
+		}
+	}
+	return list
+}
+
+func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask rightsTeller) {
+	var safe []string
+	for _, d := range r.c.decisiveAttributes() {
+		switch may, err := ask(ctx, user, d.attribute, ""); {
+		case err != nil:
+			r.add(Note, what, "not found out for %s: %v", d.attribute, err)
+		case may:
+			r.add(d.level, what, "may write %s of the own entry, but %s: take that right away", d.attribute, d.use)
+		default:
+			safe = append(safe, d.attribute)
+		}
+	}
+	if len(safe) > 0 {
+		r.add(OK, what, "may not write %s of the own entry", strings.Join(safe, ", "))
+	}
+	if key := r.c.settings.KeyAttribute; key != none {
+		switch may, err := ask(ctx, user, key, ""); {
+		case err != nil:
+			r.add(Note, what, "not found out for %s: %v", key, err)
+		case may:
+			r.add(OK, what, "may write %s of the own entry: people look after their keys themselves", key)
+		default:
+			r.add(OK, what, "may not write %s of the own entry: administrators look after keys", key)
+		}
+	}
+}
+
+// groupRights tries to become a member of each group.
+func (r *reporter) groupRights(ctx context.Context, what string, user entry, groups []string, ask rightsTeller) {
+	c := r.c
+	try := map[string]string{}
+	for _, a := range c.settings.MemberAttributes {
+		try[a] = user.dn
+	}
+	if a := c.settings.MemberUIDAttribute; a != none {
+		try[a] = c.loginName(user)
+	}
+	safe := 0
+	for _, dn := range groups {
+		open, unknown := "", error(nil)
+		for attribute, value := range try {
+			may, err := ask(ctx, entry{dn: dn}, attribute, value)
+			if may {
+				open = attribute
+			}
+			unknown = errors.Join(unknown, err)
+		}
+		switch {
+		case open != "":
+			r.add(Bad, what, "may write %s of group %s, but rules use it: take that right away", open, dn)
+		case unknown != nil:
+			r.add(Note, what, "not found out for group %s: %v", dn, unknown)
+		default:
+			safe++
+		}
+	}
+	if safe > 0 {
+		r.add(OK, what, "may not make themselves a member of %d groups that rules name", safe)
+	}
+}
