@@ -35,10 +35,12 @@ type KeyNote struct {
 // Bounds on what one user's entry may make the parser do.
 const (
 	maxKeyValue = 64 << 10 // bytes of one value; an RSA 16384 key takes 3 KiB
-	maxKeys     = 100      // keys of one user
 	maxKeyNotes = 100      // notes of one user
 	minRSABits  = 2048
 )
+
+// MaxKeys is how many keys of one user are looked at.
+const MaxKeys = 100
 
 // ParseKeys reads the values of attribute as OpenSSH public key lines
 // (options, several lines a value and CRLF allowed) or RFC 4716 blocks. A value
@@ -114,8 +116,8 @@ func (p *keyParser) add(k Key) {
 		p.note(fingerprint, err.Error())
 		return
 	}
-	if len(p.keys) == maxKeys {
-		p.note(fingerprint, fmt.Sprintf("a user may have %d keys", maxKeys))
+	if len(p.keys) == MaxKeys {
+		p.note(fingerprint, fmt.Sprintf("a user may have %d keys", MaxKeys))
 		return
 	}
 	p.keys = append(p.keys, k)

@@ -98,7 +98,7 @@ func TestParseKeys(t *testing.T) {
 		{"RSA", "", []string{rsaOf(t, 2048)}, 1, nil},
 		{"DSA", "", []string{dss(t)}, 0, []string{"ssh-dss"}},
 		{"too long", "", []string{strings.Repeat("#", 1<<20), a}, 1, []string{"value of 1048576 bytes"}},
-		{"too many", "", []string{strings.Repeat(a+"\n", maxKeys+1)}, maxKeys, []string{"may have 100 keys"}},
+		{"too many", "", []string{strings.Repeat(a+"\n", MaxKeys+1)}, MaxKeys, []string{"may have 100 keys"}},
 		{"too many notes", "", []string{strings.Repeat("x\n", 30000)}, 0, repeat("not an", maxKeyNotes)},
 	}
 	for _, tt := range tests {
@@ -207,8 +207,8 @@ func FuzzParseKeys(f *testing.F) {
 	f.Add("---- BEGIN SSH2 PUBLIC KEY ----\nComment: \\\n\nAAAA\n---- END SSH2 PUBLIC KEY ----", "")
 	f.Fuzz(func(t *testing.T, value, prefix string) {
 		keys, notes := ParseKeys("a", prefix, []string{value})
-		if len(keys) > maxKeys || len(notes) > maxKeyNotes {
-			t.Errorf("got %d keys and %d notes, want at most %d and %d", len(keys), len(notes), maxKeys, maxKeyNotes)
+		if len(keys) > MaxKeys || len(notes) > maxKeyNotes {
+			t.Errorf("got %d keys and %d notes, want at most %d and %d", len(keys), len(notes), MaxKeys, maxKeyNotes)
 		}
 		for _, k := range keys {
 			if k.PublicKey == nil {

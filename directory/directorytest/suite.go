@@ -56,6 +56,9 @@ type Suite struct {
 	// Forbidden may not change their password, with the reason.
 	Forbidden map[string]Forbidden
 
+	// NoKeysFor may not be given a key, because of their state.
+	NoKeysFor []Person
+
 	// Cannot names what this server does not have, with the reason: keys are the
 	// names of subtests, such as "States/disabled", or "History" for one that does
 	// not refuse old passwords.
@@ -94,6 +97,7 @@ func (s Suite) Run(t *testing.T) {
 			s.changeBound(t, d, s.Expired, directory.ErrPasswordExpired)
 		}},
 		{"ChangeForbidden", s.changeForbidden},
+		{"Keys", s.keys},
 		{"Outage", s.outage},
 	}
 	for _, tt := range tests {

@@ -26,6 +26,7 @@ var kinds = map[string]kind{
 			IDAttribute:        "objectGUID",
 			KeyAttribute:       "altSecurityIdentities",
 			KeyPrefix:          "SSHKey:",
+			KeyClass:           none,
 			GroupWalk:          walkTokenGroups,
 			GroupNameAttribute: "sAMAccountName",
 			MemberAttributes:   []string{"member"},
@@ -45,6 +46,7 @@ var kinds = map[string]kind{
 			UserFilter:         "(objectClass=posixAccount)",
 			IDAttribute:        "ipaUniqueID",
 			KeyAttribute:       "ipaSshPubKey",
+			KeyClass:           "ipaSshUser",
 			GroupWalk:          walkMemberOf,
 			MemberAttributes:   []string{"member"},
 			MemberUIDAttribute: none,
@@ -55,6 +57,7 @@ var kinds = map[string]kind{
 		defaults: Settings{
 			IDAttribute:  "nsUniqueId",
 			KeyAttribute: "nsSshPublicKey",
+			KeyClass:     "nsAccount",
 		},
 		state:         []stateReader{nsState, shadowState},
 		changeExpired: true,
@@ -64,6 +67,7 @@ var kinds = map[string]kind{
 		changeExpired: true,
 	},
 	"embedded": {
+		defaults:      Settings{KeyClass: none}, // it has no schema
 		state:         []stateReader{ppolicyState, nsState},
 		changeExpired: true,
 	},

@@ -21,6 +21,7 @@ func settings(p *peers.Peer) ldap.Settings {
 		BindDN:       p.BindDN,
 		BindPassword: p.BindPassword,
 		KeyAttribute: p.KeyAttribute,
+		KeyChange:    "service",
 	}
 }
 
@@ -112,6 +113,7 @@ func openLDAPSuite(p *peers.Peer, c directory.Directory) directorytest.Suite {
 			"too young":   {Person: person("minage"), Why: directory.ErrPasswordTooYoung},
 			"not allowed": {Person: person("nochange"), Why: directory.ErrChangeForbidden},
 		},
+		NoKeysFor: []directorytest.Person{person("locked"), person("adminlocked")},
 		Cannot: map[string]string{
 			"States/disabled":      "OpenLDAP only locks",
 			"States/outside_hours": "OpenLDAP knows no hours",
@@ -156,7 +158,8 @@ func TestSambaAD(t *testing.T) {
 			"ended":     {Person: person("ended"), Why: directory.ErrExpired},
 			"too young": {Person: person("minage"), Why: directory.ErrPasswordTooYoung},
 		},
-		Outage: outage(p),
+		NoKeysFor: []directorytest.Person{person("disabled"), person("locked")},
+		Outage:    outage(p),
 	}.Run(t)
 }
 
@@ -189,6 +192,7 @@ func TestDS389(t *testing.T) {
 			"locked":   {Person: person("locked"), Why: directory.ErrLocked},
 			"disabled": {Person: person("disabled"), Why: directory.ErrDisabled},
 		},
+		NoKeysFor: []directorytest.Person{person("disabled"), person("locked")},
 		Cannot: map[string]string{
 			"States/expired":       "389 DS has no end of an account in an entry",
 			"States/outside_hours": "389 DS knows no hours",

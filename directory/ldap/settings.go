@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
 )
 
 // Settings says where a directory is and how it is read. Only URLs and Base are
@@ -131,6 +133,19 @@ type Settings struct {
 	// unicode_pwd (Active Directory) or none.
 	PasswordChange string `mapstructure:"password_change"`
 
+	// KeyChange is who adds and removes SSH keys for users who ask for it with
+	// "ssh HOST keys add" and "keys remove": service (the service account, which
+	// must be allowed to write key_attribute, and objectClass where entries lack
+	// key_class) or none. A rule must list the service "keys" besides.
+	KeyChange string `mapstructure:"key_change"`
+
+	// KeyClass is the auxiliary object class that an entry needs to hold keys. It
+	// is added together with the first key; "none" if there is no such class.
+	KeyClass string `mapstructure:"key_class"`
+
+	// MaxKeys is how many keys an entry may hold for a user to add one more.
+	MaxKeys int `mapstructure:"max_keys"`
+
 	// WarnDays is how many days before a password expires its user is told.
 	WarnDays int `mapstructure:"warn_days"`
 
@@ -192,6 +207,8 @@ const (
 	changeRFC3062    = "rfc3062"
 	changeUnicodePwd = "unicode_pwd"
 
+	keyChangeService = "service"
+
 	none = "none"
 )
 
@@ -209,6 +226,9 @@ var common = Settings{
 	UserFilter:         "(|(objectClass=person)(objectClass=posixAccount))",
 	UnreadableState:    "refuse",
 	PasswordChange:     changeRFC3062,
+	KeyChange:          none,
+	KeyClass:           "ldapPublicKey",
+	MaxKeys:            20,
 	WarnDays:           14,
 	ConnectTimeout:     5 * time.Second,
 	RequestTimeout:     5 * time.Second,
@@ -220,6 +240,7 @@ var common = Settings{
 // that do are filled in by Open.
 func DefaultSettings() Settings {
 	return Settings{
+		MaxKeys:        common.MaxKeys,
 		WarnDays:       common.WarnDays,
 		ConnectTimeout: common.ConnectTimeout,
 		RequestTimeout: common.RequestTimeout,
@@ -260,6 +281,7 @@ func (s Settings) Complete() Settings {
 	s.RequestTimeout = orDefault(s.RequestTimeout, common.RequestTimeout)
 	s.ProbeEvery = orDefault(s.ProbeEvery, common.ProbeEvery)
 	s.PoolSize = orDefault(s.PoolSize, common.PoolSize)
+	s.MaxKeys = orDefault(s.MaxKeys, common.MaxKeys)
 	return s
 }
 
@@ -285,6 +307,8 @@ func stringFields(s, d *Settings) []field[string] {
 		{&s.MemberUIDAttribute, &d.MemberUIDAttribute},
 		{&s.UnreadableState, &d.UnreadableState},
 		{&s.PasswordChange, &d.PasswordChange},
+		{&s.KeyChange, &d.KeyChange},
+		{&s.KeyClass, &d.KeyClass},
 	}
 }
 
@@ -339,6 +363,7 @@ func (s Settings) Check() error {
 	}
 	s.checkAttributes(bad)
 	s.checkChoices(bad)
+	s.checkKeyChange(bad)
 	for key, v := range map[string]time.Duration{
 		"cache": s.Cache, "outage.keep": s.Outage.Keep, "shield.window": s.Shield.Window,
 		"connect_timeout": s.ConnectTimeout, "request_timeout": s.RequestTimeout, "probe_every": s.ProbeEvery,
@@ -349,6 +374,9 @@ func (s Settings) Check() error {
 	}
 	if s.PoolSize < 1 || s.PoolSize > 1000 {
 		bad("pool_size", "%d: must be 1 to 1000", s.PoolSize)
+	}
+	if s.MaxKeys < 1 || s.MaxKeys > directory.MaxKeys {
+		bad("max_keys", "%d: must be 1 to %d", s.MaxKeys, directory.MaxKeys)
 	}
 	if s.WarnDays < 0 {
 		bad("warn_days", "%d: must not be negative", s.WarnDays)
@@ -430,6 +458,7 @@ func (s Settings) checkAttributes(bad complain) {
 		"name_attribute":       {s.NameAttribute},
 		"id_attribute":         {s.IDAttribute},
 		"key_attribute":        {s.KeyAttribute},
+		"key_class":            {s.KeyClass},
 		"group_name_attribute": {s.GroupNameAttribute},
 		"member_uid_attribute": {s.MemberUIDAttribute},
 		"login_attributes":     s.LoginAttributes,
@@ -460,11 +489,22 @@ func (s Settings) checkChoices(bad complain) {
 		{"group_walk", s.GroupWalk, []string{walkTokenGroups, walkMemberOf, walkMembers}},
 		{"unreadable_state", s.UnreadableState, []string{"refuse", "allow"}},
 		{"password_change", s.PasswordChange, []string{changeRFC3062, changeUnicodePwd, none}},
+		{"key_change", s.KeyChange, []string{keyChangeService, none}},
 	}
 	for _, c := range choices {
 		if !slices.Contains(c.allowed, c.value) {
 			bad(c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
 		}
+	}
+}
+
+func (s Settings) checkKeyChange(bad complain) {
+	switch {
+	case s.KeyChange != keyChangeService:
+	case s.KeyAttribute == none:
+		bad("key_change", "%q: needs a key_attribute to write to", s.KeyChange)
+	case s.BindDN == "" && s.Kind != "embedded":
+		bad("key_change", "%q: needs a service account: bind_dn", s.KeyChange)
 	}
 }
 

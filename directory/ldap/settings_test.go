@@ -58,6 +58,10 @@ func TestCheck(t *testing.T) {
 		{"secret", func(s *Settings) { s.Attributes = []string{"userPassword"} }, []string{"holds passwords"}},
 		{"OID", func(s *Settings) { s.KeyAttribute = "1.3.6.1.4.1.24552.500.1.1.1.13" }, nil},
 		{"choices", func(s *Settings) { s.GroupWalk, s.UnreadableState, s.PasswordChange = "x", "y", "z" }, []string{"group_walk: ", "password_change: ", "unreadable_state: "}},
+		{"keys nowhere", func(s *Settings) { s.KeyChange, s.KeyAttribute = "service", "none" }, []string{"key_change: \"service\": needs a key_attribute"}},
+		{"keys by nobody", func(s *Settings) { s.KeyChange = "service" }, []string{"key_change: \"service\": needs a service account"}},
+		{"keys", func(s *Settings) { s.KeyChange, s.BindDN, s.BindPassword = "service", "cn=svc", "x" }, nil},
+		{"keys by the user", func(s *Settings) { s.KeyChange, s.MaxKeys = "self", 101 }, []string{"key_change: ", "max_keys: 101: must be 1 to 100"}},
 		{"numbers", func(s *Settings) {
 			s.PoolSize, s.WarnDays, s.Cache, s.ConnectTimeout, s.Shield.Threshold = -1, -1, -1, -time.Second, -2
 		}, []string{"cache: ", "connect_timeout: ", "pool_size: ", "shield.threshold: ", "warn_days: "}},

@@ -31,6 +31,7 @@ type filler struct {
 	Dir string
 	IP  string
 	RID string // of the group that becomes a primary group
+	SID string // of the service account
 
 	Plain, Secure string // ports
 

@@ -171,13 +171,18 @@ func makeSambaDomain(dir string) error {
 	}
 	for _, s := range steps {
 		if s.file == "primary.ldif" {
-			if f.RID, err = f.groupRID("primary"); err != nil {
+			sid, err := f.objectSID("primary")
+			if err != nil {
 				return err
 			}
+			f.RID = sid[strings.LastIndexByte(sid, '-')+1:]
 		}
 		if err := f.ldb(s.tool, s.file, s.options...); err != nil {
 			return err
 		}
+	}
+	if err := f.grantSamba(); err != nil {
+		return err
 	}
 	_, err = output(exec.Command("samba-tool", "domain", "exportkeytab", filepath.Join(dir, "host.keytab"),
 		"--principal=host/sftp.example.test", "--configfile="+filepath.Join(dir, "smb.conf")))
@@ -215,7 +220,25 @@ func (f filler) ldbArgs() []string {
 	return []string{"-H", filepath.Join(f.Dir, "private/sam.ldb"), "--configfile=" + filepath.Join(f.Dir, "smb.conf")}
 }
 
-func (f filler) groupRID(name string) (string, error) {
+// grantSamba gives the service account the rights of rights.sddl.
+func (f filler) grantSamba() error {
+	var err error
+	if f.SID, err = f.objectSID("svc"); err != nil {
+		return err
+	}
+	if err := f.fill("samba/rights.sddl", "rights.sddl"); err != nil {
+		return err
+	}
+	sddl, err := os.ReadFile(filepath.Join(f.Dir, "rights.sddl"))
+	if err != nil {
+		return err
+	}
+	args := append([]string{"dsacl", "set"}, f.ldbArgs()...)
+	_, err = output(exec.Command("samba-tool", append(args, "--objectdn=CN=Users,"+sambaBase, "--sddl="+strings.TrimSpace(string(sddl)))...))
+	return err
+}
+
+func (f filler) objectSID(name string) (string, error) {
 	args := append(f.ldbArgs(), "-b", "CN="+name+",CN=Users,"+sambaBase, "-s", "base", "objectSid")
 	out, err := output(exec.Command("ldbsearch", args...))
 	if err != nil {
@@ -223,10 +246,10 @@ func (f filler) groupRID(name string) (string, error) {
 	}
 	for line := range strings.SplitSeq(out, "\n") {
 		if sid, ok := strings.CutPrefix(line, "objectSid: "); ok {
-			return sid[strings.LastIndexByte(sid, '-')+1:], nil
+			return strings.TrimSpace(sid), nil
 		}
 	}
-	return "", fmt.Errorf("group %q has no objectSid", name)
+	return "", fmt.Errorf("%q has no objectSid", name)
 }
 
 // FileTime is the start as Active Directory counts time.

@@ -1,0 +1,150 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+)
+
+// AddKey adds a value to the key attribute, as the service account. See
+// directory.KeyChanger.
+func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) error {
+	key, err := directory.OneKey(line)
+	if err != nil {
+		return err
+	}
+	fingerprint := ssh.FingerprintSHA256(key)
+	return c.changeKeys(ctx, u, func(e entry, values []string, req *ldap.ModifyRequest) error {
+		state, err := c.state(ctx, c.search, e)
+		if err != nil {
+			return fmt.Errorf("account state of %q: %w", u.Name, err)
+		}
+		if err := state.Err(); err != nil {
+			return err
+		}
+		switch {
+		case slices.ContainsFunc(values, func(v string) bool { return directory.Bears(v[len(c.settings.KeyPrefix):], fingerprint) }):
+			return &directory.Refusal{Why: directory.ErrKeyExists, Detail: fingerprint}
+		case c.countKeys(values) >= c.settings.MaxKeys:
+			return &directory.Refusal{Why: directory.ErrTooManyKeys, Detail: fmt.Sprintf("max_keys: %d", c.settings.MaxKeys)}
+		}
+		if class := c.settings.KeyClass; class != none && !contains(e.all("objectClass"), class) {
+			req.Add("objectClass", []string{class})
+		}
+		req.Add(c.settings.KeyAttribute, []string{c.settings.KeyPrefix + line})
+		return nil
+	})
+}
+
+// RemoveKey deletes values of the key attribute, as the service account. See
+// directory.KeyChanger. A value that holds other keys too is put back without
+// the one.
+func (c *Client) RemoveKey(ctx context.Context, u *directory.User, fingerprint string) error {
+	return c.changeKeys(ctx, u, func(_ entry, values []string, req *ldap.ModifyRequest) error {
+		var gone, instead []string
+		for _, v := range values {
+			prefix, text := v[:len(c.settings.KeyPrefix)], v[len(c.settings.KeyPrefix):]
+			if !directory.Bears(text, fingerprint) {
+				continue
+			}
+			gone = append(gone, v)
+			if rest := directory.WithoutKey(text, fingerprint); rest != "" {
+				instead = append(instead, prefix+rest)
+			}
+		}
+		if len(gone) == 0 {
+			return &directory.Refusal{Why: directory.ErrNoKey, Detail: fingerprint}
+		}
+		req.Delete(c.settings.KeyAttribute, gone)
+		if len(instead) > 0 {
+			req.Add(c.settings.KeyAttribute, instead)
+		}
+		return nil
+	})
+}
+
+// changeKeys reads u's entry, has plan fill a request from it and from those of
+// its values that hold keys, and sends that. Values are named one by one and
+// never replaced as a whole: somebody else may be changing others of them.
+func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(entry, []string, *ldap.ModifyRequest) error) error {
+	if c.settings.KeyChange != keyChangeService {
+		return &directory.Refusal{Why: directory.ErrKeyForbidden, Detail: "key_change: " + c.settings.KeyChange}
+	}
+	// A connection of its own: what a pooled one that proves dead has done is not
+	// known.
+	cn, err := c.pool.connect(ctx, c.bindService)
+	if err != nil {
+		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
+	}
+	defer cn.close()
+	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(objectClass=*)", append(c.userAttributes(), "objectClass")...)
+	switch {
+	case err != nil:
+		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
+	case !found || idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute)) != u.ID:
+		return &directory.Refusal{Why: directory.ErrNoUser, Detail: "the entry went away"}
+	}
+	req := ldap.NewModifyRequest(u.DN, nil)
+	if err := plan(e, c.keyValues(e), req); err != nil {
+		return err
+	}
+	err = cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
+	return c.keyChangeError(ctx, cn, u, err)
+}
+
+// keyValues are the values of the key attribute that begin with the prefix.
+func (c *Client) keyValues(e entry) []string {
+	prefix := c.settings.KeyPrefix
+	var values []string
+	for _, v := range e.all(c.settings.KeyAttribute) {
+		if len(v) >= len(prefix) && strings.EqualFold(v[:len(prefix)], prefix) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// countKeys counts the keys in values, usable or not.
+func (c *Client) countKeys(values []string) int {
+	keys, notes := directory.ParseKeys(c.settings.KeyAttribute, c.settings.KeyPrefix, values)
+	return len(keys) + len(notes)
+}
+
+// keyChangeCodes are the answers to a change of keys that are about it, and not
+// about the server.
+var keyChangeCodes = map[uint16]error{
+	ldap.LDAPResultInsufficientAccessRights: directory.ErrKeyForbidden,
+	ldap.LDAPResultUnwillingToPerform:       directory.ErrKeyForbidden,
+	ldap.LDAPResultUndefinedAttributeType:   directory.ErrKeyForbidden,
+	ldap.LDAPResultObjectClassViolation:     directory.ErrKeyForbidden,
+	ldap.LDAPResultConstraintViolation:      directory.ErrKeyForbidden,
+	ldap.LDAPResultInvalidAttributeSyntax:   directory.ErrKeyForbidden,
+	ldap.LDAPResultAttributeOrValueExists:   directory.ErrKeyExists,
+	ldap.LDAPResultNoSuchAttribute:          directory.ErrNoKey,
+	ldap.LDAPResultNoSuchObject:             directory.ErrNoUser,
+}
+
+// keyChangeError makes a refusal of what is one.
+func (c *Client) keyChangeError(ctx context.Context, cn *conn, u *directory.User, err error) error {
+	if err == nil {
+		return nil
+	}
+	if !answered(err) {
+		c.blame(ctx, cn, err, c.settings.RequestTimeout)
+		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
+	}
+	var e *ldap.Error
+	if errors.As(err, &e) {
+		if why, ok := keyChangeCodes[e.ResultCode]; ok {
+			return &directory.Refusal{Why: why, Detail: answerOf(nil, err).detail()}
+		}
+	}
+	return fmt.Errorf("change the keys of %q: %s: %w", u.Name, cn.server.url, err)
+}
