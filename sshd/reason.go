@@ -55,6 +55,14 @@ var answers = []struct {
 	{errEmpty, "password_empty", "The new password is empty."},
 	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},
 	{errMismatch, "password_mismatch", "The new passwords do not match."},
+	{errNotAKey, "not_a_key", "This is not one public key in the format of OpenSSH, RFC 4716 or PuTTY."},
+	{errPrivateKey, "private_key", "This is a private key: keep it to yourself. The public one is needed, in the file that ends in .pub."},
+	{errKeyOption, "key_option", "A key may have the options from= and expiry-time= only."},
+	{directory.ErrKeyUnusable, "key_unusable", "This key cannot be used."},
+	{directory.ErrKeyExists, "key_exists", "You have this key already."},
+	{directory.ErrTooManyKeys, "too_many_keys", "You have as many keys as you may have: remove one first."},
+	{directory.ErrNoKey, "unknown_key", "You have no key with this fingerprint."},
+	{directory.ErrKeyForbidden, "key_change_forbidden", "Keys cannot be changed here: ask an administrator."},
 	{policy.ErrDenied, "no_rule", "You have no access to this server."},
 }
 

@@ -14,6 +14,7 @@ type service struct {
 	name   string   // in rules and events
 	words  []string // commands that start it
 	help   string   // one line for people; empty for what programs start
+	takes  bool     // words after the command
 	always bool     // also for somebody who must change the password first
 	run    func(ctx context.Context, s *session, command string) (uint32, error)
 }
@@ -34,6 +35,10 @@ func services() []service {
 		{
 			name: "quota", words: []string{"quota"}, run: serveQuota,
 			help: "quota    show the room you have, and what is used of it",
+		},
+		{
+			name: "keys", words: []string{"keys"}, takes: true, run: serveKeys,
+			help: "keys     list your SSH keys; add one: keys add < FILE.pub; remove one: keys remove FINGERPRINT",
 		},
 		{
 			name: "help", words: []string{"help"}, always: true, run: serveHelp,

@@ -169,7 +169,7 @@ func (s *session) refused(sv *service, command string) error {
 	switch {
 	case sv == nil:
 		name, reason, err = printable(command), "unknown_command", noService(command)
-	case sv.help != "" && len(strings.Fields(command)) > 1:
+	case sv.help != "" && !sv.takes && len(strings.Fields(command)) > 1:
 		name, reason, err = sv.name, "arguments", errArguments
 	case !g.policy.Allows(sv.name):
 		name, reason, err = sv.name, "not_allowed", message("You may not use "+sv.name+" here.")

@@ -130,6 +130,7 @@ func openLDAPConfig(dir string, p *peers.Peer, startTLS bool) (string, error) {
     group_base: %s
     bind_dn: %s
     bind_password_file: %s
+    key_change: service
 `, url, startTLS, p.CAFile, demoBase, demoBase, p.BindDN, password)
 	file := filepath.Join(dir, "berth.yaml")
 	return file, os.WriteFile(file, []byte(head+directory+"\nrules:\n"+rest), 0o600)

@@ -64,6 +64,9 @@ func (c *check) run(ctx context.Context) error {
 	for _, clash := range set.Clashes() {
 		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, clash)
 	}
+	for _, warning := range keyChangeWarnings(cfg) {
+		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
+	}
 	if c.offline {
 		return nil
 	}

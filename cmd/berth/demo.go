@@ -192,6 +192,7 @@ func (d *demo) welcome(out io.Writer, r *running) {
   scp  -P %[2]s FILE carol@%[1]s:     password carol-demo-1: a drop box
   ssh  -t -p %[2]s bob@%[1]s passwd   change bob's password in the directory
   ssh  -p %[2]s bob@%[1]s whoami      who he is here, and what he may do
+  ssh  -p %[2]s bob@%[1]s keys add < FILE.pub    log in with a key from now on
 
 Passwords are NAME-demo-1 for alice, bob, carol, dave (disabled), erin (must change
 hers) and mallory (in no group, so nobody here). To see why somebody may or may not:

@@ -59,6 +59,7 @@ func (c *Client) Report(ctx context.Context, groups []string) []Finding {
 	}
 	r.add(OK, "base "+c.settings.Base, "can be read")
 	r.users(ctx)
+	r.keyChange()
 	r.groups(ctx, groups)
 	r.policies(ctx)
 	return r.findings

@@ -32,6 +32,10 @@ const (
 	PasswordChangeFailed Type = 1301
 	PasswordExpiring     Type = 1302
 
+	KeyAdded        Type = 1310
+	KeyRemoved      Type = 1311
+	KeyChangeFailed Type = 1312
+
 	ServiceStarted Type = 1400
 	ServiceEnded   Type = 1401
 	ServiceRefused Type = 1402

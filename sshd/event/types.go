@@ -49,6 +49,10 @@ var types = map[Type]struct {
 	PasswordChangeFailed: {"password_change_failed", Failure, "A person's password was not changed."},
 	PasswordExpiring:     {"password_expiring", Success, "A person was told that their password expires soon."},
 
+	KeyAdded:        {"key_added", Success, "A person added an SSH key to their entry in the directory; `fields.fingerprint` says which."},
+	KeyRemoved:      {"key_removed", Success, "A person removed an SSH key from their entry in the directory; `fields.fingerprint` says which."},
+	KeyChangeFailed: {"key_change_failed", Failure, "A person's SSH key was not added or removed; `fields.change` says which of the two was asked for."},
+
 	ServiceStarted: {"service_started", Success, "A service such as sftp began on a connection."},
 	ServiceEnded:   {"service_ended", Success, "A service on a connection ended."},
 	ServiceRefused: {"service_refused", Refused, "A service was asked for that is not there or not allowed."},

@@ -1,0 +1,188 @@
+package sshd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/sshd/event"
+)
+
+// errKeysUsage is how the command is called.
+const errKeysUsage = message("Usage: keys, keys add < FILE.pub, keys remove FINGERPRINT")
+
+// serveKeys lists, adds or removes the SSH keys that stand in the user's entry.
+func serveKeys(ctx context.Context, s *session, command string) (uint32, error) {
+	words := strings.Fields(command)[1:]
+	var err error
+	switch {
+	case len(words) == 0:
+		err = s.listKeys(ctx)
+	case len(words) == 1 && words[0] == "add":
+		err = s.addKey(ctx)
+	case len(words) == 2 && words[0] == "remove":
+		err = s.removeKey(ctx, words[1])
+	default:
+		err = errKeysUsage
+	}
+	if err != nil {
+		s.say(s.ch.Stderr(), explainKeys(err))
+	}
+	return status(err)
+}
+
+// explainKeys says err to the person.
+func explainKeys(err error) string {
+	var m message
+	var r *directory.Refusal
+	switch {
+	case errors.As(err, &m):
+		return m.Error()
+	case errors.Is(err, directory.ErrKeyUnusable) && errors.As(err, &r):
+		return "This key cannot be used: " + printable(r.Detail) + "."
+	case sentence(err) == "":
+		return "Your keys could not be changed."
+	}
+	return sentence(err)
+}
+
+// listKeys shows the keys as the directory has them now.
+func (s *session) listKeys(ctx context.Context) error {
+	was := s.grant.Load().policy.User
+	u, err := s.srv.Directory.Lookup(ctx, was.Name)
+	if err == nil && u.ID != was.ID {
+		err = fmt.Errorf("name %q: %w", was.Name, directory.ErrNoUser)
+	}
+	if err != nil {
+		return err
+	}
+	if len(u.Keys)+len(u.Notes) == 0 {
+		s.say(s.ch, "You have no keys here.")
+		return nil
+	}
+	for line := range strings.Lines(keyTable(u, time.Now())) {
+		s.say(s.ch, strings.TrimRight(line, " \n"))
+	}
+	return nil
+}
+
+func keyTable(u *directory.User, now time.Time) string {
+	var text strings.Builder
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "FINGERPRINT\tTYPE\tADDED\tCOMMENT")
+	for _, k := range u.Keys {
+		comment, added := splitAdded(k.Comment)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", ssh.FingerprintSHA256(k), k.Type(), age(added, now), printable(remarks(k, comment)))
+	}
+	for _, n := range u.Notes {
+		fingerprint := n.Fingerprint
+		if fingerprint == "" {
+			fingerprint = "-"
+		}
+		fmt.Fprintf(t, "%s\t-\t-\t%s\n", fingerprint, printable("cannot be used: "+n.Reason))
+	}
+	t.Flush() // into memory
+	return text.String()
+}
+
+// remarks is the comment of a key and what limits it.
+func remarks(k directory.Key, comment string) string {
+	var all []string
+	if comment != "" {
+		all = append(all, comment)
+	}
+	if len(k.From) > 0 {
+		all = append(all, "from "+strings.Join(k.From, ","))
+	}
+	if !k.Expires.IsZero() {
+		all = append(all, "expires "+k.Expires.Format("2006-01-02 15:04"))
+	}
+	return strings.Join(all, "; ")
+}
+
+// age says when a key was added, for people.
+func age(added, now time.Time) string {
+	if added.IsZero() {
+		return "-"
+	}
+	switch days := int(now.Sub(added).Hours() / 24); days {
+	case 0:
+		return added.Format(time.DateOnly) + ", today"
+	case 1:
+		return added.Format(time.DateOnly) + ", 1 day ago"
+	default:
+		return fmt.Sprintf("%s, %d days ago", added.Format(time.DateOnly), days)
+	}
+}
+
+// addKey reads a key from the client and has the directory store it.
+func (s *session) addKey(ctx context.Context) error {
+	change := keyChange{done: event.KeyAdded, verb: "add", said: "Key added: "}
+	text, err := s.readKey()
+	if err != nil {
+		return s.keyChanged(change, fmt.Errorf("%w: %w", errNotAKey, err))
+	}
+	line, err := keyLine(text, time.Now())
+	if err != nil {
+		return s.keyChanged(change, err)
+	}
+	k, err := directory.OneKey(line)
+	if err != nil {
+		return s.keyChanged(change, err)
+	}
+	change.fingerprint = ssh.FingerprintSHA256(k)
+	c, err := s.keyChanger()
+	if err == nil {
+		err = c.AddKey(ctx, s.grant.Load().policy.User, line)
+	}
+	return s.keyChanged(change, err)
+}
+
+// removeKey has the directory remove a key.
+func (s *session) removeKey(ctx context.Context, fingerprint string) error {
+	if !strings.HasPrefix(fingerprint, "SHA256:") {
+		fingerprint = "SHA256:" + fingerprint
+	}
+	c, err := s.keyChanger()
+	if err == nil {
+		err = c.RemoveKey(ctx, s.grant.Load().policy.User, fingerprint)
+	}
+	return s.keyChanged(keyChange{event.KeyRemoved, "remove", "Key removed: ", printable(fingerprint)}, err)
+}
+
+func (s *session) keyChanger() (directory.KeyChanger, error) {
+	if c, ok := s.srv.Directory.(directory.KeyChanger); ok {
+		return c, nil
+	}
+	return nil, &directory.Refusal{Why: directory.ErrKeyForbidden, Detail: "the directory cannot change keys"}
+}
+
+// A keyChange is a change of a user's keys that is tried.
+type keyChange struct {
+	done        event.Type
+	verb, said  string
+	fingerprint string // empty if it is not known
+}
+
+// keyChanged tells the sinks how a change ended, and the person if it went well,
+// and returns err.
+func (s *session) keyChanged(k keyChange, err error) error {
+	e := event.Event{Type: k.done, Service: "keys", Fields: map[string]string{"change": k.verb}}
+	if k.fingerprint != "" {
+		e.Fields["fingerprint"] = k.fingerprint
+	}
+	if err != nil {
+		e.Type, e.Reason, e.Detail = event.KeyChangeFailed, reasonOf(err), err.Error()
+	}
+	s.emit(e)
+	if err == nil {
+		s.say(s.ch, k.said+k.fingerprint)
+	}
+	return err
+}

@@ -1,0 +1,109 @@
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/hostkey"
+)
+
+// What is wrong with a new key before the directory is asked.
+var (
+	errNotAKey    = errors.New("not one public key")
+	errPrivateKey = errors.New("a private key")
+	errKeyOption  = errors.New("option of a key not allowed")
+)
+
+// mostKeyText is more bytes than a key takes in any format.
+const mostKeyText = 64 << 10
+
+var errLongKey = errors.New("too long")
+
+// readKey reads what the client sends. At a terminal, one line of OpenSSH's is a
+// key; other formats end with Ctrl-D.
+func (s *session) readKey() (string, error) {
+	if s.pty == nil {
+		text, err := io.ReadAll(io.LimitReader(s.ch, mostKeyText+1))
+		if len(text) > mostKeyText {
+			err = errLongKey
+		}
+		return string(text), err
+	}
+	s.say(s.ch, "Paste the public key, then press Ctrl-D:")
+	var text strings.Builder
+	for text.Len() <= mostKeyText {
+		line, err := s.pty.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return text.String(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && text.Len() == 0 {
+			return line, nil
+		}
+		text.WriteString(line + "\n")
+	}
+	return "", errLongKey
+}
+
+// keyLine makes the line that is stored of a public key in any format: its
+// options, if all they do is limit it, the key, and the comment with the day.
+func keyLine(text string, now time.Time) (string, error) {
+	text = strings.TrimSpace(text)
+	k, options, err := parseNewKey(text)
+	switch {
+	case errors.Is(err, hostkey.ErrPrivate):
+		return "", errPrivateKey
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", errNotAKey, err)
+	}
+	for _, o := range options {
+		if name, _, _ := strings.Cut(strings.ToLower(o), "="); name != "from" && name != "expiry-time" {
+			return "", fmt.Errorf("%w: %s", errKeyOption, printable(name))
+		}
+	}
+	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.Public)))
+	if len(options) > 0 {
+		line = strings.Join(options, ",") + " " + line
+	}
+	comment, _ := splitAdded(strings.Join(strings.Fields(printable(k.Comment)), " "))
+	if comment != "" {
+		line += " " + comment
+	}
+	return line + " (added " + now.UTC().Format(time.DateOnly) + ")", nil
+}
+
+// parseNewKey reads one key. Only OpenSSH's lines have options.
+func parseNewKey(text string) (k hostkey.Key, options []string, err error) {
+	if strings.HasPrefix(text, "----") || strings.HasPrefix(text, "PuTTY-") {
+		k, err = hostkey.ParsePublic([]byte(text))
+		return k, nil, err
+	}
+	if strings.ContainsAny(text, "\r\n") {
+		return k, nil, errors.New("several lines")
+	}
+	k.Public, k.Comment, options, _, err = ssh.ParseAuthorizedKey([]byte(text))
+	return k, options, err
+}
+
+// A directory does not tell when a value came into it, so the day stands in the
+// comment of keys that were added here.
+var addedMark = regexp.MustCompile(`(?:^|\s+)\(added (\d{4}-\d\d-\d\d)\)$`)
+
+// splitAdded parts a comment from the day when the key was added, which is zero
+// if it is not known.
+func splitAdded(comment string) (rest string, added time.Time) {
+	m := addedMark.FindStringSubmatchIndex(comment)
+	if m == nil {
+		return comment, time.Time{}
+	}
+	added, _ = time.Parse(time.DateOnly, comment[m[2]:m[3]]) // zero: no day of the calendar
+	return comment[:m[0]], added
+}
