@@ -250,6 +250,7 @@ func (l *login) accepted(g *grant) {
 		return
 	}
 	l.warn(l.found.State)
+	l.greet()
 }
 
 // warn tells somebody who is logging in that the password expires soon.

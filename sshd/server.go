@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,18 +179,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 const shuttingDown = "server is shutting down"
-
-// banner returns the text everyone sees before logging in.
-func (s *Server) banner() string {
-	if s.Banner == "" {
-		return ""
-	}
-	text, err := os.ReadFile(s.Banner)
-	if err != nil {
-		s.Log.Warn("read the banner", "error", err)
-	}
-	return string(text)
-}
 
 // sleep waits for d and reports whether ctx still goes on.
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -22,6 +22,7 @@ type Settings struct {
 	Recheck        time.Duration  `mapstructure:"recheck"`         // how often users with open sessions are looked up again; 0: never
 	Checksums      bool           `mapstructure:"checksums"`       // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
 	Banner         string         `mapstructure:"banner"`          // file shown to everyone before they log in
+	MOTD           string         `mapstructure:"motd"`            // file shown to everyone who has logged in, unless it is empty
 	ProxyFrom      []netip.Prefix `mapstructure:"proxy_from"`      // networks of balancers, which must say by PROXY protocol who they speak for
 	Ciphers        []string       `mapstructure:"ciphers"`         // in order of preference; "auto": the fastest that both sides know
 	KeyExchanges   []string       `mapstructure:"key_exchanges"`   // methods offered, in order of preference
