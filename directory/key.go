@@ -20,6 +20,7 @@ type Key struct {
 	From      []string  // patterns of the from= option; empty: from anywhere
 	Expires   time.Time // expiry-time=; zero: never
 	NoTouch   bool      // no-touch-required
+	Weak      string    // why it is refused unless its type is switched on as legacy; empty: it is strong
 	Attribute string    // where it was found
 	Index     int       // which value of the attribute, from 0
 }
@@ -111,6 +112,10 @@ func (p *keyParser) line(line string) {
 
 func (p *keyParser) add(k Key) {
 	k.Attribute, k.Index = p.attribute, p.index
+	//lint:ignore SA1019 the constant is named in order to refuse it
+	if k.Type() == ssh.KeyAlgoDSA {
+		k.Weak = "ssh-dss keys are too weak"
+	}
 	fingerprint := ssh.FingerprintSHA256(k.PublicKey)
 	if err := strong(k.PublicKey); err != nil {
 		p.note(fingerprint, err.Error())
@@ -133,10 +138,6 @@ func (p *keyParser) note(fingerprint, reason string) {
 func strong(pub ssh.PublicKey) error {
 	if _, ok := pub.(*ssh.Certificate); ok {
 		return errors.New("a certificate, not a key")
-	}
-	//lint:ignore SA1019 the constant is named in order to refuse it
-	if pub.Type() == ssh.KeyAlgoDSA {
-		return errors.New("ssh-dss keys are too weak")
 	}
 	crypto, ok := pub.(ssh.CryptoPublicKey)
 	if !ok {

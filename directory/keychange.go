@@ -164,7 +164,7 @@ func (j *Joined) RemoveKey(ctx context.Context, u *User, fingerprint string) err
 	return removeKey(ctx, d, own, fingerprint)
 }
 
-// OneKey reads a value that must hold exactly one key that can be used.
+// OneKey reads a value that must hold exactly one key, a strong one.
 func OneKey(value string) (Key, error) {
 	keys, notes := ParseKeys("", "", []string{value})
 	switch {
@@ -172,6 +172,8 @@ func OneKey(value string) (Key, error) {
 		return Key{}, &Refusal{Why: ErrKeyUnusable, Detail: notes[0].Reason}
 	case len(keys) != 1:
 		return Key{}, &Refusal{Why: ErrKeyUnusable, Detail: fmt.Sprintf("%d keys where one is needed", len(keys))}
+	case keys[0].Weak != "":
+		return Key{}, &Refusal{Why: ErrKeyUnusable, Detail: keys[0].Weak}
 	}
 	return keys[0], nil
 }

@@ -205,10 +205,14 @@ func userFacts(u *directory.User) UserFacts {
 		out.Groups = append(out.Groups, GroupFacts{Name: g.Name, DN: g.DN, SID: g.SID, Via: g.Via})
 	}
 	for _, k := range u.Keys {
-		out.Keys = append(out.Keys, KeyFacts{
+		facts := KeyFacts{
 			Fingerprint: fingerprint(k), Type: k.Type(), Comment: k.Comment, Attribute: k.Attribute, Index: k.Index,
 			From: k.From, Expires: timeOrNil(k.Expires),
-		})
+		}
+		if k.Weak != "" {
+			facts.Skipped = k.Weak + ", unless ssh.legacy allows it"
+		}
+		out.Keys = append(out.Keys, facts)
 	}
 	for _, n := range u.Notes {
 		out.Keys = append(out.Keys, KeyFacts{Fingerprint: n.Fingerprint, Attribute: n.Attribute, Index: n.Index, Skipped: n.Reason})

@@ -63,7 +63,9 @@ func (l *login) config(hello early.Hello) *ssh.ServerConfig {
 	next := l.callbacks()
 	cfg.PasswordCallback, cfg.PublicKeyCallback = next.PasswordCallback, next.PublicKeyCallback
 	cfg.KeyboardInteractiveCallback, cfg.GSSAPIWithMICConfig = next.KeyboardInteractiveCallback, next.GSSAPIWithMICConfig
-	for _, k := range s.HostKeys {
+	old := s.legacy(l.remote.Addr())
+	weaken(cfg, old, hello)
+	for _, k := range s.hostKeys(old, hello) {
 		cfg.AddHostKey(k)
 	}
 	return cfg
@@ -180,6 +182,9 @@ func (l *login) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permissions,
 		if err := k.Usable(l.remote.Addr(), time.Now()); err != nil {
 			return nil, fmt.Errorf("%w: %w", errKeyRefused, err)
 		}
+		if l.tooWeak(k) {
+			return nil, fmt.Errorf("%w: %s", errKeyRefused, k.Weak)
+		}
 		perms := &ssh.Permissions{}
 		if k.NoTouch {
 			perms.Extensions = map[string]string{"no-touch-required": ""}
@@ -245,12 +250,12 @@ func (l *login) accepted(g *grant) {
 		e.Fields["directory"] = "cached"
 	}
 	l.emit(e)
+	l.greet()
 	if g.restricted != nil {
 		l.pre.SendAuthBanner(g.restriction() + "\n")
 		return
 	}
 	l.warn(l.found.State)
-	l.greet()
 }
 
 // warn tells somebody who is logging in that the password expires soon.
@@ -366,9 +371,21 @@ func checkName(name string) error {
 	return nil
 }
 
+// tooWeak reports whether k is of a type that only legacy settings allow, and
+// they do not.
+func (l *login) tooWeak(k directory.Key) bool {
+	return k.Weak != "" && !slices.Contains(l.srv.legacy(l.remote.Addr()), k.Type())
+}
+
 // skipped tells of keys in the directory that cannot be used.
 func (l *login) skipped(u *directory.User) {
-	for _, n := range u.Notes {
+	notes := slices.Clone(u.Notes)
+	for _, k := range u.Keys {
+		if l.tooWeak(k) {
+			notes = append(notes, directory.KeyNote{Attribute: k.Attribute, Index: k.Index, Fingerprint: ssh.FingerprintSHA256(k), Reason: k.Weak})
+		}
+	}
+	for _, n := range notes {
 		l.emit(event.Event{
 			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: "unusable_key", Detail: n.Reason,
 			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},

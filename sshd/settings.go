@@ -28,6 +28,7 @@ type Settings struct {
 	KeyExchanges   []string       `mapstructure:"key_exchanges"`   // methods offered, in order of preference
 	MACs           []string       `mapstructure:"macs"`            // message authentication codes offered, for ciphers that need one
 	KeyAlgorithms  []string       `mapstructure:"key_algorithms"`  // of users' keys
+	Legacy         []Legacy       `mapstructure:"legacy"`          // weak algorithms that are switched on for partners that know nothing better
 }
 
 // DefaultSettings is what a file that says nothing gets.
@@ -66,17 +67,24 @@ func (s *Settings) Check() []error {
 	}{
 		{"ciphers", s.Ciphers, append(known.Ciphers, cipherAuto)},
 		{"key_exchanges", s.KeyExchanges, known.KeyExchanges},
-		{"macs", s.MACs, known.MACs},
+		{"macs", s.MACs, slices.DeleteFunc(known.MACs, func(m string) bool { return m == ssh.HMACSHA1 })},
 		{"key_algorithms", s.KeyAlgorithms, known.PublicKeyAuths},
 	} {
 		if len(list.names) == 0 {
 			errs = append(errs, fmt.Errorf("%s: empty: one of %v is needed", list.key, list.known))
 		}
 		for _, name := range list.names {
-			if !slices.Contains(list.known, name) {
+			switch {
+			case slices.Contains(list.known, name):
+			case slices.Contains(legacyNames(), name):
+				errs = append(errs, fmt.Errorf("%s: %q is weak: if some partner needs it, name it in ssh.legacy", list.key, name))
+			default:
 				errs = append(errs, fmt.Errorf("%s: %q is not known here: use some of %v", list.key, name, list.known))
 			}
 		}
+	}
+	for i, l := range s.Legacy {
+		errs = append(errs, l.check(fmt.Sprintf("legacy[%d]", i))...)
 	}
 	for _, d := range []struct {
 		key  string

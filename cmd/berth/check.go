@@ -64,7 +64,7 @@ func (c *check) run(ctx context.Context) error {
 	for _, clash := range set.Clashes() {
 		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, clash)
 	}
-	for _, warning := range keyChangeWarnings(cfg) {
+	for _, warning := range append(keyChangeWarnings(cfg), cfg.SSH.Warnings()...) {
 		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
 	}
 	if c.offline {

@@ -110,8 +110,7 @@ func signer(key crypto.Signer) (ssh.Signer, error) {
 	if bits := r.N.BitLen(); bits < minRSA {
 		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", bits, minRSA)
 	}
-	// A plain RSA signer would offer ssh-rsa too, which is SHA-1.
-	return ssh.NewSignerWithAlgorithms(s.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+	return newRSASigner(s.(ssh.AlgorithmSigner))
 }
 
 // Fingerprint is the SHA-256 fingerprint of k as ssh-keygen -l shows it:
