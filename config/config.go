@@ -20,6 +20,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
+	"berth/sshd/totp"
 )
 
 // Config is everything an administrator can choose.
@@ -68,6 +69,10 @@ type Config struct {
 	// keytab no tickets are taken.
 	Kerberos kerberos.Settings `mapstructure:"kerberos"`
 
+	// TOTP is one-time codes whose secrets are not in a directory, but in a file
+	// here.
+	TOTP totp.Settings `mapstructure:"totp"`
+
 	// Events is where events are written.
 	Events event.Settings `mapstructure:"events"`
 
@@ -100,6 +105,7 @@ func Default() Config {
 		},
 		SSH:       sshd.DefaultSettings(),
 		Admission: state.DefaultSettings(),
+		TOTP:      totp.DefaultSettings(),
 		Events:    event.DefaultSettings(),
 		Admin:     admin.DefaultSettings(),
 		Log:       Log{Level: "info", Format: "text"},

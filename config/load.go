@@ -192,6 +192,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	at("admission.", cfg.Admission.Check()...)
 	at("certificates.", cfg.Certificates.Check()...)
 	at("kerberos.", cfg.Kerberos.Check()...)
+	at("totp.", cfg.TOTP.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)
 	at("log.", cfg.Log.check()...)
@@ -199,7 +200,27 @@ func (cfg *Config) check(where *places) []*Mistake {
 		_, err := policy.Compile(cfg.Rules)
 		at("", split(err)...)
 	}
+	at("", cfg.codes()...)
 	return mistakes
+}
+
+// codes reports rules that require one-time codes nobody can have.
+func (cfg *Config) codes() []error {
+	if cfg.OneTimeCodes() {
+		return nil
+	}
+	var errs []error
+	for i, r := range cfg.Rules {
+		if slices.ContainsFunc(r.Require, func(all []string) bool { return slices.Contains(all, "totp") }) {
+			errs = append(errs, fmt.Errorf("rules[%d].require: totp: nobody has a secret: set totp.file, or totp_attribute of a directory", i))
+		}
+	}
+	return errs
+}
+
+// OneTimeCodes reports whether users may have secrets of one-time codes.
+func (cfg *Config) OneTimeCodes() bool {
+	return cfg.TOTP.Enabled() || slices.ContainsFunc(cfg.Directories, func(d ldap.Settings) bool { return d.TOTPAttribute != "" })
 }
 
 // checkDirectory knows that an embedded directory brings its own address and

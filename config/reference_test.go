@@ -151,7 +151,7 @@ below; what is left out has its default. A key that is not here is a mistake, an
 	for f := range reflect.TypeFor[Config]().Fields() {
 		about[f.Tag.Get("mapstructure")] = sentence(comment(t, reflect.TypeFor[Config](), f.Name), f.Name, f.Tag.Get("mapstructure"))
 	}
-	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "certificates", "kerberos", "events", "admin", "log"} {
+	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "certificates", "kerberos", "totp", "events", "admin", "log"} {
 		title := cmp.Or(name, "Top level")
 		fmt.Fprintf(&b, "\n## %s\n\n", title)
 		if name != "" {

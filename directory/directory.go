@@ -22,6 +22,7 @@ type User struct {
 	Keys   []Key               // keys that may log in; a value that cannot be used is in Notes
 	Notes  []KeyNote           // values of the key attribute that were skipped, and why
 	State  State               // may the user log in now
+	TOTP   []Secret            // secrets of one-time codes, if the directory holds them
 	Attrs  map[string][]string // attributes asked for by rules, names in lower case
 	Cached bool                // served from the cache while no server answered
 }

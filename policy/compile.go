@@ -18,8 +18,11 @@ const DefaultUmask = 0o027
 // methods are the ways to prove who one is that a rule can name.
 var methods = []string{"password", "publickey", "keyboard-interactive", "gssapi-with-mic"}
 
+// totp is a one-time code as a further factor.
+const totp = "totp"
+
 // factors are what a rule can require: methods, and a one-time code.
-var factors = append(slices.Clone(methods), "totp")
+var factors = append(slices.Clone(methods), totp)
 
 // A Set is the rules of an administrator, ready for use. It is never changed,
 // so it may be used by several goroutines.
@@ -308,6 +311,9 @@ func (c *compiler) require(r Require) {
 				c.mistake(key, method, "is there twice: one proof counts once")
 			}
 			c.oneOf(key, method, factors)
+			if method == totp && (j == 0 || j < len(all)-1) {
+				c.mistake(key, method, "must come last, after another method: a code alone is too easily read over a shoulder")
+			}
 		}
 	}
 }

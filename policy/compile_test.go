@@ -71,6 +71,9 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 			`rules[0].access[1].names.deny[0]`, `rules[0].access[1].names.deny[1]`, `rules[0].access[1].names.deny[2]`,
 			`rules[0].access[2].hide`,
 		}},
+		{"one-time codes", Rule{Name: "r", Require: Require{{"totp"}, {"totp", "password"}, {"password", "totp"}}}, []string{
+			`rules[0].require[0][0]: "totp": must come last, after another method`, `rules[0].require[1][0]: "totp": must come last`,
+		}},
 		{"the rest", Rule{
 			Name: "r", Services: []string{"sftp", "shell"}, Require: Require{{"publickey", "publickey"}, {}, {"pin"}},
 			Uploads: "atomik", SetAttr: "no", Limits: Quantity{Sessions: new(-1), Idle: new(-time.Second)},

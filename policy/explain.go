@@ -40,6 +40,7 @@ type UserFacts struct {
 	Cached    bool         `json:"cached,omitempty"`  // no server answered
 	Groups    []GroupFacts `json:"groups"`
 	Keys      []KeyFacts   `json:"keys"`
+	TOTP      *bool        `json:"totp,omitempty"` // whether there is a secret for one-time codes; nil: nobody looked
 }
 
 // GroupFacts is a group of the user and how it was found.

@@ -57,6 +57,7 @@ func (u UserFacts) write(t *text) {
 	t.line("dn", u.DN)
 	t.line("directory", u.Directory)
 	t.line("state", u.state())
+	t.line("one-time codes", u.totp())
 	t.title("groups")
 	for _, g := range u.Groups {
 		t.line("  "+g.Via, g.Name, g.DN, g.SID)
@@ -71,6 +72,16 @@ func (u UserFacts) write(t *text) {
 	if len(u.Keys) == 0 {
 		t.line("  none")
 	}
+}
+
+func (u UserFacts) totp() string {
+	switch {
+	case u.TOTP == nil:
+		return ""
+	case *u.TOTP:
+		return "has a secret"
+	}
+	return "has no secret that can be used"
 }
 
 func (u UserFacts) state() string {

@@ -67,6 +67,7 @@ type grant struct {
 	policy       *policy.Policy
 	restricted   error         // if set, only the password can be changed, and why
 	certificates []certificate // what the user logged in with
+	factors      []string      // what the user proved
 }
 
 // restriction says in a sentence what has to be done first.

@@ -48,6 +48,9 @@ const (
 	methodTicket      = "gssapi-with-mic"
 )
 
+// factorCode is a one-time code, which rules require beside a method.
+const factorCode = "totp"
+
 // config is the library's view of this login.
 func (l *login) config(hello early.Hello) *ssh.ServerConfig {
 	s := l.srv
@@ -83,6 +86,8 @@ func (l *login) callbacks(methods ...string) ssh.ServerAuthCallbacks {
 	}
 	if offers(methodPassword) || offers(methodInteractive) {
 		cb.KeyboardInteractiveCallback = l.interactive
+	} else if offers(factorCode) {
+		cb.KeyboardInteractiveCallback = l.code
 	}
 	if offers(methodTicket) {
 		cb.GSSAPIWithMICConfig = l.tickets()
@@ -103,7 +108,10 @@ func (l *login) begin(pre ssh.ServerPreAuthConn) {
 
 // password is the callback of RFC 4252, section 8.
 func (l *login) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-	return l.try(meta, methodPassword, func(u *directory.User) error {
+	return l.try(meta, []string{methodPassword}, func(u *directory.User) error {
+		if l.wantsCode(u, methodPassword) {
+			return errCodeNotGiven // and whether the password is right stays open
+		}
 		return l.authenticate(u, string(password))
 	})
 }
@@ -111,20 +119,33 @@ func (l *login) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permissio
 // interactive is the callback of RFC 4256. Somebody who proves a password that
 // must be changed is asked for a new one right here, and then goes on.
 func (l *login) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	answers, err := ask("", "", []string{"Password: "}, []bool{false})
+	password, err := question(ask, "Password: ")
 	if err != nil {
 		return nil, err
 	}
-	if len(answers) != 1 {
-		return nil, errors.New("one answer expected")
+	proved, check := []string{methodInteractive}, func(u *directory.User) error { return l.authenticate(u, password) }
+	if l.srv.Codes != nil {
+		proved, check = l.passwordAndCode(meta, password, ask)
 	}
-	return l.try(meta, methodInteractive, func(u *directory.User) error {
-		err := l.authenticate(u, answers[0])
+	return l.try(meta, proved, func(u *directory.User) error {
+		err := check(u)
 		if restrictedTo(err) != nil && directory.Proved(err) {
-			return l.changeNow(u, answers[0], err, ask)
+			return l.changeNow(u, password, err, ask)
 		}
 		return err
 	})
+}
+
+// question asks one thing that is not to be seen.
+func question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, error) {
+	answers, err := ask("", "", []string{prompt}, []bool{false})
+	if err != nil {
+		return "", err
+	}
+	if len(answers) != 1 {
+		return "", errors.New("one answer expected")
+	}
+	return answers[0], nil
 }
 
 // authenticate asks the directory. A NUL or an empty password is nobody's.
@@ -200,7 +221,7 @@ func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permiss
 	if c, ok := perms.ExtraData[certificateKey{}].(certificate); ok {
 		l.certificates = append(slices.Clone(before), c)
 	}
-	granted, err := l.try(meta, methodPublicKey, func(u *directory.User) error {
+	granted, err := l.try(meta, []string{methodPublicKey}, func(u *directory.User) error {
 		err := u.State.Err()
 		var r *directory.Refusal
 		if errors.As(err, &r) {
@@ -217,8 +238,9 @@ func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permiss
 	return granted, err
 }
 
-// try looks the user up, lets check prove a method, and decides.
-func (l *login) try(meta ssh.ConnMetadata, method string, check func(*directory.User) error) (*ssh.Permissions, error) {
+// try looks the user up, lets check prove some factors, the first of which is
+// the method, and decides.
+func (l *login) try(meta ssh.ConnMetadata, factors []string, check func(*directory.User) error) (*ssh.Permissions, error) {
 	started := time.Now()
 	name := meta.User()
 	u, err := l.lookup(name)
@@ -227,14 +249,14 @@ func (l *login) try(meta ssh.ConnMetadata, method string, check func(*directory.
 	}
 	var g *grant
 	if err == nil || (directory.Proved(err) && restrictedTo(err) != nil) {
-		g, err = l.decide(u, method, restrictedTo(err))
+		g, err = l.decide(u, factors, restrictedTo(err))
 	}
 	if partial, ok := err.(*ssh.PartialSuccessError); ok {
 		return nil, partial // the library insists on the bare type
 	}
 	if err != nil {
 		l.wait(started)
-		return nil, l.reject(name, method, err)
+		return nil, l.reject(name, askedBy(factors[0]), err)
 	}
 	l.accepted(g)
 	return &ssh.Permissions{ExtraData: map[any]any{grantKey{}: g}}, nil
@@ -245,6 +267,9 @@ func (l *login) accepted(g *grant) {
 	e := event.Event{Type: event.LoginAccepted, Method: l.method, Duration: time.Since(l.opened), Fields: map[string]string{}}
 	for _, c := range l.certificates {
 		e.Fields = certificateFields(c.Grant)
+	}
+	if len(g.factors) > 1 {
+		e.Fields["factors"] = strings.Join(g.factors, ", ")
 	}
 	if l.found.Cached {
 		e.Fields["directory"] = "cached"
@@ -281,14 +306,16 @@ func expiry(t, now time.Time) string {
 	}
 }
 
-// decide says what somebody who proved a method may do.
-func (l *login) decide(u *directory.User, method string, restricted error) (*grant, error) {
-	p, err := l.srv.Policy.Resolve(policy.Request{User: u, Remote: l.remote.Addr(), Method: method, Time: time.Now()})
+// decide says what somebody who proved some factors may do.
+func (l *login) decide(u *directory.User, factors []string, restricted error) (*grant, error) {
+	method := l.methodOf(factors)
+	p, err := l.resolve(u, method)
 	if err != nil {
 		return nil, err
 	}
 	l.user, l.userID, l.method = u.Name, u.ID, method
-	if err := l.demand(p.Require, method); err != nil {
+	proved, err := l.demand(p.Require, factors)
+	if err != nil {
 		return nil, err
 	}
 	if restricted != nil && !p.Allows("passwd") {
@@ -299,33 +326,44 @@ func (l *login) decide(u *directory.User, method string, restricted error) (*gra
 		l.release = func() {}
 		return nil, err
 	}
-	return &grant{policy: p, restricted: restricted, certificates: l.certificates}, nil
+	return &grant{policy: p, restricted: restricted, certificates: l.certificates, factors: proved}, nil
 }
 
-// demand returns nil when one of the alternatives has been proved in full, and
-// else tells the client which methods go on. With nothing demanded any one
-// method will do.
-func (l *login) demand(alternatives [][]string, method string) error {
-	if len(alternatives) == 0 {
-		return nil
+// resolve asks the rules about u, who logs in by method.
+func (l *login) resolve(u *directory.User, method string) (*policy.Policy, error) {
+	return l.srv.Policy.Resolve(policy.Request{User: u, Remote: l.remote.Addr(), Method: method, Time: time.Now()})
+}
+
+// demand returns all that was proved when it makes up one of the alternatives,
+// and else tells the client which methods go on.
+func (l *login) demand(alternatives [][]string, factors []string) (proved []string, err error) {
+	proved = slices.Concat(l.proved, factors)
+	next, done := missing(alternatives, proved)
+	if done {
+		return proved, nil
 	}
-	proved := append(slices.Clone(l.proved), method)
-	var next []string
+	if len(next) == 0 {
+		return nil, fmt.Errorf("%w: the rule requires %v, not %s", errMethod, alternatives, strings.Join(proved, ", "))
+	}
+	l.proved = proved
+	l.emit(event.Event{Type: event.LoginPartial, Method: factors[0], Detail: "next: " + strings.Join(next, " or ")})
+	return nil, &ssh.PartialSuccessError{Next: l.callbacks(next...)}
+}
+
+// missing returns what each of the alternatives wants next of somebody who has
+// proved some factors; done if one of them wants nothing more. With nothing
+// demanded any one method will do.
+func missing(alternatives [][]string, proved []string) (next []string, done bool) {
 	for _, want := range alternatives {
 		if len(proved) > len(want) || !slices.EqualFunc(proved, want[:len(proved)], satisfies) {
 			continue
 		}
 		if len(proved) == len(want) {
-			return nil
+			return nil, true
 		}
 		next = append(next, want[len(proved)])
 	}
-	if len(next) == 0 {
-		return fmt.Errorf("%w: the rule requires %v, not %s", errMethod, alternatives, method)
-	}
-	l.proved = proved
-	l.emit(event.Event{Type: event.LoginPartial, Method: method, Detail: "next: " + strings.Join(next, " or ")})
-	return &ssh.PartialSuccessError{Next: l.callbacks(next...)}
+	return next, len(alternatives) == 0
 }
 
 // errMethod refuses a method that no rule asks for.
@@ -412,7 +450,7 @@ func (l *login) reject(name, method string, err error) error {
 		e.Type = event.LoginShielded
 	case errors.Is(err, directory.ErrNoUser):
 		l.hold(state.UnknownUser)
-	case directory.Refused(err):
+	case directory.Refused(err), errors.Is(err, errCode):
 		l.hold(state.LoginFailed)
 	}
 	l.emit(e)

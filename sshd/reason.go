@@ -8,6 +8,7 @@ import (
 	"berth/sshd/cert"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
+	"berth/sshd/totp"
 )
 
 // answers is what each refusal is called in events, and what somebody who has
@@ -51,6 +52,11 @@ var answers = []struct {
 	{kerberos.ErrWrongKey, "ticket_key", ""},
 	{kerberos.ErrForeignRealm, "ticket_realm", ""},
 	{errTicket, "ticket_not_accepted", ""},
+	{totp.ErrOld, "code_too_old", ""},
+	{totp.ErrNoSecret, "code_no_secret", ""},
+	{totp.ErrUnreadable, "codes_unreadable", ""},
+	{errCodeNotGiven, "code_not_given", ""},
+	{errNoCodes, "codes_not_configured", ""},
 	{errMethod, "method_not_accepted", ""}, // would tell a guesser that the password is right, without the other factor
 	{errEmpty, "password_empty", "The new password is empty."},
 	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},
@@ -93,6 +99,9 @@ func reasonOf(err error) string {
 // deniedByUs reports whether err refuses somebody who has proved who they are:
 // the directory has nothing against them, but no rule lets them in, or not now.
 func deniedByUs(err error) bool {
+	if errors.Is(err, errCode) {
+		return false
+	}
 	var refusal *state.Refusal
 	return errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.As(err, &refusal)
 }
@@ -101,7 +110,7 @@ func deniedByUs(err error) bool {
 // somebody who proved the secret, and that the directory is down to everybody.
 func tell(err error) string {
 	proved := directory.Proved(err) || deniedByUs(err)
-	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket)) {
+	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode)) {
 		return ""
 	}
 	return sentence(err)

@@ -27,6 +27,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
+	"berth/sshd/totp"
 )
 
 // Resolver decides what a login may do. Resolve's errors wrap policy.ErrDenied.
@@ -46,6 +47,7 @@ type Server struct {
 	HostKeys     []ssh.Signer                                  // in order of preference
 	Certificates *cert.Authority                               // nil: no certificates are taken
 	Kerberos     *kerberos.Keytab                              // nil: no tickets are taken
+	Codes        *totp.Codes                                   // nil: nobody has secrets of one-time codes
 	Events       event.Sink
 	Log          hclog.Logger
 	State        state.Store // who may try, and how many

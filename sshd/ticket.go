@@ -25,7 +25,7 @@ func (l *login) tickets() *ssh.GSSAPIWithMICConfig {
 
 // ticket runs when the client has proved that it is principal in this session.
 func (l *login) ticket(meta ssh.ConnMetadata, principal string) (*ssh.Permissions, error) {
-	return l.try(meta, methodTicket, func(u *directory.User) error {
+	return l.try(meta, []string{methodTicket}, func(u *directory.User) error {
 		if err := l.holds(u, meta.User(), principal); err != nil {
 			return err
 		}

@@ -258,6 +258,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"addkeys": cmdAddKeys,
 	"get":     cmdGet,
 	"same":    cmdSame,
+	"code":    cmdCode,
 }
 
 // events PATTERN [COUNT]: some line of the event file (or exactly COUNT) matches.

@@ -79,6 +79,9 @@ func (c *check) run(ctx context.Context) error {
 	if _, err := openKeytab(cfg.Kerberos); err != nil {
 		return err
 	}
+	if _, err := openCodes(cfg); err != nil {
+		return err
+	}
 	people, err := openDirectories(cfg.Directories, set.Attributes(), hclog.NewNullLogger())
 	if err != nil {
 		return err

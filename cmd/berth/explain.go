@@ -88,7 +88,14 @@ func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
 	if req.User, err = lookup(cmd.Context(), people, name); err != nil {
 		return err
 	}
+	codes, err := openCodes(cfg)
+	if err != nil {
+		return err
+	}
 	why := set.Explain(req)
+	if why.User.TOTP, err = enrolled(codes, req.User); err != nil {
+		return err
+	}
 	if p, err := set.Resolve(req); err == nil {
 		why.Warnings = places(p.Folders)
 	}

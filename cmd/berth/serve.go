@@ -135,6 +135,10 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if err != nil {
 		return err
 	}
+	codes, err := openCodes(cfg)
+	if err != nil {
+		return err
+	}
 	audit, err := event.Open(cfg.Events, log.Named("events"))
 	if err != nil {
 		return err
@@ -162,6 +166,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		HostKeys:     keys,
 		Certificates: authorities,
 		Kerberos:     keytab,
+		Codes:        codes,
 		Events:       sinks,
 		Log:          log.Named("sshd"),
 		State:        state.NewMemory(cfg.Admission),

@@ -31,8 +31,9 @@ const (
 type readers int
 
 const (
-	everyone readers = iota // who is bound
-	owner                   // the user itself and the service account
+	everyone    readers = iota // who is bound
+	owner                      // the user itself and the service account
+	serviceOnly                // the service account: who has only the password must not find the other factor here
 	nobody
 )
 
@@ -41,6 +42,7 @@ var attributeTypes = map[string]attributeType{
 	"pwdhistory":   {exact, true, nobody},
 
 	"sshpublickey": {exact, false, owner},
+	"totpsecret":   {exact, false, serviceOnly},
 
 	"pwdchangedtime":       {timestamp, true, owner},
 	"pwdaccountlockedtime": {timestamp, true, owner},

@@ -14,6 +14,8 @@ func (v view) readable(t attributeType) bool {
 	switch t.readers {
 	case everyone:
 		return v.by.kind != anonymous || v.key == "" // the root DSE is for all
+	case serviceOnly:
+		return v.by.kind == serviceAccount
 	case owner:
 		return v.by.kind == serviceAccount || v.by.kind == user && v.by.entry.key == v.key
 	}

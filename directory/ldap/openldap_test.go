@@ -135,6 +135,12 @@ func TestNamesAndAttributes(t *testing.T) {
 			t.Errorf("attributes of %q: got %s", name, got)
 		}
 	}
+	secret := s
+	secret.LoginAttributes, secret.Attributes, secret.TOTPAttribute = nil, nil, "mail"
+	u, err := open(t, secret).Lookup(t.Context(), "alice")
+	if err != nil || fmt.Sprint(directory.Reveal(u.TOTP)) != "[alice@example.test]" || len(u.Attrs) != 0 {
+		t.Errorf("with totp_attribute: %v, %v; want one secret and no attributes", u, err)
+	}
 	s.UserFilter = "(&(objectClass=inetOrgPerson)(cn=%u))"
 	if u, err := open(t, s).Lookup(t.Context(), `Jörg (IT) \ *`); !errors.Is(err, directory.ErrNoUser) {
 		t.Errorf("Lookup with a backslash = %v, %v; want ErrNoUser: it is a domain", u, err)

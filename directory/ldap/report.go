@@ -226,6 +226,9 @@ func (r *reporter) users(ctx context.Context) {
 	for _, name := range c.settings.Attributes {
 		r.attribute(entries, "attribute for rules", name, Warning)
 	}
+	if c.settings.TOTPAttribute != "" {
+		r.attribute(entries, "one-time codes", c.settings.TOTPAttribute, Warning)
+	}
 	if c.settings.KeyAttribute == none {
 		return
 	}

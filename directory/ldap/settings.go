@@ -98,6 +98,11 @@ type Settings struct {
 	// as "SSHKey:" in altSecurityIdentities.
 	KeyPrefix string `mapstructure:"key_prefix"`
 
+	// TOTPAttribute holds secrets of one-time codes (RFC 6238), in base32 or as
+	// otpauth:// URIs. Only the service account should be able to read it.
+	// Default: none.
+	TOTPAttribute string `mapstructure:"totp_attribute"`
+
 	// Attributes of the user that rules need besides, for %{attribute}.
 	Attributes []string `mapstructure:"attributes"`
 
@@ -459,6 +464,7 @@ func (s Settings) checkAttributes(bad complain) {
 		"id_attribute":         {s.IDAttribute},
 		"key_attribute":        {s.KeyAttribute},
 		"key_class":            {s.KeyClass},
+		"totp_attribute":       {orDefault(s.TOTPAttribute, none)},
 		"group_name_attribute": {s.GroupNameAttribute},
 		"member_uid_attribute": {s.MemberUIDAttribute},
 		"login_attributes":     s.LoginAttributes,
@@ -473,6 +479,8 @@ func (s Settings) checkAttributes(bad complain) {
 				bad(key, "%q: must be the name of an attribute", name)
 			case secret[strings.ToLower(name)]:
 				bad(key, "%q: must not be an attribute that holds passwords", name)
+			case key != "totp_attribute" && strings.EqualFold(name, s.TOTPAttribute):
+				bad(key, "%q: holds secrets of one-time codes (totp_attribute), which must not be shown", name)
 			}
 		}
 	}

@@ -54,6 +54,8 @@ func TestCheck(t *testing.T) {
 		{"bind_as", func(s *Settings) { s.BindAs = "uid=alice" }, []string{"must hold %u"}},
 		{"filter", func(s *Settings) { s.UserFilter = "(uid=%u" }, []string{"user_filter: "}},
 		{"attribute", func(s *Settings) { s.NameAttribute = "uid)(x" }, []string{"name_attribute: "}},
+		{"secrets of codes", func(s *Settings) { s.TOTPAttribute, s.Attributes = "oathSecret", []string{"OATHSecret"} }, []string{`attributes: "OATHSecret": holds secrets`}},
+		{"secrets of codes in passwords", func(s *Settings) { s.TOTPAttribute = "userPassword" }, []string{"totp_attribute: "}},
 		{"attributes", func(s *Settings) { s.Attributes = []string{"mail", ""} }, []string{"attributes: "}},
 		{"secret", func(s *Settings) { s.Attributes = []string{"userPassword"} }, []string{"holds passwords"}},
 		{"OID", func(s *Settings) { s.KeyAttribute = "1.3.6.1.4.1.24552.500.1.1.1.13" }, nil},

@@ -73,6 +73,9 @@ func (c *Client) userAttributes() []string {
 	if s.KeyAttribute != none {
 		names = append(names, s.KeyAttribute)
 	}
+	if s.TOTPAttribute != "" {
+		names = append(names, s.TOTPAttribute)
+	}
 	if s.GroupWalk == walkTokenGroups {
 		names = append(names, "objectSid", "primaryGroupID")
 	}
@@ -108,6 +111,9 @@ func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directo
 	}
 	if c.settings.KeyAttribute != none {
 		u.Keys, u.Notes = directory.ParseKeys(c.settings.KeyAttribute, c.settings.KeyPrefix, e.all(c.settings.KeyAttribute))
+	}
+	for _, value := range e.all(c.settings.TOTPAttribute) {
+		u.TOTP = append(u.TOTP, directory.NewSecret(value))
 	}
 	var err error
 	if u.State, err = c.state(ctx, search, e); err != nil {

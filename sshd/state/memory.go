@@ -19,6 +19,7 @@ type Memory struct {
 	starting  int                  // their sum
 	sessions  map[string]int       // by user
 	total     int                  // their sum
+	tokens    map[string]*token    // by user
 }
 
 // NewMemory returns an empty store. s must have passed Check.
@@ -29,6 +30,7 @@ func NewMemory(s Settings) *Memory {
 		penalties: newPenalties(s.MaxSources),
 		startups:  map[netip.Prefix]int{},
 		sessions:  map[string]int{},
+		tokens:    map[string]*token{},
 	}
 }
 

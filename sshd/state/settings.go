@@ -14,6 +14,7 @@ type Settings struct {
 	MaxStartups       Startups       `mapstructure:"max_startups"`            // logins under way at once
 	StartupsPerSource int            `mapstructure:"max_startups_per_source"` // logins under way at once of one source; 0: no limit
 	MaxSessions       int            `mapstructure:"max_sessions"`            // open at once in total; 0: no limit
+	Codes             Codes          `mapstructure:"codes"`                   // against guessing of one-time codes
 	MaxSources        int            `mapstructure:"max_sources"`             // sources that are remembered at once; each takes about 200 bytes
 	IPv4Prefix        int            `mapstructure:"ipv4_prefix"`             // bits of an IPv4 address that make a source
 	IPv6Prefix        int            `mapstructure:"ipv6_prefix"`             // bits of an IPv6 address that make a source
@@ -55,6 +56,7 @@ func DefaultSettings() Settings {
 			Max:           10 * time.Minute,
 		},
 		MaxStartups: Startups{Begin: 100, Rate: 30, Full: 500},
+		Codes:       Codes{Tries: 5, Window: 15 * time.Minute}, // 5 of a million, 480 a day, and only with the other factor
 		MaxSources:  65536,
 		IPv4Prefix:  32,
 		IPv6Prefix:  64, // a single customer's network
@@ -83,6 +85,9 @@ func (s *Settings) Check() []error {
 	if p := s.Penalties; p.Max > 0 && p.Min > p.Max {
 		errs = append(errs, fmt.Errorf("penalties.min: %v: must not be more than max, %v", p.Min, p.Max))
 	}
+	if w := s.Codes.Window; w < time.Minute {
+		errs = append(errs, fmt.Errorf("codes.window: %v: must be at least 1m", w))
+	}
 	if m := s.MaxStartups; m.Full != 0 && (m.Begin < 1 || m.Begin > m.Full || m.Rate < 0 || m.Rate > 100) {
 		errs = append(errs, fmt.Errorf("max_startups: {begin: %d, rate: %d, full: %d}: begin must be from 1 to full, rate from 0 to 100", m.Begin, m.Rate, m.Full))
 	}
@@ -92,6 +97,7 @@ func (s *Settings) Check() []error {
 	}{
 		{"max_startups_per_source", s.StartupsPerSource, 0, 1 << 20},
 		{"max_sessions", s.MaxSessions, 0, 1 << 30},
+		{"codes.tries", s.Codes.Tries, 1, 1000},
 		{"max_sources", s.MaxSources, 1, 1 << 24},
 		{"ipv4_prefix", s.IPv4Prefix, 0, 32},
 		{"ipv6_prefix", s.IPv6Prefix, 0, 128},

@@ -1,6 +1,6 @@
 // Package state holds what the listeners of one server, or of several nodes,
-// must agree on: which sources are kept out, how many logins are under way and
-// how many sessions are open. It knows no SSH. Start at Store and NewMemory.
+// must agree on: which sources are kept out, how many logins are under way,
+// how many sessions are open and which one-time codes are used up. It knows no SSH. Start at Store and NewMemory.
 package state
 
 import (
@@ -25,6 +25,13 @@ type Store interface {
 	// is no limit. The error is a *Refusal, and release is nil then. Otherwise
 	// release must be called when the session ends; more calls do nothing.
 	Acquire(user string, max int) (release func(), err error)
+
+	// UseCode uses up a one-time code of user, which was found to be right or
+	// not. Each is used once, and none that is lower than one used before; nil
+	// says that nobody else has. The error is a *Refusal, or says that it could
+	// not be found out. A shared store has to ask for this one and may wait: two
+	// nodes must not both say yes.
+	UseCode(user string, code uint64, right bool) error
 }
 
 // A Kind is what can be held against a source.
@@ -50,6 +57,9 @@ const (
 	StartupsFull    Reason = "too_many_logins"           // at once, of everybody; some are refused before it is full
 	UserSessions    Reason = "too_many_sessions"         // of the user
 	TotalSessions   Reason = "too_many_sessions_in_total"
+	CodeWrong       Reason = "code_wrong"
+	CodeUsed        Reason = "code_used"      // or a later one
+	CodesShielded   Reason = "codes_shielded" // too many wrong ones of the user: none is looked at for a while
 )
 
 // A Refusal is a Store's "no".

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"berth/config"
+	"berth/directory"
+	"berth/sshd/totp"
+)
+
+func totpCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "totp",
+		Short: "Make, list and remove secrets of one-time codes",
+		Long: `Totp keeps secrets of one-time codes in totp.file of the configuration, sealed
+with totp.key_file. Run it as the user that the server runs as. A running server
+sees the change at the next login.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(totpAddCommand(), totpRemoveCommand(), totpListCommand())
+	return cmd
+}
+
+func totpAddCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "add USER",
+		Short: "Make a secret for a user, and print it",
+		Long: `Add looks USER up in the directory, makes a secret, and prints it as an
+otpauth:// URI, this once. Show it to the person as a picture that an app can
+read with: berth totp add USER | qrencode -t ansiutf8`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, secrets, err := openSecrets(file)
+			if err != nil {
+				return err
+			}
+			people, err := openDirectories(cfg.Directories, nil, hclog.NewNullLogger())
+			if err != nil {
+				return err
+			}
+			defer people.Close()
+			u, err := lookup(cmd.Context(), people, args[0])
+			if err != nil {
+				return err
+			}
+			if u.ID == "" {
+				return fmt.Errorf("%q: the directory shows no id_attribute, which the secret would be kept under", u.Name)
+			}
+			uri, err := secrets.Add(u.ID, u.Name, time.Now())
+			if errors.Is(err, totp.ErrExists) {
+				return fmt.Errorf("%w: remove it first, with berth totp remove", err)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), uri)
+			return nil
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func totpRemoveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "remove USER|ID",
+		Short: "Remove the secret of a user",
+		Long: `Remove forgets the secret of USER, called as "berth totp list" does; the person
+need not be in the directory any more.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			_, secrets, err := openSecrets(file)
+			if err != nil {
+				return err
+			}
+			people, err := secrets.People()
+			if err != nil {
+				return err
+			}
+			var found []totp.Person
+			for _, p := range people {
+				if p.Name == args[0] || p.ID == args[0] {
+					found = append(found, p)
+				}
+			}
+			switch len(found) {
+			case 0:
+				return fmt.Errorf("%q: has no secret here: see berth totp list", args[0])
+			case 1:
+				return secrets.Remove(found[0].ID)
+			}
+			return fmt.Errorf("%q: %d people here have that name: give the id, as berth totp list shows it", args[0], len(found))
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func totpListCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show who has a secret",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, secrets, err := openSecrets(file)
+			if err != nil {
+				return err
+			}
+			people, err := secrets.People()
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, p := range people {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.Added.Format(time.DateOnly), p.ID)
+			}
+			return w.Flush()
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+// openSecrets opens the sealed file that a configuration names.
+func openSecrets(file string) (*config.Config, *totp.File, error) {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !cfg.TOTP.Enabled() {
+		return nil, nil, fmt.Errorf("%s: totp.file: missing: must be the file to keep secrets in, such as /var/lib/berth/totp", file)
+	}
+	secrets, err := totp.Open(cfg.TOTP)
+	return cfg, secrets, err
+}
+
+// openCodes returns nil where nobody can have a secret.
+func openCodes(cfg *config.Config) (*totp.Codes, error) {
+	if !cfg.OneTimeCodes() {
+		return nil, nil
+	}
+	codes := &totp.Codes{Since: time.Now()}
+	if !cfg.TOTP.Enabled() {
+		return codes, nil
+	}
+	var err error
+	codes.File, err = totp.Open(cfg.TOTP)
+	return codes, err
+}
+
+// enrolled says whether u has a secret, and nothing about it: nil where nobody
+// can have one.
+func enrolled(codes *totp.Codes, u *directory.User) (*bool, error) {
+	if codes == nil {
+		return nil, nil
+	}
+	yes, err := codes.Enrolled(u.ID, directory.Reveal(u.TOTP))
+	return &yes, err
+}
