@@ -42,6 +42,12 @@ func (c *Cache) Lookup(ctx context.Context, name string) (*User, error) {
 		return u, nil
 	}
 	u, err := c.directory.Lookup(ctx, name)
+	return c.learn(ctx, name, u, err)
+}
+
+// learn remembers an answer of the directory, and returns what stands in for one
+// that could not be had.
+func (c *Cache) learn(ctx context.Context, name string, u *User, err error) (*User, error) {
 	switch {
 	case err == nil:
 		c.remember(name, u)

@@ -70,7 +70,12 @@ func (j *Joined) Lookup(ctx context.Context, name string) (*User, error) {
 			return j.owned(m, u, err)
 		}
 	}
-	return nil, fmt.Errorf("name %q in %d directories: %w", name, len(j.members), ErrNoUser)
+	return nil, j.nobody(name)
+}
+
+// nobody says that no directory knows name.
+func (j *Joined) nobody(name string) error {
+	return fmt.Errorf("name %q in %d directories: %w", name, len(j.members), ErrNoUser)
 }
 
 // bySuffix returns the directory whose suffix name carries, and the name

@@ -4,6 +4,7 @@
 package directorytest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
 )
@@ -85,6 +87,7 @@ func (s Suite) Run(t *testing.T) {
 		run  func(*testing.T, directory.Directory)
 	}{
 		{"Lookup", s.lookup},
+		{"LookupMany", s.lookupMany},
 		{"Nobody", s.nobody},
 		{"Authenticate", s.authenticate},
 		{"States", s.states},
@@ -161,6 +164,50 @@ func (s Suite) lookup(t *testing.T, d directory.Directory) {
 		}
 	}
 }
+
+// lookupMany looks everybody up together, and some who are nobody: each answer
+// must be that of Lookup.
+func (s Suite) lookupMany(t *testing.T, d directory.Directory) {
+	m, ok := d.(directory.ManyLooker)
+	if !ok {
+		t.Fatal("is no ManyLooker")
+	}
+	names := []string{"nobody", "*", "", "a)(uid=*"}
+	for _, p := range s.Active {
+		names = append(append(names, p.Name, strings.ToUpper(p.Name)), p.Spellings...)
+	}
+	for _, p := range s.States {
+		names = append(names, p.Name)
+	}
+	for i := range 150 { // more than one filter takes
+		names = append(names, fmt.Sprint("nobody-", i))
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	answers := m.LookupMany(within(t), names)
+	if len(answers) != len(names) {
+		t.Errorf("%d answers for %d names", len(answers), len(names))
+	}
+	for _, name := range names {
+		u, err := d.Lookup(within(t), name)
+		got := answers[name]
+		if errors.Is(err, directory.ErrNoUser) != errors.Is(got.Err, directory.ErrNoUser) || (err == nil) != (got.Err == nil) {
+			t.Errorf("LookupMany of %q = %v, want %v as Lookup", name, got.Err, err)
+		}
+		if diff := cmp.Diff(u, got.User, cmp.AllowUnexported(directory.Secret{}), cmp.Comparer(sameKey)); diff != "" {
+			t.Errorf("LookupMany of %q (-Lookup +LookupMany):\n%s", name, diff)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, a := range m.LookupMany(ctx, []string{s.Active[0].Name, s.Changer.Name}) {
+		if a.Err == nil || directory.Refused(a.Err) {
+			t.Errorf("LookupMany of %q with a cancelled context = %v, want an error that is no refusal", name, a.Err)
+		}
+	}
+}
+
+func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
 func groupNames(groups []directory.Group) []string {
 	var names []string

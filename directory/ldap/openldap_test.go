@@ -351,3 +351,22 @@ func TestReport(t *testing.T) {
 		t.Log(text.String())
 	}
 }
+
+// TestManyForThePriceOfOne counts searches, where groups need none of their own.
+func TestManyForThePriceOfOne(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	s := settings(p)
+	s.GroupWalk = "member_of"
+	c := open(t, s)
+	names := []string{"alice", "carol", "locked", "mustchange"}
+	c.LookupMany(t.Context(), names) // reads the password policies, too
+	before := c.Searches()
+	for name, a := range c.LookupMany(t.Context(), names) {
+		if a.Err != nil || a.User.Name != name {
+			t.Errorf("LookupMany of %q = %v", name, a)
+		}
+	}
+	if n := c.Searches() - before; n != 1 {
+		t.Errorf("%d searches, want 1", n)
+	}
+}

@@ -31,6 +31,11 @@ func (c *Client) find(ctx context.Context, search searchFunc, name string) (*dir
 			entries = append(entries, newEntry(e))
 		}
 	}
+	return c.chosen(ctx, search, name, entries)
+}
+
+// chosen is the user of the entry that name means.
+func (c *Client) chosen(ctx context.Context, search searchFunc, name string, entries []entry) (*directory.User, error) {
 	e, err := c.choose(name, entries)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,87 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// perBatch is how many users one search asks for.
+const perBatch = 100
+
+// LookupMany implements directory.ManyLooker: one search for perBatch users.
+// Their groups are read as for a login, of which the nested ones are remembered
+// for all: the other way, to read the groups with all who are in them, would
+// move every member of every group again and again.
+//
+// Names that the search does not settle are looked up one by one: those of
+// nobody, and those that the server finds by a rule of its own.
+func (c *Client) LookupMany(ctx context.Context, names []string) map[string]directory.Answer {
+	answers := make(map[string]directory.Answer, len(names))
+	single := func(name string) {
+		u, err := c.Lookup(ctx, name)
+		answers[name] = directory.Answer{User: u, Err: err}
+	}
+	var plain []string
+	for _, name := range names {
+		if c.batches(name) {
+			plain = append(plain, name)
+		} else {
+			single(name)
+		}
+	}
+	for some := range slices.Chunk(plain, perBatch) {
+		found, err := c.findAll(ctx, some)
+		for _, name := range some {
+			matches := c.matching(name, found)
+			switch {
+			case err != nil:
+				answers[name] = directory.Answer{Err: err}
+			case len(matches) == 0:
+				single(name)
+			default:
+				u, err := c.chosen(ctx, c.search, name, matches)
+				answers[name] = directory.Answer{User: u, Err: err}
+			}
+		}
+	}
+	return answers
+}
+
+// batches reports whether name can be asked for together with others: a filter
+// of the administrator's own or a domain in the name say more than which value
+// an attribute has.
+func (c *Client) batches(name string) bool {
+	return c.settings.BindAs == "" && checkName(name) == nil &&
+		!strings.Contains(c.settings.UserFilter, "%u") && !strings.ContainsAny(name, `\@`)
+}
+
+// findAll returns the entries of users that have one of the names.
+func (c *Client) findAll(ctx context.Context, names []string) ([]entry, error) {
+	var b strings.Builder
+	for _, name := range names {
+		for _, a := range c.settings.LoginAttributes {
+			fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(name))
+		}
+	}
+	filter := fmt.Sprintf("(&%s(|%s))", c.settings.UserFilter, b.String())
+	attributes := append(c.userAttributes(), c.settings.LoginAttributes...)
+	return all(ctx, c.search, c.settings.Base, filter, attributes...)
+}
+
+// matching returns those of entries that have the login name.
+func (c *Client) matching(name string, entries []entry) []entry {
+	has := func(value string) bool { return strings.EqualFold(value, name) }
+	var found []entry
+	for _, e := range entries {
+		if slices.ContainsFunc(c.settings.LoginAttributes, func(a string) bool { return slices.ContainsFunc(e.all(a), has) }) {
+			found = append(found, e)
+		}
+	}
+	return found
+}

@@ -1,0 +1,69 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// many is a fake that notes what it is asked for together.
+type many struct {
+	*fake
+	asked [][]string
+}
+
+func (m *many) LookupMany(ctx context.Context, names []string) map[string]Answer {
+	slices.Sort(names)
+	m.asked = append(m.asked, names)
+	return LookupMany(ctx, onlyLookup{m.fake}, names)
+}
+
+func TestLookupMany(t *testing.T) {
+	corp, partners := &many{fake: newFake("alice", "bob", "mail@corp")}, &many{fake: newFake("alice", "dora", "erik")}
+	j, err := Join(
+		Member{Name: "corp", Directory: NewCache(NewShield(corp, 0, 0), time.Minute, time.Hour)},
+		Member{Name: "partners", Directory: partners},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"alice", "bob", "dora", "erik", "nobody", `corp\alice`, "mail@corp", "alice@partners", "erik@partners", "nobody@partners", "x@elsewhere"}
+	answers := j.LookupMany(t.Context(), names)
+	for _, name := range names {
+		want, err := j.Lookup(t.Context(), name)
+		got := answers[name]
+		if errors.Is(err, ErrNoUser) != errors.Is(got.Err, ErrNoUser) || (err == nil) != (got.Err == nil) {
+			t.Errorf("%s: %v, want %v", name, got.Err, err)
+		}
+		if err == nil && (got.User.Name != want.Name || got.User.Source != want.Source) {
+			t.Errorf("%s: %s of %s, want %s of %s", name, got.User.Name, got.User.Source, want.Name, want.Source)
+		}
+	}
+	if len(corp.asked) > 3 || len(partners.asked) > 3 {
+		t.Errorf("asked %q and %q, want at most three times each", corp.asked, partners.asked)
+	}
+	corp.asked = nil
+	j.LookupMany(t.Context(), []string{"alice", "bob"})
+	if len(corp.asked) > 0 {
+		t.Errorf("asked for %q again, which the cache has", corp.asked)
+	}
+}
+
+func TestLookupManyInAnOutage(t *testing.T) {
+	f := &many{fake: newFake("alice", "bob", "carol")}
+	f.users["bob"].State.Status = StatusDisabled
+	c := NewCache(f, 0, time.Hour)
+	c.LookupMany(t.Context(), []string{"alice", "bob"})
+	f.down = true
+	answers := c.LookupMany(t.Context(), []string{"alice", "bob", "carol"})
+	if a := answers["alice"]; a.Err != nil || !a.User.Cached {
+		t.Errorf("alice = %v, want what was kept", a)
+	}
+	for _, name := range []string{"bob", "carol"} {
+		if a := answers[name]; a.Err == nil || Refused(a.Err) {
+			t.Errorf("%s = %v, want an error that is no refusal", name, a)
+		}
+	}
+}
