@@ -233,6 +233,8 @@ func kind(k key) string {
 		return "number"
 	case t.Kind() == reflect.Int64:
 		return "size"
+	case t == reflect.SliceOf(prefixType):
+		return "list of networks"
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
 		return "list of keys"
 	case t.Kind() == reflect.Slice:
@@ -262,7 +264,7 @@ func show(v reflect.Value) string {
 	if v.Kind() == reflect.Slice {
 		var all []string
 		for i := range v.Len() {
-			all = append(all, v.Index(i).String())
+			all = append(all, fmt.Sprint(v.Index(i)))
 		}
 		return "`" + code("["+strings.Join(all, ", ")+"]") + "`"
 	}
