@@ -38,7 +38,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), versionCommand())
+	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand())
 	return cmd
 }
 
