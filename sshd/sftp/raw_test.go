@@ -165,6 +165,9 @@ func show(t testing.TB, answer []byte) string {
 		return fmt.Sprintf("%d status %d %s", id, f.u32(), f.string())
 	case fxHandle:
 		h := fields{t, []byte(f.string())}
+		if len(h.b) == 4 { // OpenSSH's
+			return fmt.Sprintf("%d handle %d", id, h.u32())
+		}
 		return fmt.Sprintf("%d handle %d.%d", id, h.u32(), h.u32())
 	case fxData:
 		return fmt.Sprintf("%d data %q", id, f.string())
