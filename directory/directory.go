@@ -58,6 +58,7 @@ type State struct {
 	Status          Status
 	Until           time.Time // when Status ends by itself; zero if it does not or that is not known
 	PasswordExpires time.Time // zero if it does not or that is not known
+	PasswordChanged time.Time // last; zero if it never was or that is not known
 	ExpiresSoon     bool      // PasswordExpires is so near that the user should be told
 	Reason          string    // the attribute and value that decided, for the log: "userAccountControl=514"
 }

@@ -56,9 +56,27 @@ func (c *Client) state(ctx context.Context, search searchFunc, e entry) (directo
 	if sum.Status == directory.StatusUnknown {
 		return c.unreadable(sum.Reason), nil
 	}
+	sum.PasswordChanged = passwordChanged(e)
 	warn := time.Duration(c.settings.WarnDays) * 24 * time.Hour
 	sum.ExpiresSoon = !sum.PasswordExpires.IsZero() && sum.PasswordExpires.Sub(in.now) < warn
 	return sum, nil
+}
+
+// passwordChanged returns when the password of an entry was last changed, as the
+// first attribute says that is there.
+func passwordChanged(e entry) time.Time {
+	if t, never, err := fileTime(e.first("pwdLastSet")); err == nil && !never {
+		return t
+	}
+	for _, name := range []string{"pwdChangedTime", "pwdUpdateTime", "krbLastPwdChange"} {
+		if t, err := generalizedTime(e.first(name)); err == nil {
+			return t
+		}
+	}
+	if days, ok := epochDays(e.first("shadowLastChange")); ok && days > 0 {
+		return dayStart(days)
+	}
+	return time.Time{}
 }
 
 // unreadable is the state of an account whose state cannot be read.
@@ -273,7 +291,8 @@ func isTrue(value string) bool { return strings.EqualFold(value, "true") }
 
 // nsState is what 389 DS and its relatives leave in an entry.
 var nsState = stateReader{
-	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime"},
+	// pwdUpdateTime is there with passwordTrackUpdateTime: on.
+	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime", "pwdUpdateTime"},
 	read:       readNS,
 }
 
@@ -320,7 +339,7 @@ func passwordEnd(e entry, now time.Time, attribute string) directory.State {
 // ipaState is what the KDC of FreeIPA leaves in an entry. LDAP binds do not
 // look at it.
 var ipaState = stateReader{
-	attributes: []string{"krbPasswordExpiration", "krbPrincipalExpiration"},
+	attributes: []string{"krbPasswordExpiration", "krbPrincipalExpiration", "krbLastPwdChange"},
 	read: func(e entry, in stateInput) directory.State {
 		return join(passwordEnd(e, in.now, "krbPasswordExpiration"), window(e, in.now, "", "krbPrincipalExpiration"))
 	},

@@ -132,3 +132,28 @@ func TestUnreadableState(t *testing.T) {
 		}
 	}
 }
+
+func TestPasswordChanged(t *testing.T) {
+	for _, tt := range []struct {
+		in   entry
+		want string
+	}{
+		{attrs("pwdLastSet=132000000000000000"), "2019-04-17"},
+		{attrs("pwdLastSet=0"), ""},
+		{attrs("pwdChangedTime=20261122101500Z", "shadowLastChange=1"), "2026-11-22"},
+		{attrs("pwdUpdateTime=20260102030405Z"), "2026-01-02"},
+		{attrs("krbLastPwdChange=20260203040506Z"), "2026-02-03"},
+		{attrs("shadowLastChange=20000"), "2024-10-04"},
+		{attrs("shadowLastChange=0"), ""},
+		{attrs("pwdChangedTime=yesterday"), ""},
+		{attrs(), ""},
+	} {
+		got := ""
+		if at := passwordChanged(tt.in); !at.IsZero() {
+			got = at.Format(time.DateOnly)
+		}
+		if got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.in.attrs, got, tt.want)
+		}
+	}
+}
