@@ -49,13 +49,18 @@ func (up *upload) move(oldname, newname string) string {
 func (up *upload) WriteAt(p []byte, off int64) (int, error) {
 	n, err := up.File.WriteAt(p, off)
 	if err != nil {
-		up.mu.Lock()
-		if up.failed == nil {
-			up.failed = err
-		}
-		up.mu.Unlock()
+		up.fail(err)
 	}
 	return n, err
+}
+
+// fail makes Close remove the upload.
+func (up *upload) fail(err error) {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	if up.failed == nil {
+		up.failed = err
+	}
 }
 
 // remove is unlink of a file that is still open. It reports whether the upload

@@ -15,9 +15,9 @@ import (
 // a file under its name is always a whole one, the old or the new.
 //
 // That is done for every open that begins a file: one that makes it, or
-// truncates it. An open of an existing file without truncation changes it in
-// place, since it is meant to change a part: a client that resumes, an editor
-// over sshfs.
+// truncates it, or could do both and writes from the beginning (see rewrite).
+// Any other open of an existing file changes it in place, since it is meant to
+// change a part: a client that resumes, an editor over sshfs.
 //
 // An upload whose client disappears is kept, out of sight of others, and
 // stands in for the file to its own user: Lstat tells how much is there, and an
@@ -76,6 +76,8 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (File, err
 		err = ErrTooManyLinks
 	case flag&(os.O_TRUNC|os.O_EXCL) == 0 && part != nil:
 		return u.resume(name, flag)
+	case exists && flag&openFlags == os.O_WRONLY|os.O_CREATE:
+		return u.rewrite(name, flag, perm)
 	case exists && flag&os.O_TRUNC == 0:
 		return u.layer.OpenFile(name, flag, perm)
 	case exists:
@@ -96,6 +98,15 @@ func (u *uploads) renew(name string, flag int, fi iofs.FileInfo) (File, error) {
 	if err := old.Close(); err != nil {
 		return nil, err
 	}
+	up, err := u.anew(name, flag, fi)
+	if err != nil {
+		return nil, err
+	}
+	return up, nil
+}
+
+// anew begins an upload over the file fi, with its permissions.
+func (u *uploads) anew(name string, flag int, fi iofs.FileInfo) (*upload, error) {
 	f, err := u.begin(name, flag, fi.Mode().Perm())
 	if err != nil {
 		return nil, err

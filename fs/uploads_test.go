@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	iofs "io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,6 +108,118 @@ func TestUploadInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	hostHolds(t, host+"/f", "half more!")
+}
+
+// TestUploadWithoutTruncation replaces a file as OpenSSH's scp does: it is
+// opened without truncation, and the size is set at the end.
+func TestUploadWithoutTruncation(t *testing.T) {
+	const opened = os.O_WRONLY | os.O_CREATE
+	size := func(n int64) Attr { return Attr{Set: AttrSize, Size: n} }
+	for name, tt := range map[string]struct {
+		do   func(up File) error
+		want string
+		late bool // not before it is closed
+	}{
+		"shorter": {func(up File) error {
+			_, err := up.WriteAt([]byte("new"), 0)
+			return errors.Join(err, up.SetAttr(size(3)))
+		}, "new", true},
+		"empty":      {func(up File) error { return up.SetAttr(size(0)) }, "", true},
+		"first part": {func(up File) error { _, err := up.WriteAt([]byte("new"), 0); return err }, "new content", true},
+		"two parts": {func(up File) error {
+			_, err := up.WriteAt([]byte("new"), 0)
+			_, err2 := up.WriteAt([]byte("NT"), 9)
+			return errors.Join(err, err2)
+		}, "new conteNT", true},
+		"last part": {func(up File) error { _, err := up.WriteAt([]byte("!"), 11); return err }, "old content!", false},
+		"cut":       {func(up File) error { return up.SetAttr(size(3)) }, "old", false},
+		"mode":      {func(up File) error { return up.SetAttr(Attr{Set: AttrMode, Mode: 0o600}) }, "old content", false},
+	} {
+		host := t.TempDir()
+		f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+		for _, end := range []func(File) error{func(up File) error { return up.(Aborter).Abort() }, File.Close} {
+			if err := os.WriteFile(host+"/f", []byte("old content"), 0o604); err != nil {
+				t.Fatal(err)
+			}
+			up, err := f.OpenFile("/f", opened, 0o666)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.do(up); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			fi, err := up.Stat()
+			if err != nil || fi.Size() != int64(len(tt.want)) {
+				t.Errorf("%s: Stat of the open file = %v, %v, want %d bytes", name, fi, err, len(tt.want))
+			}
+			if tt.late {
+				hostHolds(t, host+"/f", "old content")
+			}
+			if err := end(up); err != nil {
+				t.Errorf("%s: end = %v", name, err)
+			}
+			if parts, _ := filepath.Glob(host + "/" + tempPrefix + "*"); len(parts) == 1 {
+				hostHolds(t, host+"/f", "old content") // aborted, and kept to be resumed
+				if err := os.Remove(parts[0]); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		hostHolds(t, host+"/f", tt.want)
+		if fi, err := os.Stat(host + "/f"); err != nil || tt.late && fi.Mode().Perm() != 0o604 {
+			t.Errorf("%s: the file is %v, %v, want the mode of the old one, 0604", name, fi.Mode(), err)
+		}
+		if n := temps(t, host); n != 0 {
+			t.Errorf("%s: %d temporary files are left", name, n)
+		}
+	}
+}
+
+// TestUploadEqualsInPlace writes here and there and sets sizes, atomically and in
+// place: the content is the same.
+func TestUploadEqualsInPlace(t *testing.T) {
+	for seed := range uint64(300) {
+		var got [2]string
+		for i, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
+			rnd := rand.New(rand.NewPCG(seed, 3))
+			host := t.TempDir()
+			if err := os.WriteFile(host+"/f", []byte(strings.Repeat("old", rnd.IntN(10))), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			p := atomicPolicy(host, "alice")
+			p.Uploads = uploads
+			p.Limits.Quota = 1000
+			var q Quotas
+			f := mustOpen(t, p, Settings{Quotas: &q})
+			up, err := f.OpenFile("/f", os.O_WRONLY|os.O_CREATE, 0o666)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range 1 + rnd.IntN(5) {
+				off := rnd.Int64N(40) * int64(min(n+rnd.IntN(2), 1)) // the first often at 0
+				if rnd.IntN(3) == 0 {
+					err = up.SetAttr(Attr{Set: AttrSize, Size: off})
+				} else {
+					_, err = up.WriteAt([]byte(strings.Repeat(string(rune('a'+n)), rnd.IntN(20))), off)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if err := up.Close(); err != nil {
+				t.Error(err)
+			}
+			data, err := os.ReadFile(host + "/f")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[i] = string(data)
+			used(t, &q, host)
+		}
+		if got[0] != got[1] {
+			t.Errorf("seed %d: in place %q, atomically %q", seed, got[0], got[1])
+		}
+	}
 }
 
 func TestUploadThroughLink(t *testing.T) {

@@ -28,13 +28,9 @@ func TestBigFile(t *testing.T) {
 	t.Cleanup(s.stop)
 	big := filepath.Join(dir, "big")
 	want := writeBig(t, big, 1<<30)
-	options := []string{
-		"-q", "-P", s.port(), "-i", filepath.Join(demo, "keys/alice"), "-oStrictHostKeyChecking=no",
-		"-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-oIdentitiesOnly=yes",
-	}
 	run := func(stdin, program string, args ...string) {
 		t.Helper()
-		cmd := exec.Command(program, append(append([]string(nil), options...), args...)...)
+		cmd := exec.Command(program, append(clientOptions(s, demo), args...)...)
 		cmd.Stdin = bytes.NewBufferString(stdin)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", program, err, out)

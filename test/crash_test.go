@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,10 +18,20 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// TestCrash kills the server 50 times in the middle of atomic uploads. No file
-// is ever there in part, and what the server acknowledged stays: the client got
-// an answer to its close.
+// TestCrash kills the server 50 times in the middle of atomic uploads by SFTP, as
+// its client and as scp use it, and by SCP. No file is ever there in part, and
+// what the server acknowledged stays: the client got an answer to its close, or
+// to the end of the data.
 func TestCrash(t *testing.T) {
+	for name, upload := range map[string]uploader{"sftp": uploadSFTP, "scp over sftp": uploadUntruncated, "scp": uploadSCP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			crash(t, upload)
+		})
+	}
+}
+
+func crash(t *testing.T, upload uploader) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	file := atomicDemo(t, dir)
 	home := filepath.Join(dir, "home/alice")
@@ -31,7 +42,7 @@ func TestCrash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		done := uploadUntilKilled(t, s, dir, next, next+1+round%5, round%8)
+		done := uploadUntilKilled(t, s, dir, upload, next, next+1+round%5, round%8)
 		<-s.done
 		if len(done) == 0 {
 			t.Fatal("the server acknowledged nothing")
@@ -55,25 +66,20 @@ func atomicDemo(t *testing.T, dir string) string {
 	}
 	s.stop()
 	file := filepath.Join(dir, "berth.yaml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	const staff = "    when: {groups: [staff]}\n"
-	if !strings.Contains(string(text), staff) {
-		t.Fatalf("%s: no %q", file, staff)
-	}
-	text = []byte(strings.Replace(string(text), staff, staff+"    uploads: atomic\n", 1))
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	edit(t, file, staff, staff+"    uploads: atomic\n")
 	return file
 }
+
+// An uploader uploads files over one connection until one fails. It calls before
+// with the number of each block of 32 KiB, and done once a file has been
+// acknowledged.
+type uploader func(conn *ssh.Client, from, last int, before func(n, block int) error, done func(n int)) error
 
 // uploadUntilKilled uploads one file after the other, beginning with number n.
 // It kills the server before a block of upload last and goes on until the
 // server is dead. It returns the numbers of those that were acknowledged.
-func uploadUntilKilled(t *testing.T, s *server, dir string, n, last, block int) (done []int) {
+func uploadUntilKilled(t *testing.T, s *server, dir string, upload uploader, n, last, block int) (done []int) {
 	t.Helper()
 	defer s.cmd.Process.Kill()
 	conn, err := dialAlice(s.addr, dir)
@@ -81,30 +87,108 @@ func uploadUntilKilled(t *testing.T, s *server, dir string, n, last, block int) 
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	kill := func(n, i int) error {
+		if n == last && i == block {
+			return s.cmd.Process.Kill()
+		}
+		return nil
+	}
+	_ = upload(conn, n, last, kill, func(n int) { done = append(done, n) }) // it ends with the server
+	return done
+}
+
+// blockSize is what is sent at a time.
+const blockSize = 32 << 10
+
+func uploadSFTP(conn *ssh.Client, from, last int, before func(n, block int) error, done func(n int)) error {
+	return uploadBy(os.O_WRONLY|os.O_CREATE|os.O_TRUNC, conn, from, last, before, done)
+}
+
+// uploadUntruncated uploads as OpenSSH's scp does over SFTP: it sets the size at
+// the end.
+func uploadUntruncated(conn *ssh.Client, from, last int, before func(n, block int) error, done func(n int)) error {
+	return uploadBy(os.O_WRONLY|os.O_CREATE, conn, from, last, before, done)
+}
+
+func uploadBy(flag int, conn *ssh.Client, from, last int, before func(n, block int) error, done func(n int)) error {
 	client, err := sftp.NewClient(conn)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer client.Close()
-	for ; err == nil && n <= last; n++ {
-		var f *sftp.File
-		if f, err = client.Create(crashName(n)); err != nil {
-			break
+	for n := from; n <= last; n++ {
+		f, err := client.OpenFile(crashName(n), flag)
+		if err != nil {
+			return err
 		}
-		data := crashContent(n)
-		for i := 0; len(data) > 0 && err == nil; i++ {
-			if n == last && i == block {
-				err = s.cmd.Process.Kill()
-			}
-			size := min(len(data), 32<<10)
-			_, werr := f.Write(data[:size])
-			data, err = data[size:], errors.Join(err, werr)
+		i := 0
+		for block := range slices.Chunk(crashContent(n), blockSize) {
+			err = errors.Join(err, before(n, i))
+			_, werr := f.Write(block)
+			err = errors.Join(err, werr)
+			i++
 		}
-		if err = errors.Join(err, f.Close()); err == nil {
-			done = append(done, n)
+		if flag&os.O_TRUNC == 0 {
+			err = errors.Join(err, f.Truncate(int64(len(crashContent(n)))))
 		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		done(n)
 	}
-	return done
+	return nil
+}
+
+// uploadSCP speaks the old protocol as a source does: a line about the file, its
+// data and a zero, each of which is answered with a zero.
+func uploadSCP(conn *ssh.Client, from, last int, before func(n, block int) error, done func(n int)) error {
+	session, err := conn.NewSession()
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	in, err := session.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	answered := func() error {
+		var answer [1]byte
+		if _, err := io.ReadFull(out, answer[:]); err != nil || answer[0] != 0 {
+			return errors.Join(err, fmt.Errorf("answer %d", answer[0]))
+		}
+		return nil
+	}
+	if err := errors.Join(session.Start("scp -t ."), answered()); err != nil {
+		return err
+	}
+	for n := from; n <= last; n++ {
+		data := crashContent(n)
+		if _, err := fmt.Fprintf(in, "C0644 %d %s\n", len(data), crashName(n)); err != nil {
+			return err
+		}
+		if err := answered(); err != nil {
+			return err
+		}
+		i := 0
+		for block := range slices.Chunk(append(data, 0), blockSize) {
+			if err := before(n, i); err != nil {
+				return err
+			}
+			if _, err := in.Write(block); err != nil {
+				return err
+			}
+			i++
+		}
+		if err := answered(); err != nil {
+			return err
+		}
+		done(n)
+	}
+	return nil
 }
 
 func dialAlice(addr, dir string) (*ssh.Client, error) {

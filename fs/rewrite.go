@@ -1,0 +1,174 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"os"
+	"sync"
+)
+
+// rewrite is a file that was opened for writing, to be made if need be, but not
+// truncated. OpenSSH's scp opens what it replaces like that, and sets the size
+// at the end; other clients mean to change a part. The first thing they do tells:
+// a write at the beginning, or a size of 0, begins an upload, anything else
+// changes the file in place. What the client does not write anew the upload gets
+// from the old file, so that either way gives the same content.
+type rewrite struct {
+	File // the old file
+	u    *uploads
+	name string
+	flag int
+
+	mu      sync.Mutex
+	decided bool
+	up      *upload // nil: in place
+	done    int64   // up to here up holds what the file is to be
+	old     int64   // from there up to here it is to be the old content
+}
+
+// rewrite opens the file at name.
+func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (File, error) {
+	f, err := u.layer.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &rewrite{File: f, u: u, name: name, flag: flag}, nil
+}
+
+// decide begins an upload if anew is set. The caller holds mu.
+func (r *rewrite) decide(anew bool) error {
+	if r.decided {
+		return nil
+	}
+	r.decided = true
+	if !anew {
+		return nil
+	}
+	is, same, err := r.current(r.u.layer.Lstat(r.name))
+	if err != nil || !same {
+		return err
+	}
+	r.old = is.Size()
+	r.up, err = r.u.anew(r.name, r.flag, is)
+	return err
+}
+
+// current is the old file, and whether it is the one found under its name.
+func (r *rewrite) current(found iofs.FileInfo, missing error) (is iofs.FileInfo, same bool, err error) {
+	if is, err = r.File.Stat(); err != nil {
+		return nil, false, err
+	}
+	return is, missing == nil && idOf(found) == idOf(is), nil
+}
+
+func (r *rewrite) WriteAt(p []byte, off int64) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.decide(off == 0); err != nil {
+		return 0, err
+	}
+	if r.up == nil {
+		return r.File.WriteAt(p, off)
+	}
+	if err := r.fill(off); err != nil {
+		return 0, err
+	}
+	n, err := r.up.WriteAt(p, off)
+	r.done = max(r.done, off+int64(n))
+	return n, err
+}
+
+// fill makes the upload hold the old content up to end. An error fails all of
+// the upload.
+func (r *rewrite) fill(end int64) error {
+	if end <= r.done {
+		return nil
+	}
+	if from, n := r.done, min(end, r.old)-r.done; n > 0 {
+		if err := r.copyOld(from, n); err != nil {
+			r.up.fail(err)
+			return err
+		}
+	}
+	r.done = end
+	return nil
+}
+
+func (r *rewrite) copyOld(from, n int64) error {
+	src, err := r.u.layer.OpenFile(r.name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if _, same, err := r.current(src.Stat()); err != nil || !same { // replaced since
+		return errors.Join(err, fail("write", r.name, iofs.ErrNotExist))
+	}
+	_, err = io.CopyBuffer(io.NewOffsetWriter(r.up, from), io.NewSectionReader(src, from, n), make([]byte, 256<<10))
+	return err
+}
+
+func (r *rewrite) SetAttr(a Attr) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.Set&AttrSize != 0 {
+		if err := r.decide(a.Size == 0); err != nil {
+			return err
+		}
+	}
+	if r.up == nil {
+		return r.File.SetAttr(a)
+	}
+	if a.Set&AttrSize != 0 {
+		r.old = min(r.old, a.Size)
+		if err := r.fill(r.old); err != nil {
+			return err
+		}
+		r.done = a.Size
+	}
+	return r.up.SetAttr(a)
+}
+
+func (r *rewrite) Stat() (iofs.FileInfo, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.up == nil {
+		return r.File.Stat()
+	}
+	fi, err := r.up.Stat()
+	if i, ok := fi.(*info); ok && r.old > i.size {
+		whole := *i
+		whole.size = r.old
+		return &whole, err
+	}
+	return fi, err
+}
+
+func (r *rewrite) Sync() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.up == nil {
+		return r.File.Sync()
+	}
+	return r.up.Sync()
+}
+
+func (r *rewrite) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.up == nil {
+		return r.File.Close()
+	}
+	_ = r.fill(r.old) // Close of the upload tells
+	return errors.Join(r.up.Close(), r.File.Close())
+}
+
+// Abort gives up the upload, if it is one.
+func (r *rewrite) Abort() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.up == nil {
+		return r.File.Close()
+	}
+	return errors.Join(r.up.Abort(), r.File.Close())
+}
