@@ -346,10 +346,14 @@ func (f *observedFile) SetAttr(a fs.Attr) error {
 // Close ends the file. Its event is a failure if any write was.
 func (f *observedFile) Close() error {
 	err := f.File.Close()
+	f.ended(f.firstOr(err))
+	return err
+}
+
+// firstOr is the first error of a write, or err if there was none.
+func (f *observedFile) firstOr(err error) error {
 	if first := f.failed.Load(); first != nil {
-		f.ended(*first)
-	} else {
-		f.ended(err)
+		return *first
 	}
 	return err
 }
@@ -360,11 +364,11 @@ func (f *observedFile) Abort() error {
 	a, ok := f.File.(interface{ Abort() error })
 	if !ok {
 		err := f.File.Close()
-		f.ended(errAborted)
+		f.ended(f.firstOr(errAborted))
 		return err
 	}
 	err := a.Abort()
-	f.ended(errAborted)
+	f.ended(f.firstOr(errAborted))
 	return err
 }
 
