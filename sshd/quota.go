@@ -8,21 +8,25 @@ import (
 )
 
 // serveQuota shows the room in each folder of the view, as df does: what a
-// quota leaves, or the disk.
+// quota leaves, or the disk. Files are counted where their number is bounded.
 func serveQuota(_ context.Context, s *session, _ string) (uint32, error) {
 	files, err := s.files("quota")
 	if err != nil {
 		return 1, err
 	}
 	defer files.Close()
-	s.say(s.ch, fmt.Sprintf("%-24s %10s %10s %10s", "folder", "size", "used", "free"))
+	s.say(s.ch, fmt.Sprintf("%-24s %10s %10s %10s %14s", "folder", "size", "used", "free", "files"))
 	for _, f := range s.grant.Load().policy.Folders {
 		u, err := files.StatFS(f.Path)
 		if err != nil {
 			s.say(s.ch, fmt.Sprintf("%-24s cannot be told", f.Path))
 			continue
 		}
-		s.say(s.ch, fmt.Sprintf("%-24s %10s %10s %10s", f.Path, blocks(u, u.Blocks), blocks(u, u.Blocks-u.BlocksFree), blocks(u, u.BlocksAvail)))
+		line := fmt.Sprintf("%-24s %10s %10s %10s", f.Path, blocks(u, u.Blocks), blocks(u, u.Blocks-u.BlocksFree), blocks(u, u.BlocksAvail))
+		if f.QuotaFiles > 0 {
+			line += fmt.Sprintf(" %14s", fmt.Sprintf("%d of %d", u.Files-u.FilesFree, u.Files))
+		}
+		s.say(s.ch, line)
 	}
 	return 0, nil
 }

@@ -59,7 +59,7 @@ func need(t *testing.T, programs ...string) {
 }
 
 func TestScriptsEmbedded(t *testing.T) {
-	need(t, "sftp", "scp", "ssh", "sshpass", "ssh-keygen", "expect")
+	need(t, "sftp", "scp", "ssh", "sshpass", "ssh-keygen", "expect", "psftp", "rclone")
 	testscript.Run(t, testscript.Params{
 		Dir:       "testdata/script",
 		Setup:     func(env *testscript.Env) error { return setup(env, startDemo) },
