@@ -144,9 +144,17 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		return err
 	}
 	defer audit.Close()
-	counts := metrics.New()
-	counts.Watch(audit)
+	counts, queues := metrics.New(), []*event.Queue{audit.Queue}
 	sinks := event.Sinks{audit, counts, event.Log(log)}
+	if cfg.Events.Syslog.Enabled() {
+		syslog, err := event.OpenSyslog(cfg.Events, log.Named("events"))
+		if err != nil {
+			return fmt.Errorf("events.%w", err)
+		}
+		defer syslog.Close()
+		queues, sinks = append(queues, syslog), append(sinks, syslog)
+	}
+	counts.Watch(queues...)
 
 	people, err := openDirectories(cfg.Directories, append(set.Attributes(), cfg.Certificates.PrincipalAttributes...), log)
 	if err != nil {

@@ -13,6 +13,7 @@ type Settings struct {
 	Compress bool   `mapstructure:"compress"` // full files with gzip
 	Queue    int64  `mapstructure:"queue"`    // bytes of events that may wait for a slow disk before events are lost
 	Node     string `mapstructure:"node"`     // name of this machine, in every event; empty: left out
+	Syslog   Syslog `mapstructure:"syslog"`   // a server that gets them too
 }
 
 // DefaultSettings is what a file that says nothing gets.
@@ -22,6 +23,7 @@ func DefaultSettings() Settings {
 		Keep:     30,
 		Compress: true,
 		Queue:    8 << 20,
+		Syslog:   Syslog{Facility: "authpriv"},
 	}
 }
 
@@ -47,5 +49,5 @@ func (s *Settings) Check() []error {
 	if strings.HasSuffix(s.File, "/") {
 		errs = append(errs, fmt.Errorf("file: %s: is a folder: name a file in it", s.File))
 	}
-	return errs
+	return append(errs, s.Syslog.check()...)
 }

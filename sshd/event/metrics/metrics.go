@@ -78,12 +78,18 @@ func gauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help})
 }
 
-// Watch exports how many events f has lost. It is called once.
-func (s *Sink) Watch(f *event.File) {
+// Watch exports how many events queues have lost. It is called once.
+func (s *Sink) Watch(queues ...*event.Queue) {
 	s.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: "berth", Name: "events_dropped_total",
 		Help: "Events that were lost because they could not be written fast enough, or at all.",
-	}, func() float64 { return float64(f.Dropped()) }))
+	}, func() float64 {
+		var lost uint64
+		for _, q := range queues {
+			lost += q.Dropped()
+		}
+		return float64(lost)
+	}))
 }
 
 // counts says what is done with each type of event that is not about files.

@@ -173,7 +173,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := New()
-	s.Watch(f)
+	s.Watch(f.Queue)
 	f.Emit(event.Event{Type: event.ServerStopped}) // too late
 	const want = `
 # HELP berth_events_dropped_total Events that were lost because they could not be written fast enough, or at all.

@@ -1,0 +1,249 @@
+package event
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Syslog says which server events are sent to, besides the file.
+type Syslog struct {
+	Address  string `mapstructure:"address"`  // unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
+	Facility string `mapstructure:"facility"` // auth, authpriv, daemon, or local0 to local7
+	CAFile   string `mapstructure:"ca_file"`  // PEM file of who may vouch for a tls:// server; empty: the authorities of the system
+}
+
+// facilities of RFC 5424, section 6.2.1, that a server like this may have.
+var facilities = map[string]int{
+	"daemon": 3, "auth": 4, "authpriv": 10,
+	"local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21, "local6": 22, "local7": 23,
+}
+
+// severities of RFC 5424 by outcome: information, notice, warning.
+var severities = map[Outcome]int{Success: 6, Refused: 5, Failure: 4}
+
+// syslogSchemes are the ways to a server, and the port each has by custom.
+var syslogSchemes = map[string]string{"unix": "", "udp": "514", "tcp": "601", "tls": "6514"}
+
+// Enabled reports whether there is a server.
+func (s *Syslog) Enabled() bool { return s.Address != "" }
+
+// check reports what in s cannot be used.
+func (s *Syslog) check() []error {
+	if !s.Enabled() {
+		return nil
+	}
+	var errs []error
+	if _, _, err := s.split(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, ok := facilities[s.Facility]; !ok {
+		errs = append(errs, fmt.Errorf("syslog.facility: %q: must be auth, authpriv, daemon, or local0 to local7", s.Facility))
+	}
+	return errs
+}
+
+// split returns the two halves of the address, the second as net.Dial wants it.
+func (s *Syslog) split() (scheme, address string, err error) {
+	bad := fmt.Errorf("syslog.address: %q: must be such as unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514", s.Address)
+	u, err := url.Parse(s.Address)
+	if err != nil || u.RawQuery != "" || u.User != nil {
+		return "", "", bad
+	}
+	port, known := syslogSchemes[u.Scheme]
+	switch {
+	case !known:
+		return "", "", bad
+	case u.Scheme == "unix" && (u.Host != "" || u.Path == ""), u.Scheme != "unix" && (u.Hostname() == "" || strings.Trim(u.Path, "/") != ""):
+		return "", "", bad
+	case u.Scheme == "unix":
+		return u.Scheme, u.Path, nil
+	}
+	return u.Scheme, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)), nil
+}
+
+// OpenSyslog begins to send events to the server of s.Syslog, each a message of
+// RFC 5424 with the JSON of the event. That the server is not there is no error:
+// events wait for it, as many as s.Queue has room for. By UDP nobody learns
+// whether they arrive, and by TCP those that were under way when a connection
+// breaks are lost. s must have passed Check. Close must be called.
+func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
+	scheme, address, err := s.Syslog.split()
+	if err != nil {
+		return nil, err
+	}
+	host := cmp.Or(s.Node, "-")
+	if name, err := os.Hostname(); err == nil && s.Node == "" {
+		host = name
+	}
+	d := &syslogServer{scheme: scheme, address: address, log: log}
+	if scheme == "tls" {
+		if d.tls, err = tlsConfig(s.Syslog.CAFile); err != nil {
+			return nil, fmt.Errorf("syslog.ca_file: %w", err)
+		}
+	}
+	h := header{priority: facilities[s.Syslog.Facility] * 8, host: printableHost(host), pid: os.Getpid()}
+	format := func(b []byte, e *Event) []byte { return e.AppendJSON(h.append(b, e), s.Node) }
+	return startQueue(s.Syslog.Address, s.Queue, d, format, log), nil
+}
+
+func tlsConfig(caFile string) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return cfg, nil
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg.RootCAs = x509.NewCertPool()
+	if !cfg.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: holds no certificate in PEM", caFile)
+	}
+	return cfg, nil
+}
+
+// header is what all messages begin with: RFC 5424, section 6.2.
+type header struct {
+	priority int // of the facility
+	host     string
+	pid      int
+}
+
+func (h header) append(b []byte, e *Event) []byte {
+	b = append(b, '<')
+	b = strconv.AppendInt(b, int64(h.priority+severities[e.Outcome()]), 10)
+	b = append(b, ">1 "...)
+	b = e.Time.UTC().AppendFormat(b, timeLayout)
+	return fmt.Appendf(b, " %s berth %d %s - ", h.host, h.pid, e.Type)
+}
+
+// printableHost is s as a header takes it: visible characters of ASCII, 255 at most.
+func printableHost(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+	return cmp.Or(s[:min(len(s), 255)], "-")
+}
+
+const (
+	syslogDial  = 5 * time.Second
+	syslogWrite = 10 * time.Second // for all that waits
+)
+
+// A syslogServer is a destination that connects when there is something to
+// send.
+type syslogServer struct {
+	scheme, address string
+	tls             *tls.Config
+	log             hclog.Logger
+	nc              net.Conn     // nil while there is none
+	gone            *atomic.Bool // the server has closed nc
+}
+
+func (d *syslogServer) write(lines []byte) ([]byte, error) {
+	if err := d.connect(); err != nil {
+		return lines, err
+	}
+	d.nc.SetWriteDeadline(time.Now().Add(syslogWrite))
+	send := d.packets
+	if d.scheme == "tcp" || d.scheme == "tls" {
+		send = d.stream
+	}
+	rest, err := send(lines)
+	if err != nil {
+		d.close()
+		return rest, err
+	}
+	return nil, nil
+}
+
+func (d *syslogServer) connect() (err error) {
+	if d.nc != nil && !d.gone.Load() {
+		return nil
+	}
+	d.close()
+	ctx, cancel := context.WithTimeout(context.Background(), syslogDial)
+	defer cancel()
+	dialer := &net.Dialer{}
+	switch d.scheme {
+	case "unix":
+		d.nc, err = dialer.DialContext(ctx, "unixgram", d.address)
+	case "tls":
+		d.nc, err = (&tls.Dialer{NetDialer: dialer, Config: d.tls}).DialContext(ctx, "tcp", d.address)
+	default:
+		d.nc, err = dialer.DialContext(ctx, d.scheme, d.address)
+	}
+	if err != nil {
+		d.nc = nil
+		return err
+	}
+	// A stream into which nobody reads any more takes what is written at first.
+	// Servers send nothing, so when reading ends, the connection has.
+	d.gone = new(atomic.Bool)
+	if d.scheme == "tcp" || d.scheme == "tls" {
+		go func(nc net.Conn, gone *atomic.Bool) {
+			io.Copy(io.Discard, nc)
+			gone.Store(true)
+		}(d.nc, d.gone)
+	}
+	return nil
+}
+
+// stream sends lines with octet counting: RFC 6587, section 3.4.1, and RFC 5425,
+// section 4.3. When it fails all of them are sent again: better twice than not.
+func (d *syslogServer) stream(lines []byte) ([]byte, error) {
+	framed := make([]byte, 0, len(lines)+len(lines)/16)
+	for line := range bytes.Lines(lines) {
+		line = line[:len(line)-1]
+		framed = append(strconv.AppendInt(framed, int64(len(line)), 10), ' ')
+		framed = append(framed, line...)
+	}
+	if _, err := d.nc.Write(framed); err != nil {
+		return lines, err
+	}
+	return nil, nil
+}
+
+// packets sends a datagram a line. One that is too long for any is lost, which
+// the log tells.
+func (d *syslogServer) packets(lines []byte) ([]byte, error) {
+	for len(lines) > 0 {
+		line, rest, _ := bytes.Cut(lines, []byte{'\n'})
+		_, err := d.nc.Write(line)
+		if errors.Is(err, syscall.EMSGSIZE) {
+			d.log.Error("send an event: too long for a datagram: use tcp:// or tls://", "to", d.address, "bytes", len(line))
+		} else if err != nil {
+			return lines, err
+		}
+		lines = rest
+	}
+	return nil, nil
+}
+
+func (d *syslogServer) close() error {
+	if d.nc == nil {
+		return nil
+	}
+	err := d.nc.Close()
+	d.nc = nil
+	return err
+}
