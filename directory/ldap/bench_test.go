@@ -2,7 +2,6 @@ package ldap_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"berth/directory"
@@ -10,35 +9,10 @@ import (
 	"berth/test/peers"
 )
 
-const (
-	benchUsers  = 5000
-	benchGroups = 500
-)
-
-// company is 5,000 users in 500 groups that are nested ten deep: each user in
-// one group, which leads to ten.
-func company() string {
-	var b strings.Builder
-	for i := range benchUsers {
-		fmt.Fprintf(&b, "dn: uid=u%d,ou=people,dc=example,dc=test\nobjectClass: inetOrgPerson\nuid: u%d\ncn: u%d\nsn: u\nuserPassword: u%d-Passw0rd\n\n", i, i, i, i)
-	}
-	for g := range benchGroups {
-		fmt.Fprintf(&b, "dn: cn=bench%d,ou=groups,dc=example,dc=test\nobjectClass: groupOfNames\ncn: bench%d\n", g, g)
-		if g%10 != 0 {
-			fmt.Fprintf(&b, "member: cn=bench%d,ou=groups,dc=example,dc=test\n", g-1)
-		}
-		for i := g; i < benchUsers; i += benchGroups {
-			fmt.Fprintf(&b, "member: uid=u%d,ou=people,dc=example,dc=test\n", i)
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
 func benchPeer(b *testing.B) *peers.Peer {
 	b.Helper()
 	peers.Need(b, "openldap")
-	p, err := peers.StartOpenLDAP(b.TempDir(), company())
+	p, err := peers.StartOpenLDAP(b.TempDir(), peers.Company(""))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -49,7 +23,7 @@ func benchPeer(b *testing.B) *peers.Peer {
 // BenchmarkLookup reads users of a big directory one after another, and reports
 // the searches each takes.
 func BenchmarkLookup(b *testing.B) {
-	benchmarkLookup(b, open(b, settings(benchPeer(b))), func(i int) string { return fmt.Sprintf("u%d", i*7%benchUsers) })
+	benchmarkLookup(b, open(b, settings(benchPeer(b))), func(i int) string { return fmt.Sprintf("u%d", i*7%peers.CompanyUsers) })
 }
 
 func BenchmarkLookupSamba(b *testing.B) {
@@ -75,7 +49,7 @@ func BenchmarkLogin(b *testing.B) {
 	c := open(b, settings(benchPeer(b)))
 	i := 0
 	for b.Loop() {
-		name := fmt.Sprintf("u%d", i%benchUsers)
+		name := fmt.Sprintf("u%d", i%peers.CompanyUsers)
 		u, err := c.Lookup(b.Context(), name)
 		if err != nil {
 			b.Fatal(err)
