@@ -20,7 +20,7 @@ import (
 
 // fakeServer answers each request of each connection with what reply returns,
 // and closes the connection after nil.
-func fakeServer(t *testing.T, reply func(request *ber.Packet) []byte) string {
+func fakeServer(t testing.TB, reply func(request *ber.Packet) []byte) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
