@@ -199,6 +199,10 @@ func guess(t *testing.T, addr string, times int) {
 	c, err := ssh.Dial("tcp", addr, &ssh.ClientConfig{
 		User: "alice", Auth: []ssh.AuthMethod{ssh.RetryableAuthMethod(wrong, times)},
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 30 * time.Second,
+		BannerCallback: func(text string) error {
+			t.Errorf("a guesser is told %q: neither that the shield holds nor anything else", text)
+			return nil
+		},
 	})
 	if err == nil {
 		c.Close()

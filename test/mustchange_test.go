@@ -66,6 +66,14 @@ func TestChangeAtLogin(t *testing.T) {
 					t.Errorf("login = %v, banner %q; want that the password must be changed, and how", err, banner)
 				}
 			})
+			if name == "openldap" {
+				t.Run("soon", func(t *testing.T) {
+					banner, err := login(s.addr, "expiring", peers.Password("expiring"))
+					if err != nil || !strings.Contains(banner, "Your password expires on ") || !strings.Contains(banner, ", in 2 days") {
+						t.Errorf("login = %v, banner %q; want to be told that it expires in 2 days", err, banner)
+					}
+				})
+			}
 			t.Run("key", func(t *testing.T) { onlyPasswd(t, s, p, "pwexpired") })
 			t.Run("psftp", func(t *testing.T) {
 				script := filepath.Join(t.TempDir(), "change.exp")

@@ -141,6 +141,14 @@ func TestNamesAndAttributes(t *testing.T) {
 	if err != nil || fmt.Sprint(directory.Reveal(u.TOTP)) != "[alice@example.test]" || len(u.Attrs) != 0 {
 		t.Errorf("with totp_attribute: %v, %v; want one secret and no attributes", u, err)
 	}
+	// What is one person's name is another's title: the name counts.
+	s.LoginAttributes = []string{"uid", "title"}
+	c = open(t, s)
+	for _, name := range []string{"bob", "BOB", `example\bob`} {
+		if u, err := c.Lookup(t.Context(), name); err != nil || u.Name != "bob" {
+			t.Errorf("Lookup(%q) = %v, %v; want bob, though carol's title is bob", name, u, err)
+		}
+	}
 	s.UserFilter = "(&(objectClass=inetOrgPerson)(cn=%u))"
 	if u, err := open(t, s).Lookup(t.Context(), `Jörg (IT) \ *`); !errors.Is(err, directory.ErrNoUser) {
 		t.Errorf("Lookup with a backslash = %v, %v; want ErrNoUser: it is a domain", u, err)

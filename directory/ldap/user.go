@@ -47,8 +47,10 @@ func (c *Client) chosen(ctx context.Context, search searchFunc, name string, ent
 }
 
 // choose picks the entry that name means. When several match, as one person's
-// mail address may be the login name of another, the login name counts.
+// mail address may be the login name of another, the login name counts; a domain
+// before it has been looked at.
 func (c *Client) choose(name string, entries []entry) (entry, error) {
+	name = name[strings.IndexByte(name, '\\')+1:]
 	if len(entries) == 0 {
 		return entry{}, fmt.Errorf("name %q: %w", name, directory.ErrNoUser)
 	}
