@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ func (c *Client) Report(ctx context.Context, groups []string) []Finding {
 	for _, s := range c.pool.servers {
 		r.server(ctx, s)
 	}
+	if !r.reached {
+		return r.findings
+	}
 	if c.settings.BindAs != "" {
 		r.add(Warning, "service account", "none: only logins by password are possible, and no more can be tried here")
 		return r.findings
@@ -68,6 +72,7 @@ func (c *Client) Report(ctx context.Context, groups []string) []Finding {
 type reporter struct {
 	c        *Client
 	findings []Finding
+	reached  bool // some server let us in
 	rights   bool // the server tells effective rights: see rightsOn
 }
 
@@ -93,9 +98,13 @@ func (r *reporter) server(ctx context.Context, s *server) {
 	defer cn.close()
 	r.certificate(s, cn.tls)
 	if err := r.c.bindService(ctx, cn); err != nil {
+		if ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials) {
+			err = fmt.Errorf("bind_dn or its password is wrong: %w", err)
+		}
 		r.add(Bad, "server "+s.url, err.Error())
 		return
 	}
+	r.reached = true
 	r.add(OK, "server "+s.url, "%s in %v", bound, time.Since(start).Round(time.Millisecond))
 	r.root(ctx, s, cn)
 }
@@ -128,15 +137,44 @@ func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
 // changeWays are what the root DSE lists for each way of changing a password.
 var changeWays = map[string]struct{ attribute, value string }{
 	changeRFC3062:    {"supportedExtension", passwordModifyName},
-	changeUnicodePwd: {"supportedCapabilities", "1.2.840.113556.1.4.800"}, // Active Directory
+	changeUnicodePwd: {"supportedCapabilities", capabilityAD},
+}
+
+// makes are what the root DSE shows of each kind of server, the first that fits
+// counts. A server of one kind may also be read as one of the others named: they
+// look at all that its accounts have.
+var makes = []struct {
+	kind, attribute, value string
+	others                 []string
+}{
+	{"active_directory", "supportedCapabilities", capabilityAD, nil},
+	{"freeipa", "ipaTopologyPluginVersion", "", nil},
+	{"389ds", "vendorName", "389 Project", []string{"freeipa", "generic"}},
+	{"openldap", "objectClass", "OpenLDAProotDSE", []string{"generic"}},
+}
+
+// make reports a server of another kind than the settings say. Most would work,
+// but the state of accounts would be looked for where it is not.
+func (r *reporter) make(s *server, root entry) {
+	for _, m := range makes {
+		if !root.has(m.attribute) || (m.value != "" && !contains(root.all(m.attribute), m.value)) {
+			continue
+		}
+		if kind := r.c.settings.Kind; kind != m.kind && !slices.Contains(m.others, kind) {
+			r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or accounts that are disabled, locked or have ended look good at key logins", m.kind, kind)
+		}
+		return
+	}
 }
 
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
-	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)", "supportedExtension", "supportedCapabilities", "supportedControl")
+	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)",
+		"supportedExtension", "supportedCapabilities", "supportedControl", "objectClass", "vendorName", "ipaTopologyPluginVersion")
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
 	}
+	r.make(s, root)
 	if way, ok := changeWays[r.c.settings.PasswordChange]; ok {
 		what := "password change on " + s.url
 		switch listed := contains(root.all(way.attribute), way.value); {

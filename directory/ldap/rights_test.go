@@ -168,3 +168,41 @@ func TestRightsOfServersThatDoNotTell(t *testing.T) {
 		})
 	}
 }
+
+// TestReportOfAnotherKind says so when a server is not of the kind that the
+// settings say: users would be found, but not that they are disabled.
+func TestReportOfAnotherKind(t *testing.T) {
+	for make, start := range map[string]func(testing.TB) *peers.Peer{"openldap": peers.OpenLDAP, "active_directory": peers.Samba, "389ds": peers.DS389} {
+		t.Run(make, func(t *testing.T) {
+			p := start(t)
+			fits := map[string]bool{make: true, "generic": make != "active_directory", "freeipa": make == "389ds"}
+			for _, kind := range ldap.Kinds() {
+				if kind == "embedded" {
+					continue
+				}
+				s := settings(p)
+				s.Kind = kind
+				got := printed(open(t, s).Report(t.Context(), nil))
+				want := "is " + make + ", but kind is " + kind
+				if strings.Contains(got, want) == fits[kind] {
+					t.Errorf("kind %s: the report tells of another kind: %t\n%s", kind, !fits[kind], got)
+				}
+			}
+		})
+	}
+}
+
+// TestReportWithoutServer says once what is wrong.
+func TestReportWithoutServer(t *testing.T) {
+	s := fakeSettings("ldap://127.0.0.1:1")
+	if got := open(t, s).Report(t.Context(), []string{"inner"}); len(got) != 1 || got[0].Level != ldap.Bad {
+		t.Errorf("got %v, want that the server refuses connections, and nothing else", got)
+	}
+	p := peers.OpenLDAP(t)
+	s = settings(p)
+	s.BindPassword = "wrong"
+	got := printed(open(t, s).Report(t.Context(), nil))
+	if strings.Count(got, "bad: ") != 1 || !strings.Contains(got, "bind_dn or its password is wrong") {
+		t.Errorf("got %s, want one bad line about the service account", got)
+	}
+}
