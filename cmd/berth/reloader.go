@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 
 	"berth/config"
+	"berth/directory/ldap"
 	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/event"
@@ -18,13 +22,14 @@ import (
 // A reloader takes up what has changed while the server runs: rules, the people
 // of embedded directories, and an event file that has been moved away.
 type reloader struct {
-	file   string
-	rules  *rules
-	people *directories
-	server *sshd.Server
-	audit  *event.File
-	sink   event.Sink
-	log    hclog.Logger
+	started    *config.Config // as the file was at the start: all but its rules is still in force
+	attributes []string       // that all directories are asked for
+	rules      *rules
+	people     *directories
+	server     *sshd.Server
+	audit      *event.File
+	sink       event.Sink
+	log        hclog.Logger
 }
 
 // onHangup reloads at every SIGHUP until ctx ends. A mistake changes nothing.
@@ -41,33 +46,52 @@ func (r *reloader) onHangup(ctx context.Context) {
 		if err := r.audit.Reopen(); err != nil {
 			r.log.Error("reopen the event file", "error", err)
 		}
-		if err := r.reload(); err != nil {
+		waits, err := r.reload()
+		if err != nil {
 			r.log.Error("reload: what was before stays in force", "error", err)
 			r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error()})
 			continue
 		}
-		r.sink.Emit(event.Event{Type: event.ServerReloaded})
+		r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits})
 		r.server.Reconsider(ctx)
 	}
 }
 
-// reload reads the rules, and people who live in files here.
-func (r *reloader) reload() error {
-	cfg, err := config.Load(r.file)
+// asked reports whether every directory is asked for an attribute, of which name
+// is in lower case.
+func (r *reloader) asked(name string) bool {
+	same := func(other string) bool { return strings.EqualFold(other, name) }
+	lacks := func(d ldap.Settings) bool { return !slices.ContainsFunc(d.Attributes, same) }
+	return slices.ContainsFunc(r.attributes, same) || !slices.ContainsFunc(r.started.Directories, lacks)
+}
+
+// reload reads the rules, and people who live in files here. It returns in a
+// sentence what else has changed in the file, which it does not take up.
+func (r *reloader) reload() (waits string, err error) {
+	cfg, err := config.Load(r.started.Path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	set, err := policy.Compile(cfg.Rules)
 	if err != nil {
-		return err
+		return "", err
+	}
+	for _, name := range set.Attributes() {
+		if !r.asked(name) {
+			return "", fmt.Errorf("rules: %%{%s}: the directories are not asked for this attribute since no rule had it when the server started: restart it", name)
+		}
 	}
 	var errs []error
 	for _, e := range r.people.embedded {
 		errs = append(errs, e.Reload())
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return "", err
 	}
 	r.rules.set.Store(set)
-	return nil
+	others := slices.DeleteFunc(r.started.Changed(cfg), func(key string) bool { return key == "rules" })
+	if len(others) > 0 {
+		waits = "changed, too, but only a restart takes it up: " + strings.Join(others, ", ")
+	}
+	return waits, nil
 }

@@ -117,6 +117,10 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if err != nil {
 		return err
 	}
+	written, err := config.Load(cfg.Path) // cfg may have addresses of the command line
+	if err != nil {
+		return err
+	}
 	live := &rules{}
 	live.set.Store(set)
 
@@ -156,7 +160,8 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	}
 	counts.Watch(queues...)
 
-	people, err := openDirectories(cfg.Directories, append(set.Attributes(), cfg.Certificates.PrincipalAttributes...), log)
+	attributes := append(set.Attributes(), cfg.Certificates.PrincipalAttributes...)
+	people, err := openDirectories(cfg.Directories, attributes, log)
 	if err != nil {
 		return err
 	}
@@ -212,7 +217,10 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if r.socket != nil {
 		answer(r.socket, admin.Control(operator{srv, drain}))
 	}
-	re := reloader{file: cfg.Path, rules: live, people: people, server: srv, audit: audit, sink: sinks, log: log}
+	re := reloader{
+		started: written, attributes: attributes, rules: live, people: people,
+		server: srv, audit: audit, sink: sinks, log: log,
+	}
 	background.Go(func() { re.onHangup(beside) })
 
 	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release})

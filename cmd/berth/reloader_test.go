@@ -1,0 +1,61 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"berth/config"
+	"berth/policy"
+)
+
+// TestReload takes up rules, says what it leaves, and refuses rules that the
+// directories would not have the answers for.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	d := demo{Dir: dir, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	if err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	file := dir + "/berth.yaml"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := policy.Compile(started.Rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, old, next string
+		waits, fails    string
+	}{
+		{name: "nothing"},
+		{name: "a rule", old: "name: finance", next: "name: money"},
+		{
+			name: "more than rules", old: "pid_file: ", next: "ssh: {idle: 1h}\npid_file: /x",
+			waits: "changed, too, but only a restart takes it up: pid_file, ssh",
+		},
+		{name: "a mistake", old: "name: finance", next: "nmae: finance", fails: `is "name" meant?`},
+		{name: "an attribute", old: "/home/%u", next: "/home/%{departmentNumber}/%u", fails: "rules: %{departmentnumber}: "},
+	}
+	for _, tt := range tests {
+		next := strings.Replace(string(text), tt.old, tt.next, 1)
+		if err := os.WriteFile(file, []byte(next), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := reloader{started: started, attributes: first.Attributes(), rules: &rules{}, people: &directories{}}
+		r.rules.set.Store(first)
+		waits, err := r.reload()
+		if waits != tt.waits || (err != nil) != (tt.fails != "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+			t.Errorf("%s: reload = %q, %v, want %q, %q", tt.name, waits, err, tt.waits, tt.fails)
+		}
+		if taken := r.rules.set.Load() != first; taken != (tt.fails == "") {
+			t.Errorf("%s: new rules are in force: %t", tt.name, taken)
+		}
+	}
+}
