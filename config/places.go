@@ -80,6 +80,21 @@ func locate(file string, text []byte) (*places, error) {
 	return p, nil
 }
 
+// Places reads a file that Load has read, and returns what tells where in it a
+// key such as rules[2].folders[0] stands, or the nearest key above it:
+// berth.yaml:12.
+func Places(file string) (func(key string) string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	where, err := locate(file, text)
+	if err != nil {
+		return nil, err
+	}
+	return func(key string) string { return fmt.Sprintf("%s:%d", file, where.line(key)) }, nil
+}
+
 func (p *places) notYAML(err error) error {
 	m := &Mistake{File: p.file}
 	if found := syntax.FindStringSubmatch(err.Error()); found != nil {

@@ -12,8 +12,8 @@ func (s *Set) Clashes() []Clash { return slices.Clone(s.clashes) }
 func (s *Set) findClashes() []Clash {
 	var found []Clash
 	folders := map[string]*mount{}
-	ops := map[string]said{}
-	names := map[string]said{}
+	ops := map[string]*clashing{}
+	names := map[string]*clashing{}
 	for i := range s.rules {
 		r := &s.rules[i]
 		for j := range r.mounts {
@@ -24,23 +24,30 @@ func (s *Set) findClashes() []Clash {
 				folders[m.folder.Path] = m
 			case m.home && first.home: // a single value, as the others are
 			case !sameFolder(first, m):
-				found = append(found, Clash{m.folder.Path, "folder", first.folder.Rule, r.name})
+				found = append(found, Clash{m.folder.Path, "folder", Place{first.folder.Rule, first.key}, Place{r.name, m.key}})
 			}
 		}
-		for _, g := range r.grants {
+		for j := range r.grants {
+			g := &clashing{&r.grants[j], Place{r.name, r.grants[j].key}}
 			if first, ok := ops[g.path]; ok && g.hasOps && first.ops != g.ops {
-				found = append(found, Clash{g.path, "permissions", first.rule, r.name})
+				found = append(found, Clash{g.path, "permissions", first.place, g.place})
 			} else if !ok && g.hasOps {
-				ops[g.path] = said{grant: g, rule: r.name}
+				ops[g.path] = g
 			}
-			if first, ok := names[g.path]; ok && g.hasNames() && !sameNames(first.grant, g) {
-				found = append(found, Clash{g.path, "names", first.rule, r.name})
+			if first, ok := names[g.path]; ok && g.hasNames() && !sameNames(first.grant, g.grant) {
+				found = append(found, Clash{g.path, "names", first.place, g.place})
 			} else if !ok && g.hasNames() {
-				names[g.path] = said{grant: g, rule: r.name}
+				names[g.path] = g
 			}
 		}
 	}
 	return found
+}
+
+// clashing is an access entry and its place.
+type clashing struct {
+	*grant
+	place Place
 }
 
 func sameFolder(a, b *mount) bool {
@@ -49,6 +56,6 @@ func sameFolder(a, b *mount) bool {
 		x.Quota == y.Quota && x.QuotaFiles == y.QuotaFiles && strings.Join(x.Skeleton, "\x00") == strings.Join(y.Skeleton, "\x00")
 }
 
-func sameNames(a, b grant) bool {
+func sameNames(a, b *grant) bool {
 	return a.hide == b.hide && slices.Equal(a.names.Allow, b.names.Allow) && slices.Equal(a.names.Deny, b.names.Deny)
 }

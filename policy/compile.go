@@ -53,6 +53,7 @@ type named struct {
 type mount struct {
 	folder   Folder // Host is empty until the template is filled in
 	host     template
+	key      string // rules[2].folders[0]
 	home     bool
 	ops      Op
 	explicit bool // ops are the administrator's words, not the default
@@ -60,6 +61,7 @@ type mount struct {
 
 // grant is an access entry of a rule.
 type grant struct {
+	key    string // rules[2].access[0]
 	path   string
 	ops    Op
 	hasOps bool
@@ -205,6 +207,7 @@ func (c *compiler) mount(key string, home bool, m Mount) mount {
 		c.mistake(key+".skeleton", strings.Join(m.Skeleton, ", "), "is made only in a folder that Berth makes: add create: true")
 	}
 	out := mount{
+		key:  c.path + "." + key,
 		host: host,
 		home: home,
 		folder: Folder{
@@ -240,7 +243,7 @@ func (c *compiler) grant(key string, g Grant) grant {
 			}
 		}
 	}
-	out := grant{path: g.Path, hasOps: g.Permissions != nil, names: g.Names, hide: g.Hide}
+	out := grant{key: c.path + "." + key, path: g.Path, hasOps: g.Permissions != nil, names: g.Names, hide: g.Hide}
 	out.ops = c.ops(key, g.Permissions)
 	if g.Hide && !out.hasNames() {
 		c.mistake(key+".hide", "true", "hides what names refuses: add names: {deny: [...]}")

@@ -124,14 +124,14 @@ func TestClashes(t *testing.T) {
 		Rule{Name: "f", Access: []Grant{{Path: "/in", Names: Names{Deny: []string{"*.com"}}}}},
 	)
 	want := []string{
-		`/x: the folder of rule "a" hides that of rule "c" from those whom both match`,
-		`/: the folder of rule "a" hides that of rule "c" from those whom both match`,
-		`/in: the permission of rule "d" hides that of rule "e" from those whom both match`,
-		`/in: the name of rule "d" hides that of rule "f" from those whom both match`,
+		`rules[0].folders[0], rules[2].folders[0]: /x: the folder of rule "c" is not used for those whom rule "a" matches, too: it comes first`,
+		`rules[0].home, rules[2].folders[1]: /: the folder of rule "c" is not used for those whom rule "a" matches, too: it comes first`,
+		`rules[3].access[0], rules[4].access[0]: /in: the permissions of rule "e" are not used for those whom rule "d" matches, too: it comes first`,
+		`rules[3].access[0], rules[5].access[0]: /in: the names of rule "f" are not used for those whom rule "d" matches, too: it comes first`,
 	}
 	var got []string
 	for _, c := range set.Clashes() {
-		got = append(got, c.String())
+		got = append(got, c.First.Key+", "+c.Second.Key+": "+c.String())
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("clashes:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // ErrDenied is wrapped by every refusal of Resolve; Check's errors wrap
@@ -60,12 +59,21 @@ func (m *Mistake) What() string {
 // A Clash is two rules that say different things about one path of the view.
 // For somebody whom both match the first one counts.
 type Clash struct {
-	Path   string `json:"path"`
-	What   string `json:"what"` // "folder", "permissions" or "names"
-	First  string `json:"first"`
-	Second string `json:"second"`
+	Path          string
+	What          string // "folder", "permissions" or "names"
+	First, Second Place
+}
+
+// A Place is where a rule says something.
+type Place struct {
+	Rule string
+	Key  string // rules[2].folders[0]
 }
 
 func (c Clash) String() string {
-	return fmt.Sprintf("%s: the %s of rule %q hides that of rule %q from those whom both match", c.Path, strings.TrimSuffix(c.What, "s"), c.First, c.Second)
+	verb := "are"
+	if c.What == "folder" {
+		verb = "is"
+	}
+	return fmt.Sprintf("%s: the %s of rule %q %s not used for those whom rule %q matches, too: it comes first", c.Path, c.What, c.Second.Rule, verb, c.First.Rule)
 }

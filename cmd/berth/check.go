@@ -61,8 +61,8 @@ func (c *check) run(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(c.out, "ok       %s: %s, %s\n", c.file, plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
-	for _, clash := range set.Clashes() {
-		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, clash)
+	if err := writeClashes(c.out, c.file, set.Clashes()); err != nil {
+		return err
 	}
 	for _, warning := range append(keyChangeWarnings(cfg), cfg.SSH.Warnings()...) {
 		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
@@ -152,4 +152,16 @@ func (c *check) print(ctx context.Context, client *ldap.Client, ask func(context
 		fmt.Fprintf(c.out, "%-8s %s: %s: %s\n", f.Level, client.Settings().Name, f.What, f.Detail)
 		c.wrong = c.wrong || f.Level == ldap.Bad
 	}
+}
+
+// writeClashes says which rules of file say different things about one place.
+func writeClashes(w io.Writer, file string, clashes []policy.Clash) error {
+	place, err := config.Places(file)
+	if err != nil {
+		return err
+	}
+	for _, c := range clashes {
+		fmt.Fprintf(w, "warning  %s: %s (%s)\n", place(c.Second.Key), c, place(c.First.Key))
+	}
+	return nil
 }
