@@ -40,6 +40,7 @@ func Load(file string) (*Config, error) {
 	mistakes := append(where.mistakes, where.decodeErrors(decode(settings, &cfg))...)
 	mistakes = append(mistakes, unrelated(cfg.check(where), mistakes)...)
 	if len(mistakes) > 0 {
+		where.nameRules(mistakes)
 		slices.SortStableFunc(mistakes, func(a, b *Mistake) int { return a.Line - b.Line })
 		return nil, join(mistakes)
 	}

@@ -23,6 +23,7 @@ type Mistake struct {
 	File string
 	Line int    // of the key, or of the nearest one above it that is there; 0 if none is
 	Key  string // rules[2].folders[0].path
+	Rule string // name of the rule that the key is in, if it has one
 	Err  error  // the value, and what would be right
 }
 
@@ -33,6 +34,9 @@ func (m *Mistake) Error() string {
 	}
 	if m.Key != "" {
 		at += ": " + m.Key
+	}
+	if m.Rule != "" {
+		return fmt.Sprintf("%s: %v (rule %q)", at, m.Err, m.Rule)
 	}
 	return fmt.Sprintf("%s: %v", at, m.Err)
 }
@@ -93,6 +97,18 @@ func Places(file string) (func(key string) string, error) {
 		return nil, err
 	}
 	return func(key string) string { return fmt.Sprintf("%s:%d", file, where.line(key)) }, nil
+}
+
+// inRule is the key of the rule that a key is in.
+var inRule = regexp.MustCompile(`^rules\[\d+\]`)
+
+// nameRules says which rules mistakes are in.
+func (p *places) nameRules(mistakes []*Mistake) {
+	for _, m := range mistakes {
+		if rule := inRule.FindString(m.Key); rule != "" {
+			m.Rule = p.values[rule+".name"]
+		}
+	}
 }
 
 func (p *places) notYAML(err error) error {
