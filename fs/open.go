@@ -61,21 +61,27 @@ type view struct {
 // SetPolicy makes p decide from the next operation on.
 func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
 
-// Shadowed names the paths of folders in whose place another of the folders has
-// something of its own, which nobody sees: for an administrator to be told of,
-// not for a login to fail. A directory that is empty does not count, nor does a
-// folder without Host. Several folders may have one path, as in different rules.
-func Shadowed(folders []policy.Folder) []string {
-	var paths []string
+// Shadowed finds, by the paths of folders, the places on this machine that they
+// hide: in another of the folders something of its own stands there, which nobody
+// sees. That is for an administrator to be told of, not for a login to fail. A
+// directory that is empty does not count, nor does a folder without Host. Several
+// folders may have one path, as in different rules.
+func Shadowed(folders []policy.Folder) map[string][]string {
+	found := map[string][]string{}
+	looked := map[string]bool{}
 	for _, inner := range folders {
+		if looked[inner.Path] {
+			continue
+		}
+		looked[inner.Path] = true
 		for _, outer := range around(folders, inner.Path) {
 			host := filepath.Join(outer.Host, filepath.FromSlash(strings.TrimPrefix(inner.Path, outer.Path)))
-			if outer.Host != "" && !slices.Contains(paths, inner.Path) && holds(host) {
-				paths = append(paths, inner.Path)
+			if outer.Host != "" && !slices.Contains(found[inner.Path], host) && holds(host) {
+				found[inner.Path] = append(found[inner.Path], host)
 			}
 		}
 	}
-	return paths
+	return found
 }
 
 // around is the folders at the innermost path that path lies in, other than

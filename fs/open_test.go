@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	iofs "io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,13 +115,12 @@ func TestShadowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := Shadowed(p.Folders)
-	slices.Sort(got)
-	if want := []string{"/shared", "/shared/archive"}; !slices.Equal(got, want) {
+	want := map[string][]string{"/shared": {hosts["/"] + "/shared"}, "/shared/archive": {hosts["/shared"] + "/archive"}}
+	if got := Shadowed(p.Folders); !maps.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("Shadowed = %q, want %q", got, want)
 	}
-	rules := []policy.Folder{{Path: "/"}, {Path: "/", Host: t.TempDir()}, {Path: "/", Host: hosts["/"]}, {Path: "/shared"}}
-	if got := Shadowed(rules); !slices.Equal(got, []string{"/shared"}) {
+	rules := []policy.Folder{{Path: "/"}, {Path: "/", Host: t.TempDir()}, {Path: "/", Host: hosts["/"]}, {Path: "/shared"}, {Path: "/shared", Host: "/x"}}
+	if got := Shadowed(rules); !maps.EqualFunc(got, map[string][]string{"/shared": {hosts["/"] + "/shared"}}, slices.Equal) {
 		t.Errorf("Shadowed of the folders of several rules = %q, want /shared", got)
 	}
 }

@@ -117,17 +117,26 @@ func (s *Set) Hosts() []string {
 	})
 }
 
-// Folders returns the folders of all rules. Host is empty where it differs from
-// user to user.
-func (s *Set) Folders() []Folder {
+// Folders returns the folders of all rules. A Host that differs from user to
+// user becomes each of what glob finds for its pattern, as path/filepath has
+// them, and is empty if that is nothing.
+func (s *Set) Folders(glob func(pattern string) []string) []Folder {
 	var all []Folder
 	for i := range s.rules {
 		for _, m := range s.rules[i].mounts {
 			f := m.folder
 			if m.host.fixed() {
 				f.Host = m.host.parts[0].literal
+				all = append(all, f)
+				continue
 			}
-			all = append(all, f)
+			found := glob(m.host.pattern())
+			for _, f.Host = range found {
+				all = append(all, f)
+			}
+			if len(found) == 0 {
+				all = append(all, f)
+			}
 		}
 	}
 	return all

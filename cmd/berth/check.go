@@ -70,7 +70,7 @@ func (c *check) run(ctx context.Context) error {
 	if c.offline {
 		return nil
 	}
-	for _, warning := range places(set.Folders()) {
+	for _, warning := range places(set.Folders(existing)) {
 		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
 	}
 	if _, err := openAuthorities(cfg.Certificates); err != nil {

@@ -102,10 +102,14 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	const missing = "folder /finance: " // and the place
-	if got := run(t, "berth explain alice --config berth.yaml"); !strings.Contains(got, missing) || !strings.Contains(got, "folder /shared: the folder around it has something") {
+	if got := run(t, "berth explain alice --config berth.yaml"); !strings.Contains(got, missing) || !strings.Contains(got, "folder /shared: is shown in the place of "+dir+"/home/alice/shared, which nobody sees") {
 		t.Errorf("explain does not warn of the missing folder and the hidden files:\n%s", got)
 	}
-	if got := run(t, "berth check --config berth.yaml"); !strings.Contains(got, missing) {
-		t.Errorf("check does not warn of the missing folder:\n%s", got)
+	if err := os.MkdirAll(dir+"/home/bob/shared/lost", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	hidden := "folder /shared: is shown in the place of " + dir + "/home/alice/shared (and 1 more like it), which nobody sees"
+	if got := run(t, "berth check --config berth.yaml"); !strings.Contains(got, missing) || !strings.Contains(got, hidden) {
+		t.Errorf("check does not warn of the missing folder and the files hidden in two homes:\n%s", got)
 	}
 }

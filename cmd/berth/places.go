@@ -4,15 +4,22 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"berth/fs"
 	"berth/policy"
 )
 
-// places says what is wrong with the places of folders on this machine. It
-// cannot tell of those without Host.
+// existing is what a pattern of host directories finds on this machine.
+func existing(pattern string) []string {
+	found, _ := filepath.Glob(pattern) // the policy makes no bad pattern
+	return found
+}
+
+// places says what is wrong with the places of folders on this machine.
 func places(folders []policy.Folder) []string {
 	var warnings []string
 	warn := func(format string, args ...any) {
@@ -30,8 +37,13 @@ func places(folders []policy.Folder) []string {
 			warn("folder %s: %s is not a directory: logins that get it fail", f.Path, f.Host)
 		}
 	}
-	for _, path := range fs.Shadowed(folders) {
-		warn("folder %s: the folder around it has something of its own there, which nobody sees", path)
+	shadowed := fs.Shadowed(folders)
+	for _, path := range slices.Sorted(maps.Keys(shadowed)) {
+		more := ""
+		if n := len(shadowed[path]) - 1; n > 0 {
+			more = fmt.Sprintf(" (and %d more like it)", n)
+		}
+		warn("folder %s: is shown in the place of %s%s, which nobody sees", path, shadowed[path][0], more)
 	}
 	return warnings
 }

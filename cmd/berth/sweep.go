@@ -49,8 +49,7 @@ func sweep(ctx context.Context, rules func() *policy.Set, quotas *fs.Quotas, log
 func hosts(patterns []string) []string {
 	var all []string
 	for _, pattern := range patterns {
-		found, _ := filepath.Glob(pattern) // the policy makes no bad pattern
-		all = append(all, found...)
+		all = append(all, existing(pattern)...)
 	}
 	slices.Sort(all) // a directory comes before what lies in it
 	var outer []string
