@@ -132,9 +132,10 @@ func (s *Set) Explain(req Request) Explanation {
 	return e
 }
 
-// WithoutHosts returns e without paths of this machine, for the user's own
-// eyes.
-func (e Explanation) WithoutHosts() Explanation {
+// ForUser returns e for the user's own eyes: without paths of this machine, and
+// without rules that do not match, which tell of other people and of networks.
+func (e Explanation) ForUser() Explanation {
+	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r RuleFacts) bool { return !r.Matched })
 	e.Folders, e.Warnings = slices.Clone(e.Folders), nil
 	for i := range e.Folders {
 		e.Folders[i].Host = ""

@@ -46,7 +46,7 @@ func TestExplainText(t *testing.T) {
 	nobody.User = &directory.User{Name: "no\x1bbody", State: directory.State{Status: directory.StatusDisabled}}
 	for name, e := range map[string]Explanation{
 		"allowed.txt": set.Explain(req),
-		"own.txt":     set.Explain(req).WithoutHosts(),
+		"own.txt":     set.Explain(req).ForUser(),
 		"denied.txt":  compile(t, rules[:3]...).Explain(nobody),
 	} {
 		var b strings.Builder
@@ -80,22 +80,25 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func TestWithoutHosts(t *testing.T) {
+func TestForUser(t *testing.T) {
 	rules := financeRules()
 	for _, home := range []string{"/srv/secret/%u", "/srv/secret/%{nothing}"} {
 		rules[0].Home.Host = home
-		set := compile(t, rules...)
+		set := compile(t, append(rules, Rule{Name: "bad", Deny: true, When: When{Users: []string{"eve"}}})...)
 		e := set.Explain(aliceFrom("10.1.2.3"))
-		own := e.WithoutHosts()
+		own := e.ForUser()
 		j, err := json.Marshal(own)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(string(j), "/srv") {
-			t.Errorf("explanation without hosts holds a host path: %s", j)
+			t.Errorf("explanation for the user holds a host path: %s", j)
+		}
+		if strings.Contains(string(j), "eve") {
+			t.Errorf("explanation for the user speaks of somebody else: %s", j)
 		}
 		if again := set.Explain(aliceFrom("10.1.2.3")); !reflect.DeepEqual(again, e) {
-			t.Errorf("WithoutHosts changed the explanation it was called on")
+			t.Errorf("ForUser changed the explanation it was called on")
 		}
 	}
 }

@@ -30,11 +30,12 @@ import (
 	"berth/sshd/totp"
 )
 
-// Resolver decides what a login may do. Resolve's errors wrap policy.ErrDenied.
-// It is asked at every login and again for open sessions, so it may change its
-// mind.
+// Resolver decides what a login may do, and says why. Resolve's errors wrap
+// policy.ErrDenied. It is asked at every login and again for open sessions, so it
+// may change its mind.
 type Resolver interface {
 	Resolve(policy.Request) (*policy.Policy, error)
+	Explain(policy.Request) policy.Explanation
 }
 
 // Server is an SSH server for files. All fields are set before Serve and not

@@ -5,29 +5,28 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"berth/policy"
 )
 
-// serveWhoami shows people what the server knows of them, without host paths.
+// serveWhoami shows people what berth explain says of them, as far as it is
+// about themselves.
 func serveWhoami(_ context.Context, s *session, _ string) (uint32, error) {
-	g := s.grant.Load()
-	u, p := g.policy.User, g.policy
-	line := func(name, format string, args ...any) {
-		s.say(s.ch, fmt.Sprintf("%-10s", name+":")+fmt.Sprintf(format, args...))
+	g, now := s.grant.Load(), time.Now()
+	u := g.policy.User
+	why := s.srv.Policy.Explain(policy.Request{User: u, Remote: s.remote.Addr(), Method: s.method, Time: now})
+	var text strings.Builder
+	if err := why.ForUser().WriteText(&text); err != nil {
+		return 1, err
 	}
-	line("user", "%s", u.Name)
-	line("dn", "%s", u.DN)
-	for _, gr := range u.Groups {
-		line("group", "%s (%s)", gr.Name, gr.Via)
-	}
-	line("rules", "%s", strings.Join(p.Rules, ", "))
 	if !u.State.PasswordExpires.IsZero() {
-		line("password", "expires %s", expiry(u.State.PasswordExpires, time.Now()))
+		fmt.Fprintf(&text, "\npassword expires %s\n", expiry(u.State.PasswordExpires, now))
 	}
 	if g.restricted != nil {
-		line("password", "%s", sentence(g.restricted))
+		fmt.Fprintf(&text, "\n%s\n", g.restriction())
 	}
-	for _, a := range p.Access {
-		line("folder", "%-20s %s", a.Path, a.Ops)
+	for line := range strings.Lines(text.String()) {
+		s.say(s.ch, strings.TrimSuffix(line, "\n"))
 	}
 	return 0, nil
 }
