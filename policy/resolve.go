@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -83,6 +84,9 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// Methods returns the ways to prove who one is that a Request can name.
+func Methods() []string { return slices.Clone(methods) }
 
 // Groups returns the groups that rules name, as they are written, each once.
 func (s *Set) Groups() []string {

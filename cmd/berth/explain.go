@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -47,7 +49,7 @@ are those of the second. --from, --method and --at say how people log in.`,
 	}
 	configFlag(cmd, &f.config)
 	cmd.Flags().StringVar(&f.from, "from", "127.0.0.1", "`address` the login comes from")
-	cmd.Flags().StringVar(&f.method, "method", "password", "`method` of the login: password, publickey, keyboard-interactive")
+	cmd.Flags().StringVar(&f.method, "method", "password", "`method` of the login: "+strings.Join(policy.Methods(), ", "))
 	cmd.Flags().StringVar(&f.at, "at", "", "`time` of the login, such as 2026-11-22T09:30:00+01:00 (default now)")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON; with --all and --diff a line for each user")
 	cmd.Flags().BoolVar(&f.all, "all", false, "all users of the directory")
@@ -129,6 +131,9 @@ func readRules(file string) (*config.Config, *policy.Set, error) {
 // request is the login in question, without the user.
 func (f *explainFlags) request() (policy.Request, error) {
 	req := policy.Request{Method: f.method, Time: time.Now()}
+	if !slices.Contains(policy.Methods(), f.method) {
+		return req, fmt.Errorf("--method: %q: must be one of %s", f.method, strings.Join(policy.Methods(), ", "))
+	}
 	var err error
 	if req.Remote, err = netip.ParseAddr(f.from); err != nil {
 		return req, fmt.Errorf("--from: %q: must be an IP address, such as 192.0.2.7", f.from)

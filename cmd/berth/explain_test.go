@@ -75,6 +75,7 @@ func TestExplainMistakes(t *testing.T) {
 		{"explain --all --diff a b", "use one"},
 		{"explain alice --from here", "must be an IP address"},
 		{"explain --all --at noon", "must be a time"},
+		{"explain alice --method pasword", "must be one of password, publickey"},
 		{"explain alice --config missing.yaml", "missing.yaml"},
 	}
 	for _, tt := range tests {
