@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"berth/config"
 )
 
 // listed is what `go list` knows of a package.
@@ -92,5 +94,49 @@ func TestPackageGraph(t *testing.T) {
 				t.Errorf("%s imports %s, which ARCHITECTURE.md does not allow", pkg, imported)
 			}
 		}
+	}
+}
+
+// TestYAMLOfDocs loads every block of YAML in the documentation. What a block
+// leaves out of a whole file is put around it.
+func TestYAMLOfDocs(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	rest := map[string]string{
+		"directories": `directories: [{name: corp, kind: active_directory, urls: ["ldaps://dc1.corp.example"], base: "DC=corp,DC=example", bind_dn: "CN=berth,DC=corp,DC=example", bind_password: x}]`,
+		"rules":       `rules: [{name: all}]`,
+	}
+	blocks := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, block := range strings.Split(string(text), "\n```yaml\n")[1:] {
+			block, _, _ = strings.Cut(block, "\n```")
+			blocks++
+			whole := block + "\n"
+			for _, key := range []string{"directories", "rules"} {
+				if !strings.Contains("\n"+block, "\n"+key+":") {
+					whole += rest[key] + "\n"
+				}
+			}
+			path := filepath.Join(t.TempDir(), "berth.yaml")
+			if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := config.Load(path); err != nil {
+				t.Errorf("%s, block %d of YAML: %v\n%s", file, n+1, err, whole)
+			}
+		}
+	}
+	if blocks < 4 {
+		t.Errorf("the documentation has %d blocks of YAML, want some", blocks)
 	}
 }
