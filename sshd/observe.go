@@ -249,6 +249,12 @@ func (o *observed) Link(oldname, newname string) error {
 	})
 }
 
+// copied tells of a copy from one open file to another. Both tell of themselves too,
+// when they are closed.
+func (o *observed) copied(name, target string, n int64, err error) {
+	o.tell(event.Copied, event.CopyFailed, event.Event{Path: name, Target: target, BytesWritten: n}, err)
+}
+
 func (o *observed) SetAttr(name string, a fs.Attr) error {
 	return o.do(event.AttributesSet, event.AttributesSetFailed, event.Event{Path: name}, func(v fs.FS) error {
 		return v.SetAttr(name, a)
@@ -338,9 +344,10 @@ func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// SetAttr tells of it by the name that the file was opened by.
 func (f *observedFile) SetAttr(a fs.Attr) error {
 	f.follow()
-	return f.File.SetAttr(a)
+	return f.fs.tell(event.AttributesSet, event.AttributesSetFailed, event.Event{Path: f.name}, f.File.SetAttr(a))
 }
 
 // Close ends the file. Its event is a failure if any write was.

@@ -20,7 +20,8 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 		return 1, err
 	}
 	defer files.Close()
-	return status(sftp.Serve(taken{s.ch, s.conn}, files, sftp.Options{User: s.user, Active: s.touch, Done: ctx.Done()}))
+	opt := sftp.Options{User: s.user, Active: s.touch, Copied: files.copied, Done: ctx.Done()}
+	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }
 
 // taken is a channel that keeps the clock of its connection: a client that is

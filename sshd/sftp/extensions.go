@@ -15,14 +15,14 @@ import (
 // draft-ietf-secsh-filexfer-extensions-00.
 var extensions = []Request{
 	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: (*session).posixRename},
-	{Name: "statvfs@openssh.com", Version: "2", Permission: "list", serve: (*session).statvfs},
-	{Name: "fstatvfs@openssh.com", Version: "2", Permission: "list", serve: (*session).fstatvfs},
+	{Name: "statvfs@openssh.com", Version: "2", serve: (*session).statvfs},
+	{Name: "fstatvfs@openssh.com", Version: "2", serve: (*session).fstatvfs},
 	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: (*session).hardlink},
 	{Name: "fsync@openssh.com", Version: "1", serve: (*session).fsync},
 	{Name: "lsetstat@openssh.com", Version: "1", Permission: "setattr", Event: "attributes_set", serve: (*session).lsetstat},
 	{Name: "limits@openssh.com", Version: "1", serve: (*session).limits},
 	{Name: "expand-path@openssh.com", Version: "1", serve: (*session).expandPath},
-	{Name: "copy-data", Version: "1", serve: (*session).copyData},
+	{Name: "copy-data", Version: "1", Event: "copied", serve: (*session).copyData},
 	{Name: "home-directory", Version: "1", serve: (*session).homeDirectory},
 	{Name: "users-groups-by-id@openssh.com", Version: "1", serve: (*session).usersGroupsByID},
 	{Name: "check-file", Version: "1", serve: (*session).checkFileHandle},
@@ -216,11 +216,16 @@ func (s *session) copyData(q *request) error {
 	if toOffset > math.MaxInt64-n {
 		return fs.ErrTooLarge
 	}
-	return s.pieces(from.file, fromOffset, n, func(piece []byte) error {
-		_, err := to.file.WriteAt(piece, toOffset)
-		toOffset += int64(len(piece))
+	copied := int64(0)
+	err = s.pieces(from.file, fromOffset, n, func(piece []byte) error {
+		written, err := to.file.WriteAt(piece, toOffset+copied)
+		copied += int64(written)
 		return err
 	})
+	if s.opt.Copied != nil {
+		s.opt.Copied(from.name, to.name, copied, err)
+	}
+	return err
 }
 
 // rest returns how many of n bytes a file has from offset on; an n of 0 asks for all.

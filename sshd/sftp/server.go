@@ -31,6 +31,9 @@ type Options struct {
 	// Active, if set, is called whenever bytes of the client have arrived and
 	// between the pieces of long work. It must not block.
 	Active func()
+	// Copied, if set, is told of every copy within the server: how many bytes of the
+	// file name were written to target, and what went wrong.
+	Copied func(name, target string, n int64, err error)
 	// Done, if set, cuts copies and hashes of large files short when it is closed.
 	// Everything else ends when reading from the connection fails.
 	Done <-chan struct{}
