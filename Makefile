@@ -42,3 +42,4 @@ fuzz:
 
 docs:
 	$(GO) test ./config ./sshd/event -update
+	$(GO) test ./sshd/sftp -run TestPage -update
