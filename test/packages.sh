@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh base|peers ...: installs what the tests need, where it is
-# missing, with apt. No service is started by an installation.
+# missing, with apt, and a client for Node with npm. No service is started by an
+# installation.
 set -euo pipefail
 
 declare -A packages=(
@@ -15,14 +16,27 @@ for set in "$@"; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
 	done
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+
+# A Node that did not come from Debian brings its npm along.
+node_client=ssh2-sftp-client@12.1.1
+has_node_client() { npm ls --global --depth 0 "$node_client" >/dev/null 2>&1; }
+with_node=
+[[ " $* " != *" peers "* ]] || with_node=1
+[ -z "$with_node" ] || command -v npm >/dev/null || missing+=(nodejs npm)
+
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+install_node_client() {
+	[ -n "$with_node" ] && ! has_node_client || return 0
+	echo "installing $node_client"
+	$sudo npm install --global --silent --no-audit --no-fund "$node_client"
+}
+[ ${#missing[@]} -gt 0 ] || { install_node_client; exit; }
 
 if ! command -v apt-get >/dev/null; then
 	echo "these packages are needed, under their Debian names: ${missing[*]}" >&2
 	exit 1
 fi
-sudo=
-[ "$(id -u)" = 0 ] || sudo=sudo
 
 # Debian asks this script before it starts a service; 101 means no.
 policy=/usr/sbin/policy-rc.d
@@ -38,3 +52,4 @@ trap undo EXIT
 echo "installing ${missing[*]}"
 $sudo apt-get update -q >/dev/null
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null </dev/null
+install_node_client

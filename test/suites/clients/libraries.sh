@@ -1,5 +1,5 @@
-# Libraries of six languages: a program of each does the usual round.
-clients+=(paramiko asyncssh python-scp net-sftp net-scp phpseclib net-sftp-foreign jsch)
+# Libraries of seven languages: a program of each does the usual round.
+clients+=(paramiko asyncssh python-scp net-sftp net-scp phpseclib net-sftp-foreign jsch node-ssh2)
 
 # round COMMAND...: a program gets $S, $R, $O and the key as its arguments.
 round() {
@@ -16,6 +16,9 @@ net_scp() { round ruby -W0 "$here/clients/round-net-scp.rb"; }
 net_sftp() { round ruby -W0 "$here/clients/round-net-sftp.rb"; }
 phpseclib() { round php "$here/clients/round-phpseclib.php"; }
 net_sftp_foreign() { round perl "$here/clients/round-net-sftp-foreign.pl" "$ssh_config"; }
+
+# npm has put it beside all others of the machine.
+node_ssh2() { round env NODE_PATH="$(npm root --global)" node "$here/clients/round-ssh2.js"; }
 
 jsch() {
 	jar=/usr/share/java/jsch.jar

@@ -1,5 +1,5 @@
 # OpenSSH's sftp and scp.
-clients+=(sftp-key sftp-password scp-sftp scp-scp)
+clients+=(sftp-key sftp-password scp-sftp scp-scp rekey)
 
 sftp_key() {
 	cat >"$work/batch" <<-EOF
@@ -55,3 +55,24 @@ scp_with() {
 }
 scp_sftp() { scp_with -s; }
 scp_scp() { scp_with -O; }
+
+# New keys in the middle of files. rekeyed COMMAND...: it works, with two or more
+# after the first: what is under way is not counted.
+rekeyed() {
+	"$@" -v -o RekeyLimit=500K -F "$ssh_config" "${files[@]}" >"$work/rekey" 2>&1 || { cat "$work/rekey"; return 1; }
+	[ "$(grep -c 'SSH2_MSG_NEWKEYS sent' "$work/rekey")" -ge 3 ]
+}
+rekey() {
+	printf 'put big %s/big\nget %s/big %s/big\n' "$R" "$R" "$O" >"$work/batch"
+	files=(target)
+	ok "sftp" rekeyed sftp -b "$work/batch"
+	ok "content" there big
+	ok "content got" back big
+	rm "$D/big" "$O/big"
+	files=(big "target:$R/")
+	ok "scp -O: put" rekeyed scp -O
+	ok "scp -O: content" there big
+	files=("target:$R/big" "$O/")
+	ok "scp -O: get" rekeyed scp -O
+	ok "scp -O: content got" back big
+}
