@@ -58,6 +58,10 @@ type conn struct {
 	services  running
 	last      atomic.Int64 // when the client last asked for something, in Unix nanoseconds
 
+	mu       sync.Mutex
+	sessions map[*session]struct{} // that run
+	telling  atomic.Bool           // the client is being told something
+
 	closing sync.Once
 	reason  atomic.Pointer[string] // why we closed it, nil if the client did
 }
@@ -68,6 +72,10 @@ type grant struct {
 	restricted   error         // if set, only the password can be changed, and why
 	certificates []certificate // what the user logged in with
 	factors      []string      // what the user proved
+	keys         []string      // with which keys of the directory, marshalled
+
+	passwordChanged time.Time // when the user's password last was
+	ownChange       bool      // the user has changed it since, in the login
 }
 
 // restriction says in a sentence what has to be done first.
@@ -178,10 +186,11 @@ func (c *conn) busy(now time.Time) bool {
 	return c.grant.Load() != nil && c.idle(now) < quiet && c.srv.drained(now) < lastOpens
 }
 
-// close ends the connection from our side; reason goes into its last event.
+// close ends the connection from our side; the first reason goes into its last
+// event.
 func (c *conn) close(reason string) {
 	c.closing.Do(func() {
-		c.reason.Store(&reason)
+		c.reason.CompareAndSwap(nil, &reason)
 		c.nc.Close()
 	})
 }

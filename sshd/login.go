@@ -31,6 +31,8 @@ type login struct {
 	proved []string // methods that succeeded, when a rule asks for several
 
 	certificates []certificate // those that took part in it
+	keys         []string      // of the directory, likewise, marshalled
+	changed      bool          // the user has just changed the password
 
 	offered     bool     // a key or certificate, which led nowhere
 	refusedKeys []string // fingerprints of such keys
@@ -217,9 +219,11 @@ func (l *login) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permissions,
 
 // key runs when the client has proved that it holds a key that offer let pass.
 func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
-	before := l.certificates
+	certificates, keys := l.certificates, l.keys
 	if c, ok := perms.ExtraData[certificateKey{}].(certificate); ok {
-		l.certificates = append(slices.Clone(before), c)
+		l.certificates = append(slices.Clone(certificates), c)
+	} else {
+		l.keys = append(slices.Clone(keys), string(key.Marshal()))
 	}
 	granted, err := l.try(meta, []string{methodPublicKey}, func(u *directory.User) error {
 		err := u.State.Err()
@@ -230,7 +234,7 @@ func (l *login) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permiss
 		return err
 	})
 	if _, partial := err.(*ssh.PartialSuccessError); err != nil && !partial {
-		l.certificates = before
+		l.certificates, l.keys = certificates, keys
 	}
 	if granted != nil {
 		granted.Extensions = perms.Extensions
@@ -246,6 +250,9 @@ func (l *login) try(meta ssh.ConnMetadata, factors []string, check func(*directo
 	u, err := l.lookup(name)
 	if err == nil {
 		err = check(u)
+	}
+	if err == nil && u.State.Status != directory.StatusActive {
+		u, err = l.reread(name) // what was read before the proof is no longer so
 	}
 	var g *grant
 	if err == nil || (directory.Proved(err) && restrictedTo(err) != nil) {
@@ -326,7 +333,10 @@ func (l *login) decide(u *directory.User, factors []string, restricted error) (*
 		l.release = func() {}
 		return nil, err
 	}
-	return &grant{policy: p, restricted: restricted, certificates: l.certificates, factors: proved}, nil
+	return &grant{
+		policy: p, restricted: restricted, certificates: l.certificates, factors: proved, keys: l.keys,
+		passwordChanged: u.State.PasswordChanged, ownChange: l.changed,
+	}, nil
 }
 
 // resolve asks the rules about u, who logs in by method.
@@ -390,6 +400,12 @@ func (l *login) lookup(name string) (*directory.User, error) {
 		l.skipped(l.found)
 	}
 	return l.found, l.err
+}
+
+// reread looks the user up once more.
+func (l *login) reread(name string) (*directory.User, error) {
+	l.found, l.err = nil, nil
+	return l.lookup(name)
 }
 
 // checkName refuses what no directory calls a person, before it is asked: LDAP

@@ -137,6 +137,7 @@ func (l *login) changeNow(u *directory.User, old string, why error, ask ssh.Keyb
 		l.user, l.userID = u.Name, u.ID
 		err = l.change(l.ctx, u, old, answers[0], answers[1])
 		if err == nil {
+			l.changed = true
 			return nil
 		}
 		instruction = explain(err) + " Please try again."

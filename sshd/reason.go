@@ -57,6 +57,8 @@ var answers = []struct {
 	{totp.ErrUnreadable, "codes_unreadable", ""},
 	{errCodeNotGiven, "code_not_given", ""},
 	{errNoCodes, "codes_not_configured", ""},
+	{errKeyRemoved, "key_removed", "The key you logged in with is no longer yours."},
+	{errPasswordChanged, "password_changed", "Your password has been changed."},
 	{errMethod, "method_not_accepted", ""}, // would tell a guesser that the password is right, without the other factor
 	{errEmpty, "password_empty", "The new password is empty."},
 	{errBlank, "password_blank", "The new password begins or ends with a space or a tab."},

@@ -56,6 +56,8 @@ func (c *conn) serveChannels(ctx context.Context) {
 				metered := c.meter.channel(ch)
 				defer metered.forget()
 				s := &session{conn: c, ch: metered}
+				c.enter(s)
+				defer c.leave(s)
 				s.serve(ctx, reqs)
 			})
 		case req, ok := <-requests:

@@ -20,6 +20,7 @@ type Settings struct {
 	Idle           time.Duration  `mapstructure:"idle"`            // without a request, unless a rule says otherwise; 0: no limit
 	Drain          time.Duration  `mapstructure:"drain"`           // what running transfers get at shutdown
 	Recheck        time.Duration  `mapstructure:"recheck"`         // how often users with open sessions are looked up again; 0: never
+	OnChange       string         `mapstructure:"on_change"`       // what becomes of an open session when the key it began with is removed, or the password changed: end, or keep
 	Checksums      bool           `mapstructure:"checksums"`       // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
 	Banner         string         `mapstructure:"banner"`          // file shown to everyone before they log in
 	MOTD           string         `mapstructure:"motd"`            // file shown to everyone who has logged in, unless it is empty
@@ -42,6 +43,7 @@ func DefaultSettings() Settings {
 		KeepAlive:      time.Minute,
 		Drain:          5 * time.Minute,
 		Recheck:        time.Minute,
+		OnChange:       onChangeEnd,
 		Ciphers:        []string{cipherAuto},
 		KeyExchanges: []string{
 			ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519,
@@ -54,6 +56,12 @@ func DefaultSettings() Settings {
 
 // cipherAuto chooses AES-GCM where the CPU and the client have AES.
 const cipherAuto = "auto"
+
+// What becomes of sessions whose key or password is another one now.
+const (
+	onChangeEnd  = "end"
+	onChangeKeep = "keep"
+)
 
 // Check reports what in s cannot be used, with the key and what would be right.
 // The library drops names that it does not know without a word, so they are
@@ -101,6 +109,9 @@ func (s *Settings) Check() []error {
 		if d.d < 0 || (d.d == 0 && !d.zero) {
 			errs = append(errs, fmt.Errorf("%s: %v: must be a positive time, such as 30s", d.key, d.d))
 		}
+	}
+	if s.OnChange != onChangeEnd && s.OnChange != onChangeKeep {
+		errs = append(errs, fmt.Errorf("on_change: %q: must be end or keep", s.OnChange))
 	}
 	for _, n := range []struct {
 		key   string

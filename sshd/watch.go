@@ -3,13 +3,16 @@ package sshd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"berth/directory"
 	"berth/policy"
 	"berth/sshd/cert"
-	"berth/sshd/event"
 )
 
 // Watch looks after the open connections until ctx ends: it asks silent
@@ -46,6 +49,9 @@ func (s *Server) lapse(ctx context.Context, c *conn, now time.Time) {
 		return
 	}
 	u, err := s.Directory.Lookup(ctx, g.policy.User.Name)
+	if err != nil && !directory.Refused(err) {
+		u, err = g.policy.User, nil // the hour is over whether or not the directory answers
+	}
 	s.reconsider(c, g, u, err)
 }
 
@@ -88,26 +94,21 @@ func (c *conn) ask(now time.Time) {
 	}()
 }
 
-// Reconsider looks up the users of all open sessions again, and resolves what
-// they may do. Call it after the rules have changed.
+// Reconsider looks up the users of all open sessions again, many at once, and
+// resolves what they may do. Call it after the rules have changed.
 func (s *Server) Reconsider(ctx context.Context) {
-	type answer struct {
-		user *directory.User
-		err  error
-	}
-	seen := map[string]answer{} // a user with ten sessions is one look-up
+	grants := map[*conn]*grant{}
+	names := map[string]bool{} // a user with ten sessions is one look-up
 	for _, c := range s.open() {
-		g := c.grant.Load()
-		if g == nil {
-			continue
+		if g := c.grant.Load(); g != nil {
+			grants[c] = g
+			names[g.policy.User.Name] = true
 		}
-		name := g.policy.User.Name
-		a, ok := seen[name]
-		if !ok {
-			a.user, a.err = s.Directory.Lookup(ctx, name)
-			seen[name] = a
-		}
-		s.reconsider(c, g, a.user, a.err)
+	}
+	answers := directory.LookupMany(ctx, s.Directory, slices.Sorted(maps.Keys(names)))
+	for c, g := range grants {
+		a := answers[g.policy.User.Name]
+		s.reconsider(c, g, a.User, a.Err)
 	}
 }
 
@@ -119,30 +120,78 @@ func (s *Server) reconsider(c *conn, g *grant, u *directory.User, err error) {
 		err = s.distrusted(g)
 	}
 	if err == nil {
+		err = s.replaced(g, u)
+	}
+	if err == nil {
 		err = u.State.Err()
 	}
-	restricted := restrictedTo(err)
-	var p *policy.Policy
-	if err == nil || restricted != nil {
-		p, err = s.Policy.Resolve(policy.Request{User: u, Remote: c.remote.Addr(), Method: c.method, Time: time.Now()})
+	next := *g
+	next.restricted = restrictedTo(err)
+	if err == nil || next.restricted != nil {
+		next.policy, err = s.Policy.Resolve(policy.Request{User: u, Remote: c.remote.Addr(), Method: c.method, Time: time.Now()})
 	}
 	switch {
-	case err == nil && samePolicy(p, g.policy) && (restricted == nil) == (g.restricted == nil):
-		// nothing to replace
 	case err == nil:
-		c.grant.Store(&grant{policy: p, restricted: restricted, certificates: g.certificates})
-	case directory.Refused(err) || errors.Is(err, policy.ErrDenied) || errors.Is(err, cert.ErrRevoked) || errors.Is(err, cert.ErrAuthority):
-		c.emit(event.Event{Type: event.LoginRevoked, Reason: reasonOf(err), Detail: err.Error()})
-		c.close("revoked: " + reasonOf(err))
+		if g.ownChange {
+			next.passwordChanged, next.ownChange = u.State.PasswordChanged, false
+		}
+		if !sameGrant(g, &next) {
+			c.narrow(g, &next)
+		}
+	case revokes(err):
+		c.revoke(err)
 	default: // could not ask: nobody is thrown out because a server is down
 		s.Log.Warn("look up a user with an open session", "user", g.policy.User.Name, "error", err)
 	}
 }
 
-// samePolicy reports whether a and b grant the same, whatever else the
-// directory says of the user by now.
-func samePolicy(a, b *policy.Policy) bool {
+// revokes reports whether err says that a session must end.
+func revokes(err error) bool {
+	return directory.Refused(err) || errors.Is(err, policy.ErrDenied) || errors.Is(err, cert.ErrRevoked) || errors.Is(err, cert.ErrAuthority) ||
+		errors.Is(err, errKeyRemoved) || errors.Is(err, errPasswordChanged)
+}
+
+// What opened a session and would not open another one.
+var (
+	errKeyRemoved      = errors.New("the key is no longer in the directory")
+	errPasswordChanged = errors.New("the password was changed since the login")
+)
+
+// replaced returns why what u proved to open a session proves nothing any more.
+// A ticket stands for the password it was got with.
+func (s *Server) replaced(g *grant, u *directory.User) error {
+	if s.OnChange == onChangeKeep || u.Cached {
+		return nil
+	}
+	for _, blob := range g.keys {
+		if !slices.ContainsFunc(u.Keys, func(k directory.Key) bool { return string(k.Marshal()) == blob }) {
+			return errKeyRemoved
+		}
+	}
+	byPassword := slices.ContainsFunc(g.factors, func(f string) bool { return f == methodPassword || f == methodInteractive || f == methodTicket })
+	if byPassword && !g.ownChange && u.State.PasswordChanged.After(g.passwordChanged) {
+		return errPasswordChanged
+	}
+	return nil
+}
+
+// sameGrant reports whether there is nothing to replace: a new grant has the
+// files of a session opened anew.
+func sameGrant(a, b *grant) bool {
+	return sameRights(a.policy, b.policy) && a.policy.ValidUntil.Equal(b.policy.ValidUntil) &&
+		(a.restricted == nil) == (b.restricted == nil) && a.ownChange == b.ownChange
+}
+
+// sameRights reports whether a and b grant the same, whatever else the directory
+// says of the user by now, and for however long.
+func sameRights(a, b *policy.Policy) bool {
 	x, y := *a, *b
 	x.User, y.User = nil, nil
+	x.ValidUntil, y.ValidUntil = time.Time{}, time.Time{}
 	return reflect.DeepEqual(x, y)
+}
+
+// changedRules says which rules gave the rights before, and which do now.
+func changedRules(a, b *policy.Policy) string {
+	return fmt.Sprintf("rules: %s; before: %s", strings.Join(b.Rules, ", "), strings.Join(a.Rules, ", "))
 }

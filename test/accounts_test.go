@@ -40,8 +40,8 @@ var domains = map[string]domain{
 }
 
 // serveDomain starts berth in front of p. Everybody may download at 256 KiB a
-// second, and is looked up again every second. The more settings are for the
-// directory, each after a comma.
+// second, and is looked up again every second. More are settings of the directory
+// and, where they begin with "when", of the rule.
 func serveDomain(t *testing.T, p *peers.Peer, more ...string) (*server, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,16 +49,24 @@ func serveDomain(t *testing.T, p *peers.Peer, more ...string) (*server, string) 
 	if err := os.WriteFile(password, []byte(p.BindPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	directory, rule := "", ""
+	for _, m := range more {
+		if strings.HasPrefix(m, "when") {
+			rule += m + ", "
+		} else {
+			directory += ", " + m
+		}
+	}
 	text := fmt.Sprintf(`listen: ["127.0.0.1:0"]
 host_keys: [%[1]s/ssh_host_ed25519_key]
 directories:
   - {name: domain, kind: %[2]s, urls: [%[3]s], ca_file: %[4]s, base: "%[5]s", bind_dn: "%[6]s", bind_password_file: %[7]s, key_attribute: %[8]s, cache: 0s%[9]s}
 rules:
-  - {name: all, home: {host: "%[1]s/home/%%u", create: true}, services: [sftp, scp, passwd], limits: {download_rate: 256KiB}}
+  - {name: all, %[10]shome: {host: "%[1]s/home/%%u", create: true}, services: [sftp, scp, passwd], limits: {download_rate: 256KiB}}
 ssh: {refusal_delay: 0s, recheck: 1s}
 events: {file: "%[1]s/events.jsonl"}
 admin: {listen: "127.0.0.1:0"}
-`, dir, p.Kind, p.LDAPS, p.CAFile, p.Base, p.BindDN, password, p.KeyAttribute, strings.Join(append([]string{""}, more...), ", "))
+`, dir, p.Kind, p.LDAPS, p.CAFile, p.Base, p.BindDN, password, p.KeyAttribute, directory, rule)
 	config := filepath.Join(dir, "berth.yaml")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ var levels = map[Type]hclog.Level{
 	LoginShielded: hclog.Warn,
 	LoginRevoked:  hclog.Info,
 	KeySkipped:    hclog.Warn,
+	RightsChanged: hclog.Info,
 
 	PasswordChanged:      hclog.Info,
 	PasswordChangeFailed: hclog.Info,

@@ -27,6 +27,7 @@ const (
 	LoginShielded Type = 1204
 	LoginRevoked  Type = 1205
 	KeySkipped    Type = 1206
+	RightsChanged Type = 1207
 
 	PasswordChanged      Type = 1300
 	PasswordChangeFailed Type = 1301

@@ -44,6 +44,7 @@ var types = map[Type]struct {
 	LoginShielded: {"login_shielded", Refused, "A password was not passed on to the directory, so that guessing cannot lock the account there."},
 	LoginRevoked:  {"login_revoked", Refused, "An open session was ended because the directory or the rules no longer allow it."},
 	KeySkipped:    {"key_skipped", Failure, "A key in the directory cannot be used."},
+	RightsChanged: {"rights_changed", Success, "What an open session may do is another thing now, because the directory or the rules say so."},
 
 	PasswordChanged:      {"password_changed", Success, "A person changed their password in the directory."},
 	PasswordChangeFailed: {"password_change_failed", Failure, "A person's password was not changed."},
