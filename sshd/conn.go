@@ -31,6 +31,7 @@ type conn struct {
 	nc     net.Conn
 	id     string
 	remote netip.AddrPort
+	source netip.Addr // against whom misbehaviour is held; none: nobody
 	opened time.Time
 
 	client string // identification string, once known
@@ -110,8 +111,11 @@ func (c *conn) serve(ctx context.Context) {
 	defer stop()
 	defer func() { c.release() }()
 
-	c.remote = addrPort(c.nc.RemoteAddr())
-	loggedIn, err := c.srv.State.Admit(c.remote.Addr())
+	if err := c.identify(); err != nil {
+		c.ended(err)
+		return
+	}
+	loggedIn, err := c.srv.State.Admit(c.source)
 	if err != nil {
 		c.emit(event.Event{Type: event.ConnectionRefused, Reason: reasonOf(err), Detail: err.Error()})
 		return
@@ -124,6 +128,21 @@ func (c *conn) serve(ctx context.Context) {
 	c.established.Store(c.ssh)
 	c.serveChannels(ctx)
 	c.ended(nil)
+}
+
+// identify finds out where the connection comes from. Nothing is ever held
+// against a balancer: everybody would be kept out with it.
+func (c *conn) identify() error {
+	p, ok := c.nc.(*proxied)
+	own, err := false, error(nil)
+	if ok {
+		own, err = p.own()
+	}
+	c.remote = addrPort(c.nc.RemoteAddr())
+	if !own {
+		c.source = c.remote.Addr()
+	}
+	return err
 }
 
 // begin runs the connection until somebody has logged in, and reports whether
@@ -232,7 +251,7 @@ var penalties = map[string]state.Kind{
 
 func (c *conn) penalize(reason string) {
 	if kind, ok := penalties[reason]; ok && !c.tried {
-		c.srv.State.Penalize(c.remote.Addr(), kind)
+		c.srv.State.Penalize(c.source, kind)
 	}
 }
 
@@ -244,6 +263,8 @@ func handshakeReason(err error) string {
 	switch {
 	case errors.As(err, &refused):
 		return "not_authenticated"
+	case errors.Is(err, errHeader):
+		return "proxy_header"
 	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
 		return "not_ssh"
 	case errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():

@@ -479,7 +479,7 @@ func (l *login) reject(name, method string, err error) error {
 // hold holds a failed try against the source.
 func (l *login) hold(kind state.Kind) {
 	l.tried = true
-	l.srv.State.Penalize(l.remote.Addr(), kind)
+	l.srv.State.Penalize(l.source, kind)
 }
 
 // failed tells of a login that came to nothing but refused keys.

@@ -1,12 +1,17 @@
 package sshd
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"berth/sshd/early"
 )
 
 // headerWait is how long a balancer may take to say who it speaks for.
@@ -20,17 +25,61 @@ func Behind(l net.Listener, trusted []netip.Prefix) net.Listener {
 	if len(trusted) == 0 {
 		return l
 	}
-	return &proxyproto.Listener{
-		Listener: l,
-		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-			from := addrPort(o.Upstream).Addr()
-			if slices.ContainsFunc(trusted, func(n netip.Prefix) bool { return n.Contains(from) }) {
-				return proxyproto.REQUIRE, nil
-			}
-			return proxyproto.SKIP, nil
-		},
-		ReadHeaderTimeout: headerWait,
+	return &behind{l, trusted}
+}
+
+type behind struct {
+	net.Listener
+	trusted []netip.Prefix
+}
+
+func (b *behind) Accept() (net.Conn, error) {
+	nc, err := b.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	from := addrPort(nc.RemoteAddr()).Addr()
+	if !slices.ContainsFunc(b.trusted, func(n netip.Prefix) bool { return n.Contains(from) }) {
+		return nc, nil
+	}
+	h := &heard{Conn: nc}
+	return &proxied{proxyproto.NewConn(h, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(headerWait)), h}, nil
+}
+
+// A proxied connection comes from a balancer.
+type proxied struct {
+	*proxyproto.Conn
+	heard *heard
+}
+
+// heard knows whether anything came.
+type heard struct {
+	net.Conn
+	anything atomic.Bool
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	if n > 0 {
+		h.anything.Store(true)
+	}
+	return n, err
+}
+
+// errHeader drops what a balancer sent without a header that can be read.
+var errHeader = errors.New("no usable PROXY header")
+
+// own waits for the header, and reports whether the balancer speaks for itself,
+// as it does in health probes. The error is early.ErrProbe if it said nothing.
+func (p *proxied) own() (bool, error) {
+	if h := p.ProxyHeader(); h != nil {
+		return h.Command.IsLocal() || h.SourceAddr == nil, nil
+	}
+	_, err := p.Read(nil) // says why there is none
+	if !p.heard.anything.Load() {
+		return true, early.ErrProbe
+	}
+	return true, fmt.Errorf("%w: %w", errHeader, err)
 }
 
 // addrPort is a TCP address, with IPv4 as itself; zero for any other kind.

@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -11,12 +12,13 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"berth/policy"
 	"berth/sshd/event"
 	"berth/sshd/state"
 )
 
-// proxied makes a server behind a balancer on loopback.
-func proxied(t *testing.T, trusted string) *fixture {
+// proxiedFrom makes a server behind a balancer on loopback.
+func proxiedFrom(t *testing.T, trusted string) *fixture {
 	return start(t, func(f *fixture) { f.ProxyFrom = []netip.Prefix{netip.MustParsePrefix(trusted)} })
 }
 
@@ -36,7 +38,7 @@ func TestProxyProtocol(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := proxied(t, tt.trusted)
+			f := proxiedFrom(t, tt.trusted)
 			nc, err := net.Dial("tcp", f.addr)
 			if err != nil {
 				t.Fatal(err)
@@ -71,7 +73,7 @@ func TestProbesAreCounted(t *testing.T) {
 		"bare":             "",
 		"version 2, local": "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00",
 	} {
-		f := proxied(t, "127.0.0.0/8")
+		f := proxiedFrom(t, "127.0.0.0/8")
 		nc, err := net.Dial("tcp", f.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -84,6 +86,118 @@ func TestProbesAreCounted(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
+	}
+}
+
+// TestBadHeadersAreLogged drops what a balancer sends that is set up wrongly, and
+// says so: otherwise nobody would know why nobody gets in.
+func TestBadHeadersAreLogged(t *testing.T) {
+	for name, header := range map[string]string{
+		"none":             "SSH-2.0-client\r\n",
+		"broken":           "PROXY TCP4 nonsense\r\n",
+		"too long":         "PROXY TCP4 " + strings.Repeat("1", 200),
+		"version 2 cut":    "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0",
+		"version 3":        "\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x12\x67\x00\x16",
+		"only a beginning": "PRO",
+	} {
+		f := proxiedFrom(t, "127.0.0.0/8")
+		nc, err := net.Dial("tcp", f.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(nc, header)
+		nc.(*net.TCPConn).CloseWrite()
+		if said, _ := io.ReadAll(nc); len(said) > 0 {
+			t.Errorf("%s: the server said %q", name, said)
+		}
+		nc.Close()
+		f.hangUp()
+		if got := f.events.reasons(event.ConnectionClosed); !slices.Equal(got, []string{"proxy_header"}) {
+			t.Errorf("%s: reasons = %q", name, got)
+		}
+	}
+}
+
+// strict is a server behind a balancer on loopback that holds everything against
+// everybody.
+func strict(t *testing.T) *fixture {
+	return start(t, func(f *fixture) {
+		f.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		s := state.DefaultSettings()
+		s.Exempt = nil
+		f.State = state.NewMemory(s)
+	})
+}
+
+// behindBalancer logs in through a header that says where the client is.
+func (f *fixture) behindBalancer(t *testing.T, client string, method ssh.AuthMethod) error {
+	t.Helper()
+	nc, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(nc, "PROXY TCP4 %s 127.0.0.1 4711 22\r\n", client)
+	sc, _, _, err := ssh.NewClientConn(nc, f.addr, &ssh.ClientConfig{
+		User: "alice", Auth: []ssh.AuthMethod{method}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	if err == nil {
+		sc.Close()
+	}
+	return err
+}
+
+func TestTheBalancerIsNeverBanned(t *testing.T) {
+	f := strict(t)
+	const local = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+	for _, first := range []string{"PROXY nonsense\r\n", local + "GET / HTTP/1.0\r\n\r\n", local + "SSH-2.0-probe\r\n", "PROXY UNKNOWN\r\nGET /", local} {
+		for range 20 {
+			nc, err := net.Dial("tcp", f.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(nc, first)
+			nc.Close()
+		}
+	}
+	f.hangUp()
+	for range 4 { // one client behind it guesses
+		f.behindBalancer(t, "192.0.2.66", ssh.Password("x"))
+	}
+	f.hangUp()
+	if err := f.behindBalancer(t, "192.0.2.66", ssh.PublicKeys(f.key)); err == nil {
+		t.Error("a client that guesses got in")
+	}
+	if err := f.behindBalancer(t, "192.0.2.7", ssh.PublicKeys(f.key)); err != nil {
+		t.Errorf("another client behind the same balancer: %v", err)
+	}
+	f.hangUp()
+	if got := f.events.reasons(event.ConnectionRefused); !slices.Equal(got, []string{"source_penalized"}) {
+		t.Errorf("refused: %q, want the one client that guesses", got)
+	}
+}
+
+// TestTrueAddressInRulesAndKeys has both look at the client behind the balancer.
+func TestTrueAddressInRulesAndKeys(t *testing.T) {
+	f := strict(t)
+	f.people.users["alice"].Keys[0].From = []string{"192.0.2.7"}
+	resolve := f.Policy
+	var asked []netip.Addr
+	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+		asked = append(asked, q.Remote)
+		return resolve.Resolve(q)
+	})
+	if err := f.behindBalancer(t, "192.0.2.8", ssh.PublicKeys(f.key)); err == nil {
+		t.Error("a key was taken from where it may not be used")
+	}
+	if err := f.behindBalancer(t, "192.0.2.7", ssh.PublicKeys(f.key)); err != nil {
+		t.Error(err)
+	}
+	f.hangUp()
+	if len(asked) != 1 || asked[0].String() != "192.0.2.7" {
+		t.Errorf("the rules were asked about %v", asked)
 	}
 }
 
