@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -163,6 +164,9 @@ func (c *conn) begin(ctx context.Context) bool {
 	return err == nil
 }
 
+// errGrace is the end of a login that took too long.
+var errGrace = errors.New("login grace over")
+
 // errPanic is the end of a login that did not get as far as an error.
 var errPanic = errors.New("internal error")
 
@@ -179,6 +183,11 @@ func (c *conn) handshake(ctx context.Context) error {
 	if err != nil {
 		l.failed()
 		nc.Close()
+		if time.Since(c.opened) >= c.srv.LoginGrace {
+			// The library has two goroutines at the connection, and tells what the
+			// slower one met.
+			err = fmt.Errorf("%w: %w", errGrace, err)
+		}
 		return err
 	}
 	g, ok := c.ssh.Permissions.ExtraData[grantKey{}].(*grant)
@@ -267,7 +276,7 @@ func handshakeReason(err error) string {
 		return "proxy_header"
 	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
 		return "not_ssh"
-	case errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
 		return "login_grace_over"
 	case strings.Contains(err.Error(), "no common algorithm"):
 		return "no_common_algorithm"
