@@ -64,6 +64,37 @@ events: {file: %[2]s/events.jsonl}
 admin: {listen: "127.0.0.1:0"}
 `
 
+// token is the secret of one-time codes of those who have one.
+const token = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+// withCodes has every client log in as a user of its own, with a one-time code.
+func (s *site) withCodes(t *testing.T) {
+	t.Helper()
+	edit := func(name string, change func(string) string) {
+		file := filepath.Join(s.dir, name)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(change(string(text))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("berth.yaml", func(text string) string {
+		return strings.NewReplacer(
+			"kind: embedded,", "kind: embedded, totp_attribute: totpSecret,",
+			"services: [", "require: [[publickey, totp], [password, totp]]\n    services: [whoami, ",
+		).Replace(text)
+	})
+	edit("people.ldif", func(text string) string {
+		_, tester, _ := strings.Cut(text, "dn: uid=tester,")
+		for _, name := range []string{"openssh", "plink", "paramiko"} {
+			text += "\ndn: uid=" + name + "," + strings.Replace(tester, "uid: tester", "uid: "+name+"\ntotpSecret: "+token, 1)
+		}
+		return text
+	})
+}
+
 // samePaths shows the home also under the path that it has on this machine.
 const samePaths = `
   - name: same paths
@@ -162,7 +193,7 @@ func (s *site) start(t *testing.T) {
 func (s *site) environment() []string {
 	return append(os.Environ(),
 		"HOST=127.0.0.1", "PORT="+strconv.Itoa(s.port),
-		"SFTP_USER=tester", "SFTP_PASS="+password, "SFTP_KEY="+filepath.Join(s.dir, "key"),
+		"SFTP_USER=tester", "SFTP_PASS="+password, "SFTP_KEY="+filepath.Join(s.dir, "key"), "TOTP_SECRET="+token,
 		"REMOTE_DIR="+s.remote, "LOCAL_ROOT="+s.root,
 		"SERVER_PID="+strconv.Itoa(s.pid),
 		"SERVER_CMD="+strings.Join(s.serve(), " "), "SERVER_LOG="+filepath.Join(s.dir, "server.log"),

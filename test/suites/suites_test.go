@@ -101,6 +101,15 @@ func TestPasswd(t *testing.T) {
 	s.suite(t, 11, "./passwd.sh")
 }
 
+func TestCodes(t *testing.T) {
+	need(t, "ssh", "expect", "plink", "/usr/bin/python3")
+	t.Parallel()
+	s := newSite(t)
+	s.withCodes(t)
+	s.start(t)
+	s.suite(t, 8, "./codes.sh")
+}
+
 func TestHostile(t *testing.T) {
 	need(t)
 	t.Parallel()
