@@ -41,6 +41,11 @@ type Config struct {
 	// are then encrypted too.
 	HostKeyPassphraseFile string `mapstructure:"host_key_passphrase_file"`
 
+	// HostKeyAgent is the socket of an ssh-agent, or SSH_AUTH_SOCK for the one that
+	// the environment names. It signs for those of host_keys that are public keys:
+	// files that end in .pub.
+	HostKeyAgent string `mapstructure:"host_key_agent"`
+
 	// HostCertificates are certificates of the host keys, as made by ssh-keygen -s
 	// CA -h. Clients that trust the CA then know the server.
 	HostCertificates []string `mapstructure:"host_certificates"`

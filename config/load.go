@@ -179,6 +179,11 @@ func (cfg *Config) check(where *places) []*Mistake {
 	if len(cfg.HostKeys) == 0 {
 		at("", errors.New("host_keys: missing: must name at least one file, such as /var/lib/berth/ssh_host_ed25519_key"))
 	}
+	for i, file := range cfg.HostKeys {
+		if strings.HasSuffix(file, ".pub") && cfg.HostKeyAgent == "" {
+			at("", fmt.Errorf("host_keys[%d]: %q: is a public key: its private half, or host_key_agent with an agent that holds it, would be right", i, file))
+		}
+	}
 	if len(cfg.Directories) == 0 {
 		at("", errors.New("directories: missing: must hold at least one directory, such as {name: corp, kind: active_directory, …}"))
 	}

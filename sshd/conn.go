@@ -21,6 +21,7 @@ import (
 	"berth/policy"
 	"berth/sshd/early"
 	"berth/sshd/event"
+	"berth/sshd/hostkey"
 	"berth/sshd/state"
 )
 
@@ -278,6 +279,8 @@ func handshakeReason(err error) string {
 		return "not_ssh"
 	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
 		return "login_grace_over"
+	case errors.Is(err, hostkey.ErrNoSignature):
+		return "host_key_unavailable"
 	case strings.Contains(err.Error(), "no common algorithm"):
 		return "no_common_algorithm"
 	default:

@@ -125,7 +125,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	live := &rules{}
 	live.set.Store(set)
 
-	keys, err := hostkey.Load(cfg.HostKeys, passphraseFrom(cfg.HostKeyPassphraseFile))
+	keys, err := hostkey.Load(cfg.HostKeys, passphraseFrom(cfg.HostKeyPassphraseFile), hostkey.Agent(cfg.HostKeyAgent))
 	if err != nil {
 		return err
 	}

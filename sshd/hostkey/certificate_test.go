@@ -16,7 +16,7 @@ func TestCertify(t *testing.T) {
 			t.Fatalf("ssh-keygen %q: %v: %s", args, err, out)
 		}
 	}
-	signers, err := Load([]string{file("host_ed25519"), file("host_rsa")}, nil)
+	signers, err := Load([]string{file("host_ed25519"), file("host_rsa")}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

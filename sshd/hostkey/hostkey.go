@@ -5,8 +5,6 @@
 package hostkey
 
 import (
-	"crypto"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -42,12 +40,15 @@ var order = []string{
 // could offer only one of them. RSA keys sign with SHA-2 only. The files may be
 // in any format that Parse reads.
 //
+// A path that ends in .pub is that of a public key; the agent must hold the
+// private half, and signs.
+//
 // passphrase may be nil. It is asked for a file that is encrypted or missing.
-func Load(paths []string, passphrase Passphrase) ([]ssh.Signer, error) {
+func Load(paths []string, passphrase Passphrase, agent Agent) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
 	from := map[string]string{} // type -> path
 	for _, path := range paths {
-		s, err := loadOrMake(path, passphrase)
+		s, err := loadOne(path, passphrase, agent)
 		if err != nil {
 			return nil, fmt.Errorf("host key %s: %w", path, err)
 		}
@@ -63,6 +64,13 @@ func Load(paths []string, passphrase Passphrase) ([]ssh.Signer, error) {
 }
 
 func rank(s ssh.Signer) int { return slices.Index(order, s.PublicKey().Type()) }
+
+func loadOne(path string, passphrase Passphrase, agent Agent) (ssh.Signer, error) {
+	if strings.HasSuffix(path, ".pub") {
+		return agent.load(path)
+	}
+	return loadOrMake(path, passphrase)
+}
 
 func loadOrMake(path string, passphrase Passphrase) (ssh.Signer, error) {
 	s, err := load(path, passphrase)
@@ -91,26 +99,25 @@ func load(path string, passphrase Passphrase) (ssh.Signer, error) {
 	if k.Private == nil {
 		return nil, errors.New("is a public key: its private half is needed")
 	}
-	return signer(k.Private)
-}
-
-// signer refuses what is too weak to stand for a server.
-func signer(key crypto.Signer) (ssh.Signer, error) {
-	s, err := ssh.NewSignerFromSigner(key)
+	s, err := ssh.NewSignerFromSigner(k.Private)
 	if err != nil {
 		return nil, err
 	}
+	return signer(s.(ssh.AlgorithmSigner))
+}
+
+// signer refuses what is too weak to stand for a server.
+func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	if rank(s) < 0 {
 		return nil, fmt.Errorf("keys of type %s cannot be host keys: use ed25519, ecdsa or rsa", s.PublicKey().Type())
 	}
-	r, ok := key.(*rsa.PrivateKey)
-	if !ok {
+	if s.PublicKey().Type() != ssh.KeyAlgoRSA {
 		return s, nil
 	}
-	if bits := r.N.BitLen(); bits < minRSA {
+	if bits := rsaBits(s.PublicKey()); bits < minRSA {
 		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", bits, minRSA)
 	}
-	return newRSASigner(s.(ssh.AlgorithmSigner))
+	return newRSASigner(s)
 }
 
 // Fingerprint is the SHA-256 fingerprint of k as ssh-keygen -l shows it:

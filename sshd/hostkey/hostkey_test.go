@@ -21,7 +21,7 @@ func TestLoadMakesWhatIsMissing(t *testing.T) {
 		filepath.Join(dir, "ssh_host_ecdsa_key"),
 		filepath.Join(dir, "ssh_host_ed25519_key"),
 	}
-	made, err := Load(paths, nil)
+	made, err := Load(paths, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestLoadMakesWhatIsMissing(t *testing.T) {
 		}
 	}
 
-	again, err := Load(paths, nil)
+	again, err := Load(paths, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestLoadMakesWhatIsMissing(t *testing.T) {
 func TestLoadedKeysAreWhatKeygenSees(t *testing.T) {
 	for _, word := range []string{"ed25519", "ecdsa", "rsa"} {
 		path := filepath.Join(t.TempDir(), "host_"+word)
-		signers, err := Load([]string{path}, nil)
+		signers, err := Load([]string{path}, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestLoadedKeysAreWhatKeygenSees(t *testing.T) {
 }
 
 func TestRSASignsWithSHA2Only(t *testing.T) {
-	signers, err := Load([]string{filepath.Join(t.TempDir(), "rsa")}, nil)
+	signers, err := Load([]string{filepath.Join(t.TempDir(), "rsa")}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestPassphrase(t *testing.T) {
 	write(t, secret, "open sesame\r\nsecond line\n", 0o600)
 	paths := []string{filepath.Join(dir, "ed25519")}
 
-	made, err := Load(paths, PassphraseFile(secret))
+	made, err := Load(paths, PassphraseFile(secret), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestPassphrase(t *testing.T) {
 	}
 	// One round of the key derivation instead of sixteen, to save time.
 	keygen(t, "-q", "-p", "-a", "1", "-P", "open sesame", "-N", "open sesame", "-f", paths[0])
-	if _, err := Load(paths, PassphraseFile(secret)); err != nil {
+	if _, err := Load(paths, PassphraseFile(secret), ""); err != nil {
 		t.Error(err)
 	}
 	for name, passphrase := range map[string]Passphrase{
@@ -103,7 +103,7 @@ func TestPassphrase(t *testing.T) {
 		"wrong passphrase":            func(string) ([]byte, error) { return []byte("wrong"), nil },
 		"cannot ask":                  func(string) ([]byte, error) { return nil, errors.New("cannot ask") },
 	} {
-		if _, err := Load(paths, passphrase); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Load(paths, passphrase, ""); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want an error that says %q", err, name)
 		}
 	}
@@ -187,7 +187,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Load(tt.set(t, t.TempDir()), nil)
+			_, err := Load(tt.set(t, t.TempDir()), nil, "")
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error that says %q", err, tt.want)
 			}
@@ -212,7 +212,7 @@ func TestManyMakersAgree(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range prints {
 		wg.Go(func() {
-			signers, err := Load([]string{path}, nil)
+			signers, err := Load([]string{path}, nil, "")
 			if err != nil {
 				t.Error(err)
 				return
@@ -230,7 +230,7 @@ func TestManyMakersAgree(t *testing.T) {
 
 func mustLoad(t *testing.T, path string) ssh.PublicKey {
 	t.Helper()
-	signers, err := Load([]string{path}, nil)
+	signers, err := Load([]string{path}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

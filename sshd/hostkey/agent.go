@@ -1,0 +1,125 @@
+package hostkey
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// An Agent is the socket of an ssh-agent, or SSH_AUTH_SOCK for the one that the
+// environment variable names.
+type Agent string
+
+// agentAnswers is how long an agent may take for a signature: with keys in
+// hardware, a second.
+const agentAnswers = 10 * time.Second
+
+// ask connects to the agent for one request, so that it may be restarted at any
+// time.
+func (a Agent) ask(request func(agent.ExtendedAgent) error) error {
+	socket := string(a)
+	if socket == "SSH_AUTH_SOCK" {
+		socket = os.Getenv(socket)
+	}
+	if socket == "" {
+		return errors.New("no agent: host_key_agent must be its socket, or SSH_AUTH_SOCK be set")
+	}
+	nc, err := net.DialTimeout("unix", socket, agentAnswers)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	defer nc.Close()
+	if err := nc.SetDeadline(time.Now().Add(agentAnswers)); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if err := request(agent.NewClient(nc)); err != nil {
+		return fmt.Errorf("agent %s: %w", socket, err)
+	}
+	return nil
+}
+
+// load returns the signer of a public key file whose private half the agent
+// holds.
+func (a Agent) load(path string) (ssh.Signer, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	k, err := ParsePublic(text)
+	if err != nil {
+		return nil, err
+	}
+	held := 0
+	err = a.ask(func(c agent.ExtendedAgent) error {
+		keys, err := c.List()
+		held = len(keys)
+		for _, other := range keys {
+			if bytes.Equal(other.Blob, k.Public.Marshal()) {
+				return err
+			}
+		}
+		return errors.Join(err, fmt.Errorf("%w %s among its %d: ssh-add would give it", errNotHeld, Fingerprint(k.Public), held))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return signer(agentKey{a, k.Public})
+}
+
+// ErrNoSignature says that an agent did not sign for the server.
+var ErrNoSignature = errors.New("no signature of the host key")
+
+// errNotHeld says that an agent lacks a key.
+var errNotHeld = errors.New("does not hold the key")
+
+// An agentKey is a key that an agent signs with.
+type agentKey struct {
+	agent Agent
+	pub   ssh.PublicKey
+}
+
+func (k agentKey) PublicKey() ssh.PublicKey { return k.pub }
+
+func (k agentKey) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return k.SignWithAlgorithm(rand, data, k.pub.Type())
+}
+
+// agentFlags ask for another algorithm than SHA-1 with RSA keys (section 4.5.1
+// of draft-miller-ssh-agent).
+var agentFlags = map[string]agent.SignatureFlags{
+	ssh.KeyAlgoRSASHA256: agent.SignatureFlagRsaSha256,
+	ssh.KeyAlgoRSASHA512: agent.SignatureFlagRsaSha512,
+}
+
+func (k agentKey) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	var sig *ssh.Signature
+	err := k.agent.ask(func(c agent.ExtendedAgent) (err error) {
+		sig, err = c.SignWithFlags(k.pub, data, agentFlags[algorithm])
+		return err
+	})
+	if err == nil && sig.Format != algorithm { // an old agent takes no notice of flags
+		err = fmt.Errorf("agent %s signed by %s, not %s", k.agent, sig.Format, algorithm)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoSignature, err)
+	}
+	return sig, nil
+}
+
+// rsaBits is the length of an RSA key, 0 of any other.
+func rsaBits(pub ssh.PublicKey) int {
+	if c, ok := pub.(ssh.CryptoPublicKey); ok {
+		if r, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return r.N.BitLen()
+		}
+	}
+	return 0
+}
