@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"slices"
@@ -141,6 +142,7 @@ type fixture struct {
 	events *recorder
 	key    ssh.Signer
 	addr   string
+	log    bytes.Buffer
 }
 
 func newSigner(t testing.TB) ssh.Signer {
@@ -181,7 +183,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 		Open:     func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) { return fs.Open(p, fs.Settings{Pace: pace}) },
 		HostKeys: []ssh.Signer{newSigner(t)},
 		Events:   f.events,
-		Log:      hclog.NewNullLogger(),
+		Log:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &f.log}),
 		State:    state.NewMemory(state.DefaultSettings()),
 	}
 	f.RefusalDelay = 0
@@ -201,8 +203,20 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 		if err := <-served; err != nil {
 			t.Errorf("Serve = %v", err)
 		}
+		f.keepsSecrets(t)
 	})
 	return f
+}
+
+// keepsSecrets looks for passwords of these tests in the log and the events.
+func (f *fixture) keepsSecrets(t *testing.T) {
+	t.Helper()
+	said := f.log.String() + fmt.Sprintf("%+v", f.events.events)
+	for _, password := range []string{"secret-1", f.people.password["alice"], "a longer"} {
+		if strings.Contains(said, password) {
+			t.Errorf("the password %q stands in the log or in an event:\n%s", password, said)
+		}
+	}
 }
 
 // dial logs in; banner collects what the server says before.

@@ -42,7 +42,15 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	if err := outputs.collect(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	if err := outputs.report(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -120,6 +128,7 @@ func (s *server) port() string {
 
 // stop ends the server as systemd would, and waits for it.
 func (s *server) stop() {
+	s.saveMetrics()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:
@@ -148,6 +157,11 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 	s.cmd = exec.Command(binary, args...)
 	s.cmd.Dir = filepath.Dir(dir)
 	s.cmd.Stderr = log
+	s.cmd.Env = append(os.Environ(), "BERTH_LOG_LEVEL=trace", "GOTRACEBACK=all") // as talkative as it can be
+	said, err := os.OpenFile(filepath.Join(dir, "stdout.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -159,6 +173,9 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 	go func() {
 		text := bufio.NewScanner(out)
 		for text.Scan() {
+			if s.admin != "" { // what stands before is the demonstration's welcome, which tells passwords
+				fmt.Fprintln(said, text.Text())
+			}
 			if m := listening.FindStringSubmatch(text.Text()); m != nil && s.addr == "" {
 				s.addr = m[1] + ":" + m[2]
 			}
@@ -167,7 +184,10 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 				close(ready)
 			}
 		}
-		s.done <- s.cmd.Wait()
+		err := s.cmd.Wait()
+		said.Close()
+		outputs.look(dir)
+		s.done <- err
 	}()
 	select {
 	case <-ready:

@@ -363,6 +363,9 @@ func (s Suite) change(t *testing.T, d directory.Directory) {
 		if !errors.Is(err, why) || !directory.Refused(err) {
 			t.Errorf("ChangePassword(%q) to %q = %v, want %v", p.Name, new, err, why)
 		}
+		if err != nil && (strings.Contains(err.Error(), p.Password) || strings.Contains(err.Error(), s.NewPassword)) {
+			t.Errorf("the error holds a password: %v", err)
+		}
 	}
 	refused("", s.NewPassword, directory.ErrBadPassword)
 	refused(p.Password+"x", s.NewPassword, directory.ErrBadPassword)

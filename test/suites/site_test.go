@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/test/leaks"
 )
 
 // A site is a configured server and its one user, who may do all.
@@ -132,7 +134,23 @@ func newSite(t *testing.T, rules ...string) *site {
 	if err := os.Mkdir(s.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.keepsSecrets(t) })
 	return s
+}
+
+// keepsSecrets looks for the passwords of the suites in what the server said.
+func (s *site) keepsSecrets(t *testing.T) {
+	t.Helper()
+	passwords, err := leaks.Passwords("site_test.go", "passwd.sh")
+	if err != nil || len(passwords) < 3 {
+		t.Errorf("passwords of the suites: %q, %v", passwords, err)
+	}
+	for _, name := range []string{"server.log", "events.jsonl"} {
+		found, looked, err := leaks.Find(filepath.Join(s.dir, name), passwords)
+		if err != nil || len(found) > 0 || looked == 0 {
+			t.Errorf("secrets in %s, of %d bytes: %q, %v", name, looked, found, err)
+		}
+	}
 }
 
 // port is the last one that a site got. They lie below those that outgoing
