@@ -28,7 +28,7 @@ func TestScriptsOpenLDAP(t *testing.T) {
 					})
 				},
 				Cmds:      commands,
-				Condition: func(string) (bool, error) { return false, nil },
+				Condition: func(cond string) (bool, error) { return has(cond), nil },
 			})
 		})
 	}
