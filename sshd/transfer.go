@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -13,6 +14,17 @@ import (
 	"berth/sshd/sftp"
 )
 
+// linkFirst is how clients identify themselves that look at how the server does: if
+// it is not OpenSSH they give SYMLINK the order of the draft, and not that of
+// OpenSSH, which all others have.
+var linkFirst = []string{
+	"SSH-2.0-AsyncSSH_",
+	"SSH-2.0-libssh_", "SSH-2.0-libssh-", // not libssh2
+	"SSH-2.0-phpseclib_",
+	"SSH-2.0-ssh2js", // of Node
+	"SSH-2.0-WinSCP_",
+}
+
 // serveSFTP runs the SFTP protocol on the channel.
 func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	files, err := s.files("sftp")
@@ -20,7 +32,10 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 		return 1, err
 	}
 	defer files.Close()
-	opt := sftp.Options{User: s.user, Active: s.touch, Copied: files.copied, Done: ctx.Done()}
+	opt := sftp.Options{
+		User: s.user, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.client, prefix) }),
+		Active: s.touch, Copied: files.copied, Done: ctx.Done(),
+	}
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }
 

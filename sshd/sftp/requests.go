@@ -367,10 +367,15 @@ func (s *session) readlink(q *request) error {
 	return nil
 }
 
-// symlink takes the target first, as OpenSSH's server and so every client does;
-// the draft has it the other way round. The target is stored as it is.
+// symlink takes the target first, unless the client is one that does as the draft
+// says. The target is stored as it is.
 func (s *session) symlink(q *request) error {
-	target, name := rawName(q), s.name(q)
+	var target, name string
+	if s.opt.LinkFirst {
+		name, target = s.name(q), rawName(q)
+	} else {
+		target, name = rawName(q), s.name(q)
+	}
 	if q.err != nil {
 		return q.err
 	}

@@ -460,6 +460,14 @@ func TestHome(t *testing.T) {
 	}
 }
 
+func TestLinkFirst(t *testing.T) {
+	got, err := converse(t, aTree(t), sftp.Options{LinkFirst: true}, packet(fxSymlink, 1, "/s", "to"), packet(fxReadlink, 2, "/s"), packet(fxSymlink, 3, "/x", ""))
+	want := []string{"1 status 0 Success", `2 name ["to"]`, "3 status 2 No such file"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
+	}
+}
+
 func TestMaxHandles(t *testing.T) {
 	files := aTree(t)
 	got, err := converse(t, files, sftp.Options{MaxHandles: 2},

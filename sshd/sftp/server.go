@@ -26,6 +26,9 @@ type Options struct {
 	// UserName and GroupName name the owners of files by number, "" if unknown.
 	// A session asks once for a number. If nil, listings show numbers.
 	UserName, GroupName func(id uint32) string
+	// LinkFirst is the order of SYMLINK that the draft has: the name of the link and
+	// then its target. OpenSSH's server, and so nearly every client, has the other.
+	LinkFirst bool
 	// MaxHandles is how many files and directories a session may have open; 1024 if 0.
 	MaxHandles int
 	// Active, if set, is called whenever bytes of the client have arrived and

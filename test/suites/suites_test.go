@@ -82,13 +82,13 @@ func TestOpenSSHRegress(t *testing.T) {
 
 func TestClients(t *testing.T) {
 	need(t, "sftp", "sshpass", "curl", "lftp", "psftp", "dbclient", "rclone", "restic", "sshfs",
-		"git", "ruby", "php", "perl", "java", "javac", "node", "npm")
+		"git", "ruby", "php", "perl", "java", "javac", "node", "npm", "gcc")
 	for mode, rule := range uploads {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, rule)
 			s.start(t)
-			s.suite(t, 178, "./clients.sh")
+			s.suite(t, 182, "./clients.sh")
 		})
 	}
 }

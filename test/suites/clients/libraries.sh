@@ -1,5 +1,5 @@
-# Libraries of seven languages: a program of each does the usual round.
-clients+=(paramiko asyncssh python-scp net-sftp net-scp phpseclib net-sftp-foreign jsch node-ssh2)
+# Libraries of eight languages: a program of each does the usual round.
+clients+=(paramiko asyncssh python-scp net-sftp net-scp phpseclib net-sftp-foreign jsch node-ssh2 libssh)
 
 # round COMMAND...: a program gets $S, $R, $O and the key as its arguments.
 round() {
@@ -19,6 +19,11 @@ net_sftp_foreign() { round perl "$here/clients/round-net-sftp-foreign.pl" "$ssh_
 
 # npm has put it beside all others of the machine.
 node_ssh2() { round env NODE_PATH="$(npm root --global)" node "$here/clients/round-ssh2.js"; }
+
+libssh() {
+	ok "compile" gcc -Wall -o "$work/round-libssh" "$here/clients/round-libssh.c" -lssh
+	round "$work/round-libssh"
+}
 
 jsch() {
 	jar=/usr/share/java/jsch.jar

@@ -29,6 +29,9 @@ async def with_sftp(sftp):
     async with sftp.open("edit") as f:
         assert await f.read() == "abcdef"
 
+    await sftp.symlink("edit", remote + "/link")  # the name of a link is not taken as relative to chdir, the target is
+    assert await sftp.readlink("link") == remote + "/edit"
+    await sftp.remove("link")
     await sftp.mkdir("dir")
     await sftp.rename("edit", "dir/edit")
     assert await sftp.isfile("dir/edit")

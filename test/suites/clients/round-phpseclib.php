@@ -29,6 +29,10 @@ foreach (['zero', 'one', 'mid', 'big'] as $name) {
 must($sftp->get("$remote/big", "$out/big"), 'get');
 must(in_array('big', $sftp->nlist($remote)), 'list');
 
+must($sftp->symlink('one', "$remote/link"), 'symlink');
+must($sftp->readlink("$remote/link") === 'one', 'readlink');
+must($sftp->delete("$remote/link"), 'delete a link');
+
 must($sftp->mkdir("$remote/d/e", -1, true), 'mkdir');
 must($sftp->rename("$remote/one", "$remote/d/one"), 'rename');
 must($sftp->filesize("$remote/d/one") === 1, 'size');

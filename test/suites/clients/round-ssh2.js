@@ -50,8 +50,24 @@ async function round(sftp) {
   await sftp.rmdir(`${remote}/tree`, true);
 }
 
+// link uses ssh2 itself: ssh2-sftp-client has no symlinks.
+function link() {
+  const { Client: SSH } = require(require.resolve('ssh2', { paths: [require.resolve('ssh2-sftp-client')] }));
+  const ssh = new SSH();
+  return new Promise((resolve, reject) => {
+    ssh.on('error', reject).on('ready', () => ssh.sftp((err, sftp) => {
+      if (err) return reject(err);
+      sftp.symlink('one', `${remote}/link`, (err) => {
+        if (err) return reject(err);
+        sftp.readlink(`${remote}/link`, (err, target) => (err || target !== 'one' ? reject(err || target) : resolve()));
+      });
+    })).connect({ ...at, privateKey: fs.readFileSync(key) });
+  }).finally(() => ssh.end());
+}
+
 async function main() {
   await connected({ privateKey: fs.readFileSync(key) }, round);
+  await link();
   await connected({ password: process.env.SFTP_PASS }, (sftp) => sftp.stat(remote));
   await assert.rejects(connected({ password: 'wrong' }, () => {}));
 }
