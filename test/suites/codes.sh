@@ -35,7 +35,7 @@ dialogue() {
 
 by_password=(ssh -F "$ssh_config" -o BatchMode=no -o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1 openssh@target whoami)
 by_key=(ssh -F "$ssh_config" -o BatchMode=no openssh@target whoami)
-plink=("$(type -P plink)" -hostkey "$fingerprint" -P "$PORT" -l plink "$HOST" whoami)
+plink=("$(type -P plink)" -no-antispoof -hostkey "$fingerprint" -P "$PORT" -l plink "$HOST" whoami)
 
 ok "openssh, wrong code" not dialogue "$SFTP_PASS" 12345 "${by_password[@]}"
 ok "openssh, wrong password" not dialogue wrong "$(code 1)" "${by_password[@]}"
