@@ -19,6 +19,7 @@ var answers = []struct {
 	text   string
 }{
 	{directory.ErrNoUser, "unknown_user", ""},
+	{directory.ErrAmbiguous, "ambiguous_name", ""},
 	{directory.ErrShielded, "shielded", "Too many wrong passwords. Please try again later."},
 	{directory.ErrBadPassword, "bad_password", "The current password is wrong."},
 	{directory.ErrDisabled, "account_disabled", "Your account is disabled."},

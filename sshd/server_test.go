@@ -309,6 +309,12 @@ func TestServices(t *testing.T) {
 	if _, err := c.Dial("tcp", "127.0.0.1:22"); err == nil {
 		t.Error("forwarding is possible")
 	}
+	if _, err := c.Listen("tcp", "127.0.0.1:0"); err == nil {
+		t.Error("forwarding back is possible")
+	}
+	if e := f.events.last(event.ServiceRefused); e.Reason != "no_forwarding" || e.Service != "tcpip-forward" {
+		t.Errorf("event = %+v", e)
+	}
 	s, err := c.NewSession()
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +333,9 @@ func TestChannelsAreLimited(t *testing.T) {
 		if (err == nil) != (i < 2) {
 			t.Errorf("session %d = %v", i, err)
 		}
+	}
+	if got := f.events.reasons(event.ServiceRefused); !slices.Equal(got, []string{"too_many_channels"}) {
+		t.Errorf("reasons = %q", got)
 	}
 }
 

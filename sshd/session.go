@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,13 +37,13 @@ func (c *conn) serveChannels(ctx context.Context) {
 			}
 			switch {
 			case nc.ChannelType() != "session":
-				nc.Reject(ssh.Prohibited, "there is no forwarding here")
+				c.turnDown(nc, ssh.Prohibited, "no_forwarding", "there is no forwarding here")
 				continue
 			case noMore:
-				nc.Reject(ssh.Prohibited, "no more sessions were asked for")
+				c.turnDown(nc, ssh.Prohibited, "no_more_sessions", "no more sessions were asked for")
 				continue
 			case int(open.Load()) >= c.srv.MaxChannels:
-				nc.Reject(ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels))
+				c.turnDown(nc, ssh.ResourceShortage, "too_many_channels", fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels))
 				continue
 			}
 			ch, reqs, err := nc.Accept()
@@ -67,10 +68,29 @@ func (c *conn) serveChannels(ctx context.Context) {
 			}
 			// https://github.com/openssh/openssh-portable/blob/master/PROTOCOL section 2.2
 			noMore = noMore || req.Type == "no-more-sessions@openssh.com"
+			c.refuseForwarding(req)
 			if req.WantReply {
 				req.Reply(false, nil)
 			}
 		}
+	}
+}
+
+// turnDown refuses a channel, with a reason for the sinks and words for the
+// client.
+func (c *conn) turnDown(nc ssh.NewChannel, code ssh.RejectionReason, reason, words string) {
+	c.emit(event.Event{Type: event.ServiceRefused, Service: printable(nc.ChannelType()), Reason: reason})
+	nc.Reject(code, words)
+}
+
+// forwarding are the requests that would begin it (RFC 4254, sections 6.3 and
+// 7.1, and OpenSSH's PROTOCOL).
+var forwarding = []string{"tcpip-forward", "streamlocal-forward@openssh.com", "x11-req", "auth-agent-req@openssh.com"}
+
+// refuseForwarding tells the sinks of a request that is refused as such.
+func (c *conn) refuseForwarding(req *ssh.Request) {
+	if slices.Contains(forwarding, req.Type) {
+		c.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: "no_forwarding"})
 	}
 }
 
@@ -131,6 +151,7 @@ func (s *session) request(req *ssh.Request, started bool) (run, bool) {
 		}
 		return s.start(req)
 	}
+	s.refuseForwarding(req)
 	return nil, false // env, signal, x11-req, auth-agent-req@openssh.com
 }
 

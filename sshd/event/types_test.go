@@ -159,7 +159,7 @@ var fieldDocs = [][2]string{
 	{"duration_ms", "milliseconds it took, or that the file, service or connection was open"},
 	{"sha256", "of the content, if the whole file was moved from its first byte to its last"},
 	{"outcome", "success, failure (it was tried and did not work) or refused (it was decided that it may not be)"},
-	{"reason", "code of a refusal or failure: bad_password, no_rule, …"},
+	{"reason", "code of a refusal or failure: bad_password, no_rule, …; all are in [reasons.md](reasons.md)"},
 	{"error", "the error in words"},
 	{"detail", "more, for the administrator"},
 	{"fields", "an object with what only this type has"},
