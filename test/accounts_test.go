@@ -62,7 +62,7 @@ host_keys: [%[1]s/ssh_host_ed25519_key]
 directories:
   - {name: domain, kind: %[2]s, urls: [%[3]s], ca_file: %[4]s, base: "%[5]s", bind_dn: "%[6]s", bind_password_file: %[7]s, key_attribute: %[8]s, cache: 0s%[9]s}
 rules:
-  - {name: all, %[10]shome: {host: "%[1]s/home/%%u", create: true}, services: [sftp, scp, passwd], limits: {download_rate: 256KiB}}
+  - {name: all, %[10]shome: {host: "%[1]s/home/%%u", create: true}, services: [sftp, scp, passwd, whoami], limits: {download_rate: 256KiB}}
 ssh: {refusal_delay: 0s, recheck: 1s}
 events: {file: "%[1]s/events.jsonl"}
 admin: {listen: "127.0.0.1:0"}

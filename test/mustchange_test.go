@@ -72,6 +72,15 @@ func TestChangeAtLogin(t *testing.T) {
 					if err != nil || !strings.Contains(banner, "Your password expires on ") || !strings.Contains(banner, ", in 2 days") {
 						t.Errorf("login = %v, banner %q; want to be told that it expires in 2 days", err, banner)
 					}
+					cmd := exec.Command("sshpass", "-p", peers.Password("expiring"), "ssh", "-F", "none", "-p", s.port(),
+						"-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "expiring@127.0.0.1", "whoami")
+					if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), ", in 2 days") {
+						t.Errorf("whoami: %v, %s; want that the password expires in 2 days", err, out)
+					}
+					waitFor(t, "the event", func() bool {
+						text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+						return strings.Contains(string(text), `"type":"password_expiring"`)
+					})
 				})
 			}
 			t.Run("key", func(t *testing.T) { onlyPasswd(t, s, p, "pwexpired") })

@@ -320,7 +320,7 @@ func TestReport(t *testing.T) {
 	s.URLs = append(s.URLs, "ldaps://127.0.0.1:1", p.LDAP)
 	s.Insecure = true
 	s.Attributes = []string{"departmentNumber"}
-	findings := open(t, s).Report(t.Context(), []string{"inner", "cn=middle,ou=groups,dc=example,dc=test", "out*", "finance", "bob", "cn=gone,ou=groups,dc=example,dc=test"})
+	findings := open(t, s).Report(t.Context(), []string{"inner", "cn=middle,ou=groups,dc=example,dc=test", "out*", "finance", "bob", "twice", "cn=gone,ou=groups,dc=example,dc=test"})
 	var text strings.Builder
 	for _, f := range findings {
 		fmt.Fprintf(&text, "%v: %s: %s\n", f.Level, f.What, f.Detail)
@@ -341,6 +341,7 @@ func TestReport(t *testing.T) {
 		"warning: keys: 7 can be used, 1 cannot; the first of these is sshPublicKey, value 3 of \"uid=alice,",
 		"ok: groups: 5 with members found",
 		"warning: group finance: is named in a rule, but there is no such group",
+		"warning: group twice: is named in a rule and means more than one group, such as cn=twice,ou=",
 		"warning: group bob: is named in a rule, but there is no such group", // that is a person
 		"warning: group cn=gone,ou=groups,dc=example,dc=test: is named",
 		"ok: lock-out: 3 wrong passwords in 10m0s lock an account (cn=grace,ou=policies,dc=example,dc=test)",

@@ -327,12 +327,14 @@ func (r *reporter) groups(ctx context.Context, named []string) {
 		r.add(OK, "groups", "%s with members found", count(len(entries), more))
 	}
 	for _, name := range named {
-		found, err := c.groupsCalled(ctx, c.search, name, 1)
+		found, err := c.groupsCalled(ctx, c.search, name, 2)
 		switch {
 		case err != nil:
 			r.add(Bad, "group "+name, err.Error())
 		case len(found) == 0:
 			r.add(Warning, "group "+name, "is named in a rule, but there is no such group")
+		case len(found) > 1 && !strings.Contains(name, "*"):
+			r.add(Warning, "group "+name, "is named in a rule and means more than one group, such as %s and %s: name the DN of the right one", found[0], found[1])
 		}
 	}
 }

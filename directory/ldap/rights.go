@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -198,7 +199,7 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 		}
 		var answer *ldap.Error
 		if !errors.As(err, &answer) {
-			return false, fmt.Errorf("change %s of %q: %w", attribute, e.dn, err)
+			return false, fmt.Errorf("change %q: %w", e.dn, err)
 		}
 		switch answer.ResultCode {
 		case resultNoop, ldap.LDAPResultAttributeOrValueExists, ldap.LDAPResultNamingViolation:
@@ -210,10 +211,11 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 			// The class that it needs might be added with it.
 			err := c.modifyWith(ctx, cn, controlNoop, e, "objectClass", "")
 			return ldap.IsErrorAnyOf(err, resultNoop), nil
-		case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultConstraintViolation:
-			return false, nil // constraint: only the server itself writes it
+		case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultNoSuchObject, // not even visible
+			ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultConstraintViolation: // the server alone writes it
+			return false, nil
 		}
-		return false, fmt.Errorf("change %s of %q: %w", attribute, e.dn, err)
+		return false, fmt.Errorf("change %q: %w", e.dn, err)
 	}
 }
 
@@ -269,15 +271,19 @@ func (c *Client) decisiveAttributes() []decisive {
 
 func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask rightsTeller) {
 	var safe []string
+	unknown := map[string][]string{} // attributes by what the server says
 	for _, d := range r.c.decisiveAttributes() {
 		switch may, err := ask(ctx, user, d.attribute, ""); {
 		case err != nil:
-			r.add(Note, what, "not found out for %s: %v", d.attribute, err)
+			unknown[err.Error()] = append(unknown[err.Error()], d.attribute)
 		case may:
 			r.add(d.level, what, "may write %s of the own entry, but %s: take that right away", d.attribute, d.use)
 		default:
 			safe = append(safe, d.attribute)
 		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(unknown)) {
+		r.add(Note, what, "not found out for %s: %s", strings.Join(unknown[why], ", "), why)
 	}
 	if len(safe) > 0 {
 		r.add(OK, what, "may not write %s of the own entry", strings.Join(safe, ", "))
@@ -324,6 +330,6 @@ func (r *reporter) groupRights(ctx context.Context, what string, user entry, gro
 		}
 	}
 	if safe > 0 {
-		r.add(OK, what, "may not make themselves a member of %d groups that rules name", safe)
+		r.add(OK, what, "may not write the members of %d of the groups that rules name", safe)
 	}
 }
