@@ -31,6 +31,8 @@ type Set struct {
 	groups  index
 	users   index
 	clashes []Clash
+
+	withGroups, withUsers ruleSet // the rules with such a condition
 }
 
 // rule is a Rule that has no mistakes.
@@ -73,7 +75,8 @@ func (g grant) hasNames() bool { return len(g.names.Allow) > 0 || len(g.names.De
 
 // Compile makes a Set of rules. The error joins every mistake, each a *Mistake.
 func Compile(rules []Rule) (*Set, error) {
-	s := &Set{groups: newIndex(), users: newIndex()}
+	words := (len(rules) + 63) / 64
+	s := &Set{groups: newIndex(), users: newIndex(), withGroups: make(ruleSet, words), withUsers: make(ruleSet, words)}
 	var mistakes []error
 	names := map[string]int{}
 	for i, r := range rules {
@@ -151,6 +154,7 @@ func grantsSomething(r Rule) bool {
 func (c *compiler) when(w When) []named {
 	var out []named
 	if len(w.Users) > 0 {
+		c.set.withUsers.add(c.index)
 		for i, v := range w.Users {
 			m, err := parseUser(v)
 			c.check(fmt.Sprintf("when.users[%d]", i), v, err)
@@ -159,6 +163,7 @@ func (c *compiler) when(w When) []named {
 		out = append(out, named{"users", userCondition{w.Users}})
 	}
 	if len(w.Groups) > 0 {
+		c.set.withGroups.add(c.index)
 		cond := groupCondition{values: w.Groups}
 		for i, v := range w.Groups {
 			m, err := parseGroup(v)

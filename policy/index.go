@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math/bits"
 	"strings"
 
 	"berth/directory"
@@ -45,7 +46,7 @@ func (x *index) add(m matcher, rule int) {
 }
 
 // name adds the rules that name a user.
-func (x *index) name(name string, found bits) {
+func (x *index) name(name string, found ruleSet) {
 	addAll(found, x.names[strings.ToLower(name)])
 	for _, p := range x.patterns {
 		if match(p.glob, name) {
@@ -55,7 +56,7 @@ func (x *index) name(name string, found bits) {
 }
 
 // group adds the rules that name a group. It may use buf.
-func (x *index) group(g *directory.Group, found bits, buf []byte) {
+func (x *index) group(g *directory.Group, found ruleSet, buf []byte) {
 	if len(x.names) > 0 && x.rough.may(g.Name) {
 		addAll(found, x.names[string(appendLower(buf, g.Name))])
 	}
@@ -88,7 +89,7 @@ func (x *index) mayName(dn string, buf []byte) bool {
 	return !plain || x.heads[string(head)]
 }
 
-func addAll(found bits, rules []int) {
+func addAll(found ruleSet, rules []int) {
 	for _, i := range rules {
 		found.add(i)
 	}
@@ -126,18 +127,35 @@ func (s *sieve) may(text string) bool {
 // rough is a hash of text that case and spaces do not change. plain is false if
 // text holds what can be written in another way, too.
 func rough(text string) (h uint32, plain bool) {
-	h = 2166136261 // FNV-1a
 	for i := range len(text) {
-		switch c := text[i]; {
-		case c == ' ':
-		case c >= 0x80 || c == '\\' || c == '"' || c == '+' || c == '#' || c == ';':
+		switch c := letters[text[i]]; c {
+		case ignored:
+		case ambiguous:
 			return 0, false
 		default:
-			h = (h ^ uint32(lower(c))) * 16777619
+			h = bits.RotateLeft32(h, 5) ^ uint32(c)
 		}
 	}
-	return h >> (32 - 18), true
+	return h * 0x9e3779b1 >> (32 - 18), true // the golden ratio spreads the bits
 }
+
+// What letters has for bytes that are not hashed as letters.
+const (
+	ignored   = 0x00
+	ambiguous = 0xff
+)
+
+// letters is what rough makes of each byte.
+var letters = func() (table [256]byte) {
+	for c := range 256 {
+		table[c] = lower(byte(c))
+		if c >= 0x80 || strings.IndexByte(`\"+#;`, byte(c)) >= 0 {
+			table[c] = ambiguous
+		}
+	}
+	table[' '], table[0] = ignored, ambiguous
+	return table
+}()
 
 // tail is the end of a SID: what comes before is the same for a whole domain.
 func tail(sid string) string { return sid[max(len(sid)-8, 0):] }

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"iter"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -31,7 +33,7 @@ func (s *Set) Resolve(req Request) (*Policy, error) {
 // which ones do.
 func (s *Set) match(f *facts) (matched []*rule, until time.Time, err error) {
 	var deny *rule
-	for i := range s.rules {
+	for i := range s.candidates(f) {
 		r := &s.rules[i]
 		failed := r.fails(f, i)
 		if failed < 0 || r.conditions[failed].key == "hours" {
@@ -52,6 +54,22 @@ func (s *Set) match(f *facts) (matched []*rule, until time.Time, err error) {
 		return nil, until, &Denied{Reason: NoRule, User: f.User.Name, Detail: "no rule matches " + quote(f.User.Name)}
 	}
 	return matched, until, nil
+}
+
+// candidates yields, in file order, the rules whose conditions on groups and
+// users hold, or that have none: of a thousand rules most are for others.
+func (s *Set) candidates(f *facts) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for w := range f.groups {
+			left := (f.groups[w] | ^s.withGroups[w]) & (f.users[w] | ^s.withUsers[w])
+			for ; left != 0; left &= left - 1 {
+				i := w*64 + bits.TrailingZeros64(left)
+				if i >= len(s.rules) || !yield(i) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // fails returns which condition of r, which is rule i, is the first that does

@@ -3,8 +3,10 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -314,6 +316,48 @@ func compareFields[T any](t *testing.T, what string, got, want *T) {
 		name := g.Type().Field(i).Name
 		if text, wanted := fmt.Sprintf("%+v", g.Field(i)), fmt.Sprintf("%+v", w.Field(i)); text != wanted {
 			t.Errorf("%s.%s = %s\nwant %s", what, name, text, wanted)
+		}
+	}
+}
+
+// TestCandidates holds the quick walk of the rules to the plain one: the same
+// rules match, and rights change at the same time.
+func TestCandidates(t *testing.T) {
+	whens := []When{
+		{},
+		{Groups: []string{"finance"}},
+		{Groups: []string{"other"}},
+		{Users: []string{"alice"}},
+		{Users: []string{"bob"}},
+		{Hours: "Sat UTC"},
+		{From: []string{"10.0.0.0/8"}},
+		{Groups: []string{"finance"}, Users: []string{"a*"}, Hours: "Mon 10:00-11:00 UTC"},
+		{Groups: []string{"other"}, Hours: "Mon 08:30-09:00 UTC"},
+		{Groups: []string{"finance"}, Users: []string{"bob"}, Hours: "Mon 08:15-09:00 UTC"},
+	}
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 4))
+		rules := make([]Rule, 1+rnd.IntN(150))
+		for i := range rules {
+			rules[i] = Rule{Name: fmt.Sprint(i), When: whens[rnd.IntN(len(whens))]}
+		}
+		set := compile(t, rules...)
+		f := set.facts(aliceFrom("10.1.2.3"))
+		var want []*rule
+		var wantUntil time.Time
+		for i := range set.rules {
+			r := &set.rules[i]
+			failed := r.fails(f, i)
+			if failed < 0 {
+				want = append(want, r)
+			}
+			if failed < 0 || r.conditions[failed].key == "hours" {
+				wantUntil = earlier(wantUntil, r.change(f.Time))
+			}
+		}
+		got, until, err := set.match(f)
+		if (err == nil) != (len(want) > 0) || !slices.Equal(got, want) || !until.Equal(wantUntil) {
+			t.Fatalf("seed %d: %d rules match until %v, %v, want %d until %v", seed, len(got), until, err, len(want), wantUntil)
 		}
 	}
 }

@@ -21,20 +21,20 @@ type condition interface {
 // facts is a request, and what was found out about its user once for all rules.
 type facts struct {
 	Request
-	groups bits // rules with a condition on groups that holds
-	users  bits // rules with a condition on users that holds
+	groups ruleSet // rules with a condition on groups that holds
+	users  ruleSet // rules with a condition on users that holds
 }
 
-// bits is a set of small numbers.
-type bits []uint64
+// ruleSet is a set of rules, by number.
+type ruleSet []uint64
 
-func (b bits) add(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (s ruleSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s ruleSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 // facts looks up the user's names and groups in the indexes.
 func (s *Set) facts(req Request) *facts {
 	words := (len(s.rules) + 63) / 64
-	all := make(bits, 2*words)
+	all := make(ruleSet, 2*words)
 	f := &facts{Request: req, groups: all[:words:words], users: all[words:]}
 	s.users.name(f.User.Name, f.users)
 	var buf [256]byte
