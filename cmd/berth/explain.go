@@ -99,7 +99,7 @@ func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if p, err := set.Resolve(req); err == nil {
-		why.Warnings = places(p.Folders)
+		why.Warnings = append(places(p.Folders), keyChangeOf(cfg, p)...)
 	}
 	if f.json {
 		e := json.NewEncoder(cmd.OutOrStdout())

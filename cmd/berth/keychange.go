@@ -8,7 +8,7 @@ import (
 	"berth/policy"
 )
 
-// keyChangeWarnings says where rules give people the service "keys" and the
+// keyChangeWarnings says where rules give people the service "keys" and their
 // directory lets them do no more than look.
 func keyChangeWarnings(cfg *config.Config) []string {
 	if !slices.ContainsFunc(cfg.Rules, func(r policy.Rule) bool { return slices.Contains(r.Services, "keys") }) {
@@ -16,9 +16,19 @@ func keyChangeWarnings(cfg *config.Config) []string {
 	}
 	var all []string
 	for i, d := range cfg.Directories {
-		if k := d.Complete().KeyChange; k != "service" {
-			all = append(all, fmt.Sprintf("directories[%d].key_change: %s: rules give the service keys, which can only list them there", i, k))
+		if way := d.Complete().KeyChange; way != "service" {
+			all = append(all, fmt.Sprintf("directories[%d].key_change: %s: the service keys can only list them there", i, way))
 		}
 	}
 	return all
+}
+
+// keyChangeOf is the same for one user's directory.
+func keyChangeOf(cfg *config.Config, p *policy.Policy) []string {
+	for _, d := range cfg.Directories {
+		if d = d.Complete(); d.Name == p.User.Source && d.KeyChange != "service" && p.Allows("keys") {
+			return []string{fmt.Sprintf("key_change of directory %s: %s: the service keys can only list them", d.Name, d.KeyChange)}
+		}
+	}
+	return nil
 }
