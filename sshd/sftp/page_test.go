@@ -77,7 +77,8 @@ sha384, sha224, sha1 and md5. ` + "`copy-data`" + ` copies no more than the sour
 | answers not taken | two buffers of 288 KiB | nothing more is read from the client |
 
 A request that cannot be parsed is answered with BAD_MESSAGE, one that is not known with OP_UNSUPPORTED, and the session goes on. Sentences
-in answers are out of one table, and never name the inside of the server. Names are bytes and are kept as they are.
+in answers are out of one table, and never name the inside of the server. Names are bytes and are kept as they are. One that ends in a slash is
+never that of a file. ` + "`realpath`" + ` does not ask whether a name is there, and does not follow links.
 
 ` + "`symlink`" + ` takes the target first, as OpenSSH's server does against the draft. Clients that give it in the order of the draft to
 every server that is not called OpenSSH are known by how they identify themselves: AsyncSSH, libssh, phpseclib, ssh2 of Node, WinSCP.

@@ -105,6 +105,9 @@ func (s *session) open(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
+	if q.slash {
+		return fs.ErrIsDir
+	}
 	if s.handles.full() {
 		return errTooManyOpen
 	}
@@ -196,7 +199,11 @@ func (s *session) lstat(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	fi, err := s.files.Lstat(name)
+	look := s.files.Lstat
+	if q.slash {
+		look = s.files.Stat // as for the system: it is what the link leads to
+	}
+	fi, err := look(name)
 	return s.answerAttrs(q, fi, err)
 }
 
@@ -302,6 +309,16 @@ func (s *session) remove(q *request) error {
 	name := s.name(q)
 	if q.err != nil {
 		return q.err
+	}
+	if q.slash { // a link is not removed by the name of what it leads to
+		fi, err := s.files.Lstat(name)
+		switch {
+		case err != nil:
+			return err
+		case fi.IsDir():
+			return fs.ErrIsDir
+		}
+		return fs.ErrNotDir
 	}
 	return s.files.Remove(name)
 }

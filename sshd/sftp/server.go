@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 	"sync"
 
 	"berth/fs"
@@ -96,6 +97,7 @@ type request struct {
 	reader
 	id       uint32
 	answered bool // an answer has been started
+	slash    bool // the last name ended in one: it is of a directory or of nothing
 }
 
 // buffer holds the longest packet and as much of the next ones as makes a read
@@ -282,8 +284,18 @@ func (s *session) flush() error {
 	return s.written
 }
 
-// name reads a name and returns it absolute and clean.
-func (s *session) name(q *request) string { return s.absolute(rawName(q)) }
+// name reads a name and returns it absolute and clean. One that ends in a slash may
+// not be that of a file: cleaning it would turn it into another name.
+func (s *session) name(q *request) string {
+	raw := rawName(q)
+	name := s.absolute(raw)
+	if q.slash = strings.HasSuffix(raw, "/") || strings.HasSuffix(raw, "/."); q.slash {
+		if fi, err := s.files.Stat(name); err == nil && !fi.IsDir() {
+			q.fail(fs.ErrNotDir)
+		}
+	}
+	return name
+}
 
 // absolute returns a name as package fs wants it. ".." is taken off the name
 // itself, as in every chroot of names; links are for the FS to follow.
