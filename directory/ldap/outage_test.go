@@ -64,9 +64,13 @@ func TestFailover(t *testing.T) {
 	if err := a.Pause(); err != nil {
 		t.Fatal(err)
 	}
+	start := time.Now()
 	u, err := c.Lookup(t.Context(), "alice")
 	if err != nil {
 		t.Fatalf("first hangs: Lookup = %v, want alice from the second", err)
+	}
+	if took, limit := time.Since(start), s.ConnectTimeout+s.RequestTimeout; took > limit {
+		t.Errorf("first hangs: Lookup took %v, want no more than the settings allow, %v", took, limit)
 	}
 	// Known to hang now, it costs nothing any more.
 	works(t, c, "first hangs")
@@ -185,6 +189,9 @@ func TestNoWrongAnswers(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	t.Logf("%d questions, %d without an answer, no wrong answer", asked.Load(), silent.Load())
+	if asked.Load()-silent.Load() < 100 {
+		t.Error("hardly any question got an answer")
+	}
 }
 
 // answers lets some questions pass.
