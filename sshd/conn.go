@@ -58,8 +58,7 @@ type conn struct {
 	pace      fs.Pace // of all its channels together
 	openFiles atomic.Int32
 	moved     struct{ read, written atomic.Int64 } // bytes of files
-	services  running
-	last      atomic.Int64 // when the client last asked for something, in Unix nanoseconds
+	last      atomic.Int64                         // when the client last asked for something, in Unix nanoseconds
 
 	mu       sync.Mutex
 	sessions map[*session]struct{} // that run
@@ -179,7 +178,7 @@ func (c *conn) handshake(ctx context.Context) error {
 	}
 	c.client = hello.Version
 	l := &login{conn: c, ctx: ctx}
-	c.meter = newMeter(nc, func() { c.close("too much was sent and not taken") })
+	c.meter = newMeter(nc, func() { c.close("too_much_unread") })
 	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(c.meter, l.config(hello))
 	if err != nil {
 		l.failed()

@@ -46,9 +46,7 @@ func (c *conn) tell(line string) {
 	}()
 }
 
-// revoke ends a session that err no longer allows. The SSH library sends no
-// disconnect message, so the reason goes to whatever runs, which is then ended;
-// a client that does not leave by itself is cut off.
+// revoke ends a session that err no longer allows.
 func (c *conn) revoke(err error) {
 	reason := "revoked: " + reasonOf(err)
 	if !c.reason.CompareAndSwap(nil, &reason) {
@@ -59,11 +57,18 @@ func (c *conn) revoke(err error) {
 	if line == "" {
 		line = "You may not go on here."
 	}
+	c.expel(reason, line+" This session has ended.")
+}
+
+// expel ends a connection whose reason has been set. The SSH library sends no
+// disconnect message, so line goes to whatever runs, which is then ended; a
+// client that does not leave by itself is cut off.
+func (c *conn) expel(reason, line string) {
 	c.closeSoon(reason)
 	go func() {
 		defer c.survive()
 		for _, s := range c.runs() {
-			io.WriteString(s.ch.Stderr(), line+" This session has ended.\r\n")
+			io.WriteString(s.ch.Stderr(), line+"\r\n")
 			s.exit(statusRevoked)
 		}
 		if len(c.runs()) == 0 {

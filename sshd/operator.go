@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"berth/sshd/admin"
@@ -20,8 +19,11 @@ func (s *Server) Sessions() []admin.Session { return describe(s.sessions("")) }
 func (s *Server) Kick(who string) []admin.Session {
 	conns := s.sessions(who)
 	kicked := describe(conns)
+	reason := "ended_by_operator"
 	for _, c := range conns {
-		c.close("ended by an operator")
+		if c.reason.CompareAndSwap(nil, &reason) {
+			c.expel(reason, "An operator has ended this session.")
+		}
 	}
 	return kicked
 }
@@ -43,33 +45,20 @@ func describe(conns []*conn) []admin.Session {
 		all = append(all, admin.Session{
 			ID: c.id, User: c.user, Remote: c.remote, Method: c.method, Client: c.client,
 			Since: c.opened, Idle: c.idle(now), Files: int(c.openFiles.Load()),
-			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.services.list(),
+			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.services(),
 		})
 	}
 	return all
 }
 
-// running is the services of a connection that run now.
-type running struct {
-	mu    sync.Mutex
-	names []string
-}
-
-// add notes that a service runs until done is called.
-func (r *running) add(name string) (done func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.names = append(r.names, name)
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		i := slices.Index(r.names, name)
-		r.names = slices.Delete(r.names, i, i+1)
+// services names what runs on c.
+func (c *conn) services() []string {
+	names := []string{} // not null in JSON
+	for _, s := range c.runs() {
+		if sv := s.service.Load(); sv != nil {
+			names = append(names, sv.name)
+		}
 	}
-}
-
-func (r *running) list() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]string{}, r.names...)
+	slices.Sort(names)
+	return names
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // literals are where codes stand in the sources of this package.
-var literals = regexp.MustCompile(`(?:Reason: |reason, err = [^,]*, |e\.Reason = [^,]*, |turnDown\([^"]*|return |c\.close\()"([a-z_ ]+)"`)
+var literals = regexp.MustCompile(`(?:Reason: |reason := |reason, err = [^,]*, |e\.Reason = [^,]*, |turnDown\([^"]*|return |c\.close\()"([a-z_ ]+)"`)
 
 // reasons are all codes that events of this package may have.
 func reasons(t *testing.T) []string {
@@ -24,7 +24,7 @@ func reasons(t *testing.T) []string {
 	all := []string{
 		unavailableReason, string(policy.NoRule), string(policy.DenyRule), string(policy.Placeholder),
 		string(state.SourceBlocked), string(state.SourcePenalized), string(state.SourceBusy), string(state.StartupsFull),
-		string(state.UserSessions), string(state.TotalSessions),
+		string(state.UserSessions), string(state.TotalSessions), string(state.CodeWrong), string(state.CodeUsed), string(state.CodesShielded),
 	}
 	for _, a := range answers {
 		all = append(all, a.reason)

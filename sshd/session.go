@@ -97,8 +97,9 @@ func (c *conn) refuseForwarding(req *ssh.Request) {
 // A session is one session channel (RFC 4254, section 6). It runs one service.
 type session struct {
 	*conn
-	ch  ssh.Channel
-	pty *terminal // set if the client asked for one before it asked for a service
+	ch      ssh.Channel
+	pty     *terminal               // set if the client asked for one before it asked for a service
+	service atomic.Pointer[service] // what it runs, once it does
 }
 
 // serve answers the requests of the channel; the one that starts a service
@@ -174,7 +175,7 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 			return 1
 		}
 		began := time.Now()
-		defer s.services.add(sv.name)()
+		s.service.Store(sv)
 		s.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
 		status, err := sv.run(ctx, s, asked.Name)
 		e := event.Event{Type: event.ServiceEnded, Service: sv.name, Duration: time.Since(began), Err: err}
