@@ -55,6 +55,31 @@ var operations = []struct {
 		return f.SetAttr("/f", Attr{Set: AttrSize | AttrMode, Size: 1, Mode: 0o600})
 	}},
 	{"symlink", policy.Symlink, func(f FS) error { return f.Symlink("f", "/new") }},
+	{"link", policy.Symlink, func(f FS) error { return f.(Linker).Link("/f", "/new") }},
+	{"read what is open for both", policy.Overwrite | policy.Read, func(f FS) error {
+		return withOpen(f, "/f", os.O_RDWR, func(file File) error { _, err := file.ReadAt(make([]byte, 1), 0); return err })
+	}},
+	{"write to an open file", policy.Overwrite, func(f FS) error {
+		return withOpen(f, "/f", os.O_WRONLY, func(file File) error { _, err := file.WriteAt([]byte("x"), 0); return err })
+	}},
+	{"size of an open file", policy.Overwrite, func(f FS) error {
+		return withOpen(f, "/f", os.O_WRONLY, func(file File) error { return file.SetAttr(Attr{Set: AttrSize, Size: 1}) })
+	}},
+	{"mode of an open file", policy.Overwrite | policy.SetAttr, func(f FS) error {
+		return withOpen(f, "/f", os.O_WRONLY, func(file File) error { return file.SetAttr(Attr{Set: AttrMode, Mode: 0o600}) })
+	}},
+	{"mode of a file open for reading", policy.Read | policy.SetAttr, func(f FS) error {
+		return withOpen(f, "/f", os.O_RDONLY, func(file File) error { return file.SetAttr(Attr{Set: AttrMode, Mode: 0o600}) })
+	}},
+}
+
+// withOpen opens name, does something to the file and closes it.
+func withOpen(f FS, name string, flag int, do func(File) error) error {
+	file, err := f.OpenFile(name, flag, 0o666)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(file), file.Close())
 }
 
 func openClose(f FS, name string, flag int) error {
