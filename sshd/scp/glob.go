@@ -31,6 +31,9 @@ func (g *glob) expand(pattern string) ([]string, error) {
 	}
 	var paths []string
 	for _, word := range words {
+		if word == "" && pattern != "" {
+			continue // of {a,}: no word, as in a shell
+		}
 		word = tilde(word)
 		found, err := g.matches(word)
 		if err != nil {
