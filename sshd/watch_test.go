@@ -148,7 +148,10 @@ func TestKeepAliveIsAnswered(t *testing.T) {
 	run1(t, f.must(t), "help", "")
 	c := f.open()[0]
 	c.look(time.Now().Add(f.KeepAlive))
-	for c.silent.Load() != 0 {
+	if c.asked.IsZero() {
+		t.Fatal("the client was not asked")
+	}
+	for c.silent.Load() != 0 { // until it has answered
 		time.Sleep(time.Millisecond)
 	}
 }

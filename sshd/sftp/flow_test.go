@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -100,6 +102,44 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 			t.Errorf("at pause %d the session waits with %d bytes, want a few", i, p.room[i])
 		}
 	}
+}
+
+// TestIdleSessionIsOneGoroutine counts those of sessions that have answered and wait.
+func TestIdleSessionIsOneGoroutine(t *testing.T) {
+	files := aTree(t)
+	const sessions = 20
+	var running sync.WaitGroup
+	var clients []net.Conn
+	for range sessions {
+		here, there := net.Pipe()
+		clients = append(clients, here)
+		running.Go(func() { sftp.Serve(there, files, sftp.Options{}) })
+		for _, ask := range [][]byte{hello, packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxRead, 2, first, uint64(0), 8)} {
+			here.Write(ask)
+			var size [4]byte
+			if _, err := io.ReadFull(here, size[:]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(io.Discard, here, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	got := 0
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "berth/sshd/sftp.") { // runs there, or was started there
+			got++
+		}
+	}
+	if got != sessions {
+		t.Errorf("%d idle sessions are %d goroutines", sessions, got)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	running.Wait()
 }
 
 // pauses is a client that waits between what it says.
