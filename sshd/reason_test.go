@@ -13,7 +13,7 @@ import (
 )
 
 // literals are where codes stand in the sources of this package.
-var literals = regexp.MustCompile(`(?:Reason: |reason := |reason, err = [^,]*, |e\.Reason = [^,]*, |turnDown\([^"]*|return |c\.close\()"([a-z_ ]+)"`)
+var literals = regexp.MustCompile(`(?:Reason: |reason, (?:why, )?text = |reason := |reason, err = [^,]*, |e\.Reason = [^,]*, |turnDown\([^"]*|return |c\.close\()"([a-z_ ]+)"`)
 
 // reasons are all codes that events of this package may have.
 func reasons(t *testing.T) []string {

@@ -334,7 +334,10 @@ func TestChannelsAreLimited(t *testing.T) {
 			t.Errorf("session %d = %v", i, err)
 		}
 	}
-	if got := f.events.reasons(event.ServiceRefused); !slices.Equal(got, []string{"too_many_channels"}) {
+	if _, err := c.Dial("tcp", "127.0.0.1:22"); err == nil {
+		t.Error("forwarding is possible")
+	}
+	if got := f.events.reasons(event.ServiceRefused); !slices.Equal(got, []string{"too_many_channels", "no_forwarding"}) {
 		t.Errorf("reasons = %q", got)
 	}
 }

@@ -35,15 +35,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 				channels = nil
 				continue
 			}
-			switch {
-			case nc.ChannelType() != "session":
-				c.turnDown(nc, ssh.Prohibited, "no_forwarding", "there is no forwarding here")
-				continue
-			case noMore:
-				c.turnDown(nc, ssh.Prohibited, "no_more_sessions", "no more sessions were asked for")
-				continue
-			case int(open.Load()) >= c.srv.MaxChannels:
-				c.turnDown(nc, ssh.ResourceShortage, "too_many_channels", fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels))
+			if c.rejects(nc, noMore, int(open.Load())) {
 				continue
 			}
 			ch, reqs, err := nc.Accept()
@@ -76,11 +68,22 @@ func (c *conn) serveChannels(ctx context.Context) {
 	}
 }
 
-// turnDown refuses a channel, with a reason for the sinks and words for the
-// client.
-func (c *conn) turnDown(nc ssh.NewChannel, code ssh.RejectionReason, reason, words string) {
+// rejects refuses a channel that may not be opened, while so many are.
+func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
+	reason, why, text := "", ssh.Prohibited, ""
+	switch {
+	case nc.ChannelType() != "session":
+		reason, text = "no_forwarding", "there is no forwarding here"
+	case noMore:
+		reason, text = "no_more_sessions", "no more sessions were asked for"
+	case open >= c.srv.MaxChannels:
+		reason, why, text = "too_many_channels", ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels)
+	default:
+		return false
+	}
 	c.emit(event.Event{Type: event.ServiceRefused, Service: printable(nc.ChannelType()), Reason: reason})
-	nc.Reject(code, words)
+	nc.Reject(why, text)
+	return true
 }
 
 // forwarding are the requests that would begin it (RFC 4254, sections 6.3 and
@@ -147,8 +150,9 @@ func (s *session) request(req *ssh.Request, started bool) (run, bool) {
 		s.pty.resize(req.Payload)
 		return nil, true
 	case "subsystem", "exec", "shell":
-		if started {
-			return nil, false // one service a channel
+		if started { // one service a channel
+			s.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: "second_service"})
+			return nil, false
 		}
 		return s.start(req)
 	}

@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -61,12 +62,52 @@ func TestTickets(t *testing.T) {
 
 // ssh runs whoami with the stock client and the tickets in cache.
 func (f *fixture) ssh(r *peers.Realm, cache, user string) (string, error) {
+	return f.sshWith(r.Command("env"), cache, user, "-o", "BatchMode=yes", "-o", "PreferredAuthentications=gssapi-with-mic")
+}
+
+// sshWith is ssh with more options, in an environment that env sets.
+func (f *fixture) sshWith(set *exec.Cmd, cache, user string, options ...string) (string, error) {
 	_, port, _ := strings.Cut(f.addr, ":")
-	set := r.Command("ssh", "-F", "none", "-T", "-p", port, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
-		"-o", "UserKnownHostsFile=/dev/null", "-o", "GSSAPIAuthentication=yes",
-		"-o", "PreferredAuthentications=gssapi-with-mic", user+"@127.0.0.1", "whoami")
-	cmd := exec.Command(set.Path, set.Args[1:]...)
+	args := append(set.Args[1:], "ssh", "-F", "none", "-T", "-p", port, "-o", "StrictHostKeyChecking=no",
+		"-o", "UserKnownHostsFile=/dev/null", "-o", "GSSAPIAuthentication=yes")
+	cmd := exec.Command(set.Path, append(append(args, options...), user+"@127.0.0.1", "whoami")...)
 	cmd.Env = append(set.Env, "KRB5CCNAME=FILE:"+cache)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// TestTicketAndCode asks whoever has a ticket for a one-time code besides.
+func TestTicketAndCode(t *testing.T) {
+	r := peers.KDC(t)
+	keytab := filepath.Join(t.TempDir(), "keytab")
+	if err := r.Admin("addprinc -randkey host/127.0.0.1\nktadd -k " + keytab + " host/127.0.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	k, err := kerberos.Open(kerberos.Settings{Keytab: keytab})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := requiring(t, [][]string{{"gssapi-with-mic", "totp"}}, func(f *fixture) { f.Kerberos = k })
+	cache := filepath.Join(t.TempDir(), "cache")
+	if err := r.Ticket(cache, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	answer := filepath.Join(t.TempDir(), "askpass")
+	if err := os.WriteFile(answer, []byte("#!/bin/sh\necho \"$CODE\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		code string
+		ok   bool
+	}{{"12345", false}, {codeNow(t, 0), true}} {
+		set := r.Command("env", "SSH_ASKPASS="+answer, "SSH_ASKPASS_REQUIRE=force", "CODE="+tt.code)
+		out, err := f.sshWith(set, cache, "alice", "-o", "PreferredAuthentications=gssapi-with-mic,keyboard-interactive", "-o", "NumberOfPasswordPrompts=1")
+		if (err == nil) != tt.ok {
+			t.Errorf("with the code %q: %v: %s", tt.code, err, out)
+		}
+	}
+	f.hangUp()
+	if got := f.events.reasons(event.LoginRejected); !slices.Equal(got, []string{"code_wrong"}) {
+		t.Errorf("reasons = %q", got)
+	}
 }
