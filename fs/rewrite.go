@@ -119,14 +119,17 @@ func (r *rewrite) SetAttr(a Attr) error {
 	if r.up == nil {
 		return r.File.SetAttr(a)
 	}
-	if a.Set&AttrSize != 0 {
-		r.old = min(r.old, a.Size)
-		if err := r.fill(r.old); err != nil {
-			return err
-		}
-		r.done = a.Size
+	if a.Set&AttrSize == 0 {
+		return r.up.SetAttr(a)
 	}
-	return r.up.SetAttr(a)
+	if err := r.fill(min(r.old, a.Size)); err != nil {
+		return err
+	}
+	if err := r.up.SetAttr(a); err != nil {
+		return err
+	}
+	r.done, r.old = a.Size, min(r.old, a.Size)
+	return nil
 }
 
 func (r *rewrite) Stat() (iofs.FileInfo, error) {

@@ -131,6 +131,13 @@ func TestUploadWithoutTruncation(t *testing.T) {
 			_, err2 := up.WriteAt([]byte("NT"), 9)
 			return errors.Join(err, err2)
 		}, "new conteNT", true},
+		"size that is none": {func(up File) error {
+			_, err := up.WriteAt([]byte("new"), 0)
+			if serr := up.SetAttr(size(-1)); serr == nil {
+				err = errors.New("a size of -1 was set")
+			}
+			return err
+		}, "new content", true},
 		"last part": {func(up File) error { _, err := up.WriteAt([]byte("!"), 11); return err }, "old content!", false},
 		"cut":       {func(up File) error { return up.SetAttr(size(3)) }, "old", false},
 		"mode":      {func(up File) error { return up.SetAttr(Attr{Set: AttrMode, Mode: 0o600}) }, "old content", false},
