@@ -62,7 +62,7 @@ func explained(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	_, table, _ := strings.Cut(string(text), "## What ssh-audit says")
-	row := regexp.MustCompile("(?m)^\\| (fail|warn): ([^|]*)\\|")
+	row := regexp.MustCompile(`(?m)^\| (fail|warn): ([^|]*)\|`)
 	name := regexp.MustCompile("`([^`]+)`")
 	var all []string
 	for _, m := range row.FindAllStringSubmatch(table, -1) {
