@@ -18,7 +18,7 @@ demo: build
 
 test:
 	test/packages.sh base
-	$(GO) test -race -timeout 10m ./...
+	$(GO) test -race -timeout 20m ./...
 
 test-peers:
 	test/packages.sh base peers
