@@ -340,6 +340,35 @@ func TestGuardFollowsLinks(t *testing.T) {
 	}
 }
 
+// TestPlacesStay checks that what the policy speaks of keeps its place, and what
+// leads to it, even with every right there: elsewhere other rules would hold for
+// what is in it.
+func TestPlacesStay(t *testing.T) {
+	host := sample(t)
+	if err := os.MkdirAll(host+"/way/in", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := full(host)
+	exe := policy.Names{Deny: []string{"*.exe"}}
+	for _, name := range []string{"/d", "/e", "/way/in", "/none"} {
+		p.Access = append(p.Access, policy.Access{Path: name, Ops: policy.Full, Names: exe})
+	}
+	f := mustOpen(t, p, Settings{})
+	for what, err := range map[string]error{
+		"rename":          f.Rename("/d", "/elsewhere", false),
+		"rename the way":  f.Rename("/way", "/elsewhere", false),
+		"rename over":     f.Rename("/e", "/d", true),
+		"rename to":       f.Rename("/f", "/none", false),
+		"rmdir":           f.Rmdir("/e"),
+		"rmdir the way":   f.Rmdir("/way"),
+		"rename a folder": f.Rename("/", "/elsewhere", false),
+	} {
+		if !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("%s = %v, want ErrPermission", what, err)
+		}
+	}
+}
+
 // TestRenameBetweenRights checks what it takes to move a file to a place with
 // other rights.
 func TestRenameBetweenRights(t *testing.T) {

@@ -209,6 +209,16 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestDefaultsAreNotShadowed checks that an access entry in the place of default
+// rights is not said to come before anything: nobody wrote those.
+func TestDefaultsAreNotShadowed(t *testing.T) {
+	set := compile(t, Rule{Name: "r", Home: &Home{Host: "/srv"}, Access: []Grant{{Path: "/", Permissions: []string{"list"}}}})
+	e := set.Explain(aliceFrom("10.1.2.3"))
+	if len(e.Rights) != 1 || e.Rights[0].Rule != "r" || len(e.Rights[0].Shadowed) > 0 {
+		t.Errorf("rights %+v, want one entry of rule r before no other", e.Rights)
+	}
+}
+
 // TestFirstWins shows what the first rule is worth: a folder in its place keeps
 // its default rights against those of one it hides, but an access entry counts
 // before a default.

@@ -36,6 +36,22 @@ func TestReconsider(t *testing.T) {
 	}
 }
 
+// TestNameOfSomebodyElse has the name given to another person, with another
+// stable id, while the first one's session is open.
+func TestNameOfSomebodyElse(t *testing.T) {
+	f := start(t)
+	c := f.must(t)
+	run1(t, c, "help", "")
+	f.people.mu.Lock()
+	f.people.users["alice"].ID = "id-2"
+	f.people.mu.Unlock()
+	f.Reconsider(t.Context())
+	c.Wait()
+	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"unknown_user"}) {
+		t.Errorf("reasons = %q", got)
+	}
+}
+
 func TestRightsEndAtTheirHour(t *testing.T) {
 	f := start(t)
 	resolve := f.Policy
