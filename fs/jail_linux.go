@@ -161,19 +161,19 @@ func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 
 // readDir yields the entries of the directory fd, a buffer of names at a time.
 func readDir(fd int, yield func(iofs.FileInfo, error) bool) error {
-	buf := buffers.Get().(*[32 << 10]byte)
-	defer buffers.Put(buf)
 	var names []string
 	for {
+		buf := buffers.Get().(*[32 << 10]byte)
 		var n int
 		err := again(func() (err error) {
 			n, err = unix.ReadDirent(fd, buf[:])
 			return err
 		})
-		if err != nil || n == 0 {
+		_, _, names = unix.ParseDirent(buf[:max(n, 0)], -1, names[:0])
+		buffers.Put(buf) // who is listing may take long over the names
+		if err != nil || n <= 0 {
 			return err
 		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
 		for _, base := range names {
 			var st unix.Stat_t
 			err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW)

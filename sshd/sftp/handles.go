@@ -40,15 +40,26 @@ type handles struct {
 	list []handle
 	free []uint32 // places in list
 	max  int
+	dirs int // of those open
 }
+
+// maxDirs is how many directories may be open among the handles. Each holds up to
+// 100 KiB of what was read ahead, and has a goroutine.
+const maxDirs = 64
 
 const handleSize = 8 // bytes on the wire
 
 // full tells whether no more can be opened.
 func (hs *handles) full() bool { return len(hs.list)-len(hs.free) >= hs.max }
 
+// fullOfDirs tells whether no more directories can be.
+func (hs *handles) fullOfDirs() bool { return hs.full() || hs.dirs >= maxDirs }
+
 // add keeps h and returns its place.
 func (hs *handles) add(h handle) uint32 {
+	if h.dir != nil {
+		hs.dirs++
+	}
 	if n := len(hs.free); n > 0 {
 		place := hs.free[n-1]
 		hs.free = hs.free[:n-1]
@@ -87,6 +98,9 @@ func (hs *handles) remove(wire []byte) (handle, bool) {
 		return handle{}, false
 	}
 	gone := *h
+	if gone.dir != nil {
+		hs.dirs--
+	}
 	*h = handle{born: gone.born + 1}
 	hs.free = append(hs.free, binary.BigEndian.Uint32(wire))
 	return gone, true

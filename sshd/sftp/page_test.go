@@ -72,7 +72,7 @@ sha384, sha224, sha1 and md5. ` + "`copy-data`" + ` copies no more than the sour
 | packet | 256 KiB | the session ends: there is no telling where the next packet begins |
 | data of a READ or WRITE | 255 KiB, as ` + "`limits@openssh.com`" + ` announces | a READ is answered with as much |
 | name | 4,096 bytes without NUL | FAILURE |
-| open files and folders | 1,024 a session | FAILURE |
+| open files and folders | 1,024 a session, of which 64 may be folders | FAILURE |
 | entries in an answer to READDIR | at least 100 if there are as many, up to 192 KiB | the next READDIR |
 | answers not taken | two buffers of 288 KiB | nothing more is read from the client |
 

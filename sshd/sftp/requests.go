@@ -251,7 +251,7 @@ func (s *session) opendir(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	if s.handles.full() {
+	if s.handles.fullOfDirs() {
 		return errTooManyOpen
 	}
 	dir, err := list(s.files, name)

@@ -486,6 +486,31 @@ func TestMaxHandles(t *testing.T) {
 	}
 }
 
+// TestMaxDirectories opens and closes directories beside files.
+func TestMaxDirectories(t *testing.T) {
+	const most = 64
+	ask := [][]byte{packet(fxOpen, 1, "/f", rd, noAttrs)}
+	for range 3 * most {
+		ask = append(ask, packet(fxOpendir, 2, "/d"))
+	}
+	ask = append(ask, packet(fxOpen, 3, "/f", rd, noAttrs), packet(fxClose, 4, handleAt(1, 0)), packet(fxOpendir, 5, "/d"), packet(fxOpendir, 6, "/d"))
+	got, err := converse(t, aTree(t), sftp.Options{}, ask...)
+	must(t, err)
+	refused := 0
+	for _, a := range got[1 : 1+3*most] {
+		if a == "2 status 4 Too many open files" {
+			refused++
+		}
+	}
+	if refused != 2*most {
+		t.Errorf("%d of %d directories were refused, want all but %d", refused, 3*most, most)
+	}
+	want := []string{"3 handle 65.0", "4 status 0 Success", "5 handle 1.1", "6 status 4 Too many open files"}
+	if diff := cmp.Diff(want, got[1+3*most:]); diff != "" {
+		t.Errorf("answers after that (-want +got):\n%s", diff)
+	}
+}
+
 // TestBrokenOffUpload leaves a file open and another closed.
 func TestBrokenOffUpload(t *testing.T) {
 	files := aTree(t)

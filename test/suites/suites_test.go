@@ -88,7 +88,7 @@ func TestClients(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, rule)
 			s.start(t)
-			s.suite(t, 182, "./clients.sh")
+			s.suite(t, 183, "./clients.sh")
 		})
 	}
 }
@@ -115,7 +115,7 @@ func TestHostile(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start(t)
-	s.suite(t, 45, hostile)
+	s.suite(t, 47, hostile)
 	s.suite(t, 10, "/usr/bin/python3", "-W", "ignore", "windows.py")
 }
 

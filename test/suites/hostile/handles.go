@@ -10,6 +10,8 @@ var handleChecks = []check{
 	{name: "sftp: handles of others, closed, of the wrong kind", connections: 2, run: wrongHandles},
 	{name: "sftp: huge offsets and lengths", run: hugeOffsets},
 	{name: "sftp: 6,000 open handles", run: manyHandles},
+	{name: "sftp: as many open files as there may be, on ten channels", run: manyFiles},
+	{name: "sftp: as many directories half read, on ten channels", run: manyDirectories},
 }
 
 // uses are requests with a handle. The first four are not for a directory.
@@ -153,4 +155,66 @@ func manyHandles(t *target) error {
 		return fmt.Errorf("no file can be opened after %d were closed; %w", len(held), err)
 	}
 	return nil
+}
+
+// manyDirectories opens a large directory again and again and reads the beginning:
+// the server holds what it has read ahead.
+func manyDirectories(t *target) error {
+	dir := t.disk + "/wide"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for i := range 3000 {
+		if err := os.WriteFile(fmt.Sprintf("%s/%d", dir, i), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return t.holdMany(func(s *session) (bool, error) {
+		r, err := s.call(fxOpendir, str(t.dir+"/wide"))
+		if err != nil || r.kind != fxHandle {
+			return false, err
+		}
+		if r, err = s.call(fxReaddir, str(r.text())); err == nil && r.kind != fxName {
+			err = fmt.Errorf("READDIR is answered by packet %d", r.kind)
+		}
+		return true, err
+	})
+}
+
+// manyFiles holds files that are new, which may cost more than others.
+func manyFiles(t *target) error {
+	n := 0
+	return t.holdMany(func(s *session) (bool, error) {
+		n++
+		r, err := s.call(fxOpen, str(fmt.Sprintf("%s/held%d", t.dir, n)).u32(forRead|forWrite|creating).noAttributes())
+		return r.kind == fxHandle, err
+	})
+}
+
+// holdMany opens something, on ten channels of one connection, until it is refused.
+func (t *target) holdMany(more func(*session) (opened bool, err error)) error {
+	client, err := t.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	held := 0
+	for range 10 {
+		s, err := open(client)
+		if err == nil {
+			err = s.hello()
+		}
+		if err != nil {
+			return err
+		}
+		for opened := true; opened; held++ {
+			if opened, err = more(s); err != nil {
+				return err
+			}
+		}
+	}
+	if held < 100 {
+		return fmt.Errorf("only %d could be open", held)
+	}
+	return t.alive()
 }
