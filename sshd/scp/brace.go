@@ -2,14 +2,18 @@ package scp
 
 import "strings"
 
-// maxAlternatives is how many words braces may make of one.
-const maxAlternatives = 1024
+// How many words braces may make of one, and of how many bytes.
+const (
+	maxAlternatives     = 1024
+	maxAlternativeBytes = 1 << 20
+)
 
 // braces expands {a,b} as shells do, nested too, and leaves other braces alone.
-// It reports false when there are more than maxAlternatives words.
+// It reports false when there are more or longer words than may be.
 func braces(pattern string) ([]string, bool) {
 	var words []string
 	todo := []string{pattern}
+	size := len(pattern) // of all
 	for len(todo) > 0 {
 		p := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -18,7 +22,11 @@ func braces(pattern string) ([]string, bool) {
 			words = append(words, p)
 			continue
 		}
-		if len(words)+len(todo)+len(choices) > maxAlternatives {
+		size -= len(p)
+		for _, c := range choices {
+			size += len(before) + len(c) + len(after)
+		}
+		if len(words)+len(todo)+len(choices) > maxAlternatives || size > maxAlternativeBytes {
 			return nil, false
 		}
 		for i := len(choices) - 1; i >= 0; i-- { // the first is taken first

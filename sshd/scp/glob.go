@@ -9,6 +9,7 @@ import (
 // Bounds on what one command line may ask for.
 const (
 	maxMatches = 100_000
+	maxBytes   = 4 << 20    // of all names that match; a system takes command lines of half as many
 	maxLooked  = 10_000_000 // directory entries
 )
 
@@ -30,6 +31,7 @@ func (g *glob) expand(pattern string) ([]string, error) {
 		return nil, errTooMany
 	}
 	var paths []string
+	size := 0
 	for _, word := range words {
 		if word == "" && pattern != "" {
 			continue // of {a,}: no word, as in a shell
@@ -42,7 +44,10 @@ func (g *glob) expand(pattern string) ([]string, error) {
 		if len(found) == 0 {
 			found = []string{unescape(word)}
 		}
-		if len(paths)+len(found) > maxMatches {
+		for _, p := range found {
+			size += len(p)
+		}
+		if len(paths)+len(found) > maxMatches || size > maxBytes {
 			return nil, errTooMany
 		}
 		paths = append(paths, found...)
@@ -86,11 +91,16 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 	name := strings.TrimRight(component, "/")
 	slashes := component[len(name):]
 	var next []string
+	size := 0
+	add := func(p string) {
+		next = append(next, p)
+		size += len(p)
+	}
 	for _, dir := range paths {
 		if !hasMeta(name) {
 			p := dir + unescape(name) + slashes
 			if !last || g.exists(p) {
-				next = append(next, p)
+				add(p)
 			}
 			continue
 		}
@@ -100,11 +110,11 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 		}
 		for _, n := range found {
 			if slashes == "" || g.isDir(dir+n) {
-				next = append(next, dir+n+slashes)
+				add(dir + n + slashes)
 			}
-		}
-		if len(next) > maxMatches {
-			return nil, errTooMany
+			if len(next) > maxMatches || size > maxBytes {
+				return nil, errTooMany
+			}
 		}
 	}
 	return next, nil
@@ -113,15 +123,17 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 // entries are the names in dir that fit, sorted. What cannot be listed has none.
 func (g *glob) entries(dir, pattern string) ([]string, error) {
 	var found []string
+	size := 0
 	for fi, err := range g.files.ReadDir(g.name(dir)) {
 		if err != nil {
 			break
 		}
-		if g.looked++; g.looked > maxLooked || len(found) > maxMatches {
+		if g.looked++; g.looked > maxLooked || len(found) > maxMatches || size > maxBytes {
 			return nil, errTooMany
 		}
 		if match(pattern, fi.Name()) {
 			found = append(found, fi.Name())
+			size += len(fi.Name())
 		}
 	}
 	slices.Sort(found)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,29 @@ func TestBraces(t *testing.T) {
 	}
 	if got, ok := braces(strings.Repeat("{a,b}", 20)); ok {
 		t.Errorf("a million alternatives gave %d words, want a refusal", len(got))
+	}
+}
+
+// TestBounds asks for more than fits into memory, though not for many names.
+func TestBounds(t *testing.T) {
+	long := strings.Repeat("x", 40000)
+	if got, ok := braces("{a,b}{a,b}{a,b}{a,b}{a,b}" + long); ok {
+		t.Errorf("32 words of 40,000 bytes gave %d, want a refusal", len(got))
+	}
+	dir := t.TempDir()
+	deep := strings.Repeat("/"+strings.Repeat("d", 250), 14)
+	if err := os.MkdirAll(filepath.Join(dir, deep), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1500 { // times 3,700 bytes
+		write(t, filepath.Join(dir, deep, strings.Repeat("n", 200)+strconv.Itoa(i)), "", 0o600)
+	}
+	g := &glob{view: view{files: dirFS(dir)}}
+	if got, err := g.expand(strings.Repeat("/d*", 14) + "/*"); !errors.Is(err, errTooMany) {
+		t.Errorf("5 MiB of names: %d, %v; want %v", len(got), err, errTooMany)
+	}
+	if got, err := g.expand(strings.Repeat("/d*", 14) + "/n*1"); err != nil || len(got) != 150 {
+		t.Errorf("0.5 MiB of names: %d, %v; want 150", len(got), err)
 	}
 }
 

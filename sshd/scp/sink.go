@@ -54,6 +54,9 @@ func (s *sink) open(c Command) error {
 			return fatal{text: err.Error(), err: err}
 		}
 		paths = append(paths, found...)
+		if len(paths) > 1 {
+			break
+		}
 	}
 	if len(paths) != 1 {
 		return fatal{text: "ambiguous target"}

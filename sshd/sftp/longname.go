@@ -6,13 +6,17 @@ import (
 	"time"
 )
 
-// names finds the names of users and groups by number and remembers them for the session.
+// names finds the names of users and groups by number and remembers them for the session, as many
+// as there usually are.
 type names struct {
 	lookup func(id uint32) string
 	known  map[uint32]string
 }
 
-const maxOwnerName = 200 // bytes; an answer has room for no longer ones
+const (
+	maxOwnerName = 200 // bytes; an answer has room for no longer ones
+	maxKnown     = 4096
+)
 
 // name returns the name of id, or "" when it has none.
 func (n *names) name(id uint32) string {
@@ -27,7 +31,9 @@ func (n *names) name(id uint32) string {
 		if name = n.lookup(id); len(name) > maxOwnerName {
 			name = ""
 		}
-		n.known[id] = name
+		if len(n.known) < maxKnown { // a client may ask for every number there is
+			n.known[id] = name
+		}
 	}
 	return name
 }
