@@ -57,7 +57,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 		t.Fatalf("without a delay a wrong password takes %v more than an unknown user, %.1f deviations: too little to see anything by", difference, z)
 	}
 	even := refusals{}
-	even.measure(t, serveTimed(t, p, "300ms"), len(bare["unknown user"]))
+	even.measure(t, serveTimed(t, p, "150ms"), len(bare["unknown user"]))
 	for _, pair := range [][2]string{{"unknown user", "wrong password"}, {"unknown user", "locked account"}, {"wrong password", "locked account"}} {
 		z, d := even.z(pair[0], pair[1]), even.difference(pair[0], pair[1])
 		t.Logf("%s, %s: %v apart, %.1f deviations; without the delay %v, %.1f", pair[0], pair[1], d, z, bare.difference(pair[0], pair[1]), bare.z(pair[0], pair[1]))
