@@ -75,6 +75,18 @@ func (l *login) passwordAndCode(meta ssh.ConnMetadata, password string, ask ssh.
 	}
 }
 
+// question asks one thing that is not to be seen.
+func question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, error) {
+	answers, err := ask("", "", []string{prompt}, []bool{false})
+	if err != nil {
+		return "", err
+	}
+	if len(answers) != 1 {
+		return "", errors.New("one answer expected")
+	}
+	return answers[0], nil
+}
+
 // code is the callback of RFC 4256 for somebody who has proved another method.
 func (l *login) code(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	typed, err := question(ask, promptCode)

@@ -109,6 +109,8 @@ func TestDisabledUserIsCutOff(t *testing.T) {
 			cmd := exec.Command("sshpass", "-p", peers.Password("alice"), "sftp", "-q", "-oBatchMode=no", "-b", "-", "-F", "none",
 				"-P", s.port(), "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "alice@127.0.0.1")
 			cmd.Stdin = strings.NewReader("get /big " + back + "\n")
+			var told strings.Builder
+			cmd.Stderr = &told
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -123,6 +125,9 @@ func TestDisabledUserIsCutOff(t *testing.T) {
 			case err := <-ended:
 				if err == nil {
 					t.Error("the transfer came to its end")
+				}
+				if !strings.Contains(told.String(), "This session has ended.") {
+					t.Errorf("the client was not told why: %q", told.String())
 				}
 			case <-time.After(30 * time.Second):
 				cmd.Process.Kill()
