@@ -235,7 +235,7 @@ func TestServiceAccountWithoutRights(t *testing.T) {
 func TestBindAs(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	s := settings(p)
-	s.BindDN, s.BindPassword, s.BindAs = "", "", "uid=%u,ou=people,dc=example,dc=test"
+	s.BindDN, s.BindPassword, s.KeyChange, s.BindAs = "", "", "none", "uid=%u,ou=people,dc=example,dc=test"
 	c := open(t, s)
 	if err := c.Ping(t.Context()); err != nil {
 		t.Errorf("Ping = %v, want nil", err)

@@ -74,7 +74,7 @@ func TestSambaDetails(t *testing.T) {
 
 	t.Run("bind_as", func(t *testing.T) {
 		s := s
-		s.BindDN, s.BindPassword, s.BindAs = "", "", "%u@ad.example.test"
+		s.BindDN, s.BindPassword, s.KeyChange, s.BindAs = "", "", "none", "%u@ad.example.test"
 		c := open(t, s)
 		u, err := c.Lookup(t.Context(), "alice")
 		if err != nil {
@@ -98,7 +98,7 @@ func TestSambaDetails(t *testing.T) {
 
 	t.Run("change in the clear", func(t *testing.T) {
 		s := s
-		s.URLs, s.Insecure, s.BindDN, s.BindPassword = []string{p.LDAP}, true, "", ""
+		s.URLs, s.Insecure, s.BindDN, s.BindPassword, s.KeyChange = []string{p.LDAP}, true, "", "", "none"
 		u, err := c.Lookup(t.Context(), "carol")
 		if err != nil {
 			t.Fatal(err)
@@ -124,7 +124,7 @@ func TestSambaDetails(t *testing.T) {
 		}
 		for _, want := range []string{
 			"ok: password change on " + p.LDAPS + ": possible by unicode_pwd", "ok: clock of " + p.LDAPS + ": differs by ",
-			"ok: account state: userAccountControl of ", "ok: keys: 1 can be used", "warning: group S-1-5-32-999: ", "warning: group finance: ",
+			"ok: account state: userAccountControl of ", "ok: keys: 1 can be used", "ok: key change: " + s.BindDN + " writes altSecurityIdentities", "warning: group S-1-5-32-999: ", "warning: group finance: ",
 			"ok: lock-out: 3 wrong passwords in 30m0s lock an account (the default policy)",
 			"ok: lock-out: 2 wrong passwords in 20m0s lock an account (CN=strict,",
 			`warning: lock-out: lock-out policy for "minage": "CN=minage,CN=Password Settings Container,`,
