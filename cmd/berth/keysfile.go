@@ -85,16 +85,22 @@ func newPassphrase() ([]byte, error) {
 	return once, nil
 }
 
-// prompt asks on the terminal, whatever standard input and output are. The flag
-// is what to use where there is none.
+// prompt asks on the terminal, whatever standard input and output are. The echo
+// is off before the question is there: what somebody types at once, a program
+// above all, must not be seen. The flag is what to use where there is none.
 func prompt(question, flag string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("there is no terminal to ask on: name a file with %s", flag)
 	}
 	defer tty.Close()
-	fmt.Fprint(tty, question)
-	secret, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(tty)
-	return secret, err
+	before, err := term.MakeRaw(int(tty.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	secret, err := term.NewTerminal(tty, "").ReadPassword(question)
+	if errors.Is(err, io.EOF) { // Ctrl-C, Ctrl-D
+		err = errors.New("nothing was typed")
+	}
+	return []byte(secret), errors.Join(err, term.Restore(int(tty.Fd()), before))
 }
