@@ -52,7 +52,7 @@ exit $status
 // changed, or has expired, in real directories: they are asked for a new one and
 // then go on with the same connection.
 func TestChangeAtLogin(t *testing.T) {
-	need(t, "psftp", "expect")
+	need(t, "psftp", "expect", "sshpass", "ssh")
 	for name, d := range domains {
 		t.Run(name, func(t *testing.T) {
 			p := d.start(t)

@@ -37,6 +37,7 @@ type Client struct {
 	sids     memory[directory.Group]   // by binary SID; one is never used again for another group
 	nested   memory[[]directory.Group] // what holds some groups, by filter
 	self     memory[selfRead]          // by name in lower case
+	hidden   memory[[]string]          // attributes the service account may not read
 
 	mu    sync.Mutex
 	short string // NetBIOS name of the domain, once known
@@ -53,7 +54,7 @@ func Open(s Settings, log hclog.Logger) (*Client, error) {
 	}
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
-	c.sids.max, c.nested.max, c.self.max = maxSIDs, maxNested, maxSelfs
+	c.sids.max, c.nested.max, c.self.max, c.hidden.max = maxSIDs, maxNested, maxSelfs, 1
 	var err error
 	if c.roots, err = s.roots(); err != nil {
 		return nil, fmt.Errorf("ca_file: %w", err)

@@ -10,10 +10,10 @@ import (
 )
 
 // readable reports whether the service account may read what the state of an
-// account is in, where the server tells: an attribute that may not be read looks
-// like one that is not set.
+// account is in: an attribute that may not be read looks like one that is not
+// set. See hiddenState; 389 DS tells the right to read itself.
 func (r *reporter) readable(ctx context.Context, e entry) {
-	if !r.rights || r.c.settings.BindDN == "" {
+	if !r.c.mayHide() {
 		return
 	}
 	var can, cannot []string
@@ -22,11 +22,11 @@ func (r *reporter) readable(ctx context.Context, e entry) {
 			continue
 		}
 		for _, a := range s.attributes {
-			rights, err := r.c.rightsOn(ctx, r.c.search, r.c.settings.BindDN, e.dn, a)
+			may, err := r.mayRead(ctx, e.dn, a)
 			switch {
 			case err != nil:
 				r.add(Note, "account state", "whether %s can be read is not known: %v", a, err)
-			case strings.Contains(rights, "r"):
+			case may:
 				can = append(can, a)
 			default:
 				cannot = append(cannot, a)
@@ -37,9 +37,17 @@ func (r *reporter) readable(ctx context.Context, e entry) {
 		r.add(OK, "account state", "%s can be read", strings.Join(can, ", "))
 	}
 	if len(cannot) > 0 {
-		r.add(Bad, "account state", "%s cannot be read of %q: let the service account read it, or accounts that are disabled or have ended look good at key logins",
+		r.add(Bad, "account state", "%s cannot be read of %q: let the service account read it; until then nobody may log in, unless unreadable_state is allow",
 			strings.Join(cannot, ", "), e.dn)
 	}
+}
+
+func (r *reporter) mayRead(ctx context.Context, dn, attribute string) (bool, error) {
+	if !r.rights {
+		return r.c.comparable(ctx, dn, attribute)
+	}
+	rights, err := r.c.rightsOn(ctx, r.c.search, r.c.settings.BindDN, dn, attribute)
+	return strings.Contains(rights, "r"), err
 }
 
 // lockouts reports when wrong passwords lock an account and what the shield

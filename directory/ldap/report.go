@@ -303,7 +303,7 @@ func (r *reporter) keys(entries []entry) {
 	for _, e := range entries {
 		k, notes := directory.ParseKeys(r.c.settings.KeyAttribute, r.c.settings.KeyPrefix, e.all(r.c.settings.KeyAttribute))
 		if first == "" && len(notes) > 0 {
-			first = fmt.Sprintf("%s, value %d of %q: %s", notes[0].Attribute, notes[0].Index+1, e.dn, notes[0].Reason)
+			first = fmt.Sprintf("%s[%d] of %q: %s", notes[0].Attribute, notes[0].Index, e.dn, notes[0].Reason)
 		}
 		keys, skipped = keys+len(k), skipped+len(notes)
 	}

@@ -44,8 +44,14 @@ func (c *Client) state(ctx context.Context, search searchFunc, e entry) (directo
 			return c.unreadable("no attribute " + name), nil
 		}
 	}
+	hidden, err := c.hiddenState(ctx, e.dn)
+	if err != nil {
+		return directory.State{}, err
+	}
+	if len(hidden) > 0 {
+		return c.unreadable("the service account may not read " + strings.Join(hidden, ", ")), nil
+	}
 	in := stateInput{now: c.now()}
-	var err error
 	if in.policy, err = c.policyOf(ctx, search, e); err != nil {
 		return directory.State{}, err
 	}

@@ -1,0 +1,77 @@
+package ldap_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"berth/directory"
+	"berth/test/peers"
+)
+
+// TestHiddenState hides from the service account that accounts are locked or
+// disabled. Nobody may log in then, by password or key, whatever their state:
+// what cannot be read is never a yes.
+func TestHiddenState(t *testing.T) {
+	hide := map[string]func(t *testing.T) *peers.Peer{
+		"openldap": func(t *testing.T) *peers.Peer {
+			p := peers.OpenLDAP(t)
+			conf := filepath.Join(p.Dir, "slapd.conf")
+			text, err := os.ReadFile(conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hidden := strings.Replace(string(text), "access to attrs=userPassword", "access to attrs=pwdAccountLockedTime\n  by self read\n  by * none\naccess to attrs=userPassword", 1)
+			if err := os.WriteFile(conf, []byte(hidden), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p.Stop()
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		},
+		"389ds": func(t *testing.T) *peers.Peer {
+			p := peers.DS389(t)
+			cmd := exec.Command("ldapmodify", "-x", "-H", p.LDAPS, "-D", "cn=Directory Manager", "-w", "Manager-Passw0rd")
+			cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+p.CAFile)
+			cmd.Stdin = strings.NewReader("dn: ou=people,dc=example,dc=test\nchangetype: modify\nadd: aci\n" +
+				`aci: (targetattr = "nsAccountLock")(version 3.0; acl "hidden"; deny (read, search, compare) userdn = "ldap:///uid=svc,ou=people,dc=example,dc=test";)` + "\n")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("ldapmodify: %v: %s", err, out)
+			}
+			return p
+		},
+	}
+	attribute := map[string]string{"openldap": "pwdAccountLockedTime", "389ds": "nsAccountLock"}
+	for name, start := range hide {
+		t.Run(name, func(t *testing.T) {
+			p := start(t)
+			c := open(t, settings(p))
+			for _, user := range []string{"alice", map[string]string{"openldap": "adminlocked", "389ds": "disabled"}[name]} {
+				u, err := c.Lookup(t.Context(), user)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := u.State.Err(); !errors.Is(err, directory.ErrStateUnknown) || !strings.Contains(err.Error(), "may not read "+attribute[name]) {
+					t.Errorf("%s: state %v, want that it is not known, and why", user, err)
+				}
+				if err := c.Authenticate(t.Context(), u, peers.Password(user)); !directory.Refused(err) {
+					t.Errorf("%s: Authenticate = %v, want a refusal", user, err)
+				}
+			}
+			report := printed(c.Report(t.Context(), nil))
+			if !strings.Contains(report, "bad: account state: "+attribute[name]+" cannot be read of ") {
+				t.Errorf("the report does not tell that %s is hidden:\n%s", attribute[name], report)
+			}
+			s := settings(p)
+			s.UnreadableState = "allow"
+			if u, err := open(t, s).Lookup(t.Context(), "alice"); err != nil || u.State.Err() != nil {
+				t.Errorf("with unreadable_state: allow, Lookup = %v, %v; want alice to be let in", u, err)
+			}
+		})
+	}
+}
