@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -50,10 +51,10 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	return hidden, nil
 }
 
-// mayHide reports whether state may be hidden without a trace. It is not in this
-// process, nor on Active Directory, where it is always set: see StateRequired.
+// mayHide reports whether state may be hidden, and the server is known to tell
+// by a comparison. Active Directory always sets it: see StateRequired.
 func (c *Client) mayHide() bool {
-	return c.settings.BindDN != "" && c.settings.Kind != "embedded" && c.settings.Kind != "active_directory"
+	return c.settings.BindDN != "" && slices.Contains([]string{"openldap", "389ds", "freeipa"}, c.settings.Kind)
 }
 
 // comparable reports whether the service account may compare an attribute.

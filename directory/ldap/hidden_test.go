@@ -69,8 +69,13 @@ func TestHiddenState(t *testing.T) {
 			}
 			s := settings(p)
 			s.UnreadableState = "allow"
-			if u, err := open(t, s).Lookup(t.Context(), "alice"); err != nil || u.State.Err() != nil {
+			c = open(t, s)
+			if u, err := c.Lookup(t.Context(), "alice"); err != nil || u.State.Err() != nil {
 				t.Errorf("with unreadable_state: allow, Lookup = %v, %v; want alice to be let in", u, err)
+			}
+			// What can be read counts all the same.
+			if u, err := c.Lookup(t.Context(), "mustchange"); err != nil || u.State.Status != directory.StatusMustChange {
+				t.Errorf("with unreadable_state: allow, Lookup = %v, %v; want that the password must be changed", u, err)
 			}
 		})
 	}

@@ -51,7 +51,7 @@ var kinds = map[string]kind{
 			MemberAttributes:   []string{"member"},
 			MemberUIDAttribute: none,
 		},
-		state: []stateReader{nsState, ipaState},
+		state: []stateReader{nsLockState, ipaState},
 	},
 	"389ds": {
 		defaults: Settings{

@@ -126,7 +126,7 @@ type Settings struct {
 	StateRequired []string `mapstructure:"state_required"`
 
 	// UnreadableState says what becomes of a user whose account state cannot be
-	// read: refuse or allow.
+	// read: refuse or allow. What can be read of it counts all the same.
 	UnreadableState string `mapstructure:"unreadable_state"`
 
 	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),

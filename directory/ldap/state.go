@@ -25,13 +25,14 @@ type stateInput struct {
 }
 
 // rank orders what stands against a login when there are several: the first is
-// told.
+// told. What could not be read comes behind what keeps a person out, lest
+// unreadable_state lets a disabled one in, and before what a new password mends.
 var rank = map[directory.Status]int{
-	directory.StatusUnknown:         0,
-	directory.StatusDisabled:        1,
-	directory.StatusLocked:          2,
-	directory.StatusExpired:         3,
-	directory.StatusOutsideHours:    4,
+	directory.StatusDisabled:        0,
+	directory.StatusLocked:          1,
+	directory.StatusExpired:         2,
+	directory.StatusOutsideHours:    3,
+	directory.StatusUnknown:         4,
 	directory.StatusMustChange:      5,
 	directory.StatusPasswordExpired: 6,
 	directory.StatusActive:          7,
@@ -39,17 +40,12 @@ var rank = map[directory.Status]int{
 
 // state reads the account's state from its entry.
 func (c *Client) state(ctx context.Context, search searchFunc, e entry) (directory.State, error) {
-	for _, name := range c.settings.StateRequired {
-		if !e.has(name) {
-			return c.unreadable("no attribute " + name), nil
-		}
-	}
-	hidden, err := c.hiddenState(ctx, e.dn)
+	missing, err := c.unread(ctx, e)
 	if err != nil {
 		return directory.State{}, err
 	}
-	if len(hidden) > 0 {
-		return c.unreadable("the service account may not read " + strings.Join(hidden, ", ")), nil
+	if missing != "" && c.settings.UnreadableState != "allow" {
+		return c.unreadable(missing), nil
 	}
 	in := stateInput{now: c.now()}
 	if in.policy, err = c.policyOf(ctx, search, e); err != nil {
@@ -83,6 +79,20 @@ func passwordChanged(e entry) time.Time {
 		return dayStart(days)
 	}
 	return time.Time{}
+}
+
+// unread says which part of the state could not be read, "" if all was.
+func (c *Client) unread(ctx context.Context, e entry) (string, error) {
+	for _, name := range c.settings.StateRequired {
+		if !e.has(name) {
+			return "no attribute " + name, nil
+		}
+	}
+	hidden, err := c.hiddenState(ctx, e.dn)
+	if err != nil || len(hidden) == 0 {
+		return "", err
+	}
+	return "the service account may not read " + strings.Join(hidden, ", "), nil
 }
 
 // unreadable is the state of an account whose state cannot be read.
@@ -301,6 +311,9 @@ var nsState = stateReader{
 	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime", "pwdUpdateTime"},
 	read:       readNS,
 }
+
+// nsLockState is the part of it that FreeIPA uses.
+var nsLockState = stateReader{attributes: []string{"nsAccountLock"}, read: readNS}
 
 // resetTime is the expiration time that 389 DS gives a password which the user
 // must change.

@@ -91,6 +91,8 @@ func TestStates(t *testing.T) {
 		{"389 locked for good", "389ds", attrs("accountUnlockTime=19700101000000Z"), policy{}, directory.StatusLocked, "", ""},
 		{"389 lock ran out", "389ds", attrs("accountUnlockTime=20261122110000Z"), policy{}, directory.StatusActive, "", ""},
 		{"389 lock broken", "389ds", attrs("accountUnlockTime=x"), policy{}, directory.StatusUnknown, "", ""},
+		{"389 disabled, time broken", "389ds", attrs("nsAccountLock=TRUE", "passwordExpirationTime=x"), policy{}, directory.StatusDisabled, "", ""},
+		{"389 must change, lock broken", "389ds", attrs("accountUnlockTime=x", "passwordExpirationTime=19700101000000Z"), policy{}, directory.StatusUnknown, "", ""},
 		{"389 expired", "389ds", attrs("passwordExpirationTime=20200101000000Z"), policy{}, directory.StatusPasswordExpired, "", "2020-01-01"},
 		{"389 must change", "389ds", attrs("passwordExpirationTime=19700101000000Z"), policy{}, directory.StatusMustChange, "", ""},
 
@@ -126,9 +128,14 @@ func TestUnreadableState(t *testing.T) {
 		c := &Client{settings: Settings{Kind: "active_directory", UnreadableState: setting}.Complete(), kind: kinds["active_directory"], log: hclog.NewNullLogger(), now: time.Now}
 		for _, e := range []entry{attrs(), attrs("userAccountControl=512", "pwdLastSet=1"), attrs("userAccountControl=512", "accountExpires=0")} {
 			s, err := c.state(t.Context(), nil, e)
-			if err != nil || s.Status != want || s.Reason == "" {
+			if err != nil || s.Status != want || (s.Reason == "") != (want == directory.StatusActive && e.has("userAccountControl")) {
 				t.Errorf("unreadable_state %s, %v: got %v (%q), %v; want %v and a reason", setting, e.attrs, s.Status, s.Reason, err, want)
 			}
+		}
+		// What can be read counts, whatever else cannot.
+		s, err := c.state(t.Context(), nil, attrs("userAccountControl=514"))
+		if err != nil || s.Err() == nil {
+			t.Errorf("unreadable_state %s: a disabled account is %v, %v; want a refusal", setting, s.Status, err)
 		}
 	}
 }
