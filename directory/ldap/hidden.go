@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -17,9 +18,8 @@ const (
 
 // hiddenState returns the attributes of account state that the service account
 // may not read. They look as if they were not set, and a locked account as if it
-// was open. A comparison tells the two apart: servers look at their access rules
-// first, whether the attribute is there or not. The entry dn stands for all,
-// since rules that differ from user to user are rare.
+// was open. The entry dn stands for all, since access rules that differ from user
+// to user are rare.
 func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if !c.mayHide() {
 		return nil, nil
@@ -28,20 +28,9 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if hidden, known := c.hidden.recall(key, c.now()); known {
 		return hidden, nil
 	}
-	var hidden []string
-	for _, r := range c.kind.state {
-		if r.rare {
-			continue
-		}
-		for _, a := range r.attributes {
-			readable, err := c.comparable(ctx, dn, a)
-			if err != nil {
-				return nil, err
-			}
-			if !readable {
-				hidden = append(hidden, a)
-			}
-		}
+	hidden, err := c.hiddenNow(ctx, dn)
+	if err != nil {
+		return nil, fmt.Errorf("may the account's state be read: %w", err)
 	}
 	until := c.now().Add(readableFor)
 	if len(hidden) > 0 {
@@ -51,8 +40,49 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	return hidden, nil
 }
 
-// mayHide reports whether state may be hidden, and the server is known to tell
-// by a comparison. Active Directory always sets it: see StateRequired.
+// hiddenNow asks 389 DS for the rights of the service account. Where these are
+// none, or there are no rights to ask for, it compares: servers look at their
+// access rules first, whether the attribute is set or not.
+func (c *Client) hiddenNow(ctx context.Context, dn string) ([]string, error) {
+	attributes := c.stateAttributes()
+	list := ""
+	if c.settings.Kind != "openldap" {
+		var err error
+		list, err = rightsOn(ctx, c.search, c.settings.BindDN, dn, attributes...)
+		if err != nil && (!answered(err) || unwell(err)) {
+			return nil, err
+		}
+	}
+	var hidden []string
+	for _, a := range attributes {
+		rights, _ := attributeRights(list, a)
+		readable := strings.Contains(rights, "r")
+		if rights == "" { // none, also where the entry has no class for it
+			var err error
+			if readable, err = c.comparable(ctx, dn, a); err != nil {
+				return nil, err
+			}
+		}
+		if !readable {
+			hidden = append(hidden, a)
+		}
+	}
+	return hidden, nil
+}
+
+// stateAttributes are those that every entry may have.
+func (c *Client) stateAttributes() []string {
+	var attributes []string
+	for _, r := range c.kind.state {
+		if !r.rare {
+			attributes = append(attributes, r.attributes...)
+		}
+	}
+	return attributes
+}
+
+// mayHide reports whether state may be hidden, and the server is known to tell.
+// Active Directory always sets it: see StateRequired.
 func (c *Client) mayHide() bool {
 	return c.settings.BindDN != "" && slices.Contains([]string{"openldap", "389ds", "freeipa"}, c.settings.Kind)
 }
@@ -69,7 +99,7 @@ func (c *Client) comparable(ctx context.Context, dn, attribute string) (bool, er
 		case err == nil || answered(err) && !unwell(err):
 			return true, nil
 		}
-		return false, fmt.Errorf("may %s be read: %w", attribute, err)
+		return false, err
 	}
 	return true, nil // so the server does look at the value
 }

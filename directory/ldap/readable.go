@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,44 +11,23 @@ import (
 )
 
 // readable reports whether the service account may read what the state of an
-// account is in: an attribute that may not be read looks like one that is not
-// set. See hiddenState; 389 DS tells the right to read itself.
+// account is in.
 func (r *reporter) readable(ctx context.Context, e entry) {
+	const what = "account state"
 	if !r.c.mayHide() {
 		return
 	}
-	var can, cannot []string
-	for _, s := range r.c.kind.state {
-		if s.rare {
-			continue
-		}
-		for _, a := range s.attributes {
-			may, err := r.mayRead(ctx, e.dn, a)
-			switch {
-			case err != nil:
-				r.add(Note, "account state", "whether %s can be read is not known: %v", a, err)
-			case may:
-				can = append(can, a)
-			default:
-				cannot = append(cannot, a)
-			}
-		}
+	hidden, err := r.c.hiddenNow(ctx, e.dn)
+	if err != nil {
+		r.add(Bad, what, err.Error())
+		return
 	}
-	if len(can) > 0 {
-		r.add(OK, "account state", "%s can be read", strings.Join(can, ", "))
+	if len(hidden) > 0 {
+		r.add(Bad, what, "%s cannot be read of %q: let the service account read it; until then nobody may log in, unless unreadable_state is allow",
+			strings.Join(hidden, ", "), e.dn)
 	}
-	if len(cannot) > 0 {
-		r.add(Bad, "account state", "%s cannot be read of %q: let the service account read it; until then nobody may log in, unless unreadable_state is allow",
-			strings.Join(cannot, ", "), e.dn)
-	}
-}
-
-func (r *reporter) mayRead(ctx context.Context, dn, attribute string) (bool, error) {
-	if !r.rights {
-		return r.c.comparable(ctx, dn, attribute)
-	}
-	rights, err := r.c.rightsOn(ctx, r.c.search, r.c.settings.BindDN, dn, attribute)
-	return strings.Contains(rights, "r"), err
+	open := slices.DeleteFunc(r.c.stateAttributes(), func(a string) bool { return slices.Contains(hidden, a) })
+	r.add(OK, what, "%s can be read", strings.Join(open, ", "))
 }
 
 // lockouts reports when wrong passwords lock an account and what the shield

@@ -73,7 +73,6 @@ type reporter struct {
 	c        *Client
 	findings []Finding
 	reached  bool // some server let us in
-	rights   bool // the server tells effective rights: see rightsOn
 }
 
 func (r *reporter) add(l Level, what, format string, args ...any) {
@@ -169,7 +168,7 @@ func (r *reporter) make(s *server, root entry) {
 
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)",
-		"supportedExtension", "supportedCapabilities", "supportedControl", "objectClass", "vendorName", "ipaTopologyPluginVersion")
+		"supportedExtension", "supportedCapabilities", "objectClass", "vendorName", "ipaTopologyPluginVersion")
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
@@ -191,7 +190,6 @@ func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 	if r.c.settings.Kind == "embedded" {
 		return // its clock is ours
 	}
-	r.rights = r.rights || contains(root.all("supportedControl"), controlRights)
 	now, err := r.serverTime(ctx, cn)
 	if err != nil {
 		r.add(Note, "clock of "+s.url, "%v", err)

@@ -152,15 +152,19 @@ func (c *Client) allowedAttributes(cn *conn) rightsTeller {
 // subject may do (draft-ietf-ldapext-acl-model-08, section 9).
 func (c *Client) effectiveRights(cn *conn, subject string) rightsTeller {
 	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
-		rights, err := c.rightsOn(ctx, c.searchOn(cn), subject, e.dn, attribute)
+		list, err := rightsOn(ctx, c.searchOn(cn), subject, e.dn, attribute)
+		if err != nil {
+			return false, err
+		}
+		rights, err := attributeRights(list, attribute)
 		return strings.ContainsAny(rights, "wW"), err // W: the own name only
 	}
 }
 
-// rightsOn returns the letters that 389 DS gives subject for an attribute of the
-// entry dn, "" if there are none.
-func (c *Client) rightsOn(ctx context.Context, search searchFunc, subject, dn, attribute string) (string, error) {
-	req := request(dn, ldap.ScopeBaseObject, "(objectClass=*)", 1, attribute)
+// rightsOn returns the rights that 389 DS gives subject on attributes of the
+// entry dn, for attributeRights. Everybody may ask for the own ones.
+func rightsOn(ctx context.Context, search searchFunc, subject, dn string, attributes ...string) (string, error) {
+	req := request(dn, ldap.ScopeBaseObject, "(objectClass=*)", 1, attributes...)
 	req.Controls = []ldap.Control{ldap.NewControlString(controlRights, true, "dn:"+subject)}
 	res, err := search(ctx, req)
 	if err != nil {
@@ -169,7 +173,7 @@ func (c *Client) rightsOn(ctx context.Context, search searchFunc, subject, dn, a
 	if len(res.Entries) == 0 {
 		return "", fmt.Errorf("%q cannot be seen", dn)
 	}
-	return attributeRights(newEntry(res.Entries[0]).first("attributeLevelRights"), attribute)
+	return newEntry(res.Entries[0]).first("attributeLevelRights"), nil
 }
 
 // attributeRights finds one attribute in "mail:rsc, memberOf:none".
