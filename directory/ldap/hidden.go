@@ -32,6 +32,9 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("may the account's state be read: %w", err)
 	}
+	if foldDN(dn) == foldDN(c.settings.BindDN) {
+		return hidden, nil // of its own entry it may read more: that says nothing of others
+	}
 	until := c.now().Add(readableFor)
 	if len(hidden) > 0 {
 		until = c.now().Add(hiddenFor)

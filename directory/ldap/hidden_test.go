@@ -67,6 +67,9 @@ func TestHiddenState(t *testing.T) {
 			if !strings.Contains(report, "bad: account state: "+attribute[name]+" cannot be read of ") {
 				t.Errorf("the report does not tell that %s is hidden:\n%s", attribute[name], report)
 			}
+			if name == "openldap" {
+				ownEntryIsNoSample(t, p)
+			}
 			s := settings(p)
 			s.UnreadableState = "allow"
 			c = open(t, s)
@@ -78,5 +81,22 @@ func TestHiddenState(t *testing.T) {
 				t.Errorf("with unreadable_state: allow, Lookup = %v, %v; want that the password must be changed", u, err)
 			}
 		})
+	}
+}
+
+// ownEntryIsNoSample logs in by the name of the service account first, which may
+// read its own state.
+func ownEntryIsNoSample(t *testing.T, p *peers.Peer) {
+	t.Helper()
+	s := settings(p)
+	s.BindDN, s.BindPassword = "UID=bob, OU=people, DC=example, DC=test", peers.Password("bob")
+	c := open(t, s)
+	for _, tt := range []struct {
+		name string
+		want directory.Status
+	}{{"bob", directory.StatusActive}, {"adminlocked", directory.StatusUnknown}} {
+		if u, err := c.Lookup(t.Context(), tt.name); err != nil || u.State.Status != tt.want {
+			t.Errorf("with bob as the service account, Lookup(%s) = %v, %v; want %v", tt.name, u, err, tt.want)
+		}
 	}
 }
