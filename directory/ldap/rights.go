@@ -42,7 +42,11 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 		return r.findings
 	}
 	r.ownRights(ctx, what, user, ask)
-	r.groupRights(ctx, what, user, c.groupNames(ctx, &r, groups, c.searchOn(cn)), ask)
+	search := c.search
+	if c.settings.BindAs != "" {
+		search = c.searchOn(cn)
+	}
+	r.groupRights(ctx, what, user, r.groupDNs(ctx, search, groups), ask)
 	return r.findings
 }
 
@@ -67,15 +71,12 @@ func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (e
 	return e, err
 }
 
-// groupNames returns the DNs of groups that rules name. Patterns can mean any
+// groupDNs returns the DNs of groups that rules name. Patterns can mean any
 // number of groups; the first ones stand for them.
-func (c *Client) groupNames(ctx context.Context, r *reporter, names []string, search searchFunc) []string {
-	if c.settings.BindAs == "" {
-		search = c.search
-	}
+func (r *reporter) groupDNs(ctx context.Context, search searchFunc, names []string) []string {
 	var dns []string
 	for _, name := range names {
-		found, err := c.groupsCalled(ctx, search, name, groupsLookedAt)
+		found, err := r.c.groupsCalled(ctx, search, name, groupsLookedAt)
 		if err != nil {
 			r.add(Bad, "group "+name, err.Error())
 		}
@@ -94,13 +95,15 @@ type rightsTeller func(ctx context.Context, e entry, attribute, value string) (m
 
 // OIDs that tell how a server speaks of rights.
 const (
-	capabilityAD    = "1.2.840.113556.1.4.800"
-	controlRights   = "1.3.6.1.4.1.42.2.27.9.5.2" // Get Effective Rights
-	controlNoop     = "1.3.6.1.4.1.4203.666.5.2"  // of OpenLDAP, which does not list it
-	controlNobodys  = "1.3.6.1.4.1.4203.666.5.9999"
-	resultNoop      = 0x410e
-	someoneElsesWay = "this server has no way to ask what a user may write"
+	capabilityAD   = "1.2.840.113556.1.4.800"
+	controlRights  = "1.3.6.1.4.1.42.2.27.9.5.2" // Get Effective Rights
+	controlNoop    = "1.3.6.1.4.1.4203.666.5.2"  // of OpenLDAP, which does not list it
+	controlNobodys = "1.3.6.1.4.1.4203.666.5.9999"
+
+	resultNoop = 0x410e // what OpenLDAP answers to a change that it let be
 )
+
+var errNotTold = errors.New("this server has no way to ask what a user may write")
 
 // rightsTeller finds out how the server tells.
 func (c *Client) rightsTeller(ctx context.Context, cn *conn, user entry) (rightsTeller, error) {
@@ -122,11 +125,11 @@ func (c *Client) rightsTeller(ctx context.Context, cn *conn, user entry) (rights
 	// and make the change. So it is tried with one that nobody knows, on a change
 	// that changes nothing.
 	if err := c.modifyWith(ctx, cn, controlNobodys, user, c.settings.NameAttribute, ""); !ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
-		return nil, errors.New(someoneElsesWay)
+		return nil, errNotTold
 	}
 	err = c.modifyWith(ctx, cn, controlNoop, user, c.settings.NameAttribute, "")
 	if ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
-		return nil, errors.New(someoneElsesWay)
+		return nil, errNotTold
 	}
 	return c.noChange(cn), nil
 }
