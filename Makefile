@@ -3,12 +3,13 @@
 # make test-peers the same and heavier peers: Samba AD, 389 DS, a KDC, a zoo of clients, faults, hostile clients
 # make lint       formatting, vet, staticcheck, go.mod
 # make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
+# make bench-logins  logins by password and key against slapd, with CPU time
 # make fuzz       every fuzz target for FUZZTIME each
 
 GO       ?= go
 FUZZTIME ?= 30s
 
-.PHONY: build demo test test-peers lint bench bench-quick fuzz docs
+.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs
 
 build:
 	$(GO) build -o berth ./cmd/berth
@@ -36,6 +37,10 @@ lint:
 bench bench-quick:
 	test/packages.sh base
 	$(GO) run ./test/bench $(if $(filter bench-quick,$@),-quick)
+
+bench-logins:
+	test/packages.sh base
+	$(GO) test -run - -bench Logins -benchtime 2000x -count 3 ./test
 
 fuzz:
 	test/fuzz.sh $(FUZZTIME)
