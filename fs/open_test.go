@@ -54,6 +54,8 @@ func TestOpenMissingFolder(t *testing.T) {
 	f := mustOpen(t, p, Settings{})
 	if fi, err := f.Stat("/out/box"); err != nil || !fi.IsDir() {
 		t.Errorf("Stat(/out/box) = %v, %v, want a directory", fi, err)
+	} else if got := fi.Mode().Perm(); got != 0o750 {
+		t.Errorf("mode of the skeleton = %v, want 0750 by the umask of the folder", got)
 	}
 	if fi, err := os.Stat(host); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("home = %v, %v, want mode 0700", fi, err)

@@ -293,6 +293,27 @@ func TestUploadResume(t *testing.T) {
 	}
 }
 
+// TestUploadOlderThanFile checks that a broken upload no longer stands in for a
+// file that somebody has written since.
+func TestUploadOlderThanFile(t *testing.T) {
+	host := t.TempDir()
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := start(t, f, "/f", truncating, "half", 0).(Aborter).Abort(); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Minute)
+	if err := errors.Join(os.WriteFile(host+"/f", []byte("newer"), 0o644), os.Chtimes(host+"/f", later, later)); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := f.Stat("/f"); err != nil || fi.Size() != 5 {
+		t.Errorf("Stat = %v, %v, want the newer file", fi, err)
+	}
+	if err := start(t, f, "/f", os.O_WRONLY, "!", 5).Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/f", "newer!")
+}
+
 func TestUploadStartsAgain(t *testing.T) {
 	host := t.TempDir()
 	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
