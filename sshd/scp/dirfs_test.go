@@ -63,8 +63,11 @@ func (d dirFS) Close() error                      { return nil }
 
 func (d dirFS) SetAttr(name string, a fs.Attr) error {
 	var err error
+	if a.Set&fs.AttrSize != 0 {
+		err = os.Truncate(d.host(name), a.Size)
+	}
 	if a.Set&fs.AttrMode != 0 {
-		err = os.Chmod(d.host(name), a.Mode)
+		err = errors.Join(err, os.Chmod(d.host(name), a.Mode))
 	}
 	if a.Set&fs.AttrTimes != 0 {
 		err = errors.Join(err, os.Chtimes(d.host(name), a.Atime, a.Mtime))

@@ -108,6 +108,29 @@ func TestSink(t *testing.T) {
 	}
 }
 
+// TestSinkInPlace writes over what is there, and cuts it at the end of what is new.
+func TestSinkInPlace(t *testing.T) {
+	tests := []struct{ says, want string }{
+		{"C0644 3 old\nabc\x00", "abc"},
+		{"C0644 0 old\n\x00", ""},
+		{"C0644 8 old\nabcdefgh\x00", "abcdefgh"},
+		{"C0644 5 old\nab", "abder"}, // broken off: as much of both as there is
+	}
+	for _, tt := range tests {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "old"), "older", 0o644)
+		c := Command{Sink: true, Paths: []string{"."}}
+		rw := struct {
+			io.Reader
+			io.Writer
+		}{strings.NewReader(tt.says), io.Discard}
+		_ = c.Serve(t.Context(), rw, io.Discard, dirFS(dir), Options{InPlace: true})
+		if got := slurp(t, filepath.Join(dir, "old")); got != tt.want {
+			t.Errorf("after %q the file holds %q, want %q", tt.says, got, tt.want)
+		}
+	}
+}
+
 func TestSinkModes(t *testing.T) {
 	dir := t.TempDir()
 	t.Cleanup(func() { makeRemovable(dir) })
