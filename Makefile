@@ -19,11 +19,11 @@ demo: build
 
 test:
 	test/packages.sh base
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -parallel 4 -timeout 20m ./...
 
 test-peers:
 	test/packages.sh base peers
-	BERTH_PEERS=openldap,samba,389ds,kdc,suites $(GO) test -race -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
+	BERTH_PEERS=openldap,samba,389ds,kdc,suites $(GO) test -race -parallel 4 -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
 
 lint:
 	@test -z "$$($(GO) tool gofumpt -l . | tee /dev/stderr)" || { echo "run: go tool gofumpt -w ." >&2; exit 1; }

@@ -93,6 +93,7 @@ func (d domain) change(t *testing.T, p *peers.Peer, attribute string) {
 
 // TestDisabledUserIsCutOff disables somebody in the midst of a transfer.
 func TestDisabledUserIsCutOff(t *testing.T) {
+	t.Parallel()
 	need(t, "sftp", "sshpass", "ldapmodify")
 	for name, d := range domains {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 // TestBigFile moves 1 GiB both ways, by SFTP and by the old SCP protocol, and
 // compares checksums. The binary has no race detector: it is about size.
 func TestBigFile(t *testing.T) {
+	t.Parallel()
 	need(t, "sftp", "scp")
 	if testing.Short() {
 		t.Skip("1 GiB four times: not with -short")

@@ -23,6 +23,7 @@ import (
 // what the server acknowledged stays: the client got an answer to its close, or
 // to the end of the data.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for name, upload := range map[string]uploader{"sftp": uploadSFTP, "scp over sftp": uploadUntruncated, "scp": uploadSCP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

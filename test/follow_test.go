@@ -41,6 +41,7 @@ func (d domain) modify(t *testing.T, p *peers.Peer, dn, changes string) {
 // TestSessionsFollowTheDirectory takes away what opened a session, or what it
 // was allowed by, while it is open.
 func TestSessionsFollowTheDirectory(t *testing.T) {
+	t.Parallel()
 	need(t, "ldapmodify")
 	group := map[string]string{
 		"openldap": "cn=inner,ou=groups,dc=example,dc=test",

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +99,7 @@ func TestPackageGraph(t *testing.T) {
 }
 
 // TestYAMLOfDocs loads every block of YAML in the documentation. What a block
-// leaves out of a whole file is put around it.
+// leaves out of a whole file is put around it; the files it names are the reader's.
 func TestYAMLOfDocs(t *testing.T) {
 	var files []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/*/*.md"} {
@@ -112,6 +113,7 @@ func TestYAMLOfDocs(t *testing.T) {
 		"directories": `directories: [{name: corp, kind: active_directory, urls: ["ldaps://dc1.corp.example"], base: "DC=corp,DC=example", bind_dn: "CN=berth,DC=corp,DC=example", bind_password: x}]`,
 		"rules":       `rules: [{name: all}]`,
 	}
+	theirFile := regexp.MustCompile(`: open /(etc|run|var/lib)/[a-z./-]+: no such file or directory$`)
 	blocks := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -131,8 +133,11 @@ func TestYAMLOfDocs(t *testing.T) {
 			if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := config.Load(path); err != nil {
-				t.Errorf("%s, block %d of YAML: %v\n%s", file, n+1, err, whole)
+			_, err := config.Load(path)
+			for _, line := range strings.Split(fmt.Sprint(err), "\n") {
+				if line != "<nil>" && !theirFile.MatchString(line) {
+					t.Errorf("%s, block %d of YAML: %s\n%s", file, n+1, line, whole)
+				}
 			}
 		}
 	}

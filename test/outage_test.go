@@ -20,6 +20,7 @@ import (
 // says that it is not ready, tells people why they cannot log in, and is ready
 // when the directory is.
 func TestStartWithoutDirectory(t *testing.T) {
+	t.Parallel()
 	p := peers.OpenLDAP(t)
 	p.Kill()
 	s, dir := serveDomain(t, p)

@@ -67,6 +67,7 @@ func need(t *testing.T, programs ...string) {
 }
 
 func TestScriptsEmbedded(t *testing.T) {
+	t.Parallel()
 	need(t, "sftp", "scp", "ssh", "sshpass", "ssh-keygen", "expect", "psftp", "rclone")
 	testscript.Run(t, testscript.Params{
 		Dir:       "testdata/script",

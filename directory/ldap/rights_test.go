@@ -85,7 +85,7 @@ func TestRights(t *testing.T) {
 
 	t.Run("bind_as", func(t *testing.T) {
 		s := s
-		s.BindDN, s.BindPassword, s.BindAs = "", "", "uid=%u,ou=people,dc=example,dc=test"
+		s.BindDN, s.BindPassword, s.KeyChange, s.BindAs = "", "", "", "uid=%u,ou=people,dc=example,dc=test"
 		wantLines(t, rights(t, open(t, s), "bob", "unique"), "bad: rights of bob: may write employeeType")
 	})
 	t.Run("wrong password", func(t *testing.T) {
