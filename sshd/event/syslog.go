@@ -14,7 +14,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -147,6 +146,7 @@ func printableHost(s string) string {
 const (
 	syslogDial  = 5 * time.Second
 	syslogWrite = 10 * time.Second // for all that waits
+	syslogLook  = 5 * time.Millisecond
 )
 
 // A syslogServer is a destination that connects when there is something to
@@ -155,8 +155,7 @@ type syslogServer struct {
 	scheme, address string
 	tls             *tls.Config
 	log             hclog.Logger
-	nc              net.Conn     // nil while there is none
-	gone            *atomic.Bool // the server has closed nc
+	nc              net.Conn // nil while there is none
 }
 
 func (d *syslogServer) write(lines []byte) ([]byte, error) {
@@ -165,7 +164,7 @@ func (d *syslogServer) write(lines []byte) ([]byte, error) {
 	}
 	d.nc.SetWriteDeadline(time.Now().Add(syslogWrite))
 	send := d.packets
-	if d.scheme == "tcp" || d.scheme == "tls" {
+	if d.isStream() {
 		send = d.stream
 	}
 	rest, err := send(lines)
@@ -177,7 +176,7 @@ func (d *syslogServer) write(lines []byte) ([]byte, error) {
 }
 
 func (d *syslogServer) connect() (err error) {
-	if d.nc != nil && !d.gone.Load() {
+	if d.nc != nil && !d.ended() {
 		return nil
 	}
 	d.close()
@@ -196,16 +195,21 @@ func (d *syslogServer) connect() (err error) {
 		d.nc = nil
 		return err
 	}
-	// A stream into which nobody reads any more takes what is written at first.
-	// Servers send nothing, so when reading ends, the connection has.
-	d.gone = new(atomic.Bool)
-	if d.scheme == "tcp" || d.scheme == "tls" {
-		go func(nc net.Conn, gone *atomic.Bool) {
-			io.Copy(io.Discard, nc)
-			gone.Store(true)
-		}(d.nc, d.gone)
-	}
 	return nil
+}
+
+func (d *syslogServer) isStream() bool { return d.scheme == "tcp" || d.scheme == "tls" }
+
+// ended reports whether the server has ended the connection. A stream into which
+// nobody reads any more takes what is written at first; but servers send nothing
+// that counts, so when reading ends, the connection has.
+func (d *syslogServer) ended() bool {
+	if !d.isStream() {
+		return false
+	}
+	d.nc.SetReadDeadline(time.Now().Add(syslogLook))
+	_, err := io.Copy(io.Discard, d.nc)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // stream sends lines with octet counting: RFC 6587, section 3.4.1, and RFC 5425,
