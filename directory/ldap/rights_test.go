@@ -122,7 +122,7 @@ func TestRightsDS389(t *testing.T) {
 		"bad: rights of bob: may write employeeType of the own entry",
 		"ok: rights of bob: may not write the members of 2 of")
 	wantLines(t, printed(c.Report(t.Context(), nil)),
-		"ok: account state: nsAccountLock, passwordExpirationTime, accountUnlockTime can be read",
+		"ok: account state: nsAccountLock, passwordExpirationTime, accountUnlockTime, pwdUpdateTime can be read",
 		"ok: clock of "+p.LDAPS+": differs by ",
 		"warning: lock-out: lock-out policy for ", "until then the shield assumes 3")
 }
