@@ -45,15 +45,18 @@ func TestSessionsFollowTheDirectory(t *testing.T) {
 	need(t, "ldapmodify")
 	group := map[string]string{
 		"openldap": "cn=inner,ou=groups,dc=example,dc=test",
+		"389ds":    "cn=inner,ou=groups,dc=example,dc=test",
 		"samba":    "CN=inner,CN=Users,DC=ad,DC=example,DC=test",
 	}
 	other := map[string]string{
 		"openldap": "uid=bob,ou=people,dc=example,dc=test",
+		"389ds":    "uid=bob,ou=people,dc=example,dc=test",
 		"samba":    "CN=bob,CN=Users,DC=ad,DC=example,DC=test",
 	}
 	const next = "An0ther-Passw0rd"
 	password := map[string]string{
 		"openldap": "replace: userPassword\nuserPassword: " + next + "\n",
+		"389ds":    "replace: userPassword\nuserPassword: " + next + "\n",
 		"samba":    "replace: unicodePwd\nunicodePwd:: " + utf16le(`"`+next+`"`) + "\n",
 	}
 	for name, d := range domains {

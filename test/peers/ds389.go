@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -82,6 +83,15 @@ func (f filler) makeDS389() error {
 	}
 	without := strings.Replace(string(inf), "with_systemd = 1", "with_systemd = 0", 1)
 	if err := os.WriteFile(filepath.Join(f.Dir, "defaults.inf"), []byte(without), 0o644); err != nil {
+		return err
+	}
+	// One at a time, in other processes too: two that set up get into each other's way.
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "berth-test-389ds.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}
 	// In a network namespace too: the server that sets up listens everywhere.
