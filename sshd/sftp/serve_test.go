@@ -5,14 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	iofs "io/fs"
-	"iter"
 	"os"
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -382,73 +378,6 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// TestCutRequests cuts every request at every byte: BAD_MESSAGE, or a refusal for
-// another reason, and the session goes on.
-func TestCutRequests(t *testing.T) {
-	for name, whole := range everyRequest() {
-		t.Run(name, func(t *testing.T) {
-			files := aTree(t)
-			for n := 9; n < len(whole); n++ {
-				cut := bytes.Clone(whole[:n])
-				cut[3] = byte(n - 4)
-				got, err := converse(t, files, sftp.Options{}, cut, packet(fxRealpath, 2, "/end"))
-				if err != nil || len(got) != 2 || got[1] != `2 name ["/end"]` {
-					t.Fatalf("cut at %d: %q, %v, want two answers and no error", n, got, err)
-				}
-				bad := got[0] == "1 status 5 Bad message"
-				if other := strings.HasPrefix(got[0], "1 status ") && !strings.HasPrefix(got[0], "1 status 0"); !bad && !other {
-					t.Errorf("cut at %d it is answered %q, want a refusal", n, got[0])
-				}
-			}
-			for _, n := range []int{5, 0x7fffffff, -0x80000000, -1} {
-				claim := packet(whole[4], 1, n, raw("abc"))
-				got, err := converse(t, files, sftp.Options{}, claim)
-				if err != nil || !slices.Equal(got, []string{"1 status 5 Bad message"}) {
-					t.Errorf("a string said to be of %d bytes: %q, %v, want BAD_MESSAGE", uint32(n), got, err)
-				}
-			}
-		})
-	}
-}
-
-// TestStreamErrors are the ways in which a session cannot go on.
-func TestStreamErrors(t *testing.T) {
-	ask := packet(fxRealpath, 7, "x")
-	tests := map[string]struct {
-		in      string
-		want    string // of the error, "" for none
-		answers int    // before it, VERSION included
-	}{
-		"nothing":                {"", "", 0},
-		"INIT and no more":       {string(hello), "", 1},
-		"length 0":               {string(hello) + string(ask) + "\x00\x00\x00\x00\x01", "length 0 is not within", 2},
-		"length over the limit":  {string(hello) + string(ask) + "\x00\x04\x00\x01\x01", "length 262145 is not within", 2},
-		"length 4 GiB":           {string(hello) + "\xff\xff\xff\xff", "length 4294967295 is not within", 1},
-		"cut in a length":        {string(hello) + "\x00\x00", "unexpected EOF", 1},
-		"cut in a packet":        {string(hello) + "\x00\x00\x00\x09\x10", "unexpected EOF", 1},
-		"request before INIT":    {string(ask), "request of type 16 before INIT", 0},
-		"INIT twice":             {string(hello) + string(ask) + string(hello), "second INIT", 2},
-		"INIT without a version": {"\x00\x00\x00\x01\x01", "INIT without a version", 0},
-		"request without an id":  {string(hello) + "\x00\x00\x00\x04\x10\x00\x00\x00", "request of type 16 without an id", 1},
-		"INIT of version 6":      {string(packet(fxInit, 6)), "", 1},
-		"INIT with extensions":   {string(packet(fxInit, 3, "newline", "\n")), "", 1},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
-				s := &script{Reader: r}
-				err := sftp.Serve(s, newHostFS(t), sftp.Options{})
-				if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("Serve = %v, want %q", err, tt.want)
-				}
-				if n := len(split(t, s.Bytes())); n != tt.answers {
-					t.Errorf("%d answers, want %d", n, tt.answers)
-				}
-			}
-		})
-	}
-}
-
 func TestHome(t *testing.T) {
 	files := aTree(t)
 	got, err := converse(t, files, sftp.Options{Home: "d", User: "alice"},
@@ -465,104 +394,6 @@ func TestLinkFirst(t *testing.T) {
 	want := []string{"1 status 0 Success", `2 name ["to"]`, "3 status 2 No such file"}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
-	}
-}
-
-func TestMaxHandles(t *testing.T) {
-	files := aTree(t)
-	got, err := converse(t, files, sftp.Options{MaxHandles: 2},
-		packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxOpendir, 2, "/d"), packet(fxOpen, 3, "/new", wr|creat, noAttrs), packet(fxOpendir, 4, "/d"),
-		packet(fxClose, 5, first), packet(fxOpen, 6, "/f", rd, noAttrs), packet(fxClose, 7, handleAt(1, 0)), packet(fxOpendir, 8, "/d"), packet(fxExtended, 9, "limits@openssh.com"))
-	want := []string{
-		"1 handle 0.0", "2 handle 1.0", "3 status 4 Too many open files", "4 status 4 Too many open files",
-		"5 status 0 Success", "6 handle 0.1", "7 status 0 Success", "8 handle 1.1",
-		"9 reply " + "0000000000040000" + "000000000003fc00" + "000000000003fc00" + "0000000000000002",
-	}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
-	}
-	if _, err := os.Stat(files.host("/new")); err == nil {
-		t.Error("the file refused for want of a handle was created")
-	}
-}
-
-// TestMaxDirectories opens and closes directories beside files.
-func TestMaxDirectories(t *testing.T) {
-	const most = 64
-	ask := [][]byte{packet(fxOpen, 1, "/f", rd, noAttrs)}
-	for range 3 * most {
-		ask = append(ask, packet(fxOpendir, 2, "/d"))
-	}
-	ask = append(ask, packet(fxOpen, 3, "/f", rd, noAttrs), packet(fxClose, 4, handleAt(1, 0)), packet(fxOpendir, 5, "/d"), packet(fxOpendir, 6, "/d"))
-	got, err := converse(t, aTree(t), sftp.Options{}, ask...)
-	must(t, err)
-	refused := 0
-	for _, a := range got[1 : 1+3*most] {
-		if a == "2 status 4 Too many open files" {
-			refused++
-		}
-	}
-	if refused != 2*most {
-		t.Errorf("%d of %d directories were refused, want all but %d", refused, 3*most, most)
-	}
-	want := []string{"3 handle 65.0", "4 status 0 Success", "5 handle 1.1", "6 status 4 Too many open files"}
-	if diff := cmp.Diff(want, got[1+3*most:]); diff != "" {
-		t.Errorf("answers after that (-want +got):\n%s", diff)
-	}
-}
-
-// TestBrokenOffUpload leaves a file open and another closed.
-func TestBrokenOffUpload(t *testing.T) {
-	files := aTree(t)
-	_, err := converse(t, files, sftp.Options{},
-		packet(fxOpen, 1, "/a", wr|creat, noAttrs), packet(fxOpen, 2, "/b", wr|creat, noAttrs), packet(fxClose, 3, first))
-	if err != nil || files.aborted.Load() != 1 || files.open.Load() != 0 {
-		t.Errorf("Serve = %v with %d files aborted and %d open, want nil, 1, 0", err, files.aborted.Load(), files.open.Load())
-	}
-}
-
-// failing is an FS that fails in ways that a directory does not.
-type failing struct {
-	*hostFS
-	err error
-}
-
-type failingFile struct {
-	fs.File
-	err error
-}
-
-func (f failing) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
-	file, err := f.hostFS.OpenFile(name, flag, perm)
-	return failingFile{file, f.err}, err
-}
-
-func (f failingFile) Close() error                      { return errors.Join(f.File.Close(), f.err) }
-func (f failingFile) ReadAt([]byte, int64) (int, error) { return 0, f.err }
-
-func (f failing) ReadDir(string) iter.Seq2[iofs.FileInfo, error] {
-	return func(yield func(iofs.FileInfo, error) bool) {
-		fi, _ := f.Lstat("/f")
-		_ = yield(fi, nil) && yield(nil, f.err)
-	}
-}
-
-func TestErrorsReachTheClientWithoutPaths(t *testing.T) {
-	tests := map[string]error{
-		"3 Permission denied":       &iofs.PathError{Op: "open", Path: "/srv/secret", Err: iofs.ErrPermission},
-		"4 Quota exceeded":          fmt.Errorf("/srv/secret: %w", fs.ErrQuota),
-		"4 No space left on device": fs.ErrNoSpace,
-		"4 Failure":                 errors.New("/srv/secret is on fire"),
-	}
-	for want, cause := range tests {
-		files := failing{aTree(t), cause}
-		got, err := converse(t, files, sftp.Options{},
-			packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxRead, 2, first, uint64(0), 5), packet(fxClose, 3, first),
-			packet(fxOpendir, 4, "/"), packet(fxReaddir, 5, handleAt(0, 1)), packet(fxReaddir, 6, handleAt(0, 1)), packet(fxReaddir, 7, handleAt(0, 1)))
-		wants := []string{"1 handle 0.0", "2 status " + want, "3 status " + want, "4 handle 0.1", `5 name ["." ".." "f"]`, "6 status " + want, "7 status " + want}
-		if diff := cmp.Diff(wants, got); err != nil || diff != "" {
-			t.Errorf("answers to %v (-want +got), %v:\n%s", cause, err, diff)
-		}
 	}
 }
 
@@ -642,26 +473,5 @@ func TestLargeDirectory(t *testing.T) {
 	}
 	if len(seen) != n+2 {
 		t.Errorf("%d names listed, want %d and two dots", len(seen), n)
-	}
-}
-
-// TestLongWorkEnds closes Done in the middle of a copy and of a hash.
-func TestLongWorkEnds(t *testing.T) {
-	files := aTree(t)
-	if err := os.Truncate(files.host("/f"), 1<<40); err != nil {
-		t.Fatal(err)
-	}
-	done, active := make(chan struct{}), 0
-	opt := sftp.Options{Done: done, Active: func() {
-		if active++; active == 3 {
-			close(done)
-		}
-	}}
-	got, err := converse(t, files, opt, packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxOpen, 2, "/c", wr|creat, noAttrs),
-		packet(fxExtended, 3, "copy-data", first, uint64(0), uint64(0), handleAt(1, 0), uint64(0)), packet(fxExtended, 4, "check-file-handle", first, "md5", uint64(0), uint64(0), 0),
-		packet(fxExtended, 5, "check-file-handle", first, "md5", uint64(0), uint64(0), 256))
-	want := []string{"1 handle 0.0", "2 handle 1.0", "3 status 4 Session is over", "4 status 4 Session is over", "5 status 4 Answer would be too long"}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
 	}
 }
