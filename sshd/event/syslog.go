@@ -22,8 +22,8 @@ import (
 
 // Syslog says which server events are sent to, besides the file.
 type Syslog struct {
-	Address  string `mapstructure:"address"`  // unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
-	Facility string `mapstructure:"facility"` // auth, authpriv, daemon, or local0 to local7
+	Address  string `mapstructure:"address"`  // where to: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
+	Facility string `mapstructure:"facility"` // one of auth, authpriv, daemon and local0 to local7
 	CAFile   string `mapstructure:"ca_file"`  // PEM file of who may vouch for a tls:// server; empty: the authorities of the system
 }
 
