@@ -11,13 +11,23 @@ import (
 	"time"
 )
 
+// An Identity says which person is meant. Names change, and two directories may
+// use the same one; an Identity stays, so everything that counts, compares or
+// stores something about a person uses it. The zero value is nobody.
+type Identity struct {
+	Source string // name of the directory that holds the person
+	ID     string // objectGUID, entryUUID or nsUniqueId: survives renames
+}
+
+// String returns the id and the directory, as in "6f1c…@corp". Ids hold no "@".
+func (i Identity) String() string { return i.ID + "@" + i.Source }
+
 // A User is one person as a directory knows them at one moment. A User is not
 // changed after Lookup returned it, so it may be read by several goroutines.
 type User struct {
+	Identity
 	Name   string              // login name in the directory's own spelling, however it was typed
-	ID     string              // objectGUID, entryUUID or nsUniqueId: survives renames
 	DN     string              // distinguished name (RFC 4514)
-	Source string              // name of the directory that holds the user
 	Groups []Group             // all of them: direct, nested, primary
 	Keys   []Key               // keys that may log in; a value that cannot be used is in Notes
 	Notes  []KeyNote           // values of the key attribute that were skipped, and why

@@ -28,7 +28,7 @@ type fake struct {
 func newFake(names ...string) *fake {
 	f := &fake{users: map[string]*User{}, passwords: map[string]string{}, binds: map[string]int{}, wrong: map[string]int{}}
 	for _, name := range names {
-		f.users[strings.ToLower(name)] = &User{Name: name, ID: "id-" + name, DN: "uid=" + name, State: State{Status: StatusActive}}
+		f.users[strings.ToLower(name)] = &User{Name: name, Identity: Identity{ID: "id-" + name}, DN: "uid=" + name, State: State{Status: StatusActive}}
 		f.passwords[name] = name + "-right"
 	}
 	return f

@@ -42,7 +42,7 @@ func manyRules(t testing.TB, n int) *Set {
 }
 
 func manyGroups(n int) *directory.User {
-	u := &directory.User{Name: "Alice", ID: "1"}
+	u := &directory.User{Name: "Alice", Identity: directory.Identity{ID: "1"}}
 	for i := range n {
 		u.Groups = append(u.Groups, directory.Group{
 			DN:   fmt.Sprintf("CN=Group %d,OU=Groups,DC=corp,DC=example", i),

@@ -41,7 +41,7 @@ func FuzzTemplate(f *testing.F) {
 		if err != nil {
 			return
 		}
-		host, err := tmpl.fill(&directory.User{Name: name, ID: name, Source: name, Attrs: map[string][]string{"a": {value}}})
+		host, err := tmpl.fill(&directory.User{Name: name, Identity: directory.Identity{ID: name, Source: name}, Attrs: map[string][]string{"a": {value}}})
 		if err != nil {
 			return
 		}

@@ -15,16 +15,15 @@ import (
 )
 
 var alice = &directory.User{
-	Name: "Alice",
-	ID:   "0b1c",
-	DN:   "CN=Alice,OU=People,DC=corp,DC=example",
+	Identity: directory.Identity{Source: "corp", ID: "0b1c"},
+	Name:     "Alice",
+	DN:       "CN=Alice,OU=People,DC=corp,DC=example",
 	Groups: []directory.Group{
 		{DN: "CN=Finance, OU=Groups, DC=corp, DC=example", Name: "Finance", SID: "S-1-5-21-1-2-3-1105", Via: "direct"},
 		{DN: `CN=FT-Read\, all,OU=FT,OU=Groups,DC=corp,DC=example`, Name: "FT-Read, all", Via: "nested"},
 		{Name: "staff", Via: "memberUid"},
 	},
-	Source: "corp",
-	Attrs:  map[string][]string{"department": {"Sales"}, "l": {"Bonn", "Berlin"}, "bad": {".."}, "slash": {"a/b"}, "empty": {""}},
+	Attrs: map[string][]string{"department": {"Sales"}, "l": {"Bonn", "Berlin"}, "bad": {".."}, "slash": {"a/b"}, "empty": {""}},
 }
 
 // monday is a Monday, 09:00 in Berlin.

@@ -29,7 +29,7 @@ func requiring(t *testing.T, require [][]string, change ...func(*fixture)) *fixt
 	return start(t, append([]func(*fixture){func(f *fixture) {
 		f.Codes = &totp.Codes{}
 		f.people.users["alice"].TOTP = []directory.Secret{directory.NewSecret(token)}
-		f.people.users["bob"] = &directory.User{Name: "bob", ID: "id-2", DN: "uid=bob", State: directory.State{Status: directory.StatusActive}}
+		f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}, DN: "uid=bob", State: directory.State{Status: directory.StatusActive}}
 		f.people.password["bob"] = "secret-2"
 		resolve := f.Policy
 		f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {

@@ -164,7 +164,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 	f := &fixture{key: newSigner(t), events: &recorder{}}
 	f.people = &people{
 		users: map[string]*directory.User{"alice": {
-			Name: "alice", ID: "id-1", DN: "uid=alice", Keys: []directory.Key{{PublicKey: f.key.PublicKey()}},
+			Name: "alice", Identity: directory.Identity{ID: "id-1"}, DN: "uid=alice", Keys: []directory.Key{{PublicKey: f.key.PublicKey()}},
 			State: directory.State{Status: directory.StatusActive},
 		}},
 		password: map[string]string{"alice": "secret-1"},

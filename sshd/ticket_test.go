@@ -41,7 +41,7 @@ func TestTickets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t, func(f *fixture) {
 				f.Kerberos = k
-				f.people.users["bob"] = &directory.User{Name: "bob", ID: "id-2"}
+				f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}}
 			})
 			f.people.set("alice", tt.state)
 			cache := filepath.Join(t.TempDir(), "cache")

@@ -320,7 +320,7 @@ func TestTheClientIsTold(t *testing.T) {
 func TestManyUsersAreOneQuestion(t *testing.T) {
 	var asked [][]string
 	f := start(t, func(f *fixture) {
-		f.people.users["bob"] = &directory.User{Name: "bob", ID: "id-2", State: directory.State{Status: directory.StatusActive}}
+		f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}, State: directory.State{Status: directory.StatusActive}}
 		f.people.password["bob"] = "secret-2"
 		f.Directory = manyPeople{f.people, &asked}
 	})

@@ -151,9 +151,9 @@ func (c *Client) lookupSelf(name string) (*directory.User, error) {
 	switch {
 	case !known:
 		return &directory.User{
-			Name:   name,
-			Source: c.settings.Name,
-			State:  directory.State{Reason: "no service account: known after a login with the password"},
+			Identity: directory.Identity{Source: c.settings.Name},
+			Name:     name,
+			State:    directory.State{Reason: "no service account: known after a login with the password"},
 		}, nil
 	case c.now().Sub(self.at) < selfFor:
 		return self.user, nil

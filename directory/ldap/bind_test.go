@@ -15,7 +15,7 @@ func TestSelfReadAges(t *testing.T) {
 	now := noon
 	c.now = func() time.Time { return now }
 	c.self.max = 10
-	u := &directory.User{Name: "alice", ID: "1", Keys: make([]directory.Key, 1), State: directory.State{Status: directory.StatusActive}}
+	u := &directory.User{Name: "alice", Identity: directory.Identity{ID: "1"}, Keys: make([]directory.Key, 1), State: directory.State{Status: directory.StatusActive}}
 	c.self.remember("alice", selfRead{u, now}, now.Add(selfKept))
 	tests := []struct {
 		after    time.Duration

@@ -102,11 +102,10 @@ func (c *Client) userAttributes() []string {
 // user makes a User of an entry, and asks for the groups.
 func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directory.User, error) {
 	u := &directory.User{
-		Name:   c.loginName(e),
-		ID:     idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute)),
-		DN:     e.dn,
-		Source: c.settings.Name,
-		Attrs:  map[string][]string{},
+		Identity: directory.Identity{Source: c.settings.Name, ID: idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))},
+		Name:     c.loginName(e),
+		DN:       e.dn,
+		Attrs:    map[string][]string{},
 	}
 	if u.Name == "" {
 		return nil, fmt.Errorf("%q has no attribute %s: %w", e.dn, c.settings.NameAttribute, directory.ErrNoUser)
