@@ -13,9 +13,9 @@ import (
 // with keys can go on working. Passwords are never remembered. It is safe for
 // concurrent use.
 type Cache struct {
-	directory Directory
-	fresh     time.Duration
-	keep      time.Duration
+	Directory
+	fresh time.Duration
+	keep  time.Duration
 
 	mu    sync.Mutex
 	users map[string]cached // by name in lower case, typed and canonical
@@ -32,7 +32,7 @@ const maxCached = 100_000
 // NewCache returns a Cache over d. A look-up is used again for fresh; while d
 // cannot be asked, for keep, if the account was active when it was last seen.
 func NewCache(d Directory, fresh, keep time.Duration) *Cache {
-	return &Cache{directory: d, fresh: fresh, keep: keep, users: map[string]cached{}}
+	return &Cache{Directory: d, fresh: fresh, keep: keep, users: map[string]cached{}}
 }
 
 // Lookup implements Directory. A User that stands in for an answer that could
@@ -41,8 +41,30 @@ func (c *Cache) Lookup(ctx context.Context, name string) (*User, error) {
 	if u := c.recall(name, c.fresh); u != nil {
 		return u, nil
 	}
-	u, err := c.directory.Lookup(ctx, name)
+	u, err := c.Directory.Lookup(ctx, name)
 	return c.learn(ctx, name, u, err)
+}
+
+// LookupMany implements Directory. It asks for the names that are not
+// remembered.
+func (c *Cache) LookupMany(ctx context.Context, names []string) map[string]Answer {
+	answers := make(map[string]Answer, len(names))
+	var unknown []string
+	for _, name := range names {
+		if u := c.recall(name, c.fresh); u != nil {
+			answers[name] = Answer{u, nil}
+		} else {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return answers
+	}
+	for name, a := range c.Directory.LookupMany(ctx, unknown) {
+		u, err := c.learn(ctx, name, a.User, a.Err)
+		answers[name] = Answer{u, err}
+	}
+	return answers
 }
 
 // learn remembers an answer of the directory, and returns what stands in for one
@@ -124,7 +146,7 @@ func (c *Cache) drop(u *User) {
 // Authenticate implements Directory. It always asks the directory, and forgets
 // a user of whom it learns something new.
 func (c *Cache) Authenticate(ctx context.Context, u *User, password string) error {
-	err := c.directory.Authenticate(ctx, u, password)
+	err := c.Directory.Authenticate(ctx, u, password)
 	news := err != nil && Refused(err) && !errors.Is(err, ErrBadPassword) && !errors.Is(err, ErrShielded)
 	if news || (err == nil && u.State.Status != StatusActive) {
 		c.forget(u)
@@ -132,28 +154,20 @@ func (c *Cache) Authenticate(ctx context.Context, u *User, password string) erro
 	return err
 }
 
-// ChangePassword implements PasswordChanger.
+// ChangePassword implements Directory. The next look-up asks the directory.
 func (c *Cache) ChangePassword(ctx context.Context, u *User, old, new string) error {
 	defer c.forget(u)
-	return changePassword(ctx, c.directory, u, old, new)
+	return c.Directory.ChangePassword(ctx, u, old, new)
 }
 
-// changePassword changes a password if d can.
-func changePassword(ctx context.Context, d Directory, u *User, old, new string) error {
-	changer, ok := d.(PasswordChanger)
-	if !ok {
-		return &Refusal{Why: ErrChangeForbidden, Detail: "this directory changes no passwords"}
-	}
-	return changer.ChangePassword(ctx, u, old, new)
+// AddKey implements Directory. The next look-up asks the directory.
+func (c *Cache) AddKey(ctx context.Context, u *User, line string) error {
+	defer c.forget(u)
+	return c.Directory.AddKey(ctx, u, line)
 }
 
-// Ping implements Pinger.
-func (c *Cache) Ping(ctx context.Context) error { return ping(ctx, c.directory) }
-
-// ping pings d if it can be.
-func ping(ctx context.Context, d Directory) error {
-	if p, ok := d.(Pinger); ok {
-		return p.Ping(ctx)
-	}
-	return nil
+// RemoveKey implements Directory. The next look-up asks the directory.
+func (c *Cache) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
+	defer c.forget(u)
+	return c.Directory.RemoveKey(ctx, u, fingerprint)
 }

@@ -125,16 +125,3 @@ func TestCacheCancelled(t *testing.T) {
 		t.Errorf("Lookup with a cancelled context = %v, want an error", u)
 	}
 }
-
-func TestOptionalParts(t *testing.T) {
-	d := onlyLookup{newFake("alice")}
-	u, _ := d.Lookup(t.Context(), "alice")
-	for _, c := range []PasswordChanger{NewCache(d, 0, 0), NewShield(d, 0, 0)} {
-		if err := c.ChangePassword(t.Context(), u, "alice-right", "new"); !errors.Is(err, ErrChangeForbidden) {
-			t.Errorf("%T.ChangePassword = %v, want ErrChangeForbidden", c, err)
-		}
-		if err := c.(Pinger).Ping(t.Context()); err != nil {
-			t.Errorf("%T.Ping = %v, want nil", c, err)
-		}
-	}
-}

@@ -8,6 +8,7 @@ package directory
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
@@ -73,40 +74,58 @@ type State struct {
 	Reason          string    // the attribute and value that decided, for the log: "userAccountControl=514"
 }
 
-// Directory finds users and checks passwords. Implementations are safe for
-// concurrent use and pass the suite in directorytest.
+// A Directory finds users, checks passwords, and changes the passwords and keys
+// of users. Implementations are safe for concurrent use and pass the suite in
+// directorytest. A directory that does not offer one of the methods refuses it.
+//
+// An error that is a *Refusal, or wraps ErrNoUser, is the directory's answer:
+// "no". Any other error means that the directory could not be asked.
 type Directory interface {
 	// Lookup finds a user by any spelling of a login name. The error wraps
-	// ErrNoUser when the directory answered that there is none; any other error
-	// means that it could not be asked.
+	// ErrNoUser when the directory answered that there is no such user.
 	Lookup(ctx context.Context, name string) (*User, error)
 
-	// Authenticate checks a password with exactly one bind. A "no" is a
-	// *Refusal; any other error means that the directory could not be asked, so
-	// the password may or may not be right. An empty password is refused
-	// without asking. nil means right, and nothing stands against a login.
+	// LookupMany returns for each of the names what Lookup would, at a lower
+	// price.
+	LookupMany(ctx context.Context, names []string) map[string]Answer
+
+	// Users yields every user, as Lookup would return it. It ends after the
+	// first error; ErrNotListed says that the directory cannot list its users.
+	Users(ctx context.Context) iter.Seq2[*User, error]
+
+	// Authenticate checks a password with exactly one bind. After an error that
+	// is no refusal, the password may or may not be right. An empty password is
+	// refused without a bind. nil means that the password is right and that the
+	// account may log in.
 	Authenticate(ctx context.Context, u *User, password string) error
-}
 
-// PasswordChanger is a Directory in which users can change their own password.
-type PasswordChanger interface {
-	// ChangePassword replaces the password old, which the directory verifies
-	// and counts when it is wrong, by new. Users whose password has expired or
-	// must be changed can change it; disabled and locked ones cannot. A "no" is
-	// a *Refusal, and nothing was changed; after any other error that is not
-	// known.
+	// ChangePassword replaces the password old by new. The directory verifies
+	// old, and counts it when it is wrong; an empty one is refused without asking
+	// the directory. Users whose password has expired or must be changed can
+	// change it; disabled and locked ones cannot. After a refusal nothing was
+	// changed; after any other error that is not known.
 	ChangePassword(ctx context.Context, u *User, old, new string) error
-}
 
-// LockoutTeller is a Directory that says when it locks an account.
-type LockoutTeller interface {
+	// AddKey gives u one more SSH key: a line as ParseKeys reads it. The account
+	// must be active now, whatever it was when u was read. After a refusal
+	// nothing was changed; after any other error that is not known.
+	AddKey(ctx context.Context, u *User, line string) error
+
+	// RemoveKey removes the key with a SHA-256 fingerprint from u's entry and
+	// leaves all other keys as they are. The key may be one that cannot be used.
+	// Errors are as for AddKey.
+	RemoveKey(ctx context.Context, u *User, fingerprint string) error
+
 	// Lockout returns how many wrong passwords lock u's account, 0 if none do,
 	// and how long the directory remembers them, 0 if for ever.
 	Lockout(ctx context.Context, u *User) (threshold int, window time.Duration, err error)
-}
 
-// Pinger is a Directory that can say whether a server answers.
-type Pinger interface {
 	// Ping returns nil when a server answers as it would for a look-up.
 	Ping(ctx context.Context) error
+}
+
+// An Answer is what Lookup returns for one name.
+type Answer struct {
+	User *User
+	Err  error
 }

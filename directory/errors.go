@@ -25,7 +25,17 @@ var (
 	ErrPasswordTooYoung = errors.New("password changed too recently")
 	ErrPasswordUsed     = errors.New("password used before")
 	ErrPasswordWeak     = errors.New("password does not meet the rules of the directory")
+
+	// only from AddKey and RemoveKey
+	ErrKeyForbidden = errors.New("changing keys is not allowed")
+	ErrKeyExists    = errors.New("key is there already")
+	ErrKeyUnusable  = errors.New("key cannot be used")
+	ErrTooManyKeys  = errors.New("too many keys")
+	ErrNoKey        = errors.New("no such key")
 )
+
+// ErrNotListed is the error of a directory that cannot list its users.
+var ErrNotListed = errors.New("the directory does not list its users")
 
 // A Refusal is the directory's "no". Whatever else goes wrong while asking is
 // an ordinary error.

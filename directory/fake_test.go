@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +25,10 @@ type fake struct {
 	wrong     map[string]int
 	lockAt    int
 	window    time.Duration
+	lockErr   error      // of Lockout
+	asked     [][]string // together
+	listed    []string
+	listErr   error
 }
 
 func newFake(names ...string) *fake {
@@ -86,8 +92,49 @@ func (f *fake) Ping(context.Context) error {
 }
 
 func (f *fake) Lockout(context.Context, *User) (int, time.Duration, error) {
-	return f.lockAt, f.window, nil
+	return f.lockAt, f.window, f.lockErr
 }
 
-// onlyLookup hides everything optional.
-type onlyLookup struct{ Directory }
+func (f *fake) LookupMany(ctx context.Context, names []string) map[string]Answer {
+	slices.Sort(names)
+	f.asked = append(f.asked, names)
+	answers := map[string]Answer{}
+	for _, name := range names {
+		u, err := f.Lookup(ctx, name)
+		answers[name] = Answer{u, err}
+	}
+	return answers
+}
+
+// Users yields the users of f.listed, and then f.listErr.
+func (f *fake) Users(context.Context) iter.Seq2[*User, error] {
+	return func(yield func(*User, error) bool) {
+		for _, name := range f.listed {
+			if !yield(f.users[name], nil) {
+				return
+			}
+		}
+		if f.listErr != nil {
+			yield(nil, f.listErr)
+		}
+	}
+}
+
+// AddKey takes any key, and RemoveKey removes all.
+func (f *fake) AddKey(_ context.Context, u *User, line string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k, err := OneKey(line)
+	if err != nil {
+		return err
+	}
+	f.users[strings.ToLower(u.Name)].Keys = append(f.users[strings.ToLower(u.Name)].Keys, k)
+	return nil
+}
+
+func (f *fake) RemoveKey(_ context.Context, u *User, _ string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users[strings.ToLower(u.Name)].Keys = nil
+	return nil
+}

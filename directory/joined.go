@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Member is one of several directories.
@@ -73,6 +75,84 @@ func (j *Joined) Lookup(ctx context.Context, name string) (*User, error) {
 	return nil, j.nobody(name)
 }
 
+// LookupMany implements Directory. Each directory is asked at most twice, for
+// the names that may be its own.
+func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answer {
+	answers := make(map[string]Answer, len(names))
+	of := map[*Member][]string{} // those whose suffix says it
+	var free []string
+	for _, name := range names {
+		if m, _ := j.bySuffix(name); m != nil {
+			of[m] = append(of[m], name)
+		} else {
+			free = append(free, name)
+		}
+	}
+	for i := range j.members {
+		m := &j.members[i]
+		for name, a := range j.suffixed(ctx, m, of[m]) {
+			u, err := j.owned(m, a.User, a.Err)
+			answers[name] = Answer{u, err}
+		}
+		var next []string
+		for name, a := range m.LookupMany(ctx, free) {
+			if errors.Is(a.Err, ErrNoUser) {
+				next = append(next, name)
+				continue
+			}
+			u, err := j.owned(m, a.User, a.Err)
+			answers[name] = Answer{u, err}
+		}
+		free = next
+	}
+	for _, name := range free {
+		answers[name] = Answer{nil, j.nobody(name)}
+	}
+	return answers
+}
+
+// suffixed looks up those whose suffix is m's: by their whole names first, as
+// Lookup does.
+func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[string]Answer {
+	answers := m.LookupMany(ctx, names)
+	whole := map[string][]string{} // by the name without the suffix
+	var bares []string
+	for name, a := range answers {
+		if errors.Is(a.Err, ErrNoUser) {
+			_, bare := j.bySuffix(name)
+			if whole[bare] == nil {
+				bares = append(bares, bare)
+			}
+			whole[bare] = append(whole[bare], name)
+		}
+	}
+	for bare, a := range m.LookupMany(ctx, bares) {
+		for _, name := range whole[bare] {
+			answers[name] = a
+		}
+	}
+	return answers
+}
+
+// Users implements Directory: the users of all directories, one directory after
+// the other.
+func (j *Joined) Users(ctx context.Context) iter.Seq2[*User, error] {
+	return func(yield func(*User, error) bool) {
+		for i := range j.members {
+			m := &j.members[i]
+			for u, err := range m.Users(ctx) {
+				if err != nil {
+					yield(nil, fmt.Errorf("directory %s: %w", m.Name, err))
+					return
+				}
+				if owned, err := j.owned(m, u, nil); !yield(owned, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // nobody says that no directory knows name.
 func (j *Joined) nobody(name string) error {
 	return fmt.Errorf("name %q in %d directories: %w", name, len(j.members), ErrNoUser)
@@ -136,21 +216,48 @@ func (j *Joined) Authenticate(ctx context.Context, u *User, password string) err
 	return d.Authenticate(ctx, own, password)
 }
 
-// ChangePassword implements PasswordChanger.
+// ChangePassword implements Directory.
 func (j *Joined) ChangePassword(ctx context.Context, u *User, old, new string) error {
 	d, own, err := j.owner(u)
 	if err != nil {
 		return err
 	}
-	return changePassword(ctx, d, own, old, new)
+	return d.ChangePassword(ctx, own, old, new)
 }
 
-// Ping implements Pinger: nil only if every directory answers, because each may
-// be the one that knows a user.
+// AddKey implements Directory.
+func (j *Joined) AddKey(ctx context.Context, u *User, line string) error {
+	d, own, err := j.owner(u)
+	if err != nil {
+		return err
+	}
+	return d.AddKey(ctx, own, line)
+}
+
+// RemoveKey implements Directory.
+func (j *Joined) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
+	d, own, err := j.owner(u)
+	if err != nil {
+		return err
+	}
+	return d.RemoveKey(ctx, own, fingerprint)
+}
+
+// Lockout implements Directory.
+func (j *Joined) Lockout(ctx context.Context, u *User) (threshold int, window time.Duration, err error) {
+	d, own, err := j.owner(u)
+	if err != nil {
+		return 0, 0, err
+	}
+	return d.Lockout(ctx, own)
+}
+
+// Ping implements Directory. It returns nil only if every directory answers,
+// because each may be the one that knows a user.
 func (j *Joined) Ping(ctx context.Context) error {
 	var errs []error
 	for _, m := range j.members {
-		if err := ping(ctx, m.Directory); err != nil {
+		if err := m.Ping(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("directory %s: %w", m.Name, err))
 		}
 	}

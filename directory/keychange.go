@@ -1,35 +1,10 @@
 package directory
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
-)
-
-// KeyChanger is a Directory in which users' SSH keys can be added and removed.
-// A "no" is a *Refusal, and nothing was changed; after any other error that is
-// not known.
-type KeyChanger interface {
-	// AddKey gives u one more key: a line as ParseKeys takes it. The account must
-	// be active, whatever it was when u was read.
-	AddKey(ctx context.Context, u *User, line string) error
-
-	// RemoveKey takes the key with a SHA-256 fingerprint away from u, wherever it
-	// stands in u's entry, and leaves all other keys as they are. The key may be
-	// one that cannot be used.
-	RemoveKey(ctx context.Context, u *User, fingerprint string) error
-}
-
-// What only AddKey and RemoveKey say no with.
-var (
-	ErrKeyForbidden = errors.New("changing keys is not allowed")
-	ErrKeyExists    = errors.New("key is there already")
-	ErrKeyUnusable  = errors.New("key cannot be used")
-	ErrTooManyKeys  = errors.New("too many keys")
-	ErrNoKey        = errors.New("no such key")
 )
 
 // Bears reports whether a key with the fingerprint stands in a value of the key
@@ -103,65 +78,6 @@ func linesWithEnds(s string) func(yield func(string) bool) {
 			s = s[end:]
 		}
 	}
-}
-
-// addKey adds a key if d can.
-func addKey(ctx context.Context, d Directory, u *User, line string) error {
-	if c, ok := d.(KeyChanger); ok {
-		return c.AddKey(ctx, u, line)
-	}
-	return errKeepsKeys
-}
-
-// removeKey removes a key if d can.
-func removeKey(ctx context.Context, d Directory, u *User, fingerprint string) error {
-	if c, ok := d.(KeyChanger); ok {
-		return c.RemoveKey(ctx, u, fingerprint)
-	}
-	return errKeepsKeys
-}
-
-// errKeepsKeys is the answer of a directory that is no KeyChanger.
-var errKeepsKeys = &Refusal{Why: ErrKeyForbidden, Detail: "this directory changes no keys"}
-
-// AddKey implements KeyChanger. The next look-up sees the key.
-func (c *Cache) AddKey(ctx context.Context, u *User, line string) error {
-	defer c.forget(u)
-	return addKey(ctx, c.directory, u, line)
-}
-
-// RemoveKey implements KeyChanger. The next look-up does not see the key.
-func (c *Cache) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
-	defer c.forget(u)
-	return removeKey(ctx, c.directory, u, fingerprint)
-}
-
-// AddKey implements KeyChanger.
-func (s *Shield) AddKey(ctx context.Context, u *User, line string) error {
-	return addKey(ctx, s.directory, u, line)
-}
-
-// RemoveKey implements KeyChanger.
-func (s *Shield) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
-	return removeKey(ctx, s.directory, u, fingerprint)
-}
-
-// AddKey implements KeyChanger.
-func (j *Joined) AddKey(ctx context.Context, u *User, line string) error {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return err
-	}
-	return addKey(ctx, d, own, line)
-}
-
-// RemoveKey implements KeyChanger.
-func (j *Joined) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return err
-	}
-	return removeKey(ctx, d, own, fingerprint)
 }
 
 // OneKey reads a value that must hold exactly one key, a strong one.

@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -54,26 +53,6 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-// AddKey makes a fake a KeyChanger.
-func (f *fake) AddKey(_ context.Context, u *User, line string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	k, err := OneKey(line)
-	if err != nil {
-		return err
-	}
-	f.users[strings.ToLower(u.Name)].Keys = append(f.users[strings.ToLower(u.Name)].Keys, k)
-	return nil
-}
-
-// RemoveKey makes a fake a KeyChanger.
-func (f *fake) RemoveKey(_ context.Context, u *User, _ string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.users[strings.ToLower(u.Name)].Keys = nil
-	return nil
-}
-
 // TestKeysThroughTheLayers has all that stands above a client pass keys on, and
 // forget what it remembers.
 func TestKeysThroughTheLayers(t *testing.T) {
@@ -107,10 +86,5 @@ func TestKeysThroughTheLayers(t *testing.T) {
 		if err := d.RemoveKey(t.Context(), u, "SHA256:x"); err != nil || keys(name) != 0 {
 			t.Errorf("RemoveKey(%s) = %v, then %d keys; want nil and none", name, err, keys(name))
 		}
-	}
-	u := &User{Name: "bob"}
-	bare := NewCache(struct{ Directory }{main}, 0, 0)
-	if err := errors.Join(bare.AddKey(t.Context(), u, newKey(t)), bare.RemoveKey(t.Context(), u, "")); !errors.Is(err, ErrKeyForbidden) || !Refused(err) {
-		t.Errorf("without a KeyChanger: %v, want ErrKeyForbidden", err)
 	}
 }

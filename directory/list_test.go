@@ -1,37 +1,16 @@
 package directory
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"testing"
 )
 
-// listed is a Directory that lists some users, and then fails if it is to.
-type listed struct {
-	*fake
-	names []string
-	err   error
-}
-
-func (l listed) Users(context.Context) iter.Seq2[*User, error] {
-	return func(yield func(*User, error) bool) {
-		for _, name := range l.names {
-			if !yield(l.users[name], nil) {
-				return
-			}
-		}
-		if l.err != nil {
-			yield(nil, l.err)
-		}
-	}
-}
-
 func TestUsers(t *testing.T) {
-	first := listed{newFake("alice", "bob"), []string{"alice", "bob"}, nil}
-	second := listed{newFake("alice"), []string{"alice"}, errDown}
-	join := func(a, b Directory) Lister {
+	first, second, third := newFake("alice", "bob"), newFake("alice"), newFake("carol")
+	first.listed, second.listed = []string{"alice", "bob"}, []string{"alice"}
+	second.listErr, third.listErr = errDown, ErrNotListed
+	join := func(a, b Directory) Directory {
 		j, err := Join(Member{Name: "a", Directory: a}, Member{Name: "b", Directory: b})
 		if err != nil {
 			t.Fatal(err)
@@ -40,13 +19,13 @@ func TestUsers(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		from Lister
+		from Directory
 		want string
 		err  error
 	}{
 		{"through layers", NewCache(NewShield(first, 0, 0), 0, 0), "[alice bob]", nil},
 		{"joined", join(first, second), "[alice bob alice@b]", errDown},
-		{"one that cannot tell", join(first, newFake("carol")), "[alice bob]", ErrNotListed},
+		{"one that cannot tell", join(first, third), "[alice bob]", ErrNotListed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

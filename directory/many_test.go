@@ -1,27 +1,13 @@
 package directory
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"testing"
 	"time"
 )
 
-// many is a fake that notes what it is asked for together.
-type many struct {
-	*fake
-	asked [][]string
-}
-
-func (m *many) LookupMany(ctx context.Context, names []string) map[string]Answer {
-	slices.Sort(names)
-	m.asked = append(m.asked, names)
-	return LookupMany(ctx, onlyLookup{m.fake}, names)
-}
-
 func TestLookupMany(t *testing.T) {
-	corp, partners := &many{fake: newFake("alice", "bob", "mail@corp")}, &many{fake: newFake("alice", "dora", "erik")}
+	corp, partners := newFake("alice", "bob", "mail@corp"), newFake("alice", "dora", "erik")
 	j, err := Join(
 		Member{Name: "corp", Directory: NewCache(NewShield(corp, 0, 0), time.Minute, time.Hour)},
 		Member{Name: "partners", Directory: partners},
@@ -52,7 +38,7 @@ func TestLookupMany(t *testing.T) {
 }
 
 func TestLookupManyInAnOutage(t *testing.T) {
-	f := &many{fake: newFake("alice", "bob", "carol")}
+	f := newFake("alice", "bob", "carol")
 	f.users["bob"].State.Status = StatusDisabled
 	c := NewCache(f, 0, time.Hour)
 	c.LookupMany(t.Context(), []string{"alice", "bob"})

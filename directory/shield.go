@@ -17,7 +17,7 @@ import (
 //
 // Wrong passwords that other services send are not seen here.
 type Shield struct {
-	directory Directory
+	Directory
 	threshold int
 	window    time.Duration
 
@@ -46,28 +46,20 @@ const (
 
 // NewShield returns a Shield over d. threshold is the number of wrong passwords
 // that locks an account, window how long the directory counts one. Where they
-// are 0, d is asked if it is a LockoutTeller.
+// are 0, d is asked.
 func NewShield(d Directory, threshold int, window time.Duration) *Shield {
-	return &Shield{directory: d, threshold: threshold, window: window, accounts: map[string]*attempts{}}
+	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[string]*attempts{}}
 }
-
-// Lookup implements Directory.
-func (s *Shield) Lookup(ctx context.Context, name string) (*User, error) {
-	return s.directory.Lookup(ctx, name)
-}
-
-// Ping implements Pinger.
-func (s *Shield) Ping(ctx context.Context) error { return ping(ctx, s.directory) }
 
 // Authenticate implements Directory. It refuses with ErrShielded without asking
 // when the account might be locked otherwise.
 func (s *Shield) Authenticate(ctx context.Context, u *User, password string) error {
-	return s.try(ctx, u, password, func() error { return s.directory.Authenticate(ctx, u, password) })
+	return s.try(ctx, u, password, func() error { return s.Directory.Authenticate(ctx, u, password) })
 }
 
-// ChangePassword implements PasswordChanger.
+// ChangePassword implements Directory.
 func (s *Shield) ChangePassword(ctx context.Context, u *User, old, new string) error {
-	return s.try(ctx, u, old, func() error { return changePassword(ctx, s.directory, u, old, new) })
+	return s.try(ctx, u, old, func() error { return s.Directory.ChangePassword(ctx, u, old, new) })
 }
 
 func (s *Shield) try(ctx context.Context, u *User, password string, ask func() error) error {
@@ -202,11 +194,7 @@ func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time
 }
 
 func (s *Shield) told(ctx context.Context, u *User) (threshold int, window time.Duration) {
-	teller, ok := s.directory.(LockoutTeller)
-	if !ok {
-		return AssumedThreshold, unknownWindow
-	}
-	threshold, window, err := teller.Lockout(ctx, u)
+	threshold, window, err := s.Lockout(ctx, u)
 	if err != nil {
 		return AssumedThreshold, unknownWindow
 	}

@@ -115,7 +115,7 @@ func TestShieldRules(t *testing.T) {
 		{"the directory never forgets", &fake{lockAt: 4}, 0, 0, 4, longestWindow},
 		{"as the settings say", &fake{lockAt: 7, window: time.Hour}, 3, time.Minute, 3, time.Minute},
 		{"only the window is set", &fake{lockAt: 7, window: time.Hour}, 0, time.Minute, 7, time.Minute},
-		{"not known", onlyLookup{}, 0, 0, AssumedThreshold, unknownWindow},
+		{"not known", &fake{lockAt: 7, lockErr: errDown}, 0, 0, AssumedThreshold, unknownWindow},
 	}
 	for _, tt := range tests {
 		s := NewShield(tt.directory, tt.threshold, tt.window)

@@ -140,11 +140,7 @@ func (s *session) addKey(ctx context.Context) error {
 		return s.keyChanged(change, err)
 	}
 	change.fingerprint = ssh.FingerprintSHA256(k)
-	c, err := s.keyChanger()
-	if err == nil {
-		err = c.AddKey(ctx, s.grant.Load().policy.User, line)
-	}
-	return s.keyChanged(change, err)
+	return s.keyChanged(change, s.srv.Directory.AddKey(ctx, s.grant.Load().policy.User, line))
 }
 
 // removeKey has the directory remove a key.
@@ -152,18 +148,8 @@ func (s *session) removeKey(ctx context.Context, fingerprint string) error {
 	if !strings.HasPrefix(fingerprint, "SHA256:") {
 		fingerprint = "SHA256:" + fingerprint
 	}
-	c, err := s.keyChanger()
-	if err == nil {
-		err = c.RemoveKey(ctx, s.grant.Load().policy.User, fingerprint)
-	}
+	err := s.srv.Directory.RemoveKey(ctx, s.grant.Load().policy.User, fingerprint)
 	return s.keyChanged(keyChange{event.KeyRemoved, "remove", "Key removed: ", printable(fingerprint)}, err)
-}
-
-func (s *session) keyChanger() (directory.KeyChanger, error) {
-	if c, ok := s.srv.Directory.(directory.KeyChanger); ok {
-		return c, nil
-	}
-	return nil, &directory.Refusal{Why: directory.ErrKeyForbidden, Detail: "the directory cannot change keys"}
 }
 
 // A keyChange is a change of a user's keys that is tried.

@@ -18,7 +18,7 @@ import (
 	"berth/sshd/hostkey"
 )
 
-// AddKey makes people a directory.KeyChanger.
+// AddKey implements directory.Directory.
 func (p *people) AddKey(_ context.Context, u *directory.User, line string) error {
 	k, err := directory.OneKey(line)
 	if err != nil {
@@ -33,7 +33,7 @@ func (p *people) AddKey(_ context.Context, u *directory.User, line string) error
 	return nil
 }
 
-// RemoveKey makes people a directory.KeyChanger.
+// RemoveKey implements directory.Directory.
 func (p *people) RemoveKey(_ context.Context, u *directory.User, fingerprint string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

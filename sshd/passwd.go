@@ -64,11 +64,8 @@ var errNoAnswer = errors.New("no answer")
 
 // explain says err to the person in the dialogue.
 func explain(err error) string {
-	switch {
-	case errors.Is(err, errNoAnswer):
+	if errors.Is(err, errNoAnswer) {
 		return "The dialogue was ended."
-	case errors.Is(err, errNoChanger):
-		return "Passwords cannot be changed here."
 	}
 	return sentence(err)
 }
@@ -77,23 +74,9 @@ func explain(err error) string {
 func (c *conn) change(ctx context.Context, u *directory.User, old, new, confirm string) error {
 	err := checkNew(new, confirm)
 	if err == nil {
-		err = c.changeInDirectory(ctx, u, old, new)
+		err = c.srv.Directory.ChangePassword(ctx, u, old, new)
 	}
 	return c.changed(err)
-}
-
-// errNoChanger says that the directory has no way to change a password.
-var errNoChanger = errors.New("the directory cannot change passwords")
-
-func (c *conn) changeInDirectory(ctx context.Context, u *directory.User, old, new string) error {
-	changer, ok := c.srv.Directory.(directory.PasswordChanger)
-	if !ok {
-		return errNoChanger
-	}
-	if old == "" {
-		return &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty"}
-	}
-	return changer.ChangePassword(ctx, u, old, new)
 }
 
 // changed emits the event for a change that ended with err, and returns err.
@@ -102,8 +85,6 @@ func (c *conn) changed(err error) error {
 	switch {
 	case errors.Is(err, errNoAnswer):
 		e.Type, e.Reason = event.PasswordChangeFailed, "no_answer"
-	case errors.Is(err, errNoChanger):
-		e.Type, e.Reason = event.PasswordChangeFailed, "not_supported"
 	case err != nil:
 		e.Type, e.Reason, e.Detail = event.PasswordChangeFailed, reasonOf(err), err.Error()
 	}

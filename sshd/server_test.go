@@ -32,6 +32,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // people is a directory that can be told to fail; the real ones are in the
 // end-to-end tests.
 type people struct {
+	directory.Directory // nil: what else it has is not called
+
 	mu       sync.Mutex
 	users    map[string]*directory.User
 	password map[string]string
@@ -55,6 +57,15 @@ func (p *people) Lookup(_ context.Context, name string) (*directory.User, error)
 	}
 	copied := *u
 	return &copied, nil
+}
+
+func (p *people) LookupMany(ctx context.Context, names []string) map[string]directory.Answer {
+	answers := map[string]directory.Answer{}
+	for _, name := range names {
+		u, err := p.Lookup(ctx, name)
+		answers[name] = directory.Answer{User: u, Err: err}
+	}
+	return answers
 }
 
 func (p *people) Authenticate(_ context.Context, u *directory.User, password string) error {

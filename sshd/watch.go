@@ -105,7 +105,7 @@ func (s *Server) Reconsider(ctx context.Context) {
 			names[g.policy.User.Name] = true
 		}
 	}
-	answers := directory.LookupMany(ctx, s.Directory, slices.Sorted(maps.Keys(names)))
+	answers := s.Directory.LookupMany(ctx, slices.Sorted(maps.Keys(names)))
 	for c, g := range grants {
 		a := answers[g.policy.User.Name]
 		s.reconsider(c, g, a.User, a.Err)

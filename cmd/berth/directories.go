@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -94,14 +93,4 @@ func (all *directories) embed(s ldap.Settings, log hclog.Logger) (ldap.Settings,
 	s.URLs, s.Base = []string{srv.URL()}, srv.Base()
 	s.BindDN, s.BindPassword = "cn=berth", password
 	return s, nil
-}
-
-// ping reports whether every directory answers.
-func (all *directories) ping(ctx context.Context) error {
-	for _, c := range all.clients {
-		if err := c.Ping(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }

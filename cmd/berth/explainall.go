@@ -107,14 +107,10 @@ func (f *explainFlags) writeChanges(w io.Writer, user string, changes []policy.C
 
 // users yields the users of those names, or all that the directories list.
 func (d *directories) users(ctx context.Context, names []string) iter.Seq2[*directory.User, error] {
-	if l, ok := d.Directory.(directory.Lister); ok && len(names) == 0 {
-		return l.Users(ctx)
+	if len(names) == 0 {
+		return d.Users(ctx)
 	}
 	return func(yield func(*directory.User, error) bool) {
-		if len(names) == 0 {
-			yield(nil, directory.ErrNotListed)
-			return
-		}
 		for _, name := range names {
 			if u, err := lookup(ctx, d, name); !yield(u, err) {
 				return

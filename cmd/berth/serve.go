@@ -297,7 +297,7 @@ func readiness(serving context.Context, people *directories) func(context.Contex
 		if serving.Err() != nil {
 			return errDraining
 		}
-		return people.ping(ctx)
+		return people.Ping(ctx)
 	}
 }
 
@@ -307,7 +307,7 @@ func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 	const every = 10 * time.Second
 	var last error
 	for first := true; ; first = false {
-		err := people.ping(ctx)
+		err := people.Ping(ctx)
 		if ctx.Err() != nil {
 			return
 		}

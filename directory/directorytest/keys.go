@@ -28,16 +28,6 @@ func newKey(t *testing.T) (line, fingerprint string) {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " new", ssh.FingerprintSHA256(key)
 }
 
-// keyChanger returns d as what it must be for the tests of changing keys.
-func keyChanger(t *testing.T, d directory.Directory) directory.KeyChanger {
-	t.Helper()
-	c, ok := d.(directory.KeyChanger)
-	if !ok {
-		t.Fatal("is no KeyChanger")
-	}
-	return c
-}
-
 // fingerprints are those of a user's keys, in the order in which they came.
 func fingerprints(t *testing.T, d directory.Directory, name string) []string {
 	t.Helper()
@@ -51,7 +41,6 @@ func fingerprints(t *testing.T, d directory.Directory, name string) []string {
 // keys adds and removes keys of everybody who is active: those who have some
 // keep them.
 func (s Suite) keys(t *testing.T, d directory.Directory) {
-	c := keyChanger(t, d)
 	for _, p := range s.Active {
 		before := lookup(t, d, p.Name)
 		line, fingerprint := newKey(t)
@@ -61,17 +50,17 @@ func (s Suite) keys(t *testing.T, d directory.Directory) {
 				t.Errorf("%s: got %v, want %v", p.Name, err, why)
 			}
 		}
-		refused(c.RemoveKey(within(t), before, fingerprint), directory.ErrNoKey)
-		refused(c.AddKey(within(t), before, "no key"), directory.ErrKeyUnusable)
-		if err := c.AddKey(within(t), before, line); err != nil {
+		refused(d.RemoveKey(within(t), before, fingerprint), directory.ErrNoKey)
+		refused(d.AddKey(within(t), before, "no key"), directory.ErrKeyUnusable)
+		if err := d.AddKey(within(t), before, line); err != nil {
 			t.Fatalf("AddKey(%q) = %v, want nil", p.Name, err)
 		}
-		refused(c.AddKey(within(t), before, line), directory.ErrKeyExists)
-		refused(c.AddKey(within(t), before, `from="10.0.0.1" `+line), directory.ErrKeyExists)
+		refused(d.AddKey(within(t), before, line), directory.ErrKeyExists)
+		refused(d.AddKey(within(t), before, `from="10.0.0.1" `+line), directory.ErrKeyExists)
 		if got := len(fingerprints(t, d, p.Name)); got != p.Keys+1 {
 			t.Errorf("keys of %q: got %d after one was added, want %d", p.Name, got, p.Keys+1)
 		}
-		if err := c.RemoveKey(within(t), before, fingerprint); err != nil {
+		if err := d.RemoveKey(within(t), before, fingerprint); err != nil {
 			t.Fatalf("RemoveKey(%q) = %v, want nil", p.Name, err)
 		}
 		after := lookup(t, d, p.Name)
@@ -82,12 +71,12 @@ func (s Suite) keys(t *testing.T, d directory.Directory) {
 	gone := *lookup(t, d, s.Active[0].Name)
 	gone.ID = "somebody else"
 	line, _ := newKey(t)
-	if err := c.AddKey(within(t), &gone, line); !errors.Is(err, directory.ErrNoUser) {
+	if err := d.AddKey(within(t), &gone, line); !errors.Is(err, directory.ErrNoUser) {
 		t.Errorf("AddKey for another person of the same DN = %v, want ErrNoUser", err)
 	}
 	for _, p := range s.NoKeysFor {
 		u := lookup(t, d, p.Name)
-		if err := c.AddKey(within(t), u, line); !errors.Is(err, errors.Unwrap(u.State.Err())) || !directory.Refused(err) {
+		if err := d.AddKey(within(t), u, line); !errors.Is(err, errors.Unwrap(u.State.Err())) || !directory.Refused(err) {
 			t.Errorf("AddKey(%q) = %v, want %v", p.Name, err, u.State.Err())
 		}
 	}
@@ -109,18 +98,18 @@ func remarks(u *directory.User) map[string]int {
 // keysAtOnce changes keys of one person from several places: no change undoes
 // another.
 func (s Suite) keysAtOnce(t *testing.T, d directory.Directory) {
-	c, p := keyChanger(t, d), s.Active[1]
+	p := s.Active[1]
 	u := lookup(t, d, p.Name)
 	var lines, prints [4]string
 	var wg sync.WaitGroup
 	first, firstPrint := newKey(t)
-	if err := c.AddKey(within(t), u, first); err != nil {
+	if err := d.AddKey(within(t), u, first); err != nil {
 		t.Fatal(err)
 	}
 	for i := range lines {
 		lines[i], prints[i] = newKey(t)
 		wg.Go(func() {
-			if err := c.AddKey(within(t), u, lines[i]); err != nil {
+			if err := d.AddKey(within(t), u, lines[i]); err != nil {
 				t.Errorf("AddKey among others = %v, want nil", err)
 			}
 		})
@@ -131,7 +120,7 @@ func (s Suite) keysAtOnce(t *testing.T, d directory.Directory) {
 	}
 	for _, print := range append(prints[:], firstPrint) {
 		wg.Go(func() {
-			if err := c.RemoveKey(within(t), u, print); err != nil {
+			if err := d.RemoveKey(within(t), u, print); err != nil {
 				t.Errorf("RemoveKey among others = %v, want nil", err)
 			}
 		})

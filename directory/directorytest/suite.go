@@ -168,10 +168,6 @@ func (s Suite) lookup(t *testing.T, d directory.Directory) {
 // lookupMany looks everybody up together, and some who are nobody: each answer
 // must be that of Lookup.
 func (s Suite) lookupMany(t *testing.T, d directory.Directory) {
-	m, ok := d.(directory.ManyLooker)
-	if !ok {
-		t.Fatal("is no ManyLooker")
-	}
 	names := []string{"nobody", "*", "", "a)(uid=*"}
 	for _, p := range s.Active {
 		names = append(append(names, p.Name, strings.ToUpper(p.Name)), p.Spellings...)
@@ -184,7 +180,7 @@ func (s Suite) lookupMany(t *testing.T, d directory.Directory) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	answers := m.LookupMany(within(t), names)
+	answers := d.LookupMany(within(t), names)
 	if len(answers) != len(names) {
 		t.Errorf("%d answers for %d names", len(answers), len(names))
 	}
@@ -200,7 +196,7 @@ func (s Suite) lookupMany(t *testing.T, d directory.Directory) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for name, a := range m.LookupMany(ctx, []string{s.Active[0].Name, s.Changer.Name}) {
+	for name, a := range d.LookupMany(ctx, []string{s.Active[0].Name, s.Changer.Name}) {
 		if a.Err == nil || directory.Refused(a.Err) {
 			t.Errorf("LookupMany of %q with a cancelled context = %v, want an error that is no refusal", name, a.Err)
 		}
@@ -335,31 +331,17 @@ func (s Suite) cancelled(t *testing.T, d directory.Directory) {
 }
 
 func (s Suite) ping(t *testing.T, d directory.Directory) {
-	p, ok := d.(directory.Pinger)
-	if !ok {
-		t.Fatal("is no Pinger")
-	}
-	if err := p.Ping(within(t)); err != nil {
+	if err := d.Ping(within(t)); err != nil {
 		t.Errorf("Ping = %v, want nil", err)
 	}
 }
 
-// changer returns d as what it must be for the tests of changing.
-func changer(t *testing.T, d directory.Directory) directory.PasswordChanger {
-	t.Helper()
-	c, ok := d.(directory.PasswordChanger)
-	if !ok {
-		t.Fatal("is no PasswordChanger")
-	}
-	return c
-}
-
 func (s Suite) change(t *testing.T, d directory.Directory) {
-	c, p := changer(t, d), s.Changer
+	p := s.Changer
 	u := lookup(t, d, p.Name)
 	refused := func(old, new string, why error) {
 		t.Helper()
-		err := c.ChangePassword(within(t), u, old, new)
+		err := d.ChangePassword(within(t), u, old, new)
 		if !errors.Is(err, why) || !directory.Refused(err) {
 			t.Errorf("ChangePassword(%q) to %q = %v, want %v", p.Name, new, err, why)
 		}
@@ -385,7 +367,7 @@ func (s Suite) change(t *testing.T, d directory.Directory) {
 // changed changes u's password and checks that it is.
 func (s Suite) changed(t *testing.T, d directory.Directory, u *directory.User, old string) {
 	t.Helper()
-	if err := changer(t, d).ChangePassword(within(t), u, old, s.NewPassword); err != nil {
+	if err := d.ChangePassword(within(t), u, old, s.NewPassword); err != nil {
 		t.Fatalf("ChangePassword(%q) = %v, want nil", u.Name, err)
 	}
 	// The user may be an older one: a login goes on with it after a change.
@@ -404,12 +386,12 @@ func (s Suite) changeBound(t *testing.T, d directory.Directory, p Person, why er
 	if err := d.Authenticate(within(t), u, p.Password); !errors.Is(err, why) || !directory.Proved(err) {
 		t.Fatalf("Authenticate(%q) = %v, want %v, proved", p.Name, err, why)
 	}
-	err := changer(t, d).ChangePassword(within(t), u, p.Password+"x", s.NewPassword)
+	err := d.ChangePassword(within(t), u, p.Password+"x", s.NewPassword)
 	if !errors.Is(err, directory.ErrBadPassword) || directory.Proved(err) {
 		t.Errorf("ChangePassword(%q) with a wrong one = %v, want ErrBadPassword", p.Name, err)
 	}
 	for new := range s.Refused {
-		if err := changer(t, d).ChangePassword(within(t), u, p.Password, new); !directory.Refused(err) {
+		if err := d.ChangePassword(within(t), u, p.Password, new); !directory.Refused(err) {
 			t.Errorf("ChangePassword(%q) to %q = %v, want a refusal", p.Name, new, err)
 		}
 	}
@@ -423,7 +405,7 @@ func (s Suite) changeForbidden(t *testing.T, d directory.Directory) {
 		t.Run(name, func(t *testing.T) {
 			s.may(t)
 			u := lookup(t, d, p.Name)
-			err := changer(t, d).ChangePassword(within(t), u, p.Password, s.NewPassword)
+			err := d.ChangePassword(within(t), u, p.Password, s.NewPassword)
 			if !errors.Is(err, p.Why) || !directory.Refused(err) {
 				t.Errorf("ChangePassword(%q) = %v, want %v", p.Name, err, p.Why)
 			}

@@ -14,7 +14,7 @@ import (
 // perBatch is how many users one search asks for.
 const perBatch = 100
 
-// LookupMany implements directory.ManyLooker: one search for perBatch users.
+// LookupMany implements directory.Directory: one search for perBatch users.
 // Their groups are read as for a login, of which the nested ones are remembered
 // for all: the other way, to read the groups with all who are in them, would
 // move every member of every group again and again.

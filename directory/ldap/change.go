@@ -17,7 +17,7 @@ import (
 // ChangePassword replaces a password. It binds as the user first, because that
 // is what the directory counts, and because the service account could change,
 // and by that unlock, accounts that must stay locked. See
-// directory.PasswordChanger.
+// directory.Directory.
 func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new string) error {
 	change, ok := map[string]func(context.Context, *conn, *directory.User, string, string) error{
 		changeRFC3062:    c.changeRFC3062,

@@ -22,8 +22,7 @@ import (
 )
 
 // A Client is one directory, reached over one or more servers. It is safe for
-// concurrent use. It implements directory.Directory, ManyLooker,
-// PasswordChanger, Pinger and LockoutTeller.
+// concurrent use. It implements directory.Directory.
 type Client struct {
 	settings Settings
 	kind     kind

@@ -14,7 +14,7 @@ import (
 )
 
 // AddKey adds a value to the key attribute, as the service account. See
-// directory.KeyChanger.
+// directory.Directory.
 func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) error {
 	key, err := directory.OneKey(line)
 	if err != nil {
@@ -44,7 +44,7 @@ func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) err
 }
 
 // RemoveKey deletes values of the key attribute, as the service account. See
-// directory.KeyChanger. A value that holds other keys too is put back without
+// directory.Directory. A value that holds other keys too is put back without
 // the one.
 func (c *Client) RemoveKey(ctx context.Context, u *directory.User, fingerprint string) error {
 	return c.changeKeys(ctx, u, func(_ entry, values []string, req *ldap.ModifyRequest) error {

@@ -18,7 +18,7 @@ const maxUsers = 1_000_000
 // anyUser is the filter of all users.
 func (c *Client) anyUser() string { return strings.ReplaceAll(c.settings.UserFilter, "%u", "*") }
 
-// Users implements directory.Lister. The names come in pages, and then each
+// Users implements directory.Directory. The names come in pages, and then each
 // user is read as for a login. Where the server lists only some, the error
 // comes after those.
 func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {

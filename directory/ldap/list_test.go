@@ -3,7 +3,6 @@ package ldap_test
 import (
 	"testing"
 
-	"berth/directory"
 	"berth/test/peers"
 )
 
@@ -30,5 +29,4 @@ func TestUsers(t *testing.T) {
 		}
 		break
 	}
-	var _ directory.Lister = c
 }

@@ -9,7 +9,7 @@ import (
 	"berth/directory"
 )
 
-// Lockout implements directory.LockoutTeller: it reads from the directory after
+// Lockout implements directory.Directory: it reads from the directory after
 // how many wrong passwords it locks u. An error means that the service account
 // may not read that, or that no server answers.
 func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int, window time.Duration, err error) {
