@@ -11,7 +11,7 @@ func (s *Set) Clashes() []Clash { return slices.Clone(s.clashes) }
 
 func (s *Set) findClashes() []Clash {
 	var found []Clash
-	folders := map[string]*mount{}
+	folders := map[string]*compiledMount{}
 	ops := map[string]*clashing{}
 	names := map[string]*clashing{}
 	for i := range s.rules {
@@ -34,7 +34,7 @@ func (s *Set) findClashes() []Clash {
 			} else if !ok && g.hasOps {
 				ops[g.path] = g
 			}
-			if first, ok := names[g.path]; ok && g.hasNames() && !sameNames(first.grant, g.grant) {
+			if first, ok := names[g.path]; ok && g.hasNames() && !sameNames(first.compiledGrant, g.compiledGrant) {
 				found = append(found, Clash{g.path, "names", first.place, g.place})
 			} else if !ok && g.hasNames() {
 				names[g.path] = g
@@ -46,16 +46,16 @@ func (s *Set) findClashes() []Clash {
 
 // clashing is an access entry and its place.
 type clashing struct {
-	*grant
+	*compiledGrant
 	place Place
 }
 
-func sameFolder(a, b *mount) bool {
+func sameFolder(a, b *compiledMount) bool {
 	x, y := &a.folder, &b.folder
 	return a.host.text == b.host.text && a.ops == b.ops && x.Create == y.Create && x.Umask == y.Umask &&
 		x.Quota == y.Quota && x.QuotaFiles == y.QuotaFiles && strings.Join(x.Skeleton, "\x00") == strings.Join(y.Skeleton, "\x00")
 }
 
-func sameNames(a, b *grant) bool {
+func sameNames(a, b *compiledGrant) bool {
 	return a.hide == b.hide && slices.Equal(a.names.Allow, b.names.Allow) && slices.Equal(a.names.Deny, b.names.Deny)
 }

@@ -102,7 +102,7 @@ func (c *changes) rights(old, now *Policy) {
 
 // words is the rights of an entry; none at all is "".
 func (a Access) words() string {
-	r := Right{Allow: a.Names.Allow, Deny: a.Names.Deny, Hide: a.Hide}
+	r := ExplainedAccess{Allow: a.Names.Allow, Deny: a.Names.Deny, Hide: a.Hide}
 	if names := r.names(); names != "" {
 		return a.Ops.String() + ", " + names
 	}

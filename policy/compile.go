@@ -27,7 +27,7 @@ var factors = append(slices.Clone(methods), totp)
 // A Set is the rules of an administrator, ready for use. It is never changed,
 // so it may be used by several goroutines.
 type Set struct {
-	rules   []rule
+	rules   []compiledRule
 	groups  index
 	users   index
 	clashes []Clash
@@ -36,23 +36,23 @@ type Set struct {
 }
 
 // rule is a Rule that has no mistakes.
-type rule struct {
+type compiledRule struct {
 	name       string
 	deny       bool
-	conditions []named // hours last: when they change matters only if the others hold
-	mounts     []mount
-	grants     []grant
+	conditions []compiledCondition // hours last: when they change matters only if the others hold
+	mounts     []compiledMount
+	grants     []compiledGrant
 	has        Rule // for the single values
 }
 
 // named is a condition with its key.
-type named struct {
+type compiledCondition struct {
 	key string
 	condition
 }
 
 // mount is a folder of a rule. The home is the one at "/" that is marked so.
-type mount struct {
+type compiledMount struct {
 	folder   Folder // Host is empty until the template is filled in
 	host     template
 	key      string // rules[2].folders[0]
@@ -62,7 +62,7 @@ type mount struct {
 }
 
 // grant is an access entry of a rule.
-type grant struct {
+type compiledGrant struct {
 	key    string // rules[2].access[0]
 	path   string
 	ops    Op
@@ -71,7 +71,7 @@ type grant struct {
 	hide   bool
 }
 
-func (g grant) hasNames() bool { return len(g.names.Allow) > 0 || len(g.names.Deny) > 0 }
+func (g compiledGrant) hasNames() bool { return len(g.names.Allow) > 0 || len(g.names.Deny) > 0 }
 
 // Compile makes a Set of rules. The error joins every mistake, each a *Mistake.
 func Compile(rules []Rule) (*Set, error) {
@@ -116,11 +116,11 @@ func (c *compiler) check(key, value string, err error) {
 	}
 }
 
-func (c *compiler) compile(r Rule) rule {
+func (c *compiler) compile(r Rule) compiledRule {
 	if r.Name == "" {
 		c.mistake("name", "", "missing: events and explain name the rule that decided")
 	}
-	out := rule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r.When)}
+	out := compiledRule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r.When)}
 	out.has.Services = c.services(r.Services)
 	if r.Home != nil {
 		h := r.Home
@@ -151,8 +151,8 @@ func grantsSomething(r Rule) bool {
 		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
 }
 
-func (c *compiler) when(w When) []named {
-	var out []named
+func (c *compiler) when(w When) []compiledCondition {
+	var out []compiledCondition
 	if len(w.Users) > 0 {
 		c.set.withUsers.add(c.index)
 		for i, v := range w.Users {
@@ -160,7 +160,7 @@ func (c *compiler) when(w When) []named {
 			c.check(fmt.Sprintf("when.users[%d]", i), v, err)
 			c.set.users.add(m, c.index)
 		}
-		out = append(out, named{"users", userCondition{w.Users}})
+		out = append(out, compiledCondition{"users", userCondition{w.Users}})
 	}
 	if len(w.Groups) > 0 {
 		c.set.withGroups.add(c.index)
@@ -171,7 +171,7 @@ func (c *compiler) when(w When) []named {
 			c.set.groups.add(m, c.index)
 			cond.matchers = append(cond.matchers, m)
 		}
-		out = append(out, named{"groups", cond})
+		out = append(out, compiledCondition{"groups", cond})
 	}
 	if len(w.From) > 0 {
 		cond := fromCondition{values: w.From}
@@ -180,25 +180,25 @@ func (c *compiler) when(w When) []named {
 			c.check(fmt.Sprintf("when.from[%d]", i), v, err)
 			cond.prefixes = append(cond.prefixes, p)
 		}
-		out = append(out, named{"from", cond})
+		out = append(out, compiledCondition{"from", cond})
 	}
 	if len(w.Method) > 0 {
 		for i, v := range w.Method {
 			c.oneOf(fmt.Sprintf("when.method[%d]", i), v, methods)
 		}
-		out = append(out, named{"method", methodCondition{w.Method}})
+		out = append(out, compiledCondition{"method", methodCondition{w.Method}})
 	}
 	if w.Hours != "" {
 		h, err := parseHours(w.Hours)
 		if err != nil {
 			c.mistake("when.hours", w.Hours, err.Error()+`: write it as "Mon-Fri 06:00-20:00 Europe/Berlin"`)
 		}
-		out = append(out, named{"hours", hoursCondition{w.Hours, h}})
+		out = append(out, compiledCondition{"hours", hoursCondition{w.Hours, h}})
 	}
 	return out
 }
 
-func (c *compiler) mount(key string, home bool, m Mount) mount {
+func (c *compiler) mount(key string, home bool, m Mount) compiledMount {
 	host, err := parseTemplate(m.Host)
 	c.check(key+".host", m.Host, err)
 	c.viewPath(key+".path", m.Path)
@@ -211,7 +211,7 @@ func (c *compiler) mount(key string, home bool, m Mount) mount {
 	if len(m.Skeleton) > 0 && !m.Create {
 		c.mistake(key+".skeleton", strings.Join(m.Skeleton, ", "), "is made only in a folder that Berth makes: add create: true")
 	}
-	out := mount{
+	out := compiledMount{
 		key:  c.path + "." + key,
 		host: host,
 		home: home,
@@ -236,7 +236,7 @@ func (c *compiler) mount(key string, home bool, m Mount) mount {
 	return out
 }
 
-func (c *compiler) grant(key string, g Grant) grant {
+func (c *compiler) grant(key string, g Grant) compiledGrant {
 	c.viewPath(key+".path", g.Path)
 	for _, list := range []struct {
 		key      string
@@ -248,7 +248,7 @@ func (c *compiler) grant(key string, g Grant) grant {
 			}
 		}
 	}
-	out := grant{key: c.path + "." + key, path: g.Path, hasOps: g.Permissions != nil, names: g.Names, hide: g.Hide}
+	out := compiledGrant{key: c.path + "." + key, path: g.Path, hasOps: g.Permissions != nil, names: g.Names, hide: g.Hide}
 	out.ops = c.ops(key, g.Permissions)
 	if g.Hide && !out.hasNames() {
 		c.mistake(key+".hide", "true", "hides what names refuses: add names: {deny: [...]}")

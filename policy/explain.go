@@ -13,23 +13,23 @@ import (
 // An Explanation is a decision with every reason. Its JSON is what berth
 // explain --json prints; keys never change meaning.
 type Explanation struct {
-	User       UserFacts   `json:"user"`
+	User       ExplainedUser   `json:"user"`
 	Remote     string      `json:"remote,omitempty"`
 	Method     string      `json:"method,omitempty"`
 	Time       time.Time   `json:"time"`
-	Allowed    bool        `json:"allowed"` // by the rules; the account's state has its own say
+	Allowed    bool        `json:"allowed"` // by the rules; the account's state may still refuse
 	Reason     Reason      `json:"reason,omitempty"`
 	Detail     string      `json:"detail,omitempty"`
-	Rules      []RuleFacts `json:"rules"`
-	Values     []Value     `json:"values,omitempty"`
-	Folders    []Shown     `json:"folders,omitempty"`
-	Rights     []Right     `json:"rights,omitempty"`
+	Rules      []ExplainedRule `json:"rules"`
+	Values     []ExplainedValue     `json:"values,omitempty"`
+	Folders    []ExplainedFolder     `json:"folders,omitempty"`
+	Rights     []ExplainedAccess     `json:"rights,omitempty"`
 	ValidUntil *time.Time  `json:"valid_until,omitempty"`
 	Warnings   []string    `json:"warnings,omitempty"` // what is wrong on this machine; the rules know nothing of that
 }
 
-// UserFacts is what the directory says about a user.
-type UserFacts struct {
+// ExplainedUser is what the directory says about a user.
+type ExplainedUser struct {
 	Name      string       `json:"name"`
 	ID        string       `json:"id,omitempty"`
 	DN        string       `json:"dn,omitempty"`
@@ -38,21 +38,21 @@ type UserFacts struct {
 	Because   string       `json:"because,omitempty"` // what the state was read from
 	Until     *time.Time   `json:"until,omitempty"`   // when the state ends by itself
 	Cached    bool         `json:"cached,omitempty"`  // no server answered
-	Groups    []GroupFacts `json:"groups"`
-	Keys      []KeyFacts   `json:"keys"`
+	Groups    []ExplainedGroup `json:"groups"`
+	Keys      []ExplainedKey   `json:"keys"`
 	TOTP      *bool        `json:"totp,omitempty"` // whether there is a secret for one-time codes; nil: nobody looked
 }
 
-// GroupFacts is a group of the user and how it was found.
-type GroupFacts struct {
+// ExplainedGroup is a group of the user and how it was found.
+type ExplainedGroup struct {
 	Name string `json:"name,omitempty"`
 	DN   string `json:"dn,omitempty"`
 	SID  string `json:"sid,omitempty"`
 	Via  string `json:"via"`
 }
 
-// KeyFacts is a key of the user, or a value that is not used as one.
-type KeyFacts struct {
+// ExplainedKey is a key of the user, or a value that is not used as one.
+type ExplainedKey struct {
 	Fingerprint string     `json:"fingerprint,omitempty"`
 	Type        string     `json:"type,omitempty"`
 	Comment     string     `json:"comment,omitempty"`
@@ -63,39 +63,39 @@ type KeyFacts struct {
 	Skipped     string     `json:"skipped,omitempty"` // why it is not used
 }
 
-// RuleFacts is one rule and whether it matched.
-type RuleFacts struct {
+// ExplainedRule is one rule and whether it matched.
+type ExplainedRule struct {
 	Name       string           `json:"name"`
 	Deny       bool             `json:"deny,omitempty"`
 	Matched    bool             `json:"matched"`
-	Conditions []ConditionFacts `json:"conditions"`
+	Conditions []ExplainedCondition `json:"conditions"`
 }
 
-// ConditionFacts is one condition of a rule, and why it did or did not hold.
-type ConditionFacts struct {
+// ExplainedCondition is one condition of a rule, and why it did or did not hold.
+type ExplainedCondition struct {
 	Key  string `json:"key"` // groups, users, from, hours, method
 	Held bool   `json:"held"`
 	Why  string `json:"why"`
 }
 
-// A Value is one single value, and where it comes from.
-type Value struct {
+// An ExplainedValue is one single value, and where it comes from.
+type ExplainedValue struct {
 	Key      string   `json:"key"`
 	Value    string   `json:"value"`
 	Rule     string   `json:"rule,omitempty"`     // empty: the default
 	Shadowed []string `json:"shadowed,omitempty"` // rules that set it too, in vain
 }
 
-// Shown is a folder of the view.
-type Shown struct {
+// ExplainedFolder is a folder of the view.
+type ExplainedFolder struct {
 	Path     string   `json:"path"`
 	Host     string   `json:"host,omitempty"`
 	Rule     string   `json:"rule"`
 	Shadowed []string `json:"shadowed,omitempty"` // rules with another folder there, in vain
 }
 
-// A Right is what may be done at a path and below it.
-type Right struct {
+// An ExplainedAccess is what may be done at a path and below it.
+type ExplainedAccess struct {
 	Path        string   `json:"path"`
 	Permissions []string `json:"permissions"`
 	Allow       []string `json:"allow,omitempty"` // names
@@ -109,7 +109,7 @@ type Right struct {
 // Explain makes the decision of Resolve and says why. It does no I/O.
 func (s *Set) Explain(req Request) Explanation {
 	f := s.facts(req)
-	e := Explanation{User: userFacts(req.User), Method: req.Method, Time: req.Time}
+	e := Explanation{User: explainUser(req.User), Method: req.Method, Time: req.Time}
 	if req.Remote.IsValid() {
 		e.Remote = req.Remote.Unmap().String()
 	}
@@ -118,9 +118,9 @@ func (s *Set) Explain(req Request) Explanation {
 	}
 	matched, until, err := s.match(f)
 	e.ValidUntil = timeOrNil(until)
-	var v *view
+	var res *resolution
 	if err == nil {
-		v, err = merge(matched, req.User)
+		res, err = merge(matched, req.User)
 	}
 	var d *Denied
 	if errors.As(err, &d) {
@@ -128,14 +128,14 @@ func (s *Set) Explain(req Request) Explanation {
 		return e
 	}
 	e.Allowed = true
-	e.Values, e.Folders, e.Rights = v.values(), v.shown(), v.rights()
+	e.explain(res)
 	return e
 }
 
 // ForUser returns e for the user's own eyes: without paths of this machine, and
 // without rules that do not match, which tell of other people and of networks.
 func (e Explanation) ForUser() Explanation {
-	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r RuleFacts) bool { return !r.Matched })
+	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r ExplainedRule) bool { return !r.Matched })
 	e.Folders, e.Warnings = slices.Clone(e.Folders), nil
 	for i := range e.Folders {
 		e.Folders[i].Host = ""
@@ -146,52 +146,41 @@ func (e Explanation) ForUser() Explanation {
 	return e
 }
 
-func (r *rule) explain(f *facts, i int) RuleFacts {
-	out := RuleFacts{Name: r.name, Deny: r.deny, Matched: r.fails(f, i) < 0, Conditions: []ConditionFacts{}}
+func (r *compiledRule) explain(f *facts, i int) ExplainedRule {
+	out := ExplainedRule{Name: r.name, Deny: r.deny, Matched: r.fails(f, i) < 0, Conditions: []ExplainedCondition{}}
 	for _, c := range r.conditions {
 		held := c.holds(f, i)
-		out.Conditions = append(out.Conditions, ConditionFacts{Key: c.key, Held: held, Why: c.explain(f, held)})
+		out.Conditions = append(out.Conditions, ExplainedCondition{Key: c.key, Held: held, Why: c.explain(f, held)})
 	}
 	return out
 }
 
-func (v *view) values() []Value {
-	var all []Value
+// explain fills in what a login gets, and which rules gave it.
+func (e *Explanation) explain(res *resolution) {
 	for i, s := range settings {
-		o := v.settings[i]
-		all = append(all, Value{Key: s.key, Value: s.show(&v.policy), Rule: o.rule, Shadowed: o.shadowed})
+		o := res.settings[i]
+		e.Values = append(e.Values, ExplainedValue{Key: s.key, Value: s.show(&res.policy), Rule: o.rule, Shadowed: o.shadowed})
 	}
-	return all
-}
-
-func (v *view) shown() []Shown {
-	var all []Shown
-	for i, f := range v.policy.Folders {
-		all = append(all, Shown{Path: f.Path, Host: f.Host, Rule: f.Rule, Shadowed: v.folders[i].shadowed})
+	for i, f := range res.policy.Folders {
+		e.Folders = append(e.Folders, ExplainedFolder{Path: f.Path, Host: f.Host, Rule: f.Rule, Shadowed: res.mounts[i].shadowed})
 	}
-	return all
-}
-
-func (v *view) rights() []Right {
-	var all []Right
-	for i, a := range v.policy.Access {
-		e := v.entries[i]
-		all = append(all, Right{
+	for i, a := range res.policy.Access {
+		from := res.access[i]
+		e.Rights = append(e.Rights, ExplainedAccess{
 			Path:        a.Path,
 			Permissions: a.Ops.Names(),
 			Allow:       a.Names.Allow,
 			Deny:        a.Names.Deny,
 			Hide:        a.Hide,
 			Rule:        a.Rule,
-			NamesRule:   e.names.rule,
-			Shadowed:    slices.Concat(e.ops.shadowed, e.names.shadowed),
+			NamesRule:   from.names.rule,
+			Shadowed:    slices.Concat(from.ops.shadowed, from.names.shadowed),
 		})
 	}
-	return all
 }
 
-func userFacts(u *directory.User) UserFacts {
-	out := UserFacts{
+func explainUser(u *directory.User) ExplainedUser {
+	out := ExplainedUser{
 		Name:      u.Name,
 		ID:        u.ID,
 		DN:        u.DN,
@@ -200,24 +189,24 @@ func userFacts(u *directory.User) UserFacts {
 		Because:   u.State.Reason,
 		Until:     timeOrNil(u.State.Until),
 		Cached:    u.Cached,
-		Groups:    []GroupFacts{},
-		Keys:      []KeyFacts{},
+		Groups:    []ExplainedGroup{},
+		Keys:      []ExplainedKey{},
 	}
 	for _, g := range u.Groups {
-		out.Groups = append(out.Groups, GroupFacts{Name: g.Name, DN: g.DN, SID: g.SID, Via: g.Via})
+		out.Groups = append(out.Groups, ExplainedGroup{Name: g.Name, DN: g.DN, SID: g.SID, Via: g.Via})
 	}
 	for _, k := range u.Keys {
-		facts := KeyFacts{
+		key := ExplainedKey{
 			Fingerprint: fingerprint(k), Type: k.Type(), Comment: k.Comment, Attribute: k.Attribute, Index: k.Index,
 			From: k.From, Expires: timeOrNil(k.Expires),
 		}
 		if k.Weak != "" {
-			facts.Skipped = k.Weak + ", unless ssh.legacy allows it"
+			key.Skipped = k.Weak + ", unless ssh.legacy allows it"
 		}
-		out.Keys = append(out.Keys, facts)
+		out.Keys = append(out.Keys, key)
 	}
 	for _, n := range u.Notes {
-		out.Keys = append(out.Keys, KeyFacts{Fingerprint: n.Fingerprint, Attribute: n.Attribute, Index: n.Index, Skipped: n.Reason})
+		out.Keys = append(out.Keys, ExplainedKey{Fingerprint: n.Fingerprint, Attribute: n.Attribute, Index: n.Index, Skipped: n.Reason})
 	}
 	return out
 }

@@ -51,7 +51,7 @@ func (t *text) title(s string) {
 	t.w.Flush()
 }
 
-func (u UserFacts) write(t *text) {
+func (u ExplainedUser) write(t *text) {
 	t.line("user", u.Name)
 	t.line("id", u.ID)
 	t.line("dn", u.DN)
@@ -74,7 +74,7 @@ func (u UserFacts) write(t *text) {
 	}
 }
 
-func (u UserFacts) totp() string {
+func (u ExplainedUser) totp() string {
 	switch {
 	case u.TOTP == nil:
 		return ""
@@ -84,7 +84,7 @@ func (u UserFacts) totp() string {
 	return "has no secret that can be used"
 }
 
-func (u UserFacts) state() string {
+func (u ExplainedUser) state() string {
 	s := u.State
 	if u.Until != nil {
 		s += " until " + u.Until.Format(time.RFC3339)
@@ -98,7 +98,7 @@ func (u UserFacts) state() string {
 	return s
 }
 
-func (k KeyFacts) remarks() string {
+func (k ExplainedKey) remarks() string {
 	var all []string
 	if k.Skipped != "" {
 		all = append(all, "not used: "+k.Skipped)
@@ -140,7 +140,7 @@ func (e Explanation) writeRules(t *text) {
 }
 
 // verdict says whether a rule matched.
-func verdict(r RuleFacts) string {
+func verdict(r ExplainedRule) string {
 	switch {
 	case r.Matched && r.Deny:
 		return "matches, and denies"
@@ -192,7 +192,7 @@ func ops(names []string) Op {
 	return ops
 }
 
-func (r Right) names() string {
+func (r ExplainedAccess) names() string {
 	var all []string
 	if len(r.Allow) > 0 {
 		all = append(all, "only "+strings.Join(r.Allow, " "))

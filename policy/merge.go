@@ -8,59 +8,55 @@ import (
 	"berth/directory"
 )
 
-// view is a Policy, and what Explain tells about how it came to be.
-type view struct {
+// resolution is a Policy, and which rules gave its parts.
+type resolution struct {
 	policy   Policy
-	folders  []placed
-	entries  []entry
-	settings []origin
+	mounts   []resolvedMount // one for each of policy.Folders
+	access   []accessOrigin  // one for each of policy.Access
+	settings []origin        // one for each of settings
 }
 
-// origin is where a value comes from.
+// origin is the rule that gave a value.
 type origin struct {
 	rule     string
-	shadowed []string // rules that would have set it, too
+	shadowed []string // later rules that set the value too, without effect
 }
 
-// placed is a folder at its path, and what it hides there.
-type placed struct {
-	*mount
+// resolvedMount is the folder that is used at its path.
+type resolvedMount struct {
+	*compiledMount
 	origin
 }
 
-// entry is what decides at one path of the view, and where it comes from. Both
-// parts are set by the first rule that has them.
-type entry struct {
-	path  string
-	ops   origin
-	names origin
-}
+// accessOrigin is where the two halves of an Access come from. The first rule
+// that has the half gives it.
+type accessOrigin struct{ ops, names origin }
 
-// merge joins what the matching rules grant.
-func merge(matched []*rule, u *directory.User) (*view, error) {
-	v := &view{}
-	v.mergeSettings(matched)
-	v.mergeFolders(matched)
-	v.mergeAccess(matched)
-	if err := v.fillHosts(u); err != nil {
+// merge joins what the matching rules grant to u.
+func merge(matched []*compiledRule, u *directory.User) (*resolution, error) {
+	res := &resolution{}
+	res.mergeSettings(matched)
+	res.mergeMounts(matched)
+	res.mergeAccess(matched)
+	if err := res.fillHosts(u); err != nil {
 		return nil, err
 	}
-	v.rootQuota()
-	return v, nil
+	res.rootQuota()
+	return res, nil
 }
 
-func (v *view) mergeSettings(matched []*rule) {
-	v.policy.Services = defaultServices
-	v.policy.Uploads = Direct
-	v.settings = make([]origin, len(settings))
+func (res *resolution) mergeSettings(matched []*compiledRule) {
+	res.policy.Services = defaultServices
+	res.policy.Uploads = Direct
+	res.settings = make([]origin, len(settings))
 	for i := range settings {
-		s, o := &settings[i], &v.settings[i]
+		s, o := &settings[i], &res.settings[i]
 		for _, r := range matched {
 			switch {
 			case !s.set(&r.has):
 			case o.rule == "":
 				o.rule = r.name
-				s.apply(&v.policy, &r.has)
+				s.apply(&res.policy, &r.has)
 			default:
 				o.shadowed = append(o.shadowed, r.name)
 			}
@@ -68,99 +64,93 @@ func (v *view) mergeSettings(matched []*rule) {
 	}
 }
 
-// mergeFolders puts the first folder of each path in its place. Only the home
-// of the first rule that has one counts.
-func (v *view) mergeFolders(matched []*rule) {
+// mergeMounts takes the first folder of each path, the home included.
+func (res *resolution) mergeMounts(matched []*compiledRule) {
 	n := 0
 	for _, r := range matched {
 		n += len(r.mounts)
 	}
-	all := make([]*mount, 0, n)
+	all := make([]*compiledMount, 0, n)
 	for _, r := range matched {
 		for i := range r.mounts {
 			all = append(all, &r.mounts[i])
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *mount) int { return strings.Compare(a.folder.Path, b.folder.Path) })
-	v.folders = make([]placed, 0, n)
+	slices.SortStableFunc(all, func(a, b *compiledMount) int { return strings.Compare(a.folder.Path, b.folder.Path) })
+	res.mounts = make([]resolvedMount, 0, n)
 	for _, m := range all {
-		if last := len(v.folders) - 1; last >= 0 && v.folders[last].folder.Path == m.folder.Path {
-			v.folders[last].shadowed = append(v.folders[last].shadowed, m.folder.Rule)
+		if last := len(res.mounts) - 1; last >= 0 && res.mounts[last].folder.Path == m.folder.Path {
+			res.mounts[last].shadowed = append(res.mounts[last].shadowed, m.folder.Rule)
 			continue
 		}
-		v.folders = append(v.folders, placed{mount: m, origin: origin{rule: m.folder.Rule}})
+		res.mounts = append(res.mounts, resolvedMount{m, origin{rule: m.folder.Rule}})
 	}
 }
 
-// said is what one place in the rules says about a path.
-type said struct {
-	grant
-	rule  string
-	weak  bool // a default: whatever else is said about the path wins
-	order int  // in the files
+// accessClaim is what one place in the rules wants for a path.
+type accessClaim struct {
+	compiledGrant
+	rule     string
+	fallback int // 1: a default, which counts only if no rule says otherwise; else 0
+	order    int // in the file
 }
 
-func (s said) weakness() int {
-	if s.weak {
-		return 1
-	}
-	return 0
-}
-
-// mergeAccess decides about each path that anything is said about.
-func (v *view) mergeAccess(matched []*rule) {
-	all := v.collect(matched)
-	slices.SortFunc(all, func(a, b said) int {
-		return cmp.Or(strings.Compare(a.path, b.path), a.weakness()-b.weakness(), a.order-b.order)
+// mergeAccess decides about each path that has a claim.
+func (res *resolution) mergeAccess(matched []*compiledRule) {
+	all := res.claims(matched)
+	slices.SortFunc(all, func(a, b accessClaim) int {
+		return cmp.Or(strings.Compare(a.path, b.path), a.fallback-b.fallback, a.order-b.order)
 	})
-	v.policy.Access = make([]Access, 0, len(all))
-	v.entries = make([]entry, 0, len(all))
+	res.policy.Access = make([]Access, 0, len(all))
+	res.access = make([]accessOrigin, 0, len(all))
 	for len(all) > 0 {
 		n := 1
 		for n < len(all) && all[n].path == all[0].path {
 			n++
 		}
-		v.decide(all[:n])
+		res.decide(all[:n])
 		all = all[n:]
 	}
-	v.policy.index()
+	res.policy.index()
 }
 
-// collect gathers the rights of folders in their place, of access entries, and
-// of the directories that lead to folders: those can be listed, or nobody would
-// find the folder.
-func (v *view) collect(matched []*rule) []said {
-	n := 1 + len(v.folders)
+// claims gathers the rights of the folders that are used, of access entries,
+// and of the directories that lead to folders: those can be listed, or nobody
+// would find the folder.
+func (res *resolution) claims(matched []*compiledRule) []accessClaim {
+	n := 1 + 2*len(res.mounts)
 	for _, r := range matched {
 		n += len(r.grants)
 	}
-	all := make([]said, 0, n+len(v.folders))
+	all := make([]accessClaim, 0, n)
+	add := func(g compiledGrant, rule string, fallback bool) {
+		c := accessClaim{compiledGrant: g, rule: rule, order: len(all)}
+		if fallback {
+			c.fallback = 1
+		}
+		all = append(all, c)
+	}
 	for _, r := range matched {
 		for i := range r.mounts {
 			m := &r.mounts[i]
-			if !v.isPlaced(m) {
-				continue
+			if used, _ := res.mount(m.folder.Path); used == m {
+				add(compiledGrant{path: m.folder.Path, ops: m.ops, hasOps: true}, r.name, !m.explicit)
 			}
-			all = append(all, said{grant: grant{path: m.folder.Path, ops: m.ops, hasOps: true}, rule: r.name, weak: !m.explicit, order: len(all)})
 		}
-		for i := range r.grants {
-			all = append(all, said{grant: r.grants[i], rule: r.name, order: len(all)})
+		for _, g := range r.grants {
+			add(g, r.name, false)
 		}
 	}
-	return v.collectParents(all)
-}
-
-func (v *view) collectParents(all []said) []said {
 	lead := func(path string) {
-		all = append(all, said{grant: grant{path: path, ops: List, hasOps: true}, weak: true, order: len(all)})
+		if _, found := res.mount(path); !found {
+			add(compiledGrant{path: path, ops: List, hasOps: true}, "", true)
+		}
 	}
-	if !v.hasFolder("/") {
-		lead("/")
-	}
-	for _, f := range v.folders {
-		path := f.folder.Path
+	lead("/")
+	for _, m := range res.mounts {
+		path := m.folder.Path
 		for i := 1; i < len(path); i++ {
-			if path[i] == '/' && !v.hasFolder(path[:i]) {
+			if path[i] == '/' {
 				lead(path[:i])
 			}
 		}
@@ -168,77 +158,67 @@ func (v *view) collectParents(all []said) []said {
 	return all
 }
 
-func (v *view) isPlaced(m *mount) bool {
-	i, found := v.folder(m.folder.Path)
-	return found && v.folders[i].mount == m
+// mount returns the folder that is used at path.
+func (res *resolution) mount(path string) (*compiledMount, bool) {
+	i, found := slices.BinarySearchFunc(res.mounts, path, func(m resolvedMount, path string) int { return strings.Compare(m.folder.Path, path) })
+	if !found {
+		return nil, false
+	}
+	return res.mounts[i].compiledMount, true
 }
 
-func (v *view) hasFolder(path string) bool {
-	_, found := v.folder(path)
-	return found
-}
-
-func (v *view) folder(path string) (int, bool) {
-	return slices.BinarySearchFunc(v.folders, path, func(f placed, path string) int { return strings.Compare(f.folder.Path, path) })
-}
-
-// decide makes the entry of one path of all that is said about it, strongest
-// first.
-func (v *view) decide(all []said) {
+// decide makes the Access of one path of its claims, strongest first.
+func (res *resolution) decide(all []accessClaim) {
 	a := Access{Path: all[0].path}
-	e := entry{path: a.Path}
+	var from accessOrigin
 	hasOps, hasNames := false, false
-	for _, s := range all {
+	for _, c := range all {
 		switch {
-		case !s.hasOps || s.weak && hasOps:
+		case !c.hasOps || c.fallback > 0 && hasOps:
 		case hasOps:
-			e.ops.shadowed = append(e.ops.shadowed, s.rule)
+			from.ops.shadowed = append(from.ops.shadowed, c.rule)
 		default:
-			a.Ops, e.ops.rule, hasOps = s.ops, s.rule, true
+			a.Ops, from.ops.rule, hasOps = c.ops, c.rule, true
 		}
 		switch {
-		case !s.hasNames():
+		case !c.hasNames():
 		case hasNames:
-			e.names.shadowed = append(e.names.shadowed, s.rule)
+			from.names.shadowed = append(from.names.shadowed, c.rule)
 		default:
-			a.Names, a.Hide, e.names.rule, hasNames = s.names, s.hide, s.rule, true
+			a.Names, a.Hide, from.names.rule, hasNames = c.names, c.hide, c.rule, true
 		}
 	}
-	if !hasOps { // names alone: the rights are those the path would have without
-		above := v.policy.Rights(a.Path)
-		a.Ops, e.ops.rule = above.Ops, above.Rule
+	if !hasOps { // only names: the rights are those that the path has without this entry
+		above := res.policy.Rights(a.Path)
+		a.Ops, from.ops.rule = above.Ops, above.Rule
 	}
-	a.Rule = e.ops.rule
-	v.policy.Access = append(v.policy.Access, a)
-	v.entries = append(v.entries, e)
+	a.Rule = from.ops.rule
+	res.policy.Access = append(res.policy.Access, a)
+	res.access = append(res.access, from)
 }
 
-func (v *view) fillHosts(u *directory.User) error {
-	v.policy.Folders = make([]Folder, len(v.folders))
-	for i, f := range v.folders {
-		host, err := f.host.fill(u)
+func (res *resolution) fillHosts(u *directory.User) error {
+	res.policy.Folders = make([]Folder, len(res.mounts))
+	for i, m := range res.mounts {
+		host, err := m.host.fill(u)
 		if err != nil {
-			return &Denied{Reason: Placeholder, User: u.Name, Rule: f.rule, Detail: err.Error()}
+			return &Denied{Reason: Placeholder, User: u.Name, Rule: m.rule, Detail: err.Error()}
 		}
-		v.policy.Folders[i] = f.folder
-		v.policy.Folders[i].Host = host
+		res.policy.Folders[i] = m.folder
+		res.policy.Folders[i].Host = host
 	}
 	return nil
 }
 
-// rootQuota makes the quota of the folder at "/" and that of the limits one. A
-// limit that a rule sets comes before the folder's own.
-func (v *view) rootQuota() {
-	p := &v.policy
+// rootQuota makes the quota of the folder at "/" and the quota in limits the
+// same. The one in limits takes precedence.
+func (res *resolution) rootQuota() {
+	p := &res.policy
 	if len(p.Folders) == 0 || p.Folders[0].Path != "/" {
 		return
 	}
 	root := &p.Folders[0]
-	if p.Limits.Quota == 0 {
-		p.Limits.Quota = root.Quota
-	}
-	if p.Limits.QuotaFiles == 0 {
-		p.Limits.QuotaFiles = root.QuotaFiles
-	}
+	p.Limits.Quota = cmp.Or(p.Limits.Quota, root.Quota)
+	p.Limits.QuotaFiles = cmp.Or(p.Limits.QuotaFiles, root.QuotaFiles)
 	root.Quota, root.QuotaFiles = p.Limits.Quota, p.Limits.QuotaFiles
 }

@@ -2,8 +2,15 @@
 // and what the directory knows of a user into one Policy for one login.
 //
 // It does no I/O and knows no SSH. Rules are compiled once into a Set; Resolve
-// gives the Policy of a login, Explain the same walk with every reason. Start
-// at Rule and Set.
+// gives the Policy of a login, Explain makes the same decision and gives every
+// reason. Each stage has its own names:
+//
+//	written     Rule           Mount, Home       Grant             Quantity, ...
+//	compiled    compiledRule   compiledMount     compiledGrant     setting
+//	resolved    Policy         Folder            Access            Limits, ...
+//	explained   Explanation    ExplainedFolder   ExplainedAccess   ExplainedValue
+//
+// Start at Rule and Set.
 package policy
 
 import (

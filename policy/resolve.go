@@ -15,11 +15,11 @@ func (s *Set) Resolve(req Request) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := merge(matched, req.User)
+	res, err := merge(matched, req.User)
 	if err != nil {
 		return nil, err
 	}
-	p := &v.policy
+	p := &res.policy
 	p.User = req.User
 	p.ValidUntil = until
 	p.Rules = make([]string, len(matched))
@@ -31,8 +31,8 @@ func (s *Set) Resolve(req Request) (*Policy, error) {
 
 // match returns the rules that match, in file order, and when hours may change
 // which ones do.
-func (s *Set) match(f *facts) (matched []*rule, until time.Time, err error) {
-	var deny *rule
+func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err error) {
+	var deny *compiledRule
 	for i := range s.candidates(f) {
 		r := &s.rules[i]
 		failed := r.fails(f, i)
@@ -74,7 +74,7 @@ func (s *Set) candidates(f *facts) iter.Seq[int] {
 
 // fails returns which condition of r, which is rule i, is the first that does
 // not hold, or -1.
-func (r *rule) fails(f *facts, i int) int {
+func (r *compiledRule) fails(f *facts, i int) int {
 	for n := range r.conditions {
 		if !r.conditions[n].holds(f, i) {
 			return n
@@ -84,7 +84,7 @@ func (r *rule) fails(f *facts, i int) int {
 }
 
 // change returns when the hours of r next begin or end; zero if r has none.
-func (r *rule) change(t time.Time) time.Time {
+func (r *compiledRule) change(t time.Time) time.Time {
 	if len(r.conditions) == 0 {
 		return time.Time{}
 	}
@@ -108,13 +108,13 @@ func Methods() []string { return slices.Clone(methods) }
 
 // Groups returns the groups that rules name, as they are written, each once.
 func (s *Set) Groups() []string {
-	return s.each(func(r *rule) []string { return r.has.When.Groups })
+	return s.each(func(r *compiledRule) []string { return r.has.When.Groups })
 }
 
 // Attributes returns the names, in lower case, of the attributes that
 // placeholders need. Resolve finds them in the user's Attrs.
 func (s *Set) Attributes() []string {
-	return s.each(func(r *rule) []string {
+	return s.each(func(r *compiledRule) []string {
 		var names []string
 		for _, m := range r.mounts {
 			for _, p := range m.host.parts {
@@ -130,7 +130,7 @@ func (s *Set) Attributes() []string {
 // Hosts returns patterns, as path/filepath has them, of the host directories of
 // all folders: what placeholders stand for is an asterisk.
 func (s *Set) Hosts() []string {
-	return s.each(func(r *rule) []string {
+	return s.each(func(r *compiledRule) []string {
 		var patterns []string
 		for _, m := range r.mounts {
 			patterns = append(patterns, m.host.pattern())
@@ -165,7 +165,7 @@ func (s *Set) Folders(glob func(pattern string) []string) []Folder {
 }
 
 // each returns what of finds in every rule, each value once.
-func (s *Set) each(of func(*rule) []string) []string {
+func (s *Set) each(of func(*compiledRule) []string) []string {
 	seen := map[string]bool{}
 	all := []string{}
 	for i := range s.rules {

@@ -352,7 +352,7 @@ func TestCandidates(t *testing.T) {
 		}
 		set := compile(t, rules...)
 		f := set.facts(aliceFrom("10.1.2.3"))
-		var want []*rule
+		var want []*compiledRule
 		var wantUntil time.Time
 		for i := range set.rules {
 			r := &set.rules[i]

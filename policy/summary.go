@@ -15,12 +15,12 @@ type Summary struct {
 	State     string         `json:"state"`
 	Denied    string         `json:"denied,omitempty"` // why, if the rules refuse the login
 	Rules     []string       `json:"rules"`            // that matched
-	Folders   []FolderRights `json:"folders"`
+	Folders   []SummaryFolder `json:"folders"`
 	Services  []string       `json:"services"`
 }
 
-// FolderRights is a folder of the view and what may be done there.
-type FolderRights struct {
+// SummaryFolder is a folder of the view and what may be done there.
+type SummaryFolder struct {
 	Path        string   `json:"path"`
 	Host        string   `json:"host"`
 	Permissions []string `json:"permissions"`
@@ -30,7 +30,7 @@ type FolderRights struct {
 func (s *Set) Summary(req Request) Summary {
 	out := Summary{
 		User: req.User.Name, Directory: req.User.Source, State: req.User.State.Status.String(),
-		Rules: []string{}, Folders: []FolderRights{}, Services: []string{},
+		Rules: []string{}, Folders: []SummaryFolder{}, Services: []string{},
 	}
 	p, err := s.Resolve(req)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Set) Summary(req Request) Summary {
 	}
 	out.Rules, out.Services = p.Rules, p.Services
 	for _, f := range p.Folders {
-		out.Folders = append(out.Folders, FolderRights{f.Path, f.Host, p.Rights(f.Path).Ops.Names()})
+		out.Folders = append(out.Folders, SummaryFolder{f.Path, f.Host, p.Rights(f.Path).Ops.Names()})
 	}
 	return out
 }
