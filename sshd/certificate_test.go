@@ -200,7 +200,7 @@ func TestForceCommand(t *testing.T) {
 			t.Errorf("%s = %d: %s", command, status, told)
 		}
 	}
-	if got := f.events.last(event.ServiceRefused); got.Reason != "not_in_certificate" {
+	if got := f.events.last(event.ServiceRefused); got.Reason != event.NotInCertificate {
 		t.Errorf("event = %+v", got)
 	}
 	// It holds on after the rules were looked at again.
@@ -266,7 +266,7 @@ func TestUnreadableRevocations(t *testing.T) {
 	if _, _, err := f.dial(t, "alice", c.certify(t, c.ca)); err == nil {
 		t.Error("logged in, and nobody can say who is revoked")
 	}
-	if got := f.events.last(event.LoginRejected).Reason; got != "certificates_unreadable" {
+	if got := f.events.last(event.LoginRejected).Reason; got != event.CertificatesUnreadable {
 		t.Errorf("reason = %q", got)
 	}
 }

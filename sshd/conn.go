@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +64,13 @@ type conn struct {
 	telling  atomic.Bool           // the client is being told something
 
 	closing sync.Once
-	reason  atomic.Pointer[string] // why we closed it, nil if the client did
+	ending  atomic.Pointer[ending] // why we closed it, nil if the client did
+}
+
+// An ending is why a connection was closed from our side.
+type ending struct {
+	reason event.Reason
+	detail string
 }
 
 // A grant is what authentication ended with.
@@ -108,7 +113,7 @@ const firstWait = 300 * time.Millisecond
 func (c *conn) serve(ctx context.Context) {
 	defer c.survive()
 	defer c.nc.Close()
-	stop := context.AfterFunc(ctx, func() { c.close(shuttingDown) })
+	stop := context.AfterFunc(ctx, func() { c.close(event.ShuttingDown) })
 	defer stop()
 	defer func() { c.release() }()
 
@@ -178,7 +183,7 @@ func (c *conn) handshake(ctx context.Context) error {
 	}
 	c.client = hello.Version
 	l := &login{conn: c, ctx: ctx}
-	c.meter = newMeter(nc, func() { c.close("too_much_unread") })
+	c.meter = newMeter(nc, func() { c.close(event.TooMuchUnread) })
 	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(c.meter, l.config(hello))
 	if err != nil {
 		l.failed()
@@ -216,9 +221,9 @@ func (c *conn) busy(now time.Time) bool {
 
 // close ends the connection from our side; the first reason goes into its last
 // event.
-func (c *conn) close(reason string) {
+func (c *conn) close(reason event.Reason) {
 	c.closing.Do(func() {
-		c.reason.CompareAndSwap(nil, &reason)
+		c.ending.CompareAndSwap(nil, &ending{reason: reason})
 		c.nc.Close()
 	})
 }
@@ -240,8 +245,8 @@ func (c *conn) ended(err error) {
 		return
 	}
 	e := event.Event{Type: event.ConnectionClosed, Client: c.client, Duration: time.Since(c.opened)}
-	if why := c.reason.Load(); why != nil {
-		e.Reason = *why
+	if why := c.ending.Load(); why != nil {
+		e.Reason, e.Detail = why.reason, why.detail
 	} else if err != nil {
 		e.Reason, e.Detail = handshakeReason(err), err.Error()
 		c.penalize(e.Reason)
@@ -251,14 +256,14 @@ func (c *conn) ended(err error) {
 
 // penalties is what is held against the source of a connection that did not
 // become a session.
-var penalties = map[string]state.Kind{
-	"login_grace_over":  state.GraceExceeded,
-	"not_ssh":           state.BadProtocol,
-	"not_authenticated": state.NoLogin,
-	"handshake_failed":  state.NoLogin,
+var penalties = map[event.Reason]state.Kind{
+	event.LoginGraceOver:   state.GraceExceeded,
+	event.NotSSH:           state.BadProtocol,
+	event.NotAuthenticated: state.NoLogin,
+	event.HandshakeFailed:  state.NoLogin,
 }
 
-func (c *conn) penalize(reason string) {
+func (c *conn) penalize(reason event.Reason) {
 	if kind, ok := penalties[reason]; ok && !c.tried {
 		c.srv.State.Penalize(c.source, kind)
 	}
@@ -266,24 +271,25 @@ func (c *conn) penalize(reason string) {
 
 // handshakeReason is the code for a connection that ended before it was a
 // session.
-func handshakeReason(err error) string {
+func handshakeReason(err error) event.Reason {
 	var refused *ssh.ServerAuthError
 	var timeout net.Error
+	var negotiation *ssh.AlgorithmNegotiationError
 	switch {
 	case errors.As(err, &refused):
-		return "not_authenticated"
+		return event.NotAuthenticated
 	case errors.Is(err, errHeader):
-		return "proxy_header"
+		return event.ProxyHeader
 	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
-		return "not_ssh"
+		return event.NotSSH
 	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
-		return "login_grace_over"
+		return event.LoginGraceOver
 	case errors.Is(err, hostkey.ErrNoSignature):
-		return "host_key_unavailable"
-	case strings.Contains(err.Error(), "no common algorithm"):
-		return "no_common_algorithm"
+		return event.HostKeyUnavailable
+	case errors.As(err, &negotiation):
+		return event.NoCommonAlgorithm
 	default:
-		return "handshake_failed"
+		return event.HandshakeFailed
 	}
 }
 
@@ -292,13 +298,13 @@ func handshakeReason(err error) string {
 func (c *conn) survive() {
 	if r := recover(); r != nil {
 		c.srv.Log.Error("panic: please report it", "session", c.id, "panic", r, "stack", string(debug.Stack()))
-		c.close("internal error")
+		c.close(event.InternalError)
 	}
 }
 
 // closeSoon lets the client read what was sent and leave by itself, and closes
 // the connection if it does not.
-func (c *conn) closeSoon(reason string) {
+func (c *conn) closeSoon(reason event.Reason) {
 	time.AfterFunc(quiet, func() { c.close(reason) })
 }
 

@@ -48,8 +48,7 @@ func (c *conn) tell(line string) {
 
 // revoke ends a session that err no longer allows.
 func (c *conn) revoke(err error) {
-	reason := "revoked: " + reasonOf(err)
-	if !c.reason.CompareAndSwap(nil, &reason) {
+	if !c.ending.CompareAndSwap(nil, &ending{event.Revoked, reasonOf(err).String()}) {
 		return // it is on its way out
 	}
 	c.emit(event.Event{Type: event.LoginRevoked, Reason: reasonOf(err), Detail: err.Error()})
@@ -57,13 +56,13 @@ func (c *conn) revoke(err error) {
 	if line == "" {
 		line = "You may not go on here."
 	}
-	c.expel(reason, line+" This session has ended.")
+	c.expel(event.Revoked, line+" This session has ended.")
 }
 
 // expel ends a connection whose reason has been set. The SSH library sends no
 // disconnect message, so line goes to whatever runs, which is then ended; a
 // client that does not leave by itself is cut off.
-func (c *conn) expel(reason, line string) {
+func (c *conn) expel(reason event.Reason, line string) {
 	c.closeSoon(reason)
 	go func() {
 		defer c.survive()

@@ -382,7 +382,7 @@ func (l *login) skipped(u *directory.User) {
 	}
 	for _, n := range notes {
 		l.emit(event.Event{
-			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: "unusable_key", Detail: n.Reason,
+			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: event.UnusableKey, Detail: n.Reason,
 			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},
 		})
 	}
@@ -434,7 +434,7 @@ func (l *login) failed() {
 	}
 	l.emit(event.Event{
 		Type: event.LoginRejected, User: printable(l.name), Method: methodPublicKey,
-		Reason: "key_not_accepted", Detail: strings.Join(l.refusedKeys, " "),
+		Reason: event.KeyNotAccepted, Detail: strings.Join(l.refusedKeys, " "),
 	})
 }
 

@@ -381,7 +381,7 @@ func (f *observedFile) Abort() error {
 
 var (
 	errAborted  = errors.New("the transfer broke off")
-	errDraining = errors.New(shuttingDown)
+	errDraining = errors.New("server is shutting down")
 )
 
 // closedEvents are the types for a file that was open for reading, for writing

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/sshd/admin"
+	"berth/sshd/event"
 )
 
 // Sessions describes the open sessions for an operator, oldest first.
@@ -19,10 +20,9 @@ func (s *Server) Sessions() []admin.Session { return describe(s.sessions("")) }
 func (s *Server) Kick(who string) []admin.Session {
 	conns := s.sessions(who)
 	kicked := describe(conns)
-	reason := "ended_by_operator"
 	for _, c := range conns {
-		if c.reason.CompareAndSwap(nil, &reason) {
-			c.expel(reason, "An operator has ended this session.")
+		if c.ending.CompareAndSwap(nil, &ending{reason: event.EndedByOperator}) {
+			c.expel(event.EndedByOperator, "An operator has ended this session.")
 		}
 	}
 	return kicked

@@ -40,7 +40,7 @@ func servePasswd(ctx context.Context, s *session, _ string) (uint32, error) {
 	}
 	code, err := status(err)
 	s.exit(code)
-	s.closeSoon("password dialogue over")
+	s.closeSoon(event.PasswordDialogue)
 	return code, err
 }
 
@@ -84,7 +84,7 @@ func (c *conn) changed(err error) error {
 	e := event.Event{Type: event.PasswordChanged, Service: "passwd"}
 	switch {
 	case errors.Is(err, errNoAnswer):
-		e.Type, e.Reason = event.PasswordChangeFailed, "no_answer"
+		e.Type, e.Reason = event.PasswordChangeFailed, event.NoAnswer
 	case err != nil:
 		e.Type, e.Reason, e.Detail = event.PasswordChangeFailed, reasonOf(err), err.Error()
 	}

@@ -89,7 +89,7 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if reason := s.full(); reason != "" {
+	if reason := s.full(); reason != (event.Reason{}) {
 		nc.Close()
 		c.emit(event.Event{Type: event.ConnectionRefused, Reason: reason})
 		return
@@ -104,15 +104,15 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) {
 	})
 }
 
-// full reports why there is no room for one more connection, "" if there is.
-func (s *Server) full() string {
+// full reports why there is no room for one more connection, the zero Reason if there is.
+func (s *Server) full() event.Reason {
 	switch {
 	case s.draining.Load() != 0:
-		return "shutting_down"
+		return event.ShuttingDown
 	case s.MaxConnections > 0 && len(s.conns) >= s.MaxConnections:
-		return "too_many_connections"
+		return event.TooManyConnections
 	}
-	return ""
+	return event.Reason{}
 }
 
 func (s *Server) forget(c *conn) {
@@ -167,21 +167,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 		for _, c := range conns {
 			if !c.busy(time.Now()) {
-				c.close(shuttingDown)
+				c.close(event.ShuttingDown)
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			for _, c := range conns {
-				c.close(shuttingDown)
+				c.close(event.ShuttingDown)
 			}
 			return fmt.Errorf("connections cut at the end of the drain: %d: %w", len(conns), ctx.Err())
 		}
 	}
 }
-
-const shuttingDown = "server is shutting down"
 
 // sleep waits for d and reports whether ctx still goes on.
 func sleep(ctx context.Context, d time.Duration) bool {

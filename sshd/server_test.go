@@ -140,7 +140,7 @@ func (r *recorder) reasons(t event.Type) []string {
 	var reasons []string
 	for _, e := range r.events {
 		if e.Type == t {
-			reasons = append(reasons, e.Reason)
+			reasons = append(reasons, e.Reason.String())
 		}
 	}
 	return reasons
@@ -323,7 +323,7 @@ func TestServices(t *testing.T) {
 	if _, err := c.Listen("tcp", "127.0.0.1:0"); err == nil {
 		t.Error("forwarding back is possible")
 	}
-	if e := f.events.last(event.ServiceRefused); e.Reason != "no_forwarding" || e.Service != "tcpip-forward" {
+	if e := f.events.last(event.ServiceRefused); e.Reason != event.NoForwarding || e.Service != "tcpip-forward" {
 		t.Errorf("event = %+v", e)
 	}
 	s, err := c.NewSession()

@@ -70,14 +70,14 @@ func (c *conn) serveChannels(ctx context.Context) {
 
 // rejects refuses a channel that may not be opened, while so many are.
 func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
-	reason, why, text := "", ssh.Prohibited, ""
+	reason, why, text := event.Reason{}, ssh.Prohibited, ""
 	switch {
 	case nc.ChannelType() != "session":
-		reason, text = "no_forwarding", "there is no forwarding here"
+		reason, text = event.NoForwarding, "there is no forwarding here"
 	case noMore:
-		reason, text = "no_more_sessions", "no more sessions were asked for"
+		reason, text = event.NoMoreSessions, "no more sessions were asked for"
 	case open >= c.srv.MaxChannels:
-		reason, why, text = "too_many_channels", ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels)
+		reason, why, text = event.TooManyChannels, ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels)
 	default:
 		return false
 	}
@@ -93,7 +93,7 @@ var forwarding = []string{"tcpip-forward", "streamlocal-forward@openssh.com", "x
 // refuseForwarding tells the sinks of a request that is refused as such.
 func (c *conn) refuseForwarding(req *ssh.Request) {
 	if slices.Contains(forwarding, req.Type) {
-		c.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: "no_forwarding"})
+		c.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: event.NoForwarding})
 	}
 }
 
@@ -151,7 +151,7 @@ func (s *session) request(req *ssh.Request, started bool) (run, bool) {
 		return nil, true
 	case "subsystem", "exec", "shell":
 		if started { // one service a channel
-			s.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: "second_service"})
+			s.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: event.SecondService})
 			return nil, false
 		}
 		return s.start(req)
@@ -170,7 +170,7 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 	}
 	sv := find(req.Type, asked.Name)
 	if sv == nil && req.Type == "subsystem" {
-		s.emit(event.Event{Type: event.ServiceRefused, Service: printable(asked.Name), Reason: "unknown_service"})
+		s.emit(event.Event{Type: event.ServiceRefused, Service: printable(asked.Name), Reason: event.UnknownService})
 		return nil, false
 	}
 	return func(ctx context.Context) uint32 {
@@ -192,17 +192,17 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 // refused reports in a sentence for the client why it does not get a service.
 func (s *session) refused(sv *service, command string) error {
 	g := s.grant.Load()
-	name, reason := "", ""
+	name, reason := "", event.Reason{}
 	var err error
 	switch {
 	case sv == nil:
-		name, reason, err = printable(command), "unknown_command", noService(command)
+		name, reason, err = printable(command), event.UnknownCommand, noService(command)
 	case sv.help != "" && !sv.takes && len(strings.Fields(command)) > 1:
-		name, reason, err = sv.name, "arguments", errArguments
+		name, reason, err = sv.name, event.Arguments, errArguments
 	case !g.policy.Allows(sv.name):
-		name, reason, err = sv.name, "not_allowed", message("You may not use "+sv.name+" here.")
+		name, reason, err = sv.name, event.NotAllowed, message("You may not use "+sv.name+" here.")
 	case !g.permits(sv.name):
-		name, reason, err = sv.name, "not_in_certificate", message("Your certificate is not for "+sv.name+".")
+		name, reason, err = sv.name, event.NotInCertificate, message("Your certificate is not for "+sv.name+".")
 	case g.restricted != nil && !sv.always:
 		name, reason = sv.name, reasonOf(g.restricted)
 		err = message(g.restriction())

@@ -13,6 +13,7 @@ import (
 	"berth/directory"
 	"berth/policy"
 	"berth/sshd/cert"
+	"berth/sshd/event"
 )
 
 // Watch looks after the open connections until ctx ends: it asks silent
@@ -68,9 +69,9 @@ func (c *conn) look(now time.Time) {
 	}
 	switch {
 	case l.Idle > 0 && idle >= l.Idle:
-		c.close("idle")
+		c.close(event.Idle)
 	case l.SessionTime > 0 && now.Sub(c.opened) >= l.SessionTime:
-		c.close("session_time_over")
+		c.close(event.SessionTimeOver)
 	case c.srv.KeepAlive > 0 && idle >= c.srv.KeepAlive && now.Sub(c.asked) >= c.srv.KeepAlive:
 		c.ask(now)
 	}
@@ -83,7 +84,7 @@ const unanswered = 3
 func (c *conn) ask(now time.Time) {
 	c.asked = now
 	if c.silent.Add(1) > unanswered {
-		c.close("client does not answer")
+		c.close(event.ClientSilent)
 		return
 	}
 	sc := c.established.Load()

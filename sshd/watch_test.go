@@ -68,7 +68,7 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 	over.Store(true)
 	for _, open := range f.open() {
 		f.lapse(t.Context(), open, time.Now())
-		if open.reason.Load() != nil {
+		if open.ending.Load() != nil {
 			t.Error("ended before the hour")
 		}
 		f.lapse(t.Context(), open, time.Now().Add(2*time.Hour))
@@ -104,8 +104,8 @@ func TestSessionsEndInTime(t *testing.T) {
 			c := f.open()[0]
 			c.look(time.Now().Add(tt.after))
 			got := ""
-			if why := c.reason.Load(); why != nil {
-				got = *why
+			if why := c.ending.Load(); why != nil {
+				got = why.reason.String()
 			}
 			if got != tt.want {
 				t.Errorf("after %v: closed for %q, want %q", tt.after, got, tt.want)
@@ -132,12 +132,12 @@ func TestIdleWithAnOpenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.look(time.Now())
-	if why := c.reason.Load(); why != nil {
-		t.Fatalf("closed for %q although the client takes data", *why)
+	if why := c.ending.Load(); why != nil {
+		t.Fatalf("closed for %q although the client takes data", why.reason)
 	}
 	c.last.Store(long.UnixNano())
 	c.look(time.Now())
-	if why := c.reason.Load(); why == nil || *why != "idle" {
+	if why := c.ending.Load(); why == nil || why.reason != event.Idle {
 		t.Errorf("closed for %v, want idle", why)
 	}
 }
@@ -154,7 +154,7 @@ func TestSilentClientsAreLetGo(t *testing.T) {
 	now := time.Now()
 	c.silent.Store(unanswered) // as many have stayed away
 	c.look(now.Add(f.KeepAlive))
-	if why := c.reason.Load(); why == nil || *why != "client does not answer" {
+	if why := c.ending.Load(); why == nil || why.reason != event.ClientSilent {
 		t.Errorf("closed for %v", why)
 	}
 }
@@ -308,7 +308,7 @@ func TestTheClientIsTold(t *testing.T) {
 		case event.RightsChanged:
 			changed = e.Detail
 		case event.ConnectionClosed:
-			closed = e.Reason
+			closed = e.Reason.String() + ": " + e.Detail
 		}
 	}
 	if changed != "rules: fewer; before: all" || closed != "revoked: account_disabled" {

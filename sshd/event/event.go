@@ -27,7 +27,7 @@ type Event struct {
 	Duration     time.Duration
 	SHA256       string // of a whole sequential transfer, hexadecimal
 	Err          error  // nil means success
-	Reason       string // code of a refusal: "bad_password", "no_rule"
+	Reason       Reason // code of a refusal or failure
 	Detail       string // more, for the administrator
 	Fields       map[string]string
 }

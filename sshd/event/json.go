@@ -66,7 +66,7 @@ func (e *Event) AppendJSON(b []byte, node string) []byte {
 	o.milliseconds("duration_ms", e.Duration)
 	o.text("sha256", e.SHA256)
 	o.text("outcome", string(e.Outcome()))
-	o.text("reason", e.Reason)
+	o.text("reason", e.Reason.code)
 	if e.Err != nil {
 		o.text("error", e.Err.Error())
 	}

@@ -33,7 +33,7 @@ var full = Event{
 	Duration:     1500 * time.Microsecond,
 	SHA256:       "e3b0",
 	Err:          errors.New("no space left on device"),
-	Reason:       "no_space",
+	Reason:       Reason{"no_space"},
 	Detail:       "volume 7",
 	Fields:       map[string]string{"kex": "mlkem768x25519-sha256", "cipher": "aes128-gcm@openssh.com"},
 }

@@ -71,7 +71,7 @@ func (e *Event) pairs() []any {
 	add("method", e.Method)
 	add("service", e.Service)
 	add("path", e.Path)
-	add("reason", e.Reason)
+	add("reason", e.Reason.code)
 	if e.Err != nil {
 		add("error", e.Err.Error())
 	}

@@ -17,7 +17,7 @@ func TestLog(t *testing.T) {
 	}{
 		{Event{
 			Type: LoginRejected, Session: "5f1c", User: "bob", Remote: netip.MustParseAddrPort("192.0.2.1:1234"),
-			Method: "password", Reason: "bad_password", Fields: map[string]string{"b": "2", "a": "1"},
+			Method: "password", Reason: BadPassword, Fields: map[string]string{"b": "2", "a": "1"},
 		}, "[INFO]  login rejected: session=5f1c user=bob remote=192.0.2.1:1234 method=password reason=bad_password a=1 b=2\n"},
 		{Event{Type: DirectoryDown, Err: errors.New("refused")}, "[WARN]  directory down: error=refused\n"},
 		{Event{Type: LoginRejected, User: "bob\n[ERROR] disk on fire"}, "[INFO]  login rejected: user=\"bob\\u000a[ERROR] disk on fire\"\n"},

@@ -143,7 +143,7 @@ func (q *Queue) take(spare []byte) []byte {
 	defer q.mu.Unlock()
 	if q.lost > 0 {
 		q.append(&Event{
-			Time: time.Now(), Type: EventsDropped, Reason: "queue_full",
+			Time: time.Now(), Type: EventsDropped, Reason: QueueFull,
 			Fields: map[string]string{"count": fmt.Sprint(q.lost)},
 		})
 		q.lost = 0

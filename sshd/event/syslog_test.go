@@ -162,7 +162,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 				waitForUDP(t, r)
 			}
 			q := openSyslog(t, s)
-			e := Event{Type: LoginRejected, User: "älice\n<134>1 - - forged", Reason: "bad_password"}
+			e := Event{Type: LoginRejected, User: "älice\n<134>1 - - forged", Reason: BadPassword}
 			q.Emit(e)
 			q.Emit(Event{Type: Removed, Path: strings.Repeat("/long", 1000)})
 			if tt.scheme != "udp" {
@@ -180,7 +180,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 				t.Fatalf("got %q, want priority %s of berth1", got[0], want)
 			}
 			var back struct{ User, Reason string }
-			if err := json.Unmarshal([]byte(m[6]), &back); err != nil || back.User != e.User || back.Reason != e.Reason {
+			if err := json.Unmarshal([]byte(m[6]), &back); err != nil || back.User != e.User || back.Reason != e.Reason.code {
 				t.Errorf("message %q: %v", m[6], err)
 			}
 			if !strings.Contains(got[1], `"path":"`+strings.Repeat("/long", 1000)+`"`) {

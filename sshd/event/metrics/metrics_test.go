@@ -130,7 +130,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	s := New()
 	for i := range 1000 {
 		junk := fmt.Sprint("junk", i)
-		s.Emit(event.Event{Type: event.LoginRejected, Session: junk, User: junk, Method: junk, Reason: junk})
+		s.Emit(event.Event{Type: event.LoginRejected, Session: junk, User: junk, Method: junk})
 		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
 		s.Emit(event.Event{Type: event.Type(1600 + i)})
 	}

@@ -1,0 +1,133 @@
+package event
+
+// A Reason is the code of a refusal or a failure. Only this file makes them, so
+// the compiler keeps every other text out of Event.Reason. A code never changes
+// its meaning. docs/reasons.md is made from this file: the comment of a block is
+// its heading, and the comment of a reason is its meaning.
+type Reason struct{ code string }
+
+func (r Reason) String() string { return r.code }
+
+// Connections
+var (
+	ClientSilent       = Reason{"client_silent"}             // the client did not answer three keep-alive requests
+	EndedByOperator    = Reason{"ended_by_operator"}         // `berth kick` ended an open session
+	HandshakeFailed    = Reason{"handshake_failed"}          // keys could not be exchanged, or the client left before the end
+	HostKeyUnavailable = Reason{"host_key_unavailable"}      // the agent that holds the host key did not sign
+	Idle               = Reason{"idle"}                      // nothing was asked for during the idle limit
+	InternalError      = Reason{"internal_error"}            // a bug: please report the stack in the log
+	LoginGraceOver     = Reason{"login_grace_over"}          // nobody logged in within `ssh.login_grace`
+	NoCommonAlgorithm  = Reason{"no_common_algorithm"}       // client and server have no algorithm in common
+	NotAuthenticated   = Reason{"not_authenticated"}         // the client left before a login succeeded, or tried too often
+	NotSSH             = Reason{"not_ssh"}                   // the client speaks another protocol
+	PasswordDialogue   = Reason{"password_dialogue_over"}    // `ssh host passwd` has ended, so the connection is closed
+	ProxyHeader        = Reason{"proxy_header"}              // a balancer of `ssh.proxy_from` sent no PROXY header that can be read
+	Revoked            = Reason{"revoked"}                   // the directory or the rules no longer allow the session; `detail` has their reason
+	SessionTimeOver    = Reason{"session_time_over"}         // the session was open for as long as the rules allow
+	ShuttingDown       = Reason{"shutting_down"}             // the server takes no new connections and ends the open ones
+	SourceBlocked      = Reason{"source_blocked"}            // the address is in `admission.blocked`
+	SourcePenalized    = Reason{"source_penalized"}          // the address has failed too often
+	SourceBusy         = Reason{"too_many_logins_of_source"} // the address has too many logins under way
+	StartupsFull       = Reason{"too_many_logins"}           // too many logins are under way
+	TooManyConnections = Reason{"too_many_connections"}      // `ssh.max_connections` is reached
+	TooMuchUnread      = Reason{"too_much_unread"}           // the client sent more than the windows of its channels hold, and the services could not take it
+)
+
+// Logins
+var (
+	AccountDisabled      = Reason{"account_disabled"}           // the directory has disabled the account
+	AccountExpired       = Reason{"account_expired"}            // the account has expired in the directory
+	AccountLocked        = Reason{"account_locked"}             // the directory has locked the account
+	AmbiguousName        = Reason{"ambiguous_name"}             // the name means more than one entry
+	BadPassword          = Reason{"bad_password"}               // the password is wrong
+	CodeNoSecret         = Reason{"code_no_secret"}             // the rule requires a one-time code, and the person has no usable secret
+	CodeNotGiven         = Reason{"code_not_given"}             // the rule requires a one-time code beside the password, and the client sent none
+	CodeTooOld           = Reason{"code_too_old"}               // the code was generated before the server started, so nobody knows whether it was used
+	CodeUsed             = Reason{"code_used"}                  // the one-time code or a later one has been used
+	CodeWrong            = Reason{"code_wrong"}                 // the one-time code is wrong
+	CodesNotConfigured   = Reason{"codes_not_configured"}       // the rule requires a one-time code, and no secrets are configured
+	CodesShielded        = Reason{"codes_shielded"}             // so many wrong codes for the person that none is checked for a while
+	CodesUnreadable      = Reason{"codes_unreadable"}           // the secrets of one-time codes cannot be read
+	DenyRule             = Reason{"deny_rule"}                  // a rule with `deny` matches the person
+	DirectoryUnavailable = Reason{"directory_unavailable"}      // no server of the directory gave an answer
+	KeyNotAccepted       = Reason{"key_not_accepted"}           // no key that was offered is the person's, or it may not be used from there or any more
+	LoginKeyRemoved      = Reason{"key_removed"}                // the key of the login is no longer in the directory: `ssh.on_change`
+	MethodNotAccepted    = Reason{"method_not_accepted"}        // the rules require other methods, or another order
+	NoRule               = Reason{"no_rule"}                    // no rule matches the person
+	OutsideHours         = Reason{"outside_hours"}              // the directory allows other hours
+	LoginPasswordChanged = Reason{"password_changed"}           // the password was changed after the login: `ssh.on_change`
+	PasswordExpired      = Reason{"password_expired"}           // the password has expired and has to be changed first
+	PasswordMustChange   = Reason{"password_must_change"}       // an administrator set the password; it has to be changed first
+	Placeholder          = Reason{"placeholder"}                // a placeholder of a folder has no usable value
+	Shielded             = Reason{"shielded"}                   // after many wrong passwords the directory is not asked, because it could lock the account
+	StateUnknown         = Reason{"state_unknown"}              // the state of the account could not be read
+	TotalSessions        = Reason{"too_many_sessions_in_total"} // `admission.max_sessions` is reached
+	UnknownUser          = Reason{"unknown_user"}               // no such person exists
+	UnusableKey          = Reason{"unusable_key"}               // a value of the key attribute is not a usable key
+	UserSessions         = Reason{"too_many_sessions"}          // the person has as many sessions as the rules allow
+)
+
+// Certificates: see [certificates.md](certificates.md)
+var (
+	CertificateAuthority   = Reason{"certificate_authority"}     // the authority that signed it is not accepted
+	CertificateExpired     = Reason{"certificate_expired"}       // it is no longer valid
+	CertificateNotYetValid = Reason{"certificate_not_yet_valid"} // it is not valid yet
+	CertificateOption      = Reason{"certificate_option"}        // it has a critical option that is not known, or a command that is not a service
+	CertificatePrincipal   = Reason{"certificate_principal"}     // it is not for this person
+	CertificateRevoked     = Reason{"certificate_revoked"}       // it has been revoked
+	CertificateSignature   = Reason{"certificate_signature"}     // its signature is wrong
+	CertificateSource      = Reason{"certificate_source"}        // it may not be used from this address
+	CertificateType        = Reason{"certificate_type"}          // it is not a user certificate
+	CertificateWeak        = Reason{"certificate_weak"}          // its key or signature is too weak
+	CertificatesUnreadable = Reason{"certificates_unreadable"}   // the list of revoked certificates cannot be read
+	NotInCertificate       = Reason{"not_in_certificate"}        // it is for another service
+)
+
+// Tickets
+var (
+	TicketClockSkew   = Reason{"ticket_clock_skew"}          // the clocks differ too much
+	TicketExpired     = Reason{"ticket_expired"}             // it has expired
+	TicketForAnother  = Reason{"ticket_for_another_service"} // it is not for this server
+	TicketKey         = Reason{"ticket_key"}                 // it is encrypted with a key that the keytab does not have
+	TicketNotAccepted = Reason{"ticket_not_accepted"}        // it is not the person's, or it proves nothing
+	TicketRealm       = Reason{"ticket_realm"}               // it is of a realm that is not accepted
+	TicketReplayed    = Reason{"ticket_replayed"}            // it has been used before
+)
+
+// Services
+var (
+	Arguments       = Reason{"arguments"}         // the command takes none
+	NoForwarding    = Reason{"no_forwarding"}     // ports, sockets, agents and displays are not forwarded
+	NoMoreSessions  = Reason{"no_more_sessions"}  // the client has announced that it will open no more
+	NotAllowed      = Reason{"not_allowed"}       // no rule lists the service
+	SecondService   = Reason{"second_service"}    // one channel runs one service
+	TooManyChannels = Reason{"too_many_channels"} // `ssh.max_channels` is reached
+	UnknownCommand  = Reason{"unknown_command"}   // there is no such command
+	UnknownService  = Reason{"unknown_service"}   // there is no such subsystem
+)
+
+// Changing passwords and keys
+var (
+	ChangeForbidden    = Reason{"change_forbidden"}     // the directory does not let the person change the password
+	KeyChangeForbidden = Reason{"key_change_forbidden"} // the settings or the directory do not let keys be changed
+	KeyExists          = Reason{"key_exists"}           // the person has the key already
+	KeyOption          = Reason{"key_option"}           // the key has an option other than `from=` and `expiry-time=`
+	KeyUnusable        = Reason{"key_unusable"}         // the key is too weak, or an option cannot be read
+	NoAnswer           = Reason{"no_answer"}            // the dialogue was ended
+	NotAKey            = Reason{"not_a_key"}            // the text is not one public key
+	PasswordBlank      = Reason{"password_blank"}       // the new password begins or ends with a blank and was not sent to the directory
+	PasswordEmpty      = Reason{"password_empty"}       // the new password is empty and was not sent to the directory
+	PasswordMismatch   = Reason{"password_mismatch"}    // the new passwords differ and were not sent to the directory
+	PasswordTooShort   = Reason{"password_too_short"}   // the directory refuses it
+	PasswordTooYoung   = Reason{"password_too_young"}   // the directory refuses a change so soon after the last one
+	PasswordUsed       = Reason{"password_used"}        // the directory refuses it: it has been used before
+	PasswordWeak       = Reason{"password_weak"}        // the directory refuses it
+	PrivateKey         = Reason{"private_key"}          // the text is a private key
+	TooManyKeys        = Reason{"too_many_keys"}        // the entry has `max_keys` keys
+	UnknownKey         = Reason{"unknown_key"}          // the person has no such key
+)
+
+// The record
+var (
+	QueueFull = Reason{"queue_full"} // the events could not be written as fast as they came, or at all
+)
