@@ -1,5 +1,6 @@
-// Package event says what happened, one Event a fact, to sinks: the audit
-// file, standard output, metrics. It imports nothing of this project.
+// Package event records what happens. An Event is one fact; a Sink takes events:
+// the audit file, a syslog server, the metrics. This package imports nothing of
+// this project. Start at Event and Open.
 package event
 
 import (
@@ -20,15 +21,19 @@ type Event struct {
 	Method       string // of a login
 	Service      string // sftp, scp, passwd, …
 	Path         string // in the user's view
+	HostPath     string // the same on this machine
 	Target       string // second name of a rename or link
+	HostTarget   string // the same on this machine
 	Mode         string // how a file was opened, one of the six phrases
+	Size         int64  // of the file when it was closed
 	BytesRead    int64
 	BytesWritten int64
 	Duration     time.Duration
-	SHA256       string // of a whole sequential transfer, hexadecimal
-	Err          error  // nil means success
-	Reason       Reason // code of a refusal or failure
-	Detail       string // more, for the administrator
+	Work         time.Duration // of Duration, what the server needed: without waiting for the client, and without delays on purpose
+	SHA256       string        // of a whole sequential transfer, hexadecimal
+	Err          error         // nil means success
+	Reason       Reason        // code of a refusal or failure
+	Detail       string        // more, for the administrator
 	Fields       map[string]string
 }
 

@@ -26,11 +26,15 @@ var full = Event{
 	Method:       "publickey",
 	Service:      "sftp",
 	Path:         "/in/a.txt",
+	HostPath:     "/srv/a.txt",
 	Target:       "/in/b.txt",
+	HostTarget:   "/srv/b.txt",
 	Mode:         Mode(os.O_RDWR),
+	Size:         9,
 	BytesRead:    1,
 	BytesWritten: 1 << 40,
 	Duration:     1500 * time.Microsecond,
+	Work:         500 * time.Microsecond,
 	SHA256:       "e3b0",
 	Err:          errors.New("no space left on device"),
 	Reason:       Reason{"no_space"},
@@ -47,8 +51,8 @@ func TestAppendJSON(t *testing.T) {
 	}{
 		{"everything, in order", full, "berth1", `{"time":"2026-01-31T22:59:59.007Z","id":1507,"type":"file_update_failed",` +
 			`"session":"5f1c","user":"alice","user_id":"0b6e-77","remote":"[2001:db8::1]:50022","client":"SSH-2.0-OpenSSH_9.2p1",` +
-			`"method":"publickey","service":"sftp","path":"/in/a.txt","target":"/in/b.txt","mode":"reading and writing",` +
-			`"bytes_read":1,"bytes_written":1099511627776,"duration_ms":1.5,"sha256":"e3b0","outcome":"failure","reason":"no_space",` +
+			`"method":"publickey","service":"sftp","path":"/in/a.txt","host_path":"/srv/a.txt","target":"/in/b.txt","host_target":"/srv/b.txt",` +
+			`"mode":"reading and writing","size":9,"bytes_read":1,"bytes_written":1099511627776,"duration_ms":1.5,"work_ms":0.5,"sha256":"e3b0","outcome":"failure","reason":"no_space",` +
 			`"error":"no space left on device","detail":"volume 7","fields":{"cipher":"aes128-gcm@openssh.com","kex":"mlkem768x25519-sha256"},` +
 			`"node":"berth1"}`},
 		{"almost nothing", Event{Type: ServerStarted}, "", `{"id":1000,"type":"server_started","outcome":"success"}`},

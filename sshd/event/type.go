@@ -12,8 +12,12 @@ const (
 	ServerDraining Type = 1003
 	ReloadFailed   Type = 1004
 	EventsDropped  Type = 1005
+	EventsLeftOut  Type = 1006
+	FileLost       Type = 1007
 	DirectoryUp    Type = 1010
 	DirectoryDown  Type = 1011
+	SessionKicked  Type = 1020
+	PenaltyLifted  Type = 1021
 
 	ConnectionOpened  Type = 1100
 	ConnectionRefused Type = 1101
@@ -36,6 +40,9 @@ const (
 	KeyAdded        Type = 1310
 	KeyRemoved      Type = 1311
 	KeyChangeFailed Type = 1312
+
+	CodeSecretAdded   Type = 1320
+	CodeSecretRemoved Type = 1321
 
 	ServiceStarted Type = 1400
 	ServiceEnded   Type = 1401

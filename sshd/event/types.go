@@ -29,8 +29,12 @@ var types = map[Type]struct {
 	ServerDraining: {"server_draining", Success, "The server takes no new connections and waits for running transfers."},
 	ReloadFailed:   {"reload_failed", Failure, "The configuration was read again and has mistakes; the old one stays in force."},
 	EventsDropped:  {"events_dropped", Failure, "Events were lost because they could not be written fast enough, or at all; `fields.count` says how many."},
+	EventsLeftOut:  {"events_left_out", Failure, "One person, or one address, caused more events than `events.rate` allows; `fields.count` and `fields.types` say how many were not written."},
+	FileLost:       {"events_file_lost", Failure, "The file that events were written to was removed while in use. This event is the first of a new file."},
 	DirectoryUp:    {"directory_up", Success, "A directory answers again."},
 	DirectoryDown:  {"directory_down", Failure, "No server of a directory answers."},
+	SessionKicked:  {"session_kicked", Success, "An operator ended a session; `session` and `user` say whose."},
+	PenaltyLifted:  {"penalty_lifted", Success, "An operator lifted what was held against an address or network, `fields.source`."},
 
 	ConnectionOpened:  {"connection_opened", Success, "A client connected and agreed on algorithms."},
 	ConnectionRefused: {"connection_refused", Refused, "A connection was closed before anything was said on it."},
@@ -53,6 +57,9 @@ var types = map[Type]struct {
 	KeyAdded:        {"key_added", Success, "A person added an SSH key to their entry in the directory; `fields.fingerprint` says which."},
 	KeyRemoved:      {"key_removed", Success, "A person removed an SSH key from their entry in the directory; `fields.fingerprint` says which."},
 	KeyChangeFailed: {"key_change_failed", Failure, "A person's SSH key was not added or removed; `fields.change` says which of the two was asked for."},
+
+	CodeSecretAdded:   {"code_secret_added", Success, "An operator made a secret of one-time codes for a person."},
+	CodeSecretRemoved: {"code_secret_removed", Success, "An operator removed a person's secret of one-time codes."},
 
 	ServiceStarted: {"service_started", Success, "A service such as sftp began on a connection."},
 	ServiceEnded:   {"service_ended", Success, "A service on a connection ended."},

@@ -7,7 +7,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	iofs "io/fs"
+	"iter"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -90,10 +93,12 @@ func TestTypeString(t *testing.T) {
 func TestNumbersNeverChange(t *testing.T) {
 	published := map[string]Type{
 		"server_started": 1000, "server_stopped": 1001, "server_reloaded": 1002, "server_draining": 1003, "reload_failed": 1004,
-		"events_dropped": 1005, "directory_up": 1010, "directory_down": 1011,
+		"events_dropped": 1005, "events_left_out": 1006, "events_file_lost": 1007, "directory_up": 1010, "directory_down": 1011,
+		"session_kicked": 1020, "penalty_lifted": 1021,
 		"connection_opened": 1100, "connection_refused": 1101, "connection_closed": 1102, "probe_seen": 1103,
 		"login_accepted": 1200, "login_partial": 1201, "login_rejected": 1202, "login_denied": 1203, "login_shielded": 1204,
-		"login_revoked": 1205, "key_skipped": 1206,
+		"login_revoked": 1205, "key_skipped": 1206, "rights_changed": 1207,
+		"key_added": 1310, "key_removed": 1311, "key_change_failed": 1312, "code_secret_added": 1320, "code_secret_removed": 1321,
 		"password_changed": 1300, "password_change_failed": 1301, "password_expiring": 1302,
 		"service_started": 1400, "service_ended": 1401, "service_refused": 1402,
 		"file_opened": 1500, "file_open_failed": 1501, "file_read_closed": 1502, "file_read_failed": 1503, "file_write_closed": 1504,
@@ -106,6 +111,11 @@ func TestNumbersNeverChange(t *testing.T) {
 	for name, id := range published {
 		if got := id.String(); got != name {
 			t.Errorf("%d: got %s, want %s", int(id), got, name)
+		}
+	}
+	for id := range Types() {
+		if published[id.String()] != id {
+			t.Errorf("%d, %v, is not held here", int(id), id)
 		}
 	}
 }
@@ -152,11 +162,15 @@ var fieldDocs = [][2]string{
 	{"method", "way of logging in: password, publickey, keyboard-interactive, gssapi-with-mic"},
 	{"service", "sftp, scp, passwd, …"},
 	{"path", "file or folder, as the user sees it"},
+	{"host_path", "the same file or folder on the server, after all links: one file can have several paths"},
 	{"target", "the other name of a rename or copy; what a link leads to; the new name of a hard link"},
+	{"host_target", "the other name on the server"},
 	{"mode", "how a file was opened: reading, reading with append, writing, writing with append, reading and writing, reading and writing with append"},
+	{"size", "bytes of the file when it was closed"},
 	{"bytes_read", "bytes the client got"},
 	{"bytes_written", "bytes the client sent"},
 	{"duration_ms", "milliseconds it took, or that the file, service or connection was open"},
+	{"work_ms", "of these, what the server needed: the directory, signatures, rules; without waiting for the person, and without delays on purpose"},
 	{"sha256", "of the content, if the whole file was moved from its first byte to its last"},
 	{"outcome", "success, failure (it was tried and did not work) or refused (it was decided that it may not be)"},
 	{"reason", "code of a refusal or failure: bad_password, no_rule, …; all are in [reasons.md](reasons.md)"},
@@ -165,6 +179,49 @@ var fieldDocs = [][2]string{
 	{"fields", "an object with what only this type has"},
 	{"node", "name of the machine, if one is configured"},
 }
+
+// memberDocs are the members of "fields": name, types, meaning. Names never
+// change their meaning.
+var memberDocs = [][3]string{
+	{"attribute", "`key_skipped`", "the attribute of the directory that holds the key"},
+	{"atime", "`attributes_set`, `attributes_set_failed`", "time of the last access that was set, RFC 3339"},
+	{"certificate", "`login_accepted`, `login_partial`, `login_rejected`", "key id of the certificate"},
+	{"certificate_authority", "`login_accepted`, `login_partial`, `login_rejected`", "fingerprint of the authority that signed the certificate"},
+	{"certificate_serial", "`login_accepted`, `login_partial`, `login_rejected`", "serial number of the certificate"},
+	{"change", "`key_added`, `key_removed`, `key_change_failed`", "what was asked for: add or remove"},
+	{"cipher", "`connection_opened`", "the cipher agreed on"},
+	{"count", "`events_dropped`, `events_left_out`", "number of events that were not written"},
+	{"directory", "`login_accepted`", "`cached`: no server of the directory answered, and what was known of the person was used"},
+	{"factors", "`login_accepted`", "what was proved, if there was more than one factor"},
+	{"fingerprint", "`login_accepted`, `login_partial`, `key_added`, `key_removed`, `key_change_failed`, `key_skipped`", "SHA-256 fingerprint of the key, as ssh-keygen -l prints it; of a certificate, its key's"},
+	{"gid", "`attributes_set`, `attributes_set_failed`", "group that was set"},
+	{"host_key", "`connection_opened`", "the algorithm of the host key"},
+	{"index", "`key_skipped`", "which value of the attribute, from 0"},
+	{"kex", "`connection_opened`", "the key exchange agreed on"},
+	{"last_stop", "`server_started`", "`clean`, or `crash` if the server before this one did not end by itself: killed, or the machine stopped"},
+	{"mac", "`connection_opened`", "the message authentication code agreed on, where the cipher needs one"},
+	{"mtime", "`attributes_set`, `attributes_set_failed`", "time of the last change that was set, RFC 3339"},
+	{"operator", "`server_reloaded`, `reload_failed`, `server_draining`, `session_kicked`, `penalty_lifted`, `code_secret_added`, `code_secret_removed`", "who asked for it: the user of the operating system, as the kernel reports it, or `signal`"},
+	{"operator_login", "the same", "who this user logged in to the machine as, before `su` or `sudo`, where the kernel knows"},
+	{"operator_uid", "the same", "number of the user"},
+	{"permissions", "`attributes_set`, `attributes_set_failed`", "permission bits that were set, octal"},
+	{"rules", "`login_accepted`, `rights_changed`", "names of the rules that apply to the person, in the order of the file"},
+	{"rules_hash", "`server_started`, `server_reloaded`, `login_accepted`, `rights_changed`", "hash of all rules in force: it is the same as long as the rules are"},
+	{"size", "`attributes_set`, `attributes_set_failed`", "size that was set; `events_file_lost`: bytes that the lost file had"},
+	{"source", "`penalty_lifted`", "the address or network"},
+	{"status", "`service_ended`", "exit status that the client got"},
+	{"types", "`events_left_out`", "how many of which type were not written: `rename_failed 1200, removed 3`"},
+	{"uid", "`attributes_set`, `attributes_set_failed`", "owner that was set"},
+}
+
+const members = `
+## Members of fields
+
+Every value is a text. Names never change their meaning.
+
+| member | of | meaning |
+|---|---|---|
+`
 
 const names = `
 A text is at most 8 KiB long; what is beyond is left off and counted. Invisible characters are escaped as JSON does it. A byte of a name that
@@ -180,7 +237,7 @@ var ranges = []struct {
 	{1000, "Server"},
 	{1100, "Connections"},
 	{1200, "Logins"},
-	{1300, "Passwords"},
+	{1300, "Passwords, keys and one-time codes"},
 	{1400, "Services"},
 	{1500, "Files"},
 }
@@ -192,6 +249,10 @@ func render() []byte {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f[0], f[1])
 	}
 	b.WriteString(names)
+	b.WriteString(members)
+	for _, m := range memberDocs {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m[0], m[1], m[2])
+	}
 	for _, r := range ranges {
 		fmt.Fprintf(&b, "\n## %s\n\n| id | type | outcome | meaning |\n|---|---|---|---|\n", r.about)
 		for id := range Types() {
@@ -201,6 +262,98 @@ func render() []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// TestMembersAreDocumented reads the whole program for what it puts into
+// Event.Fields.
+func TestMembersAreDocumented(t *testing.T) {
+	documented := map[string]bool{}
+	for _, m := range memberDocs {
+		documented[m[0]] = true
+	}
+	found := 0
+	for file, fset := range sources(t) {
+		check := func(n ast.Expr) {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				found++
+				if name, _ := strconv.Unquote(lit.Value); !documented[name] {
+					t.Errorf("%v: %s is not in memberDocs", fset.Position(n.Pos()), lit.Value)
+				}
+			}
+		}
+		checkMap := func(n ast.Expr) {
+			if m, ok := n.(*ast.CompositeLit); ok {
+				for _, elt := range m.Elts {
+					if kv, ok := elt.(*ast.KeyValueExpr); ok {
+						check(kv.Key)
+					}
+				}
+			}
+		}
+		called := func(n ast.Expr) bool { // Fields, e.Fields or fields
+			id, ok := n.(*ast.Ident)
+			if sel, isSelector := n.(*ast.SelectorExpr); isSelector {
+				id, ok = sel.Sel, true
+			}
+			return ok && strings.EqualFold(id.Name, "fields")
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.KeyValueExpr:
+				if called(n.Key) {
+					checkMap(n.Value)
+				}
+			case *ast.AssignStmt:
+				if called(n.Lhs[0]) {
+					checkMap(n.Rhs[0])
+				}
+			case *ast.IndexExpr:
+				if called(n.X) {
+					check(n.Index)
+				}
+			case *ast.FuncDecl: // certificateFields
+				if strings.HasSuffix(n.Name.Name, "Fields") {
+					ast.Inspect(n, func(n ast.Node) bool {
+						if r, ok := n.(*ast.ReturnStmt); ok && len(r.Results) > 0 {
+							checkMap(r.Results[0])
+						}
+						return true
+					})
+				}
+			}
+			return true
+		})
+	}
+	if found < 10 {
+		t.Errorf("found %d members, want some", found)
+	}
+}
+
+// sources yields the files outside tests that belong to or import this package.
+func sources(t *testing.T) iter.Seq2[*ast.File, *token.FileSet] {
+	return func(yield func(*ast.File, *token.FileSet) bool) {
+		err := filepath.WalkDir("../..", func(path string, d iofs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ours := file.Name.Name == "event"
+			for _, i := range file.Imports {
+				ours = ours || i.Path.Value == `"berth/sshd/event"`
+			}
+			if ours && !yield(file, fset) {
+				return filepath.SkipAll
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestFieldDocsNameEveryField(t *testing.T) {
