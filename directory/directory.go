@@ -40,7 +40,7 @@ type User struct {
 
 // A Group is one group that a user is in.
 type Group struct {
-	DN   string
+	DN   DN
 	Name string // cn, or sAMAccountName on Active Directory
 	SID  string // S-1-5-21-…, only on Active Directory
 	// Via tells how it was found: "direct", "nested", "primary", "memberUid", or

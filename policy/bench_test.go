@@ -45,7 +45,7 @@ func manyGroups(n int) *directory.User {
 	u := &directory.User{Name: "Alice", Identity: directory.Identity{ID: "1"}}
 	for i := range n {
 		u.Groups = append(u.Groups, directory.Group{
-			DN:   fmt.Sprintf("CN=Group %d,OU=Groups,DC=corp,DC=example", i),
+			DN:   directory.DNOf(fmt.Sprintf("CN=Group %d,OU=Groups,DC=corp,DC=example", i)),
 			Name: fmt.Sprintf("Group %d", i),
 			SID:  fmt.Sprintf("S-1-5-21-1-2-3-%d", i),
 		})

@@ -193,7 +193,7 @@ func explainUser(u *directory.User) ExplainedUser {
 		Keys:      []ExplainedKey{},
 	}
 	for _, g := range u.Groups {
-		out.Groups = append(out.Groups, ExplainedGroup{Name: g.Name, DN: g.DN, SID: g.SID, Via: g.Via})
+		out.Groups = append(out.Groups, ExplainedGroup{Name: g.Name, DN: g.DN.String(), SID: g.SID, Via: g.Via})
 	}
 	for _, k := range u.Keys {
 		key := ExplainedKey{

@@ -63,7 +63,7 @@ func FuzzGroup(f *testing.F) {
 		if err != nil {
 			return
 		}
-		g := directory.Group{DN: dn, Name: name, SID: strings.ToUpper(name), Via: "direct"}
+		g := directory.Group{DN: directory.DNOf(dn), Name: name, SID: strings.ToUpper(name), Via: "direct"}
 		req := Request{User: &directory.User{Name: "u", Groups: []directory.Group{g}}}
 		_, err = set.Resolve(req)
 		e := set.Explain(req)

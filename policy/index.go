@@ -63,8 +63,8 @@ func (x *index) group(g *directory.Group, found ruleSet, buf []byte) {
 	if len(x.sids) > 0 && x.rough.may(tail(g.SID)) {
 		addAll(found, x.sids[g.SID])
 	}
-	if len(x.dns) > 0 && g.DN != "" && x.mayName(g.DN, buf) {
-		if dn, ok := appendDN(buf, g.DN); ok {
+	if len(x.dns) > 0 && !g.DN.IsZero() && x.mayName(g.DN.String(), buf) {
+		if dn, ok := appendDN(buf, g.DN.String()); ok {
 			addAll(found, x.dns[string(dn)])
 		}
 	}

@@ -19,8 +19,8 @@ var alice = &directory.User{
 	Name:     "Alice",
 	DN:       "CN=Alice,OU=People,DC=corp,DC=example",
 	Groups: []directory.Group{
-		{DN: "CN=Finance, OU=Groups, DC=corp, DC=example", Name: "Finance", SID: "S-1-5-21-1-2-3-1105", Via: "direct"},
-		{DN: `CN=FT-Read\, all,OU=FT,OU=Groups,DC=corp,DC=example`, Name: "FT-Read, all", Via: "nested"},
+		{DN: directory.DNOf("CN=Finance, OU=Groups, DC=corp, DC=example"), Name: "Finance", SID: "S-1-5-21-1-2-3-1105", Via: "direct"},
+		{DN: directory.DNOf(`CN=FT-Read\, all,OU=FT,OU=Groups,DC=corp,DC=example`), Name: "FT-Read, all", Via: "nested"},
 		{Name: "staff", Via: "memberUid"},
 	},
 	Attrs: map[string][]string{"department": {"Sales"}, "l": {"Bonn", "Berlin"}, "bad": {".."}, "slash": {"a/b"}, "empty": {""}},

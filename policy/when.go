@@ -125,14 +125,14 @@ func (m matcher) group(g *directory.Group) bool {
 	case m.sid != "":
 		return m.sid == g.SID
 	case m.dn != "":
-		dn, err := normalDN(g.DN)
+		dn, err := normalDN(g.DN.String())
 		return err == nil && m.dn == dn
 	case m.name != "":
 		return m.name == strings.ToLower(g.Name)
 	case m.glob != "":
 		return match(m.glob, g.Name)
 	}
-	return m.below(g.DN)
+	return m.below(g.DN.String())
 }
 
 func (m matcher) below(dn string) bool {
@@ -168,8 +168,8 @@ func (c groupCondition) explain(f *facts, held bool) string {
 }
 
 func groupName(g *directory.Group) string {
-	if g.DN != "" {
-		return quote(g.DN)
+	if !g.DN.IsZero() {
+		return quote(g.DN.String())
 	}
 	return quote(g.Name)
 }

@@ -150,7 +150,7 @@ func (s Suite) lookup(t *testing.T, d directory.Directory) {
 			t.Errorf("groups of %q: %s", p.Name, cmp.Diff(p.Groups, got))
 		}
 		for _, g := range u.Groups {
-			if g.DN == "" {
+			if g.DN.IsZero() {
 				t.Errorf("group %q of %q has no DN", g.Name, p.Name)
 			}
 		}

@@ -44,7 +44,7 @@ func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name st
 	}[c.settings.GroupWalk]
 	groups, err := find(ctx, search, e, name)
 	slices.SortFunc(groups, func(a, b directory.Group) int {
-		return strings.Compare(strings.ToLower(a.Name+"\x00"+a.DN+a.SID), strings.ToLower(b.Name+"\x00"+b.DN+b.SID))
+		return strings.Compare(strings.ToLower(a.Name+"\x00"+a.DN.String()+a.SID), strings.ToLower(b.Name+"\x00"+b.DN.String()+b.SID))
 	})
 	return groups, err
 }
@@ -55,7 +55,7 @@ func (c *Client) memberOf(_ context.Context, _ searchFunc, e entry, _ string) ([
 	var groups []directory.Group
 	for _, dn := range e.all("memberOf") {
 		_, name := firstRDN(dn)
-		groups = append(groups, directory.Group{DN: dn, Name: name, Via: viaMemberOf})
+		groups = append(groups, directory.Group{DN: directory.DNOf(dn), Name: name, Via: viaMemberOf})
 	}
 	if len(groups) > maxGroups {
 		return nil, fmt.Errorf("more than %d groups", maxGroups)
@@ -79,7 +79,7 @@ func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name stri
 	// A nested-aware memberOf may know of groups that the walk cannot read.
 	for _, dn := range e.all("memberOf") {
 		_, cn := firstRDN(dn)
-		level = append(level, directory.Group{DN: dn, Name: cn, Via: viaMemberOf})
+		level = append(level, directory.Group{DN: directory.DNOf(dn), Name: cn, Via: viaMemberOf})
 	}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth == maxDepth {
@@ -87,10 +87,10 @@ func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name stri
 		}
 		var fresh []string
 		for _, g := range level {
-			key := foldDN(g.DN)
+			key := g.DN.Key()
 			if _, ok := seen[key]; !ok {
 				seen[key] = g
-				fresh = append(fresh, g.DN)
+				fresh = append(fresh, g.DN.String())
 			}
 		}
 		if len(seen) > maxGroups {
@@ -154,7 +154,7 @@ func (c *Client) holders(ctx context.Context, search searchFunc, filter string, 
 	}
 	groups := make([]directory.Group, 0, len(entries))
 	for _, e := range entries {
-		groups = append(groups, directory.Group{DN: e.dn, Name: c.groupName(e), Via: via(e)})
+		groups = append(groups, directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e), Via: via(e)})
 	}
 	return groups, nil
 }
@@ -197,7 +197,7 @@ func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ 
 		switch {
 		case sid == primary:
 			g.Via = viaPrimary
-		case direct[foldDN(g.DN)]:
+		case direct[g.DN.Key()]:
 			g.Via = viaDirect
 		}
 		groups = append(groups, g)
@@ -232,7 +232,7 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 			known[sid] = directory.Group{} // unless it is found
 		}
 		for _, e := range entries {
-			known[e.first("objectSid")] = directory.Group{DN: e.dn, Name: c.groupName(e)}
+			known[e.first("objectSid")] = directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e)}
 		}
 		for _, sid := range some {
 			c.sids.remember(sid, known[sid], c.now().Add(sidsFor))

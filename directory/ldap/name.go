@@ -87,14 +87,12 @@ func (c *Client) implicitUPN(name string) (user string, ok bool) {
 
 // dnsDomain returns "corp.example" for "ou=people,dc=corp,dc=example".
 func dnsDomain(dn string) string {
-	parsed, err := ldap.ParseDN(domainOf(dn))
-	if err != nil {
-		return ""
-	}
 	var labels []string
-	for _, rdn := range parsed.RDNs {
-		if a := rdn.Attributes[0]; strings.EqualFold(a.Type, "dc") {
-			labels = append(labels, a.Value)
+	for d := directory.DNOf(domainOf(dn)); !d.IsZero(); d = d.Parent() {
+		for _, p := range d.Own() {
+			if strings.EqualFold(p.Name, "dc") {
+				labels = append(labels, p.Value)
+			}
 		}
 	}
 	return strings.Join(labels, ".")
@@ -128,20 +126,12 @@ func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, er
 }
 
 // foldDN returns a form of dn that is the same for all its spellings.
-func foldDN(dn string) string {
-	parsed, err := ldap.ParseDN(dn)
-	if err != nil {
-		return strings.ToLower(dn)
-	}
-	return strings.ToLower(parsed.String())
-}
+func foldDN(dn string) string { return directory.DNOf(dn).Key() }
 
 // firstRDN returns type and value of the left end of dn.
 func firstRDN(dn string) (attribute, value string) {
-	parsed, err := ldap.ParseDN(dn)
-	if err != nil || len(parsed.RDNs) == 0 {
-		return "", ""
+	for _, p := range directory.DNOf(dn).Own() {
+		return p.Name, p.Value
 	}
-	a := parsed.RDNs[0].Attributes[0]
-	return a.Type, a.Value
+	return "", ""
 }

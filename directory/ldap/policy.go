@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"berth/directory"
 )
 
 // A policy is what a password policy says, as far as it matters here.
@@ -45,8 +47,8 @@ var strictest = policy{mustChange: true}
 type policies struct {
 	mu    sync.Mutex
 	until time.Time
-	byDN  map[string]policy
-	usual string // DN of the default policy; "" if there is none
+	byDN  map[string]policy // by the key of the DN
+	usual directory.DN      // of the default policy; zero if there is none
 }
 
 // policyOf returns the policy for an entry, where policies are entries.
@@ -58,11 +60,11 @@ func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (poli
 	if err != nil {
 		return policy{}, err
 	}
-	dn := foldDN(e.first("pwdPolicySubentry"))
-	if dn == "" {
+	dn := directory.DNOf(e.first("pwdPolicySubentry"))
+	if dn.IsZero() {
 		dn = usual
 	}
-	if p, ok := byDN[dn]; ok {
+	if p, ok := byDN[dn.Key()]; ok {
 		return p, nil
 	}
 	return strictest, nil
@@ -79,7 +81,7 @@ func (c *Client) usesPpolicy() bool {
 	return false
 }
 
-func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[string]policy, string, error) {
+func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[string]policy, directory.DN, error) {
 	p := &c.policies
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +90,7 @@ func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[strin
 	}
 	entries, err := all(ctx, search, c.settings.GroupBase, "(objectClass=pwdPolicy)", policyAttributes...)
 	if err != nil {
-		return nil, "", err
+		return nil, directory.DN{}, err
 	}
 	byDN := make(map[string]policy, len(entries))
 	for _, e := range entries {
@@ -100,14 +102,14 @@ func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[strin
 
 // usualPolicy guesses which entry is the default policy: slapd keeps that in its
 // own configuration.
-func (c *Client) usualPolicy(entries []entry) string {
+func (c *Client) usualPolicy(entries []entry) directory.DN {
 	if c.settings.PasswordPolicy != "" {
-		return foldDN(c.settings.PasswordPolicy)
+		return directory.DNOf(c.settings.PasswordPolicy)
 	}
 	for _, e := range entries {
 		if len(entries) == 1 || strings.EqualFold(e.first("cn"), "default") {
-			return foldDN(e.dn)
+			return directory.DNOf(e.dn)
 		}
 	}
-	return ""
+	return directory.DN{}
 }

@@ -356,7 +356,7 @@ func (c *Client) anyGroup() string {
 // groupsCalled returns the DNs of up to limit groups with a DN, SID or plain
 // name, of which * may be part as in rules.
 func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name string, limit int) ([]string, error) {
-	if dn, err := ldap.ParseDN(name); err == nil && len(dn.RDNs) > 1 && !strings.Contains(name, "*") {
+	if dn, err := directory.ParseDN(name); err == nil && !dn.Parent().IsZero() && !strings.Contains(name, "*") {
 		if _, found, err := read(ctx, search, name, "(objectClass=*)", "1.1"); !found {
 			return nil, err
 		}
@@ -407,10 +407,10 @@ func (r *reporter) policies(ctx context.Context) {
 		r.add(Bad, "password policy", err.Error())
 	case len(byDN) == 0:
 		r.add(Warning, "password policy", "no pwdPolicy entry below %q can be read: the age of passwords and the end of locks are not known", r.c.settings.GroupBase)
-	case usual == "":
+	case usual.IsZero():
 		r.add(Warning, "password policy", "there are %d, and none is called default: password_policy must name the default one", len(byDN))
 	default:
-		p := byDN[usual]
+		p := byDN[usual.Key()]
 		age := "for ever"
 		if p.maxAge > 0 {
 			age = fmt.Sprintf("%.4g days", p.maxAge.Hours()/24)

@@ -351,7 +351,7 @@ func (s Settings) Check() error {
 		bad("ca_file", "%w", err)
 	}
 	checkDN := func(key, dn string) {
-		if _, err := ldap.ParseDN(dn); err != nil {
+		if _, err := directory.ParseDN(dn); err != nil {
 			bad(key, "%q: must be a DN such as dc=corp,dc=example", dn)
 		}
 	}
@@ -518,16 +518,14 @@ func (s Settings) checkKeyChange(bad complain) {
 
 // domainOf returns the dc= parts at the end of dn, or dn if there are none.
 func domainOf(dn string) string {
-	parsed, err := ldap.ParseDN(dn)
-	if err != nil {
-		return dn
+	domain := directory.DN{}
+	for d := directory.DNOf(dn); !d.IsZero(); d = d.Parent() {
+		switch dc := strings.HasPrefix(d.Key(), "dc="); {
+		case !dc:
+			domain = directory.DN{}
+		case domain.IsZero():
+			domain = d
+		}
 	}
-	i := len(parsed.RDNs)
-	for i > 0 && strings.EqualFold(parsed.RDNs[i-1].Attributes[0].Type, "dc") {
-		i--
-	}
-	if i == len(parsed.RDNs) {
-		return dn
-	}
-	return (&ldap.DN{RDNs: parsed.RDNs[i:]}).String()
+	return orDefault(domain.String(), dn)
 }

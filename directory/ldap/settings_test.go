@@ -96,7 +96,7 @@ func TestCheck(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	s := Settings{Kind: "active_directory", Base: "OU=People,DC=corp,DC=example"}.Complete()
-	if s.NameAttribute != "sAMAccountName" || s.KeyAttribute != "altSecurityIdentities" || s.KeyPrefix != "SSHKey:" || s.GroupBase != "dc=corp,dc=example" || s.Name != "active_directory" {
+	if s.NameAttribute != "sAMAccountName" || s.KeyAttribute != "altSecurityIdentities" || s.KeyPrefix != "SSHKey:" || s.GroupBase != "DC=corp,DC=example" || s.Name != "active_directory" {
 		t.Errorf("got %+v, want Active Directory's defaults", s)
 	}
 	s = Settings{Kind: "active_directory", KeyAttribute: "sshPublicKey", Base: "o=corp"}.Complete()
