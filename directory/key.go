@@ -20,7 +20,6 @@ type Key struct {
 	From      []string  // patterns of the from= option; empty: from anywhere
 	Expires   time.Time // expiry-time=; zero: never
 	NoTouch   bool      // no-touch-required
-	Weak      string    // why it is refused unless its type is switched on as legacy; empty: it is strong
 	Attribute string    // where it was found
 	Index     int       // which value of the attribute, from 0
 }
@@ -97,7 +96,11 @@ func splitLines(s string) []string {
 func (p *keyParser) line(line string) {
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
-		p.note("", "not an OpenSSH public key")
+		reason := "not an OpenSSH public key"
+		if strings.Contains(line, "ssh-dss AAAA") {
+			reason = "an ssh-dss key: DSA is not supported"
+		}
+		p.note("", reason)
 		return
 	}
 	k := Key{PublicKey: pub, Comment: comment}
@@ -112,10 +115,6 @@ func (p *keyParser) line(line string) {
 
 func (p *keyParser) add(k Key) {
 	k.Attribute, k.Index = p.attribute, p.index
-	//lint:ignore SA1019 the constant is named in order to refuse it
-	if k.Type() == ssh.KeyAlgoDSA {
-		k.Weak = "ssh-dss keys are too weak"
-	}
 	fingerprint := ssh.FingerprintSHA256(k.PublicKey)
 	if err := strong(k.PublicKey); err != nil {
 		p.note(fingerprint, err.Error())

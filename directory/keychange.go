@@ -88,8 +88,6 @@ func OneKey(value string) (Key, error) {
 		return Key{}, &Refusal{Why: ErrKeyUnusable, Detail: notes[0].Reason}
 	case len(keys) != 1:
 		return Key{}, &Refusal{Why: ErrKeyUnusable, Detail: fmt.Sprintf("%d keys where one is needed", len(keys))}
-	case keys[0].Weak != "":
-		return Key{}, &Refusal{Why: ErrKeyUnusable, Detail: keys[0].Weak}
 	}
 	return keys[0], nil
 }

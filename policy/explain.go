@@ -196,14 +196,10 @@ func explainUser(u *directory.User) ExplainedUser {
 		out.Groups = append(out.Groups, ExplainedGroup{Name: g.Name, DN: g.DN.String(), SID: g.SID, Via: g.Via})
 	}
 	for _, k := range u.Keys {
-		key := ExplainedKey{
+		out.Keys = append(out.Keys, ExplainedKey{
 			Fingerprint: fingerprint(k), Type: k.Type(), Comment: k.Comment, Attribute: k.Attribute, Index: k.Index,
 			From: k.From, Expires: timeOrNil(k.Expires),
-		}
-		if k.Weak != "" {
-			key.Skipped = k.Weak + ", unless ssh.legacy allows it"
-		}
-		out.Keys = append(out.Keys, key)
+		})
 	}
 	for _, n := range u.Notes {
 		out.Keys = append(out.Keys, ExplainedKey{Fingerprint: n.Fingerprint, Attribute: n.Attribute, Index: n.Index, Skipped: n.Reason})

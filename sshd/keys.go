@@ -97,9 +97,6 @@ func remarks(k directory.Key, comment string) string {
 	if comment != "" {
 		all = append(all, comment)
 	}
-	if k.Weak != "" {
-		all = append(all, k.Weak)
-	}
 	if len(k.From) > 0 {
 		all = append(all, "from "+strings.Join(k.From, ","))
 	}

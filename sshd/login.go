@@ -192,9 +192,6 @@ func (l *login) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permissions,
 		if err := k.Usable(l.remote.Addr(), time.Now()); err != nil {
 			return nil, fmt.Errorf("%w: %w", errKeyRefused, err)
 		}
-		if l.tooWeak(k) {
-			return nil, fmt.Errorf("%w: %s", errKeyRefused, k.Weak)
-		}
 		perms := &ssh.Permissions{}
 		if k.NoTouch {
 			perms.Extensions = map[string]string{"no-touch-required": ""}
@@ -366,21 +363,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// tooWeak reports whether k is of a type that only legacy settings allow, and
-// they do not.
-func (l *login) tooWeak(k directory.Key) bool {
-	return k.Weak != "" && !slices.Contains(l.srv.legacy(l.remote.Addr()), k.Type())
-}
-
 // skipped tells of keys in the directory that cannot be used.
 func (l *login) skipped(u *directory.User) {
-	notes := slices.Clone(u.Notes)
-	for _, k := range u.Keys {
-		if l.tooWeak(k) {
-			notes = append(notes, directory.KeyNote{Attribute: k.Attribute, Index: k.Index, Fingerprint: ssh.FingerprintSHA256(k), Reason: k.Weak})
-		}
-	}
-	for _, n := range notes {
+	for _, n := range u.Notes {
 		l.emit(event.Event{
 			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: event.UnusableKey, Detail: n.Reason,
 			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},

@@ -12,7 +12,7 @@ import (
 // Settings are the administrator's choices about SSH itself.
 type Settings struct {
 	LoginGrace     time.Duration  `mapstructure:"login_grace"`     // from accept to a proved login
-	MaxTries       int            `mapstructure:"max_tries"`       // refused tries on one connection, key offers included
+	MaxTries       int            `mapstructure:"max_tries"`       // refused tries on one connection; as many refused offers of keys are not counted
 	MaxChannels    int            `mapstructure:"max_channels"`    // open sessions on one connection
 	MaxConnections int            `mapstructure:"max_connections"` // at once, logged in or not; 0: no limit
 	RefusalDelay   time.Duration  `mapstructure:"refusal_delay"`   // every refusal takes this long, whatever the reason

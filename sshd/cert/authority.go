@@ -151,22 +151,21 @@ func signed(cert *ssh.Certificate) error {
 	if cert.Signature == nil {
 		return ErrSignature
 	}
-	//lint:ignore SA1019 the constant is named in order to refuse it
-	if f := cert.Signature.Format; f == ssh.KeyAlgoRSA || f == ssh.InsecureKeyAlgoDSA {
+	if f := cert.Signature.Format; f == ssh.KeyAlgoRSA {
 		return fmt.Errorf("%w: signed with %s, which is SHA-1", ErrWeak, f)
 	}
 	if cert.ValidAfter > math.MaxInt64 || cert.ValidAfter >= cert.ValidBefore {
 		return fmt.Errorf("%w: it was never valid", ErrExpired)
 	}
-	principal := ""
-	if len(cert.ValidPrincipals) > 0 {
-		principal = cert.ValidPrincipals[0]
+	named := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return p != "" })
+	if named < 0 { // the library refuses such a certificate, too
+		return fmt.Errorf("%w: it has no principals", ErrPrincipal)
 	}
 	checker := ssh.CertChecker{
 		SupportedCriticalOptions: slices.Collect(maps.Keys(cert.CriticalOptions)),
 		Clock:                    func() time.Time { return time.Unix(int64(cert.ValidAfter), 0) },
 	}
-	if err := checker.CheckCert(principal, cert); err != nil {
+	if err := checker.CheckCert(cert.ValidPrincipals[named], cert); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	return nil
