@@ -19,9 +19,11 @@ import (
 )
 
 // FS is a tree of files. Names are absolute, slash-separated, clean (path.Clean
-// of "/"+name) and otherwise any bytes but NUL. Errors wrap the errors of io/fs
-// or the ones below, never hold a host path, and are *iofs.PathError where a
-// name is known. An FS is safe for concurrent use.
+// of "/"+name) and otherwise any bytes but NUL. A clean name may have one slash
+// more at its end: it is then the name of a directory, as in Linux, and no
+// operation finds, makes or removes anything else by it. Errors wrap the errors
+// of io/fs or the ones below, never hold a host path, and are *iofs.PathError
+// where a name is known. An FS is safe for concurrent use.
 type FS interface {
 	// OpenFile opens a regular file with the flags of package os: O_RDONLY,
 	// O_WRONLY or O_RDWR, with O_APPEND, O_CREATE, O_EXCL, O_TRUNC. Directories,
@@ -129,6 +131,15 @@ type Aborter interface {
 // Linker is an FS with hard links.
 type Linker interface {
 	Link(oldname, newname string) error
+}
+
+// Resolver is an FS that can say what a name becomes when all links in it are
+// followed. Name is absolute, but need not be clean: ".." leaves the directory
+// that a link leads to, and of what is no directory it is ErrNotDir. The last
+// element may be missing, unless a slash follows. Where a person may not list
+// the directory, the answer does not depend on what exists in it.
+type Resolver interface {
+	Realpath(name string) (string, error)
 }
 
 // StatFS is an FS that knows how much room there is.

@@ -9,11 +9,15 @@ import (
 	"strings"
 )
 
-// links follows symbolic links. It stands on top, above the guard, and no layer
-// below it follows any: so the guard decides about the name a link leads to,
-// and a link cannot reach what the policy keeps from its reader. A link is
+// links follows symbolic links. It is the topmost layer, above the guard, and no
+// layer below it follows any: so the guard decides about the name a link leads
+// to, and a link cannot reach what the policy keeps from its reader. A link is
 // resolved as in a chroot at the root of the folder it is in: an absolute
 // target starts there, and ".." stops there.
+//
+// It also answers for names that end in a slash, as Linux does: the name is that
+// of a directory, a link before the slash is followed, and no operation makes,
+// moves or removes anything else by such a name.
 type links struct {
 	layer
 	below  layer                    // reads links without asking the guard
@@ -21,22 +25,44 @@ type links struct {
 }
 
 // Bounds of following: links in one name, as in Linux, and how often a name is
-// looked at again since somebody changed a link meanwhile.
+// resolved again because somebody changed a link meanwhile.
 const (
 	maxLinks = 40
 	maxTurns = 8
 )
 
-// last says whether the last element of a name is followed too.
-type last bool
+// last says what becomes of the last element of a name that is a link, and what a
+// slash after it means: the name must then be that of a directory.
+type last int
+
+const (
+	followed last = iota
+	itself        // the link is meant; before a slash it is followed
+	nameOnly      // the link is meant; before a slash it is not a directory
+)
+
+// cutSlash is name without the slash at its end, and whether there was one.
+func cutSlash(name string) (string, bool) {
+	if n := len(name) - 1; n > 0 && name[n] == '/' && name[n-1] != '/' {
+		return name[:n], true
+	}
+	return name, false
+}
 
 // follow calls do with name and, whenever do meets a link, again with where the
 // links lead. Its error is about the name as it was given.
 func (l *links) follow(op, name string, end last, do func(name string) error) error {
-	if err := valid(name); err != nil {
+	real, slash := cutSlash(name)
+	err := valid(real)
+	if err == nil && slash {
+		err = l.directory(real, end)
+		if end == itself {
+			end = followed
+		}
+	}
+	if err != nil {
 		return fail(op, name, err)
 	}
-	real := name
 	for range maxTurns {
 		err := do(real)
 		if !errors.Is(err, ErrTooManyLinks) {
@@ -49,47 +75,99 @@ func (l *links) follow(op, name string, end last, do func(name string) error) er
 	return fail(op, name, ErrTooManyLinks)
 }
 
-// resolve is name without links. What is not there counts as no link: the
-// operation itself will tell, if its caller may know.
+// directory fails unless name is that of a directory, or of a link to one where
+// such a link counts.
+func (l *links) directory(name string, end last) error {
+	stat := l.Stat
+	if end == nameOnly {
+		stat = l.Lstat
+	}
+	fi, err := stat(name)
+	if err == nil && !fi.IsDir() {
+		err = ErrNotDir
+	}
+	return err
+}
+
+// resolve is name without links. What does not exist counts as no link: the
+// operation itself fails, with an error that its caller may see.
 func (l *links) resolve(name string, end last) (string, error) {
 	root := l.folder(name)
-	done, todo := root, strings.TrimPrefix(name, root)
-	for n := 0; todo != ""; {
-		var base string
-		base, todo, _ = strings.Cut(strings.TrimLeft(todo, "/"), "/")
+	w := walk{folder: l.folder, look: func(name, _ string) (string, error) {
+		target, err := l.below.Readlink(name)
+		if err != nil {
+			return "", nil
+		}
+		return target, nil
+	}}
+	return w.from(root, root, strings.TrimPrefix(name, root), "", end)
+}
+
+// walk goes through a name, element by element.
+type walk struct {
+	folder func(name string) string
+	// look returns the target of a link, "" for anything else, or an error that
+	// ends the walk. rest is what follows the element, with its slash.
+	look  func(name, rest string) (target string, err error)
+	file  bool // set by look: the element is neither a link nor a directory
+	links int  // followed so far
+}
+
+// from is where todo, which after follows, leads from the directory done. ".."
+// does not leave root.
+func (w *walk) from(root, done, todo, after string, end last) (string, error) {
+	for todo != "" {
+		todo = strings.TrimLeft(todo, "/")
+		n := strings.IndexByte(todo+"/", '/')
+		base, rest := todo[:n], todo[n:]
+		todo = rest
+		next := join(done, base)
 		switch {
 		case base == "" || base == ".":
 			continue
+		case w.file:
+			return "", ErrNotDir
 		case base == "..":
 			if done != root {
 				done = path.Dir(done)
 			}
 			continue
-		}
-		next := join(done, base)
-		if todo == "" && !end {
+		case rest == "" && end != followed:
 			return next, nil
 		}
-		target, err := l.below.Readlink(next)
+		target, err := w.look(next, rest+after)
 		if err != nil {
+			return "", err
+		}
+		if target == "" {
 			done = next
 			continue
 		}
-		if n++; n > maxLinks {
+		if w.links++; w.links > maxLinks {
 			return "", ErrTooManyLinks
 		}
-		root = l.folder(next)
+		folder := w.folder(next)
 		if strings.HasPrefix(target, "/") {
-			done = root
+			done = folder
 		}
-		todo = target + "/" + todo
+		if done, err = w.from(folder, done, target, rest+after, followed); err != nil {
+			return "", err
+		}
 	}
 	return done, nil
 }
 
 func (l *links) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err error) {
-	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL // looks at the link itself
-	err = l.follow("open", name, last(!exclusive), func(name string) error {
+	end := followed
+	if flag&os.O_CREATE != 0 {
+		if _, slash := cutSlash(name); slash {
+			return nil, fail("open", name, ErrIsDir)
+		}
+		if flag&os.O_EXCL != 0 {
+			end = itself
+		}
+	}
+	err = l.follow("open", name, end, func(name string) error {
 		f, err = l.layer.OpenFile(name, flag, perm)
 		return err
 	})
@@ -101,7 +179,7 @@ func (l *links) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err
 
 func (l *links) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		err := l.follow("readdir", name, true, func(name string) error {
+		err := l.follow("readdir", name, followed, func(name string) error {
 			for fi, err := range l.layer.ReadDir(name) {
 				if err != nil {
 					return err
@@ -118,10 +196,14 @@ func (l *links) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
-func (l *links) Stat(name string) (fi iofs.FileInfo, err error) {
-	err = l.follow("stat", name, true, func(real string) error {
+func (l *links) Stat(name string) (iofs.FileInfo, error)  { return l.stat("stat", name, followed) }
+func (l *links) Lstat(name string) (iofs.FileInfo, error) { return l.stat("lstat", name, itself) }
+
+func (l *links) stat(op, name string, end last) (fi iofs.FileInfo, err error) {
+	_, slash := cutSlash(name)
+	err = l.follow(op, name, end, func(real string) error {
 		fi, err = l.layer.Lstat(real)
-		if err == nil && fi.Mode()&iofs.ModeSymlink != 0 {
+		if err == nil && (slash || end == followed) && fi.Mode()&iofs.ModeSymlink != 0 {
 			return ErrTooManyLinks
 		}
 		return err
@@ -132,19 +214,12 @@ func (l *links) Stat(name string) (fi iofs.FileInfo, err error) {
 	return named(fi, path.Base(name)), nil
 }
 
-func (l *links) Lstat(name string) (fi iofs.FileInfo, err error) {
-	err = l.follow("lstat", name, false, func(name string) error {
-		fi, err = l.layer.Lstat(name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return fi, nil
-}
-
 func (l *links) Readlink(name string) (target string, err error) {
-	err = l.follow("readlink", name, false, func(name string) error {
+	_, slash := cutSlash(name)
+	err = l.follow("readlink", name, itself, func(name string) error {
+		if slash {
+			return iofs.ErrInvalid // a directory
+		}
 		target, err = l.layer.Readlink(name)
 		return err
 	})
@@ -152,22 +227,46 @@ func (l *links) Readlink(name string) (target string, err error) {
 }
 
 func (l *links) Mkdir(name string, perm iofs.FileMode) error {
-	return l.follow("mkdir", name, false, func(name string) error { return l.layer.Mkdir(name, perm) })
+	name, _ = cutSlash(name)
+	return l.follow("mkdir", name, nameOnly, func(name string) error { return l.layer.Mkdir(name, perm) })
 }
 
-func (l *links) Remove(name string) error { return l.follow("remove", name, false, l.layer.Remove) }
-func (l *links) Rmdir(name string) error  { return l.follow("rmdir", name, false, l.layer.Rmdir) }
+func (l *links) Remove(name string) error { return l.follow("remove", name, nameOnly, l.layer.Remove) }
+
+func (l *links) Rmdir(name string) error { return l.follow("rmdir", name, nameOnly, l.layer.Rmdir) }
 
 func (l *links) Symlink(target, name string) error {
-	return l.follow("symlink", name, false, func(name string) error { return l.layer.Symlink(target, name) })
+	cut, err := l.fresh(name)
+	if err != nil {
+		return fail("symlink", name, err)
+	}
+	return l.follow("symlink", cut, nameOnly, func(name string) error { return l.layer.Symlink(target, name) })
+}
+
+// fresh is the name of a link to be made. What exists under a name with a slash
+// is in its way, and nothing but a directory can be made there.
+func (l *links) fresh(name string) (string, error) {
+	cut, slash := cutSlash(name)
+	if !slash {
+		return name, nil
+	}
+	if _, err := l.Lstat(cut); err != nil {
+		return "", err
+	}
+	return "", iofs.ErrExist
 }
 
 func (l *links) SetAttr(name string, a Attr) error {
-	return l.follow("setattr", name, last(!a.NoFollow), func(name string) error { return l.layer.SetAttr(name, a) })
+	end := followed
+	if _, slash := cutSlash(name); a.NoFollow && !slash {
+		end = itself
+	}
+	a.NoFollow = end == itself
+	return l.follow("setattr", name, end, func(name string) error { return l.layer.SetAttr(name, a) })
 }
 
 func (l *links) StatFS(name string) (u Usage, err error) {
-	err = l.follow("statfs", name, true, func(name string) error {
+	err = l.follow("statfs", name, followed, func(name string) error {
 		u, err = l.layer.StatFS(name)
 		return err
 	})
@@ -175,13 +274,23 @@ func (l *links) StatFS(name string) (u Usage, err error) {
 }
 
 func (l *links) Rename(oldname, newname string, replace bool) error {
-	return l.pair("rename", oldname, newname, func(oldname, newname string) error {
+	cut, slash := cutSlash(newname)
+	if slash {
+		if err := l.directory(strings.TrimSuffix(oldname, "/"), nameOnly); err != nil {
+			return fail("rename", oldname, err)
+		}
+	}
+	return l.pair("rename", oldname, cut, func(oldname, newname string) error {
 		return l.layer.Rename(oldname, newname, replace)
 	})
 }
 
 func (l *links) Link(oldname, newname string) error {
-	return l.pair("link", oldname, newname, l.layer.Link)
+	cut, err := l.fresh(newname)
+	if err != nil {
+		return fail("link", oldname, err)
+	}
+	return l.pair("link", oldname, cut, l.layer.Link)
 }
 
 // pair is follow for two names. When a link is met, both are resolved.
@@ -191,9 +300,9 @@ func (l *links) pair(op, oldname, newname string, do func(oldname, newname strin
 	}
 	real := newname
 	first := true
-	return l.follow(op, oldname, false, func(oldname string) (err error) {
+	return l.follow(op, oldname, nameOnly, func(oldname string) (err error) {
 		if !first {
-			if real, err = l.resolve(real, false); err != nil {
+			if real, err = l.resolve(real, nameOnly); err != nil {
 				return err
 			}
 		}

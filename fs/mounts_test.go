@@ -209,3 +209,50 @@ func TestMountsWithoutRoot(t *testing.T) {
 		t.Errorf("Stat(/) of it = %v, %v, want a directory", fi, err)
 	}
 }
+
+// TestRealpathInView checks how names resolve across folders and where a person
+// may not list.
+func TestRealpathInView(t *testing.T) {
+	hosts, _ := tree(t)
+	err := errors.Join(
+		os.Mkdir(hosts["/shared"]+"/sub", 0o755),
+		os.Symlink("sub", hosts["/shared"]+"/l"),
+		os.Symlink("../../archive", hosts["/shared"]+"/out"),
+		os.Symlink("f", hosts["/shared/archive"]+"/l"),
+		os.WriteFile(hosts["/"]+"/a.secret", nil, 0o644),
+		os.Symlink("f", hosts["/far/away/place"]+"/l"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &policy.Policy{Access: []policy.Access{
+		{Path: "/", Ops: policy.Full, Names: policy.Names{Deny: []string{"*.secret"}}, Hide: true},
+		{Path: "/far", Ops: policy.List},
+		{Path: "/far/away/place", Ops: policy.DropBox},
+		{Path: "/shared/archive", Ops: policy.List}, // links are shown and not read
+	}}
+	for path, host := range hosts {
+		p.Folders = append(p.Folders, policy.Folder{Path: path, Host: host})
+	}
+	f := mustOpen(t, p, Settings{}).(Resolver)
+	for name, want := range map[string]string{
+		"/far/away/place/../../..": "/",
+		"/shared/l/../../f":        "/f", // a name may leave a folder; the target of a link may not
+		"/shared/out":              "/shared/archive",
+		"/shared/archive/l":        "/shared/archive/l",
+		"/far/away/place/l":        "/far/away/place/l",
+		"/far/away/place/none/x":   "/far/away/place/none/x",
+		"/far/away/place/l/x":      "/far/away/place/l/x",
+		"/a.secret":                "/a.secret",
+		"/far/none":                "/far/none",
+	} {
+		if got, err := f.Realpath(name); got != want || err != nil {
+			t.Errorf("Realpath(%s) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	for _, name := range []string{"/a.secret/x", "/b.secret/x", "/a.secret/../f", "/far/none/x", "/far/none/", "/" + tempPrefix + "x/y"} {
+		if got, err := f.Realpath(name); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("Realpath(%s) = %q, %v, want ErrNotExist", name, got, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,6 +61,34 @@ type view struct {
 
 // SetPolicy makes p decide from the next operation on.
 func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
+
+// Realpath follows the links that the person may see and read.
+func (v *view) Realpath(name string) (string, error) {
+	if len(name) > maxName || !strings.HasPrefix(name, "/") || strings.IndexByte(name, 0) >= 0 {
+		return "", fail("realpath", name, iofs.ErrInvalid)
+	}
+	w := walk{folder: v.folder}
+	w.look = func(name, rest string) (string, error) {
+		fi, err := v.guard.Lstat(name)
+		switch {
+		case err == nil && fi.Mode()&iofs.ModeSymlink != 0:
+			target, err := v.guard.Readlink(name)
+			if errors.Is(err, iofs.ErrPermission) {
+				return "", nil
+			}
+			return target, err
+		case err == nil:
+			w.file = !fi.IsDir()
+			return "", nil
+		case rest == "" && (errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission)),
+			!v.guard.rules.Load().allows(policy.List, path.Dir(name)):
+			return "", nil
+		}
+		return "", err
+	}
+	real, err := w.from("/", "/", name, "", followed)
+	return real, fail("realpath", name, err)
+}
 
 // Shadowed finds, by the paths of folders, the places on this machine that they
 // hide: in another of the folders something of its own stands there, which nobody

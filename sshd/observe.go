@@ -285,6 +285,18 @@ func (o *observed) Readlink(name string) (string, error) {
 	return view.Readlink(name)
 }
 
+// Realpath follows the links in a name, where the files below can.
+func (o *observed) Realpath(name string) (string, error) {
+	view, err := o.files()
+	if err != nil {
+		return "", &iofs.PathError{Op: "realpath", Path: name, Err: err}
+	}
+	if r, ok := view.(fs.Resolver); ok {
+		return r.Realpath(name)
+	}
+	return "", &iofs.PathError{Op: "realpath", Path: name, Err: fs.ErrNotSupported}
+}
+
 // StatFS tells how much room there is, where the files below know.
 func (o *observed) StatFS(name string) (fs.Usage, error) {
 	view, err := o.files()

@@ -46,6 +46,8 @@ var parts = []struct {
 	{"attributes of an open file", testFileSetAttr},
 	{"odd names", testOddNames},
 	{"bad names", testBadNames},
+	{"slashes", testSlashes},
+	{"real path", testRealpath},
 	{"errors", testErrors},
 	{"room", testStatFS},
 	{"concurrent use", testConcurrent},

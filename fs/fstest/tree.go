@@ -345,7 +345,8 @@ func testBadNames(t *tester) {
 		{"/d/../f", iofs.ErrInvalid},
 		{"/d/..", iofs.ErrInvalid},
 		{"/./f", iofs.ErrInvalid},
-		{"/f/", iofs.ErrInvalid},
+		{"//", iofs.ErrInvalid},
+		{"/d//", iofs.ErrInvalid},
 		{"/f\x00", iofs.ErrInvalid},
 		{"/f\x00/../x", iofs.ErrInvalid},
 		{"/" + strings.Repeat("n", 256), fs.ErrNameTooLong},
@@ -374,6 +375,103 @@ func testBadNames(t *tester) {
 		t.fails(t.SetAttr(tt.name, fs.Attr{Set: fs.AttrMode, Mode: 0o600}), "setattr", tt.name, tt.want)
 	}
 	t.lists("/", "d", "f")
+}
+
+// testSlashes checks that a name that ends in a slash is only ever that of a
+// directory.
+func testSlashes(t *tester) {
+	t.mkdir("/d/")
+	t.write("/d/f", "f")
+	t.symlink("d", "/ld")
+	t.symlink("d/f", "/lf")
+	t.lists("/ld/", "f")
+	for _, name := range []string{"/d/", "/ld/"} {
+		for what, stat := range map[string]func(string) (iofs.FileInfo, error){"stat": t.Stat, "lstat": t.Lstat} {
+			if fi, err := stat(name); err != nil || !fi.IsDir() || fi.Name() != path.Base(name) {
+				t.Errorf("%s %s = %v, %v, want a directory", what, name, fi, err)
+			}
+		}
+		t.must(t.SetAttr(name, fs.Attr{Set: fs.AttrMode, Mode: 0o750, NoFollow: true}), "setattr "+name)
+		_, err := t.Readlink(name)
+		t.fails(err, "readlink", name, iofs.ErrInvalid)
+		t.openFails(name, os.O_RDONLY, fs.ErrIsDir)
+		t.fails(t.Symlink("x", name), "symlink", name, iofs.ErrExist)
+	}
+	for name, want := range map[string]error{"/d/f/": fs.ErrNotDir, "/lf/": fs.ErrNotDir, "/none/": iofs.ErrNotExist} {
+		t.openFails(name, os.O_RDONLY, want)
+		t.openFails(name, os.O_WRONLY, want)
+		_, err := t.Lstat(name)
+		t.fails(err, "lstat", name, want)
+		_, err = t.Stat(name)
+		t.fails(err, "stat", name, want)
+		_, err = t.Readlink(name)
+		t.fails(err, "readlink", name, want)
+		for _, err := range t.ReadDir(name) {
+			t.fails(err, "readdir", name, want)
+		}
+		t.fails(t.Remove(name), "remove", name, want)
+		t.fails(t.Rmdir(name), "rmdir", name, want)
+		t.fails(t.Rename(name, "/x", true), "rename", name, want)
+		t.fails(t.SetAttr(name, fs.Attr{Set: fs.AttrMode | fs.AttrSize, NoFollow: true}), "setattr", name, want)
+	}
+	for _, name := range []string{"/d/", "/d/f/", "/none/"} {
+		t.openFails(name, os.O_WRONLY|os.O_CREATE, fs.ErrIsDir)
+		t.openFails(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.ErrIsDir)
+		t.fails(t.Rename("/d/f", name, true), "rename", "/d/f", fs.ErrNotDir)
+		t.fails(t.Rename("/ld", name, true), "rename", "/ld", fs.ErrNotDir)
+		if l, ok := t.FS.(fs.Linker); ok && l.Link("/d/f", name) == nil {
+			t.Errorf("link to %s succeeded", name)
+		}
+	}
+	t.fails(t.Symlink("x", "/none/"), "symlink", "/none/", iofs.ErrNotExist)
+	t.fails(t.Remove("/d/"), "remove", "/d/", fs.ErrIsDir)
+	t.fails(t.Remove("/ld/"), "remove", "/ld/", fs.ErrNotDir)
+	t.fails(t.Rmdir("/ld/"), "rmdir", "/ld/", fs.ErrNotDir)
+	t.fails(t.Rename("/ld/", "/x", true), "rename", "/ld/", fs.ErrNotDir)
+	t.must(t.Rename("/d/", "/e/", false), "rename a directory")
+	t.mkdir("/empty")
+	t.must(t.Rename("/e/", "/empty/", true), "rename a directory over another")
+	t.lists("/", "empty", "ld", "lf")
+	t.holds("/empty/f", "f")
+	t.mkdir("/d")
+	t.must(t.Rmdir("/d/"), "rmdir")
+}
+
+// testRealpath checks what names become when all links are followed. The answers
+// are those of OpenSSH's server, but for ".." after a file.
+func testRealpath(t *tester) {
+	r, ok := t.FS.(fs.Resolver)
+	if !ok {
+		t.Log("does not resolve names")
+		return
+	}
+	t.mkdir("/d")
+	t.mkdir("/d/sub")
+	t.write("/d/f", "f")
+	t.symlink("d/sub", "/l")
+	t.symlink("/d/./sub/", "/d/abs")
+	t.symlink("../../../d", "/d/up")
+	t.symlink("l/../f", "/twice")
+	t.symlink("nowhere", "/dangling")
+	t.symlink("loop", "/loop")
+	for name, want := range map[string]string{
+		"/": "/", "//": "/", "/.": "/", "/..": "/", "/../../d": "/d", "/d/": "/d", "/d/f": "/d/f", "/d/f/": "/d/f", "/./d//sub": "/d/sub",
+		"/l": "/d/sub", "/l/": "/d/sub", "/l/..": "/d", "/l/../f": "/d/f", "/d/abs/../f": "/d/f", "/d/up/sub/..": "/d", "/twice": "/d/f",
+		"/none": "/none", "/d/none": "/d/none", "/l/none": "/d/sub/none", "/dangling": "/nowhere", "/d/sub/../..": "/",
+	} {
+		if got, err := r.Realpath(name); got != want || err != nil {
+			t.Errorf("Realpath(%q) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	for name, want := range map[string]error{
+		"": iofs.ErrInvalid, "d": iofs.ErrInvalid, "/d\x00": iofs.ErrInvalid, "/none/": iofs.ErrNotExist, "/none/..": iofs.ErrNotExist,
+		"/none/../d": iofs.ErrNotExist, "/none/x": iofs.ErrNotExist, "/dangling/x": iofs.ErrNotExist, "/dangling/": iofs.ErrNotExist,
+		"/d/f/..": fs.ErrNotDir, "/d/f/../f": fs.ErrNotDir, "/d/f/x": fs.ErrNotDir, "/twice/..": fs.ErrNotDir, "/loop": fs.ErrTooManyLinks,
+		"/" + strings.Repeat("d/../", 1000): iofs.ErrInvalid,
+	} {
+		_, err := r.Realpath(name)
+		t.fails(err, "realpath", name, want)
+	}
 }
 
 // testErrors checks that an error is about the name that was asked for, also
