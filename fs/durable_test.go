@@ -28,7 +28,7 @@ func (j *journal) step(what string) error {
 	return nil
 }
 
-func (j *journal) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (j *journal) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	f, err := j.layer.OpenFile(name, flag, perm)
 	if err != nil || flag&os.O_CREATE == 0 {
 		return f, err
@@ -58,27 +58,25 @@ func (j *journal) syncDir(name string) error {
 }
 
 type journalFile struct {
-	File
+	file
 	j *journal
 }
 
 func (f journalFile) WriteAt(p []byte, off int64) (int, error) {
 	_ = f.j.step("write")
-	return f.File.WriteAt(p, off)
+	return f.file.WriteAt(p, off)
 }
 
 func (f journalFile) Sync() error {
 	if err := f.j.step("sync"); err != nil {
 		return err
 	}
-	return f.File.Sync()
+	return f.file.Sync()
 }
 
 func (f journalFile) Close() error {
-	return errors.Join(f.j.step("close"), f.File.Close())
+	return errors.Join(f.j.step("close"), f.file.Close())
 }
-
-func (f journalFile) tryLock() error { return tryLock(f.File) }
 
 // TestUploadIsSafe checks the order that makes an acknowledged upload outlast a
 // power cut, and that no step which fails leaves half a file or says yes.
@@ -95,7 +93,7 @@ func TestUploadIsSafe(t *testing.T) {
 		}
 		j := &journal{layer: l, fails: fails}
 		u := newUploads(j, "alice", time.Hour)
-		err = start(t, u, "/d/f", truncating, "whole", 0).Close()
+		err = start(t, asFS(u), "/d/f", truncating, "whole", 0).Close()
 		_ = u.Close()
 		if fails == "" && (err != nil || !slices.Equal(j.steps, order)) {
 			t.Errorf("steps of an upload = %q, %v, want %q", j.steps, err, order)

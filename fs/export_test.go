@@ -28,5 +28,10 @@ func following(l layer, err error) (FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &links{layer: l, below: l, folder: func(string) string { return "/" }}, nil
+	return asFS(l), nil
+}
+
+// asFS is a layer as an FS.
+func asFS(l layer) FS {
+	return &links{layer: l, below: l, folder: func(string) string { return "/" }}
 }

@@ -54,6 +54,11 @@ type FS interface {
 // File is an open regular file. ReadAt and WriteAt may be used concurrently.
 // In a file opened with O_APPEND WriteAt ignores the offset. An error of Close
 // means that what was written is not safe under the name.
+//
+// A session that ends before the client closed a file calls Abort instead of
+// Close. An atomic upload then does not get its name: its data is kept for a
+// while, out of sight, for the same user to resume. A file that is written in
+// place stays as it is.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -61,6 +66,7 @@ type File interface {
 	Stat() (iofs.FileInfo, error)
 	SetAttr(a Attr) error
 	Sync() error
+	Abort() error
 }
 
 // Attr is a set of attributes to change. Only those named by Set count.
@@ -117,15 +123,6 @@ type Owner struct {
 // the first.
 type PolicySetter interface {
 	SetPolicy(p *policy.Policy)
-}
-
-// Aborter is a File that can be given up: what was written does not come to
-// stand under the name. A session that ends before the client closed a file
-// calls Abort instead of Close. Of an atomic upload the data is kept for a
-// while, out of sight, for the same user to resume; a file that is written in
-// place stays as it is.
-type Aborter interface {
-	Abort() error
 }
 
 // Linker is an FS with hard links.

@@ -11,7 +11,7 @@ import (
 	"berth/policy"
 )
 
-func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	r := g.rules.Load()
 	open := g.openRead
 	if writes(flag) {
@@ -24,7 +24,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (File, error
 	return f, nil
 }
 
-func (g *guard) openRead(r *rules, name string, flag int, perm iofs.FileMode) (File, error) {
+func (g *guard) openRead(r *rules, name string, flag int, perm iofs.FileMode) (file, error) {
 	if err := r.check(policy.Read, name); err != nil {
 		return nil, err
 	}
@@ -32,14 +32,14 @@ func (g *guard) openRead(r *rules, name string, flag int, perm iofs.FileMode) (F
 	if err != nil {
 		return nil, err
 	}
-	gf := &guardFile{File: f, g: g, name: name, reads: policy.Read}
+	gf := &guardFile{file: f, g: g, name: name, reads: policy.Read}
 	gf.seen.Store(r)
 	return gf, nil
 }
 
 // openWrite opens a file for writing with no more than the rights to create
 // and to overwrite allow, in one step, so that no race makes more of them.
-func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (File, error) {
+func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (file, error) {
 	if hasTemp(name) {
 		return nil, iofs.ErrPermission
 	}
@@ -86,14 +86,14 @@ func (g *guard) openFor(r *rules, name string, flag int, perm iofs.FileMode) (*g
 	if err != nil {
 		return nil, err
 	}
-	gf := &guardFile{File: f, g: g, name: name, reads: reads}
+	gf := &guardFile{file: f, g: g, name: name, reads: reads}
 	gf.seen.Store(r)
 	return gf, nil
 }
 
 // openOwn opens again what the session made. It is truncated only once it is
 // sure to be that file.
-func (g *guard) openOwn(r *rules, name string, flag int) (File, error) {
+func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 	f, err := g.openFor(r, name, flag&^(os.O_CREATE|os.O_TRUNC), 0)
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func instead(err error, asked, flag int) error {
 // changed since, the rights are looked at again. Its errors are about the name
 // in the view, whatever the file is called below.
 type guardFile struct {
-	File
+	file
 	g       *guard
 	name    string
 	reads   policy.Op   // what reading needs; 0 when it was not permitted at the open
@@ -163,7 +163,7 @@ func (f *guardFile) ReadAt(p []byte, off int64) (int, error) {
 	if !f.still(f.reads) {
 		return 0, fail("read", f.name, iofs.ErrPermission)
 	}
-	n, err := f.File.ReadAt(p, off)
+	n, err := f.file.ReadAt(p, off)
 	if err != nil && err != io.EOF {
 		err = fail("read", f.name, err)
 	}
@@ -175,19 +175,19 @@ func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
 		f.refused.Store(true)
 		return 0, fail("write", f.name, iofs.ErrPermission)
 	}
-	n, err := f.File.WriteAt(p, off)
+	n, err := f.file.WriteAt(p, off)
 	return n, fail("write", f.name, err)
 }
 
 func (f *guardFile) Stat() (iofs.FileInfo, error) {
-	fi, err := f.File.Stat()
+	fi, err := f.file.Stat()
 	if err != nil {
 		return nil, fail("stat", f.name, err)
 	}
 	return named(fi, path.Base(f.name)), nil
 }
 
-func (f *guardFile) Sync() error { return fail("sync", f.name, f.File.Sync()) }
+func (f *guardFile) Sync() error { return fail("sync", f.name, f.file.Sync()) }
 
 func (f *guardFile) SetAttr(a Attr) error {
 	if a.Set&AttrSize != 0 && !f.still(f.writes) {
@@ -198,28 +198,20 @@ func (f *guardFile) SetAttr(a Attr) error {
 	own := func() bool { return f.uploads && f.still(f.writes) }
 	a, err := f.g.rules.Load().settable(a, f.name, own)
 	if err == nil {
-		a, err = keepOwner(a, f.File.Stat)
+		a, err = keepOwner(a, f.file.Stat)
 	}
 	if a.Set |= size; err != nil || a.Set == 0 {
 		return fail("setattr", f.name, err)
 	}
-	return fail("setattr", f.name, f.File.SetAttr(a))
+	return fail("setattr", f.name, f.file.SetAttr(a))
 }
 
 func (f *guardFile) Close() error {
 	if f.refused.Load() && f.writes != 0 {
-		return fail("close", f.name, errors.Join(iofs.ErrPermission, abort(f.File)))
+		return fail("close", f.name, errors.Join(iofs.ErrPermission, f.file.Abort()))
 	}
-	return fail("close", f.name, f.File.Close())
+	return fail("close", f.name, f.file.Close())
 }
 
 // Abort gives an upload up.
-func (f *guardFile) Abort() error { return fail("close", f.name, abort(f.File)) }
-
-// abort gives f up if it can be, else closes it.
-func abort(f File) error {
-	if a, ok := f.(Aborter); ok {
-		return a.Abort()
-	}
-	return f.Close()
-}
+func (f *guardFile) Abort() error { return fail("close", f.name, f.file.Abort()) }

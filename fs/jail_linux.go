@@ -111,7 +111,7 @@ func (j *jail) at(op, name string, do func(dir int, base string) error) error {
 	return fail(op, name, translate(j.parent(name, do)))
 }
 
-func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	mode := uint32(0) // openat2 refuses one where nothing is made
 	if flag&unix.O_CREAT != 0 {
 		mode = uint32(perm.Perm()) &^ j.umask

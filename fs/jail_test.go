@@ -445,7 +445,7 @@ func shape(t testing.TB, home string) string {
 	var b strings.Builder
 	var walk func(dir string)
 	walk = func(dir string) {
-		for fi, err := range sorted(t, l, dir) {
+		for fi, err := range sorted(t, asFS(l), dir) {
 			name := join(dir, fi)
 			info, lerr := l.Lstat(name)
 			if err := errors.Join(err, lerr); err != nil {

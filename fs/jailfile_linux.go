@@ -96,8 +96,6 @@ func (f *jailFile) Sync() error {
 	})
 }
 
-// tryLock takes the file for this handle alone, among all that ask. The kernel
-// lets go of it when the handle is closed, a crash included.
 func (f *jailFile) tryLock() error {
 	return f.use("lock", func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }
@@ -116,3 +114,5 @@ func (f *jailFile) Close() error {
 	}
 	return nil
 }
+
+func (f *jailFile) Abort() error { return f.Close() }

@@ -3,22 +3,44 @@ package fs
 import (
 	"errors"
 	iofs "io/fs"
+	"iter"
 	"os"
 	"path"
 	"strings"
 	"time"
 )
 
-// layer is what one layer needs of the one below it. The layers under links
-// never follow a symbolic link: where one is in the way they fail with
-// ErrTooManyLinks, and Stat is Lstat. Names of errors are those of the layer;
-// the topmost puts the caller's in.
+// layer is what one layer needs of the one below it: the methods of FS, with
+// files that can be locked, and more. The layers under links never follow a
+// symbolic link: where one is in the way they fail with ErrTooManyLinks, and
+// Stat is Lstat. Names of errors are those of the layer; the topmost puts the
+// caller's in.
 type layer interface {
-	FS
+	OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
+	ReadDir(name string) iter.Seq2[iofs.FileInfo, error]
+	Stat(name string) (iofs.FileInfo, error)
+	Lstat(name string) (iofs.FileInfo, error)
+	Readlink(name string) (string, error)
+	Mkdir(name string, perm iofs.FileMode) error
+	Remove(name string) error
+	Rmdir(name string) error
+	Rename(oldname, newname string, replace bool) error
+	Symlink(target, name string) error
+	SetAttr(name string, a Attr) error
+	Close() error
 	Linker
 	StatFS
 	// syncDir makes what was renamed in a directory survive a crash.
 	syncDir(name string) error
+}
+
+// file is a File of a layer. A layer that wraps files embeds this interface, so
+// that no method is forgotten on the way.
+type file interface {
+	File
+	// tryLock takes the file for this handle alone, among all that ask. The lock
+	// ends with the handle, also when the server dies.
+	tryLock() error
 }
 
 // Bounds of a name, as in Linux.

@@ -18,12 +18,12 @@ type sizes struct {
 	max int64 // bytes
 }
 
-func (s *sizes) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (s *sizes) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	f, err := s.layer.OpenFile(name, flag, perm)
 	if err != nil || !writes(flag) {
 		return f, err
 	}
-	return &sizedFile{File: f, name: name, max: s.max, appends: flag&os.O_APPEND != 0}, nil
+	return &sizedFile{file: f, name: name, max: s.max, appends: flag&os.O_APPEND != 0}, nil
 }
 
 func (s *sizes) SetAttr(name string, a Attr) error {
@@ -34,7 +34,7 @@ func (s *sizes) SetAttr(name string, a Attr) error {
 }
 
 type sizedFile struct {
-	File
+	file
 	name    string
 	max     int64
 	appends bool
@@ -42,7 +42,7 @@ type sizedFile struct {
 
 func (f *sizedFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.appends {
-		fi, err := f.File.Stat()
+		fi, err := f.file.Stat()
 		if err != nil {
 			return 0, err
 		}
@@ -51,17 +51,15 @@ func (f *sizedFile) WriteAt(p []byte, off int64) (int, error) {
 	if off > f.max-int64(len(p)) {
 		return 0, fail("write", f.name, ErrTooLarge)
 	}
-	return f.File.WriteAt(p, off)
+	return f.file.WriteAt(p, off)
 }
 
 func (f *sizedFile) SetAttr(a Attr) error {
 	if a.Set&AttrSize != 0 && a.Size > f.max {
 		return fail("setattr", f.name, ErrTooLarge)
 	}
-	return f.File.SetAttr(a)
+	return f.file.SetAttr(a)
 }
-
-func (f *sizedFile) tryLock() error { return tryLock(f.File) }
 
 // A Pace is how fast a session moves data in each direction. All views of one
 // session share it, first come, first served: more channels are no faster, and
@@ -117,12 +115,12 @@ func newRates(l layer, limits policy.Limits, pace *Pace) layer {
 	return r
 }
 
-func (r *rates) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (r *rates) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	f, err := r.layer.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &ratedFile{File: f, r: r, name: name}, nil
+	return &ratedFile{file: f, r: r, name: name}, nil
 }
 
 func (r *rates) Close() error {
@@ -141,13 +139,13 @@ func (r *rates) wait(l *rate.Limiter, n int) error {
 }
 
 type ratedFile struct {
-	File
+	file
 	r    *rates
 	name string
 }
 
 func (f *ratedFile) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.File.ReadAt(p, off)
+	n, err := f.file.ReadAt(p, off)
 	if werr := f.r.wait(f.r.download, n); werr != nil {
 		return 0, fail("read", f.name, werr)
 	}
@@ -158,7 +156,5 @@ func (f *ratedFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.r.wait(f.r.upload, len(p)); err != nil {
 		return 0, fail("write", f.name, err)
 	}
-	return f.File.WriteAt(p, off)
+	return f.file.WriteAt(p, off)
 }
-
-func (f *ratedFile) Abort() error { return abort(f.File) }

@@ -104,7 +104,7 @@ func (m *mounts) virtual(name string) bool {
 	return err != nil || !fi.IsDir()
 }
 
-func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	if m.pinned(name) {
 		return nil, fail("open", name, ErrIsDir)
 	}

@@ -77,7 +77,7 @@ func TestMountsShowFolders(t *testing.T) {
 func TestMountsPinned(t *testing.T) {
 	_, f := tree(t)
 	staysWhereItIs(t, f)
-	staysWhereItIs(t, f.(*view).below)
+	staysWhereItIs(t, asFS(f.(*view).below))
 }
 
 func staysWhereItIs(t *testing.T, f FS) {

@@ -92,7 +92,7 @@ func (q *quota) drop(e entry) {
 	}
 }
 
-func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err error) {
+func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err error) {
 	if !writes(flag) {
 		return q.layer.OpenFile(name, flag, perm)
 	}
@@ -105,9 +105,9 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err
 		if err := q.u.reserve(0, 1, q.limit); err != nil {
 			return err
 		}
-		file, err := q.layer.OpenFile(name, flag, perm)
+		below, err := q.layer.OpenFile(name, flag, perm)
 		if err == nil {
-			f, err = q.track(name, file, flag)
+			f, err = q.track(name, below, flag)
 		}
 		if err != nil {
 			q.u.add(0, -1)
@@ -122,12 +122,12 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err
 
 // openOld opens a file that is there. It is truncated, if it is to be, in a
 // step of its own that counts.
-func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (File, error) {
-	file, err := q.layer.OpenFile(name, flag&^os.O_TRUNC, perm)
+func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (file, error) {
+	below, err := q.layer.OpenFile(name, flag&^os.O_TRUNC, perm)
 	if err != nil {
 		return nil, err
 	}
-	f, err := q.track(name, file, flag)
+	f, err := q.track(name, below, flag)
 	if err != nil || flag&os.O_TRUNC == 0 {
 		return f, err
 	}
@@ -138,17 +138,17 @@ func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (File, error)
 }
 
 // track makes file one whose growth counts.
-func (q *quota) track(name string, file File, flag int) (File, error) {
-	fi, err := file.Stat()
+func (q *quota) track(name string, below file, flag int) (file, error) {
+	fi, err := below.Stat()
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, below.Close())
 	}
 	fresh := new(tracked)
-	f := &quotaFile{File: file, q: q, t: q.u.hold(idOf(fi), fresh), id: idOf(fi), name: name, appends: flag&os.O_APPEND != 0}
+	f := &quotaFile{file: below, q: q, t: q.u.hold(idOf(fi), fresh), id: idOf(fi), name: name, appends: flag&os.O_APPEND != 0}
 	if f.t != fresh {
 		return f, nil
 	}
-	fi, err = file.Stat() // again: now nobody else has it open
+	fi, err = below.Stat() // again: now nobody else has it open
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

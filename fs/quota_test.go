@@ -303,7 +303,7 @@ func disturb(f FS, rnd *rand.Rand) {
 			_, _ = file.WriteAt(make([]byte, rnd.IntN(20_000)), rnd.Int64N(20_000))
 		}
 		if rnd.IntN(5) == 0 {
-			_ = file.(Aborter).Abort()
+			_ = file.Abort()
 			return
 		}
 		_ = file.Close()

@@ -8,7 +8,7 @@ import (
 // quotaFile is a file open for writing whose growth is counted before it
 // happens.
 type quotaFile struct {
-	File
+	file
 	q       *quota
 	t       *tracked
 	id      fileID
@@ -21,7 +21,7 @@ func (f *quotaFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.write(off, int64(len(p))); err != nil {
 		return 0, fail("write", f.name, err)
 	}
-	n, err := f.File.WriteAt(p, off)
+	n, err := f.file.WriteAt(p, off)
 	if err != nil {
 		f.settle()
 	}
@@ -60,14 +60,14 @@ func (f *quotaFile) resize(size int64) error {
 		return fail("setattr", f.name, err)
 	}
 	defer f.settle()
-	return f.File.SetAttr(Attr{Set: AttrSize, Size: size})
+	return f.file.SetAttr(Attr{Set: AttrSize, Size: size})
 }
 
 // settle makes the count what the file has really come to.
 func (f *quotaFile) settle() {
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
-	fi, err := f.File.Stat()
+	fi, err := f.file.Stat()
 	if err != nil || f.t.gone {
 		return
 	}
@@ -82,18 +82,19 @@ func (f *quotaFile) SetAttr(a Attr) error {
 		}
 		a.Set &^= AttrSize
 	}
-	return f.File.SetAttr(a)
+	return f.file.SetAttr(a)
 }
 
-func (f *quotaFile) tryLock() error { return tryLock(f.File) }
+func (f *quotaFile) Close() error { return f.end(f.file.Close) }
+func (f *quotaFile) Abort() error { return f.end(f.file.Abort) }
 
-// Close lets the file go before its handle is closed: afterwards its identity
+// end lets the file go before its handle is closed: afterwards its identity
 // may be that of a new file.
-func (f *quotaFile) Close() error {
+func (f *quotaFile) end(how func() error) error {
 	if f.closed.Swap(true) {
 		return fail("close", f.name, iofs.ErrClosed)
 	}
 	f.settle()
 	f.q.u.release(f.id, f.t)
-	return f.File.Close()
+	return how()
 }

@@ -15,7 +15,7 @@ import (
 // changes the file in place. What the client does not write anew the upload gets
 // from the old file, so that either way gives the same content.
 type rewrite struct {
-	File // the old file
+	file // the old file
 	u    *uploads
 	name string
 	flag int
@@ -28,12 +28,12 @@ type rewrite struct {
 }
 
 // rewrite opens the file at name.
-func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (File, error) {
+func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (file, error) {
 	f, err := u.layer.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &rewrite{File: f, u: u, name: name, flag: flag}, nil
+	return &rewrite{file: f, u: u, name: name, flag: flag}, nil
 }
 
 // decide begins an upload if anew is set. The caller holds mu.
@@ -56,7 +56,7 @@ func (r *rewrite) decide(anew bool) error {
 
 // current is the old file, and whether it is the one found under its name.
 func (r *rewrite) current(found iofs.FileInfo, missing error) (is iofs.FileInfo, same bool, err error) {
-	if is, err = r.File.Stat(); err != nil {
+	if is, err = r.file.Stat(); err != nil {
 		return nil, false, err
 	}
 	return is, missing == nil && idOf(found) == idOf(is), nil
@@ -69,7 +69,7 @@ func (r *rewrite) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if r.up == nil {
-		return r.File.WriteAt(p, off)
+		return r.file.WriteAt(p, off)
 	}
 	if err := r.fill(off); err != nil {
 		return 0, err
@@ -117,7 +117,7 @@ func (r *rewrite) SetAttr(a Attr) error {
 		}
 	}
 	if r.up == nil {
-		return r.File.SetAttr(a)
+		return r.file.SetAttr(a)
 	}
 	if a.Set&AttrSize == 0 {
 		return r.up.SetAttr(a)
@@ -136,7 +136,7 @@ func (r *rewrite) Stat() (iofs.FileInfo, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.up == nil {
-		return r.File.Stat()
+		return r.file.Stat()
 	}
 	fi, err := r.up.Stat()
 	if i, ok := fi.(*info); ok && r.old > i.size {
@@ -151,7 +151,7 @@ func (r *rewrite) Sync() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.up == nil {
-		return r.File.Sync()
+		return r.file.Sync()
 	}
 	return r.up.Sync()
 }
@@ -160,10 +160,10 @@ func (r *rewrite) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.up == nil {
-		return r.File.Close()
+		return r.file.Close()
 	}
 	_ = r.fill(r.old) // Close of the upload tells
-	return errors.Join(r.up.Close(), r.File.Close())
+	return errors.Join(r.up.Close(), r.file.Close())
 }
 
 // Abort gives up the upload, if it is one.
@@ -171,7 +171,7 @@ func (r *rewrite) Abort() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.up == nil {
-		return r.File.Close()
+		return r.file.Abort()
 	}
-	return errors.Join(r.up.Abort(), r.File.Close())
+	return errors.Join(r.up.Abort(), r.file.Close())
 }

@@ -71,8 +71,8 @@ func (r *root) entry(op, name string, call func(real string) error) error {
 	return r.do(op, name, false, call)
 }
 
-func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
-	var file *os.File
+func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
+	var opened *os.File
 	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL
 	err := r.do("open", name, !exclusive, func(real string) error {
 		// A FIFO would make the open wait; where O_NONBLOCK does not exist
@@ -93,13 +93,13 @@ func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (File, error)
 		if err != nil {
 			return errors.Join(err, f.Close())
 		}
-		file = f
+		opened = f
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &rootFile{file: file, name: name, appends: flag&os.O_APPEND != 0}, nil
+	return &rootFile{file: opened, name: name, appends: flag&os.O_APPEND != 0}, nil
 }
 
 func regularInfo(fi iofs.FileInfo) error {
@@ -409,11 +409,11 @@ func (f *rootFile) SetAttr(a Attr) error {
 	return nil
 }
 
-// tryLock takes the file for this handle alone, among all that ask.
 func (f *rootFile) tryLock() error { return fail("lock", f.name, translate(lockHandle(f.file))) }
 
 func (f *rootFile) Sync() error  { return fail("sync", f.name, translate(f.file.Sync())) }
 func (f *rootFile) Close() error { return fail("close", f.name, translate(f.file.Close())) }
+func (f *rootFile) Abort() error { return f.Close() }
 
 // infoOf is fi as this package has it.
 func infoOf(name string, fi iofs.FileInfo) *info {

@@ -10,7 +10,7 @@ import (
 
 // upload is a file on its way to name.
 type upload struct {
-	File
+	file
 	u *uploads
 
 	mu      sync.Mutex // after u.mu
@@ -47,7 +47,7 @@ func (up *upload) move(oldname, newname string) string {
 
 // WriteAt remembers an error, for a file with a gap is no upload.
 func (up *upload) WriteAt(p []byte, off int64) (int, error) {
-	n, err := up.File.WriteAt(p, off)
+	n, err := up.file.WriteAt(p, off)
 	if err != nil {
 		up.fail(err)
 	}
@@ -85,7 +85,7 @@ func (up *upload) leave() {
 		return
 	}
 	up.state = over
-	if fi, err := up.File.Stat(); up.failed != nil || err == nil && fi.Size() == 0 {
+	if fi, err := up.file.Stat(); up.failed != nil || err == nil && fi.Size() == 0 {
 		_ = discard(up.u.layer, up.temp) // else Sweep does
 	}
 }
@@ -94,7 +94,7 @@ func (up *upload) leave() {
 func (up *upload) Abort() error {
 	up.u.forget(up)
 	up.leave()
-	return up.File.Close()
+	return up.file.Close()
 }
 
 // Close puts the file under its name.
@@ -114,30 +114,16 @@ func (up *upload) Close() error {
 		err = up.commit()
 	}
 	// The lock goes last: whoever gets it next looks whether temp is still there.
-	return errors.Join(err, up.File.Close())
+	return errors.Join(err, up.file.Close())
 }
 
 func (up *upload) commit() error {
 	l := up.u.layer
-	if err := up.File.Sync(); err != nil {
+	if err := up.file.Sync(); err != nil {
 		return errors.Join(err, discard(l, up.temp))
 	}
 	if err := l.Rename(up.temp, up.name, up.replace); err != nil {
 		return errors.Join(err, discard(l, up.temp))
 	}
 	return l.syncDir(path.Dir(up.name))
-}
-
-// locker is a File that one handle at a time can have for itself. The lock ends
-// with the handle, also when the server dies.
-type locker interface {
-	tryLock() error
-}
-
-func tryLock(f File) error {
-	l, ok := f.(locker)
-	if !ok {
-		return ErrNotSupported
-	}
-	return l.tryLock()
 }

@@ -53,7 +53,7 @@ func (u *uploads) at(name string) string {
 	return name
 }
 
-func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
+func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	if isTemp(path.Base(name)) { // another layer's
 		return u.layer.OpenFile(name, flag, perm)
 	}
@@ -90,7 +90,7 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (File, err
 
 // renew begins an upload over the file fi, which must be one that could be
 // written in place.
-func (u *uploads) renew(name string, flag int, fi iofs.FileInfo) (File, error) {
+func (u *uploads) renew(name string, flag int, fi iofs.FileInfo) (file, error) {
 	old, err := u.layer.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (u *uploads) clear(temp string) error {
 }
 
 // resume goes on with a broken upload.
-func (u *uploads) resume(name string, flag int) (File, error) {
+func (u *uploads) resume(name string, flag int) (file, error) {
 	temp := partName(u.user, name)
 	f, err := u.layer.OpenFile(temp, flag&^(os.O_CREATE|os.O_EXCL|os.O_TRUNC), 0)
 	if err != nil {
@@ -178,8 +178,8 @@ func (u *uploads) resume(name string, flag int) (File, error) {
 
 // take locks f, and makes sure that temp is still its name: the session that
 // had the lock before may have finished the upload.
-func (u *uploads) take(f File, temp string) error {
-	if err := tryLock(f); err != nil {
+func (u *uploads) take(f file, temp string) error {
+	if err := f.tryLock(); err != nil {
 		return err
 	}
 	opened, err := f.Stat()
@@ -196,8 +196,8 @@ func (u *uploads) take(f File, temp string) error {
 	return nil
 }
 
-func (u *uploads) add(f File, name, temp string, flag int) *upload {
-	up := &upload{File: f, u: u, name: name, temp: temp, replace: flag&os.O_EXCL == 0}
+func (u *uploads) add(f file, name, temp string, flag int) *upload {
+	up := &upload{file: f, u: u, name: name, temp: temp, replace: flag&os.O_EXCL == 0}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.open[name] = up

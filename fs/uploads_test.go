@@ -144,7 +144,7 @@ func TestUploadWithoutTruncation(t *testing.T) {
 	} {
 		host := t.TempDir()
 		f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
-		for _, end := range []func(File) error{func(up File) error { return up.(Aborter).Abort() }, File.Close} {
+		for _, end := range []func(File) error{func(up File) error { return up.Abort() }, File.Close} {
 			if err := os.WriteFile(host+"/f", []byte("old content"), 0o604); err != nil {
 				t.Fatal(err)
 			}
@@ -248,9 +248,9 @@ func TestUploadThroughLink(t *testing.T) {
 // engine, or the death of the server, can end an upload.
 func TestUploadResume(t *testing.T) {
 	ends := map[string]func(FS, File) error{
-		"abort":       func(_ FS, up File) error { return up.(Aborter).Abort() },
+		"abort":       func(_ FS, up File) error { return up.Abort() },
 		"FS closed":   func(f FS, _ File) error { return f.Close() },
-		"both":        func(f FS, up File) error { return errors.Join(f.Close(), up.(Aborter).Abort()) },
+		"both":        func(f FS, up File) error { return errors.Join(f.Close(), up.Abort()) },
 		"close after": func(f FS, up File) error { _ = f.Close(); _ = up.Close(); return nil },
 	}
 	for name, end := range ends {
@@ -298,7 +298,7 @@ func TestUploadResume(t *testing.T) {
 func TestUploadOlderThanFile(t *testing.T) {
 	host := t.TempDir()
 	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
-	if err := start(t, f, "/f", truncating, "half", 0).(Aborter).Abort(); err != nil {
+	if err := start(t, f, "/f", truncating, "half", 0).Abort(); err != nil {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(time.Minute)
@@ -317,14 +317,14 @@ func TestUploadOlderThanFile(t *testing.T) {
 func TestUploadStartsAgain(t *testing.T) {
 	host := t.TempDir()
 	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
-	if err := start(t, f, "/f", truncating, "a long broken one", 0).(Aborter).Abort(); err != nil {
+	if err := start(t, f, "/f", truncating, "a long broken one", 0).Abort(); err != nil {
 		t.Fatal(err)
 	}
 	if err := start(t, f, "/f", truncating, "short", 0).Close(); err != nil {
 		t.Fatal(err)
 	}
 	hostHolds(t, host+"/f", "short")
-	if err := start(t, f, "/g", truncating, "broken", 0).(Aborter).Abort(); err != nil {
+	if err := start(t, f, "/g", truncating, "broken", 0).Abort(); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Remove("/g"); err != nil {

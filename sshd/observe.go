@@ -377,16 +377,9 @@ func (f *observedFile) firstOr(err error) error {
 	return err
 }
 
-// Abort ends a file whose transfer broke off, if the files below know how;
-// what was written does not come to stand under the name.
+// Abort ends a file whose transfer broke off.
 func (f *observedFile) Abort() error {
-	a, ok := f.File.(interface{ Abort() error })
-	if !ok {
-		err := f.File.Close()
-		f.ended(f.firstOr(errAborted))
-		return err
-	}
-	err := a.Abort()
+	err := f.File.Abort()
 	f.ended(f.firstOr(errAborted))
 	return err
 }

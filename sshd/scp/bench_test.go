@@ -32,6 +32,7 @@ func (nullFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (nullFile) SetAttr(fs.Attr) error                  { return nil }
 func (nullFile) Sync() error                            { return nil }
 func (nullFile) Close() error                           { return nil }
+func (nullFile) Abort() error                           { return nil }
 func (f nullFile) Stat() (iofs.FileInfo, error)         { return f, nil }
 func (f nullFile) Name() string                         { return "f" }
 func (f nullFile) Size() int64                          { return f.size }

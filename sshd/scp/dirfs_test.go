@@ -82,3 +82,4 @@ type dirFile struct {
 }
 
 func (f dirFile) SetAttr(a fs.Attr) error { return f.dir.SetAttr(f.name, a) }
+func (f dirFile) Abort() error            { return f.Close() }

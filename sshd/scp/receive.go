@@ -30,7 +30,7 @@ func (s *sink) file(line string) (bool, error) {
 		err = s.verdict()
 	}
 	if err != nil || failure != nil {
-		giveUp(f)
+		f.Abort()
 	} else {
 		failure = complete(f, p)
 	}
@@ -110,13 +110,4 @@ func complete(f fs.File, p place) error {
 		return err // the worse of the two
 	}
 	return failure
-}
-
-// giveUp leaves an incomplete file. It does not get the name if f can help it.
-func giveUp(f fs.File) {
-	if a, ok := f.(fs.Aborter); ok {
-		a.Abort()
-		return
-	}
-	f.Close()
 }

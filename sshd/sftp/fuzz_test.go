@@ -47,7 +47,7 @@ func (f smallFile) SetAttr(a fs.Attr) error {
 	return f.File.SetAttr(a)
 }
 
-func (f smallFile) Abort() error { return f.File.(fs.Aborter).Abort() }
+func (f smallFile) Abort() error { return f.File.Abort() }
 
 // FuzzServe sends any bytes after INIT. The server must come to an end, close
 // what it opened, and answer nothing but whole packets.

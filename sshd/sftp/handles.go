@@ -21,14 +21,14 @@ func (h *handle) writes() bool { return h.flag&(os.O_WRONLY|os.O_RDWR) != 0 }
 func (h *handle) open() bool   { return h.file != nil || h.dir != nil }
 
 // close ends what the handle stands for. A file that its client did not close is
-// aborted if it knows how: half an upload must not pass for a whole one.
+// aborted: half an upload must not pass for a whole one.
 func (h *handle) close(byClient bool) error {
 	if h.dir != nil {
 		h.dir.stop()
 		return nil
 	}
-	if f, ok := h.file.(fs.Aborter); ok && !byClient {
-		return f.Abort()
+	if !byClient {
+		return h.file.Abort()
 	}
 	return h.file.Close()
 }

@@ -67,8 +67,5 @@ func (f *hostFile) Close() error {
 func (f *hostFile) Abort() error {
 	f.fs.aborted.Add(1)
 	f.fs.open.Add(-1)
-	if a, ok := f.File.(fs.Aborter); ok {
-		return a.Abort()
-	}
-	return f.File.Close()
+	return f.File.Abort()
 }

@@ -48,8 +48,8 @@ const defaultMaxHandles = 1024
 // Serve answers a client's requests, one after the other and in their order,
 // until rw ends. It returns nil when it ends between two requests, and otherwise
 // what went wrong with the connection or the stream; what goes wrong with a file
-// is told to the client only. It closes neither rw nor files, but all that the
-// client left open: a file that is an fs.Aborter is aborted.
+// is told to the client only. It closes neither rw nor files, but aborts the files
+// that the client left open.
 //
 // A session holds two buffers of 288 KiB (three while it copies or hashes), none
 // of them while it waits for the client, and reads nothing more from a client that
