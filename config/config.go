@@ -117,6 +117,16 @@ func Default() Config {
 	}
 }
 
+// Compile makes the rules ready for use. It fails only for a Config that Load
+// did not make.
+func (cfg *Config) Compile() (*policy.Set, error) {
+	var names []string
+	for _, d := range cfg.Directories {
+		names = append(names, d.Complete().Name)
+	}
+	return policy.Compile(cfg.Rules, names...)
+}
+
 var (
 	levels  = []string{"trace", "debug", "info", "warn", "error"}
 	formats = []string{"text", "json"}

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/viper"
 
 	"berth/directory/ldap"
-	"berth/policy"
 )
 
 // Load reads file over the defaults, and environment variables over both, for
@@ -203,7 +202,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	at("admin.", cfg.Admin.Check()...)
 	at("log.", cfg.Log.check()...)
 	if len(cfg.Rules) > 0 {
-		_, err := policy.Compile(cfg.Rules)
+		_, err := cfg.Compile()
 		at("", split(err)...)
 	}
 	at("", cfg.codes()...)

@@ -33,6 +33,7 @@ type Set struct {
 	clashes []Clash
 
 	withGroups, withUsers ruleSet // the rules with such a condition
+	strict                ruleSet // the rules that must not be bypassed by a group that cannot be seen
 }
 
 // rule is a Rule that has no mistakes.
@@ -73,14 +74,19 @@ type compiledGrant struct {
 
 func (g compiledGrant) hasNames() bool { return len(g.names.Allow) > 0 || len(g.names.Deny) > 0 }
 
-// Compile makes a Set of rules. The error joins every mistake, each a *Mistake.
-func Compile(rules []Rule) (*Set, error) {
+// Compile makes a Set of rules for the people of these directories. Without
+// directories any name of one is accepted. The error joins every mistake, each a
+// *Mistake.
+func Compile(rules []Rule, directories ...string) (*Set, error) {
 	words := (len(rules) + 63) / 64
-	s := &Set{groups: newIndex(), users: newIndex(), withGroups: make(ruleSet, words), withUsers: make(ruleSet, words)}
+	s := &Set{
+		groups: newIndex(), users: newIndex(),
+		withGroups: make(ruleSet, words), withUsers: make(ruleSet, words), strict: make(ruleSet, words),
+	}
 	var mistakes []error
 	names := map[string]int{}
 	for i, r := range rules {
-		c := &compiler{set: s, index: i, rule: r.Name, path: fmt.Sprintf("rules[%d]", i)}
+		c := &compiler{set: s, directories: directories, index: i, rule: r.Name, path: fmt.Sprintf("rules[%d]", i)}
 		if first, ok := names[r.Name]; ok && r.Name != "" {
 			c.mistake("name", r.Name, fmt.Sprintf("rules[%d] has this name already: each rule needs its own", first))
 		} else {
@@ -98,11 +104,12 @@ func Compile(rules []Rule) (*Set, error) {
 
 // compiler compiles one rule and collects its mistakes.
 type compiler struct {
-	set      *Set
-	index    int
-	rule     string
-	path     string // "rules[2]"
-	mistakes []error
+	set         *Set
+	directories []string
+	index       int
+	rule        string
+	path        string // "rules[2]"
+	mistakes    []error
 }
 
 func (c *compiler) mistake(key, value, want string) {
@@ -120,7 +127,7 @@ func (c *compiler) compile(r Rule) compiledRule {
 	if r.Name == "" {
 		c.mistake("name", "", "missing: events and explain name the rule that decided")
 	}
-	out := compiledRule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r.When)}
+	out := compiledRule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r)}
 	out.has.Services = c.services(r.Services)
 	if r.Home != nil {
 		h := r.Home
@@ -151,41 +158,52 @@ func grantsSomething(r Rule) bool {
 		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
 }
 
-func (c *compiler) when(w When) []compiledCondition {
+func (c *compiler) when(r Rule) []compiledCondition {
+	w := r.When
 	var out []compiledCondition
-	if len(w.Users) > 0 {
-		c.set.withUsers.add(c.index)
-		for i, v := range w.Users {
-			m, err := parseUser(v)
-			c.check(fmt.Sprintf("when.users[%d]", i), v, err)
-			c.set.users.add(m, c.index)
+	// given reports whether the condition key is written, and compiles its values.
+	given := func(key string, values []string, each func(string) error) bool {
+		if values != nil && len(values) == 0 {
+			c.mistake("when."+key, "", "empty: would match everybody: name at least one value, or leave the condition out")
 		}
+		for i, v := range values {
+			c.check(fmt.Sprintf("when.%s[%d]", key, i), v, each(v))
+		}
+		return len(values) > 0
+	}
+	if given("directory", w.Directory, func(v string) error { return knownDirectory(v, c.directories) }) {
+		out = append(out, compiledCondition{"directory", directoryCondition{w.Directory}})
+	}
+	if given("users", w.Users, func(v string) error {
+		m, err := parseUser(v)
+		c.set.users.add(m, c.index)
+		return err
+	}) {
+		c.set.withUsers.add(c.index)
 		out = append(out, compiledCondition{"users", userCondition{w.Users}})
 	}
-	if len(w.Groups) > 0 {
+	groups := groupCondition{values: w.Groups}
+	if given("groups", w.Groups, func(v string) error {
+		m, err := parseGroup(v, c.directories, len(w.Directory) > 0)
+		c.set.groups.add(m, c.index)
+		groups.matchers = append(groups.matchers, m)
+		return err
+	}) {
 		c.set.withGroups.add(c.index)
-		cond := groupCondition{values: w.Groups}
-		for i, v := range w.Groups {
-			m, err := parseGroup(v)
-			c.check(fmt.Sprintf("when.groups[%d]", i), v, err)
-			c.set.groups.add(m, c.index)
-			cond.matchers = append(cond.matchers, m)
+		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups.matchers, matcher.byName) {
+			c.set.strict.add(c.index)
 		}
-		out = append(out, compiledCondition{"groups", cond})
+		out = append(out, compiledCondition{"groups", groups})
 	}
-	if len(w.From) > 0 {
-		cond := fromCondition{values: w.From}
-		for i, v := range w.From {
-			p, err := parseNetwork(v)
-			c.check(fmt.Sprintf("when.from[%d]", i), v, err)
-			cond.prefixes = append(cond.prefixes, p)
-		}
-		out = append(out, compiledCondition{"from", cond})
+	from := fromCondition{values: w.From}
+	if given("from", w.From, func(v string) error {
+		p, err := ParseNetwork(v)
+		from.prefixes = append(from.prefixes, p)
+		return err
+	}) {
+		out = append(out, compiledCondition{"from", from})
 	}
-	if len(w.Method) > 0 {
-		for i, v := range w.Method {
-			c.oneOf(fmt.Sprintf("when.method[%d]", i), v, methods)
-		}
+	if given("method", w.Method, func(v string) error { return oneOf(v, methods) }) {
 		out = append(out, compiledCondition{"method", methodCondition{w.Method}})
 	}
 	if w.Hours != "" {
@@ -318,7 +336,7 @@ func (c *compiler) require(r Require) {
 			if slices.Index(all, method) < j {
 				c.mistake(key, method, "is there twice: one proof counts once")
 			}
-			c.oneOf(key, method, factors)
+			c.check(key, method, oneOf(method, factors))
 			if method == totp && (j == 0 || j < len(all)-1) {
 				c.mistake(key, method, "must come last, after another method: a code alone is too easily read over a shoulder")
 			}
@@ -353,16 +371,17 @@ func (c *compiler) atLeastZero(key string, n *int64) int64 {
 	return *n
 }
 
-func (c *compiler) oneOf(key, value string, known []string) {
+func oneOf(value string, known []string) error {
 	if !slices.Contains(known, value) {
-		c.mistake(key, value, "is not known: use one of "+strings.Join(known, ", "))
+		return errors.New("is not known: use one of " + strings.Join(known, ", "))
 	}
+	return nil
 }
 
 // word checks a value that may be left out.
 func (c *compiler) word(key, value string, known ...string) {
 	if value != "" {
-		c.oneOf(key, value, known)
+		c.check(key, value, oneOf(value, known))
 	}
 }
 

@@ -14,9 +14,10 @@ type Reason string
 
 // The reasons.
 const (
-	NoRule      Reason = "no_rule"     // no rule matches
-	DenyRule    Reason = "deny_rule"   // a rule with deny matches
-	Placeholder Reason = "placeholder" // a placeholder of a host path has no value that can be used
+	NoRule        Reason = "no_rule"        // no rule matches
+	DenyRule      Reason = "deny_rule"      // a rule with deny matches
+	GroupsUnknown Reason = "groups_unknown" // a rule that denies or requires names groups, and the name of one of the user's groups cannot be read
+	Placeholder   Reason = "placeholder"    // a placeholder of a host path has no value that can be used
 )
 
 // A Denied is why a login is refused. It wraps ErrDenied.

@@ -13,34 +13,34 @@ import (
 // An Explanation is a decision with every reason. Its JSON is what berth
 // explain --json prints; keys never change meaning.
 type Explanation struct {
-	User       ExplainedUser   `json:"user"`
-	Remote     string      `json:"remote,omitempty"`
-	Method     string      `json:"method,omitempty"`
-	Time       time.Time   `json:"time"`
-	Allowed    bool        `json:"allowed"` // by the rules; the account's state may still refuse
-	Reason     Reason      `json:"reason,omitempty"`
-	Detail     string      `json:"detail,omitempty"`
-	Rules      []ExplainedRule `json:"rules"`
-	Values     []ExplainedValue     `json:"values,omitempty"`
-	Folders    []ExplainedFolder     `json:"folders,omitempty"`
-	Rights     []ExplainedAccess     `json:"rights,omitempty"`
-	ValidUntil *time.Time  `json:"valid_until,omitempty"`
-	Warnings   []string    `json:"warnings,omitempty"` // what is wrong on this machine; the rules know nothing of that
+	User       ExplainedUser     `json:"user"`
+	Remote     string            `json:"remote,omitempty"`
+	Method     string            `json:"method,omitempty"`
+	Time       time.Time         `json:"time"`
+	Allowed    bool              `json:"allowed"` // by the rules; the account's state may still refuse
+	Reason     Reason            `json:"reason,omitempty"`
+	Detail     string            `json:"detail,omitempty"`
+	Rules      []ExplainedRule   `json:"rules"`
+	Values     []ExplainedValue  `json:"values,omitempty"`
+	Folders    []ExplainedFolder `json:"folders,omitempty"`
+	Rights     []ExplainedAccess `json:"rights,omitempty"`
+	ValidUntil *time.Time        `json:"valid_until,omitempty"`
+	Warnings   []string          `json:"warnings,omitempty"` // what is wrong on this machine; the rules know nothing of that
 }
 
 // ExplainedUser is what the directory says about a user.
 type ExplainedUser struct {
-	Name      string       `json:"name"`
-	ID        string       `json:"id,omitempty"`
-	DN        string       `json:"dn,omitempty"`
-	Directory string       `json:"directory,omitempty"`
-	State     string       `json:"state"`
-	Because   string       `json:"because,omitempty"` // what the state was read from
-	Until     *time.Time   `json:"until,omitempty"`   // when the state ends by itself
-	Cached    bool         `json:"cached,omitempty"`  // no server answered
+	Name      string           `json:"name"`
+	ID        string           `json:"id,omitempty"`
+	DN        string           `json:"dn,omitempty"`
+	Directory string           `json:"directory,omitempty"`
+	State     string           `json:"state"`
+	Because   string           `json:"because,omitempty"` // what the state was read from
+	Until     *time.Time       `json:"until,omitempty"`   // when the state ends by itself
+	Cached    bool             `json:"cached,omitempty"`  // no server answered
 	Groups    []ExplainedGroup `json:"groups"`
 	Keys      []ExplainedKey   `json:"keys"`
-	TOTP      *bool        `json:"totp,omitempty"` // whether there is a secret for one-time codes; nil: nobody looked
+	TOTP      *bool            `json:"totp,omitempty"` // whether there is a secret for one-time codes; nil: nobody looked
 }
 
 // ExplainedGroup is a group of the user and how it was found.
@@ -65,15 +65,15 @@ type ExplainedKey struct {
 
 // ExplainedRule is one rule and whether it matched.
 type ExplainedRule struct {
-	Name       string           `json:"name"`
-	Deny       bool             `json:"deny,omitempty"`
-	Matched    bool             `json:"matched"`
+	Name       string               `json:"name"`
+	Deny       bool                 `json:"deny,omitempty"`
+	Matched    bool                 `json:"matched"`
 	Conditions []ExplainedCondition `json:"conditions"`
 }
 
 // ExplainedCondition is one condition of a rule, and why it did or did not hold.
 type ExplainedCondition struct {
-	Key  string `json:"key"` // groups, users, from, hours, method
+	Key  string `json:"key"` // directory, groups, users, from, hours, method
 	Held bool   `json:"held"`
 	Why  string `json:"why"`
 }
@@ -147,7 +147,7 @@ func (e Explanation) ForUser() Explanation {
 }
 
 func (r *compiledRule) explain(f *facts, i int) ExplainedRule {
-	out := ExplainedRule{Name: r.name, Deny: r.deny, Matched: r.fails(f, i) < 0, Conditions: []ExplainedCondition{}}
+	out := ExplainedRule{Name: r.name, Deny: r.deny, Matched: r.fails(f, i, 0) < 0, Conditions: []ExplainedCondition{}}
 	for _, c := range r.conditions {
 		held := c.holds(f, i)
 		out.Conditions = append(out.Conditions, ExplainedCondition{Key: c.key, Held: held, Why: c.explain(f, held)})

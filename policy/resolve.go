@@ -32,14 +32,16 @@ func (s *Set) Resolve(req Request) (*Policy, error) {
 // match returns the rules that match, in file order, and when hours may change
 // which ones do.
 func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err error) {
-	var deny *compiledRule
+	var deny, undecided *compiledRule
 	for i := range s.candidates(f) {
 		r := &s.rules[i]
-		failed := r.fails(f, i)
+		failed := r.fails(f, i, 0)
 		if failed < 0 || r.conditions[failed].key == "hours" {
 			until = earlier(until, r.change(f.Time))
 		}
 		switch {
+		case failed >= 0 && r.conditions[failed].key == "groups" && r.fails(f, i, failed+1) < 0:
+			undecided = r // a candidate in spite of that: the hidden group may be the one
 		case failed >= 0:
 		case r.deny && deny == nil:
 			deny = r
@@ -50,6 +52,11 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 	if deny != nil {
 		return nil, until, &Denied{Reason: DenyRule, User: f.User.Name, Rule: deny.name, Detail: fmt.Sprintf("rule %q denies %s", deny.name, quote(f.User.Name))}
 	}
+	if undecided != nil {
+		return nil, until, &Denied{Reason: GroupsUnknown, User: f.User.Name, Rule: undecided.name, Detail: fmt.Sprintf(
+			"the directory shows no name of the group %s of %s, which may be one that rule %q means: let the service account read the group, or name groups of the rule by their SID",
+			f.hidden.SID, quote(f.User.Name), undecided.name)}
+	}
 	if len(matched) == 0 {
 		return nil, until, &Denied{Reason: NoRule, User: f.User.Name, Detail: "no rule matches " + quote(f.User.Name)}
 	}
@@ -57,11 +64,16 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 }
 
 // candidates yields, in file order, the rules whose conditions on groups and
-// users hold, or that have none: of a thousand rules most are for others.
+// users hold, or that have none: of a thousand rules most are for others. If the
+// user has a hidden group, the strict rules about groups are candidates, too.
 func (s *Set) candidates(f *facts) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for w := range f.groups {
-			left := (f.groups[w] | ^s.withGroups[w]) & (f.users[w] | ^s.withUsers[w])
+			groups := f.groups[w] | ^s.withGroups[w]
+			if f.hidden != nil {
+				groups |= s.strict[w]
+			}
+			left := groups & (f.users[w] | ^s.withUsers[w])
 			for ; left != 0; left &= left - 1 {
 				i := w*64 + bits.TrailingZeros64(left)
 				if i >= len(s.rules) || !yield(i) {
@@ -72,10 +84,10 @@ func (s *Set) candidates(f *facts) iter.Seq[int] {
 	}
 }
 
-// fails returns which condition of r, which is rule i, is the first that does
-// not hold, or -1.
-func (r *compiledRule) fails(f *facts, i int) int {
-	for n := range r.conditions {
+// fails returns which condition of r, which is rule i, is the first one from
+// number n on that does not hold, or -1.
+func (r *compiledRule) fails(f *facts, i, n int) int {
+	for ; n < len(r.conditions); n++ {
 		if !r.conditions[n].holds(f, i) {
 			return n
 		}

@@ -356,7 +356,7 @@ func TestCandidates(t *testing.T) {
 		var wantUntil time.Time
 		for i := range set.rules {
 			r := &set.rules[i]
-			failed := r.fails(f, i)
+			failed := r.fails(f, i, 0)
 			if failed < 0 {
 				want = append(want, r)
 			}

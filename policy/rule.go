@@ -20,16 +20,17 @@ type Rule struct {
 
 // When is the conditions of a rule. Within one any value is enough.
 type When struct {
-	Groups []string `mapstructure:"groups"` // the user is in one of these: a DN, a name, a SID, or a pattern such as FT-* or CN=FT-*,OU=Groups,DC=corp,DC=example
-	Users  []string `mapstructure:"users"`  // the user has one of these names, or one that matches such a pattern
-	From   []string `mapstructure:"from"`   // the client has one of these addresses: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32
-	Hours  string   `mapstructure:"hours"`  // the login is at such a time: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; the time zone is the server's if none is given
-	Method []string `mapstructure:"method"` // the user proved who they are by: password, publickey, keyboard-interactive, gssapi-with-mic
+	Directory []string `mapstructure:"directory"` // the user is in this directory, or in one of these: corp
+	Groups    []string `mapstructure:"groups"`    // the user is in one of these: a DN, a name, a SID, or a pattern such as FT-* or CN=FT-*,OU=Groups,DC=corp,DC=example. With several directories a name or its pattern says which one's group it is: corp\\finance
+	Users     []string `mapstructure:"users"`     // the user has one of these names, or one that matches such a pattern
+	From      []string `mapstructure:"from"`      // the client has one of these addresses: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32
+	Hours     string   `mapstructure:"hours"`     // the login is at such a time: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; the time zone is the server's if none is given
+	Method    []string `mapstructure:"method"`    // the user proved who they are by: password, publickey, keyboard-interactive, gssapi-with-mic
 }
 
 // Home is the host directory that is shown as "/".
 type Home struct {
-	Host        string   `mapstructure:"host"`        // directory on this machine; %u is the user's name, %i the id, %d the directory's name, %{attr} an attribute, %% a percent sign
+	Host        string   `mapstructure:"host"`        // directory on this machine; %u is the user's name, %i the id with the directory (ID@DIRECTORY), %d the directory's name, %{attr} an attribute, %% a percent sign
 	Create      bool     `mapstructure:"create"`      // make it at the first login if it is missing
 	Skeleton    []string `mapstructure:"skeleton"`    // directories to make in it when it has just been made
 	Umask       string   `mapstructure:"umask"`       // octal: permission bits that nothing made here has; 027 by default

@@ -10,13 +10,13 @@ import (
 // A Summary is what a login gets, in a line. Its JSON is what berth explain
 // --all --json prints; keys never change meaning.
 type Summary struct {
-	User      string         `json:"user"`
-	Directory string         `json:"directory,omitempty"`
-	State     string         `json:"state"`
-	Denied    string         `json:"denied,omitempty"` // why, if the rules refuse the login
-	Rules     []string       `json:"rules"`            // that matched
+	User      string          `json:"user"`
+	Directory string          `json:"directory,omitempty"`
+	State     string          `json:"state"`
+	Denied    string          `json:"denied,omitempty"` // why, if the rules refuse the login
+	Rules     []string        `json:"rules"`            // that matched
 	Folders   []SummaryFolder `json:"folders"`
-	Services  []string       `json:"services"`
+	Services  []string        `json:"services"`
 }
 
 // SummaryFolder is a folder of the view and what may be done there.

@@ -124,7 +124,10 @@ func (p part) value(u *directory.User) (string, error) {
 	case "%u":
 		return u.Name, nil
 	case "%i":
-		return u.ID, nil
+		if u.ID == "" {
+			return "", nil
+		}
+		return u.Identity.String(), nil
 	case "%d":
 		return u.Source, nil
 	}

@@ -21,8 +21,9 @@ type condition interface {
 // facts is a request, and what was found out about its user once for all rules.
 type facts struct {
 	Request
-	groups ruleSet // rules with a condition on groups that holds
-	users  ruleSet // rules with a condition on users that holds
+	groups ruleSet          // rules with a condition on groups that holds
+	users  ruleSet          // rules with a condition on users that holds
+	hidden *directory.Group // a group of the user that has no name here
 }
 
 // ruleSet is a set of rules, by number.
@@ -36,117 +37,31 @@ func (s *Set) facts(req Request) *facts {
 	words := (len(s.rules) + 63) / 64
 	all := make(ruleSet, 2*words)
 	f := &facts{Request: req, groups: all[:words:words], users: all[words:]}
-	s.users.name(f.User.Name, f.users)
-	var buf [256]byte
-	for i := range f.User.Groups {
-		s.groups.group(&f.User.Groups[i], f.groups, buf[:0])
+	s.users.name(req.User.Name, f.users)
+	var buf [128]byte
+	for i := range req.User.Groups {
+		s.groups.group(&req.User.Groups[i], req.User.Source, f.groups, buf[:0])
 	}
+	f.hidden = hiddenGroup(req.User)
 	return f
 }
 
-// matcher is one value of groups or users. One of its fields is set.
-type matcher struct {
-	name, dn, sid string
-	glob          string   // of a name
-	rdns          []string // of a DN: one pattern each
-	anyDepth      bool     // the pattern began with "**,": any number of RDNs may come before rdns
-}
-
-// parseUser reads a value of when.users.
-func parseUser(s string) (matcher, error) {
-	if isPattern(s) {
-		return matcher{glob: s}, checkPattern(s)
-	}
-	if s == "" {
-		return matcher{}, errors.New("a name or a pattern is missing")
-	}
-	return matcher{name: strings.ToLower(s)}, nil
-}
-
-// parseGroup reads a value of when.groups.
-func parseGroup(s string) (matcher, error) {
-	switch {
-	case s == "":
-		return matcher{}, errors.New("a DN, a name, a SID or a pattern is missing")
-	case strings.HasPrefix(strings.ToUpper(s), "S-1-"):
-		return matcher{sid: strings.ToUpper(s)}, nil
-	case isPattern(s) && strings.Contains(s, "="):
-		return parseDNPattern(s)
-	case isPattern(s):
-		return matcher{glob: s}, checkPattern(s)
-	case strings.Contains(s, "="):
-		dn, err := normalDN(s)
-		return matcher{dn: dn}, err
-	}
-	return matcher{name: strings.ToLower(s)}, nil
-}
-
-func isPattern(s string) bool { return strings.ContainsAny(s, "*?[") }
-
-// parseDNPattern reads a pattern of DNs. It is matched RDN by RDN, so that "*"
-// never stands for a place elsewhere in the tree.
-func parseDNPattern(s string) (matcher, error) {
-	var m matcher
-	s, m.anyDepth = strings.CutPrefix(s, "**,")
-	for _, rdn := range splitUnescaped(s, ',') {
-		typ, value, _ := strings.Cut(rdn, "=")
-		typ, value = strings.TrimSpace(typ), strings.TrimSpace(value)
-		if typ == "" || value == "" {
-			return m, fmt.Errorf("%q is not a pattern of a part of a DN, such as CN=FT-*", rdn)
-		}
-		rdn = typ + "=" + value
-		if err := checkPattern(rdn); err != nil {
-			return m, err
-		}
-		m.rdns = append(m.rdns, rdn)
-	}
-	return m, nil
-}
-
-// splitUnescaped cuts s at each sep that no backslash precedes.
-func splitUnescaped(s string, sep byte) []string {
-	var parts []string
-	start := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case sep:
-			parts = append(parts, s[start:i])
-			start = i + 1
+// hiddenGroup returns a group of u's own domain of which the directory shows
+// nothing but the SID, or nil. Groups of other domains never have more: Berth
+// does not ask those domains.
+func hiddenGroup(u *directory.User) *directory.Group {
+	domain := "" // of the primary group, which is always one of the user's own domain
+	for _, g := range u.Groups {
+		if g.Via == "primary" {
+			domain = g.SID[:strings.LastIndexByte(g.SID, '-')+1]
 		}
 	}
-	return append(parts, s[start:])
-}
-
-// group reports whether m means g.
-func (m matcher) group(g *directory.Group) bool {
-	switch {
-	case m.sid != "":
-		return m.sid == g.SID
-	case m.dn != "":
-		dn, err := normalDN(g.DN.String())
-		return err == nil && m.dn == dn
-	case m.name != "":
-		return m.name == strings.ToLower(g.Name)
-	case m.glob != "":
-		return match(m.glob, g.Name)
-	}
-	return m.below(g.DN.String())
-}
-
-func (m matcher) below(dn string) bool {
-	rdns, err := parseDN(dn)
-	more := len(rdns) - len(m.rdns)
-	if err != nil || more < 0 || more > 0 != m.anyDepth {
-		return false
-	}
-	for i, pattern := range m.rdns {
-		if !match(pattern, rdns[more+i]) {
-			return false
+	for i := range u.Groups {
+		if g := &u.Groups[i]; g.DN.IsZero() && g.Name == "" && strings.HasPrefix(g.SID, domain) {
+			return g
 		}
 	}
-	return true
+	return nil
 }
 
 // groupCondition holds for the members of any of some groups.
@@ -160,7 +75,7 @@ func (groupCondition) holds(f *facts, i int) bool { return f.groups.has(i) }
 func (c groupCondition) explain(f *facts, held bool) string {
 	for i := range f.User.Groups {
 		g := &f.User.Groups[i]
-		if slices.ContainsFunc(c.matchers, func(m matcher) bool { return m.group(g) }) {
+		if slices.ContainsFunc(c.matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
 			return fmt.Sprintf("in %s (%s)", groupName(g), g.Via)
 		}
 	}
@@ -172,6 +87,17 @@ func groupName(g *directory.Group) string {
 		return quote(g.DN.String())
 	}
 	return quote(g.Name)
+}
+
+// directoryCondition holds for the people of some directories.
+type directoryCondition struct{ values []string }
+
+func (c directoryCondition) holds(f *facts, _ int) bool {
+	return slices.ContainsFunc(c.values, func(d string) bool { return strings.EqualFold(d, f.User.Source) })
+}
+
+func (c directoryCondition) explain(f *facts, held bool) string {
+	return outcome(held, quote(f.User.Source), c.values)
 }
 
 // userCondition holds for some names.
@@ -201,8 +127,10 @@ func (c fromCondition) explain(f *facts, held bool) string {
 	return outcome(held, f.Remote.Unmap().String(), c.values)
 }
 
-// parseNetwork reads an address or a network.
-func parseNetwork(s string) (netip.Prefix, error) {
+// ParseNetwork reads a network, or an address as a network of one. An IPv4
+// network that is written as one of IPv6 (::ffff:10.0.0.0/104) is the IPv4
+// network: clients have IPv4 addresses here, however they connect.
+func ParseNetwork(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil

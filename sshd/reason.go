@@ -79,7 +79,7 @@ var answers = []struct {
 // denials and limits are the reasons of packages that do not know events.
 var (
 	denials = map[policy.Reason]event.Reason{
-		policy.NoRule: event.NoRule, policy.DenyRule: event.DenyRule, policy.Placeholder: event.Placeholder,
+		policy.NoRule: event.NoRule, policy.DenyRule: event.DenyRule, policy.GroupsUnknown: event.GroupsUnknown, policy.Placeholder: event.Placeholder,
 	}
 	limits = map[state.Reason]event.Reason{
 		state.SourceBlocked: event.SourceBlocked, state.SourcePenalized: event.SourcePenalized, state.SourceBusy: event.SourceBusy,

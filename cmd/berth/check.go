@@ -58,7 +58,7 @@ func (c *check) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	set, err := policy.Compile(cfg.Rules)
+	set, err := cfg.Compile()
 	if err != nil {
 		return err
 	}

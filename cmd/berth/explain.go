@@ -124,7 +124,7 @@ func readRules(file string) (*config.Config, *policy.Set, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	set, err := policy.Compile(cfg.Rules)
+	set, err := cfg.Compile()
 	return cfg, set, err
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"berth/config"
 	"berth/directory/ldap"
-	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/event"
 )
@@ -72,7 +71,7 @@ func (r *reloader) reload() (waits string, err error) {
 	if err != nil {
 		return "", err
 	}
-	set, err := policy.Compile(cfg.Rules)
+	set, err := cfg.Compile()
 	if err != nil {
 		return "", err
 	}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"berth/config"
-	"berth/policy"
 )
 
 // TestReload takes up rules, says what it leaves, and refuses rules that the
@@ -26,7 +25,7 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := policy.Compile(started.Rules)
+	first, err := started.Compile()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	ctx, drain := context.WithCancel(ctx)
 	defer drain()
 
-	set, err := policy.Compile(cfg.Rules)
+	set, err := cfg.Compile()
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ var (
 	CodesUnreadable      = Reason{"codes_unreadable"}           // the secrets of one-time codes cannot be read
 	DenyRule             = Reason{"deny_rule"}                  // a rule with `deny` matches the person
 	DirectoryUnavailable = Reason{"directory_unavailable"}      // no server of the directory gave an answer
+	GroupsUnknown        = Reason{"groups_unknown"}             // the name of one of the person's groups cannot be read, and a rule with `deny` or `require` may mean that group
 	KeyNotAccepted       = Reason{"key_not_accepted"}           // no key that was offered is the person's, or it may not be used from there or any more
 	LoginKeyRemoved      = Reason{"key_removed"}                // the key of the login is no longer in the directory: `ssh.on_change`
 	MethodNotAccepted    = Reason{"method_not_accepted"}        // the rules require other methods, or another order

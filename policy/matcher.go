@@ -1,0 +1,224 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"berth/directory"
+)
+
+// index finds the rules that name a group or a user. It is what makes a
+// thousand rules as cheap as one.
+type index struct {
+	names    map[string][]indexed // in lower case
+	dns      map[string][]indexed // by directory.DN.Key
+	sids     map[string][]indexed // in upper case
+	patterns []indexed
+}
+
+type indexed struct {
+	matcher
+	rule int
+}
+
+func newIndex() index {
+	return index{names: map[string][]indexed{}, dns: map[string][]indexed{}, sids: map[string][]indexed{}}
+}
+
+func (x *index) add(m matcher, rule int) {
+	in := indexed{m, rule}
+	switch {
+	case m.sid != "":
+		x.sids[m.sid] = append(x.sids[m.sid], in)
+	case m.dn != "":
+		x.dns[m.dn] = append(x.dns[m.dn], in)
+	case m.name != "":
+		x.names[m.name] = append(x.names[m.name], in)
+	default:
+		x.patterns = append(x.patterns, in)
+	}
+}
+
+// name adds the rules that name a user.
+func (x *index) name(name string, found ruleSet) {
+	for _, in := range x.names[strings.ToLower(name)] {
+		found.add(in.rule)
+	}
+	for _, in := range x.patterns {
+		if match(in.glob, name) {
+			found.add(in.rule)
+		}
+	}
+}
+
+// group adds the rules that name a group of the directory source. It may use buf.
+func (x *index) group(g *directory.Group, source string, found ruleSet, buf []byte) {
+	for _, in := range x.names[string(appendLower(buf, g.Name))] {
+		if in.of(source) {
+			found.add(in.rule)
+		}
+	}
+	for _, in := range x.sids[g.SID] {
+		found.add(in.rule)
+	}
+	for _, in := range x.dns[g.DN.Key()] {
+		found.add(in.rule)
+	}
+	for _, in := range x.patterns {
+		if !found.has(in.rule) && in.group(g, source) {
+			found.add(in.rule)
+		}
+	}
+}
+
+// appendLower appends s in lower case. It allocates only for letters beyond
+// ASCII.
+func appendLower(b []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			return append(b[:len(b)-i], strings.ToLower(s)...)
+		}
+		b = append(b, lower(c))
+	}
+	return b
+}
+
+// matcher is one value of groups or users: a name, a DN, a SID, or a pattern.
+type matcher struct {
+	directory     string   // the group is one of this directory; empty: of any
+	name, dn, sid string   // in the forms of index
+	glob          string   // of a name
+	rdns          []string // of a DN: one pattern each
+	anyDepth      bool     // the pattern began with "**,": any number of RDNs may come before rdns
+}
+
+// of reports whether m means groups of the directory source.
+func (m matcher) of(source string) bool {
+	return m.directory == "" || strings.EqualFold(m.directory, source)
+}
+
+// byName reports whether m knows groups by the name that the directory shows.
+func (m matcher) byName() bool { return m.sid == "" }
+
+// parseUser reads a value of when.users.
+func parseUser(s string) (matcher, error) {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return matcher{}, errors.New("a name or a pattern is missing")
+	case isPattern(s):
+		return matcher{glob: s}, checkPattern(s)
+	}
+	return matcher{name: strings.ToLower(s)}, nil
+}
+
+// parseGroup reads a value of when.groups. directories are those that a name
+// can belong to; several mean that a name must say to which one, unless plain.
+func parseGroup(s string, directories []string, plain bool) (m matcher, err error) {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return m, errors.New("a DN, a name, a SID or a pattern is missing")
+	case strings.HasPrefix(strings.ToUpper(s), "S-1-"):
+		return matcher{sid: strings.ToUpper(s)}, nil
+	case isPattern(s) && strings.Contains(s, "="):
+		return parseDNPattern(s)
+	case strings.Contains(s, "="):
+		dn, err := directory.ParseDN(s)
+		return matcher{dn: dn.Key()}, err
+	}
+	if of, name, found := strings.Cut(s, `\`); found {
+		if err := knownDirectory(of, directories); err != nil {
+			return m, err
+		}
+		if strings.TrimSpace(name) == "" {
+			return m, errors.New("the name of the group is missing")
+		}
+		m.directory, s = of, name
+	} else if len(directories) > 1 && !plain {
+		return m, fmt.Errorf(`several directories may have such a group: write %s\%s, a DN, or add when.directory`, directories[0], s)
+	}
+	if isPattern(s) {
+		m.glob = s
+		return m, checkPattern(s)
+	}
+	m.name = strings.ToLower(s)
+	return m, nil
+}
+
+// knownDirectory returns an error if no directory has that name. Nothing is
+// known if there are no directories.
+func knownDirectory(name string, directories []string) error {
+	same := func(d string) bool { return strings.EqualFold(d, name) }
+	if strings.TrimSpace(name) == "" || len(directories) > 0 && !slices.ContainsFunc(directories, same) {
+		return fmt.Errorf("there is no directory %q: use one of %s", name, strings.Join(directories, ", "))
+	}
+	return nil
+}
+
+func isPattern(s string) bool { return strings.ContainsAny(s, "*?[") }
+
+// parseDNPattern reads a pattern of DNs. It is matched RDN by RDN, so that "*"
+// never matches a place elsewhere in the tree.
+func parseDNPattern(s string) (matcher, error) {
+	var m matcher
+	s, m.anyDepth = strings.CutPrefix(s, "**,")
+	for _, rdn := range splitUnescaped(s, ',') {
+		typ, value, _ := strings.Cut(rdn, "=")
+		typ, value = strings.TrimSpace(typ), strings.TrimSpace(value)
+		if typ == "" || value == "" {
+			return m, fmt.Errorf("%q is not a pattern of a part of a DN, such as CN=FT-*", rdn)
+		}
+		rdn = typ + "=" + value
+		if err := checkPattern(rdn); err != nil {
+			return m, err
+		}
+		m.rdns = append(m.rdns, rdn)
+	}
+	return m, nil
+}
+
+// splitUnescaped cuts s at each sep that no backslash precedes.
+func splitUnescaped(s string, sep byte) []string {
+	var parts []string
+	start := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case sep:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, s[start:])
+}
+
+// group reports whether m means g, a group of the directory source.
+func (m matcher) group(g *directory.Group, source string) bool {
+	switch {
+	case !m.of(source):
+		return false
+	case m.sid != "":
+		return m.sid == g.SID
+	case m.dn != "":
+		return m.dn == g.DN.Key()
+	case m.name != "":
+		return m.name == strings.ToLower(g.Name)
+	case m.glob != "":
+		return match(m.glob, g.Name)
+	}
+	rdns := g.DN.RDNs()
+	more := len(rdns) - len(m.rdns)
+	if more < 0 || more > 0 != m.anyDepth {
+		return false
+	}
+	for i, pattern := range m.rdns {
+		if !match(pattern, rdns[more+i]) {
+			return false
+		}
+	}
+	return true
+}
