@@ -20,10 +20,12 @@ demo: build
 test:
 	test/packages.sh base
 	$(GO) test -race -parallel 4 -timeout 20m ./...
+	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp # the race detector makes pools allocate
 
 test-peers:
 	test/packages.sh base peers
 	BERTH_PEERS=openldap,samba,389ds,kdc,suites $(GO) test -race -parallel 4 -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
+	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp
 
 lint:
 	@test -z "$$($(GO) tool gofumpt -l . | tee /dev/stderr)" || { echo "run: go tool gofumpt -w ." >&2; exit 1; }

@@ -36,6 +36,7 @@ type server struct {
 
 	mu     sync.Mutex
 	hellos []Hello
+	writes []int // lengths of what the library wrote
 }
 
 // serve starts a server that is gone at the end of the test.
@@ -84,7 +85,7 @@ func (s *server) serveConn(nc net.Conn) {
 		NoClientAuth:     true,
 	}
 	config.AddHostKey(s.key)
-	sc, channels, requests, err := ssh.NewServerConn(c, config)
+	sc, channels, requests, err := ssh.NewServerConn(measured{c, s}, config)
 	if err != nil {
 		s.t.Errorf("login behind Look: %v", err)
 		return
@@ -107,6 +108,19 @@ func (s *server) serveConn(nc net.Conn) {
 		}
 		go ssh.DiscardRequests(reqs)
 	}
+}
+
+// measured is a connection whose server keeps the lengths of what is written.
+type measured struct {
+	net.Conn
+	server *server
+}
+
+func (m measured) Write(p []byte) (int, error) {
+	m.server.mu.Lock()
+	m.server.writes = append(m.server.writes, len(p))
+	m.server.mu.Unlock()
+	return m.Conn.Write(p)
 }
 
 // echo answers one command and reads what the client sends.
@@ -267,6 +281,30 @@ func TestPacketsAroundTheBuffer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLibraryBuffer observes what the joiner relies on and no documentation of the
+// library promises: a long packet is written in two parts, the first of
+// libraryBuffer bytes. An update of the library that changes this fails here.
+func TestLibraryBuffer(t *testing.T) {
+	s := serve(t, 10*time.Second)
+	nc, err := net.Dial("tcp", s.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.SetDeadline(time.Now().Add(time.Minute))
+	client := s.client(nc, ssh.Config{Ciphers: gcm})
+	defer client.Close()
+	const size = 30000
+	if err := fetch(client, size); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.writes, libraryBuffer)
+	if i < 0 || i == len(s.writes)-1 || s.writes[i+1] < size-libraryBuffer || s.writes[i+1] > size-libraryBuffer+100 {
+		t.Errorf("a packet of %d bytes left in writes of %v, want %d and then the rest", size, s.writes, libraryBuffer)
 	}
 }
 

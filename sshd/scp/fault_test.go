@@ -217,18 +217,3 @@ func openWith(t *testing.T, host string, ops policy.Op) fs.FS {
 	t.Cleanup(func() { files.Close() })
 	return files
 }
-
-func TestSpecialFilesAreRefused(t *testing.T) {
-	host := t.TempDir()
-	if err := makeFIFO(filepath.Join(host, "fifo")); err != nil {
-		t.Skipf("no FIFO here: %v", err)
-	}
-	files := open(t, host)
-	want := "\x01scp: fifo: not a regular file\n"
-	if told, err := serve(t, files, "scp -f fifo", "\x00"); told != want || err == nil {
-		t.Errorf("source told %q, %v; want %q", told, err, want)
-	}
-	if told, err := serve(t, files, "scp -t fifo", "C0644 1 a\na\x00"); !strings.HasPrefix(told, "\x00\x01scp: fifo: ") || err == nil {
-		t.Errorf("sink told %q, %v; want an error", told, err)
-	}
-}
