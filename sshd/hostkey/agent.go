@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"berth/privatefile"
 )
 
 // An Agent is the socket of an ssh-agent, or SSH_AUTH_SOCK for the one that the
@@ -49,9 +51,9 @@ func (a Agent) ask(request func(agent.ExtendedAgent) error) error {
 // load returns the signer of a public key file whose private half the agent
 // holds.
 func (a Agent) load(path string) (ssh.Signer, error) {
-	text, err := os.ReadFile(path)
+	text, err := privatefile.Read(path, privatefile.AllRead, mostText)
 	if err != nil {
-		return nil, cause(err)
+		return nil, err
 	}
 	k, err := ParsePublic(text)
 	if err != nil {

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/privatefile"
 )
 
 // Certify returns signers, and after them each once more with its certificate
@@ -34,14 +34,9 @@ func Certify(signers []ssh.Signer, files []string) ([]ssh.Signer, error) {
 }
 
 func certify(signers []ssh.Signer, file string) (ssh.Signer, error) {
-	f, err := os.Open(file)
+	text, err := privatefile.Read(file, privatefile.AllRead, mostText)
 	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, mostText))
-	if err != nil {
-		return nil, cause(err)
+		return nil, err
 	}
 	k, err := Parse(text, nil)
 	if err != nil {

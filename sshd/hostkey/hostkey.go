@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/privatefile"
 )
 
 // minRSA is the smallest RSA modulus in bits that is taken for a host key.
@@ -84,7 +85,7 @@ func loadOrMake(path string, passphrase Passphrase) (ssh.Signer, error) {
 }
 
 func load(path string, passphrase Passphrase) (ssh.Signer, error) {
-	text, err := readPrivate(path, 0o077)
+	text, err := privatefile.Read(path, privatefile.OwnerReads, mostText)
 	if err != nil {
 		return nil, err
 	}
@@ -125,59 +126,13 @@ func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 func Fingerprint(k ssh.PublicKey) string { return ssh.FingerprintSHA256(k) }
 
 // PassphraseFile is a Passphrase that reads every key's passphrase from the
-// first line of one file, such as a systemd credential. The file must not be
-// readable by others; its group may read, because the mode of a credential says
-// so where an access list lets the service in.
+// first line of one file, such as a systemd credential.
 func PassphraseFile(file string) Passphrase {
 	return func(string) ([]byte, error) {
-		text, err := readPrivate(file, 0o027)
+		line, err := privatefile.FirstLine(file)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		line = strings.TrimSuffix(line, "\r")
-		if line == "" {
-			return nil, fmt.Errorf("%s: the first line is empty", file)
-		}
 		return []byte(line), nil
 	}
-}
-
-// readPrivate reads a file that has none of the forbidden permissions. The mode
-// is that of the opened file, so that it cannot be swapped between the check and
-// the read.
-func readPrivate(path string, forbidden os.FileMode) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, cause(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return nil, fmt.Errorf("mode %04o lets others than its owner use it: chmod 600 would be right", mode)
-	}
-	if info.Size() > mostText {
-		return nil, fmt.Errorf("%d bytes are too many for a key", info.Size())
-	}
-	text := make([]byte, info.Size())
-	n, err := f.ReadAt(text, 0)
-	if n < len(text) {
-		return nil, cause(err)
-	}
-	return text, nil
-}
-
-// cause takes the path off an error whose caller names it.
-func cause(err error) error {
-	var p *iofs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

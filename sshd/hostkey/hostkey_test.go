@@ -126,7 +126,7 @@ func TestPassphraseFileRefuses(t *testing.T) {
 	empty := filepath.Join(dir, "empty")
 	write(t, open, "secret\n", 0o644)
 	write(t, empty, "\nsecret\n", 0o600)
-	for file, want := range map[string]string{open: "chmod 600", empty: "empty", filepath.Join(dir, "none"): "no such file"} {
+	for file, want := range map[string]string{open: "chmod 0640", empty: "empty", filepath.Join(dir, "none"): "no such file"} {
 		if _, err := PassphraseFile(file)(""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", file, err, want)
 		}
@@ -144,7 +144,7 @@ func TestLoadRefuses(t *testing.T) {
 			mustLoad(t, path)
 			chmod(t, path, 0o644)
 			return []string{path}
-		}, "mode 0644 lets others than its owner use it: chmod 600"},
+		}, "mode 0644 gives other users too much access: chmod 0600"},
 		{"group may read", func(t *testing.T, dir string) []string {
 			path := filepath.Join(dir, "ed25519")
 			mustLoad(t, path)

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	iofs "io/fs"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/privatefile"
 )
 
 // kinds are the keys that can be made, by the word in a file's name.
@@ -46,14 +47,11 @@ func Make(path string, passphrase Passphrase) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if err := writeNew(path, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err := privatefile.Create(path, pem.EncodeToMemory(block), 0o600); err != nil {
 		return err
 	}
 	os.Remove(path + ".pub") // of a key that is gone
-	return writeNew(path+".pub", ssh.MarshalAuthorizedKey(pub), 0o644)
+	return privatefile.Create(path+".pub", ssh.MarshalAuthorizedKey(pub), 0o644)
 }
 
 func generate(name string) (crypto.Signer, error) {
@@ -77,31 +75,4 @@ func seal(key crypto.Signer, path string, passphrase Passphrase) (*pem.Block, er
 		return ssh.MarshalPrivateKey(key, "")
 	}
 	return ssh.MarshalPrivateKeyWithPassphrase(key, "", secret)
-}
-
-// writeNew puts text under path as a whole or not at all, and never over a file
-// that is there: two nodes may start on one shared folder at the same moment.
-func writeNew(path string, text []byte, perm os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".berth-key-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if err := fill(f, text, perm); err != nil {
-		return err
-	}
-	err = os.Link(f.Name(), path)
-	if err == nil || errors.Is(err, iofs.ErrExist) {
-		return err
-	}
-	// No hard links on this file system.
-	if _, err := os.Lstat(path); err == nil {
-		return &iofs.PathError{Op: "make", Path: path, Err: iofs.ErrExist}
-	}
-	return os.Rename(f.Name(), path)
-}
-
-func fill(f *os.File, text []byte, perm os.FileMode) error {
-	_, err := f.Write(text)
-	return errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())
 }

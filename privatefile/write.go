@@ -1,0 +1,89 @@
+package privatefile
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Create writes a new file whole or not at all. It makes the folder if that is
+// missing. The error wraps io/fs.ErrExist if there is a file at path, which is
+// never replaced: two nodes may start on one shared folder at the same moment.
+func Create(path string, text []byte, perm os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".berth-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	switch err := os.Link(f.Name(), path); {
+	case errors.Is(err, iofs.ErrExist):
+		return err
+	case err != nil: // this file system has no hard links
+		if _, err := os.Lstat(path); err == nil {
+			return &iofs.PathError{Op: "create", Path: path, Err: iofs.ErrExist}
+		}
+		if err := os.Rename(f.Name(), path); err != nil {
+			return err
+		}
+	}
+	syncFolder(path)
+	return nil
+}
+
+// ErrBusy means that another process is rewriting the file.
+var ErrBusy = errors.New("another process is writing the file")
+
+// Rewrite replaces the file at path, whole or not at all, by what change returns,
+// with mode 0600. change may read the old file: while it runs, the new file has a
+// fixed name, and Rewrite in another process returns ErrBusy. Rewrite makes the
+// folder if that is missing.
+func Rewrite(path string, change func() ([]byte, error)) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	fresh := path + ".new"
+	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, iofs.ErrExist) {
+		return fmt.Errorf("%w: %s exists. If no other process is running, one was interrupted: remove %[2]s", ErrBusy, fresh)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(fresh)
+		}
+	}()
+	text, err := change()
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	syncFolder(path)
+	return nil
+}
+
+// syncFolder makes a new name survive a power failure where the system can do
+// that. The file itself is whole in any case.
+func syncFolder(path string) {
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		dir.Sync()
+		dir.Close()
+	}
+}
