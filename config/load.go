@@ -195,8 +195,8 @@ func (cfg *Config) check(where *places) []*Mistake {
 	}
 	at("ssh.", cfg.SSH.Check()...)
 	at("admission.", cfg.Admission.Check()...)
-	at("certificates.", cfg.Certificates.Check()...)
-	at("kerberos.", cfg.Kerberos.Check()...)
+	at("certificates.", cfg.Certificates.Check(cfg.DirectoryNames()...)...)
+	at("kerberos.", cfg.Kerberos.Check(cfg.DirectoryNames()...)...)
 	at("totp.", cfg.TOTP.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)
@@ -245,6 +245,16 @@ func checkDirectory(d ldap.Settings) []error {
 	}
 	d.URLs, d.Base, d.BindDN = []string{"ldap://127.0.0.1"}, "dc=embedded", ""
 	return append(errs, split(d.Check())...)
+}
+
+// DirectoryNames returns the names of the configured directories. The name of one
+// without a name is its kind.
+func (cfg *Config) DirectoryNames() []string {
+	var names []string
+	for _, d := range cfg.Directories {
+		names = append(names, cmp.Or(d.Name, d.Kind, "generic"))
+	}
+	return names
 }
 
 // twice returns what is wrong with the names of directories: each needs its

@@ -37,7 +37,7 @@ func (l *login) certified(u *directory.User, c *ssh.Certificate) (*ssh.Permissio
 	if a == nil {
 		return nil, fmt.Errorf("%w: a certificate, and no authority is configured", errKeyRefused)
 	}
-	g, err := a.Check(c, a.Principals(u.Name, u.Attrs), l.remote.Addr(), time.Now())
+	g, err := a.Check(c, cert.Person{Directory: u.Source, Name: u.Name, Attrs: u.Attrs}, l.remote.Addr(), time.Now())
 	service := ""
 	if err == nil {
 		service, err = forced(g.Command)
@@ -78,7 +78,7 @@ func (g *grant) permits(service string) bool {
 func (s *Server) distrusted(g *grant) error {
 	var errs []error
 	for _, c := range g.certificates {
-		errs = append(errs, s.Certificates.Trusts(c.Certificate))
+		errs = append(errs, s.Certificates.Trusts(c.Certificate, g.policy.User.Source))
 	}
 	return errors.Join(errs...)
 }

@@ -120,11 +120,11 @@ func (l *login) useCode(u *directory.User, typed string) error {
 	if codes == nil {
 		return errNoCodes
 	}
-	counter, err := codes.Check(u.ID, directory.Reveal(u.TOTP), typed, time.Now())
+	counter, err := codes.Check(u.Identity.String(), directory.Reveal(u.TOTP), typed, time.Now())
 	if err != nil && !errors.Is(err, totp.ErrWrong) {
 		return fmt.Errorf("%w: %w", errCode, err)
 	}
-	if err := l.srv.State.UseCode(u.ID, counter, err == nil); err != nil {
+	if err := l.srv.State.UseCode(u.Identity.String(), counter, err == nil); err != nil {
 		return fmt.Errorf("%w: %w", errCode, err)
 	}
 	return nil

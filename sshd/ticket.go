@@ -41,9 +41,12 @@ func (l *login) ticket(meta ssh.ConnMetadata, principal string) (*ssh.Permission
 // holds returns nil if principal is u, who logs in as typed. Names alone do not
 // tell: two directories may each have an alice.
 func (l *login) holds(u *directory.User, typed, principal string) error {
-	name, err := l.srv.Kerberos.User(principal)
+	name, source, err := l.srv.Kerberos.User(principal)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errTicket, err)
+	}
+	if source != u.Source {
+		return fmt.Errorf("%w: %s is a person of directory %q, not of %q", errTicket, principal, source, u.Source)
 	}
 	if name == typed {
 		return nil

@@ -167,10 +167,10 @@ func openParts(cfg *config.Config) error {
 	if err := agentHolds(cfg); err != nil {
 		return err
 	}
-	if _, err := openAuthorities(cfg.Certificates); err != nil {
+	if _, err := openAuthorities(cfg); err != nil {
 		return err
 	}
-	if _, err := openKeytab(cfg.Kerberos); err != nil {
+	if _, err := openKeytab(cfg); err != nil {
 		return err
 	}
 	_, err := openCodes(cfg)

@@ -81,11 +81,11 @@ type operator struct {
 func (o operator) Drain() { o.drain() }
 
 // openAuthorities returns nil where certificates are off.
-func openAuthorities(s cert.Settings) (*cert.Authority, error) {
-	if !s.Enabled() {
+func openAuthorities(cfg *config.Config) (*cert.Authority, error) {
+	if !cfg.Certificates.Enabled() {
 		return nil, nil
 	}
-	a, err := cert.Open(s)
+	a, err := cert.Open(cfg.Certificates, cfg.DirectoryNames()...)
 	if err != nil {
 		return nil, fmt.Errorf("certificates: %w", err)
 	}
@@ -93,11 +93,11 @@ func openAuthorities(s cert.Settings) (*cert.Authority, error) {
 }
 
 // openKeytab returns nil where Kerberos is off.
-func openKeytab(s kerberos.Settings) (*kerberos.Keytab, error) {
-	if !s.Enabled() {
+func openKeytab(cfg *config.Config) (*kerberos.Keytab, error) {
+	if !cfg.Kerberos.Enabled() {
 		return nil, nil
 	}
-	return kerberos.Open(s)
+	return kerberos.Open(cfg.Kerberos, cfg.DirectoryNames()...)
 }
 
 // rules are the compiled rules of the moment; SIGHUP replaces them.
@@ -132,11 +132,11 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if keys, err = hostkey.Certify(keys, cfg.HostCertificates); err != nil {
 		return err
 	}
-	authorities, err := openAuthorities(cfg.Certificates)
+	authorities, err := openAuthorities(cfg)
 	if err != nil {
 		return err
 	}
-	keytab, err := openKeytab(cfg.Kerberos)
+	keytab, err := openKeytab(cfg)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -53,7 +54,7 @@ read with: berth totp add USER | qrencode -t ansiutf8`,
 			if u.ID == "" {
 				return fmt.Errorf("%q: the directory shows no id_attribute, which the secret would be kept under", u.Name)
 			}
-			uri, err := secrets.Add(u.ID, u.Name, time.Now())
+			uri, err := secrets.Add(totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()})
 			if errors.Is(err, totp.ErrExists) {
 				return fmt.Errorf("%w: remove it first, with berth totp remove", err)
 			}
@@ -71,9 +72,9 @@ read with: berth totp add USER | qrencode -t ansiutf8`,
 func totpRemoveCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use:   "remove USER|ID",
+		Use:   "remove USER|ID|ID@DIRECTORY",
 		Short: "Remove the secret of a user",
-		Long: `Remove forgets the secret of USER, called as "berth totp list" does; the person
+		Long: `Remove removes the secret of USER, named as in "berth totp list"; the person
 need not be in the directory any more.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -87,7 +88,7 @@ need not be in the directory any more.`,
 			}
 			var found []totp.Person
 			for _, p := range people {
-				if p.Name == args[0] || p.ID == args[0] {
+				if slices.Contains([]string{p.Name, p.ID, p.ID + "@" + p.Directory}, args[0]) {
 					found = append(found, p)
 				}
 			}
@@ -95,9 +96,9 @@ need not be in the directory any more.`,
 			case 0:
 				return fmt.Errorf("%q: has no secret here: see berth totp list", args[0])
 			case 1:
-				return secrets.Remove(found[0].ID)
+				return secrets.Remove(found[0])
 			}
-			return fmt.Errorf("%q: %d people here have that name: give the id, as berth totp list shows it", args[0], len(found))
+			return fmt.Errorf("%q: %d people here have that name: give ID@DIRECTORY, as in berth totp list", args[0], len(found))
 		},
 	}
 	configFlag(cmd, &file)
@@ -121,7 +122,11 @@ func totpListCommand() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, p := range people {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.Added.Format(time.DateOnly), p.ID)
+				directory := p.Directory
+				if directory == "" {
+					directory = "(unknown: remove it, and add it again)"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s@%s\n", p.Name, p.Added.Format(time.DateOnly), p.ID, directory)
 			}
 			return w.Flush()
 		},
@@ -139,7 +144,7 @@ func openSecrets(file string) (*config.Config, *totp.File, error) {
 	if !cfg.TOTP.Enabled() {
 		return nil, nil, fmt.Errorf("%s: totp.file: missing: must be the file to keep secrets in, such as /var/lib/berth/totp", file)
 	}
-	secrets, err := totp.Open(cfg.TOTP)
+	secrets, err := totp.Open(cfg.TOTP, cfg.DirectoryNames()...)
 	return cfg, secrets, err
 }
 
@@ -153,7 +158,7 @@ func openCodes(cfg *config.Config) (*totp.Codes, error) {
 		return codes, nil
 	}
 	var err error
-	codes.File, err = totp.Open(cfg.TOTP)
+	codes.File, err = totp.Open(cfg.TOTP, cfg.DirectoryNames()...)
 	return codes, err
 }
 
@@ -163,6 +168,6 @@ func enrolled(codes *totp.Codes, u *directory.User) (*bool, error) {
 	if codes == nil {
 		return nil, nil
 	}
-	yes, err := codes.Enrolled(u.ID, directory.Reveal(u.TOTP))
+	yes, err := codes.Enrolled(u.Identity.String(), directory.Reveal(u.TOTP))
 	return &yes, err
 }

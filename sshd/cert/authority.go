@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -12,17 +13,32 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/privatefile"
 )
 
 // An Authority knows whose certificates are trusted. It is safe for concurrent
 // use.
 type Authority struct {
-	trusted []*file[keySet]
-	revoked []*file[*revocations]
+	trusted []trusted
+	revoked []*privatefile.File[*revocations]
 	attrs   []string // in lower case
 }
 
-// A Grant is what a certificate says of a login that it allows.
+// trusted is the keys of one file, and the directory whose people they certify.
+type trusted struct {
+	*privatefile.File[keySet]
+	directory string
+}
+
+// A Person is somebody who logs in with a certificate.
+type Person struct {
+	Directory string              // name of the directory that holds the person
+	Name      string              // in the directory's spelling
+	Attrs     map[string][]string // by name in lower case
+}
+
+// A Grant is what a certificate allows, and what events report about it.
 type Grant struct {
 	ID        string // the key id, as the authority chose it
 	Serial    uint64
@@ -31,23 +47,42 @@ type Grant struct {
 	Command   string    // the only one it is for, from force-command; empty: any
 }
 
-// Open reads the files of s. One that cannot be used is an error now, and later
-// a reason to take no certificate until it can be.
-func Open(s Settings) (*Authority, error) {
+// maxFile bounds what is read of a file, in bytes. A revocation list takes eight
+// for a serial number, or less.
+const maxFile = 16 << 20
+
+// Open reads the files of s; directories are the names of those configured. A
+// file that cannot be used is an error. If that happens later, no certificate is
+// accepted until the file can be used again.
+func Open(s Settings, directories ...string) (*Authority, error) {
+	if err := errors.Join(s.Check(directories...)...); err != nil {
+		return nil, err
+	}
 	a := &Authority{}
 	for _, name := range s.PrincipalAttributes {
 		a.attrs = append(a.attrs, strings.ToLower(name))
 	}
-	var errs []error
+	only := ""
+	if len(directories) == 1 {
+		only = directories[0]
+	}
 	for _, path := range s.CAKeys {
-		f := &file[keySet]{path: path, parse: parseAuthorities}
-		_, err := f.current()
-		a.trusted, errs = append(a.trusted, f), append(errs, err)
+		a.trusted = append(a.trusted, trusted{open(path, parseAuthorities), only})
+	}
+	for _, t := range s.Authorities {
+		a.trusted = append(a.trusted, trusted{open(t.File, parseAuthorities), cmp.Or(t.Directory, only)})
 	}
 	for _, path := range s.Revoked {
-		f := &file[*revocations]{path: path, parse: parseRevocations}
-		_, err := f.current()
-		a.revoked, errs = append(a.revoked, f), append(errs, err)
+		a.revoked = append(a.revoked, open(path, parseRevocations))
+	}
+	var errs []error
+	for _, f := range a.trusted {
+		_, err := current(f.File)
+		errs = append(errs, err)
+	}
+	for _, f := range a.revoked {
+		_, err := current(f)
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -55,28 +90,31 @@ func Open(s Settings) (*Authority, error) {
 	return a, nil
 }
 
-// Principals returns what a certificate of a user may be made out to, where
-// attrs are the user's attributes by name in lower case.
-func (a *Authority) Principals(name string, attrs map[string][]string) []string {
-	all := []string{name}
-	for _, attr := range a.attrs {
-		all = append(all, attrs[attr]...)
-	}
-	return all
+func open[T any](path string, parse func([]byte) (T, error)) *privatefile.File[T] {
+	return &privatefile.File[T]{Path: path, Forbidden: privatefile.AllRead, Most: maxFile, Parse: parse}
 }
 
-// Check returns nil if somebody who is called one of principals may log in with
-// cert from remote at the time now. It does not prove that the client holds the
-// key; the SSH library does. The caller has to see that no other command than
-// that of the grant is run. Errors wrap one of those of this package.
-func (a *Authority) Check(cert *ssh.Certificate, principals []string, remote netip.Addr, now time.Time) (Grant, error) {
+// current returns what a file holds now. Errors wrap ErrUnreadable.
+func current[T any](f *privatefile.File[T]) (T, error) {
+	value, err := f.Current()
+	if err != nil {
+		return value, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.Path, err)
+	}
+	return value, nil
+}
+
+// Check returns nil if p may log in with cert from remote at the time now. It
+// does not prove that the client holds the key; the SSH library does. The caller
+// must run no other command than the one of the grant. Errors wrap one of those
+// of this package.
+func (a *Authority) Check(cert *ssh.Certificate, p Person, remote netip.Addr, now time.Time) (Grant, error) {
 	if cert.CertType != ssh.UserCert {
 		return Grant{}, ErrType
 	}
-	if err := a.trusts(cert.SignatureKey); err != nil {
+	if err := a.trusts(cert.SignatureKey, p.Directory); err != nil {
 		return Grant{}, err
 	}
-	// What follows is true only if the authority said it.
+	// Nothing in the certificate is true before its signature is verified.
 	if err := signed(cert); err != nil {
 		return Grant{}, err
 	}
@@ -85,6 +123,10 @@ func (a *Authority) Check(cert *ssh.Certificate, principals []string, remote net
 	}
 	if err := valid(cert, now); err != nil {
 		return Grant{}, err
+	}
+	principals := []string{p.Name}
+	for _, attr := range a.attrs {
+		principals = append(principals, p.Attrs[attr]...)
 	}
 	if !slices.ContainsFunc(cert.ValidPrincipals, func(p string) bool { return p != "" && slices.Contains(principals, p) }) {
 		return Grant{}, fmt.Errorf("%w: its principals are %q", ErrPrincipal, cert.ValidPrincipals)
@@ -102,48 +144,53 @@ func (a *Authority) Check(cert *ssh.Certificate, principals []string, remote net
 	return g, nil
 }
 
-// Trusts returns nil if cert, which Check has let pass before, is still signed by
-// one of the authorities and not revoked.
-func (a *Authority) Trusts(cert *ssh.Certificate) error {
-	if err := a.trusts(cert.SignatureKey); err != nil {
+// Trusts returns nil if cert, which Check accepted before for somebody of that
+// directory, is still signed by one of the authorities and not revoked.
+func (a *Authority) Trusts(cert *ssh.Certificate, directory string) error {
+	if err := a.trusts(cert.SignatureKey, directory); err != nil {
 		return err
 	}
 	return a.revokes(cert)
 }
 
 // revokes returns an error if cert, its key or the key of its authority has been
-// revoked, or if that cannot be told.
+// revoked, or if nobody can know that now.
 func (a *Authority) revokes(cert *ssh.Certificate) error {
 	for _, f := range a.revoked {
-		r, err := f.current()
+		r, err := current(f)
 		if err != nil {
 			return err
 		}
 		if why := r.of(cert); why != "" {
-			return fmt.Errorf("%w: %s stands in %s", ErrRevoked, why, f.path)
+			return fmt.Errorf("%w: %s is in %s", ErrRevoked, why, f.Path)
 		}
 	}
 	return nil
 }
 
-// trusts returns nil if key is that of an authority.
-func (a *Authority) trusts(key ssh.PublicKey) error {
-	blob := key.Marshal()
+// trusts returns nil if key is that of an authority for people of a directory.
+func (a *Authority) trusts(key ssh.PublicKey, directory string) error {
+	blob, other := key.Marshal(), ""
 	for _, f := range a.trusted {
-		keys, err := f.current()
+		keys, err := current(f.File)
 		if err != nil {
 			return err
 		}
-		if keys[string(blob)] {
+		if !keys[string(blob)] {
+			continue
+		}
+		if f.directory == directory {
 			return nil
 		}
+		other = fmt.Sprintf(" certifies people of %q, not of %q", f.directory, directory)
 	}
-	return fmt.Errorf("%w: %s", ErrAuthority, ssh.FingerprintSHA256(key))
+	return fmt.Errorf("%w: %s%s", ErrAuthority, ssh.FingerprintSHA256(key), other)
 }
 
-// signed verifies the signature of the authority. The library's checker also
-// looks at validity and options, but its errors do not tell what is wrong, so it
-// is made to see nothing there; valid and options do that.
+// signed verifies the signature of the authority. The library's checker would
+// also check validity and options, but its errors do not say which of them is
+// wrong. So it is given a time and a list of options that it accepts, and the
+// functions valid and options check those.
 func signed(cert *ssh.Certificate) error {
 	if err := strong(cert.Key); err != nil {
 		return err
@@ -186,8 +233,8 @@ func date(unix uint64) string {
 	return time.Unix(int64(min(unix, math.MaxInt64)), 0).UTC().Format(time.RFC3339)
 }
 
-// Critical options that are kept (PROTOCOL.certkeys). Any other, such as
-// verify-required, refuses the certificate.
+// Critical options that are supported (PROTOCOL.certkeys). A certificate with any
+// other, such as verify-required, is refused.
 const (
 	sourceAddress = "source-address"
 	forceCommand  = "force-command"
@@ -232,7 +279,7 @@ func prefix(s string) (netip.Prefix, error) {
 	return addr.Prefix(addr.BitLen())
 }
 
-// minRSA is the smallest RSA modulus in bits that is taken.
+// minRSA is the smallest RSA modulus in bits that is accepted.
 const minRSA = 2048
 
 func strong(key ssh.PublicKey) error {

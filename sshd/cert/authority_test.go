@@ -68,8 +68,17 @@ func (w workshop) write(name, text string) string {
 	return w.path(name)
 }
 
+// called is somebody with several names, where "also" is among the attributes
+// that hold principals.
+func called(name string, also ...string) Person {
+	return Person{Name: name, Attrs: map[string][]string{"also": also}}
+}
+
 func (w workshop) open(s Settings) *Authority {
 	w.Helper()
+	if s.PrincipalAttributes == nil {
+		s.PrincipalAttributes = []string{"Also"}
+	}
 	if s.CAKeys == nil {
 		s.CAKeys = []string{w.path("ca.pub")}
 	}
@@ -126,7 +135,7 @@ func TestCheck(t *testing.T) {
 				from = netip.MustParseAddr(tt.from)
 			}
 			cert := w.sign(ca, "user", append([]string{"-I", "alice@laptop", "-z", "7"}, tt.args...)...)
-			g, err := a.Check(cert, []string{"alice", ""}, from, noon)
+			g, err := a.Check(cert, called("alice", ""), from, noon)
 			if !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
@@ -141,11 +150,11 @@ func TestGrant(t *testing.T) {
 	w := newWorkshop(t)
 	a := w.open(Settings{})
 	cert := w.sign("ca", "user", "-I", "x", "-n", "alice", "-V", "20261122000000:20261123000000", "-O", "force-command=internal-sftp")
-	g, err := a.Check(cert, []string{"alice"}, here, noon)
+	g, err := a.Check(cert, called("alice"), here, noon)
 	if want := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC); err != nil || g.Command != "internal-sftp" || !g.Until.Equal(want) {
 		t.Errorf("got %+v, %v, want internal-sftp until %v", g, err, want)
 	}
-	g, err = a.Check(w.sign("ca", "user", "-I", "x", "-n", "alice"), []string{"alice"}, here, noon)
+	g, err = a.Check(w.sign("ca", "user", "-I", "x", "-n", "alice"), called("alice"), here, noon)
 	if err != nil || g.Command != "" || !g.Until.IsZero() {
 		t.Errorf("got %+v, %v, want any command and no end", g, err)
 	}
@@ -153,16 +162,72 @@ func TestGrant(t *testing.T) {
 
 func TestPrincipals(t *testing.T) {
 	w := newWorkshop(t)
-	a := w.open(Settings{PrincipalAttributes: []string{"userPrincipalName", "mail"}})
-	got := strings.Join(a.Principals("alice", map[string][]string{
-		"userprincipalname": {"alice@corp.example"}, "department": {"root"},
-	}), " ")
-	if want := "alice alice@corp.example"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	a := w.open(Settings{PrincipalAttributes: []string{"Mail", "userPrincipalName"}})
+	alice := Person{Name: "alice", Attrs: map[string][]string{
+		"mail": {"alice@corp.example", "a@corp.example"}, "userprincipalname": {"alice@ad.example"}, "other": {"root"},
+	}}
+	for name, want := range map[string]error{
+		"alice": nil, "alice@corp.example": nil, "a@corp.example": nil, "alice@ad.example": nil,
+		"root": ErrPrincipal, "mail": ErrPrincipal,
+	} {
+		if _, err := a.Check(w.sign("ca", "user", "-I", "x", "-n", name), alice, here, noon); !errors.Is(err, want) || (want == nil) != (err == nil) {
+			t.Errorf("a certificate for %q: got %v, want %v", name, err, want)
+		}
 	}
 }
 
-// TestForgery changes what an authority signed.
+// TestAuthorityOfDirectory binds what an authority certifies to the people of one
+// directory.
+func TestAuthorityOfDirectory(t *testing.T) {
+	w := newWorkshop(t)
+	both := Settings{Authorities: []Trusted{{File: w.path("ca.pub"), Directory: "corp"}, {File: w.path("other.pub"), Directory: "partner"}}}
+	bob := w.sign("ca", "user", "-I", "x", "-n", "bob")
+	for _, tt := range []struct {
+		name        string
+		s           Settings
+		directories []string
+		of          string // directory of bob
+		want        error
+	}{
+		{"no directories", Settings{CAKeys: []string{w.path("ca.pub")}}, nil, "", nil},
+		{"the only one", Settings{CAKeys: []string{w.path("ca.pub")}}, []string{"corp"}, "corp", nil},
+		{"the only one, as a list", Settings{Authorities: []Trusted{{File: w.path("ca.pub")}}}, []string{"corp"}, "corp", nil},
+		{"not the only one", Settings{CAKeys: []string{w.path("ca.pub")}}, []string{"corp"}, "partner", ErrAuthority},
+		{"its own", both, []string{"corp", "partner"}, "corp", nil},
+		{"another's", both, []string{"corp", "partner"}, "partner", ErrAuthority},
+		{"nobody's", both, []string{"corp", "partner"}, "", ErrAuthority},
+	} {
+		a, err := Open(tt.s, tt.directories...)
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		for _, err := range []error{
+			a.Trusts(bob, tt.of),
+			func() error { _, err := a.Check(bob, Person{Directory: tt.of, Name: "bob"}, here, noon); return err }(),
+		} {
+			if !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
+				t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		s    Settings
+		want string
+	}{
+		{Settings{CAKeys: []string{w.path("ca.pub")}}, "ca_keys: there are 2 directories"},
+		{Settings{Authorities: []Trusted{{File: w.path("ca.pub")}}}, `authorities[0].directory: "": must be the name of a directory: corp, partner`},
+		{Settings{Authorities: []Trusted{{File: w.path("ca.pub"), Directory: "Corp"}}}, `authorities[0].directory: "Corp"`},
+		{Settings{Authorities: []Trusted{{Directory: "corp"}}}, "authorities[0].file: missing"},
+	} {
+		if errs := tt.s.Check("corp", "partner"); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), tt.want) {
+			t.Errorf("%+v: got %v, want %q", tt.s, errs, tt.want)
+		}
+		if _, err := Open(tt.s, "corp", "partner"); err == nil {
+			t.Errorf("%+v: Open accepts it", tt.s)
+		}
+	}
+}
+
 func TestForgery(t *testing.T) {
 	w := newWorkshop(t)
 	a := w.open(Settings{})
@@ -180,7 +245,7 @@ func TestForgery(t *testing.T) {
 	} {
 		cert := w.sign("ca", "user", "-I", "x", "-n", "bob", "-V", "20261122000000:20261123000000", "-O", "source-address=10.0.0.0/8")
 		forge(cert)
-		if _, err := a.Check(cert, []string{"alice", "bob"}, netip.MustParseAddr("10.1.2.3"), noon); !errors.Is(err, ErrSignature) {
+		if _, err := a.Check(cert, called("alice", "bob"), netip.MustParseAddr("10.1.2.3"), noon); !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: got %v, want %v", name, err, ErrSignature)
 		}
 	}
@@ -194,7 +259,7 @@ func TestWeak(t *testing.T) {
 	a := w.open(Settings{CAKeys: []string{w.path("ca.pub"), w.path("rsa.pub")}})
 	check := func(what string, cert *ssh.Certificate, want error) {
 		t.Helper()
-		if _, err := a.Check(cert, []string{"alice"}, here, noon); !errors.Is(err, want) || (want == nil) != (err == nil) {
+		if _, err := a.Check(cert, called("alice"), here, noon); !errors.Is(err, want) || (want == nil) != (err == nil) {
 			t.Errorf("%s: got %v, want %v", what, err, want)
 		}
 	}
@@ -218,8 +283,8 @@ func TestOpenRefuses(t *testing.T) {
 		want string
 	}{
 		{Settings{CAKeys: []string{w.path("none")}}, "none: no such file"},
-		{Settings{CAKeys: []string{w.dir}}, "is not a file"},
-		{Settings{CAKeys: []string{open}}, "mode 0666 lets everybody write it"},
+		{Settings{CAKeys: []string{w.dir}}, "is not a regular file"},
+		{Settings{CAKeys: []string{open}}, "mode 0666 gives other users too much access: chmod 0644"},
 		{Settings{CAKeys: []string{w.write("empty", "# nothing\n")}}, "holds no public key"},
 		{Settings{CAKeys: []string{w.write("options", `from="10.0.0.0/8" `+w.text("ca.pub"))}}, "line 1: options"},
 		{Settings{CAKeys: []string{w.path("user-cert.pub")}}, "line 1: is a certificate"},
@@ -268,10 +333,10 @@ func TestFilesAreReadAgain(t *testing.T) {
 	hers, others := w.sign("ca", "user", "-I", "x", "-z", "7", "-n", "alice"), w.sign("other", "mate", "-I", "x", "-n", "alice")
 	check := func(what string, cert *ssh.Certificate, want error) {
 		t.Helper()
-		if _, err := a.Check(cert, []string{"alice"}, here, noon); !errors.Is(err, want) || (want == nil) != (err == nil) {
+		if _, err := a.Check(cert, called("alice"), here, noon); !errors.Is(err, want) || (want == nil) != (err == nil) {
 			t.Errorf("%s: got %v, want %v", what, err, want)
 		}
-		if err := a.Trusts(cert); !errors.Is(err, want) || (want == nil) != (err == nil) {
+		if err := a.Trusts(cert, ""); !errors.Is(err, want) || (want == nil) != (err == nil) {
 			t.Errorf("%s: Trusts = %v, want %v", what, err, want)
 		}
 	}
@@ -299,10 +364,10 @@ func TestKeysOfAllKinds(t *testing.T) {
 	for _, kind := range []string{"ecdsa", "rsa", "ed25519"} {
 		w.keygen("-t", kind, "-N", "", "-f", w.path("ca_"+kind))
 		a := w.open(Settings{CAKeys: []string{w.path("ca_" + kind + ".pub")}})
-		if _, err := a.Check(w.sign("ca_"+kind, "user", "-I", "x", "-n", "alice"), []string{"alice"}, here, noon); err != nil {
+		if _, err := a.Check(w.sign("ca_"+kind, "user", "-I", "x", "-n", "alice"), called("alice"), here, noon); err != nil {
 			t.Errorf("authority %s: %v", kind, err)
 		}
-		if _, err := w.open(Settings{}).Check(w.sign("ca", "ca_"+kind, "-I", "x", "-n", "alice"), []string{"alice"}, here, noon); err != nil {
+		if _, err := w.open(Settings{}).Check(w.sign("ca", "ca_"+kind, "-I", "x", "-n", "alice"), called("alice"), here, noon); err != nil {
 			t.Errorf("user %s: %v", kind, err)
 		}
 	}
@@ -354,7 +419,7 @@ func TestMadeByOthers(t *testing.T) {
 		if c.Signature, err = ca.(ssh.AlgorithmSigner).SignWithAlgorithm(rand.Reader, unsigned[:len(unsigned)-4], ssh.KeyAlgoRSASHA512); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.Check(c, []string{"alice", ""}, here, noon); !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
+		if _, err := a.Check(c, called("alice", ""), here, noon); !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
 			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
 		}
 	}

@@ -8,33 +8,65 @@ package cert
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Settings are the administrator's choices about user certificates. The zero
 // value switches them off.
 type Settings struct {
 	// CAKeys are files with the public keys of the authorities, one a line, as
-	// OpenSSH's TrustedUserCAKeys. They are read again when they change.
+	// OpenSSH's TrustedUserCAKeys. They are read again when they change. Where
+	// there are several directories, use authorities instead.
 	CAKeys []string `mapstructure:"ca_keys"`
 
-	// PrincipalAttributes are attributes of a user whose values may stand among
-	// the principals of a certificate in the place of the user's name.
+	// Authorities are files like those of ca_keys, each for the people of one
+	// directory.
+	Authorities []Trusted `mapstructure:"authorities"`
+
+	// PrincipalAttributes are attributes of a user. A certificate is also for the
+	// user if one of its principals is a value of such an attribute.
 	PrincipalAttributes []string `mapstructure:"principal_attributes"`
 
-	// Revoked are files that say what is revoked: key revocation lists made by
+	// Revoked are files that list what is revoked: key revocation lists made by
 	// ssh-keygen -k, or texts with a public key, a fingerprint, "serial: 7" or
-	// "id: NAME" a line. They are read again when they change; while one cannot be
-	// read, no certificate is taken.
+	// "id: NAME" a line. They are read again when they change. While one cannot be
+	// read, no certificate is accepted.
 	Revoked []string `mapstructure:"revoked"`
 }
 
-// Enabled reports whether certificates are taken at all.
-func (s *Settings) Enabled() bool { return len(s.CAKeys) > 0 }
+// Trusted is authorities for the people of one directory.
+type Trusted struct {
+	// File with the public keys of the authorities, one a line.
+	File string `mapstructure:"file"`
+
+	// Directory is the name of the directory whose people these authorities
+	// certify. For anybody else their certificates are refused. It may be left out
+	// where there is only one directory.
+	Directory string `mapstructure:"directory"`
+}
+
+// Enabled reports whether certificates are accepted at all.
+func (s *Settings) Enabled() bool { return len(s.CAKeys) > 0 || len(s.Authorities) > 0 }
 
 // Check reports what in s cannot be used, with the key and what would be right.
-// It does not look at the files; Open does.
-func (s *Settings) Check() []error {
+// directories are the names of those configured. Check does not read the files;
+// Open does.
+func (s *Settings) Check(directories ...string) []error {
 	var errs []error
+	// "bob" of one directory is not "bob" of another one.
+	if len(s.CAKeys) > 0 && len(directories) > 1 {
+		errs = append(errs, fmt.Errorf("ca_keys: there are %d directories, and an authority may certify people of one only: use authorities: [{file: %s, directory: %s}]",
+			len(directories), s.CAKeys[0], directories[0]))
+	}
+	for i, t := range s.Authorities {
+		if t.File == "" {
+			errs = append(errs, fmt.Errorf("authorities[%d].file: missing: must be the file with the public keys, such as /etc/berth/user-ca.pub", i))
+		}
+		if len(directories) > 0 && !slices.Contains(directories, t.Directory) && (t.Directory != "" || len(directories) > 1) {
+			errs = append(errs, fmt.Errorf("authorities[%d].directory: %q: must be the name of a directory: %s", i, t.Directory, strings.Join(directories, ", ")))
+		}
+	}
 	if !s.Enabled() && (len(s.Revoked) > 0 || len(s.PrincipalAttributes) > 0) {
 		errs = append(errs, errors.New("ca_keys: empty: it must name the files with the authorities, such as /etc/berth/user-ca.pub"))
 	}

@@ -22,7 +22,7 @@ func ExampleKeytab_Acceptor() {
 		return &ssh.ServerConfig{GSSAPIWithMICConfig: &ssh.GSSAPIWithMICConfig{
 			Server: keytab.Acceptor(remote),
 			AllowLogin: func(meta ssh.ConnMetadata, principal string) (*ssh.Permissions, error) {
-				name, err := keytab.User(principal)
+				name, _, err := keytab.User(principal) // and the directory, where there are several
 				if err == nil && name != meta.User() {
 					err = fmt.Errorf("%s may not log in as %s", principal, meta.User())
 				}

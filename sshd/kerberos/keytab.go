@@ -3,26 +3,22 @@ package kerberos
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/types"
+
+	"berth/privatefile"
 )
 
 // A Keytab is the keys of this service. It is safe for concurrent use.
 type Keytab struct {
 	settings Settings
+	only     string // name of the directory, if there is one only
 	replays  replays
-
-	mu    sync.Mutex
-	file  os.FileInfo // what keys were read from
-	keys  []key
-	stale error // why the file could not be read again
+	file     privatefile.File[[]key]
 }
 
 // A key opens tickets for one service.
@@ -38,86 +34,38 @@ func (k key) String() string {
 	return fmt.Sprintf("%s version %d %s", k.service, k.version, enctype(k.KeyType))
 }
 
-// Open reads the keytab. A file that others may read, that is damaged or that
-// holds no key of the service is refused.
-func Open(s Settings) (*Keytab, error) {
-	k := &Keytab{settings: s}
-	if err := k.read(); err != nil {
-		return nil, err
-	}
-	return k, nil
-}
-
-// current returns the keys, read again if the file has changed: programs that
-// renew a machine's keys do so unattended. A file that cannot be used, maybe
-// because it is just being written, leaves the keys as they were.
-func (k *Keytab) current() []key {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now, err := os.Stat(k.settings.Keytab); err != nil || !unchanged(k.file, now) {
-		k.stale = k.read()
-	}
-	return k.keys
-}
-
-// Err returns nil if the keytab is in use as it is now, and else why the keys
-// are still those that it held before.
-func (k *Keytab) Err() error {
-	_ = k.current()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.stale
-}
-
-func unchanged(a, b os.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
-}
-
 // maxKeytab bounds what is read, in bytes. A key takes about 100.
 const maxKeytab = 1 << 20
 
-// read needs k.mu, but in Open.
-func (k *Keytab) read() error {
-	info, b, err := readPrivate(k.settings.Keytab)
-	if err == nil {
-		var keys []key
-		if keys, err = k.settings.parse(b); err == nil {
-			k.file, k.keys = info, keys
-			return nil
-		}
+// Open reads the keytab; directories are the names of those configured. A file
+// that others may read, that is damaged or that holds no key of the service is
+// refused.
+func Open(s Settings, directories ...string) (*Keytab, error) {
+	if err := errors.Join(s.Check(directories...)...); err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("keytab %s: %w", k.settings.Keytab, err)
+	k := &Keytab{settings: s, file: privatefile.File[[]key]{Path: s.Keytab, Forbidden: privatefile.GroupReads, Most: maxKeytab, Parse: s.parse}}
+	if len(directories) == 1 {
+		k.only = directories[0]
+	}
+	return k, k.Err()
 }
 
-// readPrivate reads a file that not everybody may read. The mode is that of
-// the opened file, so that it cannot be swapped between the check and the read.
-func readPrivate(path string) (os.FileInfo, []byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, cause(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, cause(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, errors.New("is not a file")
-	}
-	if info.Mode()&0o007 != 0 {
-		return nil, nil, fmt.Errorf("mode %04o lets everybody at it: chmod 0600, or 0640 with a group", info.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxKeytab))
-	return info, b, cause(err)
+// current returns the keys, read again if the file has changed: programs that
+// renew a machine's keys do so unattended. While the file cannot be used, for
+// example because it is just being written, the keys stay as they were.
+func (k *Keytab) current() []key {
+	keys, _ := k.file.Current()
+	return keys
 }
 
-// cause drops the path, which the caller names.
-func cause(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
+// Err returns nil if the keys in use are those of the keytab as it is now, and
+// else why they are still those that it held before.
+func (k *Keytab) Err() error {
+	if _, err := k.file.Current(); err != nil {
+		return fmt.Errorf("keytab %s: %w", k.settings.Keytab, err)
 	}
-	return err
+	return nil
 }
 
 // parse returns the keys of b that open tickets for the service.

@@ -72,8 +72,8 @@ func TestOpenBadFiles(t *testing.T) {
 	}
 	tests := []struct{ path, want string }{
 		{filepath.Join(dir, "missing"), "missing: no such file or directory"},
-		{dir, "is not a file"},
-		{file("open", b, 0o644), "mode 0644 lets everybody at it"},
+		{dir, "is not a regular file"},
+		{file("open", b, 0o644), "mode 0644 gives other users too much access: chmod 0640"},
 		{file("nothing", nil, 0o600), "is not a keytab"},
 		{file("text", []byte("[libdefaults]\n"), 0o600), "is not a keytab"},
 		{file("cut", b[:len(b)-5], 0o600), "is damaged"},
@@ -167,14 +167,63 @@ func TestUser(t *testing.T) {
 		{nil, "al\x00ice@CORP.EXAMPLE", "", ErrNotAPerson},
 		{nil, "al\xffice@CORP.EXAMPLE", "", ErrNotAPerson},
 		{[]Realm{{Name: "PARTNER.EXAMPLE"}}, "alice@CORP.EXAMPLE", "", ErrForeignRealm},
-		{[]Realm{{Name: "CORP.EXAMPLE"}, {"PARTNER.EXAMPLE", "%u@partner.example"}}, "alice@PARTNER.EXAMPLE", "alice@partner.example", nil},
-		{[]Realm{{"PARTNER.EXAMPLE", `PARTNER\%u`}}, "100%u@PARTNER.EXAMPLE", `PARTNER\100%u`, nil},
+		{[]Realm{{Name: "CORP.EXAMPLE"}, {Name: "PARTNER.EXAMPLE", User: "%u@partner.example"}}, "alice@PARTNER.EXAMPLE", "alice@partner.example", nil},
+		{[]Realm{{Name: "PARTNER.EXAMPLE", User: `PARTNER\%u`}}, "100%u@PARTNER.EXAMPLE", `PARTNER\100%u`, nil},
 	}
 	for _, tt := range tests {
-		got, err := open(t, Settings{Realms: tt.realms}).User(tt.principal)
+		got, _, err := open(t, Settings{Realms: tt.realms}).User(tt.principal)
 		if got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("User(%q) with %v: got %q, %v, want %q, %v", tt.principal, tt.realms, got, err, tt.want, tt.err)
 		}
+	}
+}
+
+// TestDirectoryOfRealm binds what a ticket proves to one directory.
+func TestDirectoryOfRealm(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keytab")
+	writeKeytab(t, path, ours)
+	both := []Realm{{Name: "CORP.EXAMPLE", Directory: "corp"}, {Name: "PARTNER.EXAMPLE", User: "%u@partner", Directory: "partner"}}
+	for _, tt := range []struct {
+		realms                  []Realm
+		directories             []string
+		principal               string
+		wantName, wantDirectory string
+	}{
+		{nil, nil, "bob@CORP.EXAMPLE", "bob", ""},
+		{nil, []string{"corp"}, "bob@CORP.EXAMPLE", "bob", "corp"},
+		{[]Realm{{Name: "CORP.EXAMPLE"}}, []string{"corp"}, "bob@CORP.EXAMPLE", "bob", "corp"},
+		{both, []string{"corp", "partner"}, "bob@CORP.EXAMPLE", "bob", "corp"},
+		{both, []string{"partner", "corp"}, "bob@CORP.EXAMPLE", "bob", "corp"},
+		{both, []string{"corp", "partner"}, "bob@PARTNER.EXAMPLE", "bob@partner", "partner"},
+	} {
+		k, err := Open(Settings{Keytab: path, Realms: tt.realms}, tt.directories...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, directory, err := k.User(tt.principal); err != nil || name != tt.wantName || directory != tt.wantDirectory {
+			t.Errorf("%s with %v and %v: got %q, %q, %v, want %q, %q", tt.principal, tt.realms, tt.directories, name, directory, err, tt.wantName, tt.wantDirectory)
+		}
+	}
+	for _, tt := range []struct {
+		realms      []Realm
+		directories []string
+		want        string
+	}{
+		{nil, []string{"corp", "partner"}, "realms: missing: there are 2 directories"},
+		{[]Realm{both[0], {Name: "PARTNER.EXAMPLE"}}, []string{"corp", "partner"}, `realms[1].directory: "": must be the name of a directory: corp, partner`},
+		{both, []string{"corp", "other"}, `realms[1].directory: "partner": must be the name of a directory: corp, other`},
+		{both[1:], []string{"corp"}, `realms[0].directory: "partner": must be the name of a directory: corp`},
+	} {
+		s := Settings{Keytab: path, Realms: tt.realms}
+		if errs := s.Check(tt.directories...); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), tt.want) {
+			t.Errorf("%v with %v: got %v, want %q", tt.realms, tt.directories, errs, tt.want)
+		}
+		if _, err := Open(s, tt.directories...); err == nil {
+			t.Errorf("%v with %v: Open accepts it", tt.realms, tt.directories)
+		}
+	}
+	if off := (&Settings{}).Check("corp", "partner"); off != nil {
+		t.Errorf("without a keytab: %v", off)
 	}
 }
 
@@ -201,12 +250,12 @@ func TestCheck(t *testing.T) {
 	}{
 		{"off", Settings{}, nil},
 		{"plain", Settings{Keytab: "/k"}, nil},
-		{"all", Settings{Keytab: "/k", Principal: service, Realms: []Realm{{"A", ""}, {"B", "%u@b"}}, RC4Tickets: true}, nil},
+		{"all", Settings{Keytab: "/k", Principal: service, Realms: []Realm{{Name: "A"}, {Name: "B", User: "%u@b"}}, RC4Tickets: true}, nil},
 		{"no keytab", Settings{Principal: service}, []string{"keytab"}},
 		{"no host", Settings{Keytab: "/k", Principal: "host"}, []string{"principal"}},
 		{
 			"realms",
-			Settings{Keytab: "/k", Realms: []Realm{{"", ""}, {"A", "user"}, {"A", "%u%u"}, {"@B", "%x%u"}}},
+			Settings{Keytab: "/k", Realms: []Realm{{}, {Name: "A", User: "user"}, {Name: "A", User: "%u%u"}, {Name: "@B", User: "%x%u"}}},
 			[]string{"realms[0].name", "realms[1].user", "realms[2].name", "realms[2].user", "realms[3].name", "realms[3].user"},
 		},
 	}

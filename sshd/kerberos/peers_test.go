@@ -107,7 +107,7 @@ func (s *server) conn(c net.Conn) error {
 		GSSAPIWithMICConfig: &ssh.GSSAPIWithMICConfig{
 			Server: s.keytab.Acceptor(netip.MustParseAddrPort(c.RemoteAddr().String()).Addr()),
 			AllowLogin: func(meta ssh.ConnMetadata, principal string) (*ssh.Permissions, error) {
-				name, err := s.keytab.User(principal)
+				name, _, err := s.keytab.User(principal)
 				if err == nil && name != meta.User() {
 					err = fmt.Errorf("%s is not %s", principal, meta.User())
 				}

@@ -1,6 +1,7 @@
 package kerberos
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,28 +22,27 @@ func principal(components []string, realm string) string {
 	return strings.Join(escaped, "/") + "@" + realm
 }
 
-// User returns the directory's name for a principal that an Acceptor proved:
-// alice for alice@CORP.EXAMPLE. Realms that are not accepted are refused, and so
-// are principals with an instance: alice/admin and host/… are not alice. It is
-// for the caller to see that this is the user who logs in.
-func (k *Keytab) User(principal string) (string, error) {
+// User returns the login name for a principal that an Acceptor proved, alice for
+// alice@CORP.EXAMPLE, and the name of the directory that holds that person. The
+// caller must compare both with the user who logs in: an alice of another
+// directory is another person. Realms that are not accepted are refused, and so
+// are principals with an instance: alice/admin and host/… are not alice.
+func (k *Keytab) User(principal string) (name, directory string, err error) {
 	at := strings.LastIndexByte(principal, '@')
 	if at < 0 {
-		return "", fmt.Errorf("%w: %.200q has no realm", ErrNotAPerson, principal)
+		return "", "", fmt.Errorf("%w: %.200q has no realm", ErrNotAPerson, principal)
 	}
 	name, realm := principal[:at], principal[at+1:]
 	realms := k.realms()
 	i := slices.IndexFunc(realms, func(r Realm) bool { return r.Name == realm })
 	if i < 0 {
-		return "", fmt.Errorf("%w: %.200q is not of %s", ErrForeignRealm, principal, names(realms))
+		return "", "", fmt.Errorf("%w: %.200q is not of %s", ErrForeignRealm, principal, names(realms))
 	}
 	if name == "" || strings.ContainsAny(name, `/@\`) || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", fmt.Errorf("%w: %.200q", ErrNotAPerson, principal)
+		return "", "", fmt.Errorf("%w: %.200q", ErrNotAPerson, principal)
 	}
-	if realms[i].User == "" {
-		return name, nil
-	}
-	return strings.Replace(realms[i].User, "%u", name, 1), nil
+	r := realms[i]
+	return strings.Replace(cmp.Or(r.User, "%u"), "%u", name, 1), cmp.Or(r.Directory, k.only), nil
 }
 
 // realms are those whose people may log in.

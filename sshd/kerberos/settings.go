@@ -1,15 +1,16 @@
-// Package kerberos lets tickets stand in for passwords: it is the server's side
+// Package kerberos accepts tickets instead of passwords. It is the server's side
 // of the SSH method gssapi-with-mic (RFC 4462) with Kerberos 5 (RFC 4120, RFC
 // 4121) for golang.org/x/crypto/ssh. It never talks to a KDC and reads no
 // krb5.conf: a keytab is all it needs.
 //
 // Start at Open. A Keytab gives every connection its own Acceptor, which proves
-// who the client is, and says which user that is by User.
+// the client's principal. Keytab.User says which user that is.
 package kerberos
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,12 +26,12 @@ type Settings struct {
 	Principal string `mapstructure:"principal"`
 
 	// Realms are those whose people may log in. Empty means the realm of the
-	// service itself.
+	// service itself, which is possible where there is only one directory.
 	Realms []Realm `mapstructure:"realms"`
 
-	// RC4Tickets also takes tickets under an rc4-hmac key of the keytab, for a
-	// service account in an Active Directory that was never told of AES. The
-	// session is protected with AES all the same.
+	// RC4Tickets also accepts tickets under an rc4-hmac key of the keytab, for a
+	// service account of Active Directory without AES keys. The session is
+	// protected with AES in any case.
 	RC4Tickets bool `mapstructure:"rc4_tickets"`
 }
 
@@ -39,19 +40,30 @@ type Realm struct {
 	// Name of the realm, spelled as the KDC spells it: CORP.EXAMPLE.
 	Name string `mapstructure:"name"`
 
-	// User is what its people are called in the directory; %u is the name
-	// before the @ of the principal. Empty means %u. Names of a second realm are
-	// better told apart, as in %u@partner.example, or its alice is our alice.
+	// User is how people of the realm log in; %u is the name before the @ of the
+	// principal. Empty means %u. People of any directory but the first log in with
+	// a suffix, as in %u@partner.example.
 	User string `mapstructure:"user"`
+
+	// Directory is the name of the directory that holds the people of the realm. A
+	// ticket of the realm is refused for anybody else. It may be left out where
+	// there is only one directory.
+	Directory string `mapstructure:"directory"`
 }
 
 // Enabled reports whether Kerberos is to be used at all.
 func (s *Settings) Enabled() bool { return s.Keytab != "" }
 
 // Check reports what in s cannot be used, with the key and what would be right.
-// It does not look at the keytab; Open does.
-func (s *Settings) Check() []error {
+// directories are the names of those configured. Check does not read the keytab;
+// Open does.
+func (s *Settings) Check(directories ...string) []error {
 	var errs []error
+	// bob@CORP.EXAMPLE is not the bob of another directory.
+	if s.Enabled() && len(s.Realms) == 0 && len(directories) > 1 {
+		errs = append(errs, fmt.Errorf("realms: missing: there are %d directories, so each realm must name the one that holds its people, as in [{name: CORP.EXAMPLE, directory: %s}]",
+			len(directories), directories[0]))
+	}
 	if !s.Enabled() && (s.Principal != "" || len(s.Realms) > 0 || s.RC4Tickets) {
 		errs = append(errs, errors.New("keytab: empty: it must name the file that holds the keys, such as /etc/berth/krb5.keytab"))
 	}
@@ -65,11 +77,14 @@ func (s *Settings) Check() []error {
 			errs = append(errs, fmt.Errorf("%s.name: %q: must be a realm, such as CORP.EXAMPLE", key, r.Name))
 		}
 		if seen[r.Name] {
-			errs = append(errs, fmt.Errorf("%s.name: %q stands there twice", key, r.Name))
+			errs = append(errs, fmt.Errorf("%s.name: %q is in the list twice", key, r.Name))
 		}
 		seen[r.Name] = true
 		if r.User != "" && (strings.Count(r.User, "%") != 1 || !strings.Contains(r.User, "%u")) {
 			errs = append(errs, fmt.Errorf("%s.user: %q: must hold %%u once, such as %%u@partner.example", key, r.User))
+		}
+		if len(directories) > 0 && !slices.Contains(directories, r.Directory) && (r.Directory != "" || len(directories) > 1) {
+			errs = append(errs, fmt.Errorf("%s.directory: %q: must be the name of a directory: %s", key, r.Directory, strings.Join(directories, ", ")))
 		}
 	}
 	return errs

@@ -1,6 +1,7 @@
 package totp
 
 import (
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,17 +9,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	iofs "io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"berth/privatefile"
 )
 
 // The sealed file is this line, a nonce, and the records as JSON, encrypted by
@@ -30,53 +30,52 @@ const maxFile = 32 << 20
 
 // Errors of File.
 var (
-	ErrExists   = errors.New("has a secret already")
-	errSealed   = errors.New("is no such file, was changed, or is sealed with another key")
-	errLeftOver = errors.New("is in the way: another berth totp is writing, or one was cut off, and then it must be removed")
+	ErrExists = errors.New("has a secret already")
+	errSealed = errors.New("is not a file of secrets, was changed, or is sealed with another key than the one in")
 )
 
-// A File keeps secrets by the users' stable ids, sealed on disk. It is safe for
-// concurrent use.
+// A File keeps secrets by people, sealed on disk. It is safe for concurrent use.
 type File struct {
 	settings Settings
-
-	mu      sync.Mutex
-	info    os.FileInfo // of what was read; nil if nothing was
-	records map[string]record
+	only     string // name of the directory, if there is one only
+	sealed   privatefile.File[map[string]record]
 }
 
-// A record is one user's secret.
+// A record is one person's secret. Its key in the file is that of the person.
 type record struct {
-	Name  string    `json:"name"` // when it was made, for people
-	Added time.Time `json:"added"`
-	URI   string    `json:"uri"`
+	ID        string    `json:"id"`
+	Directory string    `json:"directory"`
+	Name      string    `json:"name"` // when the secret was made, for people
+	Added     time.Time `json:"added"`
+	URI       string    `json:"uri"`
 }
 
-// A Person has a secret in a File.
+// A Person has a secret in a File. Directory and ID say who it is.
 type Person struct {
-	ID, Name string
-	Added    time.Time
+	ID        string // stable id in the directory
+	Directory string // name of the directory; empty: the secret can be used by nobody
+	Name      string // when the secret was made, for people
+	Added     time.Time
 }
 
-// Open returns the file that s names, which need not be there yet. s must have
-// passed Check. Errors wrap ErrUnreadable.
-func Open(s Settings) (*File, error) {
+// key is what the secrets of a person are kept under: the text of the identity.
+func (p Person) key() string { return p.ID + "@" + p.Directory }
+
+// Open returns the file that s names, which need not exist yet; directories are
+// the names of those configured. s must have passed Check. Errors wrap
+// ErrUnreadable.
+//
+// A secret that an older version made does not say of which directory its person
+// is. Where there is only one directory, the person is of that one. Where there
+// are several, the secret is of nobody: an id may be in two of them.
+func Open(s Settings, directories ...string) (*File, error) {
 	f := &File{settings: s}
+	if len(directories) == 1 {
+		f.only = directories[0]
+	}
+	f.sealed = privatefile.File[map[string]record]{Path: s.File, Forbidden: privatefile.GroupReads, Most: maxFile, Parse: f.open}
 	_, err := f.current()
 	return f, err
-}
-
-// secrets returns those of the user with that id.
-func (f *File) secrets(id string) ([]string, error) {
-	records, err := f.current()
-	if err != nil {
-		return nil, err
-	}
-	r, ok := records[id]
-	if !ok {
-		return nil, nil
-	}
-	return []string{r.URI}, nil
 }
 
 // People returns who has a secret, by name.
@@ -86,202 +85,125 @@ func (f *File) People() ([]Person, error) {
 		return nil, err
 	}
 	var people []Person
-	for id, r := range records {
-		people = append(people, Person{id, r.Name, r.Added})
+	for _, r := range records {
+		people = append(people, Person{r.ID, r.Directory, r.Name, r.Added})
 	}
-	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID) })
+	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name+"\x00"+a.key(), b.Name+"\x00"+b.key()) })
 	return people, nil
 }
 
-// Add makes a secret for somebody and returns it as an otpauth:// URI. The error
+// Add makes a secret for a person and returns it as an otpauth:// URI. The error
 // wraps ErrExists if they have one.
-func (f *File) Add(id, name string, now time.Time) (uri string, err error) {
-	if err := f.makeKey(); err != nil {
-		return "", err
-	}
-	uri = newURI(f.settings.Issuer, name)
-	return uri, f.edit(func(records map[string]record) error {
-		if _, ok := records[id]; ok {
-			return fmt.Errorf("%q %w", name, ErrExists)
+func (f *File) Add(p Person) (uri string, err error) {
+	// The key is made only while there is no file that another key could open.
+	if _, err := os.Stat(f.settings.File); errors.Is(err, iofs.ErrNotExist) {
+		key := make([]byte, leastKey)
+		rand.Read(key) // never fails
+		err := privatefile.Create(f.settings.KeyFile, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600)
+		if err != nil && !errors.Is(err, iofs.ErrExist) {
+			return "", err
 		}
-		records[id] = record{Name: name, Added: now.UTC().Truncate(time.Second), URI: uri}
+	}
+	uri = newURI(f.settings.Issuer, p.Name)
+	return uri, f.edit(func(records map[string]record) error {
+		if _, ok := records[p.key()]; ok {
+			return fmt.Errorf("%q %w", p.Name, ErrExists)
+		}
+		records[p.key()] = record{p.ID, p.Directory, p.Name, p.Added.UTC().Truncate(time.Second), uri}
 		return nil
 	})
 }
 
-// Remove forgets the secret of whoever has that id.
-func (f *File) Remove(id string) error {
+// Remove removes the secret of a person.
+func (f *File) Remove(p Person) error {
 	return f.edit(func(records map[string]record) error {
-		delete(records, id)
+		delete(records, p.key())
 		return nil
 	})
 }
 
-// current returns what the file holds now: nothing if it is not there. What it
-// returns must not be changed.
+// current returns what the file holds now: nothing if it does not exist. The map
+// must not be changed.
 func (f *File) current() (map[string]record, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now, err := os.Stat(f.settings.File)
-	if errors.Is(err, iofs.ErrNotExist) {
-		f.info, f.records = nil, nil
+	records, err := f.sealed.Current()
+	if err == nil {
+		return records, nil
+	}
+	if _, missing := os.Stat(f.settings.File); errors.Is(missing, iofs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil && f.info != nil && os.SameFile(f.info, now) && f.info.ModTime().Equal(now.ModTime()) && f.info.Size() == now.Size() {
-		return f.records, nil
-	}
-	f.info, f.records = nil, nil
-	records, err := f.read()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
-	}
-	f.info, f.records = now, records
-	return records, nil
+	return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.settings.File, err)
 }
 
-func (f *File) read() (map[string]record, error) {
-	text, err := readPrivate(f.settings.File)
-	if err != nil {
-		return nil, err
-	}
+// open decrypts the text of a file.
+func (f *File) open(text []byte) (map[string]record, error) {
 	sealer, err := f.sealer()
 	if err != nil {
 		return nil, err
 	}
 	sealed, ok := strings.CutPrefix(string(text), header)
 	if !ok || len(sealed) < sealer.NonceSize() {
-		return nil, fmt.Errorf("%s: %w", f.settings.File, errSealed)
+		return nil, fmt.Errorf("%w %s", errSealed, f.settings.KeyFile)
 	}
 	nonce, sealed := sealed[:sealer.NonceSize()], sealed[sealer.NonceSize():]
 	plain, err := sealer.Open(nil, []byte(nonce), []byte(sealed), []byte(header))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w %s", f.settings.File, errSealed, f.settings.KeyFile)
+		return nil, fmt.Errorf("%w %s", errSealed, f.settings.KeyFile)
+	}
+	stored := map[string]record{}
+	if err := json.Unmarshal(plain, &stored); err != nil {
+		return nil, errors.New("the records in it are damaged")
 	}
 	records := map[string]record{}
-	if err := json.Unmarshal(plain, &records); err != nil {
-		return nil, fmt.Errorf("%s: what is sealed in it is damaged", f.settings.File)
+	for id, r := range stored {
+		if r.ID == "" { // of an older version, which kept secrets by the id alone
+			r.ID, r.Directory = id, f.only
+		}
+		records[Person{ID: r.ID, Directory: r.Directory}.key()] = r
 	}
 	return records, nil
 }
 
-// edit changes the records and writes them as a whole or not at all. The new
-// file, under a fixed name, keeps others from doing the same meanwhile.
-func (f *File) edit(change func(map[string]record) error) (err error) {
-	if err := os.MkdirAll(filepath.Dir(f.settings.File), 0o700); err != nil {
-		return err
-	}
-	fresh := f.settings.File + ".new"
-	out, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, iofs.ErrExist) {
-		return fmt.Errorf("%s %w", fresh, errLeftOver)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() {
+// edit changes the records and writes them.
+func (f *File) edit(change func(map[string]record) error) error {
+	return privatefile.Rewrite(f.settings.File, func() ([]byte, error) {
+		old, err := f.current()
 		if err != nil {
-			out.Close()
-			os.Remove(fresh)
+			return nil, err
 		}
-	}()
-	old, err := f.current()
-	if err != nil {
-		return err
-	}
-	records := maps.Clone(old)
-	if records == nil {
-		records = map[string]record{}
-	}
-	if err := change(records); err != nil {
-		return err
-	}
-	text, err := f.seal(records)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(text)
-	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return err
-	}
-	return os.Rename(fresh, f.settings.File)
-}
-
-func (f *File) seal(records map[string]record) ([]byte, error) {
-	plain, err := json.Marshal(records)
-	if err != nil {
-		return nil, err
-	}
-	sealer, err := f.sealer()
-	if err != nil {
-		return nil, err
-	}
-	nonce := make([]byte, sealer.NonceSize())
-	rand.Read(nonce) // never fails
-	return sealer.Seal(append([]byte(header), nonce...), nonce, plain, []byte(header)), nil
-}
-
-// aead is what is used of a cipher.AEAD.
-type aead interface {
-	NonceSize() int
-	Seal(dst, nonce, plaintext, additionalData []byte) []byte
-	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
+		records := map[string]record{}
+		maps.Copy(records, old)
+		if err := change(records); err != nil {
+			return nil, err
+		}
+		plain, err := json.Marshal(records)
+		if err != nil {
+			return nil, err
+		}
+		sealer, err := f.sealer()
+		if err != nil {
+			return nil, err
+		}
+		nonce := make([]byte, sealer.NonceSize())
+		rand.Read(nonce) // never fails
+		return sealer.Seal(append([]byte(header), nonce...), nonce, plain, []byte(header)), nil
+	})
 }
 
 const leastKey = 32 // bytes of the key file: text of any kind, so long that nobody guesses it
 
-func (f *File) sealer() (aead, error) {
-	secret, err := readPrivate(f.settings.KeyFile)
+func (f *File) sealer() (cipher.AEAD, error) {
+	secret, err := privatefile.Read(f.settings.KeyFile, privatefile.GroupReads, 64<<10)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("key file %s: %w", f.settings.KeyFile, err)
 	}
 	text := strings.TrimSpace(string(secret))
 	if len(text) < leastKey {
-		return nil, fmt.Errorf("%s: must hold at least %d bytes", f.settings.KeyFile, leastKey)
+		return nil, fmt.Errorf("key file %s: must hold at least %d bytes", f.settings.KeyFile, leastKey)
 	}
 	key, err := hkdf.Key(sha256.New, []byte(text), nil, header, chacha20poly1305.KeySize)
 	if err != nil {
 		return nil, err
 	}
 	return chacha20poly1305.NewX(key)
-}
-
-// makeKey makes the key file before there is anything that it would have to
-// open.
-func (f *File) makeKey() error {
-	if _, err := os.Stat(f.settings.File); !errors.Is(err, iofs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(f.settings.KeyFile), 0o700); err != nil {
-		return err
-	}
-	out, err := os.OpenFile(f.settings.KeyFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, iofs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	key := make([]byte, leastKey)
-	rand.Read(key) // never fails
-	_, err = io.WriteString(out, base64.StdEncoding.EncodeToString(key)+"\n")
-	return errors.Join(err, out.Sync(), out.Close())
-}
-
-// readPrivate reads a file that not everybody may read or write.
-func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: is not a file", path)
-	case info.Mode()&0o007 != 0:
-		return nil, fmt.Errorf("%s: mode %04o is for everybody: chmod o-rwx", path, info.Mode().Perm())
-	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
 }

@@ -1,9 +1,9 @@
 // Package totp checks one-time codes made from the time (RFC 6238), and keeps
 // the secrets they are made of in a sealed file.
 //
-// Where a user's secrets come from beside that file, how many tries there are,
-// and that a code is used once, is for others. Start at Codes, and at File for
-// the keeping.
+// Its callers bring the secrets that are elsewhere, limit the number of tries,
+// and see that a code is used once. Start at Codes to check codes, at File to
+// keep secrets.
 package totp
 
 import (
@@ -21,8 +21,8 @@ type Settings struct {
 	File string `mapstructure:"file"`
 
 	// KeyFile holds the key that the file is encrypted with, at least 32 bytes. It
-	// may be a systemd credential. "berth totp add" makes it where there is
-	// neither.
+	// may be a systemd credential. "berth totp add" makes it if neither of the two
+	// files exists.
 	KeyFile string `mapstructure:"key_file"`
 
 	// Issuer is what apps call the secrets made here.
@@ -36,7 +36,7 @@ func DefaultSettings() Settings { return Settings{Issuer: "Berth"} }
 func (s *Settings) Enabled() bool { return s.File != "" }
 
 // Check reports what in s cannot be used, with the key and what would be right.
-// It does not look at the files; Open does.
+// It does not read the files; Open does.
 func (s *Settings) Check() []error {
 	var errs []error
 	if s.File != "" && s.KeyFile == "" {
@@ -46,7 +46,7 @@ func (s *Settings) Check() []error {
 		errs = append(errs, errors.New("file: missing: must be the file with the secrets, such as /var/lib/berth/totp"))
 	}
 	if strings.Contains(s.Issuer, ":") {
-		errs = append(errs, fmt.Errorf("issuer: %q: must be without a colon, which parts it from the user's name", s.Issuer))
+		errs = append(errs, fmt.Errorf("issuer: %q: must be without a colon, which separates it from the user's name", s.Issuer))
 	}
 	return errs
 }
@@ -61,20 +61,21 @@ var (
 
 // Codes checks one-time codes. It is safe for concurrent use.
 type Codes struct {
-	File *File // nil: all secrets are given
+	File *File // nil: there are only those secrets that callers give
 
-	// Since is when whoever remembers used codes began to. Which of those that
-	// were shown before have been used nobody knows, so none of them is taken:
-	// that costs somebody who logs in right after a start half a minute, and
-	// needs nothing that must be written at each login and survive a crash.
+	// Since is when the memory of used codes begins: the start of the server.
+	// Nobody knows which of the older codes have been used, so none of them is
+	// accepted. Somebody who logs in right after a start may have to wait 30
+	// seconds. In return nothing must be written at each login.
 	Since time.Time
 }
 
-// Check returns which code was typed by the user with that id, whose secrets are
-// those given and those in the file. The caller has to see to it that the
-// number it returns is used once, and never after a higher one.
-func (c *Codes) Check(id string, secrets []string, typed string, now time.Time) (counter uint64, err error) {
-	keys, err := c.keys(id, secrets)
+// Check returns the number of the code that a person typed. The person is the
+// text of an identity, ID@DIRECTORY; the person's secrets are those given and
+// those in the file. The caller must accept each number once, and never after a
+// higher one.
+func (c *Codes) Check(person string, secrets []string, typed string, now time.Time) (counter uint64, err error) {
+	keys, err := c.keys(person, secrets)
 	if err != nil {
 		return 0, err
 	}
@@ -93,25 +94,27 @@ func (c *Codes) Check(id string, secrets []string, typed string, now time.Time) 
 	return counter, nil
 }
 
-// Enrolled reports whether a user has a secret that can be used. An error wraps
-// ErrUnreadable.
-func (c *Codes) Enrolled(id string, secrets []string) (bool, error) {
-	_, err := c.keys(id, secrets)
+// Enrolled reports whether a person, as in Check, has a secret that can be used.
+// An error wraps ErrUnreadable.
+func (c *Codes) Enrolled(person string, secrets []string) (bool, error) {
+	_, err := c.keys(person, secrets)
 	if errors.Is(err, ErrNoSecret) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// keys returns what can be used of a user's secrets. The error wraps ErrNoSecret
-// if there is nothing.
-func (c *Codes) keys(id string, secrets []string) ([]Key, error) {
-	if c.File != nil && id != "" {
-		kept, err := c.File.secrets(id)
+// keys returns those of a person's secrets that can be used. The error wraps
+// ErrNoSecret if there is none.
+func (c *Codes) keys(person string, secrets []string) ([]Key, error) {
+	if c.File != nil {
+		records, err := c.File.current()
 		if err != nil {
 			return nil, err
 		}
-		secrets = append(kept, secrets...)
+		if r, ok := records[person]; ok {
+			secrets = append([]string{r.URI}, secrets...)
+		}
 	}
 	var keys []Key
 	var unusable error

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"berth/privatefile"
 )
 
 // TestVectors is RFC 6238, appendix B, with the secrets of its errata: as many
@@ -136,14 +138,14 @@ func TestFile(t *testing.T) {
 		t.Fatalf("Open of no file = %v", err)
 	}
 	now := time.Now()
-	uri, err := f.Add("id-1", "alice", now)
+	uri, err := f.Add(Person{ID: "id-1", Directory: "corp", Name: "alice", Added: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(uri, "otpauth://totp/Corp%20&%20Co:alice?") || !strings.Contains(uri, "issuer=Corp%20%26%20Co") {
 		t.Errorf("the URI is %q", uri)
 	}
-	if _, err := f.Add("id-1", "alice", now); !errors.Is(err, ErrExists) {
+	if _, err := f.Add(Person{ID: "id-1", Directory: "corp", Name: "alice", Added: now}); !errors.Is(err, ErrExists) {
 		t.Errorf("the second secret of one user: %v, want ErrExists", err)
 	}
 	other, err := Open(s) // another process
@@ -155,13 +157,13 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := &Codes{File: other}
-	if _, err := codes.Check("id-1", nil, k.code(counterAt(now)), now); err != nil {
+	if _, err := codes.Check("id-1@corp", nil, k.code(counterAt(now)), now); err != nil {
 		t.Errorf("Check = %v", err)
 	}
-	if _, err := f.Add("id-2", "bob", now); err != nil {
+	if _, err := f.Add(Person{ID: "id-2", Directory: "corp", Name: "bob", Added: now}); err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := codes.Enrolled("id-2", nil); !ok || err != nil {
+	if ok, err := codes.Enrolled("id-2@corp", nil); !ok || err != nil {
 		t.Errorf("what another process added is not seen: %t, %v", ok, err)
 	}
 	for _, file := range []string{s.File, s.KeyFile} {
@@ -173,7 +175,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s: mode %v, or not sealed", file, info.Mode())
 		}
 	}
-	if err := f.Remove("id-1"); err != nil {
+	if err := f.Remove(Person{ID: "id-1", Directory: "corp"}); err != nil {
 		t.Fatal(err)
 	}
 	if people, err := other.People(); err != nil || len(people) != 1 || people[0].Name != "bob" {
@@ -203,7 +205,7 @@ func TestFileRefusals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := f.Add("id-1", "alice", time.Now()); err != nil {
+			if _, err := f.Add(Person{ID: "id-1", Directory: "corp", Name: "alice", Added: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
 			spoil(t, s)
@@ -211,17 +213,129 @@ func TestFileRefusals(t *testing.T) {
 			if !errors.Is(err, ErrUnreadable) {
 				t.Fatalf("Open = %v, want ErrUnreadable", err)
 			}
-			if _, err := (&Codes{File: g}).Check("id-1", nil, "000000", time.Now()); !errors.Is(err, ErrUnreadable) {
+			if _, err := (&Codes{File: g}).Check("id-1@corp", nil, "000000", time.Now()); !errors.Is(err, ErrUnreadable) {
 				t.Errorf("Check = %v, want ErrUnreadable", err)
 			}
 			before, _ := os.ReadFile(s.File)
-			if _, err := g.Add("id-2", "bob", time.Now()); err == nil {
+			if _, err := g.Add(Person{ID: "id-2", Directory: "corp", Name: "bob", Added: time.Now()}); err == nil {
 				t.Error("Add wrote over it")
 			}
 			if after, _ := os.ReadFile(s.File); string(after) != string(before) {
 				t.Error("the file was changed")
 			}
 		})
+	}
+}
+
+// TestSecretOfAnotherDirectory gives two people of two directories one id.
+func TestSecretOfAnotherDirectory(t *testing.T) {
+	s := settings(t)
+	f, err := Open(s, "corp", "partner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := f.Add(Person{ID: "id-1", Directory: "corp", Name: "bob", Added: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := Parse(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes, now := &Codes{File: f}, time.Now()
+	code := k.code(counterAt(now))
+	if _, err := codes.Check("id-1@corp", nil, code, now); err != nil {
+		t.Errorf("the person of the secret: %v", err)
+	}
+	for _, person := range []string{"id-1@partner", "id-1@", "id-1", "@corp", "", "id-1@corp@corp"} {
+		if _, err := codes.Check(person, nil, code, now); !errors.Is(err, ErrNoSecret) {
+			t.Errorf("%q: %v, want ErrNoSecret", person, err)
+		}
+	}
+	if _, err := f.Add(Person{ID: "id-1", Directory: "partner", Name: "bob", Added: now}); err != nil {
+		t.Errorf("a secret for the other person: %v", err)
+	}
+	if err := f.Remove(Person{ID: "id-1", Directory: "partner"}); err != nil {
+		t.Fatal(err)
+	}
+	if people, err := f.People(); err != nil || len(people) != 1 || people[0].Directory != "corp" {
+		t.Errorf("People = %v, %v, want the one of corp", people, err)
+	}
+}
+
+// TestSecretsOfAnOlderVersion reads a file whose records have ids alone.
+func TestSecretsOfAnOlderVersion(t *testing.T) {
+	s := settings(t)
+	write(t, s.KeyFile, strings.Repeat("k", 40), 0o600)
+	plain := `{"id-1":{"name":"alice","added":"2026-01-02T03:04:05Z","uri":"` + secret + `"}}`
+	sealer, err := (&File{settings: s}).sealer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := make([]byte, sealer.NonceSize())
+	write(t, s.File, string(sealer.Seal(append([]byte(header), nonce...), nonce, []byte(plain), []byte(header))), 0o600)
+	enrolled := func(f *File, person string) bool {
+		yes, err := (&Codes{File: f}).Enrolled(person, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	several, err := Open(s, "corp", "partner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, person := range []string{"id-1@corp", "id-1@partner"} {
+		if enrolled(several, person) {
+			t.Errorf("%s has a secret, though nobody knows whose it is", person)
+		}
+	}
+	if people, err := several.People(); err != nil || len(people) != 1 || people[0].Directory != "" || people[0].ID != "id-1" {
+		t.Errorf("People = %v, %v, want one of no directory", people, err)
+	}
+	one, err := Open(s, "corp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !enrolled(one, "id-1@corp") || enrolled(one, "id-1@partner") {
+		t.Error("with one directory, the secret must be of a person of that one")
+	}
+	// A change writes the directory down: it is known from then on.
+	if _, err := one.Add(Person{ID: "id-2", Directory: "corp", Name: "bob", Added: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if !enrolled(several, "id-1@corp") || enrolled(several, "id-1@partner") {
+		t.Error("after a change with one directory, the secret must have that directory")
+	}
+	if err := several.Remove(Person{ID: "id-1", Directory: "corp"}); err != nil || enrolled(one, "id-1@corp") {
+		t.Errorf("removed, and there: %v", err)
+	}
+}
+
+// TestSealedWithANewNonce seals the same records twice.
+func TestSealedWithANewNonce(t *testing.T) {
+	s := settings(t)
+	f, err := Open(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Add(Person{ID: "id-1", Directory: "corp", Name: "alice", Added: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 20 {
+		if err := f.Remove(Person{ID: "nobody"}); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(s.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce := string(text[len(header) : len(header)+24])
+		if seen[nonce] {
+			t.Fatalf("the nonce %x was used before: two texts under one nonce give the secrets away", nonce)
+		}
+		seen[nonce] = true
 	}
 }
 
@@ -237,7 +351,8 @@ func write(t *testing.T, file, text string, mode os.FileMode) {
 // whoever comes too late is told.
 func TestTwoWriters(t *testing.T) {
 	s := settings(t)
-	if err := (&File{settings: s}).makeKey(); err != nil {
+	first, err := Open(s)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
@@ -245,20 +360,24 @@ func TestTwoWriters(t *testing.T) {
 	added := 0
 	for i := range 20 {
 		wg.Go(func() {
-			f := &File{settings: s}
-			_, err := f.Add(fmt.Sprint("id-", i), "x", time.Now())
+			f, err := Open(s)
+			if err != nil {
+				t.Errorf("Open = %v", err)
+				return
+			}
+			_, err = f.Add(Person{ID: fmt.Sprint("id-", i), Directory: "corp", Name: "x", Added: time.Now()})
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil:
 				added++
-			case !errors.Is(err, errLeftOver):
+			case !errors.Is(err, privatefile.ErrBusy):
 				t.Errorf("Add = %v", err)
 			}
 		})
 	}
 	wg.Wait()
-	people, err := (&File{settings: s}).People()
+	people, err := first.People()
 	if err != nil || len(people) != added || added == 0 {
 		t.Errorf("%d people in the file (%v), %d were added", len(people), err, added)
 	}
