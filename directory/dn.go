@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -22,34 +21,39 @@ type DN struct {
 // spelling of the DN.
 type Pair struct{ Name, Value string }
 
-// What separates the parts of a key. No value holds these characters.
-const (
-	endRDN  = "\x00"
-	endPair = "\x01" // between the pairs of an RDN that has several
+// keyEscapes are what a key has for the characters that separate its parts.
+var (
+	keyEscapes   = strings.NewReplacer(`\`, `\5c`, `,`, `\2c`, `+`, `\2b`, `=`, `\3d`)
+	keyUnescapes = strings.NewReplacer(`\5c`, `\`, `\2c`, `,`, `\2b`, `+`, `\3d`, `=`)
 )
 
 var errDN = errors.New("is not a DN, such as CN=Finance,OU=Groups,DC=corp,DC=example")
 
 // ParseDN reads a DN that a person wrote.
 func ParseDN(s string) (DN, error) {
-	d := DN{text: s}
+	key := make([]byte, 0, len(s))
 	for rest, more := s, s != ""; more; {
 		pairs, after, another, err := cutRDN(rest)
 		if err != nil {
 			return DN{}, err
 		}
-		parts := make([]string, len(pairs))
+		slices.SortFunc(pairs, func(a, b Pair) int { return strings.Compare(a.key(), b.key()) })
 		for i, p := range pairs {
-			parts[i] = strings.ToLower(p.Name) + "=" + FoldValue(p.Value)
+			if i > 0 {
+				key = append(key, '+')
+			}
+			key = append(key, p.key()...)
 		}
-		slices.Sort(parts)
-		d.key += strings.Join(parts, endPair)
 		if another {
-			d.key += endRDN
+			key = append(key, ',')
 		}
 		rest, more = after, another
 	}
-	return d, nil
+	return DN{text: s, key: string(key)}, nil
+}
+
+func (p Pair) key() string {
+	return strings.ToLower(p.Name) + "=" + keyEscapes.Replace(FoldValue(p.Value))
 }
 
 // DNOf returns the DN that a directory spelt as s. If s is not a DN, it is a
@@ -57,7 +61,7 @@ func ParseDN(s string) (DN, error) {
 func DNOf(s string) DN {
 	d, err := ParseDN(s)
 	if err != nil {
-		return DN{text: s, key: endPair + strconv.Quote(strings.ToLower(s))}
+		return DN{text: s, key: `\` + keyEscapes.Replace(strings.ToLower(s))}
 	}
 	return d
 }
@@ -65,9 +69,9 @@ func DNOf(s string) DN {
 // String returns the DN as it was spelt.
 func (d DN) String() string { return d.text }
 
-// Key returns the form in which names are compared: it is the same for all
-// spellings of one name, and different for different names. Its parts are those
-// of RDNs.
+// Key returns the form in which names are compared, as in
+// "cn=finance,dc=corp,dc=example": it is the same for all spellings of one name,
+// and different for different names.
 func (d DN) Key() string { return d.key }
 
 // Equal reports whether d and other are spellings of the same name.
@@ -77,12 +81,16 @@ func (d DN) Equal(other DN) bool { return d.key == other.key }
 func (d DN) IsZero() bool { return d.key == "" }
 
 // RDNs returns the parts of the name, the entry's own first, in the form in
-// which they are compared: "cn=finance" for "CN = Finance".
+// which they are compared, without escapes: "cn=finance" for "CN = Finance".
 func (d DN) RDNs() []string {
 	if d.key == "" {
 		return nil
 	}
-	return strings.Split(d.key, endRDN)
+	rdns := strings.Split(d.key, ",")
+	for i, rdn := range rdns {
+		rdns[i] = keyUnescapes.Replace(rdn)
+	}
+	return rdns
 }
 
 // Own returns the pairs of the first RDN.
@@ -97,7 +105,7 @@ func (d DN) Own() []Pair {
 // Parent returns the name above d; the zero value if there is none.
 func (d DN) Parent() DN {
 	_, rest, more, err := cutRDN(d.text)
-	_, key, _ := strings.Cut(d.key, endRDN)
+	_, key, _ := strings.Cut(d.key, ",")
 	if !more || err != nil {
 		return DN{}
 	}
@@ -106,20 +114,29 @@ func (d DN) Parent() DN {
 
 // Within reports whether d is base or below it.
 func (d DN) Within(base DN) bool {
-	return base.key == "" || d.key == base.key || strings.HasSuffix(d.key, endRDN+base.key)
+	return base.key == "" || d.key == base.key || strings.HasSuffix(d.key, ","+base.key)
 }
 
 // FoldValue returns the form in which directories compare most values: in lower
 // case, without spaces at the ends and with single spaces within (RFC 4518,
 // section 2.6.1).
-func FoldValue(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+func FoldValue(s string) string {
+	plain := strings.Trim(s, " ") == s && !strings.Contains(s, "  ")
+	for i := 0; i < len(s) && plain; i++ {
+		plain = s[i] >= ' ' && s[i] < utf8.RuneSelf
+	}
+	if !plain {
+		s = strings.Join(strings.Fields(s), " ")
+	}
+	return strings.ToLower(s)
+}
 
 // cutRDN reads the first RDN of s. It reports whether a separator followed.
 func cutRDN(s string) (pairs []Pair, rest string, more bool, err error) {
 	for {
 		name, value, _ := strings.Cut(s, "=")
 		p := Pair{Name: strings.Trim(name, " ")}
-		if p.Name == "" || strings.ContainsAny(p.Name, ",+\"\\;<># \x00\x01") {
+		if p.Name == "" || strings.ContainsAny(p.Name, ",+\"\\;<># \x00") {
 			return nil, "", false, errDN
 		}
 		p.Value, rest, err = cutValue(strings.TrimLeft(value, " "))
@@ -141,7 +158,7 @@ func cutRDN(s string) (pairs []Pair, rest string, more bool, err error) {
 // ended it: a comma, a plus sign, or a semicolon as in RFC 2253. That RFC also
 // has values in quotes.
 func cutValue(s string) (value, rest string, err error) {
-	var v []byte
+	v := make([]byte, 0, 64)
 	kept := 0 // length of v without the spaces at its end that have no backslash
 	inside, quoted := strings.CutPrefix(s, `"`)
 	for rest = inside; rest != ""; {
@@ -153,7 +170,7 @@ func cutValue(s string) (value, rest string, err error) {
 		if c == '\\' {
 			c, n = unescape(rest)
 		}
-		if n == 0 || c <= 1 || c == '"' && n == 1 {
+		if n == 0 || c == 0 || c == '"' && n == 1 {
 			return "", "", errDN
 		}
 		v, rest = append(v, c), rest[n:]
@@ -169,10 +186,12 @@ func cutValue(s string) (value, rest string, err error) {
 		}
 	}
 	value = string(v[:kept])
-	if raw, err := hex.DecodeString(strings.TrimPrefix(value, "#")); err == nil && strings.HasPrefix(s, "#") && len(raw) > 1 && int(raw[1]) == len(raw)-2 {
-		value = string(raw[2:]) // "#04024869" is the BER encoding of "Hi"
+	if strings.HasPrefix(s, "#") {
+		if raw, err := hex.DecodeString(value[1:]); err == nil && len(raw) > 1 && int(raw[1]) == len(raw)-2 {
+			value = string(raw[2:]) // "#04024869" is the BER encoding of "Hi"
+		}
 	}
-	if FoldValue(value) == "" || strings.ContainsAny(value, endRDN+endPair) || !utf8.ValidString(value) {
+	if FoldValue(value) == "" || strings.Contains(value, "\x00") || !utf8.ValidString(value) {
 		return "", "", errDN
 	}
 	return value, rest, nil

@@ -44,7 +44,7 @@ func TestSameDN(t *testing.T) {
 func TestBadDN(t *testing.T) {
 	for _, s := range []string{
 		"finance", ",", "cn=", "=x", "cn=a,", "cn=a,,dc=x", ",cn=a", "cn=a,b", "cn=a+,dc=x", "cn=a+", `cn=a\`, `cn=a\zz`, `cn="a`, `cn="a"b`,
-		"cn=a\x00", `cn=\00`, `cn=\01`, `cn=\ff`, `cn=a"b`, "a,cn=b", " ,cn=a", "cn= ,dc=x", `cn=\20,dc=x`, "c n=a", " ", "cn=#040100",
+		"cn=a\x00", `cn=\00`, `cn=\ff`, `cn=a"b`, "a,cn=b", " ,cn=a", "cn= ,dc=x", `cn=\20,dc=x`, "c n=a", " ", "cn=#040100",
 	} {
 		if got, err := ParseDN(s); err == nil {
 			t.Errorf("ParseDN(%q) = %q, want an error", s, got.Key())
@@ -64,7 +64,7 @@ func TestPartsOfDN(t *testing.T) {
 	if got, want := d.Own(), []Pair{{"CN", "Archer, Alice "}, {"UID", "A1"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("Own = %q, want %q", got, want)
 	}
-	if got, want := d.RDNs(), []string{"cn=archer, alice\x01uid=a1", "ou=a,b", "dc=org"}; !reflect.DeepEqual(got, want) {
+	if got, want := d.RDNs(), []string{"cn=archer, alice+uid=a1", "ou=a,b", "dc=org"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("RDNs = %q, want %q", got, want)
 	}
 	var above []string
@@ -102,29 +102,19 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// FuzzDN holds that a key is a name of its own, spelt in the one way: no value
-// can hold what separates the parts.
+// FuzzDN holds that a key is one spelling of its name: no value can hold what
+// separates the parts.
 func FuzzDN(f *testing.F) {
 	for _, seed := range []string{"CN=Finance,DC=x", `cn=a\,b+sn="c;d" ,dc=x`, "cn=a  b = c,dc=ä", `cn=\00,dc=x`, "#=#", "cn=#040141", `cn="a" ;o=\ `} {
 		f.Add(seed)
 	}
-	escape := strings.NewReplacer(`\`, `\5c`, ",", `\2c`, "+", `\2b`, `"`, `\22`, ";", `\3b`, "#", `\23`)
+	escape := strings.NewReplacer(`"`, `\22`, ";", `\3b`, "#", `\23`)
 	f.Fuzz(func(t *testing.T, s string) {
 		d, err := ParseDN(s)
 		if err != nil {
 			return
 		}
-		var rdns []string
-		for _, rdn := range d.RDNs() {
-			pairs := strings.Split(rdn, endPair)
-			for i, p := range pairs {
-				name, value, _ := strings.Cut(p, "=")
-				pairs[i] = name + "=" + escape.Replace(value)
-			}
-			rdns = append(rdns, strings.Join(pairs, "+"))
-		}
-		again, err := ParseDN(strings.Join(rdns, ","))
-		if err != nil || !again.Equal(d) {
+		if again, err := ParseDN(escape.Replace(d.Key())); err != nil || !again.Equal(d) {
 			t.Errorf("%q has the key %q, which reads as %q, %v", s, d.Key(), again.Key(), err)
 		}
 		if p := d.Parent(); !d.Within(p) || !p.Equal(DNOf(p.String())) {

@@ -5,15 +5,18 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"berth/directory"
 )
 
 // A service is the account of the program that the directory is for.
 type service struct {
-	dn, key  string
+	name     directory.DN
 	password [sha256.Size]byte // it is long and random, so one hash will do
 }
 
@@ -21,14 +24,14 @@ func newService(name, password string) (service, error) {
 	if name == "" {
 		return service{}, nil
 	}
-	key, ok := dnKey(name)
-	if !ok {
-		return service{}, errors.New("its DN is none: want one such as cn=berth,dc=example,dc=org")
+	dn, err := directory.ParseDN(name)
+	if err != nil {
+		return service{}, fmt.Errorf("its DN %w", err)
 	}
 	if password == "" {
 		return service{}, errors.New("it has a DN but no password")
 	}
-	return service{dn: name, key: key, password: sha256.Sum256([]byte(password))}, nil
+	return service{name: dn, password: sha256.Sum256([]byte(password))}, nil
 }
 
 func (s service) is(password string) bool {
@@ -79,10 +82,10 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 	if auth.ClassType != ber.ClassContext || auth.Tag != 0 {
 		return answer(authMethodNotSupported, "only simple binds are done")
 	}
-	key, ok := dnKey(name)
-	password := content(auth)
+	dn, err := directory.ParseDN(name)
+	key, password := dn.Key(), content(auth)
 	switch {
-	case !ok:
+	case err != nil:
 		return answer(invalidDNSyntax, "bind with a DN, such as uid=alice,ou=people,"+c.Base())
 	case key == "" && password == "":
 		return done(success)
@@ -90,7 +93,7 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 		return answer(unwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
 	case !c.confidential():
 		return answer(confidentialityRequired, "passwords are only taken over TLS")
-	case key != "" && key == c.service.key:
+	case key != "" && key == c.service.name.Key():
 		return c.bindService(password)
 	}
 	return c.bindUser(ctx, key, password)
@@ -107,7 +110,7 @@ func (c *conn) bindService(password string) result {
 		c.log.Warn("wrong password for the service account of the embedded directory")
 		return done(invalidCredentials)
 	}
-	c.kind, c.bound = serviceAccount, c.service.dn
+	c.kind, c.bound = serviceAccount, c.service.name.String()
 	return done(success)
 }
 
@@ -158,7 +161,7 @@ func (c *conn) verify(ctx context.Context, key, password string) (*entry, result
 		if ctx.Err() == nil { // else the server is closing, and nothing was compared
 			c.store.count(key, func(e *entry) {
 				if c.policy.countFailure(e, c.now()) {
-					c.log.Warn("too many wrong passwords: account locked", "dn", e.dn)
+					c.log.Warn("too many wrong passwords: account locked", "dn", e.name.String())
 				}
 			})
 		}

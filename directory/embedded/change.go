@@ -3,6 +3,8 @@ package embedded
 import (
 	"context"
 	"strings"
+
+	"berth/directory"
 )
 
 // passwordModify is RFC 3062. Unlike OpenLDAP it counts a wrong old password,
@@ -16,17 +18,18 @@ func (c *conn) passwordModify(ctx context.Context, value string) result {
 	if err != nil {
 		return answer(protocolError, "bad password modify request")
 	}
-	key, ok := dnKey(strings.TrimPrefix(target, "dn:"))
+	dn, err := directory.ParseDN(strings.TrimPrefix(target, "dn:"))
+	key := dn.Key()
 	switch {
-	case !ok:
+	case err != nil:
 		return answer(invalidAttributeSyntax, "Invalid DN")
 	case key == "" && by.kind == user:
-		key = by.entry.key
-	case key == "" || key == c.service.key:
+		key = by.entry.name.Key()
+	case key == "" || key == c.service.name.Key():
 		return answer(unwillingToPerform, "the service account's password is in the server's settings")
-	case by.kind == user && key != by.entry.key && by.entry.mustChange():
+	case by.kind == user && key != by.entry.name.Key() && by.entry.mustChange():
 		return mustChangeFirst()
-	case by.kind == user && key != by.entry.key:
+	case by.kind == user && key != by.entry.name.Key():
 		return answer(insufficientAccessRights, "one can only change one's own password").because(passwordModNotAllowed)
 	}
 	if fresh == "" {

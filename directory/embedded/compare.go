@@ -4,6 +4,8 @@ import (
 	"context"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"berth/directory"
 )
 
 // compare is the Compare operation (RFC 4511, section 4.10).
@@ -22,11 +24,11 @@ func (c *conn) compare(_ context.Context, m *message) result {
 	case by.kind == user && by.entry.mustChange():
 		return mustChangeFirst()
 	}
-	key, ok := dnKey(name)
-	if !ok {
+	dn, err := directory.ParseDN(name)
+	if err != nil {
 		return answer(invalidDNSyntax, "the entry's name is not a DN")
 	}
-	e := c.store.tree().find(key)
+	e := c.store.tree().find(dn.Key())
 	if e == nil {
 		return done(noSuchObject)
 	}

@@ -144,7 +144,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 func (s *Server) URL() string { return "ldap://" + s.Addr().String() }
 
 // Base is the DN below which all entries are.
-func (s *Server) Base() string { return s.store.tree().base }
+func (s *Server) Base() string { return s.store.tree().base.String() }
 
 // Reload reads the LDIF file again. On an error, which says file:line, the
 // server goes on with what it had.

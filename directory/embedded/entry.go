@@ -4,13 +4,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"berth/directory"
 )
 
 // An entry is one object of the directory. It is not changed once a tree holds
 // it: a change is made to a clone, which takes its place.
 type entry struct {
-	dn       string
-	key      string // of dn
+	name     directory.DN
 	comments []string
 	fields   []field // as in the file, in its order
 	computed []field // memberOf and the like: not in the file

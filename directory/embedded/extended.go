@@ -47,9 +47,9 @@ func (c *conn) whoAmI(context.Context, string) result {
 	r := done(success)
 	switch by := c.who(); by.kind {
 	case user:
-		r.value = "dn:" + by.entry.dn
+		r.value = "dn:" + by.entry.name.String()
 	case serviceAccount:
-		r.value = "dn:" + c.service.dn
+		r.value = "dn:" + c.service.name.String()
 	}
 	return r
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"berth/directory"
 )
 
 // sshPublicKey is the one attribute besides the password that clients change.
@@ -55,16 +57,17 @@ func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
 // the service account SSH keys; nobody anything else.
 func (c *conn) modify(ctx context.Context, m *message) result {
 	name, steps, err := parseModify(m.op)
-	key, ok := dnKey(name)
+	dn, wrong := directory.ParseDN(name)
+	key := dn.Key()
 	if err != nil || len(steps) == 0 {
 		return answer(protocolError, "bad modify request")
 	}
-	if !ok {
+	if wrong != nil {
 		return answer(invalidDNSyntax, "the entry's name is not a DN")
 	}
 	by := c.who()
 	e := c.store.tree().find(key)
-	own := by.kind == user && by.entry.key == key
+	own := by.kind == user && by.entry.name.Key() == key
 	switch {
 	case by.kind == anonymous:
 		return answer(insufficientAccessRights, "bind first")

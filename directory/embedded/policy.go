@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"berth/directory"
 )
 
 // A Policy is what the passwords of users must obey. The zero value of a field
@@ -167,7 +169,7 @@ func (p Policy) judge(e *entry, password string, now time.Time) *weakness {
 		return &weakness{insufficientPasswordQuality, "Password holds characters that cannot be typed"}
 	case strings.TrimSpace(password) != password:
 		return &weakness{insufficientPasswordQuality, "Password begins or ends with a space"}
-	case fold(password) == fold(e.first("uid")):
+	case directory.FoldValue(password) == directory.FoldValue(e.first("uid")):
 		return &weakness{insufficientPasswordQuality, "Password is the user's name"}
 	case classes(password) < p.MinClasses:
 		return &weakness{insufficientPasswordQuality, fmt.Sprintf("Password needs %d of: lower-case letters, upper-case letters, digits, other characters", p.MinClasses)}
@@ -225,7 +227,6 @@ const policyName = "cn=password policy"
 // in the file.
 func (p Policy) entry(base string) *entry {
 	name := policyName + "," + base
-	key, _ := dnKey(name)
 	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 	fields := []field{
 		{name: "objectClass", value: "device"},
@@ -246,5 +247,5 @@ func (p Policy) entry(base string) *entry {
 		{name: "pwdMaxAge", value: seconds(p.MaxAge)},
 		{name: "pwdExpireWarning", value: seconds(p.ExpireWarning)},
 	}
-	return &entry{dn: name, key: key, fields: fields, virtual: true, guard: new(sync.Mutex)}
+	return &entry{name: directory.DNOf(name), fields: fields, virtual: true, guard: new(sync.Mutex)}
 }

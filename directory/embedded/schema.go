@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"berth/directory"
 )
 
 // An attributeType is what the server knows about an attribute. There is no
@@ -99,7 +101,8 @@ func (c comparison) form(v string) (form string, ok bool) {
 	case exact:
 		return v, true
 	case distinguished:
-		return dnKey(v)
+		dn, err := directory.ParseDN(v)
+		return dn.Key(), err == nil
 	case boolean:
 		return strings.ToUpper(v), true
 	case integer:
@@ -108,7 +111,7 @@ func (c comparison) form(v string) (form string, ok bool) {
 		t, err := parseTime(v)
 		return t.UTC().Format("20060102150405.000000000"), err == nil
 	}
-	return fold(v), true
+	return directory.FoldValue(v), true
 }
 
 // integerForm writes an integer so that strings order as numbers do: sign, then

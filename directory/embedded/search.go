@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"berth/directory"
 )
 
 // A query is a search request (RFC 4511, section 4.5.1), paged or not.
 type query struct {
-	id        int64  // of the request
-	base      string // key
+	id        int64 // of the request
+	base      directory.DN
 	scope     int64
 	limit     int // of entries; 0: none
 	typesOnly bool
@@ -34,17 +36,17 @@ const (
 	scopeChildren // draft-sermersheim-ldap-subordinate-scope, as in OpenLDAP
 )
 
-// inScope reports whether the search looks at the entry with this key.
-func (q *query) inScope(key string) bool {
+// inScope reports whether the search looks at the entry.
+func (q *query) inScope(e *entry) bool {
 	switch q.scope {
 	case scopeBase:
-		return key == q.base
+		return e.name.Equal(q.base)
 	case scopeOne:
-		return key != "" && above(key) == q.base
+		return !e.name.IsZero() && e.name.Parent().Equal(q.base)
 	case scopeChildren:
-		return key != q.base && within(key, q.base)
+		return !e.name.Equal(q.base) && e.name.Within(q.base)
 	}
-	return within(key, q.base)
+	return e.name.Within(q.base)
 }
 
 // search is the Search operation.
@@ -55,7 +57,7 @@ func (c *conn) search(_ context.Context, m *message) result {
 	}
 	q.id = m.id
 	by := c.who()
-	if q.base == "" && q.scope == scopeBase {
+	if q.base.IsZero() && q.scope == scopeBase {
 		return c.sendMatches(q, []*entry{c.rootDSE()}, by)
 	}
 	switch {
@@ -82,16 +84,9 @@ func mustChangeFirst() result {
 
 // reaches reports whether there is an entry at or below base. The entries that
 // stand between need not exist.
-func (t *tree) reaches(base string) bool {
-	if within(t.baseKey, base) || t.find(base) != nil {
-		return true
-	}
-	for _, e := range t.entries {
-		if within(e.key, base) {
-			return true
-		}
-	}
-	return false
+func (t *tree) reaches(base directory.DN) bool {
+	within := func(e *entry) bool { return e.name.Within(base) }
+	return t.base.Within(base) || t.find(base.Key()) != nil || slices.ContainsFunc(t.entries, within)
 }
 
 // parseQuery reads a search request; a refusal if it is none.
@@ -112,11 +107,10 @@ func parseQuery(p *ber.Packet) (*query, result) {
 	if errors.Join(f.err, err, names.err) != nil || q.scope < 0 || q.scope > scopeChildren || q.limit < 0 {
 		return nil, answer(protocolError, "bad search request")
 	}
-	key, ok := dnKey(base)
-	if !ok {
+	if q.base, err = directory.ParseDN(base); err != nil {
 		return nil, answer(invalidDNSyntax, "the search base is not a DN")
 	}
-	q.base, q.matches, q.wanted = key, matches, selected(attributes)
+	q.matches, q.wanted = matches, selected(attributes)
 	return q, done(success)
 }
 
@@ -125,7 +119,7 @@ func (c *conn) sendMatches(q *query, entries []*entry, by identity) result {
 	sent, next := 0, ""
 	for i := q.start; i < len(entries); i++ {
 		v := view{entries[i], by}
-		if !q.inScope(v.key) || q.matches(v) != yes {
+		if !q.inScope(v.entry) || q.matches(v) != yes {
 			continue
 		}
 		if q.paged && sent == q.page {
@@ -164,7 +158,7 @@ func (c *conn) sendEntry(q *query, v view) error {
 		}
 		list.AppendChild(sequence(octets(f.name), values))
 	}
-	op := constructed(ber.ClassApplication, tagSearchEntry, octets(v.dn), list)
+	op := constructed(ber.ClassApplication, tagSearchEntry, octets(v.name.String()), list)
 	return c.send(sequence(number(ber.TagInteger, q.id), op))
 }
 

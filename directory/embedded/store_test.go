@@ -99,7 +99,7 @@ func TestReload(t *testing.T) {
 	}
 	edit(t, s, "dn: "+bob, "dn: bob")
 	err := s.Reload()
-	if want := s.store.file + ":"; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), `DN "bob"`) {
+	if want := s.store.file + ":"; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), `"bob" is not a DN`) {
 		t.Errorf("bad file: got %v want %s…", err, want)
 	}
 	if got := attribute(t, service, bob, "cn"); len(got) != 1 || got[0] != "Robert Baker" {
@@ -218,7 +218,7 @@ func TestOpenErrors(t *testing.T) {
 		{"bad file", Settings{LDIF: bad}, bad + ":1: dc=org has no objectClass"},
 		{"bad port", Settings{LDIF: good, Listen: "127.0.0.1:99999"}, "opening the embedded directory's port"},
 		{"service without password", Settings{LDIF: good, ServiceDN: serviceDN}, "it has a DN but no password"},
-		{"service without DN", Settings{LDIF: good, ServiceDN: "berth", ServicePassword: "x"}, "its DN is none"},
+		{"service without DN", Settings{LDIF: good, ServiceDN: "berth", ServicePassword: "x"}, "its DN is not a DN"},
 		{"policy", Settings{LDIF: good, Policy: Policy{MinLength: -1}}, "password policy of the embedded directory"},
 	}
 	for _, tt := range tests {

@@ -8,14 +8,15 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
 )
 
 // A tree is all entries at one moment. It is not changed: a search goes on in
 // the tree it began with.
 type tree struct {
-	base    string // DN of which all entries are part
-	baseKey string
-	reading int // how many times the file had been read: paged searches end when it is read again
+	base    directory.DN // of which all entries are part
+	reading int          // how many times the file had been read: paged searches end when it is read again
 	entries []*entry
 	byKey   map[string]int // index in entries
 
@@ -35,7 +36,7 @@ func (t *tree) find(key string) *entry {
 func (t *tree) with(e *entry) *tree {
 	next := *t
 	next.entries = slices.Clone(t.entries)
-	next.entries[t.byKey[e.key]] = e
+	next.entries[t.byKey[e.name.Key()]] = e
 	return &next
 }
 
@@ -44,7 +45,7 @@ func (t *tree) document() *document {
 	d := &document{header: t.doc.header, footer: t.doc.footer}
 	for _, e := range t.entries {
 		if !e.virtual {
-			d.records = append(d.records, record{comments: e.comments, dn: e.dn, fields: e.fields})
+			d.records = append(d.records, record{comments: e.comments, dn: e.name.String(), fields: e.fields})
 		}
 	}
 	return d
@@ -58,37 +59,37 @@ func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
 	}
 	t := &tree{doc: d, byKey: map[string]int{}}
 	lines := map[string]int{} // where each name was seen
-	var base dn
 	for i, r := range d.records {
-		e, name, err := newEntry(r)
+		e, err := newEntry(r)
 		if err != nil {
 			return nil, err
 		}
-		if line, twice := lines[e.key]; twice {
+		if line, twice := lines[e.name.Key()]; twice {
 			return nil, at(r.line, "%s is already at line %d: keep one of them", r.dn, line)
 		}
-		lines[e.key] = r.line
+		lines[e.name.Key()] = r.line
 		t.add(e)
 		if i == 0 {
-			base = name
+			t.base = e.name
 		}
-		base = commonEnd(base, name)
-		if len(base) == 0 {
+		for !e.name.Within(t.base) {
+			t.base = t.base.Parent()
+		}
+		if t.base.IsZero() {
 			return nil, at(r.line, "%s has no parent in common with %s: all entries must be below one DN, such as dc=example,dc=org", r.dn, d.records[0].dn)
 		}
 	}
 	if err := t.identify(); err != nil {
 		return nil, err
 	}
-	t.base, t.baseKey = base.String(), base.key()
-	policy := p.entry(t.base)
-	if line, taken := lines[policy.key]; taken {
-		return nil, at(line, "%s is where the server shows its password policy: give the entry another name", policy.dn)
+	policy := p.entry(t.base.String())
+	if line, taken := lines[policy.name.Key()]; taken {
+		return nil, at(line, "%s is where the server shows its password policy: give the entry another name", policy.name.String())
 	}
 	t.add(policy)
 	for _, e := range t.entries {
 		if e.has("userPassword") {
-			e.computed = append(e.computed, field{name: "pwdPolicySubentry", value: policy.dn})
+			e.computed = append(e.computed, field{name: "pwdPolicySubentry", value: policy.name.String()})
 		}
 	}
 	t.computeMembers(log)
@@ -101,9 +102,9 @@ func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
 func (t *tree) identify() error {
 	lines := map[string]int{}
 	for i, e := range t.entries {
-		id, line := fold(e.first("entryUUID")), t.doc.records[i].line
+		id, line := directory.FoldValue(e.first("entryUUID")), t.doc.records[i].line
 		if other, twice := lines[id]; twice && id != "" {
-			return at(line, "%s has the entryUUID of the entry at line %d: remove it from the copy, and the server makes another", e.dn, other)
+			return at(line, "%s has the entryUUID of the entry at line %d: remove it from the copy, and the server makes another", e.name.String(), other)
 		}
 		lines[id] = line
 	}
@@ -111,9 +112,9 @@ func (t *tree) identify() error {
 		if e.has("entryUUID") {
 			continue
 		}
-		id := uuid.NewSHA1(uuid.NameSpaceX500, []byte(e.key))
+		id := uuid.NewSHA1(uuid.NameSpaceX500, []byte(e.name.Key()))
 		for lines[id.String()] != 0 { // of an entry that once had this name
-			id = uuid.NewSHA1(id, []byte(e.key))
+			id = uuid.NewSHA1(id, []byte(e.name.Key()))
 		}
 		lines[id.String()] = t.doc.records[i].line
 		e.set("entryUUID", id.String())
@@ -123,56 +124,47 @@ func (t *tree) identify() error {
 }
 
 func (t *tree) add(e *entry) {
-	t.byKey[e.key] = len(t.entries)
+	t.byKey[e.name.Key()] = len(t.entries)
 	t.entries = append(t.entries, e)
 }
 
-// commonEnd is the longest DN that both a and b are part of.
-func commonEnd(a, b dn) dn {
-	n := 0
-	for n < len(a) && n < len(b) && a[len(a)-n-1:].key() == b[len(b)-n-1:].key() {
-		n++
-	}
-	return a[len(a)-n:]
-}
-
 // newEntry checks one record.
-func newEntry(r record) (*entry, dn, error) {
-	name, err := parseDN(r.dn)
+func newEntry(r record) (*entry, error) {
+	name, err := directory.ParseDN(r.dn)
 	if err != nil {
-		return nil, nil, at(r.line, "%w", err)
+		return nil, at(r.line, "%q %w", clip(r.dn), err)
 	}
-	if len(name) == 0 {
-		return nil, nil, at(r.line, "the dn is empty: want one such as uid=alice,ou=people,dc=example,dc=org")
+	if name.IsZero() {
+		return nil, at(r.line, "the dn is empty: want one such as uid=alice,ou=people,dc=example,dc=org")
 	}
-	e := &entry{dn: r.dn, key: name.key(), comments: r.comments, guard: new(sync.Mutex)}
+	e := &entry{name: name, comments: r.comments, guard: new(sync.Mutex)}
 	for _, f := range r.fields {
 		if strings.EqualFold(f.name, "memberOf") || strings.EqualFold(f.name, "pwdPolicySubentry") {
 			continue // computed here; a dump of another server may hold them
 		}
 		if err := checkField(f); err != nil {
-			return nil, nil, at(f.line, "%s: %w", f.name, err)
+			return nil, at(f.line, "%s: %w", f.name, err)
 		}
 		e.fields = append(e.fields, f)
 	}
 	if !e.has("objectClass") {
-		return nil, nil, at(r.line, "%s has no objectClass: add one, such as objectClass: inetOrgPerson", r.dn)
+		return nil, at(r.line, "%s has no objectClass: add one, such as objectClass: inetOrgPerson", r.dn)
 	}
-	for _, p := range name[0] {
+	for _, p := range name.Own() {
 		if !e.holds(p) {
-			return nil, nil, at(r.line, "%s lacks the attribute it is named by: add the line %s: %s", r.dn, p.name, p.value)
+			return nil, at(r.line, "%s lacks the attribute it is named by: add the line %s: %s", r.dn, p.Name, p.Value)
 		}
 	}
 	if v := e.values("userPassword"); len(v) > 1 {
-		return nil, nil, at(r.line, "%s has %d values of userPassword: keep one", r.dn, len(v))
+		return nil, at(r.line, "%s has %d values of userPassword: keep one", r.dn, len(v))
 	}
-	e.computed = []field{{name: "entryDN", value: e.dn}}
-	return e, name, nil
+	e.computed = []field{{name: "entryDN", value: e.name.String()}}
+	return e, nil
 }
 
 // holds reports whether e has a value of its name.
-func (e *entry) holds(p pair) bool {
-	return slices.ContainsFunc(e.values(p.name), func(v string) bool { return fold(v) == fold(p.value) })
+func (e *entry) holds(p directory.Pair) bool {
+	return slices.ContainsFunc(e.values(p.Name), func(v string) bool { return directory.FoldValue(v) == directory.FoldValue(p.Value) })
 }
 
 // checkField finds values that the server itself would stumble over later.
@@ -188,8 +180,10 @@ func checkField(f field) error {
 		_, err := parseTime(f.value)
 		return err
 	case t.compare == distinguished:
-		_, err := parseDN(f.value)
-		return err
+		if _, err := directory.ParseDN(f.value); err != nil {
+			return fmt.Errorf("%q %w", clip(f.value), err)
+		}
+		return nil
 	case !ok:
 		return fmt.Errorf("%q: want a whole number", clip(f.value))
 	}
@@ -201,16 +195,16 @@ func checkField(f field) error {
 func (t *tree) computeMembers(log hclog.Logger) {
 	for _, group := range t.entries {
 		for _, m := range slices.Concat(group.values("member"), group.values("uniqueMember")) {
-			key, _ := dnKey(m) // the syntax was checked
-			if key == "" {
+			name := directory.DNOf(m)
+			if name.IsZero() {
 				continue // groupOfNames needs a member; an empty one stands for none
 			}
-			member := t.find(key)
+			member := t.find(name.Key())
 			if member == nil {
-				log.Warn("group has a member that does not exist", "group", group.dn, "member", m)
+				log.Warn("group has a member that does not exist", "group", group.name.String(), "member", m)
 				continue
 			}
-			of := field{name: "memberOf", value: group.dn}
+			of := field{name: "memberOf", value: group.name.String()}
 			if !slices.Contains(member.computed, of) {
 				member.computed = append(member.computed, of)
 			}

@@ -13,11 +13,11 @@ type view struct {
 func (v view) readable(t attributeType) bool {
 	switch t.readers {
 	case everyone:
-		return v.by.kind != anonymous || v.key == "" // the root DSE is for all
+		return v.by.kind != anonymous || v.name.IsZero() // the root DSE is for all
 	case serviceOnly:
 		return v.by.kind == serviceAccount
 	case owner:
-		return v.by.kind == serviceAccount || v.by.kind == user && v.by.entry.key == v.key
+		return v.by.kind == serviceAccount || v.by.kind == user && v.by.entry.name.Equal(v.name)
 	}
 	return false
 }
@@ -65,12 +65,11 @@ func (v view) asserted(name string) []string {
 
 // valuesInDN returns the values that an attribute has in the entry's DN.
 func (v view) valuesInDN(name string) []string {
-	d, _ := parseDN(v.dn) // it was checked
 	var values []string
-	for _, rdn := range d {
-		for _, p := range rdn {
-			if strings.EqualFold(p.name, name) {
-				values = append(values, p.value)
+	for d := v.name; !d.IsZero(); d = d.Parent() {
+		for _, p := range d.Own() {
+			if strings.EqualFold(p.Name, name) {
+				values = append(values, p.Value)
 			}
 		}
 	}
