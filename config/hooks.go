@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,14 +21,13 @@ var hooks mapstructure.DecodeHookFunc = mapstructure.ComposeDecodeHookFunc(
 )
 
 var (
-	durationType    = reflect.TypeFor[time.Duration]()
-	requireType     = reflect.TypeFor[policy.Require]()
-	stringType      = reflect.TypeFor[string]()
-	errNeedsUnit    = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
-	errNeedsText    = errors.New(`must be text: put it in quotes`)
-	errNeedsNetwork = errors.New("must be a network or an address, such as 10.0.0.0/8 or 192.0.2.7")
-	prefixType      = reflect.TypeFor[netip.Prefix]()
-	errNeedsBytes   = errors.New("must be a number of bytes, such as 100MiB")
+	durationType  = reflect.TypeFor[time.Duration]()
+	requireType   = reflect.TypeFor[policy.Require]()
+	stringType    = reflect.TypeFor[string]()
+	errNeedsUnit  = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
+	errNeedsText  = errors.New(`must be text: put it in quotes`)
+	prefixType    = reflect.TypeFor[netip.Prefix]()
+	errNeedsBytes = errors.New("must be a number of bytes, such as 100MiB")
 )
 
 // duration reads 30s. A bare number other than 0 is refused: of what?
@@ -52,7 +52,7 @@ func duration(_, to reflect.Type, data any) (any, error) {
 	return nil, errNeedsUnit
 }
 
-// units of sizes. Those of 1024 and those of 1000 go by their own names.
+// units of sizes. Those of 1024 and those of 1000 have different names.
 var units = []struct {
 	name  string
 	bytes int64
@@ -84,7 +84,7 @@ func parseSize(s string) (int64, error) {
 			break
 		}
 	}
-	n, err := strconv.ParseInt(number, 10, 64)
+	n, err := whole(number)
 	if err != nil || n < 0 || n > (1<<62)/factor {
 		return 0, errNeedsBytes
 	}
@@ -96,14 +96,23 @@ func network(from, to reflect.Type, data any) (any, error) {
 	if from != stringType || to != prefixType {
 		return data, nil
 	}
-	if a, err := netip.ParseAddr(data.(string)); err == nil {
-		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	return policy.ParseNetwork(data.(string))
+}
+
+// digits are those of a number that means the same in all versions of YAML: 010
+// and 0x8 do not.
+var digits = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+
+// whole reads a whole number.
+func whole(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	switch {
+	case !strings.ContainsAny(s, "0123456789"):
+		return 0, errors.New("must be a number")
+	case err != nil || !digits.MatchString(s):
+		return 0, errors.New("must be a whole number in plain digits, such as 8")
 	}
-	p, err := netip.ParsePrefix(data.(string))
-	if err != nil {
-		return nil, errNeedsNetwork
-	}
-	return p.Masked(), nil
+	return n, nil
 }
 
 // basic reads numbers and truth from the environment, where all is text.
@@ -113,17 +122,12 @@ func basic(from, to reflect.Type, data any) (any, error) {
 	}
 	switch to.Kind() {
 	case reflect.Int:
-		n, err := strconv.Atoi(data.(string))
-		if err != nil {
-			return nil, errors.New("must be a number")
-		}
-		return n, nil
+		return whole(data.(string))
 	case reflect.Bool:
-		b, err := strconv.ParseBool(data.(string))
-		if err != nil {
+		if s := data.(string); s != "true" && s != "false" {
 			return nil, errors.New("must be true or false")
 		}
-		return b, nil
+		return data == "true", nil
 	}
 	return data, nil
 }
@@ -145,14 +149,17 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
+// isStruct reports whether a t is keys with values.
+func isStruct(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != prefixType }
+
 func isList(v any) bool {
 	_, ok := v.([]any)
 	return ok
 }
 
-// list reads a single text where a list of them is wanted.
+// list reads a single text or network where a list of them is wanted.
 func list(from, to reflect.Type, data any) (any, error) {
-	if from == stringType && to.Kind() == reflect.Slice && to.Elem() == stringType {
+	if from == stringType && to.Kind() == reflect.Slice && (to.Elem() == stringType || to.Elem() == prefixType) {
 		return []any{data}, nil
 	}
 	return data, nil

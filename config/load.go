@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"reflect"
 	"slices"
@@ -30,13 +29,14 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings, err := merge(text)
+	settings, wrong, err := merge(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	cfg := Default()
 	cfg.Path = file
-	mistakes := append(where.mistakes, where.decodeErrors(decode(settings, &cfg))...)
+	mistakes := append(wrong, where.mistakes...)
+	mistakes = append(mistakes, unrelated(where.decodeErrors(decode(settings, &cfg)), mistakes)...)
 	mistakes = append(mistakes, unrelated(cfg.check(where), mistakes)...)
 	if len(mistakes) > 0 {
 		where.nameRules(mistakes)
@@ -46,29 +46,16 @@ func Load(file string) (*Config, error) {
 	return &cfg, nil
 }
 
-// delimiter parts the keys of viper. No key of ours holds it, and DNs, which
-// hold dots, stay whole.
+// delimiter separates the keys of viper. No key of ours contains it, and DNs,
+// which contain dots, stay whole.
 const delimiter = "::"
 
 // merge returns what the file says over the defaults, and the environment over
 // both.
-func merge(text []byte) (map[string]any, error) {
+func merge(text []byte) (map[string]any, []*Mistake, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	v.SetConfigType("yaml")
-	v.SetEnvPrefix("BERTH")
-	v.SetEnvKeyReplacer(strings.NewReplacer(delimiter, "_"))
-	v.AutomaticEnv()
-	setDefaults(v, Default())
-	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
-		return nil, err
-	}
-	settings := v.AllSettings()
-	return settings, completeDirectories(settings)
-}
-
-// setDefaults tells viper every key that has a default, so that it looks for
-// each in the environment.
-func setDefaults(v *viper.Viper, cfg Config) {
+	keys := map[string]string{} // of single values, by the variable that may set them
 	var set func(prefix string, s reflect.Value)
 	set = func(prefix string, s reflect.Value) {
 		for f, value := range s.Fields() {
@@ -79,22 +66,37 @@ func setDefaults(v *viper.Viper, cfg Config) {
 				set(prefix+key+delimiter, value)
 			default:
 				v.SetDefault(prefix+key, value.Interface())
+				if f.Type.Kind() != reflect.Slice || !isStruct(f.Type.Elem()) {
+					keys[variable(strings.ReplaceAll(prefix+key, delimiter, "."))] = prefix + key
+				}
 			}
 		}
 	}
-	set("", reflect.ValueOf(cfg))
+	set("", reflect.ValueOf(Default()))
+	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
+		return nil, nil, err
+	}
+	directories, _ := v.Get("directories").([]any)
+	passwords := map[string]int{} // directories whose password a variable sets
+	for _, item := range directories {
+		if dir, ok := item.(map[string]any); ok {
+			passwords[passwordVariable(dir)]++
+		}
+	}
+	mistakes := environment(keys, passwords, func(key, value string) { v.Set(key, value) })
+	settings := v.AllSettings()
+	return settings, mistakes, completeDirectories(directories)
 }
 
 // completeDirectories fills in what the directories of the list do not say:
 // the defaults, and passwords from the environment.
-func completeDirectories(settings map[string]any) error {
-	list, _ := settings["directories"].([]any)
+func completeDirectories(list []any) error {
 	for _, item := range list {
 		dir, ok := item.(map[string]any)
 		if !ok {
-			continue // the decoder will say so
+			continue // the decoder reports it
 		}
-		if password := os.Getenv(passwordVariable(dir["name"])); password != "" {
+		if password := os.Getenv(passwordVariable(dir)); password != "" {
 			dir["bind_password"] = password
 			delete(dir, "bind_password_file")
 		}
@@ -103,24 +105,12 @@ func completeDirectories(settings map[string]any) error {
 			return err
 		}
 		for key, value := range defaults {
-			if _, said := dir[key]; !said && !reflect.ValueOf(value).IsZero() {
+			if _, given := dir[key]; !given && !reflect.ValueOf(value).IsZero() {
 				dir[key] = value
 			}
 		}
 	}
 	return nil
-}
-
-// passwordVariable is the environment variable for the password of the service
-// account in the directory of that name.
-func passwordVariable(name any) string {
-	upper := strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '_'
-	}, strings.ToUpper(fmt.Sprint(name)))
-	return "BERTH_DIRECTORIES_" + upper + "_BIND_PASSWORD"
 }
 
 func decode(settings map[string]any, cfg *Config) error {
@@ -167,14 +157,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 			mistakes = append(mistakes, where.mistake(prefix, err))
 		}
 	}
-	if len(cfg.Listen) == 0 {
-		at("", errors.New("listen: missing: must name at least one address, such as :22"))
-	}
-	for i, addr := range cfg.Listen {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			at("", fmt.Errorf("listen[%d]: %q: must be host:port or :port, such as 127.0.0.1:2022", i, addr))
-		}
-	}
+	at("", cfg.checkListen()...)
 	if len(cfg.HostKeys) == 0 {
 		at("", errors.New("host_keys: missing: must name at least one file, such as /var/lib/berth/ssh_host_ed25519_key"))
 	}

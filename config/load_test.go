@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -85,7 +86,7 @@ func TestDefaults(t *testing.T) {
 // TestEmptySections sees that a section whose keys are all commented out has
 // the defaults.
 func TestEmptySections(t *testing.T) {
-	cfg, err := load(t, small+"    when:\n    limits:\nssh:\n  # idle: 5m\nevents:\nlisten:\nlog: {level: }\nadmin: ~\n")
+	cfg, err := load(t, small+"    folders:\n    limits:\nssh:\n  # idle: 5m\nevents:\nlisten:\nlog: {level: }\nadmin: ~\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,10 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("BERTH_SSH_CHECKSUMS", "true")
 	t.Setenv("BERTH_EVENTS_MAX_SIZE", "5MiB")
 	t.Setenv("BERTH_LISTEN", "127.0.0.1:2200")
-	t.Setenv("BERTH_ADMIN_LISTEN", "") // as if it were not set
+	t.Setenv("BERTH_ADMISSION_BLOCKED", "::ffff:10.0.0.0/104")
+	t.Setenv("BERTH_PORT_2022_TCP_ADDR", "10.0.0.7") // set by Kubernetes beside a service with the name berth
+	t.Setenv("BERTH_SERVICE_HOST", "10.0.0.7")
+	t.Setenv("BERTH_PORT", "tcp://10.0.0.7:2022")
 	t.Setenv("BERTH_DIRECTORIES_CORP_BIND_PASSWORD", "s3cret")
 	cfg, err := load(t, "log: {level: warn, format: json}\n"+small+`
 `)
@@ -174,10 +178,10 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []any{
-		cfg.Log.Level, cfg.Log.Format, cfg.SSH.MaxTries, cfg.SSH.LoginGrace, cfg.SSH.Checksums, cfg.Events.MaxSize, cfg.Listen[0], cfg.Admin.Listen,
+		cfg.Log.Level, cfg.Log.Format, cfg.SSH.MaxTries, cfg.SSH.LoginGrace, cfg.SSH.Checksums, cfg.Events.MaxSize, cfg.Listen[0], fmt.Sprint(cfg.Admission.Blocked),
 		cfg.Directories[0].BindPassword,
 	}
-	want := []any{"debug", "json", 4, 45 * time.Second, true, int64(5 << 20), "127.0.0.1:2200", "127.0.0.1:9022", "s3cret"}
+	want := []any{"debug", "json", 4, 45 * time.Second, true, int64(5 << 20), "127.0.0.1:2200", "[10.0.0.0/8]", "s3cret"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("with the environment: %v, want %v", got, want)
 	}
@@ -191,6 +195,84 @@ func TestBadEnvironment(t *testing.T) {
 environment: BERTH_LOG_LEVEL: "loud": must be one of trace, debug, info, warn, error`
 	if err == nil || err.Error() != want {
 		t.Errorf("Load: %v\nwant %s", err, want)
+	}
+}
+
+// TestVariablesThatSetNothing has the configuration without the variable loaded
+// as well: only the variable may be the mistake.
+func TestVariablesThatSetNothing(t *testing.T) {
+	blocked := "admission: {blocked: [192.0.2.0/24]}\nevents: {file: /var/log/berth.jsonl}\n" + small
+	tests := []struct{ name, value, want string }{
+		{"BERTH_ADMISSION", "1", "is a section"},
+		{"BERTH_EVENTS", "1", "is a section"},
+		{"BERTH_EVENTS_SYSLOG", "tls://x", "is a section"},
+		{"BERTH_DIRECTORIES", "corp", "is a section"},
+		{"BERTH_RULES", "all", "there is no such key"},
+		{"BERTH_SSH_LEGACY", "x", "there is no such key"},
+		{"BERTH_LOG_LEVLE", "debug", `is "BERTH_LOG_LEVEL" meant?`},
+		{"BERTH_BIND_PASSWORD", "x", "there is no such key"},
+		{"BERTH_DIRECTORIES_CROP_BIND_PASSWORD", "x", `is "BERTH_DIRECTORIES_CORP_BIND_PASSWORD" meant?`},
+		{"BERTH_DIRECTORIES_CORP_BASE", "dc=x", "there is no such key"},
+		{"BERTH_", "x", "there is no such key"},
+		{"BERTH_LOG_LEVEL", "", "empty"},
+		{"BERTH_ADMIN_LISTEN", "", "empty"},
+		{"BERTH_DIRECTORIES_CORP_BIND_PASSWORD", "", "empty"},
+		{"BERTH_SSH_MAX_TRIES", "010", "whole number"},
+		{"BERTH_SSH_MAX_TRIES", "2.9", "whole number"},
+		{"BERTH_SSH_CHECKSUMS", "1", "true or false"},
+		{"BERTH_ADMISSION_EXEMPT", "home", "network"},
+		{"BERTH_LISTEN", ":99999", "port"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := load(t, blocked); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv(tt.name, tt.value)
+			_, err := load(t, blocked)
+			var m *Mistake
+			if !errors.As(err, &m) || len(split(err)) != 1 || m.File != "environment" || m.Key != tt.name || !strings.Contains(m.Err.Error(), tt.want) {
+				t.Errorf("%s=%s: %v\nwant one mistake: %s", tt.name, tt.value, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestPasswords sees which password of a service account is used.
+func TestPasswords(t *testing.T) {
+	const directories = `
+directories:
+  - {name: corp-2, kind: generic, urls: [ldaps://a.example], base: "dc=a", bind_dn: "cn=a", bind_password_file: /nowhere}
+  - {kind: openldap, urls: [ldaps://b.example], base: "dc=b", bind_dn: "cn=b", bind_password: file}
+rules: [{name: all}]
+`
+	t.Setenv("BERTH_DIRECTORIES_CORP_2_BIND_PASSWORD", "one")
+	t.Setenv("BERTH_DIRECTORIES_OPENLDAP_BIND_PASSWORD", "two")
+	cfg, err := load(t, directories)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"one", "two"} {
+		if d := cfg.Directories[i]; d.BindPassword != want || d.BindPasswordFile != "" {
+			t.Errorf("directory %d has password %q and file %q, want %q and none", i, d.BindPassword, d.BindPasswordFile, want)
+		}
+	}
+	_, err = load(t, strings.Replace(directories, "kind: openldap", "kind: openldap, name: CORP_2", 1))
+	if err == nil || !strings.Contains(err.Error(), "BERTH_DIRECTORIES_CORP_2_BIND_PASSWORD: is the variable of several directories") {
+		t.Errorf("two directories of one variable: %v", err)
+	}
+}
+
+// TestEmptyConditions gives every condition of a rule every kind of nothing.
+func TestEmptyConditions(t *testing.T) {
+	for field := range reflect.TypeFor[policy.When]().Fields() {
+		name := field.Tag.Get("mapstructure")
+		for _, nothing := range []string{"", "~", "null", `""`, `" "`, "[]", "{}", `[""]`, "[~]", `["\t"]`, "!!str ''"} {
+			cfg, err := load(t, small+"    when: {"+name+": "+nothing+"}\n")
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("when: {%s: %s}: %v, %v, want a mistake", name, nothing, cfg, err)
+			}
+		}
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,15 +127,31 @@ var (
 	errUnknown = errors.New("there is no such key")
 )
 
+// conditions are the keys that restrict something. Without a value they would
+// restrict nothing, so that is a mistake: a template with an empty variable makes
+// it.
+var conditions = regexp.MustCompile(`^(rules\[\d+\]\.(when|require|access\[\d+\]\.names)|ssh\.legacy\[\d+\]\.from)\b`)
+
+var errEmpty = errors.New("empty: would hold for everybody: give a value, or leave the key out")
+
 // walk notes where the keys below n stand, and those that t does not have.
 func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 	p.lines[key] = n.Line
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	empty := n.Kind != yaml.AliasNode && len(n.Content) == 0 && (strings.TrimSpace(n.Value) == "" || n.ShortTag() == "!!null")
+	if empty && conditions.MatchString(key) {
+		p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: errEmpty})
+	}
 	switch n.Kind {
 	case yaml.ScalarNode:
 		p.values[key] = n.Value
+		if k := t.Kind(); (k == reflect.Int || k == reflect.Int64 && t != durationType) && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
+			if _, err := whole(n.Value); err != nil {
+				p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: fmt.Errorf("%q: %w", n.Value, err)})
+			}
+		}
 	case yaml.AliasNode:
 		p.walk(key, n.Alias, t)
 	case yaml.SequenceNode:
@@ -155,9 +173,10 @@ func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i].Value
-		path := strings.TrimPrefix(key+"."+name, ".")
+		path := strings.TrimPrefix(key+"."+strings.ToLower(name), ".")
 		mistake := func(err error) {
-			p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Content[i].Line, Key: path, Err: err})
+			written := strings.TrimPrefix(key+"."+name, ".")
+			p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Content[i].Line, Key: written, Err: err})
 		}
 		if seen[strings.ToLower(name)] {
 			mistake(errTwice)
@@ -166,7 +185,7 @@ func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
 		seen[strings.ToLower(name)] = true
 		field, ok := fields[strings.ToLower(name)]
 		if !ok {
-			mistake(unknownKey(name, fields))
+			mistake(unknown(name, slices.Collect(maps.Keys(fields))))
 			continue
 		}
 		p.walk(path, n.Content[i+1], field)
@@ -185,12 +204,12 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// unknownKey says that there is no such key, and which one may be meant.
-func unknownKey(name string, fields map[string]reflect.Type) error {
+// unknown says that there is no such key, and which one may be meant.
+func unknown(name string, known []string) error {
 	best, least := "", len(name)/2+1
-	for field := range fields {
-		if d := distance(strings.ToLower(name), field); d < least || (d == least && field < best) {
-			best, least = field, d
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least || d == least && k < best {
+			best, least = k, d
 		}
 	}
 	if best == "" {
@@ -237,18 +256,14 @@ func (p *places) mistake(prefix string, err error) *Mistake {
 	return p.at(key, err)
 }
 
-// at makes the mistake of a key. What the environment sets is wrong there, not
-// in the file.
+// at makes the mistake of a key. If the environment sets the key, the mistake is
+// there, not in the file.
 func (p *places) at(key string, err error) *Mistake {
-	if name := variable(key); os.Getenv(name) != "" {
+	list, _, _ := strings.Cut(key, "[")
+	if name := variable(list); os.Getenv(name) != "" {
 		return &Mistake{File: "environment", Key: name, Err: err}
 	}
 	return &Mistake{File: p.file, Line: p.line(key), Key: key, Err: err}
-}
-
-// variable is the name of key in the environment.
-func variable(key string) string {
-	return "BERTH_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // line finds key, or the nearest key above it that stands in the file.

@@ -138,12 +138,18 @@ func TestReference(t *testing.T) {
 
 <!-- made from the settings of each package by: go test ./config -run TestReference -update -->
 
-One YAML file; [berth.example.yaml](berth.example.yaml) shows all of it. Every key has its own line in the tables
-below; what is left out has its default. A key that is not here is a mistake, and so is a key that stands twice.
+The configuration is one YAML file; [berth.example.yaml](berth.example.yaml) shows all of it. Every key has its own line
+in the tables below. A key that is left out has its default. A key that is not here is a mistake, and so is a key that
+occurs twice.
 
-* **time**: with its unit, as in ` + "`30s`, `5m`, `4h`" + `. **size**: bytes, as in ` + "`100MiB`, `2GB`, `4096`" + `. **list**: ` + "`[a, b]`" + `, or a single value.
-* Single values may come from the environment, which goes before the file: ` + "`BERTH_SSH_MAX_TRIES`" + ` is ` + "`ssh.max_tries`" + `. The password of
-  the directory ` + "`corp`" + ` may come as ` + "`BERTH_DIRECTORIES_CORP_BIND_PASSWORD`" + `.
+* **time**: with its unit, as in ` + "`30s`, `5m`, `4h`" + `. **size**: bytes, as in ` + "`100MiB`, `2GB`, `4096`" + `. **number**: plain digits, as in
+  ` + "`8`, not `010` or `0x8`" + `. **list**: ` + "`[a, b]`" + `, or a single value.
+* **network**: ` + "`10.0.0.0/8`" + `, or one address. ` + "`::ffff:10.0.0.0/104`" + ` is the IPv4 network ` + "`10.0.0.0/8`" + `.
+* Single values may come from the environment, which takes precedence over the file: ` + "`BERTH_SSH_MAX_TRIES`" + ` is
+  ` + "`ssh.max_tries`" + `. The password of the directory ` + "`corp`" + ` may come as ` + "`BERTH_DIRECTORIES_CORP_BIND_PASSWORD`" + `. A name with
+  ` + "`BERTH_`" + ` that sets nothing is a mistake, and so is an empty value.
+* A condition without a value (` + "`groups: []`" + `) is a mistake: it would hold for everybody.
+* ` + "`[::]:22`" + ` in ` + "`listen`" + ` is port 22 of IPv6 and IPv4; beside ` + "`0.0.0.0:22`" + ` it is that of IPv6 only.
 * ` + "`berth check`" + ` reports every mistake with its line and what would be right.
 `)
 	all := sections(t)

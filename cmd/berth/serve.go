@@ -244,10 +244,10 @@ func listen(cfg *config.Config) (_ *running, err error) {
 			r.close()
 		}
 	}()
-	for _, addr := range cfg.Listen {
-		l, err := net.Listen("tcp", addr)
+	for _, a := range cfg.Addresses() {
+		l, err := net.Listen(a.Network, a.Address)
 		if err != nil {
-			return nil, fmt.Errorf("listen: %s: %w", addr, err)
+			return nil, fmt.Errorf("listen: %w", err)
 		}
 		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
 	}

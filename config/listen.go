@@ -1,0 +1,89 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// An Address is where to listen, as net.Listen takes it.
+type Address struct{ Network, Address string }
+
+// Addresses returns where to serve SSH. Linux lets "[::]:22" have the port of
+// IPv4, too, unless "0.0.0.0:22" or another IPv4 address is listed beside it.
+func (cfg *Config) Addresses() []Address {
+	var all []Address
+	for _, address := range cfg.Listen {
+		a := Address{"tcp", address}
+		host, port, _ := net.SplitHostPort(address)
+		if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsUnspecified() {
+			for _, other := range cfg.Listen {
+				otherHost, otherPort, _ := net.SplitHostPort(other)
+				if ip, err := netip.ParseAddr(otherHost); err == nil && ip.Unmap().Is4() && port == otherPort {
+					a.Network = "tcp6"
+				}
+			}
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// checkListen finds addresses that cannot be listened on, whatever machine it is.
+func (cfg *Config) checkListen() []error {
+	if len(cfg.Listen) == 0 {
+		return []error{errors.New("listen: missing: must name at least one address, such as :22")}
+	}
+	var errs []error
+	type place struct {
+		key, host string
+		port      int
+	}
+	var taken []place
+	add := func(key, address string) {
+		host, name, err := net.SplitHostPort(address)
+		if err != nil || name == "" {
+			errs = append(errs, fmt.Errorf("%s: %q: must be host:port or :port, such as 127.0.0.1:2022", key, address))
+			return
+		}
+		port, err := net.LookupPort("tcp", name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %q: the port must be a number from 0 to 65535", key, address))
+			return
+		}
+		for _, t := range taken {
+			if port != 0 && port == t.port && overlap(host, t.host) {
+				errs = append(errs, fmt.Errorf("%s: %q: %s has this port already: one of them is enough", key, address, t.key))
+				return
+			}
+		}
+		taken = append(taken, place{key, host, port})
+	}
+	for i, address := range cfg.Listen {
+		add(fmt.Sprintf("listen[%d]", i), address)
+	}
+	if cfg.Admin.Listen != "" && len(cfg.Admin.Check()) == 0 {
+		add("admin.listen", cfg.Admin.Listen)
+	}
+	return errs
+}
+
+// overlap reports whether two hosts of the same port cannot both be listened on.
+// A host that is empty is every address; "0.0.0.0" is every one of IPv4, and "::"
+// every one of IPv6.
+func overlap(a, b string) bool {
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	x, y = x.Unmap(), y.Unmap()
+	switch {
+	case a == "" || b == "":
+		return true
+	case cmp.Or(errX, errY) != nil:
+		return a == b // a name: what it means is known when it is looked up
+	case x.Is4() != y.Is4():
+		return false
+	}
+	return x == y || x.IsUnspecified() || y.IsUnspecified()
+}
