@@ -2,14 +2,16 @@ package directory
 
 import (
 	"crypto/rsa"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/directory/rfc4716"
 )
 
 // A Key is one public key of a user, with the options that limit it as in
@@ -72,24 +74,24 @@ func (p *keyParser) value(value string) {
 		return
 	}
 	// Some tools store the C string with its end.
-	lines := splitLines(strings.TrimRight(value, "\x00"))
+	lines := rfc4716.Lines(strings.TrimRight(value, "\x00"))
 	for len(lines) > 0 && len(p.notes) < maxKeyNotes {
 		line := strings.TrimSpace(lines[0])
 		switch {
-		case line == beginSSH2:
-			lines = p.block(lines[1:])
+		case line == rfc4716.Begin:
+			pub, comment, rest, err := rfc4716.Parse(lines[1:])
+			if err != nil {
+				p.note("", err.Error())
+			} else {
+				p.add(Key{PublicKey: pub, Comment: comment})
+			}
+			lines = rest
 			continue
 		case line != "" && line[0] != '#':
 			p.line(line)
 		}
 		lines = lines[1:]
 	}
-}
-
-// splitLines ends a line at LF, CRLF or CR.
-func splitLines(s string) []string {
-	s = strings.ReplaceAll(s, "\r\n", "\n")
-	return strings.Split(strings.ReplaceAll(s, "\r", "\n"), "\n")
 }
 
 // line reads one line of an authorized_keys file.
@@ -146,54 +148,6 @@ func strong(pub ssh.PublicKey) error {
 		return fmt.Errorf("RSA key of %d bits is shorter than %d", key.N.BitLen(), minRSABits)
 	}
 	return nil
-}
-
-// The lines around a key in RFC 4716.
-const (
-	beginSSH2 = "---- BEGIN SSH2 PUBLIC KEY ----"
-	endSSH2   = "---- END SSH2 PUBLIC KEY ----"
-)
-
-// block reads what follows beginSSH2 (RFC 4716, section 3.3) and returns the
-// lines after its end.
-func (p *keyParser) block(lines []string) []string {
-	var comment string
-	var body strings.Builder
-	for i := 0; i < len(lines); i++ {
-		line := strings.TrimSpace(lines[i])
-		tag, value, header := strings.Cut(line, ":")
-		switch {
-		case line == endSSH2:
-			p.blob(body.String(), comment)
-			return lines[i+1:]
-		case !header:
-			body.WriteString(line)
-		default:
-			for strings.HasSuffix(value, `\`) && i+1 < len(lines) {
-				i++
-				value = strings.TrimSuffix(value, `\`) + strings.TrimSpace(lines[i])
-			}
-			if strings.EqualFold(tag, "Comment") {
-				comment = strings.Trim(strings.TrimSpace(value), `"`)
-			}
-		}
-	}
-	p.note("", "RFC 4716 block without an end")
-	return nil
-}
-
-func (p *keyParser) blob(text, comment string) {
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		p.note("", "RFC 4716 block is not base64")
-		return
-	}
-	pub, err := ssh.ParsePublicKey(raw)
-	if err != nil {
-		p.note("", "RFC 4716 block holds no public key")
-		return
-	}
-	p.add(Key{PublicKey: pub, Comment: comment})
 }
 
 // apply takes one option into k. Options that only take away what this server
@@ -328,26 +282,8 @@ func matchAddr(pattern string, remote netip.Addr) bool {
 	if addr, err := netip.ParseAddr(pattern); err == nil {
 		return addr.Unmap() == remote
 	}
-	return wildcard(strings.ToLower(pattern), remote.String())
-}
-
-// wildcard matches s with a pattern of *, ? and plain characters. It goes back
-// to the last star only, so that its cost stays len(pattern)*len(s).
-func wildcard(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p, i = p+1, i+1
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+	// Classes and backslashes of path.Match are plain characters in OpenSSH, and no
+	// address has them.
+	matched, err := path.Match(strings.ToLower(pattern), remote.String())
+	return matched && err == nil && !strings.ContainsAny(pattern, `[\`)
 }

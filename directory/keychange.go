@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/directory/rfc4716"
 )
 
 // Bears reports whether a key with the fingerprint stands in a value of the key
@@ -47,9 +49,9 @@ func pieces(value string) []string {
 	block := ""
 	for line := range linesWithEnds(value) {
 		switch text := strings.TrimSpace(line); {
-		case text == endSSH2:
+		case text == rfc4716.End:
 			all, block = append(all, block+line), ""
-		case block != "" || text == beginSSH2:
+		case block != "" || text == rfc4716.Begin:
 			block += line
 		default:
 			all = append(all, line)
@@ -61,7 +63,7 @@ func pieces(value string) []string {
 	return all
 }
 
-// linesWithEnds yields lines that end at LF, CRLF or CR, as splitLines has them.
+// linesWithEnds yields lines that end at LF, CRLF or CR, as rfc4716.Lines has them.
 func linesWithEnds(s string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for s != "" {

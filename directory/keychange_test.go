@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/directory/rfc4716"
 )
 
 func TestWithoutKey(t *testing.T) {
 	a, b, c := newKey(t), newKey(t), newKey(t)
 	block := func(line string) string {
-		return beginSSH2 + "\r\nComment: \"x\"\r\n" + strings.Fields(line)[1] + "\r\n" + endSSH2 + "\r\n"
+		return rfc4716.Begin + "\r\nComment: \"x\"\r\n" + strings.Fields(line)[1] + "\r\n" + rfc4716.End + "\r\n"
 	}
 	tests := []struct{ name, value, want string }{
 		{"alone", a, ""},
@@ -44,8 +46,8 @@ func TestWithoutKey(t *testing.T) {
 
 // FuzzPieces holds that nothing is lost where a value is cut.
 func FuzzPieces(f *testing.F) {
-	f.Add("a\r\nb\rc\n" + beginSSH2 + "\nx\n" + endSSH2 + "\nd")
-	f.Add(beginSSH2)
+	f.Add("a\r\nb\rc\n" + rfc4716.Begin + "\nx\n" + rfc4716.End + "\nd")
+	f.Add(rfc4716.Begin)
 	f.Fuzz(func(t *testing.T, value string) {
 		if got := strings.Join(pieces(value), ""); got != value {
 			t.Errorf("got %q, want %q", got, value)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/directory/rfc4716"
 )
 
 // A Key is a key pair, or a public key alone.
@@ -45,8 +47,9 @@ func Parse(text []byte, ask Ask) (Key, error) {
 	switch {
 	case bytes.HasPrefix(text, []byte(ppkMagic)):
 		return parsePPK(text, ask)
-	case bytes.HasPrefix(text, []byte(rfc4716Begin)):
-		return parseRFC4716(text)
+	case bytes.HasPrefix(text, []byte(rfc4716.Begin)):
+		pub, comment, _, err := rfc4716.Parse(rfc4716.Lines(string(text))[1:])
+		return Key{Public: pub, Comment: comment}, err
 	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
 		return parsePEM(text, ask)
 	}

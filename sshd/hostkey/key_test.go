@@ -380,7 +380,7 @@ func TestParseRefuses(t *testing.T) {
 		{"PuTTY with no passes", strings.Replace(string(ppk), "Passes: 21", "Passes: 0", 1), "out of bounds"},
 		{"PuTTY with Argon2d", strings.Replace(string(ppk), "Argon2id", "Argon2d", 1), `"Argon2d" is not supported`},
 		{"PuTTY with another cipher", strings.Replace(string(ppk), "aes256-cbc", "rot13", 1), `"rot13" is not supported`},
-		{"RFC 4716 without an end", string(rfc[:len(rfc)-40]), "end line"},
+		{"RFC 4716 without an end", string(rfc[:len(rfc)-40]), "without an end"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

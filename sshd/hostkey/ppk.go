@@ -23,6 +23,8 @@ import (
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/ssh"
+
+	"berth/directory/rfc4716"
 )
 
 // A PuTTY private key file, as appendix C of PuTTY's manual describes it.
@@ -78,7 +80,7 @@ func parsePPK(text []byte, ask Ask) (Key, error) {
 
 // readPPK takes a file apart.
 func readPPK(text []byte) (*ppk, error) {
-	in := ppkLines{rest: lines(text)}
+	in := ppkLines{rest: rfc4716.Lines(string(text))}
 	f := &ppk{}
 	name, value := in.next()
 	switch strings.TrimPrefix(name, ppkMagic) {
