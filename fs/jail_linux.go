@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	iofs "io/fs"
 	"iter"
 	"path"
@@ -163,15 +164,9 @@ func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 func readDir(fd int, yield func(iofs.FileInfo, error) bool) error {
 	var names []string
 	for {
-		buf := buffers.Get().(*[32 << 10]byte)
 		var n int
-		err := again(func() (err error) {
-			n, err = unix.ReadDirent(fd, buf[:])
-			return err
-		})
-		_, _, names = unix.ParseDirent(buf[:max(n, 0)], -1, names[:0])
-		buffers.Put(buf) // who is listing may take long over the names
-		if err != nil || n <= 0 {
+		var err error
+		if n, names, err = readNames(fd, names); err != nil || n == 0 {
 			return err
 		}
 		for _, base := range names {
@@ -190,12 +185,48 @@ func readDir(fd int, yield func(iofs.FileInfo, error) bool) error {
 	}
 }
 
+// readNames reads the next n bytes of entries, 0 at the end, and puts their
+// names into a slice that is used again.
+func readNames(fd int, names []string) (n int, _ []string, err error) {
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	err = again(func() (err error) {
+		n, err = unix.ReadDirent(fd, buf[:])
+		return err
+	})
+	n = max(n, 0)
+	_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
+	return n, names, err
+}
+
+func (j *jail) names(name string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			defer unix.Close(fd)
+		}
+		var bases []string
+		for n := 1; err == nil && n > 0; {
+			n, bases, err = readNames(fd, bases)
+			for _, base := range bases {
+				if !yield(base, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield("", fail("readdir", name, translate(err)))
+		}
+	}
+}
+
 func newInfo(name string, st *unix.Stat_t) *info {
 	return &info{
 		name:  name,
 		size:  st.Size,
 		mode:  fileMode(st.Mode),
 		mtime: time.Unix(st.Mtim.Unix()),
+		ctime: time.Unix(st.Ctim.Unix()),
 		owner: Owner{UID: st.Uid, GID: st.Gid, Nlink: uint64(st.Nlink), Atime: time.Unix(st.Atim.Unix())},
 		id:    fileID{dev: uint64(st.Dev), ino: st.Ino},
 	}
@@ -230,21 +261,38 @@ func fileMode(mode uint32) iofs.FileMode {
 func (j *jail) Stat(name string) (iofs.FileInfo, error) { return j.Lstat(name) }
 
 func (j *jail) Lstat(name string) (iofs.FileInfo, error) {
-	var st unix.Stat_t
-	err := j.lstat(name, &st)
+	fd, err := j.openat2(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fail("lstat", name, translate(err))
 	}
-	return newInfo(path.Base(name), &st), nil
+	defer unix.Close(fd)
+	fi, err := infoOfHandle(fd, path.Base(name))
+	if err != nil {
+		return nil, fail("lstat", name, translate(err))
+	}
+	return fi, nil
 }
 
-func (j *jail) lstat(name string, st *unix.Stat_t) error {
-	fd, err := j.openat2(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
+// infoOfHandle is the info of an open file, with its generation. That is a part
+// of the handle which the kernel's file server gives to its clients, so it is
+// never used twice. Where there is no such handle the time of birth must do.
+func infoOfHandle(fd int, name string) (*info, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
 	}
-	defer unix.Close(fd)
-	return unix.Fstat(fd, st)
+	i := newInfo(name, &st)
+	if h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH); err == nil {
+		sum := fnv.New64a()
+		_, _ = sum.Write(h.Bytes())
+		i.id.generation = sum.Sum64()
+		return i, nil
+	}
+	var stx unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stx) == nil {
+		i.id.generation = uint64(stx.Btime.Sec)<<30 | uint64(stx.Btime.Nsec)
+	}
+	return i, nil
 }
 
 func (j *jail) Readlink(name string) (string, error) {

@@ -72,11 +72,15 @@ func (f *jailFile) WriteAt(p []byte, off int64) (n int, err error) {
 }
 
 func (f *jailFile) Stat() (iofs.FileInfo, error) {
-	var st unix.Stat_t
-	if err := f.use("stat", func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
+	var fi *info
+	err := f.use("stat", func(fd int) (err error) {
+		fi, err = infoOfHandle(fd, path.Base(f.name))
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	return newInfo(path.Base(f.name), &st), nil
+	return fi, nil
 }
 
 func (f *jailFile) SetAttr(a Attr) error {

@@ -32,6 +32,8 @@ type layer interface {
 	StatFS
 	// syncDir makes what was renamed in a directory survive a crash.
 	syncDir(name string) error
+	// names yields the names in a directory, which is much cheaper than ReadDir.
+	names(dir string) iter.Seq2[string, error]
 }
 
 // file is a File of a layer. A layer that wraps files embeds this interface, so
@@ -127,13 +129,15 @@ type info struct {
 	size  int64
 	mode  iofs.FileMode
 	mtime time.Time
+	ctime time.Time // of the last change, which no client can set; else mtime
 	owner Owner
 	id    fileID
 }
 
 // fileID tells one file of a machine from another. It is zero where the system
-// does not say.
-type fileID struct{ dev, ino uint64 }
+// does not say. File systems give the number of a removed file to the next one;
+// the generation is then another. ReadDir, and some file systems, leave it 0.
+type fileID struct{ dev, ino, generation uint64 }
 
 func (i *info) Name() string        { return i.name }
 func (i *info) Size() int64         { return i.size }
@@ -148,6 +152,14 @@ func idOf(fi iofs.FileInfo) fileID {
 		return i.id
 	}
 	return fileID{}
+}
+
+// changed is when a file of this package was last changed.
+func changed(fi iofs.FileInfo) time.Time {
+	if i, ok := fi.(*info); ok {
+		return i.ctime
+	}
+	return fi.ModTime()
 }
 
 // named is fi under another name.

@@ -272,6 +272,14 @@ func (m *mounts) syncDir(name string) error {
 	return f.syncDir(rel)
 }
 
+func (m *mounts) names(name string) iter.Seq2[string, error] {
+	f, rel, err := m.find(name)
+	if err != nil {
+		return func(yield func(string, error) bool) { yield("", fail("readdir", name, err)) }
+	}
+	return f.names(rel)
+}
+
 func (m *mounts) Close() error {
 	var errs []error
 	for _, f := range m.folders {

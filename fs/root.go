@@ -136,6 +136,20 @@ func (r *root) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
+func (r *root) names(name string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for fi, err := range r.ReadDir(name) {
+			base := ""
+			if err == nil {
+				base = fi.Name()
+			}
+			if !yield(base, err) {
+				return
+			}
+		}
+	}
+}
+
 func readEntries(dir *os.File, yield func(iofs.FileInfo, error) bool) error {
 	for {
 		entries, err := dir.ReadDir(batch)
@@ -417,7 +431,7 @@ func (f *rootFile) Abort() error { return f.Close() }
 
 // infoOf is fi as this package has it.
 func infoOf(name string, fi iofs.FileInfo) *info {
-	i := &info{name: name, size: fi.Size(), mode: fi.Mode(), mtime: fi.ModTime()}
+	i := &info{name: name, size: fi.Size(), mode: fi.Mode(), mtime: fi.ModTime(), ctime: fi.ModTime()}
 	i.owner.Nlink = 1
 	i.owner.Atime = fi.ModTime()
 	describe(i, fi)

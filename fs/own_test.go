@@ -1,0 +1,47 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"testing"
+
+	"berth/policy"
+)
+
+// TestInodeIsUsedAgain checks that a file of another session is not taken for
+// one's own since the file system gave it the number of a removed one, as ext4
+// does with the very next file.
+func TestInodeIsUsedAgain(t *testing.T) {
+	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
+		host := t.TempDir()
+		p := dropBox(host)
+		p.Uploads = uploads
+		first, second := mustOpen(t, p, Settings{}), mustOpen(t, p, Settings{})
+		for range 20 {
+			err := start(t, first, "/f", truncating, "first", 0).Close()
+			if err := errors.Join(err, os.Remove(host+"/f")); err != nil {
+				t.Fatal(err)
+			}
+			if err := start(t, second, "/f", truncating, "second", 0).Close(); err != nil {
+				t.Fatal(err)
+			}
+			if fi, err := first.Stat("/f"); !errors.Is(err, iofs.ErrNotExist) {
+				t.Errorf("Stat of a file of another session = %v, %v, want ErrNotExist", fi, err)
+			}
+			for what, err := range map[string]error{
+				"open":    openClose(first, "/f", truncating),
+				"rename":  first.Rename("/f", "/g", false),
+				"setattr": first.SetAttr("/f", Attr{Set: AttrSize}),
+			} {
+				if !errors.Is(err, iofs.ErrPermission) && !errors.Is(err, iofs.ErrNotExist) {
+					t.Errorf("%s of a file of another session = %v, want it refused", what, err)
+				}
+			}
+			hostHolds(t, host+"/f", "second")
+			if err := os.Remove(host + "/f"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
