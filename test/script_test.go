@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	berth, plain = filepath.Join(dir, "berth"), filepath.Join(dir, "plain", "berth")
-	for _, args := range [][]string{{"build", "-race", "-o", berth}, {"build", "-o", plain}} {
-		cmd := exec.Command("go", append(args, "berth/cmd/berth")...)
+	for _, args := range [][]string{{"OUT=" + berth, "BUILDFLAGS=-race"}, {"OUT=" + plain}} {
+		cmd := exec.Command("make", append(args, "-s", "-C", "..", "build")...)
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 		if err := cmd.Run(); err != nil {
 			fmt.Fprintln(os.Stderr, "build the binary under test:", err)

@@ -37,7 +37,6 @@ the server in front of it. All it needs and makes lies in one folder; a second
 start goes on with what is there.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			quietMonitor()
 			if err := d.prepare(); err != nil {
 				return err
 			}

@@ -5,87 +5,60 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// Go's scheduler is at its best in a program that is busy or asleep. Someone
-// who moves small files asks, waits and asks again, and between two requests
-// the whole process is idle for a tenth of a millisecond. At each of them the
-// runtime puts its monitor thread to sleep and wakes it again, and at each of
-// the three goroutines that a request passes it wakes an idle processor to look
-// for work that is not there. Both together were two thirds of the CPU time of
-// a small request. docs/adr/0005-a-quiet-scheduler.md has the figures.
+// Somebody who moves small files sends a request, waits for the answer and sends
+// the next one. Between two requests the whole process is idle for a tenth of a
+// millisecond, and Go's scheduler wakes idle processors to look for work that
+// does not exist. With one processor it does not. The other half of the cure is
+// a setting of the linker, in the Makefile. docs/adr/0005-a-quiet-scheduler.md
+// has the figures.
 
-// monitorAwake is the GODEBUG setting under which the monitor naps for up to
-// 10 ms instead of sleeping until it is woken. The runtime then also writes a
-// line to standard error each time so many milliseconds, 25 days, are over.
-const monitorAwake = "schedtrace=2147483647"
-
-// quietMonitor starts the program anew, as the same process, with monitorAwake
-// in its environment: the runtime reads it only at the start. It returns if the
-// environment says something of its own about it, or if the system does not
-// let it, which costs nothing but speed. Call it before anything is opened.
-func quietMonitor() {
-	env, changed := withSetting(os.Environ(), "GODEBUG", monitorAwake)
-	if !changed {
-		return
-	}
-	if program, err := os.Executable(); err == nil {
-		_ = syscall.Exec(program, os.Args, env)
-	}
-}
-
-// withSetting adds key=value to the comma-separated list that the variable
-// name holds in env, unless the key is there.
-func withSetting(env []string, name, setting string) (_ []string, changed bool) {
-	key, _, _ := strings.Cut(setting, "=")
-	for i, v := range env {
-		list, found := strings.CutPrefix(v, name+"=")
-		switch {
-		case !found:
-		case strings.Contains(","+list, ","+key+"="):
-			return env, false
-		default:
-			env[i] = v + "," + setting
-			return env, true
-		}
-	}
-	return append(env, name+"="+setting), true
-}
-
-// lookEvery is how often followLoad compares.
-const lookEvery = 100 * time.Millisecond
+// How often followLoad measures, and how often it asks Go how many processors
+// there are: the administrator may change the CPU quota of the service.
+const (
+	measureEvery = 100 * time.Millisecond
+	askEvery     = 10 * time.Second
+)
 
 // followLoad gives the scheduler as many processors as there is work for, from
-// one to all it had at the start, until ctx ends. A number in the environment,
-// GOMAXPROCS, stays.
+// one to all that the CPU quota allows, until ctx ends. It starts with all of
+// them, because many people may log in as soon as the server is back. If the
+// environment sets GOMAXPROCS, that number stays.
 func followLoad(ctx context.Context) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return
 	}
-	p := processors{most: runtime.GOMAXPROCS(0), now: 1}
-	defer runtime.GOMAXPROCS(p.most)
-	runtime.GOMAXPROCS(p.now)
-	for before := lookAtTime(); sleep(ctx, lookEvery); {
-		t := lookAtTime()
-		was := p.now
-		if p.follow(before.until(t)); p.now != was {
+	defer runtime.SetDefaultGOMAXPROCS()
+	p := processors{now: runtime.GOMAXPROCS(0)}
+	before := measure()
+	asked, most := before.at, p.now
+	for sleep(ctx, measureEvery) {
+		t := measure()
+		use := p.now
+		if t.at.Sub(asked) >= askEvery {
+			// Go follows the quota only while nobody sets a number.
+			runtime.SetDefaultGOMAXPROCS()
+			use = runtime.GOMAXPROCS(0)
+			asked, most = t.at, use
+		}
+		if p = p.follow(before.until(t), most); p.now != use {
 			runtime.GOMAXPROCS(p.now)
 		}
 		before = t
 	}
 }
 
-// times are how long this process has run and all processors of the machine
-// have not, at one moment.
+// times are how long this process has run, and how long all processors of the
+// machine together have been idle, at one moment.
 type times struct {
 	at        time.Time
 	ran, idle time.Duration
 }
 
-func lookAtTime() times {
+func measure() times {
 	t := times{at: time.Now()}
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err == nil {
@@ -106,33 +79,36 @@ func (t times) until(later times) load {
 	return load{busy: float64(later.ran-t.ran) / d, idle: float64(later.idle-t.idle) / d, at: later.at}
 }
 
-// load is how many processors were busy for us and how many for nobody, on
-// average until at.
+// load is how many processors were busy for this process, and how many were
+// idle, on average until at.
 type load struct {
 	busy, idle float64
 	at         time.Time
 }
 
-// processors is how many run Go code: as few as do.
+// processors is how many processors run Go code.
 type processors struct {
-	most, now int
-	needed    time.Time // when all of them last were
+	now    int
+	needed time.Time // when all of them were needed last; zero at the start
 }
 
-// follow doubles the processors as soon as they are all busy and the machine
-// has an idle one to give, and takes one back when one fewer would have done
-// with ease for a second. Where clients and others keep the rest of the machine
-// busy, more threads of ours would wait for a processor and take it from them.
-func (p *processors) follow(l load) {
+// follow returns how many processors to use after a load, at most so many. It
+// doubles them as soon as all are busy and the machine has an idle one. It takes
+// one back when one fewer would have been enough for a second. While clients and
+// other programs keep the machine busy, more threads of this process would only
+// take processors from them.
+func (p processors) follow(l load, most int) processors {
 	n := float64(p.now)
 	switch {
-	case l.busy >= 0.9*n && l.idle >= 0.5:
-		p.now = min(2*p.now, p.most)
+	case p.needed.IsZero():
 		p.needed = l.at
+	case l.busy >= 0.9*n && l.idle >= 0.5:
+		p.now, p.needed = 2*p.now, l.at
 	case l.busy >= 0.7*(n-1) || p.now == 1:
 		p.needed = l.at
 	case l.at.Sub(p.needed) >= time.Second:
-		p.now--
-		p.needed = l.at
+		p.now, p.needed = p.now-1, l.at
 	}
+	p.now = min(p.now, most)
+	return p
 }

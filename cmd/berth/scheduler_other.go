@@ -4,8 +4,5 @@ package main
 
 import "context"
 
-// quietMonitor and followLoad were measured on Linux only, and do nothing
-// elsewhere.
-func quietMonitor() {}
-
+// followLoad was measured on Linux only, and does nothing elsewhere.
 func followLoad(context.Context) {}

@@ -37,7 +37,6 @@ running transfers have ssh.drain to end. SIGHUP reads the rules again and reopen
 the event file: open sessions have the new rights at their next operation.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			quietMonitor()
 			cfg, err := config.Load(file)
 			if err != nil {
 				return err

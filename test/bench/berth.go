@@ -20,8 +20,12 @@ func (b *bench) startBerth(ctx context.Context) (*target, error) {
 		return nil, err
 	}
 	program := filepath.Join(dir, "berth")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "berth/cmd/berth").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the Makefile: %w", err)
+	}
+	if out, err := exec.CommandContext(ctx, "make", "-s", "-C", strings.TrimSpace(string(root)), "build", "OUT="+program).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make build: %w: %s", err, out)
 	}
 	addr, err := freeAddress()
 	if err != nil {

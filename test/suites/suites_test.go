@@ -41,9 +41,12 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	berth, hostile = filepath.Join(dir, "berth"), filepath.Join(dir, "hostile")
-	for binary, pkg := range map[string]string{berth: "berth/cmd/berth", hostile: "berth/test/suites/hostile"} {
-		if out, err := exec.Command("go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)
+	for _, build := range [][]string{
+		{"make", "-s", "-C", "../..", "build", "OUT=" + berth},
+		{"go", "build", "-o", hostile, "berth/test/suites/hostile"},
+	} {
+		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, out)
 			return 1
 		}
 	}

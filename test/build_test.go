@@ -1,0 +1,69 @@
+package test
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestSchedulerSetting sees that the linker has set the default of GODEBUG that
+// the Makefile asks for: it ignores a variable that does not exist (any more).
+func TestSchedulerSetting(t *testing.T) {
+	const want = "schedtrace=2147483647"
+	for _, program := range []string{berth, plain} {
+		f, err := elf.Open(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		symbols, err := f.Symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// read returns n bytes of the program's memory at an address.
+		read := func(address uint64, n int) []byte {
+			for _, s := range f.Sections {
+				if s.Type == elf.SHT_PROGBITS && s.Addr <= address && address+uint64(n) <= s.Addr+s.Size {
+					b := make([]byte, n)
+					if _, err := s.ReadAt(b, int64(address-s.Addr)); err != nil {
+						t.Fatal(err)
+					}
+					return b
+				}
+			}
+			t.Fatalf("nothing at %#x", address)
+			return nil
+		}
+		got := "no such variable"
+		for _, s := range symbols {
+			if s.Name == "runtime.godebugDefault" { // a string: where, and how long
+				header := read(s.Value, 16)
+				got = string(read(binary.LittleEndian.Uint64(header), int(binary.LittleEndian.Uint64(header[8:]))))
+			}
+		}
+		if got != want {
+			t.Errorf("%s: runtime.godebugDefault is %q, want %q: docs/adr/0005-a-quiet-scheduler.md", program, got, want)
+		}
+	}
+}
+
+// TestMonitorDoesNotSleep holds the runtime to the reason for the setting.
+func TestMonitorDoesNotSleep(t *testing.T) {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "src/runtime/proc.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, monitor, _ := strings.Cut(string(text), "\nfunc sysmon() {")
+	monitor, _, _ = strings.Cut(monitor, "\n}\n")
+	if !strings.Contains(monitor, "if debug.schedtrace <= 0 && (sched.gcwaiting.Load() || sched.npidle.Load() == gomaxprocs)") {
+		t.Error("sysmon sleeps under another condition than that no trace is wanted: measure again, and see docs/adr/0005-a-quiet-scheduler.md")
+	}
+}
