@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -27,9 +25,15 @@ rules. What came of it is an event: server_reloaded or reload_failed.`,
 			if err != nil {
 				return err
 			}
-			pid, err := readPID(cfg.PIDFile)
+			if cfg.PIDFile == "" {
+				return errors.New("pid_file: missing in the configuration: the running server cannot be found; send it a SIGHUP")
+			}
+			pid, err := runningServer(cfg.PIDFile)
 			if err != nil {
 				return err
+			}
+			if pid == 0 {
+				return fmt.Errorf("pid_file: %s: no running server has this file", cfg.PIDFile)
 			}
 			server, err := os.FindProcess(pid)
 			if err == nil {
@@ -44,31 +48,4 @@ rules. What came of it is an event: server_reloaded or reload_failed.`,
 	}
 	configFlag(cmd, &file)
 	return cmd
-}
-
-// readPID returns the process that file names.
-func readPID(file string) (int, error) {
-	if file == "" {
-		return 0, errors.New("pid_file: missing in the configuration: the running server cannot be found; send it a SIGHUP")
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, fmt.Errorf("find the running server: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 1 {
-		return 0, fmt.Errorf("find the running server: %s: %q is no process", file, strings.TrimSpace(string(text)))
-	}
-	return pid, nil
-}
-
-// writePID writes our own process to file, and returns what removes it.
-func writePID(file string) (remove func(), err error) {
-	if file == "" {
-		return func() {}, nil
-	}
-	if err := os.WriteFile(file, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
-		return nil, fmt.Errorf("pid_file: %w", err)
-	}
-	return func() { os.Remove(file) }, nil
 }

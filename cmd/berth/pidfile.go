@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+)
+
+// writePID writes our own process to file and locks it: a second server with the
+// same pid_file does not start. release removes the file.
+func writePID(file string) (release func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("pid_file: %w", err)
+	}
+	if err := lock(f); err != nil {
+		defer f.Close()
+		if pid := locker(f); pid != 0 {
+			return nil, fmt.Errorf("pid_file: %s: process %d is a server that has this file: stop it, or give each server a pid_file of its own", file, pid)
+		}
+		return nil, fmt.Errorf("pid_file: %s: lock: %w", file, err)
+	}
+	if here, err := f.Stat(); err == nil {
+		if there, err := os.Stat(file); err != nil || !os.SameFile(here, there) {
+			f.Close() // a server that ended in this moment has removed the file
+			return writePID(file)
+		}
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("pid_file: %w", err)
+	}
+	return func() {
+		os.Remove(file) // while it is locked, so that it is nobody else's
+		f.Close()
+	}, nil
+}
+
+// runningServer returns the process of the server that has locked file; 0 if
+// there is none. What is written in the file proves nothing: it may be old, or
+// somebody else's.
+func runningServer(file string) (pid int, err error) {
+	f, err := os.Open(file)
+	if errors.Is(err, iofs.ErrNotExist) || file == "" {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("pid_file: %w", err)
+	}
+	defer f.Close()
+	return locker(f), nil
+}

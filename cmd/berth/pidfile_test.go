@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHoldPIDFile is the other process of TestPIDFile.
+func TestHoldPIDFile(t *testing.T) {
+	file := os.Getenv("HOLD_PID_FILE")
+	if file == "" {
+		t.Skip("runs as a process of TestPIDFile only")
+	}
+	release, err := writePID(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	os.Stdout.WriteString("held\n")
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// hold starts a process that holds file. end lets it end by itself.
+func hold(t *testing.T, file string) (cmd *exec.Cmd, end func()) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0], "-test.run", "^TestHoldPIDFile$")
+	cmd.Env = append(os.Environ(), "HOLD_PID_FILE="+file)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "held" {
+	}
+	return cmd, func() {
+		in.Close()
+		for lines.Scan() {
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the holder ends with %v", err)
+		}
+	}
+}
+
+func TestPIDFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "berth.pid")
+	running := func(want int) {
+		t.Helper()
+		if pid, err := runningServer(file); pid != want || err != nil {
+			t.Errorf("runningServer = %d, %v, want %d", pid, err, want)
+		}
+	}
+	running(0) // no file
+
+	cmd, end := hold(t, file)
+	running(cmd.Process.Pid)
+	if _, err := writePID(file); err == nil || !strings.Contains(err.Error(), "is a server that has this file") {
+		t.Errorf("a second server gets the file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	running(cmd.Process.Pid) // whatever is written there
+	end()
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("after the end of the server: %v, want no file", err)
+	}
+
+	cmd, _ = hold(t, file)
+	cmd.Process.Kill()
+	cmd.Wait()
+	running(0) // a crash left the file behind
+	release, err := writePID(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if pid := strings.TrimSpace(string(text)); err != nil || strings.Contains(pid, "\n") || pid == "" {
+		t.Errorf("the file holds %q, %v, want our own process", text, err)
+	}
+	release()
+	if release, err := writePID(""); err != nil {
+		t.Error(err)
+	} else {
+		release()
+	}
+}
