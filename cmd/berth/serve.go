@@ -159,6 +159,10 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		queues, sinks = append(queues, syslog), append(sinks, syslog)
 	}
 	counts.Watch(queues...)
+	record := audit.Queue
+	if cfg.Events.File == "" {
+		record = queues[len(queues)-1]
+	}
 
 	attributes := append(set.Attributes(), cfg.Certificates.PrincipalAttributes...)
 	people, err := openDirectories(cfg.Directories, attributes, log)
@@ -212,7 +216,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		})
 	}
 	if r.admin != nil {
-		answer(r.admin, admin.Handler(readiness(ctx, people), counts.Registry, log.Named("admin")))
+		answer(r.admin, admin.Handler(readiness(ctx, people, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
 	}
 	if r.socket != nil {
 		answer(r.socket, admin.Control(operator{srv, drain}))
@@ -223,7 +227,11 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	}
 	background.Go(func() { re.onHangup(beside) })
 
-	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release})
+	lastStop, err := audit.LastStop()
+	if err != nil {
+		log.Warn("mark that the server is running", "error", err)
+	}
+	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release, Fields: map[string]string{"last_stop": lastStop}})
 	served := make(chan error, len(r.listeners))
 	for _, l := range r.listeners {
 		go func() { served <- srv.Serve(beside, l) }()
@@ -290,13 +298,18 @@ func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan 
 // errDraining is why a server that is shutting down is not ready.
 var errDraining = errors.New("shutting down")
 
-// readiness answers /readyz: every directory answers, and this is not the end.
-func readiness(serving context.Context, people *directories) func(context.Context) error {
+// readiness answers /readyz: every directory answers, this is not the end, and
+// events are written to record.
+func readiness(serving context.Context, people *directories, record *event.Queue, whenLost string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if serving.Err() != nil {
 			return errDraining
 		}
-		return people.Ping(ctx)
+		err, lost := people.Ping(ctx), record.Lost()
+		if err == nil && lost != nil && whenLost != event.Refuse {
+			return admin.Degraded{Err: lost}
+		}
+		return errors.Join(err, lost)
 	}
 }
 

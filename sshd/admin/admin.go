@@ -33,7 +33,7 @@ const (
 // Handler answers GET and HEAD of these paths:
 //
 //	/healthz  200 as long as the process lives
-//	/readyz   200 if ready returned nil within the last second, else 503 and its error in one line
+//	/readyz   200 if ready returned nil or Degraded within the last second, else 503; with the error in one line
 //	/metrics  what metrics gathers, in Prometheus' format
 //
 // ready should return an error when the directory cannot be reached or the

@@ -37,6 +37,7 @@ func TestHandler(t *testing.T) {
 	down := func(context.Context) error {
 		return fmt.Errorf("directory corp: %w", errors.New("connection\nrefused"))
 	}
+	degraded := func(context.Context) error { return Degraded{errors.New("disk\nfull")} }
 	tests := []struct {
 		method, path string
 		check        func(context.Context) error
@@ -48,6 +49,7 @@ func TestHandler(t *testing.T) {
 		{"GET", "/readyz", ready, 200, "ready\n"},
 		{"GET", "/readyz", down, 503, "not ready: directory corp: connection refused\n"},
 		{"HEAD", "/readyz", down, 503, ""},
+		{"GET", "/readyz", degraded, 200, "ready, but disk full\n"},
 		{"GET", "/metrics", ready, 200, "berth_things_total 3\n"},
 		{"POST", "/healthz", ready, 405, ""},
 		{"PUT", "/readyz", ready, 405, ""},

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -12,6 +13,12 @@ const (
 	readyFor   = time.Second     // how long an answer is given again without asking
 	readyLimit = 3 * time.Second // for one check
 )
+
+// Degraded is what is wrong with a server that goes on all the same: /readyz says
+// so, with status 200.
+type Degraded struct{ Err error }
+
+func (d Degraded) Error() string { return d.Err.Error() }
 
 // readiness answers whether logins would work. However often it is asked, the
 // directory is asked once a second at most.
@@ -29,13 +36,18 @@ func newReadiness(check func(context.Context) error) *readiness {
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := r.now(req.Context()); err != nil {
+	err := r.now(req.Context())
+	var degraded Degraded
+	switch {
+	case errors.As(err, &degraded):
+		io.WriteString(w, "ready, but "+oneLine(err.Error())+"\n")
+	case err != nil:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		io.WriteString(w, "not ready: "+oneLine(err.Error())+"\n")
-		return
+	default:
+		io.WriteString(w, "ready\n")
 	}
-	io.WriteString(w, "ready\n")
 }
 
 func (r *readiness) now(ctx context.Context) error {

@@ -61,7 +61,7 @@ func (a *archive) take(path string, now time.Time) (*os.File, error) {
 	if err := os.Rename(path, to); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
-	f, _, err := openAppend(path)
+	f, _, _, err := openAppend(path)
 	if err != nil {
 		return nil, errors.Join(err, os.Rename(to, path))
 	}
@@ -90,7 +90,6 @@ func (a *archive) split() (base, ext string) {
 
 // files returns the full files, the oldest first, compressed or not.
 func (a *archive) files() ([]string, error) {
-	base, ext := a.split()
 	dir := filepath.Dir(a.settings.File)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -98,18 +97,25 @@ func (a *archive) files() ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		stamp, ok := strings.CutPrefix(path, filepath.Clean(base))
-		if !ok {
-			continue
-		}
-		stamp, ok = strings.CutSuffix(strings.TrimSuffix(stamp, ".gz"), ext)
-		if _, err := time.Parse(stampLayout, stamp); ok && err == nil {
+		if path := filepath.Join(dir, e.Name()); !a.stamp(path).IsZero() {
 			files = append(files, path)
 		}
 	}
 	slices.Sort(files)
 	return files, nil
+}
+
+// stamp is the time at which the file at path became full, as its name says; zero
+// if it has no such name.
+func (a *archive) stamp(path string) time.Time {
+	base, ext := a.split()
+	name, ok := strings.CutPrefix(path, filepath.Clean(base))
+	name, isFile := strings.CutSuffix(strings.TrimSuffix(name, ".gz"), ext)
+	t, err := time.Parse(stampLayout, name)
+	if !ok || !isFile || err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // tidy brings the archive into the state that the settings ask for.
@@ -118,11 +124,11 @@ func (a *archive) tidy() error {
 	if err != nil {
 		return err
 	}
-	if keep := a.settings.Keep; keep > 0 && len(files) > keep {
-		for _, old := range files[:len(files)-keep] {
-			err = errors.Join(err, os.Remove(old))
+	for keep := a.settings.Keep; keep > 0 && len(files) > keep; files = files[1:] {
+		if full := a.stamp(files[0]); time.Since(full) <= a.settings.KeepFor {
+			break // and so is every later one
 		}
-		files = files[len(files)-keep:]
+		err = errors.Join(err, os.Remove(files[0]))
 	}
 	if !a.settings.Compress {
 		return err

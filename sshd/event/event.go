@@ -37,6 +37,14 @@ type Event struct {
 	Fields       map[string]string
 }
 
+// reason is e.Reason, else what e.Err says about it.
+func (e *Event) reason() Reason {
+	if e.Reason == (Reason{}) && e.Err != nil {
+		return ReasonOf(e.Err)
+	}
+	return e.Reason
+}
+
 // A Sink takes events. Emit is safe for concurrent use and never blocks on a
 // slow receiver.
 type Sink interface {

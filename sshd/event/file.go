@@ -1,7 +1,9 @@
 package event
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -10,7 +12,8 @@ import (
 // stream.
 type File struct {
 	*Queue
-	out *output
+	out  *output
+	mark string // the file that says that a server is running; empty: none
 }
 
 // Open begins to write to s.File, which is made with mode 0640 if it is
@@ -26,7 +29,9 @@ func Open(s Settings, log hclog.Logger) (*File, error) {
 
 func start(s Settings, out *output, log hclog.Logger) *File {
 	format := func(b []byte, e *Event) []byte { return e.AppendJSON(b, s.Node) }
-	return &File{startQueue(s.File, s.Queue, out, format, log), out}
+	f := &File{startQueue(s.File, &s, out, format, log), out, ""}
+	out.emit = f.Emit
+	return f
 }
 
 // Reopen opens the file anew under its name, for programs like logrotate that
@@ -37,4 +42,29 @@ func (f *File) Reopen() error {
 		return fmt.Errorf("reopen the events file: %w", err)
 	}
 	return nil
+}
+
+// LastStop marks that a server is running, by a file beside the events file that
+// Close removes, and returns how the server before this one ended: "clean", or
+// "crash" if its mark is still there. Without an events file it returns "".
+func (f *File) LastStop() (string, error) {
+	if f.out.path == "" {
+		return "", nil
+	}
+	f.mark = f.out.path + ".running"
+	_, err := os.Lstat(f.mark)
+	if err == nil {
+		return "crash", nil
+	}
+	return "clean", os.WriteFile(f.mark, nil, 0o640)
+}
+
+// Close is that of the Queue, and removes the mark of LastStop.
+func (f *File) Close() error {
+	err := f.Queue.Close()
+	if f.mark != "" {
+		err = errors.Join(err, os.Remove(f.mark))
+		f.mark = ""
+	}
+	return err
 }

@@ -266,7 +266,7 @@ func TestRotation(t *testing.T) {
 
 func TestArchive(t *testing.T) {
 	s := settings(t)
-	s.MaxSize, s.Keep = 1000, 3
+	s.MaxSize, s.Keep, s.KeepFor = 1000, 3, 0
 	f := open(t, s)
 	for i := range 100 {
 		f.Emit(numbered(i))
@@ -333,6 +333,8 @@ type disk struct {
 	text  bytes.Buffer
 	room  int           // bytes
 	stuck chan struct{} // not nil: writes wait for it
+
+	appendOnly bool // nothing can be removed
 }
 
 func (d *disk) Write(b []byte) (int, error) {
@@ -352,6 +354,31 @@ func (d *disk) Write(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// Stat and Truncate know only the size.
+func (d *disk) Stat() (os.FileInfo, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fileSize{size: int64(d.text.Len())}, nil
+}
+
+func (d *disk) Truncate(size int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.appendOnly {
+		return unix.EPERM
+	}
+	d.text.Truncate(int(size))
+	return nil
+}
+
+type fileSize struct {
+	os.FileInfo
+	size int64
+}
+
+func (f fileSize) Size() int64 { return f.size }
+func (f fileSize) Sys() any    { return nil }
 
 func (d *disk) Sync() error  { return nil }
 func (d *disk) Close() error { return nil }
@@ -382,10 +409,17 @@ func onDisk(d *disk, queue int64, log hclog.Logger) *File {
 	return start(s, &output{path: "disk", f: d, log: log}, log)
 }
 
+// A full disk leaves nothing of a line that did not fit, unless nothing can be
+// removed from the file.
 func TestFullDisk(t *testing.T) {
+	t.Run("ordinary", func(t *testing.T) { testFullDisk(t, false) })
+	t.Run("append only", func(t *testing.T) { testFullDisk(t, true) })
+}
+
+func testFullDisk(t *testing.T, appendOnly bool) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
-		d := &disk{room: 550}
+		d := &disk{room: 550, appendOnly: appendOnly}
 		f := onDisk(d, 2000, hclog.New(&hclog.LoggerOptions{Output: &logged}))
 		for i := range 100 {
 			f.Emit(numbered(i))
@@ -394,6 +428,9 @@ func TestFullDisk(t *testing.T) {
 		dropped := f.Dropped()
 		if dropped == 0 || dropped > 90 {
 			t.Fatalf("dropped: got %d, want some", dropped)
+		}
+		if _, torn := d.lines(); torn > 0 && !appendOnly {
+			t.Errorf("while the disk is full: %d torn lines", torn)
 		}
 		time.Sleep(10 * time.Second)
 		d.set(1 << 20)
@@ -406,8 +443,8 @@ func TestFullDisk(t *testing.T) {
 		whole, torn := d.lines()
 		got := paths(t, whole)
 		kept := 100 - int(dropped)
-		if len(got) != kept+2 || torn != 1 {
-			t.Fatalf("got %d lines and %d torn, want %d and 1", len(got), torn, kept+2)
+		if len(got) != kept+2 || torn != map[bool]int{true: 1}[appendOnly] {
+			t.Fatalf("got %d lines and %d torn, want %d", len(got), torn, kept+2)
 		}
 		for i := range kept {
 			if want := numbered(i).Path; got[i] != want {

@@ -1,7 +1,9 @@
 package event
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"iter"
 	"maps"
@@ -14,9 +16,10 @@ import (
 // timeLayout is RFC 3339 with milliseconds; times are UTC.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// mostBytes is how much of one text goes into a line, so that a client cannot
-// fill the disk with a user name.
-const mostBytes = 8 << 10
+// mostBytes is how much of one text goes into a line, escapes included, so that
+// a client cannot fill the disk with long names. A hash tells those apart whose
+// beginnings are the same.
+const mostBytes = 2 << 10
 
 // Outcome is how e ended: as its type says, but an error makes a failure of a
 // success, and a lack of permission makes a refusal of a failure.
@@ -70,7 +73,7 @@ func (e *Event) AppendJSON(b []byte, node string) []byte {
 	o.milliseconds("work_ms", e.Work)
 	o.text("sha256", e.SHA256)
 	o.text("outcome", string(e.Outcome()))
-	o.text("reason", e.Reason.code)
+	o.text("reason", e.reason().code)
 	if e.Err != nil {
 		o.text("error", e.Err.Error())
 	}
@@ -116,24 +119,28 @@ func (o *object) milliseconds(name string, d time.Duration) {
 }
 
 func (o *object) fields(name string, e *Event) {
-	if len(e.Fields) == 0 {
-		return
-	}
-	o.key(name)
 	sep := byte('{')
 	for k, v := range e.sortedFields() {
+		if sep == '{' {
+			o.key(name)
+		}
 		o.b = appendString(append(o.b, sep), k)
 		o.b = appendString(append(o.b, ':'), v)
 		sep = ','
 	}
-	o.b = append(o.b, '}')
+	if sep == ',' {
+		o.b = append(o.b, '}')
+	}
 }
 
-// sortedFields yields e.Fields in the order of the keys.
+// sortedFields yields those e.Fields that are not empty, in the order of the keys.
 func (e *Event) sortedFields() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
+		if len(e.Fields) == 0 {
+			return
+		}
 		for _, k := range slices.Sorted(maps.Keys(e.Fields)) {
-			if !yield(k, e.Fields[k]) {
+			if v := e.Fields[k]; v != "" && !yield(k, v) {
 				return
 			}
 		}
@@ -143,13 +150,10 @@ func (e *Event) sortedFields() iter.Seq2[string, string] {
 const hexDigits = "0123456789abcdef"
 
 func appendString(b []byte, s string) []byte {
-	rest := 0
-	if len(s) > mostBytes {
-		rest = len(s) - mostBytes
-		s = s[:mostBytes]
-	}
 	b = append(b, '"')
-	for i := 0; i < len(s); {
+	end := len(b) + mostBytes
+	i := 0
+	for i < len(s) && len(b) < end {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRuneInString(s[i:])
@@ -169,10 +173,9 @@ func appendString(b []byte, s string) []byte {
 		}
 		i++
 	}
-	if rest > 0 {
-		b = append(b, "… ("...)
-		b = strconv.AppendInt(b, int64(rest), 10)
-		b = append(b, " bytes more)"...)
+	if i < len(s) {
+		sum := sha256.Sum256([]byte(s))
+		b = fmt.Appendf(b, "… (%d bytes more, sha256 %x)", len(s)-i, sum[:8])
 	}
 	return append(b, '"')
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -56,10 +58,14 @@ func TestAppendJSON(t *testing.T) {
 			`"error":"no space left on device","detail":"volume 7","fields":{"cipher":"aes128-gcm@openssh.com","kex":"mlkem768x25519-sha256"},` +
 			`"node":"berth1"}`},
 		{"almost nothing", Event{Type: ServerStarted}, "", `{"id":1000,"type":"server_started","outcome":"success"}`},
+		{"empty fields", Event{Type: ServerStarted, Fields: map[string]string{"a": "", "b": "1", "c": ""}}, "", `{"id":1000,"type":"server_started","outcome":"success","fields":{"b":"1"}}`},
+		{"only empty fields", Event{Type: ServerStarted, Fields: map[string]string{"a": ""}}, "", `{"id":1000,"type":"server_started","outcome":"success"}`},
+		{"a reason from the error", Event{Type: FileWriteFailed, Err: fmt.Errorf("write: %w", syscall.ENOSPC)}, "", `{"id":1505,"type":"file_write_failed","outcome":"failure","reason":"disk_full","error":"write: no space left on device"}`},
+		{"an error beside a reason", Event{Type: LoginRejected, Err: syscall.ENOSPC, Reason: BadPassword}, "", `{"id":1202,"type":"login_rejected","outcome":"failure","reason":"bad_password","error":"no space left on device"}`},
 		{"an unknown type", Event{Type: 77}, "", `{"id":77,"type":"type_77","outcome":"success"}`},
 		{"a refusal", Event{Type: LoginDenied}, "", `{"id":1203,"type":"login_denied","outcome":"refused"}`},
 		{"an error in a success", Event{Type: ServiceEnded, Err: errors.New("x")}, "", `{"id":1401,"type":"service_ended","outcome":"failure","error":"x"}`},
-		{"permission denied", Event{Type: RemoveFailed, Err: fmt.Errorf("a: %w", iofs.ErrPermission)}, "", `{"id":1533,"type":"remove_failed","outcome":"refused","error":"a: permission denied"}`},
+		{"permission denied", Event{Type: RemoveFailed, Err: fmt.Errorf("a: %w", iofs.ErrPermission)}, "", `{"id":1533,"type":"remove_failed","outcome":"refused","reason":"permission_denied","error":"a: permission denied"}`},
 		{"less than a microsecond", Event{Type: Removed, Duration: 999}, "", `{"id":1532,"type":"removed","outcome":"success"}`},
 		{"a microsecond", Event{Type: Removed, Duration: 1000}, "", `{"id":1532,"type":"removed","duration_ms":0.001,"outcome":"success"}`},
 	}
@@ -103,14 +109,32 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
+// A client cannot fill the disk with long names, even if all must be escaped; and
+// two names whose beginnings are the same stay two.
 func TestLongTextIsCut(t *testing.T) {
-	e := Event{Type: LoginRejected, User: strings.Repeat("a", 200<<10)}
-	line := e.AppendJSON(nil, "")
-	if len(line) > 2*mostBytes {
-		t.Errorf("got a line of %d bytes", len(line))
-	}
-	if want := fmt.Sprintf("aaa… (%d bytes more)\"", 200<<10-mostBytes); !strings.Contains(string(line), want) {
-		t.Errorf("got %s, want %s in it", line[len(line)-100:], want)
+	for _, c := range []string{"a", "\x01", "\\x", "\xff", "日", "\U000e0001"} {
+		e := Event{Type: RenameFailed, Path: strings.Repeat(c, 200<<10), Target: strings.Repeat(c, 200<<10) + "b"}
+		line := string(e.AppendJSON(nil, ""))
+		if len(line) > 2*mostBytes+400 {
+			t.Errorf("%q: got a line of %d bytes", c, len(line))
+		}
+		var got struct{ Path, Target string }
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatalf("%q: %v", c, err)
+		}
+		head, rest, ok := strings.Cut(got.Path, "… (")
+		var more int
+		var sum string
+		fmt.Sscanf(rest, "%d bytes more, sha256 %s", &more, &sum)
+		if n := len(unescape(head)); !ok || n+more != len(e.Path) || n < mostBytes/12 {
+			t.Errorf("%q: %d bytes are there and %d are said to be missing, of %d", c, n, more, len(e.Path))
+		}
+		if want := fmt.Sprintf("%x", sha256.Sum256([]byte(e.Path)))[:16] + ")"; sum != want {
+			t.Errorf("%q: sum %s, want %s", c, sum, want)
+		}
+		if got.Target == got.Path {
+			t.Errorf("%q: two names look the same", c)
+		}
 	}
 }
 
@@ -155,11 +179,11 @@ func FuzzAppendJSON(f *testing.F) {
 		if got.Bytes != n {
 			t.Errorf("bytes: got %d, want %d", got.Bytes, n)
 		}
-		if len(path) <= mostBytes && unescape(got.Path) != path {
+		if len(path) <= mostBytes/12 && unescape(got.Path) != path {
 			t.Errorf("path: got %q, want %q", unescape(got.Path), path)
 		}
 		for k, v := range got.Fields {
-			if len(value) <= mostBytes && (unescape(k) != value || unescape(v) != value) {
+			if len(value) <= mostBytes/12 && (unescape(k) != value || unescape(v) != value) {
 				t.Errorf("field: got %q: %q, want %q", k, v, value)
 			}
 		}

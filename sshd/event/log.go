@@ -15,6 +15,10 @@ var levels = map[Type]hclog.Level{
 	ServerDraining: hclog.Info,
 	ReloadFailed:   hclog.Error,
 	EventsDropped:  hclog.Error,
+	EventsLeftOut:  hclog.Warn,
+	FileLost:       hclog.Error,
+	SessionKicked:  hclog.Info,
+	PenaltyLifted:  hclog.Info,
 	DirectoryUp:    hclog.Info,
 	DirectoryDown:  hclog.Warn,
 
@@ -71,7 +75,7 @@ func (e *Event) pairs() []any {
 	add("method", e.Method)
 	add("service", e.Service)
 	add("path", e.Path)
-	add("reason", e.Reason.code)
+	add("reason", e.reason().code)
 	if e.Err != nil {
 		add("error", e.Err.Error())
 	}

@@ -24,9 +24,11 @@ var standard = map[string]*os.File{
 // nowhere takes events that nobody wants to keep.
 type nowhere struct{}
 
-func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
-func (nowhere) Sync() error                 { return nil }
-func (nowhere) Close() error                { return nil }
+func (nowhere) Write(b []byte) (int, error)  { return len(b), nil }
+func (nowhere) Stat() (iofs.FileInfo, error) { return nil, iofs.ErrInvalid }
+func (nowhere) Sync() error                  { return nil }
+func (nowhere) Truncate(int64) error         { return nil }
+func (nowhere) Close() error                 { return nil }
 
 // output is the file that lines go to. It begins a new one when that is full.
 type output struct {
@@ -35,16 +37,20 @@ type output struct {
 	log     hclog.Logger
 	old     *archive // nil without rotation
 
+	emit func(Event) // for what happens to the file itself
+
 	mu   sync.Mutex // of what follows; held during writes
 	f    file       // nil once closed
 	size int64
-	torn bool // the last write ended inside a line
+	torn int64 // bytes of an unfinished line at the end; -1: it is from before
 }
 
 // file is the part of *os.File that is used, so that a test can fail.
 type file interface {
 	io.WriteCloser
+	Stat() (iofs.FileInfo, error)
 	Sync() error
+	Truncate(size int64) error
 }
 
 func openOutput(s Settings, log hclog.Logger) (*output, error) {
@@ -55,68 +61,83 @@ func openOutput(s Settings, log hclog.Logger) (*output, error) {
 		return &output{f: f, log: log}, nil
 	}
 	o := &output{path: s.File, maxSize: s.MaxSize, log: log}
-	if err := os.MkdirAll(filepath.Dir(s.File), 0o750); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(s.File), 0o750), o.begin()); err != nil {
 		return nil, err
 	}
-	f, size, err := openAppend(s.File)
-	if err != nil {
-		return nil, err
-	}
-	o.f, o.size = f, size
 	if s.MaxSize > 0 {
 		o.old = newArchive(s, log)
 	}
 	return o, nil
 }
 
+// begin makes the file under path the one in use.
+func (o *output) begin() error {
+	f, size, torn, err := openAppend(o.path)
+	if err != nil {
+		return err
+	}
+	o.f, o.size, o.torn = f, size, torn
+	return nil
+}
+
 // reopen makes the file under path the one in use, and closes the one before.
 func (o *output) reopen() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.path == "" {
+	old := o.f
+	switch {
+	case o.path == "":
 		return nil
-	}
-	if o.f == nil {
+	case old == nil:
 		return iofs.ErrClosed
 	}
-	f, size, err := openAppend(o.path)
-	if err != nil {
+	if err := o.begin(); err != nil {
 		return err
 	}
-	o.f.Close()
-	o.f, o.size, o.torn = f, size, false
+	old.Close()
 	return nil
 }
 
-// openAppend opens a file for appending whole lines: if the machine stopped in
-// the middle of one, that one is ended.
-func openAppend(path string) (*os.File, int64, error) {
+// restore begins a new file if the one in use was removed: nobody could read
+// what is written to that.
+func (o *output) restore() error {
+	info, err := o.f.Stat()
+	if err != nil || o.path == "" || !removed(info) {
+		return nil
+	}
+	old := o.f
+	if err := errors.Join(os.MkdirAll(filepath.Dir(o.path), 0o750), o.begin()); err != nil {
+		return fmt.Errorf("the file was removed: %w", err)
+	}
+	old.Close()
+	o.log.Error("the events file was removed while in use: a new one was begun", "file", o.path, "bytes lost", info.Size())
+	o.emit(Event{Type: FileLost, Fields: map[string]string{"size": fmt.Sprint(info.Size())}})
+	return nil
+}
+
+// openAppend opens a file for appending. torn is not 0 if it ends inside a line,
+// because the machine stopped in the middle of one.
+func openAppend(path string) (f *os.File, size, torn int64, err error) {
 	// A FIFO would hold up the program until somebody reads.
 	if info, err := os.Stat(path); err == nil && info.Mode()&(iofs.ModeNamedPipe|iofs.ModeSocket) != 0 {
-		return nil, 0, fmt.Errorf("%s: is a pipe or a socket, not a file", path)
+		return nil, 0, 0, fmt.Errorf("%s: is a pipe or a socket, not a file", path)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, 0, err
+	if f, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640); err != nil {
+		return nil, 0, 0, err
 	}
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
-	size := info.Size()
 	last := []byte{'\n'}
-	if size > 0 {
-		f.ReadAt(last, size-1)
+	if info.Size() > 0 {
+		f.ReadAt(last, info.Size()-1)
 	}
-	if last[0] == '\n' {
-		return f, size, nil
+	if last[0] != '\n' {
+		torn = -1
 	}
-	if _, err := f.WriteString("\n"); err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, size + 1, nil
+	return f, info.Size(), torn, nil
 }
 
 // write writes whole lines and begins new files between them. It returns those
@@ -124,6 +145,9 @@ func openAppend(path string) (*os.File, int64, error) {
 func (o *output) write(lines []byte) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := o.restore(); err != nil {
+		return lines, err
+	}
 	for len(lines) > 0 {
 		if err := o.mend(); err != nil {
 			return lines, err
@@ -131,26 +155,34 @@ func (o *output) write(lines []byte) ([]byte, error) {
 		n, err := o.f.Write(o.fitting(lines))
 		o.size += int64(n)
 		whole := bytes.LastIndexByte(lines[:n], '\n') + 1
-		o.torn = whole < n
+		o.torn = int64(n - whole)
 		lines = lines[whole:]
 		if err != nil {
+			_ = o.mend() // at once: the process may end before it can write again
 			return lines, err
 		}
 	}
 	return nil, nil
 }
 
-// mend ends a line that a full disk has cut off, so that it does not spoil the
-// next; the event in it is written again.
+// mend removes the beginning of a line that a full disk has cut off; the whole
+// line is written later. A line is ended instead, so that it does not spoil the
+// next, if it is from before a crash, as there is nothing else of that event, and
+// where nothing can be removed: from a stream, or a file that can only grow.
 func (o *output) mend() error {
-	if !o.torn {
+	if o.torn == 0 {
+		return nil
+	}
+	if info, err := o.f.Stat(); err == nil && o.path != "" && o.torn > 0 && info.Size() == o.size && o.f.Truncate(o.size-o.torn) == nil {
+		o.size -= o.torn
+		o.torn = 0
 		return nil
 	}
 	if _, err := o.f.Write([]byte{'\n'}); err != nil {
 		return err
 	}
 	o.size++
-	o.torn = false
+	o.torn = 0
 	return nil
 }
 

@@ -10,24 +10,38 @@ import (
 )
 
 const (
-	retryAfter = time.Second      // a write that failed is tried again
-	closeLimit = 10 * time.Second // what Close gives a disk or a server that does not answer
+	gatherFor  = 10 * time.Millisecond // after a write: the next one costs as much for one event as for a hundred
+	retryAfter = time.Second           // a write that failed is tried again
+	lostAfter  = 5 * time.Second       // writing that fails for so long is no hiccup
+	sayEvery   = time.Minute           // how often the log repeats that writing fails
+	closeLimit = 10 * time.Second      // what Close gives a disk or a server that does not answer
 )
 
 // A Queue is a Sink that hands events on to a file or a syslog server. Events
 // wait in memory for one goroutine that writes all of them at once. When the
 // other side is full or too slow and the queue runs full, events are lost and
-// counted, and the count is written as soon as that is possible.
+// counted, and the count is written as soon as that is possible. The last
+// quarter of the queue is a reserve for essential events.
 type Queue struct {
 	name   string                          // of the other side, in the log
 	most   int64                           // bytes that may wait
+	rate   int64                           // bytes a second that one sharer may cause; 0: no limit
 	format func(b []byte, e *Event) []byte // appends e as one line, without its end
 	log    hclog.Logger
 
 	mu      sync.Mutex // of what follows; never held during a write
 	pending []byte     // whole lines
-	lost    uint64     // since the last EventsDropped line
-	dropped uint64     // since Open
+	batch   uint64     // number of pending
+	sharers map[sharerKey]*sharer
+	swept   time.Time   // when idle sharers were forgotten
+	noisy   []*sharer   // those with events that were left out
+	due     *time.Timer // wakes the writer for their summaries
+	lost    uint64      // since the last EventsDropped line
+	dropped uint64      // since Open
+	leftOut uint64      // since Open
+	failing error       // of the last write
+	failed  time.Time   // when writing began to fail
+	short   bool        // events were lost since the last write that succeeded
 	closed  bool
 
 	wake chan struct{} // holds one: something is pending
@@ -45,17 +59,20 @@ type destination interface {
 }
 
 // startQueue begins to hand events on to out, which close closes.
-func startQueue(name string, most int64, out destination, format func([]byte, *Event) []byte, log hclog.Logger) *Queue {
+func startQueue(name string, s *Settings, out destination, format func([]byte, *Event) []byte, log hclog.Logger) *Queue {
 	q := &Queue{
-		name:   name,
-		most:   most,
-		format: format,
-		log:    log,
-		wake:   make(chan struct{}, 1),
-		stop:   make(chan struct{}),
-		done:   make(chan struct{}),
-		out:    out,
+		name:    name,
+		most:    s.Queue,
+		rate:    s.Rate,
+		format:  format,
+		log:     log,
+		sharers: map[sharerKey]*sharer{},
+		wake:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
+		out:     out,
 	}
+	q.due = time.AfterFunc(summaryAfter, q.poke)
 	go q.run()
 	return q
 }
@@ -66,20 +83,43 @@ func (q *Queue) Emit(e Event) {
 	if e.Type == ProbeSeen {
 		return
 	}
+	now := time.Now()
 	if e.Time.IsZero() {
-		e.Time = time.Now()
+		e.Time = now
 	}
 	q.mu.Lock()
-	if q.closed || int64(len(q.pending)) >= q.most {
-		q.lost++
-		q.dropped++
-	} else {
-		q.append(&e)
-	}
+	q.put(&e, now)
 	q.mu.Unlock()
+	q.poke()
+}
+
+// poke wakes the writer.
+func (q *Queue) poke() {
 	select {
 	case q.wake <- struct{}{}:
-	default: // the writer knows
+	default: // it is awake already
+	}
+}
+
+// put needs q.mu.
+func (q *Queue) put(e *Event, now time.Time) {
+	room := q.most
+	if !essential(e.Type) {
+		room -= q.most / 4
+	}
+	before := len(q.pending)
+	free := room - int64(before)
+	if q.closed || free <= 0 {
+		q.lost++
+		q.dropped++
+		q.short = true
+		return
+	}
+	q.append(e)
+	s := q.sharer(e, now)
+	if s != nil && !s.takes(int64(len(q.pending)-before), free, q.batch, float64(q.rate), e.Outcome() != Success, now) {
+		q.pending = q.pending[:before]
+		q.leaveOut(s, e, now)
 	}
 }
 
@@ -93,6 +133,29 @@ func (q *Queue) Dropped() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.dropped
+}
+
+// LeftOut returns how many events were not written since Open, because somebody
+// caused more than their share.
+func (q *Queue) LeftOut() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.leftOut
+}
+
+// Lost returns why events cannot be kept now, or nil. Writing has failed for
+// some time, the queue is half full, or events were lost already. What is under
+// way can still be recorded in the other half.
+func (q *Queue) Lost() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.failing != nil && (q.short || time.Since(q.failed) >= lostAfter || int64(len(q.pending)) >= q.most/2):
+		return fmt.Errorf("events cannot be written to %s: %w", q.name, q.failing)
+	case q.short || int64(len(q.pending)) >= q.most/2:
+		return fmt.Errorf("events cannot be written to %s as fast as they come", q.name)
+	}
+	return nil
 }
 
 // Close writes what is queued, makes it safe and closes the other side. It gives
@@ -124,11 +187,12 @@ func (q *Queue) run() {
 		select {
 		case <-q.wake:
 			batch = q.write(q.take(batch[:0]))
-			open = len(batch) == 0 && q.gather()
+			open = len(batch) == 0 && q.wait(gatherFor)
 		case <-q.stop:
 			open = false
 		}
 	}
+	q.due.Stop()
 	batch = q.write(append(batch, q.take(nil)...))
 	if n := len(batch); n > 0 {
 		q.err = fmt.Errorf("write the last events: %d bytes lost: %w", n, q.err)
@@ -141,59 +205,55 @@ func (q *Queue) run() {
 func (q *Queue) take(spare []byte) []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now := time.Now()
+	q.summarise(now)
 	if q.lost > 0 {
 		q.append(&Event{
-			Time: time.Now(), Type: EventsDropped, Reason: QueueFull,
+			Time: now, Type: EventsDropped, Reason: QueueFull,
 			Fields: map[string]string{"count": fmt.Sprint(q.lost)},
 		})
 		q.lost = 0
 	}
 	batch := q.pending
 	q.pending = spare
+	q.batch++
 	return batch
 }
 
 // write writes batch, again and again until it succeeds. Only after Close was
 // called does it give up, and return what it could not write.
 func (q *Queue) write(batch []byte) []byte {
-	for failed := false; ; failed = true {
-		var err error
-		batch, err = q.out.write(batch)
+	var said time.Time
+	for {
+		rest, err := q.out.write(batch)
+		now := time.Now()
+		q.mu.Lock()
+		before := q.failing
+		if q.failing = err; before == nil {
+			q.failed = now
+		}
+		q.short = q.short && err != nil
+		q.mu.Unlock()
 		q.err = err
+		switch {
+		case err == nil && before != nil:
+			q.log.Info("events are written again", "to", q.name, "lost", q.Dropped())
+		case err != nil && (said.IsZero() || now.Sub(said) >= sayEvery):
+			q.log.Error("write events", "to", q.name, "error", err, "lost", q.Dropped())
+			said = now
+		}
 		if err == nil {
-			if failed {
-				q.log.Info("events are written again", "to", q.name, "lost", q.Dropped())
-			}
 			return batch[:0]
 		}
-		if !failed {
-			q.log.Error("write events", "to", q.name, "error", err)
-		}
-		if !q.pause() {
+		if batch = rest; !q.wait(retryAfter) {
 			return batch
 		}
 	}
 }
 
-// gatherFor is how long an event may wait for others after a write.
-const gatherFor = 10 * time.Millisecond
-
-// gather lets events come together for the next write, which costs as much for
-// one as for a hundred, and reports whether there will be one.
-func (q *Queue) gather() bool {
-	t := time.NewTimer(gatherFor)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-q.stop:
-		return false
-	}
-}
-
-// pause waits before a write is tried again and reports whether it should be.
-func (q *Queue) pause() bool {
-	t := time.NewTimer(retryAfter)
+// wait waits, and reports whether Close was not called meanwhile.
+func (q *Queue) wait(d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -128,7 +128,32 @@ var (
 	UnknownKey         = Reason{"unknown_key"}          // the person has no such key
 )
 
+// Files
+var (
+	Busy             = Reason{"busy"}                // the file or folder is in use
+	DifferentDisks   = Reason{"different_disks"}     // a file cannot be renamed from one file system to another
+	DiskFull         = Reason{"disk_full"}           // the file system has no room left
+	FileExists       = Reason{"exists"}              // there is a file or folder of that name
+	FileTooLarge     = Reason{"file_too_large"}      // the file would be larger than the limits or the file system allow
+	InvalidRequest   = Reason{"invalid"}             // the system does not accept these values
+	InputOutput      = Reason{"io_error"}            // the disk or the storage behind it failed
+	IsDirectory      = Reason{"is_directory"}        // a folder is not a file
+	NameTooLong      = Reason{"name_too_long"}       // the name is longer than the file system allows
+	NoSuchFile       = Reason{"no_such_file"}        // there is no file or folder of that name
+	NotADirectory    = Reason{"not_a_directory"}     // a file is not a folder
+	NotEmpty         = Reason{"not_empty"}           // a folder that is not empty cannot be removed
+	NotSupported     = Reason{"not_supported"}       // the file system, or the directory, cannot do this
+	PermissionDenied = Reason{"permission_denied"}   // the rules or the file system do not allow it
+	QuotaExceeded    = Reason{"quota_exceeded"}      // the quota of the rule or of the file system is used up
+	ReadOnly         = Reason{"read_only"}           // the file system is read-only
+	StorageGone      = Reason{"storage_gone"}        // the server of the storage does not know the file any more
+	StorageTimeout   = Reason{"storage_timeout"}     // the storage did not answer in time
+	TooManyLinks     = Reason{"too_many_links"}      // symbolic links lead in a circle, or a file has as many hard links as it can have
+	TooManyOpenFiles = Reason{"too_many_open_files"} // the process or the machine has no descriptor left
+)
+
 // The record
 var (
-	QueueFull = Reason{"queue_full"} // the events could not be written as fast as they came, or at all
+	QueueFull    = Reason{"queue_full"}    // the events could not be written as fast as they came, or at all
+	RateExceeded = Reason{"rate_exceeded"} // one person or one address caused more events than `events.rate` allows, or than its share of the queue
 )

@@ -98,7 +98,7 @@ func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
 	}
 	h := header{priority: facilities[s.Syslog.Facility] * 8, host: printableHost(host), pid: os.Getpid()}
 	format := func(b []byte, e *Event) []byte { return e.AppendJSON(h.append(b, e), s.Node) }
-	return startQueue(s.Syslog.Address, s.Queue, d, format, log), nil
+	return startQueue(s.Syslog.Address, &s, d, format, log), nil
 }
 
 func tlsConfig(caFile string) (*tls.Config, error) {

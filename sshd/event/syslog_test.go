@@ -164,7 +164,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 			q := openSyslog(t, s)
 			e := Event{Type: LoginRejected, User: "älice\n<134>1 - - forged", Reason: BadPassword}
 			q.Emit(e)
-			q.Emit(Event{Type: Removed, Path: strings.Repeat("/long", 1000)})
+			q.Emit(Event{Type: Removed, Path: strings.Repeat("/long", 400), Target: strings.Repeat("/long", 400), HostPath: strings.Repeat("/long", 400)})
 			if tt.scheme != "udp" {
 				r.start()
 			}
@@ -183,7 +183,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 			if err := json.Unmarshal([]byte(m[6]), &back); err != nil || back.User != e.User || back.Reason != e.Reason.code {
 				t.Errorf("message %q: %v", m[6], err)
 			}
-			if !strings.Contains(got[1], `"path":"`+strings.Repeat("/long", 1000)+`"`) {
+			if !strings.Contains(got[1], `"target":"`+strings.Repeat("/long", 400)+`"`) {
 				t.Errorf("the long one came as %q", got[1])
 			}
 		})

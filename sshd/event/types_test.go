@@ -214,6 +214,29 @@ var memberDocs = [][3]string{
 	{"uid", "`attributes_set`, `attributes_set_failed`", "owner that was set"},
 }
 
+const record = `
+## What is kept, and what happens when there is no room
+
+- A full file gets the time in its name and, with ` + "`events.compress`" + `, is compressed. The oldest ones beyond ` + "`events.keep`" + ` are removed,
+  but none that became full less than ` + "`events.keep_for`" + ` ago. Berth never frees a full disk by removing younger ones:
+  plan room for what ` + "`keep_for`" + ` may need.
+- One person, or one address before the login, may cause ` + "`events.rate`" + ` of events, and 60 times as much at once. What is more
+  is not written; an ` + "`events_left_out`" + ` event every ten seconds says of whom, how many, of which types, and how many bytes were moved.
+  Failures may use only half of the rate, so that nobody hides a download behind them. Logins, password and key changes
+  and what operators do are never left out.
+- While the disk is full or does not answer, events wait in memory (` + "`events.queue`" + `). One person fills at most half of what is
+  free there, and the last quarter is for logins, refused connections and operators. What finds no room is lost;
+  ` + "`events_dropped`" + ` says how many. Nothing is left of a line that the disk cut off.
+- When writing has failed for five seconds, when the queue is half full, or when events were lost, events cannot be kept: the log
+  says so every minute, ` + "`berth_events_writable`" + ` is 0, and ` + "`/readyz`" + ` says "ready, but events cannot be written".
+  With ` + "`events.when_lost: refuse`" + ` it says "not ready" with status 503, and the server refuses new work until events are written again.
+- When the file is removed, alone or with its folder, a new one is begun, with an ` + "`events_file_lost`" + ` event and an error in the log.
+  After the file was moved away, events go into it until ` + "`berth reload`" + ` or SIGHUP, as logrotate expects. On NFS a removed file cannot be
+  noticed.
+- While a server runs, there is an empty file with the name of the events file and ` + "`.running`" + ` at its end. If it is there at a start,
+  the server before did not end by itself: ` + "`last_stop`" + ` is ` + "`crash`" + `.
+`
+
 const members = `
 ## Members of fields
 
@@ -224,8 +247,9 @@ Every value is a text. Names never change their meaning.
 `
 
 const names = `
-A text is at most 8 KiB long; what is beyond is left off and counted. Invisible characters are escaped as JSON does it. A byte of a name that
-is not UTF-8 is written as the four characters ` + "`\\xNN`" + `, and so is a backslash that stands before an ` + "`x`" + `, so that no two names look the same.
+A text takes at most 2 KiB of a line; of a longer one the rest is left off, and its length and a hash of the whole text are
+written instead. Invisible characters are escaped as JSON does it. A byte of a name that is not UTF-8 is written as the four
+characters ` + "`\\xNN`" + `, and so is a backslash that stands before an ` + "`x`" + `, so that no two names look the same.
 
 The outcome in the table is the usual one: an error makes a failure of a success, and a lack of permission makes ` + "`refused`" + ` of a failure.
 `
@@ -253,6 +277,7 @@ func render() []byte {
 	for _, m := range memberDocs {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m[0], m[1], m[2])
 	}
+	b.WriteString(record)
 	for _, r := range ranges {
 		fmt.Fprintf(&b, "\n## %s\n\n| id | type | outcome | meaning |\n|---|---|---|---|\n", r.about)
 		for id := range Types() {

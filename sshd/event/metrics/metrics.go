@@ -78,18 +78,32 @@ func gauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help})
 }
 
-// Watch exports how many events queues have lost. It is called once.
+// Watch exports what became of the events of queues. It is called once.
 func (s *Sink) Watch(queues ...*event.Queue) {
-	s.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: "berth", Name: "events_dropped_total",
-		Help: "Events that were lost because they could not be written fast enough, or at all.",
-	}, func() float64 {
-		var lost uint64
-		for _, q := range queues {
-			lost += q.Dropped()
-		}
-		return float64(lost)
-	}))
+	sum := func(name, help string, of func(*event.Queue) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}, func() float64 {
+			var n uint64
+			for _, q := range queues {
+				n += of(q)
+			}
+			return float64(n)
+		})
+	}
+	s.Registry.MustRegister(
+		sum("events_dropped_total", "Events that were lost because they could not be written fast enough, or at all.", (*event.Queue).Dropped),
+		sum("events_left_out_total", "Events that were only counted because one person or address caused too many.", (*event.Queue).LeftOut),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "berth", Name: "events_writable",
+			Help: "1 if events are being written, 0 while they cannot be and are lost or soon will be.",
+		}, func() float64 {
+			for _, q := range queues {
+				if q.Lost() != nil {
+					return 0
+				}
+			}
+			return 1
+		}),
+	)
 }
 
 // counts says what is done with each type of event that is not about files.

@@ -162,25 +162,43 @@ func TestSinkIsSafeForConcurrentUse(t *testing.T) {
 	}
 }
 
+const written = `
+# HELP berth_events_writable 1 if events are being written, 0 while they cannot be and are lost or soon will be.
+# TYPE berth_events_writable gauge
+berth_events_writable 1
+`
+
 func TestWatch(t *testing.T) {
 	settings := event.DefaultSettings()
-	settings.File = filepath.Join(t.TempDir(), "events.jsonl")
+	settings.File, settings.Rate = filepath.Join(t.TempDir(), "events.jsonl"), 4<<10
 	f, err := event.Open(settings, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := New()
+	s.Watch(f.Queue)
+	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(written), "berth_events_writable"); err != nil {
+		t.Error(err)
+	}
+	for range 1000 {
+		f.Emit(event.Event{Type: event.RenameFailed, UserID: "u", Path: strings.Repeat("x", 900)})
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := New()
-	s.Watch(f.Queue)
 	f.Emit(event.Event{Type: event.ServerStopped}) // too late
-	const want = `
+	want := `
 # HELP berth_events_dropped_total Events that were lost because they could not be written fast enough, or at all.
 # TYPE berth_events_dropped_total counter
 berth_events_dropped_total 1
-`
-	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total"); err != nil {
+# HELP berth_events_left_out_total Events that were only counted because one person or address caused too many.
+# TYPE berth_events_left_out_total counter
+berth_events_left_out_total ` + fmt.Sprint(f.LeftOut()) + `
+` + strings.Replace(written, "\nberth_events_writable 1", "\nberth_events_writable 0", 1)
+	if f.LeftOut() == 0 {
+		t.Error("nothing was left out")
+	}
+	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total", "berth_events_left_out_total", "berth_events_writable"); err != nil {
 		t.Error(err)
 	}
 }

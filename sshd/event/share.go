@@ -1,0 +1,132 @@
+package event
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	burst        = 60               // seconds' worth of events that may come at once
+	summaryAfter = 10 * time.Second // from the first event that was left out
+	maxSharers   = 10_000           // remembered at once; more share one allowance
+)
+
+// A sharer is a person, or before the login a network, who shares the queue and
+// the disk with others. One who causes more than their share loses only their
+// own events, and a summary is written of those.
+type sharer struct {
+	allowance float64 // bytes that may be written now
+	at        time.Time
+	batch     uint64 // the batch that waiting is about
+	waiting   int64  // bytes in the queue
+
+	summary Event // of what was left out
+	types   map[Type]uint64
+}
+
+type sharerKey struct {
+	user   string
+	source netip.Prefix
+}
+
+// essential reports whether a full queue has a reserve for t: server and
+// operators, refused connections, logins, passwords, keys.
+func essential(t Type) bool {
+	return t < ConnectionOpened || t == ConnectionRefused || t >= LoginAccepted && t < ServiceStarted
+}
+
+// sharer returns who pays for e; nil if nobody does. Logins, and what operators
+// and the server do, are always recorded: admission limits how often they happen.
+func (q *Queue) sharer(e *Event, now time.Time) *sharer {
+	k := sharerKey{user: e.UserID}
+	if k.user == "" {
+		k.user = e.User
+	}
+	if addr := e.Remote.Addr().Unmap().WithZone(""); k.user == "" && addr.IsValid() {
+		k.source = netip.PrefixFrom(addr, min(addr.BitLen(), 64)).Masked()
+	}
+	if q.rate == 0 || k == (sharerKey{}) || essential(e.Type) && e.Type != ConnectionRefused {
+		return nil
+	}
+	if q.sharers[k] == nil && len(q.sharers) >= maxSharers {
+		if now.Sub(q.swept) >= time.Second {
+			q.swept = now
+			maps.DeleteFunc(q.sharers, func(_ sharerKey, s *sharer) bool {
+				return s.types == nil && now.Sub(s.at) >= burst*time.Second
+			})
+		}
+		if len(q.sharers) >= maxSharers {
+			k = sharerKey{user: "\x00others"} // not a name
+		}
+	}
+	s := q.sharers[k]
+	if s == nil {
+		s = &sharer{allowance: burst * float64(q.rate), at: now}
+		q.sharers[k] = s
+	}
+	return s
+}
+
+// takes reports whether n more bytes of s are within its share, and counts them
+// if so. The share of the queue is as much as is free for others, so that one
+// sharer leaves half to them. What failed may use only one half of the
+// allowance: nobody can hide a download behind failures.
+func (s *sharer) takes(n, free int64, batch uint64, rate float64, failed bool, now time.Time) bool {
+	s.allowance = min(burst*rate, s.allowance+rate*now.Sub(s.at).Seconds())
+	s.at = now
+	if s.batch != batch {
+		s.batch, s.waiting = batch, 0
+	}
+	least := float64(n)
+	if failed {
+		least += burst * rate / 2
+	}
+	if s.allowance < least || s.waiting > 0 && s.waiting+n > free {
+		return false
+	}
+	s.allowance -= float64(n)
+	s.waiting += n
+	return true
+}
+
+// leaveOut counts e, which is not written, for the summary. It needs q.mu.
+func (q *Queue) leaveOut(s *sharer, e *Event, now time.Time) {
+	q.leftOut++
+	if s.types == nil {
+		s.types = map[Type]uint64{}
+		s.summary = Event{Type: EventsLeftOut, User: e.User, UserID: e.UserID, Reason: RateExceeded, Time: now}
+		q.noisy = append(q.noisy, s)
+	}
+	s.types[e.Type]++
+	s.summary.Session, s.summary.Remote = e.Session, e.Remote
+	s.summary.BytesRead += e.BytesRead
+	s.summary.BytesWritten += e.BytesWritten
+}
+
+// summarise writes the summaries that are due. It needs q.mu.
+func (q *Queue) summarise(now time.Time) {
+	q.noisy = slices.DeleteFunc(q.noisy, func(s *sharer) bool {
+		if !q.closed && now.Sub(s.summary.Time) < summaryAfter {
+			return false
+		}
+		var count uint64
+		var types []string
+		for _, t := range slices.Sorted(maps.Keys(s.types)) {
+			count += s.types[t]
+			types = append(types, fmt.Sprint(t, " ", s.types[t]))
+		}
+		e := s.summary
+		e.Time, e.Duration = now, now.Sub(e.Time)
+		e.Fields = map[string]string{"count": fmt.Sprint(count), "types": strings.Join(types, ", ")}
+		q.append(&e)
+		s.types = nil
+		return true
+	})
+	if len(q.noisy) > 0 {
+		q.due.Reset(q.noisy[0].summary.Time.Add(summaryAfter).Sub(now))
+	}
+}

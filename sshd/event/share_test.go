@@ -1,0 +1,441 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// line is what the tests read of an event.
+type line struct {
+	Type, User, Path, Reason string
+	UserID                   string `json:"user_id"`
+	BytesRead                int64  `json:"bytes_read"`
+	Fields                   struct{ Count, Types, Size string }
+}
+
+func lines(t *testing.T, text string) []line {
+	t.Helper()
+	var all []line
+	for raw := range strings.Lines(text) {
+		var l line
+		if err := json.Unmarshal([]byte(raw), &l); err != nil {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// tight are settings of which a flood soon reaches the limits.
+func tight() Settings {
+	s := DefaultSettings()
+	s.File, s.Queue, s.Rate = "disk", 64<<10, minRate
+	return s
+}
+
+func startOn(d *disk, s Settings) *File {
+	log := hclog.NewNullLogger()
+	return start(s, &output{path: s.File, f: d, log: log}, log)
+}
+
+// stop makes writes wait until the function it returns is called.
+func (d *disk) stop() (resume func()) {
+	stuck := make(chan struct{})
+	d.mu.Lock()
+	d.stuck = stuck
+	d.mu.Unlock()
+	return func() {
+		d.mu.Lock()
+		d.stuck = nil
+		d.mu.Unlock()
+		close(stuck)
+	}
+}
+
+var ops = []Type{FileOpened, FileReadClosed, FileOpenFailed, RenameFailed, Removed, DirectoryListed, AttributesSet, ServiceRefused, ConnectionClosed}
+
+// TestAFloodTakesNobodyElsesEvents is the property: however one account, or one
+// address without an account, floods the record, and whether the disk writes,
+// stalls or is full meanwhile, the events of others and all logins are written,
+// and what is missing of the flood is counted to the last event.
+func TestAFloodTakesNobodyElsesEvents(t *testing.T) {
+	for seed := range uint64(24) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(seed, 1))
+				d := &disk{room: 1 << 40}
+				f := startOn(d, tight())
+				flooder := Event{User: "mallory", UserID: "m"}
+				if seed%3 == 0 {
+					flooder = Event{Remote: netip.MustParseAddrPort("192.0.2.66:1")}
+				}
+				flood, sent := 0, map[string]bool{}
+				must := func(e Event) {
+					e.Path = fmt.Sprintf("/%d", len(sent))
+					sent[e.Path] = true
+					f.Emit(e)
+				}
+				for range 1 + r.IntN(4) { // rounds, in each of which the disk may misbehave
+					resume := func() {}
+					switch r.IntN(3) {
+					case 0:
+						resume = d.stop()
+					case 1:
+						d.set(r.IntN(3000))
+						resume = func() { d.set(1 << 40) }
+					}
+					for i := range 400 {
+						for range r.IntN(20) {
+							e := flooder
+							e.Type = ops[r.IntN(len(ops))]
+							if flooder.UserID == "" { // all that one can do without an account
+								e.Type = []Type{ConnectionRefused, ConnectionOpened, ConnectionClosed}[r.IntN(3)]
+							}
+							e.Path = strings.Repeat("\x01", r.IntN(600))
+							f.Emit(e)
+							flood++
+						}
+						switch {
+						case i%40 == 0:
+							must(Event{Type: LoginRejected, User: "mallory", Remote: flooder.Remote, Reason: BadPassword})
+						case i%40 == 20:
+							must(Event{Type: SessionKicked, Fields: map[string]string{"operator": "root"}})
+						case i%10 == 5:
+							must(Event{Type: ops[r.IntN(len(ops))], User: "alice", UserID: fmt.Sprint(r.IntN(5))})
+						}
+						if r.IntN(100) == 0 {
+							synctest.Wait()
+						}
+					}
+					resume()
+					time.Sleep(time.Duration(20+r.IntN(60)) * time.Second)
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+				text, torn := d.lines()
+				written, counted := 0, 0
+				for _, l := range lines(t, text) {
+					switch {
+					case sent[l.Path]:
+						delete(sent, l.Path)
+					case l.Type == "events_left_out":
+						if l.Reason != "rate_exceeded" || l.UserID != flooder.UserID {
+							t.Errorf("left out %+v, want only the flood", l)
+						}
+						n := 0
+						fmt.Sscan(l.Fields.Count, &n)
+						for part := range strings.SplitSeq(l.Fields.Types, ", ") {
+							var name string
+							var of int
+							fmt.Sscan(part, &name, &of)
+							n -= of
+							counted += of
+						}
+						if n != 0 {
+							t.Errorf("%+v: the types do not add up to the count", l)
+						}
+					default:
+						written++
+					}
+				}
+				if len(sent) > 0 || f.Dropped() > 0 || torn > 0 {
+					t.Errorf("missing: %d of others or essential, %d dropped; %d torn lines", len(sent), f.Dropped(), torn)
+				}
+				if written+counted != flood || counted != int(f.LeftOut()) || counted == 0 {
+					t.Errorf("of %d in the flood %d were written and %d counted; LeftOut %d", flood, written, counted, f.LeftOut())
+				}
+			})
+		})
+	}
+}
+
+// A person's rate is an allowance that grows, and what failed has only half.
+func TestAllowance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{room: 1 << 40}
+		s := tight()
+		s.Queue = 8 << 20
+		f := startOn(d, s)
+		emit := func(typ Type, n int) (written int) {
+			before := f.LeftOut()
+			for range n {
+				f.Emit(Event{Type: typ, UserID: "u", Path: strings.Repeat("x", 900)}) // 1 KiB in all
+			}
+			return n - int(f.LeftOut()-before)
+		}
+		near := func(got, want int) {
+			t.Helper()
+			if got < want*9/10 || got > want+1 {
+				t.Errorf("written: got %d, want about %d", got, want)
+			}
+		}
+		const whole = burst * minRate >> 10 // of such events
+		near(emit(RenameFailed, 1000), whole/2)
+		near(emit(FileReadClosed, 1000), whole/2)
+		time.Sleep(burst / 2 * time.Second)
+		if got := emit(RenameFailed, 1000); got != 0 {
+			t.Errorf("failures after half of the allowance is back: %d written", got)
+		}
+		near(emit(FileReadClosed, 1000), whole/2)
+		time.Sleep(time.Hour)
+		near(emit(FileReadClosed, 1000), whole)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestNoLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := tight()
+		s.Rate, s.Queue = 0, 8<<20
+		f := startOn(&disk{room: 1 << 40}, s)
+		for range 10_000 {
+			f.Emit(Event{Type: RenameFailed, UserID: "u"})
+		}
+		if err := f.Close(); err != nil || f.LeftOut() != 0 || f.Dropped() != 0 {
+			t.Errorf("%v, %d left out, %d dropped, want all written", err, f.LeftOut(), f.Dropped())
+		}
+	})
+}
+
+// The summary comes ten seconds after the first event that was left out, though
+// nothing else happens, and says what was moved.
+func TestSummaryComesByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{room: 1 << 40}
+		f := startOn(d, tight())
+		summaries := func() (all []line) {
+			synctest.Wait()
+			text, _ := d.lines()
+			for _, l := range lines(t, text) {
+				if l.Type == "events_left_out" {
+					all = append(all, l)
+				}
+			}
+			return all
+		}
+		for range 2 {
+			for range 1000 {
+				f.Emit(Event{Type: FileReadClosed, User: "bob", UserID: "b", BytesRead: 3, Path: strings.Repeat("x", 900)})
+			}
+		}
+		time.Sleep(summaryAfter - time.Millisecond)
+		if got := summaries(); len(got) != 0 {
+			t.Fatalf("too early: %+v", got)
+		}
+		time.Sleep(2 * time.Millisecond)
+		got := summaries()
+		if len(got) != 1 || got[0].User != "bob" || got[0].Fields.Count != fmt.Sprint(f.LeftOut()) || got[0].BytesRead != 3*int64(f.LeftOut()) {
+			t.Fatalf("got %+v, want one of %d events", got, f.LeftOut())
+		}
+		time.Sleep(time.Hour)
+		if got := summaries(); len(got) != 1 {
+			t.Errorf("got %d summaries of one flood", len(got))
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestSharersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := tight()
+		s.Queue = 64 << 20
+		f := startOn(&disk{room: 1 << 40}, s)
+		crowd := func(from int) {
+			for i := range 2 * maxSharers {
+				f.Emit(Event{Type: Removed, UserID: fmt.Sprint(from + i)})
+			}
+		}
+		crowd(0)
+		if n := len(f.sharers); n > maxSharers+1 {
+			t.Errorf("remembers %d", n)
+		}
+		time.Sleep(2 * burst * time.Second)
+		before := f.LeftOut()
+		crowd(1 << 30)
+		if f.LeftOut() == before {
+			t.Error("more than are remembered do not share an allowance")
+		}
+		if f.sharers[sharerKey{user: fmt.Sprint(1 << 30)}] == nil || f.sharers[sharerKey{user: "0"}] != nil {
+			t.Error("those who are idle are not forgotten for those who come")
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestWhoSharesWithWhom(t *testing.T) {
+	q := &Queue{rate: minRate, sharers: map[sharerKey]*sharer{}}
+	of := func(e Event) *sharer { return q.sharer(&e, time.Now()) }
+	remote := func(s string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(s), 1) }
+	tests := []struct {
+		name string
+		a, b Event
+		same bool
+	}{
+		{"one person from two places", Event{Type: Removed, UserID: "1", Remote: remote("192.0.2.1")}, Event{Type: Renamed, UserID: "1", User: "x", Remote: remote("192.0.2.2")}, true},
+		{"two persons of one address", Event{Type: Removed, UserID: "1", Remote: remote("192.0.2.1")}, Event{Type: Removed, UserID: "2", Remote: remote("192.0.2.1")}, false},
+		{"two names without ids", Event{Type: Removed, User: "a"}, Event{Type: Removed, User: "b"}, false},
+		{"one IPv4 address in IPv6", Event{Type: ConnectionOpened, Remote: remote("192.0.2.1")}, Event{Type: ConnectionOpened, Remote: remote("::ffff:192.0.2.1")}, true},
+		{"two IPv4 addresses", Event{Type: ConnectionOpened, Remote: remote("192.0.2.1")}, Event{Type: ConnectionOpened, Remote: remote("192.0.2.2")}, false},
+		{"one IPv6 network", Event{Type: ConnectionRefused, Remote: remote("2001:db8::1")}, Event{Type: ConnectionClosed, Remote: remote("2001:db8::ffff:1")}, true},
+		{"two IPv6 networks", Event{Type: ConnectionOpened, Remote: remote("2001:db8::1")}, Event{Type: ConnectionOpened, Remote: remote("2001:db8:0:1::1")}, false},
+	}
+	for _, tt := range tests {
+		a, b := of(tt.a), of(tt.b)
+		if a == nil || b == nil || (a == b) != tt.same {
+			t.Errorf("%s: the same: %v, want %v", tt.name, a == b, tt.same)
+		}
+	}
+	for typ := range Types() {
+		e := Event{Type: typ, UserID: "1", Remote: remote("192.0.2.1")}
+		recorded := typ < 1100 || typ >= 1200 && typ < 1400
+		if got := of(e) == nil; got != recorded {
+			t.Errorf("%v: always recorded: %v, want %v", typ, got, recorded)
+		}
+		if got := essential(typ); got != (recorded || typ == ConnectionRefused) {
+			t.Errorf("%v: essential: %v", typ, got)
+		}
+	}
+	if of(Event{Type: Removed}) != nil {
+		t.Error("an event of nobody has a sharer")
+	}
+}
+
+// A full queue has a reserve for what is essential.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{room: 1 << 40}
+		f := startOn(d, tight())
+		resume := d.stop()
+		for range 1000 { // of nobody, so that no share counts
+			f.Emit(Event{Type: Removed, Path: strings.Repeat("x", 900)})
+			synctest.Wait()
+		}
+		dropped := f.Dropped()
+		if dropped == 0 {
+			t.Fatal("the queue never was full")
+		}
+		for i := range 50 {
+			f.Emit(Event{Type: LoginAccepted, User: fmt.Sprint(i)})
+			f.Emit(Event{Type: ConnectionRefused, Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1)})
+		}
+		if f.Dropped() != dropped {
+			t.Errorf("%d essential events were dropped", f.Dropped()-dropped)
+		}
+		resume()
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := d.lines(); strings.Count(text, `"login_accepted"`) != 50 || strings.Count(text, `"connection_refused"`) != 50 {
+			t.Error("essential events are missing")
+		}
+	})
+}
+
+// Lost says that events cannot be kept: after five seconds, or when the queue is
+// half full, or when some were lost; and no longer once they are written again.
+func TestLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		log := hclog.New(&hclog.LoggerOptions{Output: &logged})
+		d := &disk{room: 1 << 40}
+		s := tight()
+		f := start(s, &output{path: s.File, f: d, log: log}, log)
+		lost := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := fmt.Sprint(f.Lost()); !strings.Contains(got, want) {
+				t.Errorf("Lost() = %s, want %q", got, want)
+			}
+		}
+		lost("<nil>")
+		d.set(0)
+		f.Emit(numbered(1))
+		lost("<nil>") // a moment is no loss
+		time.Sleep(lostAfter)
+		lost("disk: no space left on device")
+		d.set(1 << 40)
+		time.Sleep(retryAfter)
+		lost("<nil>")
+
+		d.set(0)
+		fill := func(typ Type, n int) {
+			for range n {
+				f.Emit(Event{Type: typ, Path: strings.Repeat("x", 900)})
+			}
+		}
+		f.Emit(numbered(2))
+		time.Sleep(2 * gatherFor) // the writer holds it
+		fill(Removed, 30)
+		lost("<nil>")
+		fill(Removed, 4)
+		lost("no space left on device")
+		d.set(1 << 40)
+		time.Sleep(2 * retryAfter)
+		lost("<nil>")
+
+		resume := d.stop() // a disk that does not answer has no error
+		f.Emit(numbered(3))
+		time.Sleep(2 * gatherFor)
+		fill(Removed, 35)
+		lost("disk as fast as they come")
+		resume()
+		time.Sleep(time.Second)
+		lost("<nil>")
+
+		d.set(0)
+		fill(Removed, 100)
+		if n := f.Dropped(); n == 0 {
+			t.Error("nothing was dropped")
+		}
+		lost("no space left on device")
+		logged.Reset()
+		time.Sleep(10 * sayEvery)
+		if n := strings.Count(logged.String(), "write events"); n < 9 || n > 11 {
+			t.Errorf("in ten minutes the log was written to %d times:\n%s", n, &logged)
+		}
+		if want := fmt.Sprint("lost=", f.Dropped()); !strings.Contains(logged.String(), want) {
+			t.Errorf("log: got %s, want %s in it", &logged, want)
+		}
+		d.set(1 << 40)
+		time.Sleep(2 * retryAfter)
+		lost("<nil>")
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestCauses(t *testing.T) {
+	seen := map[Reason]bool{}
+	for _, c := range causes {
+		if got := ReasonOf(fmt.Errorf("write /a: %w", c.err)); got != c.reason {
+			t.Errorf("%v: got %v, want %v", c.err, got, c.reason)
+		}
+		seen[c.reason] = true
+	}
+	for _, r := range []Reason{DiskFull, QuotaExceeded, ReadOnly, PermissionDenied, NoSuchFile, FileExists, NotEmpty, NotSupported} {
+		if !seen[r] {
+			t.Errorf("%v has no error", r)
+		}
+	}
+	if got := ReasonOf(errors.New("x")); got != (Reason{}) {
+		t.Errorf("got %v of an unknown error", got)
+	}
+}
