@@ -18,6 +18,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/sftp"
 )
 
 // observed is an FS that tells the sinks of every operation that changes
@@ -249,10 +250,15 @@ func (o *observed) Link(oldname, newname string) error {
 	})
 }
 
-// copied tells of a copy from one open file to another. Both tell of themselves too,
-// when they are closed.
-func (o *observed) copied(name, target string, n int64, err error) {
-	o.tell(event.Copied, event.CopyFailed, event.Event{Path: name, Target: target, BytesWritten: n}, err)
+// copied emits the event of a copy from one open file to another. The files have
+// counted its bytes as a download and an upload; they are taken off again, because
+// the client has neither sent nor received them.
+func (o *observed) copied(c sftp.Copy) {
+	c.From.(*observedFile).read.Add(-c.Read)
+	o.conn.moved.read.Add(-c.Read)
+	c.To.(*observedFile).written.Add(-c.Written)
+	o.conn.moved.written.Add(-c.Written)
+	o.tell(event.Copied, event.CopyFailed, event.Event{Path: c.Name, Target: c.Target, BytesWritten: c.Written}, c.Err)
 }
 
 func (o *observed) SetAttr(name string, a fs.Attr) error {

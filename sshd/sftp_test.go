@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -227,15 +228,34 @@ func (r *recorder) String() string {
 	return strings.Join(types, " ")
 }
 
-func TestCopiesAreTold(t *testing.T) {
+// TestCopiesAreCountedAsCopies copies eight bytes within the server, and sends and
+// fetches some: only these are an upload and a download.
+func TestCopiesAreCountedAsCopies(t *testing.T) {
 	f := withFiles(t, policy.Full)
-	asks["copy-data"](newRawSFTP(t, f.must(t)))
-	f.events.mu.Lock()
-	defer f.events.mu.Unlock()
-	for _, e := range f.events.events {
-		if e.Type == event.Copied && e.Path == "/f" && e.Target == "/new" && e.BytesWritten == 8 && e.Service == "sftp" {
-			return
+	r := newRawSFTP(t, f.must(t))
+	from, to := r.handle(3, 1, "/f", 1, 0), r.handle(3, 1, "/new", 2|8, 0)
+	r.status(6, 1, to, int64(0), "12345")
+	r.ask(5, 1, from, int64(0), 3)
+	if code := r.status(200, 1, "copy-data", from, int64(0), int64(0), to, int64(5)); code != 0 {
+		t.Fatalf("copy-data is answered with %d", code)
+	}
+	if now := f.Sessions(); len(now) != 1 || now[0].Read != 3 || now[0].Written != 5 {
+		t.Errorf("sessions are %+v, want one with 3 bytes read and 5 written", now)
+	}
+	r.status(4, 1, from)
+	r.status(4, 1, to)
+	type moved struct{ read, written int64 }
+	got := map[event.Type]moved{}
+	for _, e := range f.events.all() {
+		if e.BytesRead+e.BytesWritten > 0 {
+			got[e.Type] = moved{e.BytesRead, e.BytesWritten}
+		}
+		if e.Type == event.Copied && (e.Path != "/f" || e.Target != "/new" || e.Service != "sftp") {
+			t.Errorf("the copy is reported as %+v", e)
 		}
 	}
-	t.Error("no event tells of eight bytes copied from /f to /new")
+	want := map[event.Type]moved{event.FileReadClosed: {3, 0}, event.FileWriteClosed: {0, 5}, event.Copied: {0, 8}}
+	if !maps.Equal(got, want) {
+		t.Errorf("bytes by event are %v, want %v", got, want)
+	}
 }

@@ -35,6 +35,7 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	opt := sftp.Options{
 		User: s.user, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.client, prefix) }),
 		Active: s.touch, Copied: files.copied, Done: ctx.Done(),
+		Log: s.srv.Log.With("session", s.id, "user", s.user),
 	}
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }

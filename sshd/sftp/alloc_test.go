@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"berth/fs"
 	"berth/sshd/sftp"
 )
@@ -22,7 +24,7 @@ func mallocs(t *testing.T, files fs.FS, flag int, ask []byte, times int) int {
 	l := &loop{hello: hello, ask: ask, times: times + 1}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if err := sftp.Serve(l, files, sftp.Options{}); err != nil {
+	if err := sftp.Serve(l, files, sftp.Options{Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug})}); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)

@@ -26,6 +26,8 @@ var hashes = []struct {
 	{"md5", md5.New},
 }
 
+// checkFileHandle also serves check-file, by which paramiko asks. Paramiko expects
+// the name of the extension before that of the algorithm; the draft has no such field.
 func (s *session) checkFileHandle(q *request) error {
 	h := s.file(q)
 	if q.err != nil {
@@ -42,6 +44,10 @@ func (s *session) checkFileName(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
+	if err := s.handles.reserve(false); err != nil {
+		return err
+	}
+	defer s.handles.release()
 	file, err := s.files.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
@@ -70,7 +76,7 @@ func (s *session) checkFile(q *request, file fs.File) error {
 	case block < 256: // the least that the draft allows
 		return iofs.ErrInvalid
 	}
-	if n/block >= int64(maxHashes/sum.Size()) {
+	if (n-1)/block >= int64(maxHashes/sum.Size()) {
 		return errTooMuchAsked
 	}
 	var sums []byte
@@ -90,13 +96,20 @@ func (s *session) checkFile(q *request, file fs.File) error {
 		offset, n = offset+block, n-block
 	}
 	start := s.answer(q, fxpExtendedReply, len(sums)+smallAnswer)
+	if q.called == paramikoCheckFile {
+		s.out = appendString(s.out, q.called)
+	}
 	s.out = appendString(s.out, name)
 	s.out = append(s.out, sums...)
 	s.finish(start)
 	return nil
 }
 
-const maxHashes = 128 << 10 // bytes of all hashes in one answer
+const (
+	paramikoCheckFile = "check-file"
+
+	maxHashes = 128 << 10 // bytes of all hashes in one answer
+)
 
 // pickHash returns the first of a comma-separated list of names that is known.
 func pickHash(list string) (string, hash.Hash) {

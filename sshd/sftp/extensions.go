@@ -25,7 +25,7 @@ var extensions = []Request{
 	{Name: "copy-data", Version: "1", Event: "copied", serve: (*session).copyData},
 	{Name: "home-directory", Version: "1", serve: (*session).homeDirectory},
 	{Name: "users-groups-by-id@openssh.com", Version: "1", serve: (*session).usersGroupsByID},
-	{Name: "check-file", Version: "1", serve: (*session).checkFileHandle},
+	{Name: paramikoCheckFile, Version: "1", serve: (*session).checkFileHandle},
 	{Name: "check-file-handle", Version: "1", serve: (*session).checkFileHandle},
 	{Name: "check-file-name", Version: "1", Permission: "read", Event: "file_opened", serve: (*session).checkFileName},
 }
@@ -40,6 +40,7 @@ func (s *session) extended(q *request) error {
 	}
 	for i := range extensions {
 		if e := &extensions[i]; string(name) == e.Name {
+			q.called = e.Name
 			return e.serve(s, q)
 		}
 	}
@@ -147,8 +148,7 @@ func (s *session) expandPath(q *request) error {
 		}
 		name = s.home + "/" + below
 	}
-	s.answerName(q, s.absolute(name))
-	return nil
+	return s.answerReal(q, name)
 }
 
 func (s *session) homeDirectory(q *request) error {
@@ -216,16 +216,17 @@ func (s *session) copyData(q *request) error {
 	if toOffset > math.MaxInt64-n {
 		return fs.ErrTooLarge
 	}
-	copied := int64(0)
-	err = s.pieces(from.file, fromOffset, n, func(piece []byte) error {
-		written, err := to.file.WriteAt(piece, toOffset+copied)
-		copied += int64(written)
+	c := Copy{From: from.file, To: to.file, Name: from.name, Target: to.name}
+	c.Err = s.pieces(from.file, fromOffset, n, func(piece []byte) error {
+		c.Read += int64(len(piece))
+		written, err := to.file.WriteAt(piece, toOffset+c.Written)
+		c.Written += int64(written)
 		return err
 	})
 	if s.opt.Copied != nil {
-		s.opt.Copied(from.name, to.name, copied, err)
+		s.opt.Copied(c)
 	}
-	return err
+	return c.Err
 }
 
 // rest returns how many of n bytes a file has from offset on; an n of 0 asks for all.

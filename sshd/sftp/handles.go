@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 
 	"berth/fs"
@@ -37,10 +38,14 @@ func (h *handle) close(byClient bool) error {
 // the count of handles there before it, so one that was closed is never taken
 // for its successor.
 type handles struct {
-	list []handle
-	free []uint32 // places in list
-	max  int
-	dirs int // of those open
+	list   []handle
+	free   []uint32 // places in list
+	max    int
+	dirs   int // of those open
+	budget interface {
+		Acquire() error
+		Release()
+	} // shared with other sessions, or nil
 }
 
 // maxDirs is how many directories may be open among the handles. Each holds up to
@@ -49,11 +54,25 @@ const maxDirs = 64
 
 const handleSize = 8 // bytes on the wire
 
-// full tells whether no more can be opened.
-func (hs *handles) full() bool { return len(hs.list)-len(hs.free) >= hs.max }
+// reserve makes room for one more file or directory. add uses the room, and release
+// gives it back.
+func (hs *handles) reserve(dir bool) error {
+	if len(hs.list)-len(hs.free) >= hs.max || dir && hs.dirs >= maxDirs {
+		return errTooManyOpen
+	}
+	if hs.budget != nil {
+		if err := hs.budget.Acquire(); err != nil {
+			return fmt.Errorf("%w: %w", errTooManyOpen, err)
+		}
+	}
+	return nil
+}
 
-// fullOfDirs tells whether no more directories can be.
-func (hs *handles) fullOfDirs() bool { return hs.full() || hs.dirs >= maxDirs }
+func (hs *handles) release() {
+	if hs.budget != nil {
+		hs.budget.Release()
+	}
+}
 
 // add keeps h and returns its place.
 func (hs *handles) add(h handle) uint32 {
@@ -111,6 +130,7 @@ func (hs *handles) close() {
 	for i := range hs.list {
 		if h := &hs.list[i]; h.open() {
 			h.close(false)
+			hs.release()
 		}
 	}
 	hs.list, hs.free = nil, nil

@@ -54,32 +54,40 @@ const pageHead = `# SFTP
 Berth speaks version 3 of the protocol (draft-ietf-secsh-filexfer-02) as OpenSSH's server does, with its extensions. A client
 that asks for another version is answered with 3.
 
-The permission is what a rule must grant for the request ([configuration.md](configuration.md)); where there is none, the
-request is about something that was opened before, or gives nothing away. ` + "`open`" + ` asks for what it is to do: ` + "`read`" + `, ` + "`create`" + ` if
-the file is not there, ` + "`overwrite`" + ` if it is. What may not be listed is not there for ` + "`stat`" + `. The event is what a success
-is told as; a failure has a type of its own ([events.md](events.md)). Of a file the opening and the closing is told, with
-all bytes read and written in between.
+The permission is what a rule must grant for the request ([configuration.md](configuration.md)). A request without one is
+about a file that is already open, or shows nothing that is secret. ` + "`open`" + ` needs ` + "`read`" + ` to read, ` + "`create`" + ` for a
+new file and ` + "`overwrite`" + ` for a file that exists. ` + "`stat`" + ` reports "no such file" for names that the user may not list.
+
+The event is the one that reports a success; a failure has an event type of its own ([events.md](events.md)). A file has one
+event when it is opened and one when it is closed. The second has the number of bytes that the client read and wrote. Bytes
+that ` + "`copy-data`" + ` moved are in the event ` + "`copied`" + ` only.
 `
 
 const pageTail = `
-` + "`home-directory`, `check-file` and `copy-data`" + ` are those of draft-ietf-secsh-filexfer-extensions-00; ` + "`check-file`" + ` knows sha256, sha512,
-sha384, sha224, sha1 and md5. ` + "`copy-data`" + ` copies no more than the source had when it began.
+` + "`home-directory`, `check-file-handle`, `check-file-name` and `copy-data`" + ` follow draft-ietf-secsh-filexfer-extensions-00.
+` + "`check-file`" + ` is the form that paramiko uses: its answer begins with the name of the extension. The hash algorithms are sha256,
+sha512, sha384, sha224, sha1 and md5. ` + "`copy-data`" + ` copies no more bytes than the source had when the copy began.
 
 ## Limits and answers
 
 | what | bound | beyond it |
 |---|---|---|
-| packet | 256 KiB | the session ends: there is no telling where the next packet begins |
-| data of a READ or WRITE | 255 KiB, as ` + "`limits@openssh.com`" + ` announces | a READ is answered with as much |
+| packet | 256 KiB | the session ends, because the start of the next packet is not known |
+| data of a READ or WRITE | 255 KiB, as ` + "`limits@openssh.com`" + ` announces | the answer to a READ is cut to this size |
 | name | 4,096 bytes without NUL | FAILURE |
-| open files and folders | 1,024 a session, of which 64 may be folders | FAILURE |
+| open files and folders | 1,024 a session, of which 64 may be folders; and what all sessions may have open together | FAILURE, "Too many open files" |
 | entries in an answer to READDIR | at least 100 if there are as many, up to 192 KiB | the next READDIR |
-| answers not taken | two buffers of 288 KiB | nothing more is read from the client |
+| answers that the client does not read | two buffers of 288 KiB | the server reads no more requests |
 
-A request that cannot be parsed is answered with BAD_MESSAGE, one that is not known with OP_UNSUPPORTED, and the session goes on. Sentences
-in answers are out of one table, and never name the inside of the server. Names are bytes and are kept as they are. One that ends in a slash is
-never that of a file. ` + "`realpath`" + ` does not ask whether a name is there, and does not follow links.
+The answer to a request that cannot be parsed is BAD_MESSAGE, and to an unknown request OP_UNSUPPORTED; the session goes on. The sentences in
+answers come from one table and never contain a path of the server.
 
-` + "`symlink`" + ` takes the target first, as OpenSSH's server does against the draft. Clients that give it in the order of the draft to
-every server that is not called OpenSSH are known by how they identify themselves: AsyncSSH, libssh, phpseclib, ssh2 of Node, WinSCP.
+Names are bytes and are stored as they are. A name that ends in a slash is the name of a directory. ` + "`x/../y`" + ` means what it means to
+the operating system: ` + "`x`" + ` must exist, and if ` + "`x`" + ` is a link, ` + "`..`" + ` is the parent of the directory that the link leads to. ` + "`realpath`" + ` follows
+links, and fails if anything but the last element is missing, as OpenSSH's server does. In one point it is stricter: ` + "`..`" + ` after a file is an error.
+
+` + "`symlink`" + ` takes the target first, as OpenSSH's server does. The draft has the other order. Some clients use the order of the draft
+for every server that does not call itself OpenSSH. Berth recognises them by their identification: AsyncSSH, libssh, phpseclib, ssh2 of Node, WinSCP.
+
+With ` + "`log.level: trace`" + ` the log has a line for every request: its name, the files it is about, its outcome and how long it took.
 `

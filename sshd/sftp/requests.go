@@ -105,18 +105,11 @@ func (s *session) open(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	if q.slash {
-		return fs.ErrIsDir
-	}
-	if s.handles.full() {
-		return errTooManyOpen
-	}
-	file, err := s.files.OpenFile(name, flag, modeOr(a, 0o666))
-	if err != nil {
+	if err := s.handles.reserve(false); err != nil {
 		return err
 	}
-	s.answerHandle(q, handle{file: file, name: name, flag: flag})
-	return nil
+	file, err := s.files.OpenFile(name, flag, modeOr(a, 0o666))
+	return s.answerHandle(q, handle{file: file, name: name, flag: flag}, err)
 }
 
 // modeOr returns the mode that a client asked for, or the usual one.
@@ -127,11 +120,17 @@ func modeOr(a fs.Attr, usual iofs.FileMode) iofs.FileMode {
 	return usual
 }
 
-func (s *session) answerHandle(q *request, h handle) {
+// answerHandle answers q with what an open, for which room was reserved, returned.
+func (s *session) answerHandle(q *request, h handle, err error) error {
+	if err != nil {
+		s.handles.release()
+		return err
+	}
 	place := s.handles.add(h)
 	start := s.answer(q, fxpHandle, smallAnswer)
 	s.out = s.handles.appendHandle(s.out, place)
 	s.finish(start)
+	return nil
 }
 
 func (s *session) closeHandle(q *request) error {
@@ -143,6 +142,8 @@ func (s *session) closeHandle(q *request) error {
 	if !ok {
 		return errBadHandle
 	}
+	q.about(h.name)
+	defer s.handles.release()
 	return h.close(true)
 }
 
@@ -199,11 +200,7 @@ func (s *session) lstat(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	look := s.files.Lstat
-	if q.slash {
-		look = s.files.Stat // as for the system: it is what the link leads to
-	}
-	fi, err := look(name)
+	fi, err := s.files.Lstat(name)
 	return s.answerAttrs(q, fi, err)
 }
 
@@ -251,15 +248,11 @@ func (s *session) opendir(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	if s.handles.fullOfDirs() {
-		return errTooManyOpen
-	}
-	dir, err := list(s.files, name)
-	if err != nil {
+	if err := s.handles.reserve(true); err != nil {
 		return err
 	}
-	s.answerHandle(q, handle{dir: dir, name: name})
-	return nil
+	dir, err := list(s.files, name)
+	return s.answerHandle(q, handle{dir: dir, name: name}, err)
 }
 
 // An answer to READDIR ends after the entry that makes it namesSize bytes long, if
@@ -310,16 +303,6 @@ func (s *session) remove(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	if q.slash { // a link is not removed by the name of what it leads to
-		fi, err := s.files.Lstat(name)
-		switch {
-		case err != nil:
-			return err
-		case fi.IsDir():
-			return fs.ErrIsDir
-		}
-		return fs.ErrNotDir
-	}
 	return s.files.Remove(name)
 }
 
@@ -339,13 +322,23 @@ func (s *session) rmdir(q *request) error {
 	return s.files.Rmdir(name)
 }
 
-// realpath does not ask whether the name is there: clients find out that way
-// where they would create it.
+// realpath follows links, as OpenSSH's server does. The last element of the name may
+// be missing: clients ask for the names of files that they are going to create.
 func (s *session) realpath(q *request) error {
-	name := s.name(q)
+	return s.answerReal(q, rawName(q))
+}
+
+// answerReal answers q with what a name of the client becomes when links are followed.
+func (s *session) answerReal(q *request, name string) error {
 	if q.err != nil {
 		return q.err
 	}
+	q.about(name)
+	name, err := s.realName(s.rooted(name))
+	if err != nil {
+		return err
+	}
+	q.about(name)
 	s.answerName(q, name)
 	return nil
 }
@@ -396,6 +389,7 @@ func (s *session) symlink(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
+	q.about(target)
 	if target == "" {
 		return iofs.ErrNotExist
 	}

@@ -156,11 +156,11 @@ func TestAnswers(t *testing.T) {
 		},
 		"realpath": {
 			[][]byte{
-				packet(fxRealpath, 1, "."), packet(fxRealpath, 2, ""), packet(fxRealpath, 3, "/no/../x//./y/"), packet(fxRealpath, 4, "../.."),
+				packet(fxRealpath, 1, "."), packet(fxRealpath, 2, ""), packet(fxRealpath, 3, "/no/../x//./y/"), packet(fxRealpath, 8, "/d//./y"), packet(fxRealpath, 4, "../.."),
 				packet(fxRealpath, 5, "a\x00b"), packet(fxRealpath, 6, longName), packet(fxRealpath, 7, "\xff\n\\"),
 			},
 			[]string{
-				`1 name ["/"]`, `2 name ["/"]`, `3 name ["/x/y"]`, `4 name ["/"]`,
+				`1 name ["/"]`, `2 name ["/"]`, "3 status 2 No such file", `8 name ["/d/y"]`, `4 name ["/"]`,
 				"5 status 4 Invalid file name", "6 status 4 File name too long", `7 name ["/\xff\n\\"]`,
 			},
 		},
@@ -215,10 +215,10 @@ func TestAnswers(t *testing.T) {
 		},
 		"expand-path": {
 			[][]byte{
-				packet(fxExtended, 1, "expand-path@openssh.com", "~"), packet(fxExtended, 2, "expand-path@openssh.com", "~/x/.."), packet(fxExtended, 3, "expand-path@openssh.com", "~alice/y"),
-				packet(fxExtended, 4, "expand-path@openssh.com", "~bob/y"), packet(fxExtended, 5, "expand-path@openssh.com", "x"), packet(fxExtended, 6, "expand-path@openssh.com", "/x/~"),
+				packet(fxExtended, 1, "expand-path@openssh.com", "~"), packet(fxExtended, 2, "expand-path@openssh.com", "~/d/.."), packet(fxExtended, 3, "expand-path@openssh.com", "~alice/y"),
+				packet(fxExtended, 4, "expand-path@openssh.com", "~bob/y"), packet(fxExtended, 5, "expand-path@openssh.com", "x"), packet(fxExtended, 6, "expand-path@openssh.com", "/d/~"), packet(fxExtended, 7, "expand-path@openssh.com", "~/x/.."),
 			},
-			[]string{`1 name ["/"]`, `2 name ["/"]`, `3 name ["/y"]`, "4 status 2 No such user", `5 name ["/x"]`, `6 name ["/x/~"]`},
+			[]string{`1 name ["/"]`, `2 name ["/"]`, `3 name ["/y"]`, "4 status 2 No such user", `5 name ["/x"]`, `6 name ["/d/~"]`, "7 status 2 No such file"},
 		},
 		"home-directory": {
 			[][]byte{packet(fxExtended, 1, "home-directory", ""), packet(fxExtended, 2, "home-directory", "alice"), packet(fxExtended, 3, "home-directory", "bob")},
@@ -255,7 +255,7 @@ func TestAnswers(t *testing.T) {
 				packet(fxOpen, 3, "/f", rd, noAttrs), packet(fxExtended, 4, "check-file-handle", first, "sha1", uint64(0), uint64(1000), 256),
 				packet(fxExtended, 5, "check-file-name", "/f", "crc32", uint64(0), uint64(0), 0), packet(fxExtended, 6, "check-file-name", "/f", "md5", uint64(0), uint64(0), 255),
 				packet(fxExtended, 7, "check-file-name", "/no", "md5", uint64(0), uint64(0), 0), packet(fxExtended, 8, "check-file-name", "/f", "md5", uint64(9), uint64(0), 0),
-				packet(fxOpen, 9, "/f", wr, noAttrs), packet(fxExtended, 10, "check-file-handle", handleAt(1, 0), "md5", uint64(0), uint64(0), 0),
+				packet(fxExtended, 11, "check-file", first, "md5,sha1", uint64(0), uint64(8), 0), packet(fxOpen, 9, "/f", wr, noAttrs), packet(fxExtended, 10, "check-file-handle", handleAt(1, 0), "md5", uint64(0), uint64(0), 0),
 			},
 			[]string{
 				"1 reply " + hex.EncodeToString([]byte("\x00\x00\x00\x03md5")) + "98bf7d8c15784f0a3d63204441e1e2aa",
@@ -263,6 +263,7 @@ func TestAnswers(t *testing.T) {
 				"3 handle 0.0", "4 reply " + hex.EncodeToString([]byte("\x00\x00\x00\x04sha1")) + "4a756ca07e9487f482465a99e8286abc86ba4dc7",
 				"5 status 8 No such hash algorithm", "6 status 4 Invalid argument", "7 status 2 No such file",
 				"8 reply " + hex.EncodeToString([]byte("\x00\x00\x00\x03md5")) + "d41d8cd98f00b204e9800998ecf8427e",
+				"11 reply " + hex.EncodeToString([]byte("\x00\x00\x00\x0acheck-file\x00\x00\x00\x03md5")) + "98bf7d8c15784f0a3d63204441e1e2aa",
 				"9 handle 1.0", "10 status 3 Handle is not open for reading",
 			},
 		},

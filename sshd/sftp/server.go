@@ -14,6 +14,9 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"berth/fs"
 )
@@ -32,15 +35,34 @@ type Options struct {
 	LinkFirst bool
 	// MaxHandles is how many files and directories a session may have open; 1024 if 0.
 	MaxHandles int
+	// Handles, if set, limits what several sessions have open together. Acquire is
+	// called before a file or a directory is opened. If it fails, nothing is opened
+	// and the client is told that too many files are open. Release is called once for
+	// every Acquire that succeeded. Neither may block.
+	Handles interface {
+		Acquire() error
+		Release()
+	}
 	// Active, if set, is called whenever bytes of the client have arrived and
 	// between the pieces of long work. It must not block.
 	Active func()
-	// Copied, if set, is told of every copy within the server: how many bytes of the
-	// file name were written to target, and what went wrong.
-	Copied func(name, target string, n int64, err error)
-	// Done, if set, cuts copies and hashes of large files short when it is closed.
+	// Copied, if set, is called after every copy within the server.
+	Copied func(Copy)
+	// Done, if set, ends copies and hashes of large files early when it is closed.
 	// Everything else ends when reading from the connection fails.
 	Done <-chan struct{}
+	// Log, if set, gets one line at level trace for every request: its name, the
+	// files it is about, its outcome as the client sees it, and how long it took.
+	Log hclog.Logger
+}
+
+// Copy is a copy within the server (copy-data). The bytes were moved by ReadAt of
+// From and WriteAt of To, and no client has seen them.
+type Copy struct {
+	From, To      fs.File
+	Name, Target  string // by which the files were opened
+	Read, Written int64  // bytes
+	Err           error
 }
 
 const defaultMaxHandles = 1024
@@ -60,7 +82,7 @@ func Serve(rw io.ReadWriter, files fs.FS, opt Options) error {
 		files:   files,
 		opt:     opt,
 		home:    path.Clean("/" + opt.Home),
-		handles: handles{max: opt.MaxHandles},
+		handles: handles{max: opt.MaxHandles, budget: opt.Handles},
 		users:   names{lookup: opt.UserName},
 		groups:  names{lookup: opt.GroupName},
 	}
@@ -97,7 +119,21 @@ type request struct {
 	reader
 	id       uint32
 	answered bool // an answer has been started
-	slash    bool // the last name ended in one: it is of a directory or of nothing
+
+	// For the log: what the request is called, which files it is about, and the text
+	// of the status it was answered with, "" if by something else.
+	called  string
+	names   [2]string
+	outcome string
+}
+
+// about keeps the name of a file that q is about.
+func (q *request) about(name string) {
+	if q.names[0] == "" {
+		q.names[0] = name
+	} else {
+		q.names[1] = name
+	}
 }
 
 // buffer holds the longest packet and as much of the next ones as makes a read
@@ -196,16 +232,40 @@ func (s *session) serve(packet []byte) error {
 	if len(body) < 4 {
 		return fmt.Errorf("request of type %d without an id", kind)
 	}
-	q := &s.request
-	*q = request{id: binary.BigEndian.Uint32(body), reader: reader{b: body[4:]}}
+	r, q := &requests[kind], &s.request
+	*q = request{id: binary.BigEndian.Uint32(body), reader: reader{b: body[4:]}, called: r.Name}
+	traced := s.opt.Log != nil && s.opt.Log.IsTrace()
+	var began time.Time
+	if traced {
+		began = time.Now()
+	}
 	err := fs.ErrNotSupported
-	if r := &requests[kind]; r.serve != nil {
+	if r.serve != nil {
 		err = r.serve(s, q)
 	}
 	if err != nil || !q.answered {
 		s.status(q, err)
 	}
+	if traced {
+		s.trace(kind, time.Since(began))
+	}
 	return s.written
+}
+
+// trace logs the request that was just served. Names are quoted: a client chooses
+// them.
+func (s *session) trace(kind byte, took time.Duration) {
+	q := &s.request
+	pairs := []any{"request", q.called, "type", kind, "id", q.id}
+	for i, key := range []string{"name", "target"} {
+		if q.names[i] != "" {
+			pairs = append(pairs, key, hclog.Quote(q.names[i]))
+		}
+	}
+	if q.outcome == "" {
+		q.outcome = "answered"
+	}
+	s.opt.Log.Trace("sftp request", append(pairs, "outcome", q.outcome, "duration_us", took.Microseconds())...)
 }
 
 // greet answers INIT, the only packet without an id: there is no telling the
@@ -265,6 +325,7 @@ func (s *session) answer(q *request, kind byte, size int) (start int) {
 // status answers q with the outcome err.
 func (s *session) status(q *request, err error) {
 	st := statusOf(err)
+	q.outcome = st.text
 	start := s.answer(q, fxpStatus, smallAnswer)
 	s.out = appendU32(s.out, st.code)
 	s.out = appendString(s.out, st.text)
@@ -284,26 +345,45 @@ func (s *session) flush() error {
 	return s.written
 }
 
-// name reads a name and returns it absolute and clean. One that ends in a slash may
-// not be that of a file: cleaning it would turn it into another name.
+// name reads a name and returns it as package fs wants it: absolute and clean, but
+// with a slash at its end if the client wrote one, for that is the name of a
+// directory. The FS resolves what comes before a "..": it may be a link, or missing.
 func (s *session) name(q *request) string {
-	raw := rawName(q)
-	name := s.absolute(raw)
-	if q.slash = strings.HasSuffix(raw, "/") || strings.HasSuffix(raw, "/."); q.slash {
-		if fi, err := s.files.Stat(name); err == nil && !fi.IsDir() {
-			q.fail(fs.ErrNotDir)
-		}
+	name := s.rooted(rawName(q))
+	if q.err != nil {
+		return ""
 	}
-	return name
+	if i := strings.LastIndex(name+"/", "/../"); i >= 0 {
+		dir, err := s.realName(name[:i+3])
+		if err != nil {
+			q.fail(err)
+			return ""
+		}
+		name = dir + name[i+3:]
+	}
+	clean := path.Clean(name)
+	if clean != "/" && (strings.HasSuffix(name, "/") || strings.HasSuffix(name, "/.")) {
+		clean += "/"
+	}
+	q.about(clean)
+	return clean
 }
 
-// absolute returns a name as package fs wants it. ".." is taken off the name
-// itself, as in every chroot of names; links are for the FS to follow.
-func (s *session) absolute(name string) string {
+// rooted returns a name of the client with the directory that it starts from.
+func (s *session) rooted(name string) string {
 	if path.IsAbs(name) {
-		return path.Clean(name)
+		return name
 	}
-	return path.Join(s.home, name)
+	return s.home + "/" + name
+}
+
+// realName returns what an absolute name becomes when links in it are followed, if
+// the FS can tell.
+func (s *session) realName(name string) (string, error) {
+	if r, ok := s.files.(fs.Resolver); ok {
+		return r.Realpath(name)
+	}
+	return path.Clean(name), nil
 }
 
 // file reads a handle of a file. It sets the request's err, and returns nil, when there is none.
@@ -318,6 +398,7 @@ func (s *session) handle(q *request, dir bool) *handle {
 		q.fail(errBadHandle)
 		return nil
 	}
+	q.about(h.name)
 	return h
 }
 

@@ -2,6 +2,7 @@ package sftp_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -9,11 +10,13 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 
 	"berth/fs"
 	"berth/sshd/sftp"
@@ -126,6 +129,80 @@ func TestMaxDirectories(t *testing.T) {
 	want := []string{"3 handle 65.0", "4 status 0 Success", "5 handle 1.1", "6 status 4 Too many open files"}
 	if diff := cmp.Diff(want, got[1+3*most:]); diff != "" {
 		t.Errorf("answers after that (-want +got):\n%s", diff)
+	}
+}
+
+// budget is room for some open files, shared by sessions.
+type budget struct{ left, released int }
+
+func (b *budget) Acquire() error {
+	if b.left == 0 {
+		return errors.New("/srv/secret: 12 of 12 in use")
+	}
+	b.left--
+	return nil
+}
+
+func (b *budget) Release() { b.left++; b.released++ }
+
+// TestHandleBudget opens more than is allowed for all sessions together, in each way
+// there is, and closes, fails to open, and leaves open.
+func TestHandleBudget(t *testing.T) {
+	files, b := aTree(t), &budget{left: 2}
+	name := func(id int) []byte {
+		return packet(fxExtended, id, "check-file-name", "/f", "md5", uint64(0), uint64(1), 0)
+	}
+	got, err := converse(t, files, sftp.Options{Handles: b},
+		packet(fxOpen, 1, "/no", rd, noAttrs), packet(fxOpendir, 2, "/f"), name(3), packet(fxExtended, 4, "check-file-name", "/no", "md5", uint64(0), uint64(0), 0),
+		packet(fxOpen, 5, "/f", rd, noAttrs), packet(fxOpendir, 6, "/d"),
+		packet(fxOpen, 7, "/new", wr|creat, noAttrs), packet(fxOpendir, 8, "/d"), name(9),
+		packet(fxClose, 10, first), packet(fxClose, 11, first), name(12), packet(fxOpen, 13, "/new", wr|creat, noAttrs), name(14))
+	sum := "reply " + hex.EncodeToString([]byte("\x00\x00\x00\x03md5")) + "4a8a08f09d37b73795649038408b5f33"
+	want := []string{
+		"1 status 2 No such file", "2 status 2 Not a directory", "3 " + sum, "4 status 2 No such file", "5 handle 0.0", "6 handle 1.0",
+		"7 status 4 Too many open files", "8 status 4 Too many open files", "9 status 4 Too many open files",
+		"10 status 0 Success", "11 status 4 Invalid handle", "12 " + sum, "13 handle 0.1", "14 status 4 Too many open files",
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
+	}
+	if b.left != 2 || b.released != 8 {
+		t.Errorf("after the session %d are left and %d were released, want 2 and 8", b.left, b.released)
+	}
+}
+
+// TestTrace reads the line of every kind of answer.
+func TestTrace(t *testing.T) {
+	var out bytes.Buffer
+	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &out, DisableTime: true})
+	asks := [][]byte{
+		packet(fxOpen, 1, "d/../f", rd, noAttrs), packet(fxRead, 2, first, uint64(0), 100), packet(fxRead, 3, first, uint64(8), 1), packet(fxRename, 4, "/no", "/a b\n"), packet(fxClose, 5, first), packet(fxClose, 6, first),
+		packet(fxExtended, 7, "posix-rename@openssh.com", "/f", "/x"), packet(fxRealpath, 8, "d/.."), packet(fxSymlink, 9, "to", "/s"), packet(99, 10), packet(fxExtended, 11, "no-such"), packet(fxStat, 12, "\x00"),
+	}
+	converse(t, aTree(t), sftp.Options{Log: log}, asks...)
+	want := []string{
+		`request=open type=3 id=1 name="/f" outcome=answered`, `request=read type=5 id=2 name="/f" outcome=answered`, `request=read type=5 id=3 name="/f" outcome="End of file"`,
+		`request=rename type=18 id=4 name="/no" target="/a b\n" outcome="No such file"`, `request=close type=4 id=5 name="/f" outcome=Success`, `request=close type=4 id=6 outcome="Invalid handle"`,
+		`request=posix-rename@openssh.com type=200 id=7 name="/f" target="/x" outcome=Success`, `request=realpath type=16 id=8 name="d/.." target="/" outcome=answered`,
+		`request=symlink type=20 id=9 name="/s" target="to" outcome=Success`, `request="" type=99 id=10 outcome="Operation unsupported"`, `request=extended type=200 id=11 outcome="Operation unsupported"`,
+		`request=stat type=17 id=12 outcome="Invalid file name"`,
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		line, ok := strings.CutPrefix(line, "[TRACE] sftp request: ")
+		line, took, timed := strings.Cut(line, " duration_us=")
+		if _, err := strconv.Atoi(strings.TrimSpace(took)); !ok || !timed || err != nil {
+			t.Errorf("the line %q ends with duration_us %q", line, took)
+		}
+		got = append(got, line)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the log (-want +got):\n%s", diff)
+	}
+	out.Reset()
+	log.SetLevel(hclog.Debug)
+	if converse(t, aTree(t), sftp.Options{Log: log}, asks...); out.Len() > 0 {
+		t.Errorf("at level debug the log has %q", out.String())
 	}
 }
 

@@ -1,5 +1,6 @@
 """round-paramiko.py SOURCE REMOTE OUT KEY: a round with Debian's paramiko."""
 
+import hashlib
 import os
 import stat
 import sys
@@ -35,6 +36,13 @@ with sftp.open("big") as f, open(f"{source}/big", "rb") as local:
     parts = list(f.readv([(0, 10), (1000000, 70000), (4999990, 10)]))
     assert parts == [data[:10], data[1000000:1070000], data[-10:]]
 
+# Hashes made by the server: of all, and of blocks of a part.
+with sftp.open("big") as f:
+    assert f.check("sha256") == hashlib.sha256(data).digest()
+    blocks = [hashlib.md5(data[7 + at:][:min(300000, 1000000 - at)]).digest() for at in range(0, 1000000, 300000)]
+    assert f.check("md5", 7, 1000000, 300000) == b"".join(blocks)
+    refused("an unknown hash", IOError, f.check, "crc32")
+
 with sftp.open("edit", "w") as f:
     f.write("abc")
 with sftp.open("edit", "a") as f:
@@ -62,6 +70,15 @@ sftp.posix_rename("dir/edit", "edit2")
 sftp.symlink("edit2", "link")
 assert sftp.readlink("link") == "edit2"
 assert stat.S_ISLNK(sftp.lstat("link").st_mode)
+sftp.mkdir("dir/sub")
+sftp.symlink("dir/sub", "way")
+assert sftp.normalize("way") == sftp.normalize(".") + "/dir/sub"
+sftp.chdir("way")
+assert sftp.getcwd() == sftp.normalize("../../dir/sub") and sftp.listdir("..") == ["sub"]
+sftp.chdir("../..")
+refused("a way over what is missing", FileNotFoundError, sftp.stat, "nope/../edit2")
+sftp.remove("way")
+sftp.rmdir("dir/sub")
 refused("stat of what is missing", FileNotFoundError, sftp.stat, "nope")
 sftp.remove("link")
 sftp.remove("edit2")

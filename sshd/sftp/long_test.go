@@ -1,0 +1,155 @@
+package sftp_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"berth/fs"
+	"berth/sshd/sftp"
+)
+
+// sparse is a file of several buffers: data, a hole longer than a buffer, data.
+func sparse(t testing.TB, name string) []byte {
+	t.Helper()
+	const hole = 3 << 20
+	head, tail := random(1<<20+7), random(900_001)
+	f, err := os.Create(name)
+	must(t, err)
+	defer f.Close()
+	_, err = f.WriteAt(head, 0)
+	must(t, err)
+	_, err = f.WriteAt(tail, int64(len(head))+hole)
+	must(t, err)
+	return append(append(bytes.Clone(head), make([]byte, hole)...), tail...)
+}
+
+// TestLongCopies copies parts of a file that are longer than a buffer to several
+// places of another, over what was there.
+func TestLongCopies(t *testing.T) {
+	const buffer = 256 << 10
+	before := bytes.Repeat([]byte("old"), 3<<20/3)
+	for _, tt := range []struct{ from, n, to uint64 }{
+		{0, 0, 0}, {1, 0, 2}, {1<<20 - 1, 0, 5}, {0, buffer, 0}, {3, buffer + 1, 1}, {7, 2*buffer - 1, 2 << 20}, {1 << 20, 3<<20 + 14, 3<<20 + 1}, {4 << 20, 1 << 40, 1 << 22},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			files := newHostFS(t)
+			whole := sparse(t, files.host("/from"))
+			must(t, os.WriteFile(files.host("/to"), before, 0o600))
+			n := uint64(len(whole)) - tt.from
+			if tt.n != 0 {
+				n = min(n, tt.n)
+			}
+			var copies []sftp.Copy
+			got, err := converse(t, files, sftp.Options{Copied: func(c sftp.Copy) { copies = append(copies, c) }},
+				packet(fxOpen, 1, "/from", rd, noAttrs), packet(fxOpen, 2, "/to", wr, noAttrs),
+				packet(fxExtended, 3, "copy-data", first, tt.from, tt.n, handleAt(1, 0), tt.to))
+			if err != nil || len(got) != 3 || got[2] != "3 status 0 Success" {
+				t.Fatalf("answers %q, %v, want success", got, err)
+			}
+			want := bytes.Clone(before)
+			if end := int(tt.to + n); end > len(want) {
+				want = append(want, make([]byte, end-len(want))...)
+			}
+			copy(want[tt.to:], whole[tt.from:tt.from+n])
+			is, err := os.ReadFile(files.host("/to"))
+			if must(t, err); !bytes.Equal(is, want) {
+				t.Errorf("the target has %d bytes that are not the %d expected", len(is), len(want))
+			}
+			if len(copies) != 1 || copies[0].Read != int64(n) || copies[0].Written != int64(n) || copies[0].Name != "/from" || copies[0].Target != "/to" || copies[0].Err != nil {
+				t.Errorf("reported %+v, want one copy of %d bytes", copies, n)
+			}
+		})
+	}
+}
+
+// fullFile is a file whose disk is full after some bytes.
+type fullFile struct {
+	fs.File
+	room int64
+}
+
+func (f fullFile) WriteAt(b []byte, offset int64) (int, error) {
+	if left := max(f.room-offset, 0); int64(len(b)) > left {
+		n, err := f.File.WriteAt(b[:left], offset)
+		return n, errors.Join(err, fs.ErrNoSpace)
+	}
+	return f.File.WriteAt(b, offset)
+}
+
+// fullFS gives files room for so many bytes.
+type fullFS struct {
+	*hostFS
+	room int64
+}
+
+func (f fullFS) OpenFile(name string, flag int, perm os.FileMode) (fs.File, error) {
+	file, err := f.hostFS.OpenFile(name, flag, perm)
+	return fullFile{file, f.room}, err
+}
+
+// TestCopyFails reports a copy that ends early with what it has moved.
+func TestCopyFails(t *testing.T) {
+	files := newHostFS(t)
+	whole := sparse(t, files.host("/from"))
+	const room = 300_000
+	var got sftp.Copy
+	answers, err := converse(t, fullFS{files, room}, sftp.Options{Copied: func(c sftp.Copy) { got = c }},
+		packet(fxOpen, 1, "/from", rd, noAttrs), packet(fxOpen, 2, "/to", wr|creat, noAttrs),
+		packet(fxExtended, 3, "copy-data", first, uint64(0), uint64(0), handleAt(1, 0), uint64(0)))
+	if want := []string{"1 handle 0.0", "2 handle 1.0", "3 status 4 No space left on device"}; err != nil || !cmp.Equal(answers, want) {
+		t.Errorf("answers %q, %v, want %q", answers, err, want)
+	}
+	if got.Read != 512<<10 || got.Written != room || !errors.Is(got.Err, fs.ErrNoSpace) {
+		t.Errorf("reported %+v, want two buffers read, %d bytes written and no space", got, room)
+	}
+	if is, err := os.ReadFile(files.host("/to")); err != nil || !bytes.Equal(is, whole[:room]) {
+		t.Errorf("the target has %d bytes, %v, want the first %d", len(is), err, room)
+	}
+}
+
+// TestLongHashes hashes parts of a file that are longer than a buffer, whole and in
+// blocks that do not fit into one.
+func TestLongHashes(t *testing.T) {
+	files := newHostFS(t)
+	whole := sparse(t, files.host("/f"))
+	for _, tt := range []struct {
+		offset, n uint64
+		block     int
+	}{
+		{0, 0, 0}, {0, 0, 1 << 20}, {0, 1 << 20, 1 << 20}, {5, 2 << 20, 300_000}, {1 << 20, 1 << 40, 1<<18 + 1}, {3, 3_000_001, 3_000_000}, {1<<22 + 1, 0, 1 << 30}, {0, 500_000, 256}, {9, 512, 256}, {9, 513, 256},
+	} {
+		part := whole[tt.offset:]
+		if tt.n != 0 && tt.n < uint64(len(part)) {
+			part = part[:tt.n]
+		}
+		want := hex.EncodeToString([]byte("\x00\x00\x00\x06sha256"))
+		block := tt.block
+		if block == 0 {
+			block = len(part)
+		}
+		for len(part) > 0 {
+			sum := sha256.Sum256(part[:min(block, len(part))])
+			want += hex.EncodeToString(sum[:])
+			part = part[min(block, len(part)):]
+		}
+		got, err := converse(t, files, sftp.Options{}, packet(fxOpen, 1, "/f", rd, noAttrs),
+			packet(fxExtended, 2, "check-file-handle", first, "sha256", tt.offset, tt.n, tt.block), packet(fxExtended, 3, "check-file-name", "/f", "sha256", tt.offset, tt.n, tt.block))
+		if err != nil || len(got) != 3 || got[1] != "2 reply "+want || got[2] != "3 reply "+want {
+			t.Errorf("hashes of %+v are %.80q, %v, want %.80q", tt, got, err, want)
+		}
+	}
+	// As many hashes as fit into an answer, and one more.
+	for n, want := range map[uint64]string{4096 * 256: "1 reply ", 4096*256 + 1: "1 status 4 Answer would be too long"} {
+		got, err := converse(t, files, sftp.Options{}, packet(fxExtended, 1, "check-file-name", "/f", "sha256", uint64(0), n, 256))
+		if err != nil || len(got) != 1 || got[0][:min(len(want), len(got[0]))] != want {
+			t.Errorf("blocks of 256 in %d bytes: %.60q, %v, want %q", n, got, err, want)
+		}
+	}
+}
