@@ -3,7 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/user"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -12,6 +17,7 @@ import (
 
 	"berth/config"
 	"berth/directory"
+	"berth/sshd/event"
 	"berth/sshd/totp"
 )
 
@@ -21,7 +27,7 @@ func totpCommand() *cobra.Command {
 		Short: "Make, list and remove secrets of one-time codes",
 		Long: `Totp keeps secrets of one-time codes in totp.file of the configuration, sealed
 with totp.key_file. Run it as the user that the server runs as. A running server
-sees the change at the next login.`,
+sees the change at the next login. Each change is an event.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(totpAddCommand(), totpRemoveCommand(), totpListCommand())
@@ -54,15 +60,18 @@ read with: berth totp add USER | qrencode -t ansiutf8`,
 			if u.ID == "" {
 				return fmt.Errorf("%q: the directory shows no id_attribute, which the secret would be kept under", u.Name)
 			}
-			uri, err := secrets.Add(totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()})
-			if errors.Is(err, totp.ErrExists) {
-				return fmt.Errorf("%w: remove it first, with berth totp remove", err)
-			}
-			if err != nil {
+			p := totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()}
+			return recorded(cfg, event.CodeSecretAdded, p, func() error {
+				uri, err := secrets.Add(p)
+				if errors.Is(err, totp.ErrExists) {
+					return fmt.Errorf("%w: remove it first, with berth totp remove", err)
+				}
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), uri)
 				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), uri)
-			return nil
+			})
 		},
 	}
 	configFlag(cmd, &file)
@@ -78,7 +87,7 @@ func totpRemoveCommand() *cobra.Command {
 need not be in the directory any more.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, secrets, err := openSecrets(file)
+			cfg, secrets, err := openSecrets(file)
 			if err != nil {
 				return err
 			}
@@ -96,7 +105,7 @@ need not be in the directory any more.`,
 			case 0:
 				return fmt.Errorf("%q: has no secret here: see berth totp list", args[0])
 			case 1:
-				return secrets.Remove(found[0])
+				return recorded(cfg, event.CodeSecretRemoved, found[0], func() error { return secrets.Remove(found[0]) })
 			}
 			return fmt.Errorf("%q: %d people here have that name: give ID@DIRECTORY, as in berth totp list", args[0], len(found))
 		},
@@ -133,6 +142,47 @@ func totpListCommand() *cobra.Command {
 	}
 	configFlag(cmd, &file)
 	return cmd
+}
+
+// recorded changes the secret of a person, and emits an event of that where the
+// server does. Nothing is changed if the events file cannot be opened. The
+// server's own output belongs to another process: where events go there, the
+// event is on standard error.
+func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() error) error {
+	s, log := cfg.Events, hclog.New(&hclog.LoggerOptions{Output: os.Stderr})
+	if s.File == "-" || s.File == "stdout" {
+		s.File = "stderr"
+	}
+	s.MaxSize = 0 // the server begins new files
+	audit, err := event.Open(s, log)
+	if err != nil {
+		return err
+	}
+	sinks, closers := event.Sinks{audit}, []io.Closer{audit}
+	if s.Syslog.Enabled() {
+		syslog, err := event.OpenSyslog(s, log)
+		if err != nil {
+			return errors.Join(fmt.Errorf("events.%w", err), audit.Close())
+		}
+		sinks, closers = append(sinks, syslog), append(closers, syslog)
+	}
+	if err = change(); err == nil {
+		fields := map[string]string{"directory": p.Directory, "operator_uid": strconv.Itoa(os.Getuid())}
+		if u, err := user.Current(); err == nil {
+			fields["operator"] = u.Username
+		}
+		// Who logged in to the machine, before su or sudo, where the kernel knows.
+		if uid, err := os.ReadFile("/proc/self/loginuid"); err == nil {
+			if u, err := user.LookupId(strings.TrimSpace(string(uid))); err == nil {
+				fields["operator_login"] = u.Username
+			}
+		}
+		sinks.Emit(event.Event{Type: t, User: p.Name, UserID: p.ID, Fields: fields})
+	}
+	for _, c := range closers {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 // openSecrets opens the sealed file that a configuration names.
