@@ -1,8 +1,10 @@
 package state
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,10 +12,10 @@ import (
 // Memory is a Store for one node. What it remembers is bounded by its settings,
 // whatever comes in.
 type Memory struct {
-	settings Settings
-	random   func(n int) int // from 0 to n-1
+	random func(n int) int // from 0 to n-1
 
 	mu        sync.Mutex
+	settings  Settings
 	penalties penalties
 	startups  map[netip.Prefix]int // by source
 	starting  int                  // their sum
@@ -27,21 +29,63 @@ func NewMemory(s Settings) *Memory {
 	return &Memory{
 		settings:  s,
 		random:    rand.IntN,
-		penalties: newPenalties(s.MaxSources),
+		penalties: penalties{of: map[netip.Prefix]*penalty{}},
 		startups:  map[netip.Prefix]int{},
 		sessions:  map[string]int{},
 		tokens:    map[string]*token{},
 	}
 }
 
+// SetSettings replaces the settings, which must have passed Check. Who is in
+// stays in. A penalty of a network that is exempt now ends; others stay as they
+// are until they are over, as do those of sources that are counted by other
+// prefixes now.
+func (m *Memory) SetSettings(s Settings) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settings = s
+	m.penalties.lift(func(source netip.Prefix) bool {
+		return s.Penalties.Max == 0 || within(s.Exempt, source.Addr())
+	})
+	for m.penalties.Len() > s.MaxSources {
+		m.penalties.drop()
+	}
+}
+
+// Penalties returns the sources that something is held against, those that are
+// kept out longest first.
+func (m *Memory) Penalties() []Penalty {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.penalties.forget(now)
+	all := make([]Penalty, 0, m.penalties.Len())
+	for _, p := range m.penalties.heap {
+		all = append(all, Penalty{Source: p.source, Left: p.until.Sub(now), KeptOut: p.bars})
+	}
+	slices.SortFunc(all, func(a, b Penalty) int {
+		return cmp.Or(cmp.Compare(b.Left, a.Left), a.Source.Compare(b.Source))
+	})
+	return all
+}
+
+// Lift forgets what is held against the sources of which networks holds an
+// address, and returns them. The prefix of one address is enough to lift what is
+// held against the source it belongs to.
+func (m *Memory) Lift(networks netip.Prefix) []netip.Prefix {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.penalties.lift(networks.Overlaps)
+}
+
 // Admit implements Store.
 func (m *Memory) Admit(remote netip.Addr) (end func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	source, exempt := m.source(remote)
 	if within(m.settings.Blocked, remote) {
 		return nil, &Refusal{Code: SourceBlocked}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if !exempt {
 		if err := m.admitSource(source, time.Now()); err != nil {
 			return nil, err
@@ -88,12 +132,11 @@ func (m *Memory) ended(source netip.Prefix) {
 
 // Penalize implements Store.
 func (m *Memory) Penalize(remote netip.Addr, k Kind) {
-	p := &m.settings.Penalties
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	source, exempt := m.source(remote)
-	if d := p.of(k); d > 0 && p.Max > 0 && !exempt {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.penalties.add(source, d, p, time.Now())
+	if d := m.settings.Penalties.of(k); d > 0 && m.settings.Penalties.Max > 0 && !exempt {
+		m.penalties.add(source, d, &m.settings, time.Now())
 	}
 }
 
@@ -136,7 +179,7 @@ func (m *Memory) Counts() (logins, sessions, sources int) {
 }
 
 // source returns the network that remote is counted as, and whether it is
-// exempt. What has no IP address, such as a unix socket, is exempt too.
+// exempt. It needs m.mu. What has no IP address, such as a unix socket, is exempt too.
 func (m *Memory) source(remote netip.Addr) (source netip.Prefix, exempt bool) {
 	remote = remote.Unmap().WithZone("")
 	bits := m.settings.IPv6Prefix

@@ -3,8 +3,16 @@ package state
 import (
 	"container/heap"
 	"net/netip"
+	"slices"
 	"time"
 )
+
+// A Penalty is what is held against a source, as an operator sees it.
+type Penalty struct {
+	Source  netip.Prefix  `json:"source"`
+	Left    time.Duration `json:"left_ns"`  // until it is over
+	KeptOut bool          `json:"kept_out"` // it has reached the minimum
+}
 
 // A penalty is what is held against a source. Time itself takes it off.
 type penalty struct {
@@ -15,15 +23,10 @@ type penalty struct {
 }
 
 // penalties are those of all sources, in a heap: the one that is over first
-// stands at the top. There are never more than most.
+// stands at the top.
 type penalties struct {
-	most int
 	of   map[netip.Prefix]*penalty
 	heap []*penalty
-}
-
-func newPenalties(most int) penalties {
-	return penalties{most: most, of: map[netip.Prefix]*penalty{}}
 }
 
 // until returns the time until which source is kept out; zero if it is not.
@@ -36,11 +39,11 @@ func (p *penalties) until(source netip.Prefix) time.Time {
 
 // add holds d more against source. When there is no room for one more source,
 // the one whose penalty is over first is forgiven.
-func (p *penalties) add(source netip.Prefix, d time.Duration, limits *Penalties, now time.Time) {
+func (p *penalties) add(source netip.Prefix, d time.Duration, s *Settings, now time.Time) {
 	p.forget(now)
 	held, ok := p.of[source]
 	if !ok {
-		if len(p.heap) >= p.most {
+		if len(p.heap) >= s.MaxSources {
 			p.drop()
 		}
 		held = &penalty{source: source, until: now}
@@ -48,10 +51,10 @@ func (p *penalties) add(source netip.Prefix, d time.Duration, limits *Penalties,
 		heap.Push(p, held)
 	}
 	held.until = held.until.Add(d)
-	if longest := now.Add(limits.Max); held.until.After(longest) {
+	if longest := now.Add(s.Penalties.Max); held.until.After(longest) {
 		held.until = longest
 	}
-	held.bars = held.bars || held.until.Sub(now) >= limits.Min
+	held.bars = held.bars || held.until.Sub(now) >= s.Penalties.Min
 	heap.Fix(p, held.index)
 }
 
@@ -64,6 +67,22 @@ func (p *penalties) forget(now time.Time) {
 
 func (p *penalties) drop() {
 	delete(p.of, heap.Pop(p).(*penalty).source)
+}
+
+// lift drops the penalties of the sources that match, and returns these.
+func (p *penalties) lift(matches func(netip.Prefix) bool) []netip.Prefix {
+	var lifted []netip.Prefix
+	for source := range p.of {
+		if matches(source) {
+			lifted = append(lifted, source)
+		}
+	}
+	for _, source := range lifted {
+		heap.Remove(p, p.of[source].index)
+		delete(p.of, source)
+	}
+	slices.SortFunc(lifted, netip.Prefix.Compare)
+	return lifted
 }
 
 // The methods of heap.Interface.

@@ -12,7 +12,7 @@ type Settings struct {
 	Exempt            []netip.Prefix `mapstructure:"exempt"`                  // networks nothing is held against: balancers, scanners, gateways of many people
 	Penalties         Penalties      `mapstructure:"penalties"`               // for sources that behave badly
 	MaxStartups       Startups       `mapstructure:"max_startups"`            // logins under way at once
-	StartupsPerSource int            `mapstructure:"max_startups_per_source"` // logins under way at once of one source; 0: no limit
+	StartupsPerSource int            `mapstructure:"max_startups_per_source"` // logins under way at once of one source that is not exempt; 0: no limit
 	MaxSessions       int            `mapstructure:"max_sessions"`            // open at once in total; 0: no limit
 	Codes             Codes          `mapstructure:"codes"`                   // against guessing of one-time codes
 	MaxSources        int            `mapstructure:"max_sources"`             // sources that are remembered at once; each takes about 200 bytes
@@ -56,10 +56,12 @@ func DefaultSettings() Settings {
 			Max:           10 * time.Minute,
 		},
 		MaxStartups: Startups{Begin: 100, Rate: 30, Full: 500},
-		Codes:       Codes{Tries: 5, Window: 15 * time.Minute}, // 5 of a million, 480 a day, and only with the other factor
-		MaxSources:  65536,
-		IPv4Prefix:  32,
-		IPv6Prefix:  64, // a single customer's network
+		// A fifth of where MaxStartups begins: no four sources keep others out.
+		StartupsPerSource: 20,
+		Codes:             Codes{Tries: 5, Window: 15 * time.Minute}, // 5 of a million, 480 a day, and only with the other factor
+		MaxSources:        65536,
+		IPv4Prefix:        32,
+		IPv6Prefix:        64, // a single customer's network
 	}
 }
 
