@@ -62,6 +62,8 @@ func merge(text []byte) (map[string]any, []*Mistake, error) {
 			key := f.Tag.Get("mapstructure")
 			switch {
 			case key == "-":
+			case key == ",squash":
+				set(prefix, value)
 			case value.Kind() == reflect.Struct:
 				set(prefix+key+delimiter, value)
 			default:

@@ -193,10 +193,11 @@ func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
 	}
 }
 
-// fieldsOf returns the types of the keys that t has.
+// fieldsOf returns the types of the keys that t has, those of structs that are
+// squashed into it included.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
-	for f := range t.Fields() {
+	for _, f := range reflect.VisibleFields(t) {
 		if name, _, _ := strings.Cut(f.Tag.Get("mapstructure"), ","); name != "" && name != "-" {
 			fields[name] = f.Type
 		}

@@ -36,6 +36,10 @@ func keysOf(t *testing.T, prefix string, typ reflect.Type, value reflect.Value) 
 		if name == "-" {
 			continue
 		}
+		if name == ",squash" {
+			all = append(all, keysOf(t, prefix, f.Type, value.FieldByIndex(f.Index))...)
+			continue
+		}
 		if name == "" {
 			t.Errorf("%s.%s has no mapstructure tag", typ, f.Name)
 		}

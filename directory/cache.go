@@ -35,10 +35,19 @@ func NewCache(d Directory, fresh, keep time.Duration) *Cache {
 	return &Cache{Directory: d, fresh: fresh, keep: keep, users: map[string]cached{}}
 }
 
+// freshKey marks contexts made by Fresh.
+type freshKey struct{}
+
+// Fresh returns a context whose look-ups ask the directory even when a Cache
+// remembers the answer. What comes back is remembered.
+func Fresh(ctx context.Context) context.Context {
+	return context.WithValue(ctx, freshKey{}, true)
+}
+
 // Lookup implements Directory. A User that stands in for an answer that could
 // not be had is marked as Cached.
 func (c *Cache) Lookup(ctx context.Context, name string) (*User, error) {
-	if u := c.recall(name, c.fresh); u != nil {
+	if u := c.recallFor(ctx, name); u != nil {
 		return u, nil
 	}
 	u, err := c.Directory.Lookup(ctx, name)
@@ -51,7 +60,7 @@ func (c *Cache) LookupMany(ctx context.Context, names []string) map[string]Answe
 	answers := make(map[string]Answer, len(names))
 	var unknown []string
 	for _, name := range names {
-		if u := c.recall(name, c.fresh); u != nil {
+		if u := c.recallFor(ctx, name); u != nil {
 			answers[name] = Answer{u, nil}
 		} else {
 			unknown = append(unknown, name)
@@ -87,6 +96,14 @@ func (c *Cache) learn(ctx context.Context, name string, u *User, err error) (*Us
 	stale := *kept
 	stale.Cached = true
 	return &stale, nil
+}
+
+// recallFor returns what answers a look-up without asking.
+func (c *Cache) recallFor(ctx context.Context, name string) *User {
+	if ctx.Value(freshKey{}) != nil {
+		return nil
+	}
+	return c.recall(name, c.fresh)
 }
 
 // recall returns what was read of name not longer than age ago, unless time has

@@ -23,7 +23,7 @@ func counted(t *testing.T, change func(*fixture, *state.Settings)) (*fixture, *s
 	f := start(t, func(f *fixture) {
 		change(f, &s)
 		store = state.NewMemory(s)
-		f.State = store
+		f.Gate.State = store
 	})
 	return f, store
 }
@@ -52,7 +52,7 @@ func TestLoginGrace(t *testing.T) {
 }
 
 func TestTriesAreLimited(t *testing.T) {
-	f := start(t, func(f *fixture) { f.MaxTries = 3 })
+	f := start(t, func(f *fixture) { f.Gate.MaxTries = 3 })
 	wrong := ssh.PasswordCallback(func() (string, error) { return "x", nil })
 	if _, _, err := f.dial(t, "alice", ssh.RetryableAuthMethod(wrong, 10)); err == nil {
 		t.Fatal("logged in")

@@ -48,7 +48,7 @@ func (c *city) start(t *testing.T, change ...func(*fixture)) *fixture {
 		t.Fatal(err)
 	}
 	return start(t, append(change, func(f *fixture) {
-		f.Certificates = a
+		f.Gate.Certificates = a
 		f.people.users["alice"].Keys = nil
 		f.people.users["alice"].Attrs = map[string][]string{"mail": {"alice@corp.example"}}
 	})...)
@@ -108,7 +108,7 @@ func TestCertificates(t *testing.T) {
 		{name: "for a command", change: option("force-command", "/bin/sh"), want: "certificate_option"},
 		{name: "for a service with words", change: option("force-command", "internal-sftp -R"), want: "certificate_option"},
 		{name: "option", change: option("verify-required", ""), want: "certificate_option"},
-		{name: "nobody", user: "zoe", want: "key_not_accepted"},
+		{name: "nobody", user: "zoe", want: "unknown_user"},
 		{name: "disabled", state: directory.StatusDisabled, want: "account_disabled", told: "disabled"},
 	}
 	for _, tt := range tests {
@@ -219,8 +219,8 @@ func TestForceCommand(t *testing.T) {
 func TestForceCommandAndPassword(t *testing.T) {
 	c := newCity(t)
 	f := c.start(t, func(f *fixture) {
-		one := f.Policy
-		f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+		one := f.Gate.Rules
+		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 			p, err := one.Resolve(q)
 			p.Require = [][]string{{"publickey", "password"}}
 			return p, err

@@ -16,6 +16,7 @@ import (
 	"berth/directory"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/login"
 	"berth/sshd/state"
 	"berth/sshd/totp"
 )
@@ -23,16 +24,19 @@ import (
 // token is alice's, for the time of a test.
 const token = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
+// promptCode is what a client sees.
+const promptCode = "One-time code: "
+
 // requiring makes a server whose rule requires something of everybody. Alice has
 // a token, and so has carol; bob has only a password, and needs none more.
 func requiring(t *testing.T, require [][]string, change ...func(*fixture)) *fixture {
 	return start(t, append([]func(*fixture){func(f *fixture) {
-		f.Codes = &totp.Codes{}
+		f.Gate.Codes = &totp.Codes{}
 		f.people.users["alice"].TOTP = []directory.Secret{directory.NewSecret(token)}
 		f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}, DN: "uid=bob", State: directory.State{Status: directory.StatusActive}}
 		f.people.password["bob"] = "secret-2"
-		resolve := f.Policy
-		f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+		resolve := f.Gate.Rules
+		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 			p, err := resolve.Resolve(q)
 			if q.User.Name != "bob" {
 				p.Require = require
@@ -122,11 +126,11 @@ func TestOneTimeCodes(t *testing.T) {
 		},
 		{
 			name: "after a start", require: passwordTotp, password: "secret-1", code: "now", asked: []string{"Password: ", promptCode}, reason: "code_too_old",
-			set: func(f *fixture) { f.Codes.Since = time.Now().Add(time.Minute) },
+			set: func(f *fixture) { f.Gate.Codes.Since = time.Now().Add(time.Minute) },
 		},
 		{
 			name: "none configured", require: keyTotp, key: true, code: "now", asked: []string{promptCode}, reason: "codes_not_configured",
-			set: func(f *fixture) { f.Codes = nil },
+			set: func(f *fixture) { f.Gate.Codes = nil },
 		},
 		{
 			name: "disabled, both right", require: passwordTotp, password: "secret-1", code: "now", asked: []string{"Password: ", promptCode}, reason: "account_disabled",
@@ -237,7 +241,7 @@ func TestWrongCodesAreShielded(t *testing.T) {
 	s.Penalties.Min = time.Hour // they add up, and bar nobody yet
 	s.Penalties.Max = time.Hour
 	store := state.NewMemory(s)
-	f := requiring(t, [][]string{{"publickey", "totp"}}, func(f *fixture) { f.State = store })
+	f := requiring(t, [][]string{{"publickey", "totp"}}, func(f *fixture) { f.Gate.State = store })
 	guess := func(code string) error {
 		d := &dialogue{answers: map[string]string{promptCode: code}}
 		_, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key), d.method())
@@ -266,11 +270,11 @@ func TestCodeThenNewPassword(t *testing.T) {
 	for _, right := range []bool{false, true} {
 		f := requiring(t, [][]string{{"password", "totp"}})
 		f.people.set("alice", directory.StatusMustChange)
-		d := &dialogue{answers: map[string]string{"Password: ": "secret-1", promptCode: "000", promptNew: "a longer one", promptConfirm: "a longer one"}}
+		d := &dialogue{answers: map[string]string{"Password: ": "secret-1", promptCode: "000", login.PromptNew: "a longer one", login.PromptConfirm: "a longer one"}}
 		want := []string{"Password: ", promptCode}
 		if right {
 			d.answers[promptCode] = codeNow(t, 0)
-			want = append(want, promptNew, promptConfirm)
+			want = append(want, login.PromptNew, login.PromptConfirm)
 		}
 		_, _, err := f.dial(t, "alice", d.method())
 		if (err == nil) != right || !slices.Equal(d.asked, want) {

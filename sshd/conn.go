@@ -6,62 +6,50 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"berth/directory"
 	"berth/fs"
-	"berth/policy"
 	"berth/sshd/early"
 	"berth/sshd/event"
 	"berth/sshd/hostkey"
+	"berth/sshd/login"
 	"berth/sshd/state"
 )
 
-// A conn is one connection. serve runs it from accept to close; login is filled
-// while authentication runs, in one goroutine; from then on grant is what it
-// may do, and may be replaced while sessions run.
+// A conn is one connection. serve runs it from accept to close, in one
+// goroutine. Whoever loads a grant may read ssh and what is set before it.
 type conn struct {
 	srv    *Server
 	nc     net.Conn
-	id     string
-	remote netip.AddrPort
-	source netip.Addr // against whom misbehaviour is held; none: nobody
-	opened time.Time
-
+	peer   login.Peer
 	client string // identification string, once known
-	user   string // canonical name, once proved
-	userID string
-	method string
-	grant  atomic.Pointer[grant]
 
-	release func() // ends the count of this session, once it is one
-	tried   bool   // to log in: what came of it has been held against the source
-
-	// Set by handshake.
 	meter    *meter
 	ssh      *ssh.ServerConn
 	channels <-chan ssh.NewChannel
 	requests <-chan *ssh.Request
+	grant    atomic.Pointer[login.Grant] // nil until the login succeeds; a re-check replaces it
 
-	established atomic.Pointer[ssh.ServerConn] // ssh, for Watch
-	asked       time.Time                      // when a sign of life was last asked for; only Watch looks at it
-	silent      atomic.Int32                   // how often it stayed away
+	asked  time.Time    // when the last keep-alive request was sent; only Watch uses it
+	silent atomic.Int32 // keep-alive requests without an answer
 
 	pace      fs.Pace // of all its channels together
 	openFiles atomic.Int32
 	moved     struct{ read, written atomic.Int64 } // bytes of files
-	last      atomic.Int64                         // when the client last asked for something, in Unix nanoseconds
+	last      atomic.Int64                         // when the client last asked for something, in nanoseconds since peer.Opened
 
-	mu       sync.Mutex
-	sessions map[*session]struct{} // that run
-	telling  atomic.Bool           // the client is being told something
+	mu        sync.Mutex
+	sessions  map[*session]struct{} // that run
+	notifying atomic.Bool           // the client is being sent a line
 
 	closing sync.Once
 	ending  atomic.Pointer[ending] // why we closed it, nil if the client did
@@ -73,41 +61,26 @@ type ending struct {
 	detail string
 }
 
-// A grant is what authentication ended with.
-type grant struct {
-	policy       *policy.Policy
-	restricted   error         // if set, only the password can be changed, and why
-	certificates []certificate // what the user logged in with
-	factors      []string      // what the user proved
-	keys         []string      // with which keys of the directory, marshalled
-
-	passwordChanged time.Time // when the user's password last was
-	ownChange       bool      // the user has changed it since, in the login
-}
-
-// restriction says in a sentence what has to be done first.
-func (g *grant) restriction() string {
-	return sentence(g.restricted) + " Change it with: ssh HOST passwd"
-}
-
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, id: sessionID(), opened: time.Now(), release: func() {}}
+	var id [8]byte
+	rand.Read(id[:]) // never fails
+	c := &conn{srv: s, nc: nc, peer: login.Peer{Session: hex.EncodeToString(id[:]), Opened: time.Now()}}
 	if _, direct := nc.(*net.TCPConn); direct {
-		c.remote = addrPort(nc.RemoteAddr()) // behind a balancer it takes a wait to know
+		c.peer.Remote = addrPort(nc.RemoteAddr()) // behind a balancer it takes a wait to know
 	}
-	c.touch()
 	return c
 }
 
-func sessionID() string {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
-}
-
-// firstWait is how long the client's KEXINIT is waited for. All common clients
-// send it unasked; one that does not is served all the same.
-const firstWait = 300 * time.Millisecond
+// Waits for the client.
+const (
+	// helloWait is how long the identification string may take. Clients send it
+	// at once; without this bound a silent connection would hold a place among the
+	// logins under way for the whole login grace.
+	helloWait = 10 * time.Second
+	// kexInitWait is how long the client's KEXINIT is waited for. All common
+	// clients send it unasked; one that does not is served all the same.
+	kexInitWait = 300 * time.Millisecond
+)
 
 // serve runs the connection to its end.
 func (c *conn) serve(ctx context.Context) {
@@ -115,25 +88,25 @@ func (c *conn) serve(ctx context.Context) {
 	defer c.nc.Close()
 	stop := context.AfterFunc(ctx, func() { c.close(event.ShuttingDown) })
 	defer stop()
-	defer func() { c.release() }()
 
 	if err := c.identify(); err != nil {
-		c.ended(err)
+		c.ended(err, false)
 		return
 	}
-	loggedIn, err := c.srv.State.Admit(c.source)
+	loggedIn, err := c.srv.Gate.State.Admit(c.peer.Source)
 	if err != nil {
-		c.emit(event.Event{Type: event.ConnectionRefused, Reason: reasonOf(err), Detail: err.Error()})
+		c.emit(event.Event{Type: event.ConnectionRefused, Reason: login.ReasonOf(err), Detail: err.Error()})
 		return
 	}
 	defer loggedIn()
-	if !c.begin(ctx) {
+	release, err := c.login(ctx)
+	defer release()
+	if err != nil {
 		return
 	}
 	loggedIn()
-	c.established.Store(c.ssh)
 	c.serveChannels(ctx)
-	c.ended(nil)
+	c.ended(nil, true)
 }
 
 // identify finds out where the connection comes from. Nothing is ever held
@@ -144,29 +117,11 @@ func (c *conn) identify() error {
 	if ok {
 		own, err = p.own()
 	}
-	c.remote = addrPort(c.nc.RemoteAddr())
+	c.peer.Remote = addrPort(c.nc.RemoteAddr())
 	if !own {
-		c.source = c.remote.Addr()
+		c.peer.Source = c.peer.Remote.Addr()
 	}
 	return err
-}
-
-// begin runs the connection until somebody has logged in, and reports whether
-// they have. It does so on a goroutine of its own: the stack that key exchange
-// and login grow goes with it, and is not held by a session that idles for days.
-func (c *conn) begin(ctx context.Context) bool {
-	err := errPanic
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer c.survive()
-		err = c.handshake(ctx)
-	}()
-	<-done
-	if err != nil {
-		c.ended(err)
-	}
-	return err == nil
 }
 
 // errGrace is the end of a login that took too long.
@@ -175,40 +130,73 @@ var errGrace = errors.New("login grace over")
 // errPanic is the end of a login that did not get as far as an error.
 var errPanic = errors.New("internal error")
 
-// handshake looks at the client, exchanges keys and authenticates.
-func (c *conn) handshake(ctx context.Context) error {
-	nc, hello, err := early.Look(c.nc, c.srv.identification(), c.opened.Add(c.srv.LoginGrace), firstWait)
-	if err != nil {
-		return err
+// login runs the connection until somebody has logged in. It does so on a
+// goroutine of its own: the stack that key exchange and login grow goes with it,
+// and is not held by a session that idles for days.
+func (c *conn) login(ctx context.Context) (release func(), err error) {
+	var a *login.Attempt
+	err = errPanic
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer c.survive()
+		a, err = c.handshake(ctx)
+	}()
+	<-done
+	if a == nil {
+		a = &login.Attempt{}
 	}
-	c.client = hello.Version
-	l := &login{conn: c, ctx: ctx}
-	c.meter = newMeter(nc, func() { c.close(event.TooMuchUnread) })
-	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(c.meter, l.config(hello))
 	if err != nil {
-		l.failed()
+		if !a.Failed() {
+			c.penalize(err, a.Connected())
+		}
+		c.ended(err, a.Connected())
+	}
+	return a.Release, err
+}
+
+// handshake waits for the client's first words, exchanges keys and
+// authenticates.
+func (c *conn) handshake(ctx context.Context) (*login.Attempt, error) {
+	grace := c.peer.Opened.Add(c.srv.LoginGrace)
+	nc, hello, err := early.Look(c.nc, login.Identification, c.peer.Opened.Add(min(helloWait, c.srv.LoginGrace)), kexInitWait)
+	if err != nil {
+		return nil, err
+	}
+	nc.SetDeadline(grace)
+	c.client = hello.Version
+	reviews := c.srv.reviews.Load()
+	a := c.srv.Gate.Attempt(ctx, c.peer, hello)
+	c.meter = newMeter(nc, func() { c.close(event.TooMuchUnread) })
+	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(c.meter, a.Config(hello))
+	if err != nil {
 		nc.Close()
-		if time.Since(c.opened) >= c.srv.LoginGrace {
-			// The library has two goroutines at the connection, and tells what the
+		if !time.Now().Before(grace) {
+			// The library has two goroutines at the connection, and returns what the
 			// slower one met.
 			err = fmt.Errorf("%w: %w", errGrace, err)
 		}
-		return err
+		return a, err
 	}
-	g, ok := c.ssh.Permissions.ExtraData[grantKey{}].(*grant)
-	if !ok { // no way into a session without a policy
+	g, err := login.Granted(c.ssh.Permissions)
+	if err != nil {
 		c.ssh.Close()
-		return errors.New("authenticated without a policy")
+		return a, err
 	}
 	c.grant.Store(g)
-	return nc.SetDeadline(time.Time{})
+	if c.srv.reviews.Load() != reviews {
+		c.srv.reviewConn(ctx, c) // the rules have changed since the decision
+	}
+	return a, nc.SetDeadline(time.Time{})
 }
 
 // touch notes that the client is doing something.
-func (c *conn) touch() { c.last.Store(time.Now().UnixNano()) }
+func (c *conn) touch() { c.last.Store(int64(time.Since(c.peer.Opened))) }
 
+// idle is how long the client has asked for nothing. Setting the clock of the
+// machine does not change it.
 func (c *conn) idle(now time.Time) time.Duration {
-	return now.Sub(time.Unix(0, c.last.Load()))
+	return now.Sub(c.peer.Opened) - time.Duration(c.last.Load())
 }
 
 // busy reports whether a transfer is under way that a drain waits for.
@@ -217,6 +205,43 @@ func (c *conn) busy(now time.Time) bool {
 		return true
 	}
 	return c.grant.Load() != nil && c.idle(now) < quiet && c.srv.drained(now) < lastOpens
+}
+
+// enter and leave keep the list of the sessions that run on c.
+func (c *conn) enter(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sessions == nil {
+		c.sessions = map[*session]struct{}{}
+	}
+	c.sessions[s] = struct{}{}
+}
+
+func (c *conn) leave(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.sessions, s)
+}
+
+func (c *conn) runningSessions() []*session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.sessions))
+}
+
+// closeSoon lets the client read what was sent and leave by itself, and closes
+// the connection if it does not.
+func (c *conn) closeSoon(reason event.Reason) {
+	time.AfterFunc(quiet, func() { c.close(reason) })
+}
+
+// survive ends the connection in which something panicked, and no other one.
+// It is deferred on every goroutine that handles what a client sent.
+func (c *conn) survive() {
+	if r := recover(); r != nil {
+		c.srv.Log.Error("panic: please report it", "session", c.peer.Session, "panic", r, "stack", string(debug.Stack()))
+		c.close(event.InternalError)
+	}
 }
 
 // close ends the connection from our side; the first reason goes into its last
@@ -228,30 +253,51 @@ func (c *conn) close(reason event.Reason) {
 	})
 }
 
-// emit fills in what all events of a connection share.
-func (c *conn) emit(e event.Event) {
-	e.Session, e.Remote = c.id, c.remote
-	if e.User == "" {
-		e.User, e.UserID = c.user, c.userID
-	}
-	c.srv.Events.Emit(e)
-}
-
-// ended tells how the connection ended. One that never said anything is a
+// ended reports how the connection ended. One that never said anything is a
 // health probe: it is counted and not logged.
-func (c *conn) ended(err error) {
+func (c *conn) ended(err error, opened bool) {
 	if errors.Is(err, early.ErrProbe) {
 		c.emit(event.Event{Type: event.ProbeSeen})
 		return
 	}
-	e := event.Event{Type: event.ConnectionClosed, Client: c.client, Duration: time.Since(c.opened)}
+	if !opened { // so that the two come in pairs
+		c.emit(event.Event{Type: event.ConnectionOpened, Client: c.client})
+	}
+	e := event.Event{Type: event.ConnectionClosed, Client: c.client, Duration: time.Since(c.peer.Opened)}
 	if why := c.ending.Load(); why != nil {
 		e.Reason, e.Detail = why.reason, why.detail
 	} else if err != nil {
-		e.Reason, e.Detail = handshakeReason(err), err.Error()
-		c.penalize(e.Reason)
+		e.Reason, e.Err = handshakeReason(err, opened), err
+		if e.Reason == event.NotAuthenticated {
+			e.Err = errNotAuthenticated // the library's text repeats every try, which has an event
+		}
 	}
 	c.emit(e)
+}
+
+var errNotAuthenticated = errors.New("the client left without a login")
+
+// handshakeReason is the reason for a connection that ended before somebody had
+// logged in. connected says that keys were exchanged.
+func handshakeReason(err error, connected bool) event.Reason {
+	var timeout net.Error
+	var negotiation *ssh.AlgorithmNegotiationError
+	switch {
+	case errors.Is(err, errHeader):
+		return event.ProxyHeader
+	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
+		return event.NotSSH
+	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
+		return event.LoginGraceOver
+	case errors.Is(err, hostkey.ErrNoSignature):
+		return event.HostKeyUnavailable
+	case errors.As(err, &negotiation):
+		return event.NoCommonAlgorithm
+	case connected:
+		return event.NotAuthenticated
+	default:
+		return event.HandshakeFailed
+	}
 }
 
 // penalties is what is held against the source of a connection that did not
@@ -263,55 +309,28 @@ var penalties = map[event.Reason]state.Kind{
 	event.HandshakeFailed:  state.NoLogin,
 }
 
-func (c *conn) penalize(reason event.Reason) {
-	if kind, ok := penalties[reason]; ok && !c.tried {
-		c.srv.State.Penalize(c.source, kind)
+// penalize counts the failure against the source, unless the end was ours.
+func (c *conn) penalize(err error, connected bool) {
+	if kind, ok := penalties[handshakeReason(err, connected)]; ok && c.ending.Load() == nil && !errors.Is(err, early.ErrProbe) {
+		c.srv.Gate.State.Penalize(c.peer.Source, kind)
 	}
 }
 
-// handshakeReason is the code for a connection that ended before it was a
-// session.
-func handshakeReason(err error) event.Reason {
-	var refused *ssh.ServerAuthError
-	var timeout net.Error
-	var negotiation *ssh.AlgorithmNegotiationError
-	switch {
-	case errors.As(err, &refused):
-		return event.NotAuthenticated
-	case errors.Is(err, errHeader):
-		return event.ProxyHeader
-	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
-		return event.NotSSH
-	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
-		return event.LoginGraceOver
-	case errors.Is(err, hostkey.ErrNoSignature):
-		return event.HostKeyUnavailable
-	case errors.As(err, &negotiation):
-		return event.NoCommonAlgorithm
-	default:
-		return event.HandshakeFailed
+// emit fills in what all events of a connection share.
+func (c *conn) emit(e event.Event) {
+	e.Session, e.Remote = c.peer.Session, c.peer.Remote
+	if g := c.grant.Load(); g != nil && e.User == "" {
+		e.User, e.UserID = g.User.Name, g.User.ID
 	}
+	c.srv.Events.Emit(e)
 }
 
-// survive ends the connection in which something panicked, and no other one.
-// It is deferred on every goroutine that handles what a client sent.
-func (c *conn) survive() {
-	if r := recover(); r != nil {
-		c.srv.Log.Error("panic: please report it", "session", c.id, "panic", r, "stack", string(debug.Stack()))
-		c.close(event.InternalError)
+// addrPort is a TCP address, with IPv4 as itself; zero for any other kind.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
 	}
-}
-
-// closeSoon lets the client read what was sent and leave by itself, and closes
-// the connection if it does not.
-func (c *conn) closeSoon(reason event.Reason) {
-	time.AfterFunc(quiet, func() { c.close(reason) })
-}
-
-// restrictedTo returns err if it only asks for another password, else nil.
-func restrictedTo(err error) error {
-	if errors.Is(err, directory.ErrPasswordExpired) || errors.Is(err, directory.ErrMustChange) {
-		return err
-	}
-	return nil
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

@@ -19,7 +19,7 @@ func TestMessageOfTheDay(t *testing.T) {
 		}
 	}
 	write(banner, "No trespassing.")
-	f := start(t, func(f *fixture) { f.Banner, f.MOTD = banner, motd })
+	f := start(t, func(f *fixture) { f.Gate.Banner, f.Gate.MOTD = banner, motd })
 	tests := []struct {
 		name, motd, password string
 		state                directory.Status

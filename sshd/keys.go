@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"berth/directory"
 	"berth/sshd/event"
+	"berth/sshd/login"
 )
 
 // errKeysUsage is how the command is called.
@@ -45,18 +47,21 @@ func explainKeys(err error) string {
 	case errors.As(err, &m):
 		return m.Error()
 	case errors.Is(err, directory.ErrKeyUnusable) && errors.As(err, &r):
-		return "This key cannot be used: " + printable(r.Detail) + "."
-	case sentence(err) == "":
-		return "Your keys could not be changed."
+		return "This key cannot be used: " + login.Printable(r.Detail) + "."
 	}
-	return sentence(err)
+	for _, w := range newKeyErrors {
+		if errors.Is(err, w.err) {
+			return w.text
+		}
+	}
+	return cmp.Or(login.Sentence(err), "Your keys could not be changed.")
 }
 
 // listKeys shows the keys as the directory has them now.
 func (s *session) listKeys(ctx context.Context) error {
-	was := s.grant.Load().policy.User
-	u, err := s.srv.Directory.Lookup(ctx, was.Name)
-	if err == nil && u.ID != was.ID {
+	was := s.conn.grant.Load().User
+	u, err := s.conn.srv.Gate.Directory.Lookup(directory.Fresh(ctx), was.Name)
+	if err == nil && u.Identity != was.Identity {
 		err = fmt.Errorf("name %q: %w", was.Name, directory.ErrNoUser)
 	}
 	if err != nil {
@@ -78,14 +83,14 @@ func keyTable(u *directory.User, now time.Time) string {
 	fmt.Fprintln(t, "FINGERPRINT\tTYPE\tADDED\tCOMMENT")
 	for _, k := range u.Keys {
 		comment, added := splitAdded(k.Comment)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", ssh.FingerprintSHA256(k), k.Type(), age(added, now), printable(remarks(k, comment)))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", ssh.FingerprintSHA256(k), k.Type(), age(added, now), login.Printable(remarks(k, comment)))
 	}
 	for _, n := range u.Notes {
 		fingerprint := n.Fingerprint
 		if fingerprint == "" {
 			fingerprint = "-"
 		}
-		fmt.Fprintf(t, "%s\t-\t-\t%s\n", fingerprint, printable("cannot be used: "+n.Reason))
+		fmt.Fprintf(t, "%s\t-\t-\t%s\n", fingerprint, login.Printable("cannot be used: "+n.Reason))
 	}
 	t.Flush() // into memory
 	return text.String()
@@ -137,7 +142,7 @@ func (s *session) addKey(ctx context.Context) error {
 		return s.keyChanged(change, err)
 	}
 	change.fingerprint = ssh.FingerprintSHA256(k)
-	return s.keyChanged(change, s.srv.Directory.AddKey(ctx, s.grant.Load().policy.User, line))
+	return s.keyChanged(change, s.conn.srv.Gate.Directory.AddKey(ctx, s.conn.grant.Load().User, line))
 }
 
 // removeKey has the directory remove a key.
@@ -145,8 +150,8 @@ func (s *session) removeKey(ctx context.Context, fingerprint string) error {
 	if !strings.HasPrefix(fingerprint, "SHA256:") {
 		fingerprint = "SHA256:" + fingerprint
 	}
-	err := s.srv.Directory.RemoveKey(ctx, s.grant.Load().policy.User, fingerprint)
-	return s.keyChanged(keyChange{event.KeyRemoved, "remove", "Key removed: ", printable(fingerprint)}, err)
+	err := s.conn.srv.Gate.Directory.RemoveKey(ctx, s.conn.grant.Load().User, fingerprint)
+	return s.keyChanged(keyChange{event.KeyRemoved, "remove", "Key removed: ", login.Printable(fingerprint)}, err)
 }
 
 // A keyChange is a change of a user's keys that is tried.
@@ -164,9 +169,14 @@ func (s *session) keyChanged(k keyChange, err error) error {
 		e.Fields["fingerprint"] = k.fingerprint
 	}
 	if err != nil {
-		e.Type, e.Reason, e.Detail = event.KeyChangeFailed, reasonOf(err), err.Error()
+		e.Type, e.Reason, e.Detail = event.KeyChangeFailed, login.ReasonOf(err), err.Error()
+		for _, w := range newKeyErrors {
+			if errors.Is(err, w.err) {
+				e.Reason = w.reason
+			}
+		}
 	}
-	s.emit(e)
+	s.conn.emit(e)
 	if err == nil {
 		s.say(s.ch, k.said+k.fingerprint)
 	}

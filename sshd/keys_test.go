@@ -47,8 +47,8 @@ func (p *people) RemoveKey(_ context.Context, u *directory.User, fingerprint str
 
 // withKeys gives everybody the service.
 func withKeys(f *fixture) {
-	resolve := f.Policy
-	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+	resolve := f.Gate.Rules
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 		p, err := resolve.Resolve(q)
 		p.Services = append(p.Services, "keys")
 		return p, err

@@ -138,7 +138,7 @@ func TestLibraryWindow(t *testing.T) {
 // TestLibraryCountsKeyOffers: as many refused offers as max_tries are free, and the
 // next ones are tries.
 func TestLibraryCountsKeyOffers(t *testing.T) {
-	f := start(t, func(f *fixture) { f.MaxTries = 3 })
+	f := start(t, func(f *fixture) { f.Gate.MaxTries = 3 })
 	for offers, want := range map[int]bool{5: true, 6: false} {
 		keys := make([]ssh.Signer, offers, offers+1)
 		for i := range keys {

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"berth/sshd/event"
 	"berth/sshd/hostkey"
+	"berth/sshd/login"
 )
 
 // What is wrong with a new key before the directory is asked.
@@ -19,6 +21,17 @@ var (
 	errPrivateKey = errors.New("a private key")
 	errKeyOption  = errors.New("option of a key not allowed")
 )
+
+// newKeyErrors are the reasons for events and the sentences for people.
+var newKeyErrors = []struct {
+	err    error
+	reason event.Reason
+	text   string
+}{
+	{errNotAKey, event.NotAKey, "This is not one public key in the format of OpenSSH, RFC 4716 or PuTTY."},
+	{errPrivateKey, event.PrivateKey, "This is a private key: keep it to yourself. The public one is needed, in the file that ends in .pub."},
+	{errKeyOption, event.KeyOption, "A key may have the options from= and expiry-time= only."},
+}
 
 // mostKeyText is more bytes than a key takes in any format.
 const mostKeyText = 64 << 10
@@ -66,14 +79,14 @@ func keyLine(text string, now time.Time) (string, error) {
 	}
 	for _, o := range options {
 		if name, _, _ := strings.Cut(strings.ToLower(o), "="); name != "from" && name != "expiry-time" {
-			return "", fmt.Errorf("%w: %s", errKeyOption, printable(name))
+			return "", fmt.Errorf("%w: %s", errKeyOption, login.Printable(name))
 		}
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.Public)))
 	if len(options) > 0 {
 		line = strings.Join(options, ",") + " " + line
 	}
-	comment, _ := splitAdded(strings.Join(strings.Fields(printable(k.Comment)), " "))
+	comment, _ := splitAdded(strings.Join(strings.Fields(login.Printable(k.Comment)), " "))
 	if comment != "" {
 		line += " " + comment
 	}

@@ -18,6 +18,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/login"
 	"berth/sshd/sftp"
 )
 
@@ -28,11 +29,11 @@ type observed struct {
 	conn      *conn
 	service   string
 	openFiles atomic.Int32
-	seen      atomic.Pointer[grant] // whose rights count in open files
+	seen      atomic.Pointer[login.Grant] // whose rights count in open files
 
 	mu    sync.Mutex
-	grant *grant // whose view is the current one
-	views []view // the last is current; files of earlier ones may still be open
+	grant *login.Grant // whose view is the current one
+	views []view       // the last is current; files of earlier ones may still be open
 }
 
 // view is the files of a policy.
@@ -67,9 +68,9 @@ func (o *observed) files() (fs.FS, error) {
 
 // follow makes the view that of g. What is open has lost at once what g does
 // not permit any more.
-func (o *observed) follow(g *grant) error {
-	p := g.policy
-	if g.restricted != nil {
+func (o *observed) follow(g *login.Grant) error {
+	p := g.Policy
+	if g.Restriction != nil {
 		p = &policy.Policy{}
 	}
 	for _, v := range o.views {
@@ -78,7 +79,7 @@ func (o *observed) follow(g *grant) error {
 		}
 	}
 	o.seen.Store(g)
-	if g.restricted != nil {
+	if g.Restriction != nil {
 		return iofs.ErrPermission
 	}
 	if n := len(o.views); n > 0 && samePlaces(o.views[n-1].policy, p) {
@@ -87,7 +88,7 @@ func (o *observed) follow(g *grant) error {
 	}
 	files, err := o.conn.srv.Open(p, &o.conn.pace)
 	if err != nil {
-		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.id, "user", o.conn.user, "error", err)
+		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.peer.Session, "user", g.User.Name, "error", err)
 		return err
 	}
 	if o.openFiles.Load() == 0 {

@@ -17,7 +17,7 @@ func changing(t *testing.T, first *policy.Policy) (f *fixture, set func(*policy.
 	t.Helper()
 	now := first
 	f = start(t, func(f *fixture) {
-		f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 			p := *now
 			p.User = q.User
 			return &p, nil
@@ -36,7 +36,7 @@ func TestOpenFilesFollowTheRules(t *testing.T) {
 	host, other := t.TempDir(), t.TempDir()
 	base := func() *policy.Policy {
 		return &policy.Policy{
-			Services: []string{"sftp"},
+			Services: []string{"sftp", "passwd"},
 			Uploads:  policy.Atomic,
 			Folders:  []policy.Folder{{Path: "/", Host: t.TempDir()}, {Path: "/team", Host: host}},
 			Access:   []policy.Access{{Path: "/", Ops: policy.Full}, {Path: "/team", Ops: policy.Full}},
@@ -135,7 +135,7 @@ func TestViewsAreClosed(t *testing.T) {
 	f, set := changing(t, &policy.Policy{Services: []string{"help"}})
 	run1(t, f.must(t), "help", "")
 	set(p)
-	o, err := f.open()[0].observe("sftp")
+	o, err := f.connections()[0].observe("sftp")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,10 +31,12 @@ func (s *Server) Kick(who string) []admin.Session {
 // sessions returns the connections of who, or all, on which somebody has logged
 // in, oldest first.
 func (s *Server) sessions(who string) []*conn {
-	conns := slices.DeleteFunc(s.open(), func(c *conn) bool {
-		return c.grant.Load() == nil || (who != "" && who != c.id && !strings.EqualFold(who, c.user))
+	conns := slices.DeleteFunc(s.connections(), func(c *conn) bool {
+		return !c.is(who)
 	})
-	slices.SortFunc(conns, func(a, b *conn) int { return cmp.Or(a.opened.Compare(b.opened), cmp.Compare(a.id, b.id)) })
+	slices.SortFunc(conns, func(a, b *conn) int {
+		return cmp.Or(a.peer.Opened.Compare(b.peer.Opened), cmp.Compare(a.peer.Session, b.peer.Session))
+	})
 	return conns
 }
 
@@ -42,19 +44,27 @@ func describe(conns []*conn) []admin.Session {
 	now := time.Now()
 	var all []admin.Session
 	for _, c := range conns {
+		g := c.grant.Load()
 		all = append(all, admin.Session{
-			ID: c.id, User: c.user, Remote: c.remote, Method: c.method, Client: c.client,
-			Since: c.opened, Idle: c.idle(now), Files: int(c.openFiles.Load()),
-			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.services(),
+			ID: c.peer.Session, User: g.User.Name, Remote: c.peer.Remote, Method: g.Method, Client: c.client,
+			Since: c.peer.Opened, Idle: c.idle(now), Files: int(c.openFiles.Load()),
+			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.serviceNames(),
 		})
 	}
 	return all
 }
 
-// services names what runs on c.
-func (c *conn) services() []string {
+// is reports whether somebody has logged in on c, and who is empty, the id of the
+// connection, or the name of the user.
+func (c *conn) is(who string) bool {
+	g := c.grant.Load()
+	return g != nil && (who == "" || who == c.peer.Session || strings.EqualFold(who, g.User.Name))
+}
+
+// serviceNames are those of the services that run on c.
+func (c *conn) serviceNames() []string {
 	names := []string{} // not null in JSON
-	for _, s := range c.runs() {
+	for _, s := range c.runningSessions() {
 		if sv := s.service.Load(); sv != nil {
 			names = append(names, sv.name)
 		}

@@ -81,13 +81,3 @@ func (p *proxied) own() (bool, error) {
 	}
 	return true, fmt.Errorf("%w: %w", errHeader, err)
 }
-
-// addrPort is a TCP address, with IPv4 as itself; zero for any other kind.
-func addrPort(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}

@@ -80,12 +80,12 @@ func TestProbesAreCounted(t *testing.T) {
 		}
 		io.WriteString(nc, header)
 		nc.Close()
-		for len(f.events.reasons(event.ProbeSeen)) == 0 {
+		eventually(t, "the probe is seen", func() bool {
 			if got := f.events.reasons(event.ConnectionClosed); len(got) > 0 {
 				t.Fatalf("%s: logged as a connection that ended: %q", name, got)
 			}
-			time.Sleep(time.Millisecond)
-		}
+			return len(f.events.reasons(event.ProbeSeen)) > 0
+		})
 	}
 }
 
@@ -126,7 +126,7 @@ func strict(t *testing.T) *fixture {
 		f.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		s := state.DefaultSettings()
 		s.Exempt = nil
-		f.State = state.NewMemory(s)
+		f.Gate.State = state.NewMemory(s)
 	})
 }
 
@@ -183,9 +183,9 @@ func TestTheBalancerIsNeverBanned(t *testing.T) {
 func TestTrueAddressInRulesAndKeys(t *testing.T) {
 	f := strict(t)
 	f.people.users["alice"].Keys[0].From = []string{"192.0.2.7"}
-	resolve := f.Policy
+	resolve := f.Gate.Rules
 	var asked []netip.Addr
-	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 		asked = append(asked, q.Remote)
 		return resolve.Resolve(q)
 	})
@@ -205,7 +205,7 @@ func TestSourcesThatMisbehaveAreKeptOut(t *testing.T) {
 	f := start(t, func(f *fixture) {
 		s := state.DefaultSettings()
 		s.Exempt = nil
-		f.State = state.NewMemory(s)
+		f.Gate.State = state.NewMemory(s)
 	})
 	for range 4 { // 5 s each, 15 s keep out
 		f.dial(t, "alice", ssh.Password("x"))

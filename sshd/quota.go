@@ -16,7 +16,7 @@ func serveQuota(_ context.Context, s *session, _ string) (uint32, error) {
 	}
 	defer files.Close()
 	s.say(s.ch, fmt.Sprintf("%-24s %10s %10s %10s %14s", "folder", "size", "used", "free", "files"))
-	for _, f := range s.grant.Load().policy.Folders {
+	for _, f := range s.conn.grant.Load().Policy.Folders {
 		u, err := files.StatFS(f.Path)
 		if err != nil {
 			s.say(s.ch, fmt.Sprintf("%-24s cannot be told", f.Path))

@@ -3,9 +3,9 @@
 // they ask for: sftp, scp, passwd and a few short commands. There is no shell
 // and no forwarding.
 //
-// A connection is one conn from accept to close: login (login.go) proves who
-// it is and carries the policy, session (session.go) answers its channels,
-// service (service.go) is the table of what can be run. Start at Server.
+// A connection is one conn from accept to close: package login decides who it is
+// and what they may do, a session answers one of its channels, and service.go
+// has the table of what a session can run. Start at Server.
 package sshd
 
 import (
@@ -18,45 +18,27 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/crypto/ssh"
 
-	"berth/directory"
 	"berth/fs"
 	"berth/policy"
-	"berth/sshd/cert"
 	"berth/sshd/event"
-	"berth/sshd/kerberos"
-	"berth/sshd/state"
-	"berth/sshd/totp"
+	"berth/sshd/login"
 )
-
-// Resolver decides what a login may do, and says why. Resolve's errors wrap
-// policy.ErrDenied. It is asked at every login and again for open sessions, so it
-// may change its mind.
-type Resolver interface {
-	Resolve(policy.Request) (*policy.Policy, error)
-	Explain(policy.Request) policy.Explanation
-}
 
 // Server is an SSH server for files. All fields are set before Serve and not
 // changed after. Serve may be called for several listeners at once.
 type Server struct {
 	Settings
-	Directory    directory.Directory
-	Policy       Resolver
-	Open         func(*policy.Policy, *fs.Pace) (fs.FS, error) // what a policy's files are, at the pace of the session
-	HostKeys     []ssh.Signer                                  // in order of preference
-	Certificates *cert.Authority                               // nil: no certificates are taken
-	Kerberos     *kerberos.Keytab                              // nil: no tickets are taken
-	Codes        *totp.Codes                                   // nil: nobody has secrets of one-time codes
-	Events       event.Sink
-	Log          hclog.Logger
-	State        state.Store // who may try, and how many
+	Gate   *login.Gate                                   // who may log in, and stay
+	Open   func(*policy.Policy, *fs.Pace) (fs.FS, error) // what a policy's files are, at the pace of the session
+	Events event.Sink
+	Log    hclog.Logger
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
-	running  sync.WaitGroup // connections
-	draining atomic.Int64   // since when, in Unix nanoseconds; 0: not
+	running  sync.WaitGroup            // connections
+	draining atomic.Pointer[time.Time] // since when; nil: not
+	reviews  atomic.Int64              // how often all open sessions have been reviewed
 }
 
 // Serve accepts connections until ctx ends or Shutdown is called, and then
@@ -107,7 +89,7 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) {
 // full reports why there is no room for one more connection, the zero Reason if there is.
 func (s *Server) full() event.Reason {
 	switch {
-	case s.draining.Load() != 0:
+	case s.draining.Load() != nil:
 		return event.ShuttingDown
 	case s.MaxConnections > 0 && len(s.conns) >= s.MaxConnections:
 		return event.TooManyConnections
@@ -121,8 +103,8 @@ func (s *Server) forget(c *conn) {
 	s.mu.Unlock()
 }
 
-// open returns the connections of this moment.
-func (s *Server) open() []*conn {
+// connections returns those of this moment.
+func (s *Server) connections() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conns := make([]*conn, 0, len(s.conns))
@@ -146,10 +128,10 @@ const (
 // drained reports how long the server has been shutting down; 0: it is not.
 func (s *Server) drained(now time.Time) time.Duration {
 	since := s.draining.Load()
-	if since == 0 {
+	if since == nil {
 		return 0
 	}
-	return now.Sub(time.Unix(0, since))
+	return now.Sub(*since)
 }
 
 // Shutdown refuses new connections, closes those that are not moving files,
@@ -157,11 +139,12 @@ func (s *Server) drained(now time.Time) time.Duration {
 // at. Listeners are the caller's to close. It returns nil when all ended by
 // themselves.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(time.Now().UnixNano())
+	now := time.Now()
+	s.draining.Store(&now)
 	tick := time.NewTicker(quiet / 4)
 	defer tick.Stop()
 	for {
-		conns := s.open()
+		conns := s.connections()
 		if len(conns) == 0 {
 			return nil
 		}

@@ -24,6 +24,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/login"
 	"berth/sshd/state"
 )
 
@@ -182,22 +183,21 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 	}
 	dir := t.TempDir()
 	f.Server = &Server{
-		Settings:  DefaultSettings(),
-		Directory: f.people,
-		Policy: rules(func(q policy.Request) (*policy.Policy, error) {
-			return &policy.Policy{
-				User: q.User, Rules: []string{"all"}, Services: []string{"sftp", "scp", "passwd", "whoami", "quota", "help"},
-				Folders: []policy.Folder{{Path: "/", Host: dir, Umask: 0o27}},
-				Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
-			}, nil
-		}),
+		Settings: DefaultSettings(),
+		Gate:     &login.Gate{Settings: login.DefaultSettings(), Directory: f.people, HostKeys: []ssh.Signer{newSigner(t)}, State: state.NewMemory(state.DefaultSettings()), Service: ServiceName, Emit: f.events.Emit},
 		Open:     func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) { return fs.Open(p, fs.Settings{Pace: pace}) },
-		HostKeys: []ssh.Signer{newSigner(t)},
 		Events:   f.events,
 		Log:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &f.log}),
-		State:    state.NewMemory(state.DefaultSettings()),
 	}
-	f.RefusalDelay = 0
+	f.Gate.Log = f.Log
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		return &policy.Policy{
+			User: q.User, Rules: []string{"all"}, Services: []string{"sftp", "scp", "passwd", "whoami", "quota", "help"},
+			Folders: []policy.Folder{{Path: "/", Host: dir, Umask: 0o27}},
+			Access:  []policy.Access{{Path: "/", Ops: policy.Full}},
+		}, nil
+	})
+	f.Gate.RefusalDelay = 0
 	for _, c := range change {
 		c(f)
 	}
@@ -257,9 +257,21 @@ func (f *fixture) must(t *testing.T, methods ...ssh.AuthMethod) *ssh.Client {
 	return c
 }
 
+// eventually waits until what happens, which done reports.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for range 30_000 {
+		if done() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("within 30 s it is not so that %s", what)
+}
+
 // hangUp waits until the server has noticed that all clients are gone.
 func (f *fixture) hangUp() {
-	for len(f.open()) > 0 {
+	for len(f.connections()) > 0 {
 		runtime.Gosched()
 	}
 }
@@ -355,8 +367,8 @@ func TestChannelsAreLimited(t *testing.T) {
 
 func TestSessionsAreLimited(t *testing.T) {
 	f := start(t)
-	resolve := f.Policy
-	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+	resolve := f.Gate.Rules
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 		p, err := resolve.Resolve(q)
 		p.Limits.Sessions = 1
 		return p, err

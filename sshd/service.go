@@ -95,12 +95,23 @@ func find(request, command string) *service {
 	return nil
 }
 
+// ServiceName returns the name of the service that command starts, which must be
+// one word that starts one, or "".
+func ServiceName(command string) string {
+	for _, sv := range services() {
+		if slices.Contains(sv.words, command) {
+			return sv.name
+		}
+	}
+	return ""
+}
+
 // serveHelp lists the commands the user has.
 func serveHelp(_ context.Context, s *session, _ string) (uint32, error) {
-	g := s.grant.Load()
+	g := s.conn.grant.Load()
 	s.say(s.ch, "Files: sftp, scp. Commands:")
 	for _, sv := range services() {
-		if sv.help != "" && g.policy.Allows(sv.name) && g.permits(sv.name) {
+		if sv.help != "" && g.Policy.Allows(sv.name) && g.Permits(sv.name) {
 			s.say(s.ch, "  "+sv.help)
 		}
 	}

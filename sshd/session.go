@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/sshd/event"
+	"berth/sshd/login"
 )
 
 // serveChannels answers the client until it leaves, and returns when all its
@@ -81,7 +82,7 @@ func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
 	default:
 		return false
 	}
-	c.emit(event.Event{Type: event.ServiceRefused, Service: printable(nc.ChannelType()), Reason: reason})
+	c.emit(event.Event{Type: event.ServiceRefused, Service: login.Printable(nc.ChannelType()), Reason: reason})
 	nc.Reject(why, text)
 	return true
 }
@@ -99,7 +100,7 @@ func (c *conn) refuseForwarding(req *ssh.Request) {
 
 // A session is one session channel (RFC 4254, section 6). It runs one service.
 type session struct {
-	*conn
+	conn    *conn
 	ch      ssh.Channel
 	pty     *terminal               // set if the client asked for one before it asked for a service
 	service atomic.Pointer[service] // what it runs, once it does
@@ -115,7 +116,7 @@ func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 	defer s.ch.Close()
 	started := false
 	for req := range requests {
-		s.touch()
+		s.conn.touch()
 		run, ok := s.request(req, started)
 		if req.WantReply {
 			req.Reply(ok, nil)
@@ -125,7 +126,7 @@ func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 		}
 		started = true
 		running.Go(func() {
-			defer s.survive()
+			defer s.conn.survive()
 			s.exit(run(ctx))
 		})
 	}
@@ -151,12 +152,12 @@ func (s *session) request(req *ssh.Request, started bool) (run, bool) {
 		return nil, true
 	case "subsystem", "exec", "shell":
 		if started { // one service a channel
-			s.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: event.SecondService})
+			s.conn.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: event.SecondService})
 			return nil, false
 		}
 		return s.start(req)
 	}
-	s.refuseForwarding(req)
+	s.conn.refuseForwarding(req)
 	return nil, false // env, signal, x11-req, auth-agent-req@openssh.com
 }
 
@@ -170,7 +171,7 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 	}
 	sv := find(req.Type, asked.Name)
 	if sv == nil && req.Type == "subsystem" {
-		s.emit(event.Event{Type: event.ServiceRefused, Service: printable(asked.Name), Reason: event.UnknownService})
+		s.conn.emit(event.Event{Type: event.ServiceRefused, Service: login.Printable(asked.Name), Reason: event.UnknownService})
 		return nil, false
 	}
 	return func(ctx context.Context) uint32 {
@@ -180,35 +181,35 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 		}
 		began := time.Now()
 		s.service.Store(sv)
-		s.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
+		s.conn.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
 		status, err := sv.run(ctx, s, asked.Name)
 		e := event.Event{Type: event.ServiceEnded, Service: sv.name, Duration: time.Since(began), Err: err}
 		e.Fields = map[string]string{"status": fmt.Sprint(status)}
-		s.emit(e)
+		s.conn.emit(e)
 		return status
 	}, true
 }
 
 // refused reports in a sentence for the client why it does not get a service.
 func (s *session) refused(sv *service, command string) error {
-	g := s.grant.Load()
+	g := s.conn.grant.Load()
 	name, reason := "", event.Reason{}
 	var err error
 	switch {
 	case sv == nil:
-		name, reason, err = printable(command), event.UnknownCommand, noService(command)
+		name, reason, err = login.Printable(command), event.UnknownCommand, noService(command)
 	case sv.help != "" && !sv.takes && len(strings.Fields(command)) > 1:
 		name, reason, err = sv.name, event.Arguments, errArguments
-	case !g.policy.Allows(sv.name):
+	case !g.Policy.Allows(sv.name):
 		name, reason, err = sv.name, event.NotAllowed, message("You may not use "+sv.name+" here.")
-	case !g.permits(sv.name):
+	case !g.Permits(sv.name):
 		name, reason, err = sv.name, event.NotInCertificate, message("Your certificate is not for "+sv.name+".")
-	case g.restricted != nil && !sv.always:
-		name, reason = sv.name, reasonOf(g.restricted)
-		err = message(g.restriction())
+	case g.Restriction != nil && !sv.always:
+		name, reason = sv.name, login.ReasonOf(g.Restriction)
+		err = message(g.Instruction())
 	}
 	if err != nil {
-		s.emit(event.Event{Type: event.ServiceRefused, Service: name, Reason: reason})
+		s.conn.emit(event.Event{Type: event.ServiceRefused, Service: name, Reason: reason})
 	}
 	return err
 }

@@ -143,9 +143,9 @@ func listAll(r *rawSFTP, name string) int {
 func withFiles(t *testing.T, ops policy.Op) *fixture {
 	t.Helper()
 	return start(t, func(f *fixture) {
-		resolve := f.Policy.Resolve
+		resolve := f.Gate.Rules.Resolve
 		dir := t.TempDir()
-		f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 			p, err := resolve(q)
 			p.Access, p.Folders[0].Host = []policy.Access{{Path: "/", Ops: ops}}, dir
 			return p, err

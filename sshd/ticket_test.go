@@ -40,7 +40,7 @@ func TestTickets(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t, func(f *fixture) {
-				f.Kerberos = k
+				f.Gate.Kerberos = k
 				f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}}
 			})
 			f.people.set("alice", tt.state)
@@ -87,7 +87,7 @@ func TestTicketAndCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := requiring(t, [][]string{{"gssapi-with-mic", "totp"}}, func(f *fixture) { f.Kerberos = k })
+	f := requiring(t, [][]string{{"gssapi-with-mic", "totp"}}, func(f *fixture) { f.Gate.Kerberos = k })
 	cache := filepath.Join(t.TempDir(), "cache")
 	if err := r.Ticket(cache, "alice"); err != nil {
 		t.Fatal(err)

@@ -33,9 +33,9 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	}
 	defer files.Close()
 	opt := sftp.Options{
-		User: s.user, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.client, prefix) }),
-		Active: s.touch, Copied: files.copied, Done: ctx.Done(),
-		Log: s.srv.Log.With("session", s.id, "user", s.user),
+		User: s.conn.grant.Load().User.Name, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.conn.client, prefix) }),
+		Active: s.conn.touch, Copied: files.copied, Done: ctx.Done(),
+		Log: s.conn.srv.Log.With("session", s.conn.peer.Session, "user", s.conn.grant.Load().User.Name),
 	}
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }
@@ -66,8 +66,8 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 	}
 	defer files.Close()
 	opt := scp.Options{
-		InPlace: s.grant.Load().policy.Uploads != policy.Atomic,
-		Ahead:   strings.HasPrefix(s.client, "SSH-2.0-OpenSSH_"),
+		InPlace: s.conn.grant.Load().Policy.Uploads != policy.Atomic,
+		Ahead:   strings.HasPrefix(s.conn.client, "SSH-2.0-OpenSSH_"),
 	}
 	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }
@@ -75,9 +75,9 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 // files opens the view of the session. The client is told when that fails, and
 // the log has why.
 func (s *session) files(service string) (*observed, error) {
-	files, err := s.observe(service)
+	files, err := s.conn.observe(service)
 	if err != nil {
-		s.say(s.ch.Stderr(), "Your folders cannot be opened. Please tell your administrator (session "+s.id+").")
+		s.say(s.ch.Stderr(), "Your folders cannot be opened. Please tell your administrator (session "+s.conn.peer.Session+").")
 	}
 	return files, err
 }

@@ -2,25 +2,23 @@ package sshd
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"berth/directory"
-	"berth/policy"
-	"berth/sshd/cert"
 	"berth/sshd/event"
+	"berth/sshd/login"
 )
 
-// Watch looks after the open connections until ctx ends: it asks silent
-// clients whether they are still there, ends what has been idle or open for
-// longer than it may, and every Recheck looks their users up again, so that
-// whom the directory no longer lets in, or no rule, is out within that time,
-// and others have their new rights at the next operation.
+// Watch takes care of the open connections until ctx ends: it sends keep-alive
+// requests, ends sessions that were idle or open for too long, and looks their
+// users up again every Recheck. A session ends within Recheck if the directory or
+// the rules no longer allow the user; changed rights hold from the next operation
+// on.
 func (s *Server) Watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -30,8 +28,8 @@ func (s *Server) Watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for _, c := range s.open() {
-				c.look(now)
+			for _, c := range s.connections() {
+				c.enforceLimits(now)
 				s.lapse(ctx, c, now)
 			}
 			if s.Recheck > 0 && now.Sub(checked) >= s.Recheck {
@@ -42,157 +40,153 @@ func (s *Server) Watch(ctx context.Context) {
 	}
 }
 
-// lapse considers c again at the moment when a rule that holds only at certain
-// hours begins or ends to hold.
-func (s *Server) lapse(ctx context.Context, c *conn, now time.Time) {
+// enforceLimits ends c if one of its limits is over, and sends a keep-alive
+// request if the client has been silent.
+func (c *conn) enforceLimits(now time.Time) {
 	g := c.grant.Load()
-	if g == nil || g.policy.ValidUntil.IsZero() || now.Before(g.policy.ValidUntil) {
-		return
-	}
-	u, err := s.Directory.Lookup(ctx, g.policy.User.Name)
-	if err != nil && !directory.Refused(err) {
-		u, err = g.policy.User, nil // the hour is over whether or not the directory answers
-	}
-	s.reconsider(c, g, u, err)
-}
-
-// look ends c if one of its limits is over, and asks the client for a sign of
-// life if it has been silent.
-func (c *conn) look(now time.Time) {
-	g, sc := c.grant.Load(), c.established.Load()
-	if g == nil || sc == nil {
+	if g == nil {
 		return // LoginGrace bounds it
 	}
-	l, idle := g.policy.Limits, c.idle(now)
+	l, idle := g.Policy.Limits, c.idle(now)
 	if l.Idle == 0 {
 		l.Idle = c.srv.Idle
 	}
 	switch {
 	case l.Idle > 0 && idle >= l.Idle:
 		c.close(event.Idle)
-	case l.SessionTime > 0 && now.Sub(c.opened) >= l.SessionTime:
+	case l.SessionTime > 0 && now.Sub(c.peer.Opened) >= l.SessionTime:
 		c.close(event.SessionTimeOver)
 	case c.srv.KeepAlive > 0 && idle >= c.srv.KeepAlive && now.Sub(c.asked) >= c.srv.KeepAlive:
-		c.ask(now)
+		c.keepAlive(now)
 	}
 }
 
-// unanswered is how many signs of life may stay away.
-const unanswered = 3
+// maxUnanswered is how many keep-alive requests may get no answer.
+const maxUnanswered = 3
 
-// ask sends a keep-alive request, as OpenSSH does. Any answer will do.
-func (c *conn) ask(now time.Time) {
+// keepAlive sends a keep-alive request, as OpenSSH does. Any answer will do.
+func (c *conn) keepAlive(now time.Time) {
 	c.asked = now
-	if c.silent.Add(1) > unanswered {
+	if c.silent.Add(1) > maxUnanswered {
 		c.close(event.ClientSilent)
 		return
 	}
-	sc := c.established.Load()
 	go func() {
-		if _, _, err := sc.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		if _, _, err := c.ssh.SendRequest("keepalive@openssh.com", true, nil); err == nil {
 			c.silent.Store(0)
 		}
 	}()
 }
 
 // Reconsider looks up the users of all open sessions again, many at once, and
-// resolves what they may do. Call it after the rules have changed.
+// decides again what they may do. Call it after the rules have changed.
 func (s *Server) Reconsider(ctx context.Context) {
-	grants := map[*conn]*grant{}
+	s.reviews.Add(1) // a login that is under way now is reviewed when it ends
+	grants := map[*conn]*login.Grant{}
 	names := map[string]bool{} // a user with ten sessions is one look-up
-	for _, c := range s.open() {
+	for _, c := range s.connections() {
 		if g := c.grant.Load(); g != nil {
 			grants[c] = g
-			names[g.policy.User.Name] = true
+			names[g.User.Name] = true
 		}
 	}
-	answers := s.Directory.LookupMany(ctx, slices.Sorted(maps.Keys(names)))
+	answers := s.Gate.Directory.LookupMany(directory.Fresh(ctx), slices.Sorted(maps.Keys(names)))
 	for c, g := range grants {
-		a := answers[g.policy.User.Name]
-		s.reconsider(c, g, a.User, a.Err)
+		a := answers[g.User.Name]
+		c.review(g, a.User, a.Err)
 	}
 }
 
-func (s *Server) reconsider(c *conn, g *grant, u *directory.User, err error) {
-	if err == nil && u.ID != g.policy.User.ID {
-		err = &directory.Refusal{Why: directory.ErrNoUser, Detail: "the name belongs to somebody else now"}
+// lapse reviews c at the moment when the hours of a rule begin or end.
+func (s *Server) lapse(ctx context.Context, c *conn, now time.Time) {
+	if g := c.grant.Load(); g != nil && !g.Policy.ValidUntil.IsZero() && !now.Before(g.Policy.ValidUntil) {
+		s.reviewConn(ctx, c)
 	}
-	if err == nil {
-		err = s.distrusted(g)
+}
+
+// reviewConn reviews c alone.
+func (s *Server) reviewConn(ctx context.Context, c *conn) {
+	g := c.grant.Load()
+	u, err := s.Gate.Directory.Lookup(directory.Fresh(ctx), g.User.Name)
+	if err != nil && !directory.Refused(err) {
+		u, err = g.User, nil // the rules have changed whether or not the directory answers
 	}
-	if err == nil {
-		err = s.replaced(g, u)
-	}
-	if err == nil {
-		err = u.State.Err()
-	}
-	next := *g
-	next.restricted = restrictedTo(err)
-	if err == nil || next.restricted != nil {
-		next.policy, err = s.Policy.Resolve(policy.Request{User: u, Remote: c.remote.Addr(), Method: c.method, Time: time.Now()})
-	}
+	c.review(g, u, err)
+}
+
+// review keeps the grant of an open session, replaces it, or ends the session.
+func (c *conn) review(g *login.Grant, u *directory.User, err error) {
+	next, err := c.srv.Gate.Review(g, u, err)
 	switch {
-	case err == nil:
-		if g.ownChange {
-			next.passwordChanged, next.ownChange = u.State.PasswordChanged, false
-		}
-		if !sameGrant(g, &next) {
-			c.narrow(g, &next)
-		}
-	case revokes(err):
+	case err != nil:
 		c.revoke(err)
-	default: // could not ask: nobody is thrown out because a server is down
-		s.Log.Warn("look up a user with an open session", "user", g.policy.User.Name, "error", err)
+	case next != g && c.grant.CompareAndSwap(g, next):
+		c.explainChange(g, next)
 	}
 }
 
-// revokes reports whether err says that a session must end.
-func revokes(err error) bool {
-	return directory.Refused(err) || errors.Is(err, policy.ErrDenied) || errors.Is(err, cert.ErrRevoked) || errors.Is(err, cert.ErrAuthority) ||
-		errors.Is(err, errKeyRemoved) || errors.Is(err, errPasswordChanged)
+// explainChange tells the sinks and the person that a session has other rights.
+func (c *conn) explainChange(from, to *login.Grant) {
+	switch {
+	case from.SameRights(to):
+	case to.Restriction != nil && from.Restriction == nil:
+		c.emit(event.Event{Type: event.RightsChanged, Reason: login.ReasonOf(to.Restriction)})
+		c.notify(to.Instruction())
+	default:
+		c.emit(event.Event{
+			Type:   event.RightsChanged,
+			Detail: fmt.Sprintf("rules: %s; before: %s", strings.Join(to.Policy.Rules, ", "), strings.Join(from.Policy.Rules, ", ")),
+		})
+		c.notify("What you may do here has changed.")
+	}
 }
 
-// What opened a session and would not open another one.
-var (
-	errKeyRemoved      = errors.New("the key is no longer in the directory")
-	errPasswordChanged = errors.New("the password was changed since the login")
-)
-
-// replaced returns why what u proved to open a session proves nothing any more.
-// A ticket stands for the password it was got with.
-func (s *Server) replaced(g *grant, u *directory.User) error {
-	if s.OnChange == onChangeKeep || u.Cached {
-		return nil
+// notify writes a line to the standard error of all sessions of c, which clients
+// show to the person. It uses a goroutine, because a client that does not read
+// would block it, and does one at a time.
+func (c *conn) notify(line string) {
+	if !c.notifying.CompareAndSwap(false, true) {
+		return
 	}
-	for _, blob := range g.keys {
-		if !slices.ContainsFunc(u.Keys, func(k directory.Key) bool { return string(k.Marshal()) == blob }) {
-			return errKeyRemoved
+	go func() {
+		defer c.survive()
+		defer c.notifying.Store(false)
+		for _, s := range c.runningSessions() {
+			io.WriteString(s.ch.Stderr(), line+"\r\n") // a terminal needs the CR, and nothing else minds it
 		}
+	}()
+}
+
+// revoke ends a session that err no longer allows.
+func (c *conn) revoke(err error) {
+	reason := login.ReasonOf(err)
+	if !c.ending.CompareAndSwap(nil, &ending{event.Revoked, reason.String()}) {
+		return // it is already being ended
 	}
-	byPassword := slices.ContainsFunc(g.factors, func(f string) bool { return f == methodPassword || f == methodInteractive || f == methodTicket })
-	if byPassword && !g.ownChange && u.State.PasswordChanged.After(g.passwordChanged) {
-		return errPasswordChanged
+	c.emit(event.Event{Type: event.LoginRevoked, Reason: reason, Detail: err.Error()})
+	line := login.Sentence(err)
+	if line == "" {
+		line = "You may not go on here."
 	}
-	return nil
+	c.expel(event.Revoked, line+" This session has ended.")
 }
 
-// sameGrant reports whether there is nothing to replace: a new grant has the
-// files of a session opened anew.
-func sameGrant(a, b *grant) bool {
-	return sameRights(a.policy, b.policy) && a.policy.ValidUntil.Equal(b.policy.ValidUntil) &&
-		(a.restricted == nil) == (b.restricted == nil) && a.ownChange == b.ownChange
+// expel ends a connection whose ending has been set. The SSH library sends no
+// disconnect message, so line goes to all sessions, which are then ended; a
+// client that does not leave by itself is cut off.
+func (c *conn) expel(reason event.Reason, line string) {
+	c.closeSoon(reason)
+	go func() {
+		defer c.survive()
+		for _, s := range c.runningSessions() {
+			io.WriteString(s.ch.Stderr(), line+"\r\n")
+			s.exit(statusRevoked)
+		}
+		if len(c.runningSessions()) == 0 {
+			c.close(reason)
+		}
+	}()
 }
 
-// sameRights reports whether a and b grant the same, whatever else the directory
-// says of the user by now, and for however long.
-func sameRights(a, b *policy.Policy) bool {
-	x, y := *a, *b
-	x.User, y.User = nil, nil
-	x.ValidUntil, y.ValidUntil = time.Time{}, time.Time{}
-	return reflect.DeepEqual(x, y)
-}
-
-// changedRules says which rules gave the rights before, and which do now.
-func changedRules(a, b *policy.Policy) string {
-	return fmt.Sprintf("rules: %s; before: %s", strings.Join(b.Rules, ", "), strings.Join(a.Rules, ", "))
-}
+// statusRevoked is the exit status of a service that was ended.
+const statusRevoked = 255

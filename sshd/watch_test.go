@@ -54,9 +54,9 @@ func TestNameOfSomebodyElse(t *testing.T) {
 
 func TestRightsEndAtTheirHour(t *testing.T) {
 	f := start(t)
-	resolve := f.Policy
+	resolve := f.Gate.Rules
 	var over atomic.Bool
-	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 		if over.Load() {
 			return nil, &policy.Denied{Reason: policy.NoRule}
 		}
@@ -66,7 +66,7 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 	})
 	run1(t, f.must(t), "help", "") // once it answers, the session stands
 	over.Store(true)
-	for _, open := range f.open() {
+	for _, open := range f.connections() {
 		f.lapse(t.Context(), open, time.Now())
 		if open.ending.Load() != nil {
 			t.Error("ended before the hour")
@@ -94,15 +94,15 @@ func TestSessionsEndInTime(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t)
-			resolve := f.Policy
-			f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+			resolve := f.Gate.Rules
+			f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 				p, err := resolve.Resolve(q)
 				p.Limits = tt.limits
 				return p, err
 			})
 			run1(t, f.must(t), "help", "")
-			c := f.open()[0]
-			c.look(time.Now().Add(tt.after))
+			c := f.connections()[0]
+			c.enforceLimits(time.Now().Add(tt.after))
 			got := ""
 			if why := c.ending.Load(); why != nil {
 				got = why.reason.String()
@@ -125,18 +125,18 @@ func TestIdleWithAnOpenFile(t *testing.T) {
 	if _, err := files.Create("/f"); err != nil {
 		t.Fatal(err)
 	}
-	c := f.open()[0]
-	long := time.Now().Add(-2 * time.Minute)
-	c.last.Store(long.UnixNano())
+	c := f.connections()[0]
+	long := int64(time.Since(c.peer.Opened) - 2*time.Minute)
+	c.last.Store(long)
 	if _, err := (taken{discarding{}, c}).Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	c.look(time.Now())
+	c.enforceLimits(time.Now())
 	if why := c.ending.Load(); why != nil {
 		t.Fatalf("closed for %q although the client takes data", why.reason)
 	}
-	c.last.Store(long.UnixNano())
-	c.look(time.Now())
+	c.last.Store(long)
+	c.enforceLimits(time.Now())
 	if why := c.ending.Load(); why == nil || why.reason != event.Idle {
 		t.Errorf("closed for %v, want idle", why)
 	}
@@ -150,10 +150,10 @@ func (discarding) Write(p []byte) (int, error) { return len(p), nil }
 func TestSilentClientsAreLetGo(t *testing.T) {
 	f := start(t)
 	run1(t, f.must(t), "help", "")
-	c := f.open()[0]
+	c := f.connections()[0]
 	now := time.Now()
-	c.silent.Store(unanswered) // as many have stayed away
-	c.look(now.Add(f.KeepAlive))
+	c.silent.Store(maxUnanswered) // as many have stayed away
+	c.enforceLimits(now.Add(f.KeepAlive))
 	if why := c.ending.Load(); why == nil || why.reason != event.ClientSilent {
 		t.Errorf("closed for %v", why)
 	}
@@ -162,14 +162,12 @@ func TestSilentClientsAreLetGo(t *testing.T) {
 func TestKeepAliveIsAnswered(t *testing.T) {
 	f := start(t)
 	run1(t, f.must(t), "help", "")
-	c := f.open()[0]
-	c.look(time.Now().Add(f.KeepAlive))
+	c := f.connections()[0]
+	c.enforceLimits(time.Now().Add(f.KeepAlive))
 	if c.asked.IsZero() {
 		t.Fatal("the client was not asked")
 	}
-	for c.silent.Load() != 0 { // until it has answered
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "the client answers", func() bool { return c.silent.Load() == 0 })
 }
 
 // TestWhatOpenedASession changes what alice has proved, and what it grants her,
@@ -186,22 +184,22 @@ func TestWhatOpenedASession(t *testing.T) {
 		onChange string
 		want     string // reason, "" if the session goes on
 	}{
-		{"key removed", key, removeKey, onChangeEnd, "key_removed"},
-		{"key removed, kept", key, removeKey, onChangeKeep, ""},
-		{"key removed, by password", password, removeKey, onChangeEnd, ""},
-		{"password changed", password, changePassword, onChangeEnd, "password_changed"},
-		{"password changed, kept", password, changePassword, onChangeKeep, ""},
-		{"password changed, by key", key, changePassword, onChangeEnd, ""},
-		{"key removed, from the cache", key, func(f *fixture) { removeKey(f); f.people.users["alice"].Cached = true }, onChangeEnd, ""},
+		{"key removed", key, removeKey, "end", "key_removed"},
+		{"key removed, kept", key, removeKey, "keep", ""},
+		{"key removed, by password", password, removeKey, "end", ""},
+		{"password changed", password, changePassword, "end", "password_changed"},
+		{"password changed, kept", password, changePassword, "keep", ""},
+		{"password changed, by key", key, changePassword, "end", ""},
+		{"key removed, from the cache", key, func(f *fixture) { removeKey(f); f.people.users["alice"].Cached = true }, "end", ""},
 		{"another key added", key, func(f *fixture) {
 			u := f.people.users["alice"]
 			u.Keys = append([]directory.Key{{PublicKey: newSigner(t).PublicKey()}}, u.Keys...)
-		}, onChangeEnd, ""},
-		{"nothing", key, func(*fixture) {}, onChangeEnd, ""},
+		}, "end", ""},
+		{"nothing", key, func(*fixture) {}, "end", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := start(t, func(f *fixture) { f.OnChange = tt.onChange })
+			f := start(t, func(f *fixture) { f.Gate.OnChange = tt.onChange })
 			c := f.must(t, tt.method(f))
 			run1(t, c, "help", "") // once it answers, the session stands
 			f.people.mu.Lock()
@@ -254,9 +252,9 @@ func TestChangedInTheLogin(t *testing.T) {
 // narrowed, and then ended.
 func TestTheClientIsTold(t *testing.T) {
 	f := start(t)
-	resolve := f.Policy
+	resolve := f.Gate.Rules
 	var narrow atomic.Bool
-	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 		p, err := resolve.Resolve(q)
 		if narrow.Load() {
 			p.Rules, p.Access = []string{"fewer"}, []policy.Access{{Path: "/", Ops: policy.ReadOnly}}
@@ -322,7 +320,7 @@ func TestManyUsersAreOneQuestion(t *testing.T) {
 	f := start(t, func(f *fixture) {
 		f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}, State: directory.State{Status: directory.StatusActive}}
 		f.people.password["bob"] = "secret-2"
-		f.Directory = manyPeople{f.people, &asked}
+		f.Gate.Directory = manyPeople{f.people, &asked}
 	})
 	for range 2 {
 		run1(t, f.must(t), "help", "")
@@ -351,9 +349,9 @@ func (m manyPeople) LookupMany(ctx context.Context, names []string) map[string]d
 // TestTheHourEndsWithoutADirectory has a rule end while no server answers.
 func TestTheHourEndsWithoutADirectory(t *testing.T) {
 	f := start(t)
-	resolve := f.Policy
+	resolve := f.Gate.Rules
 	var over atomic.Bool
-	f.Policy = rules(func(q policy.Request) (*policy.Policy, error) {
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
 		if over.Load() {
 			return nil, &policy.Denied{Reason: policy.NoRule}
 		}
@@ -367,7 +365,7 @@ func TestTheHourEndsWithoutADirectory(t *testing.T) {
 	f.people.mu.Lock()
 	f.people.down = true
 	f.people.mu.Unlock()
-	f.lapse(t.Context(), f.open()[0], time.Now().Add(2*time.Hour))
+	f.lapse(t.Context(), f.connections()[0], time.Now().Add(2*time.Hour))
 	c.Wait()
 	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
 		t.Errorf("reasons = %q", got)

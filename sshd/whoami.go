@@ -7,23 +7,24 @@ import (
 	"time"
 
 	"berth/policy"
+	"berth/sshd/login"
 )
 
 // serveWhoami shows people what berth explain says of them, as far as it is
 // about themselves.
 func serveWhoami(_ context.Context, s *session, _ string) (uint32, error) {
-	g, now := s.grant.Load(), time.Now()
-	u := g.policy.User
-	why := s.srv.Policy.Explain(policy.Request{User: u, Remote: s.remote.Addr(), Method: s.method, Time: now})
+	g, now := s.conn.grant.Load(), time.Now()
+	u := g.User
+	why := s.conn.srv.Gate.Rules.Explain(policy.Request{User: u, Remote: s.conn.peer.Remote.Addr(), Method: g.Method, Time: now})
 	var text strings.Builder
 	if err := why.ForUser().WriteText(&text); err != nil {
 		return 1, err
 	}
 	if !u.State.PasswordExpires.IsZero() {
-		fmt.Fprintf(&text, "\npassword expires %s\n", expiry(u.State.PasswordExpires, now))
+		fmt.Fprintf(&text, "\npassword expires %s\n", login.Expiry(u.State.PasswordExpires, now))
 	}
-	if g.restricted != nil {
-		fmt.Fprintf(&text, "\n%s\n", g.restriction())
+	if g.Restriction != nil {
+		fmt.Fprintf(&text, "\n%s\n", g.Instruction())
 	}
 	for line := range strings.Lines(text.String()) {
 		s.say(s.ch, strings.TrimSuffix(line, "\n"))

@@ -24,6 +24,7 @@ import (
 	"berth/sshd/event/metrics"
 	"berth/sshd/hostkey"
 	"berth/sshd/kerberos"
+	"berth/sshd/login"
 	"berth/sshd/state"
 )
 
@@ -173,20 +174,27 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 
 	clearUmask()
 	quotas := &fs.Quotas{}
-	srv := &sshd.Server{
-		Settings:  cfg.SSH,
-		Directory: people.Directory,
-		Policy:    live,
-		Open: func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
-			return fs.Open(p, fs.Settings{Quotas: quotas, Pace: pace})
-		},
-		HostKeys:     keys,
+	gate := &login.Gate{
+		Settings:     cfg.SSH.Settings,
+		Directory:    people.Directory,
+		Rules:        live,
 		Certificates: authorities,
 		Kerberos:     keytab,
 		Codes:        codes,
-		Events:       sinks,
-		Log:          log.Named("sshd"),
 		State:        state.NewMemory(cfg.Admission),
+		HostKeys:     keys,
+		Emit:         sinks.Emit,
+		Log:          log.Named("login"),
+		Service:      sshd.ServiceName,
+	}
+	srv := &sshd.Server{
+		Settings: cfg.SSH,
+		Gate:     gate,
+		Open: func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
+			return fs.Open(p, fs.Settings{Quotas: quotas, Pace: pace})
+		},
+		Events: sinks,
+		Log:    log.Named("sshd"),
 	}
 	r, err := listen(cfg)
 	if err != nil {

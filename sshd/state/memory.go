@@ -86,10 +86,11 @@ func (m *Memory) Admit(remote netip.Addr) (end func(), err error) {
 	if within(m.settings.Blocked, remote) {
 		return nil, &Refusal{Code: SourceBlocked}
 	}
-	if !exempt {
-		if err := m.admitSource(source, time.Now()); err != nil {
-			return nil, err
-		}
+	if err := m.barred(source, exempt); err != nil {
+		return nil, err
+	}
+	if most := m.settings.StartupsPerSource; !exempt && most > 0 && m.startups[source] >= most {
+		return nil, &Refusal{Code: SourceBusy}
 	}
 	if m.drops(m.starting) {
 		return nil, &Refusal{Code: StartupsFull}
@@ -99,13 +100,17 @@ func (m *Memory) Admit(remote netip.Addr) (end func(), err error) {
 	return sync.OnceFunc(func() { m.ended(source) }), nil
 }
 
-// admitSource needs m.mu.
-func (m *Memory) admitSource(source netip.Prefix, now time.Time) error {
-	if until := m.penalties.until(source); until.After(now) {
+// Barred implements Store.
+func (m *Memory) Barred(remote netip.Addr) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.barred(m.source(remote))
+}
+
+// barred needs m.mu.
+func (m *Memory) barred(source netip.Prefix, exempt bool) error {
+	if until := m.penalties.until(source); !exempt && until.After(time.Now()) {
 		return &Refusal{Code: SourcePenalized, Until: until}
-	}
-	if most := m.settings.StartupsPerSource; most > 0 && m.startups[source] >= most {
-		return &Refusal{Code: SourceBusy}
 	}
 	return nil
 }

@@ -21,6 +21,10 @@ type Store interface {
 	// up, and wears off with time.
 	Penalize(remote netip.Addr, k Kind)
 
+	// Barred returns a *Refusal while so much is held against the source of remote
+	// that it may not try anything. Admit includes this.
+	Barred(remote netip.Addr) error
+
 	// Acquire counts one more session of user, of which there may be max; zero
 	// is no limit. The error is a *Refusal, and release is nil then. Otherwise
 	// release must be called when the session ends; more calls do nothing.

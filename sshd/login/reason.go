@@ -1,4 +1,4 @@
-package sshd
+package login
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 	"berth/sshd/totp"
 )
 
-// answers is what each refusal is called in events, and what somebody who has
-// proved who they are is told. Everybody else is told nothing.
+// answers are the reason of each refusal for events, and the sentence for
+// somebody who has proved who they are. Everybody else is told nothing.
 var answers = []struct {
 	err    error
 	reason event.Reason
@@ -61,13 +61,11 @@ var answers = []struct {
 	{errNoCodes, event.CodesNotConfigured, ""},
 	{errKeyRemoved, event.LoginKeyRemoved, "The key you logged in with is no longer yours."},
 	{errPasswordChanged, event.LoginPasswordChanged, "Your password has been changed."},
-	{errMethod, event.MethodNotAccepted, ""}, // would tell a guesser that the password is right, without the other factor
+	{errMethod, event.MethodNotAccepted, ""}, // a sentence would tell a guesser that the rules ask for something else
 	{errEmpty, event.PasswordEmpty, "The new password is empty."},
 	{errBlank, event.PasswordBlank, "The new password begins or ends with a space or a tab."},
 	{errMismatch, event.PasswordMismatch, "The new passwords do not match."},
-	{errNotAKey, event.NotAKey, "This is not one public key in the format of OpenSSH, RFC 4716 or PuTTY."},
-	{errPrivateKey, event.PrivateKey, "This is a private key: keep it to yourself. The public one is needed, in the file that ends in .pub."},
-	{errKeyOption, event.KeyOption, "A key may have the options from= and expiry-time= only."},
+	{ErrNoAnswer, event.NoAnswer, "The dialogue was ended."},
 	{directory.ErrKeyUnusable, event.KeyUnusable, "This key cannot be used."},
 	{directory.ErrKeyExists, event.KeyExists, "You have this key already."},
 	{directory.ErrTooManyKeys, event.TooManyKeys, "You have as many keys as you may have: remove one first."},
@@ -91,8 +89,8 @@ var (
 // unavailable is said when the directory could not be asked, to anybody.
 const unavailableText = "The directory cannot be reached just now. Please try again later."
 
-// reasonOf is the code of err in events.
-func reasonOf(err error) event.Reason {
+// ReasonOf is the code of err in events.
+func ReasonOf(err error) event.Reason {
 	var denied *policy.Denied
 	if errors.As(err, &denied) {
 		return denials[denied.Reason]
@@ -112,27 +110,29 @@ func reasonOf(err error) event.Reason {
 // deniedByUs reports whether err refuses somebody who has proved who they are:
 // the directory has nothing against them, but no rule lets them in, or not now.
 func deniedByUs(err error) bool {
-	if errors.Is(err, errCode) {
-		return false
-	}
-	var refusal *state.Refusal
-	return errors.Is(err, policy.ErrDenied) || errors.Is(err, errMethod) || errors.As(err, &refusal)
+	var limit *state.Refusal
+	return errors.Is(err, policy.ErrDenied) || (errors.As(err, &limit) && (limit.Code == state.UserSessions || limit.Code == state.TotalSessions))
 }
 
-// tell is what the client is told when a login is refused: the reason only to
-// somebody who proved the secret, and that the directory is down to everybody.
-func tell(err error) string {
+// clientMessage is what the client is told when a login is refused: the reason
+// only if the user proved everything that the rules ask for before it, and to
+// everybody that the directory cannot be asked.
+func clientMessage(err error) string {
 	proved := directory.Proved(err) || deniedByUs(err)
-	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode)) {
+	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode) || errors.Is(err, errMethod)) {
 		return ""
 	}
-	return sentence(err)
+	return Sentence(err)
 }
 
-// sentence explains err to a person.
-func sentence(err error) string {
-	var refusal *state.Refusal
-	if errors.As(err, &refusal) {
+// Sentence explains err to the person it is about.
+func Sentence(err error) string {
+	var limit *state.Refusal
+	switch {
+	case !errors.As(err, &limit):
+	case limit.Code == state.SourcePenalized:
+		return "Too many failed logins from your address. Please try again later."
+	default:
 		return "Too many sessions are open."
 	}
 	for _, a := range answers {

@@ -1,4 +1,4 @@
-package sshd
+package login
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 // TestDefaultsHaveNothingWeak: what Legacy switches on is off without it.
 func TestDefaultsHaveNothingWeak(t *testing.T) {
 	s := DefaultSettings()
-	s.Ciphers = (&Server{Settings: s}).ciphers(early.Hello{})
+	s.Ciphers = (&Gate{Settings: s}).ciphers(early.Hello{})
 	for _, name := range slices.Concat(s.Ciphers, s.KeyExchanges, s.MACs, s.KeyAlgorithms) {
 		if slices.Contains(legacyNames(), name) || strings.Contains(name, "sha1") {
 			t.Errorf("%s is offered by default", name)
@@ -48,7 +48,7 @@ func TestLegacyChecks(t *testing.T) {
 }
 
 func TestLegacyNetworks(t *testing.T) {
-	s := &Server{Settings: Settings{Legacy: []Legacy{
+	s := &Gate{Settings: Settings{Legacy: []Legacy{
 		{Algorithms: []string{"a"}, From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("fe80::/10")}},
 		{Algorithms: []string{"b"}},
 	}}}

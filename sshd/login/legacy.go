@@ -1,4 +1,4 @@
-package sshd
+package login
 
 import (
 	"fmt"
@@ -80,9 +80,9 @@ func (s *Settings) Warnings() []string {
 }
 
 // legacy returns which old algorithms a client at remote gets.
-func (s *Server) legacy(remote netip.Addr) []string {
+func (g *Gate) legacy(remote netip.Addr) []string {
 	var names []string
-	for _, l := range s.Legacy {
+	for _, l := range g.Legacy {
 		if len(l.From) == 0 || slices.ContainsFunc(l.From, func(p netip.Prefix) bool { return p.Contains(remote.Unmap().WithZone("")) }) {
 			names = append(names, l.Algorithms...)
 		}
@@ -131,11 +131,11 @@ type sha1Signer interface {
 // hostKeys are those offered to a client that gets some old algorithms: an RSA
 // key signs with SHA-1 too if that is one of them, and the client said that it
 // knows nothing better.
-func (s *Server) hostKeys(names []string, hello early.Hello) []ssh.Signer {
-	if !slices.Contains(names, ssh.KeyAlgoRSA) || slices.ContainsFunc(s.HostKeys, func(k ssh.Signer) bool { return share(algorithms(k), hello.HostKeys) }) {
-		return s.HostKeys
+func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
+	if !slices.Contains(names, ssh.KeyAlgoRSA) || slices.ContainsFunc(g.HostKeys, func(k ssh.Signer) bool { return share(algorithms(k), hello.HostKeys) }) {
+		return g.HostKeys
 	}
-	keys := slices.Clone(s.HostKeys)
+	keys := slices.Clone(g.HostKeys)
 	for i, k := range keys {
 		old, ok := k.(sha1Signer)
 		if !ok {
@@ -143,7 +143,7 @@ func (s *Server) hostKeys(names []string, hello early.Hello) []ssh.Signer {
 		}
 		weak, err := old.WithSHA1()
 		if err != nil {
-			s.Log.Error("let a host key sign with SHA-1", "error", err)
+			g.Log.Error("let a host key sign with SHA-1", "error", err)
 			continue
 		}
 		keys[i] = weak

@@ -1,4 +1,4 @@
-package sshd
+package login
 
 import (
 	"slices"
@@ -9,8 +9,8 @@ import (
 	"berth/sshd/early"
 )
 
-// identification is our SSH identification string (RFC 4253, section 4.2).
-func (s *Server) identification() string { return "SSH-2.0-Berth" }
+// Identification is our SSH identification string (RFC 4253, section 4.2).
+const Identification = "SSH-2.0-Berth"
 
 var (
 	gcmCiphers = []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM}
@@ -21,9 +21,9 @@ var (
 // that is sound; but where the CPU knows AES, a client that knows AES-GCM is
 // offered nothing else. The protocol leaves the choice to the client's order,
 // and OpenSSH's begins with ChaCha20, which takes three times the CPU here.
-func (s *Server) ciphers(hello early.Hello) []string {
-	if !slices.Contains(s.Ciphers, cipherAuto) {
-		return s.Ciphers
+func (g *Gate) ciphers(hello early.Hello) []string {
+	if !slices.Contains(g.Ciphers, cipherAuto) {
+		return g.Ciphers
 	}
 	if !hasAES() {
 		return slices.Concat([]string{ssh.CipherChaCha20Poly1305}, gcmCiphers, ctrCiphers)

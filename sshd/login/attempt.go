@@ -1,0 +1,399 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/sshd/early"
+	"berth/sshd/event"
+	"berth/sshd/state"
+)
+
+// An Attempt is the login of one connection. The SSH library calls it, one
+// method at a time, from one goroutine.
+type Attempt struct {
+	gate *Gate
+	ctx  context.Context
+	peer Peer
+	log  hclog.Logger
+	pre  ssh.ServerPreAuthConn // set once keys have been exchanged
+
+	client string // identification string
+	proofs proofs
+	name   found // the name that is tried now
+
+	penalized bool   // something has been held against the source
+	release   func() // ends the count of the session; nil: it is not counted
+}
+
+// found is a name that is tried, what the directory said of it, and what became
+// of the keys that were offered for it.
+type found struct {
+	typed    string
+	user     *directory.User
+	err      error
+	known    bool // user and err are set
+	offered  bool // a key or certificate was refused
+	refused  []string
+	reported bool // an event says how a try with this name failed
+}
+
+// Attempt begins a login for a client that has sent hello. ctx ends it.
+func (g *Gate) Attempt(ctx context.Context, peer Peer, hello early.Hello) *Attempt {
+	return &Attempt{
+		gate: g, ctx: ctx, peer: peer, client: hello.Version,
+		log: g.Log.With("session", peer.Session, "remote", peer.Remote.String()),
+	}
+}
+
+// Config is the SSH library's view of the login.
+func (a *Attempt) Config(hello early.Hello) *ssh.ServerConfig {
+	g := a.gate
+	cfg := &ssh.ServerConfig{
+		Config:                    ssh.Config{KeyExchanges: g.KeyExchanges, Ciphers: g.ciphers(hello), MACs: g.MACs},
+		PublicKeyAuthAlgorithms:   g.KeyAlgorithms,
+		MaxAuthTries:              g.MaxTries,
+		ServerVersion:             Identification,
+		PreAuthConnCallback:       a.connected,
+		BannerCallback:            func(ssh.ConnMetadata) string { return g.text("banner", g.Banner) },
+		VerifiedPublicKeyCallback: a.key,
+		AuthLogCallback: func(c ssh.ConnMetadata, method string, err error) {
+			a.log.Debug("method tried", "name", Printable(c.User()), "method", Printable(method), "error", err)
+		},
+	}
+	next := a.callbacks()
+	cfg.PasswordCallback, cfg.PublicKeyCallback = next.PasswordCallback, next.PublicKeyCallback
+	cfg.KeyboardInteractiveCallback, cfg.GSSAPIWithMICConfig = next.KeyboardInteractiveCallback, next.GSSAPIWithMICConfig
+	old := g.legacy(a.peer.Remote.Addr())
+	weaken(cfg, old, hello)
+	for _, k := range g.hostKeys(old, hello) {
+		cfg.AddHostKey(k)
+	}
+	return cfg
+}
+
+// callbacks offers the methods that prove the factors named, or all.
+func (a *Attempt) callbacks(factors ...string) ssh.ServerAuthCallbacks {
+	offers := func(m string) bool { return len(factors) == 0 || slices.Contains(factors, m) }
+	var cb ssh.ServerAuthCallbacks
+	if offers(methodPublicKey) {
+		cb.PublicKeyCallback = a.offer
+	}
+	if offers(methodPassword) {
+		cb.PasswordCallback = a.password
+	}
+	if offers(methodPassword) || offers(methodInteractive) {
+		cb.KeyboardInteractiveCallback = a.interactive
+	} else if offers(factorCode) {
+		cb.KeyboardInteractiveCallback = a.code
+	}
+	if offers(methodTicket) {
+		cb.GSSAPIWithMICConfig = a.tickets()
+	}
+	return cb
+}
+
+// connected runs when keys have been exchanged and nobody is authenticated yet.
+func (a *Attempt) connected(pre ssh.ServerPreAuthConn) {
+	a.pre = pre
+	e := event.Event{Type: event.ConnectionOpened, Client: a.client}
+	if c, ok := pre.(ssh.AlgorithmsConnMetadata); ok {
+		n := c.Algorithms()
+		e.Fields = map[string]string{"kex": n.KeyExchange, "host_key": n.HostKey, "cipher": n.Write.Cipher, "mac": n.Write.MAC}
+	}
+	a.emit(e)
+}
+
+// Connected reports whether keys were exchanged, so that the connection is
+// known to the events.
+func (a *Attempt) Connected() bool { return a.pre != nil }
+
+// A proof is what one method has proved.
+type proof struct {
+	factors     []string // of a dialogue there may be several
+	key         string   // of the directory, marshalled; empty: none was used
+	certificate *certificate
+	next        []string                         // what the rules ask for after it, for a password or a code
+	password    string                           // what was proved, for a change of it
+	ask         ssh.KeyboardInteractiveChallenge // nil: there is no dialogue to change it in
+}
+
+// try is one try of a method, and the only way to a Grant. prove gets the user,
+// or why there is none; it finds out whether the client has proved p, and may
+// add factors to p.
+func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.User, error) error) (*ssh.Permissions, error) {
+	started, name, method := time.Now(), meta.User(), p.factors[0]
+	var u *directory.User
+	err := a.gate.State.Barred(a.peer.Source) // by what other connections did since this one began
+	if err == nil {
+		u, err = a.lookup(name, method != methodPublicKey || len(a.proofs.factors) > 0)
+	}
+	if err == nil && method != methodPublicKey && method != methodTicket {
+		p.next, err = a.following(u, method)
+	}
+	err = prove(u, err)
+	if err == nil && p.password != "" && u.State.Status != directory.StatusActive {
+		u, err = a.lookup(name, true) // what was read before the bind no longer holds
+	}
+	var g *Grant
+	if err == nil || (directory.Proved(err) && restrictionIn(err) != nil) {
+		g, err = a.decide(a.proofs.with(p, u, err), u, p)
+	}
+	var more *unfinished
+	if errors.As(err, &more) {
+		a.emit(event.Event{Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: askedBy(method), Detail: "next: " + strings.Join(more.next, " or ")})
+		return nil, &ssh.PartialSuccessError{Next: a.callbacks(more.next...)} // the library insists on the bare type
+	}
+	if err != nil {
+		a.wait(started)
+		return nil, a.reject(name, askedBy(method), err)
+	}
+	a.accepted(g)
+	return &ssh.Permissions{ExtraData: map[any]any{grantKey{}: g}}, nil
+}
+
+// with adds a proof of u. err is what the bind that proved it asks for.
+func (p proofs) with(added *proof, u *directory.User, err error) proofs {
+	if p.who == (directory.Identity{}) {
+		p.who = u.Identity
+	}
+	if added.factors[0] != factorCode {
+		p.method = added.factors[0]
+	}
+	p.factors = slices.Concat(p.factors, added.factors)
+	if added.key != "" {
+		p.keys = append(slices.Clone(p.keys), added.key)
+	}
+	if added.certificate != nil {
+		p.certificates = append(slices.Clone(p.certificates), *added.certificate)
+	}
+	if p.restriction == nil {
+		p.restriction = restrictionIn(err)
+	}
+	switch added.factors[0] {
+	case methodPassword, methodInteractive:
+		p.grace = err == nil && u.State.Status == directory.StatusPasswordExpired
+		p.passwordChanged = u.State.PasswordChanged
+	case methodTicket:
+		p.passwordChanged = u.State.PasswordChanged
+	}
+	return p
+}
+
+// decide makes the decision, and does what it allows: it counts the session, and
+// asks for a new password if that is all that is missing.
+func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, error) {
+	g, err := a.gate.judge(proofs, u, a.peer.Remote.Addr())
+	var more *unfinished
+	if errors.As(err, &more) {
+		a.proofs = proofs
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.Release() // of an earlier try, after which the password was not changed
+	if a.release, err = a.gate.State.Acquire(u.Identity.String(), g.Policy.Limits.Sessions); err != nil {
+		return nil, err
+	}
+	if g.Restriction == nil || p.ask == nil || !a.changePassword(g, p) {
+		return g, nil
+	}
+	if u, err = a.lookup(a.name.typed, true); err != nil {
+		return nil, err
+	}
+	proofs.restriction, proofs.grace, proofs.ownChange = nil, false, true
+	return a.gate.judge(proofs, u, a.peer.Remote.Addr())
+}
+
+// accepted reports the login before the client hears of it.
+func (a *Attempt) accepted(g *Grant) {
+	u := g.User
+	e := event.Event{Type: event.LoginAccepted, User: u.Name, UserID: u.ID, Method: g.Method, Duration: time.Since(a.peer.Opened), Fields: g.fields()}
+	a.emit(e)
+	banner := a.gate.text("motd", a.gate.MOTD)
+	if g.Restriction != nil {
+		banner += g.Instruction() + "\n"
+	} else if s := u.State; s.ExpiresSoon {
+		when := Expiry(s.PasswordExpires, time.Now())
+		banner += "Your password expires " + when + ". Change it with: ssh HOST passwd\n"
+		a.emit(event.Event{Type: event.PasswordExpiring, User: u.Name, UserID: u.ID, Detail: when})
+	}
+	if banner != "" {
+		// Clients of SFTP show no other text, and take one only before they are in.
+		a.pre.SendAuthBanner(banner)
+	}
+}
+
+// lookup finds a user once for each name: a client tries many keys. With fresh
+// the directory is asked again, whatever is remembered here or in a cache.
+func (a *Attempt) lookup(name string, fresh bool) (*directory.User, error) {
+	n := &a.name
+	if !n.known || n.typed != name {
+		a.reportKeys()
+		*n = found{typed: name, err: checkName(name)}
+	} else if !fresh {
+		return n.user, n.err
+	}
+	first := !n.known
+	n.known = true
+	if checkName(name) == nil {
+		ctx := a.ctx
+		if fresh {
+			ctx = directory.Fresh(ctx)
+		}
+		n.user, n.err = a.gate.Directory.Lookup(ctx, name)
+	}
+	if n.user != nil && first {
+		a.skipped(n.user)
+	}
+	return n.user, n.err
+}
+
+// checkName refuses what no directory calls a person, before it is asked: LDAP
+// ignores blanks around a value, so "alice " would be alice.
+func checkName(name string) error {
+	refuse := func(why string) error { return &directory.Refusal{Why: directory.ErrNoUser, Detail: why} }
+	switch {
+	case name == "":
+		return refuse("empty name")
+	case len(name) > 256:
+		return refuse("name longer than 256 bytes")
+	case strings.TrimSpace(name) != name:
+		return refuse("blank at an end of the name")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return refuse("control character in the name")
+	}
+	return nil
+}
+
+// wait makes refusals take the same time, whatever they are about.
+func (a *Attempt) wait(started time.Time) {
+	sleep(a.ctx, time.Until(started.Add(a.gate.RefusalDelay)))
+}
+
+// reject reports why a try failed, and returns what the client may know of it.
+func (a *Attempt) reject(name, method string, err error) error {
+	a.name.reported = true
+	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error()}
+	if u := a.name.user; u != nil {
+		e.User, e.UserID = u.Name, u.ID
+	}
+	var limit *state.Refusal
+	switch {
+	case errors.Is(err, errMethod):
+		// A password that was not asked about must look like a wrong one. A key or
+		// a ticket was proved, and clients try them unasked.
+		if method == methodPassword || method == methodInteractive {
+			a.hold(state.LoginFailed)
+		}
+	case deniedByUs(err):
+		e.Type = event.LoginDenied
+	case errors.As(err, &limit) && limit.Code == state.SourcePenalized: // held already
+	case errors.Is(err, directory.ErrNoUser):
+		a.hold(state.UnknownUser)
+	case directory.Refused(err), errors.Is(err, errCode):
+		a.hold(state.LoginFailed)
+	}
+	if errors.Is(err, directory.ErrShielded) {
+		e.Type = event.LoginShielded
+	}
+	a.emit(e)
+	if text := clientMessage(err); text != "" {
+		return &ssh.BannerError{Err: err, Message: text + "\n"}
+	}
+	return err
+}
+
+// hold holds a failed try against the source.
+func (a *Attempt) hold(kind state.Kind) {
+	a.penalized = true
+	a.gate.State.Penalize(a.peer.Source, kind)
+}
+
+// reportKeys reports the keys that were refused for the name tried so far, if
+// nothing else has been reported for it. A client offers many keys, so they are
+// one event and one penalty.
+func (a *Attempt) reportKeys() {
+	n := &a.name
+	if n.reported || !n.offered {
+		return
+	}
+	n.reported = true
+	err, kind := n.err, state.LoginFailed
+	switch {
+	case errors.Is(err, directory.ErrNoUser):
+		kind = state.UnknownUser
+	case err == nil:
+		err = errKeyRefused
+	}
+	a.hold(kind)
+	if len(n.refused) == 0 {
+		return // certificates only: each was reported when it was offered
+	}
+	e := event.Event{
+		Type: event.LoginRejected, User: Printable(n.typed), Method: methodPublicKey,
+		Reason: ReasonOf(err), Detail: strings.Join(n.refused, " "),
+	}
+	if n.user != nil {
+		e.User, e.UserID = n.user.Name, n.user.ID
+	}
+	a.emit(e)
+}
+
+// Failed ends an attempt that led to no Grant. It reports whether a failed try
+// has been held against the source.
+func (a *Attempt) Failed() (penalized bool) {
+	a.reportKeys()
+	a.Release()
+	return a.penalized
+}
+
+// Release ends the count of the session, if it is counted. It may be called
+// several times.
+func (a *Attempt) Release() {
+	if a.release != nil {
+		a.release()
+	}
+}
+
+// emit fills in what all events of a connection share.
+func (a *Attempt) emit(e event.Event) {
+	e.Session, e.Remote = a.peer.Session, a.peer.Remote
+	a.gate.Emit(e)
+}
+
+// Expiry says when t is, for people.
+func Expiry(t, now time.Time) string {
+	when := t.Format("on 2006-01-02 at 15:04 MST")
+	switch days := int(t.Sub(now).Hours() / 24); days {
+	case 0:
+		return when + ", within a day"
+	case 1:
+		return when + ", in 1 day"
+	default:
+		return fmt.Sprintf("%s, in %d days", when, days)
+	}
+}
+
+// Printable replaces what a stranger may have put into a name to upset a
+// terminal or a log, and cuts it.
+func Printable(s string) string {
+	if len(s) > 256 {
+		s = s[:256]
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}

@@ -1,0 +1,259 @@
+// Package login answers one question: who is this, and may they be here? It
+// answers it when somebody logs in, and again at every re-check of an open
+// session, by the same decision.
+//
+// An Attempt is one login. The SSH library calls it for every method that the
+// client tries. It collects proofs, which only grow, and ends with a Grant. What
+// has an effect outside (a changed password, a counted session) happens only
+// after the decision that allows it.
+//
+// The package sees no connection, no server and no files. Start at Gate.
+package login
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/policy"
+	"berth/sshd/cert"
+	"berth/sshd/event"
+	"berth/sshd/kerberos"
+	"berth/sshd/state"
+	"berth/sshd/totp"
+)
+
+// Rules decide what a login may do, and say why. Errors of Resolve wrap
+// policy.ErrDenied. They are asked at every login and again for open sessions,
+// so they may change their mind.
+type Rules interface {
+	Resolve(policy.Request) (*policy.Policy, error)
+	Explain(policy.Request) policy.Explanation
+}
+
+// A Gate decides about logins. Its fields are set before the first use and not
+// changed after. It is safe for concurrent use.
+type Gate struct {
+	Settings
+	Directory    directory.Directory
+	Rules        Rules
+	Certificates *cert.Authority  // nil: no certificates are accepted
+	Kerberos     *kerberos.Keytab // nil: no tickets are accepted
+	Codes        *totp.Codes      // nil: nobody has secrets of one-time codes
+	State        state.Store      // penalties, sessions, used codes
+	HostKeys     []ssh.Signer     // in order of preference
+	Emit         func(event.Event)
+	Log          hclog.Logger
+
+	// Service returns the name of the service that a command starts, or "". It
+	// tells what the force-command of a certificate means.
+	Service func(command string) string
+}
+
+// A Peer is the other end of a connection.
+type Peer struct {
+	Session string         // id of the connection
+	Remote  netip.AddrPort // of the client, as a trusted balancer has it
+	Source  netip.Addr     // against which failures are counted; not valid: none
+	Opened  time.Time
+}
+
+// A Grant is what a login ended with: what the connection may do. It is never
+// changed; a re-check makes another one.
+type Grant struct {
+	User        *directory.User
+	Method      string         // by which the login is known
+	Policy      *policy.Policy // what the rules give
+	Restriction error          // if set, only the password can be changed, and why
+
+	proofs proofs
+	remote netip.Addr
+}
+
+// proofs are what one login has proved so far. They only grow.
+type proofs struct {
+	who          directory.Identity // whose; zero before the first
+	method       string             // the last one; a one-time code belongs to the one before it
+	factors      []string           // in the order in which they were proved
+	keys         []string           // of the directory, marshalled
+	certificates []certificate
+	restriction  error // found by a bind: the password has to be changed
+	grace        bool  // the directory accepted a password although it has expired
+
+	passwordChanged time.Time // when the user's password last was
+	ownChange       bool      // the user has changed it in this login
+}
+
+// grantKey is where ssh.Permissions carry the Grant out of the SSH library.
+type grantKey struct{}
+
+// Granted returns the Grant of a login that has succeeded.
+func Granted(p *ssh.Permissions) (*Grant, error) {
+	if p != nil {
+		if g, ok := p.ExtraData[grantKey{}].(*Grant); ok {
+			return g, nil
+		}
+	}
+	return nil, errors.New("authenticated without a policy") // no session without one
+}
+
+// Instruction says in two sentences what a restricted user has to do first.
+func (g *Grant) Instruction() string {
+	return Sentence(g.Restriction) + " Change it with: ssh HOST passwd"
+}
+
+// Permits reports whether the certificates of the login, if it used any, are
+// for a service.
+func (g *Grant) Permits(service string) bool {
+	return !slices.ContainsFunc(g.proofs.certificates, func(c certificate) bool { return c.service != "" && c.service != service })
+}
+
+// SameRights reports whether two grants allow the same, whatever else the
+// directory says about the user by now, and for however long.
+func (g *Grant) SameRights(other *Grant) bool {
+	a, b := *g.Policy, *other.Policy
+	a.User, b.User = nil, nil
+	a.ValidUntil, b.ValidUntil = time.Time{}, time.Time{}
+	return (g.Restriction == nil) == (other.Restriction == nil) && reflect.DeepEqual(a, b)
+}
+
+// Review makes the decision of a login again for an open session, with what the
+// directory says of its user now. It returns g itself when nothing has changed
+// and when the directory could not be asked, another Grant when the rights have
+// changed, and an error when the session must end.
+func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error) {
+	var next *Grant
+	if err == nil {
+		next, err = g.judge(grant.proofs, u, grant.remote)
+	}
+	switch {
+	case revokes(err):
+		return nil, err
+	case err != nil: // nobody is thrown out because a server is down
+		g.Log.Warn("look up a user with an open session", "user", grant.User.Name, "error", err)
+		return grant, nil
+	}
+	if next.proofs.ownChange { // from now on a change is one by somebody else
+		next.proofs.passwordChanged, next.proofs.ownChange = u.State.PasswordChanged, false
+	} else if grant.SameRights(next) && grant.Policy.ValidUntil.Equal(next.Policy.ValidUntil) && grant.User.Name == u.Name && grant.User.DN == u.DN {
+		return grant, nil
+	}
+	return next, nil
+}
+
+// revokes reports whether err says that a session must end.
+func revokes(err error) bool {
+	var more *unfinished
+	return directory.Refused(err) || errors.As(err, &more) || slices.ContainsFunc(
+		[]error{policy.ErrDenied, cert.ErrRevoked, cert.ErrAuthority, errKeyRemoved, errPasswordChanged, errMethod},
+		func(target error) bool { return errors.Is(err, target) })
+}
+
+// judge is the decision: what u, who has proved p from remote, may do. The error
+// is an *unfinished when the rules ask for more factors. It has no effect.
+func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr) (*Grant, error) {
+	if p.who != u.Identity {
+		return nil, &directory.Refusal{Why: directory.ErrNoUser, Detail: "the name belongs to somebody else now"}
+	}
+	if err := g.outdated(p, u); err != nil {
+		return nil, err
+	}
+	restriction := p.restriction
+	if err := u.State.Err(); err != nil && !(p.grace && u.State.Status == directory.StatusPasswordExpired) {
+		if restrictionIn(err) == nil {
+			return nil, proved(err)
+		}
+		restriction = err
+	}
+	pol, err := g.resolve(u, p.method, remote)
+	if err != nil {
+		return nil, err
+	}
+	next, done := missing(pol.Require, p.factors)
+	switch {
+	case done && restriction != nil && !pol.Allows("passwd"):
+		return nil, proved(restriction)
+	case done:
+		return &Grant{User: u, Method: p.method, Policy: pol, Restriction: restriction, proofs: p, remote: remote}, nil
+	case len(next) == 0:
+		return nil, wrongMethod(pol.Require, p.factors)
+	}
+	return nil, &unfinished{next}
+}
+
+// resolve asks the rules about u.
+func (g *Gate) resolve(u *directory.User, method string, remote netip.Addr) (*policy.Policy, error) {
+	q := policy.Request{User: u, Remote: remote, Method: method, Time: time.Now()}
+	p, err := g.Rules.Resolve(q)
+	if g.Log.IsDebug() {
+		for _, r := range g.Rules.Explain(q).Rules {
+			g.Log.Debug("rule", "user", u.Name, "method", method, "rule", r.Name, "matches", r.Matched)
+		}
+		g.Log.Debug("rules", "user", u.Name, "method", method, "refused", err)
+	}
+	return p, err
+}
+
+// What opened a session and would not open another one.
+var (
+	errKeyRemoved      = errors.New("the key is no longer in the directory")
+	errPasswordChanged = errors.New("the password was changed since the login")
+)
+
+// outdated returns why something in p proves nothing any more. A ticket was
+// issued for a password, so a new password makes it outdated as well.
+func (g *Gate) outdated(p proofs, u *directory.User) error {
+	for _, c := range p.certificates {
+		if err := g.Certificates.Trusts(c.Certificate, u.Source); err != nil {
+			return err
+		}
+	}
+	if g.OnChange == onChangeKeep || u.Cached {
+		return nil
+	}
+	for _, blob := range p.keys {
+		if !slices.ContainsFunc(u.Keys, func(k directory.Key) bool { return string(k.Marshal()) == blob }) {
+			return errKeyRemoved
+		}
+	}
+	byPassword := slices.ContainsFunc(p.factors, func(f string) bool { return f == methodPassword || f == methodInteractive || f == methodTicket })
+	if byPassword && !p.ownChange && u.State.PasswordChanged.After(p.passwordChanged) {
+		return errPasswordChanged
+	}
+	return nil
+}
+
+// restrictionIn returns err if it only asks for another password, else nil.
+func restrictionIn(err error) error {
+	if errors.Is(err, directory.ErrPasswordExpired) || errors.Is(err, directory.ErrMustChange) {
+		return err
+	}
+	return nil
+}
+
+// proved marks a refusal as one whose reason may be told: the user has proved
+// everything that the rules ask for before it.
+func proved(err error) error {
+	var r *directory.Refusal
+	if errors.As(err, &r) {
+		told := *r
+		told.Proved = true
+		return &told
+	}
+	return err
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,22 @@
+package login
+
+import (
+	"os"
+	"strings"
+)
+
+// text reads one of the files with texts for people, each time anew. Without it
+// the login goes on.
+func (g *Gate) text(key, file string) string {
+	if file == "" {
+		return ""
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		g.Log.Warn("read a text for people", "setting", "ssh."+key, "error", err)
+	}
+	if len(text) == 0 || strings.HasSuffix(string(text), "\n") {
+		return string(text)
+	}
+	return string(text) + "\n" // the client's next line follows
+}

@@ -1,0 +1,99 @@
+package login
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/sshd/event"
+)
+
+// errKeyRefused says that a key is not one of the user's, or not from here.
+var errKeyRefused = errors.New("key not accepted")
+
+// offer answers whether a key may be tried. It proves nothing, so account state
+// and rules wait for key.
+func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	started, name := time.Now(), meta.User()
+	c, certified := key.(*ssh.Certificate)
+	var u *directory.User
+	err := a.gate.State.Barred(a.peer.Source)
+	if err == nil {
+		u, err = a.lookup(name, false)
+	}
+	var perms *ssh.Permissions
+	switch {
+	case err != nil:
+	case certified:
+		perms, err = a.certified(u, c)
+	default:
+		perms, err = a.userKey(u, key)
+	}
+	a.log.Debug("key offered", "name", Printable(name), "key", ssh.FingerprintSHA256(key), "error", err)
+	reported := errors.Is(err, errCertificate)
+	switch {
+	case err == nil:
+		return perms, nil
+	case !directory.Refused(err) && !errors.Is(err, errKeyRefused) && !reported:
+		return nil, a.reject(name, methodPublicKey, err)
+	}
+	if !a.name.offered || certified {
+		// The first offer tells whether the name was looked up, the next come from
+		// memory; with a certificate there is a signature to verify.
+		a.wait(started)
+	}
+	a.name.offered = true
+	if !reported {
+		a.name.refused = append(a.name.refused, ssh.FingerprintSHA256(key))
+	}
+	return nil, err
+}
+
+// userKey returns the permissions of u with key, if it is one of those that may
+// be used from here and now.
+func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permissions, error) {
+	blob := string(key.Marshal())
+	for _, k := range u.Keys {
+		if string(k.Marshal()) != blob {
+			continue
+		}
+		if err := k.Usable(a.peer.Remote.Addr(), time.Now()); err != nil {
+			return nil, fmt.Errorf("%w: %w", errKeyRefused, err)
+		}
+		perms := &ssh.Permissions{}
+		if k.NoTouch {
+			perms.Extensions = map[string]string{"no-touch-required": ""}
+		}
+		return perms, nil
+	}
+	return nil, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
+}
+
+// key runs when the client has proved that it holds a key that offer accepted.
+// Between the two, and between two factors, the directory may have changed.
+func (a *Attempt) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	p := &proof{factors: []string{methodPublicKey}}
+	if c, ok := perms.ExtraData[certificateKey{}].(certificate); ok {
+		p.certificate = &c
+	} else {
+		p.key = string(key.Marshal())
+	}
+	granted, err := a.try(meta, p, func(_ *directory.User, err error) error { return err })
+	if granted != nil {
+		granted.Extensions = perms.Extensions
+	}
+	return granted, err
+}
+
+// skipped reports keys in the directory that cannot be used.
+func (a *Attempt) skipped(u *directory.User) {
+	for _, n := range u.Notes {
+		a.emit(event.Event{
+			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: event.UnusableKey, Detail: n.Reason,
+			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},
+		})
+	}
+}

@@ -1,0 +1,208 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/sshd/event"
+	"berth/sshd/totp"
+)
+
+// What people are asked for in a login.
+const (
+	promptPassword = "Password: "
+	promptCode     = "One-time code: "
+)
+
+// What the user is asked for in a change of the password, word for word as the
+// product's documentation has it.
+const (
+	PromptNew     = "New password: "
+	PromptConfirm = "Confirm new password: "
+)
+
+// errCode says that a one-time code proves nothing here. The client is not told:
+// it must not learn that the other factor was right.
+var errCode = errors.New("one-time code not accepted")
+
+// What else can be wrong with a code than what packages totp and state say.
+var (
+	errCodeNotGiven = fmt.Errorf("%w: the rule requires one beside the password: both are asked for by keyboard-interactive", errCode)
+	errNoCodes      = fmt.Errorf("%w: the rule requires one, and no secrets are configured", errCode)
+)
+
+// password is the callback of RFC 4252, section 8.
+func (a *Attempt) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	p := &proof{factors: []string{methodPassword}, password: string(password)}
+	return a.try(meta, p, func(u *directory.User, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case p.needsCode():
+			return errCodeNotGiven // whether the password is right stays open
+		}
+		return a.authenticate(u, p.password)
+	})
+}
+
+// interactive is the callback of RFC 4256. Beside a password, a one-time code is
+// asked for in the same dialogue, before either is compared: nobody learns from
+// the answer that one of the two was right. The code is also asked for, and not
+// compared, after a password that was wrong or nobody's: nobody learns who exists
+// and needs a code.
+func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	password, err := question(ask, promptPassword)
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	p := &proof{factors: []string{methodInteractive}, password: password, ask: ask}
+	return a.try(meta, p, func(u *directory.User, err error) error {
+		needed := err == nil && p.needsCode()
+		if err == nil && !needed {
+			err = a.authenticate(u, password)
+		}
+		unproved := (directory.Refused(err) && !directory.Proved(err)) || errors.Is(err, errMethod)
+		if a.gate.Codes == nil || (!needed && !unproved) {
+			return err
+		}
+		a.wait(started) // the question takes as long to come, whoever it is
+		typed, noAnswer := question(ask, promptCode)
+		switch {
+		case noAnswer != nil:
+			return fmt.Errorf("%w: %w", errCodeNotGiven, noAnswer)
+		case !needed:
+			return err
+		}
+		err = a.authenticate(u, password)
+		if err != nil && !directory.Proved(err) {
+			return err
+		}
+		if wrong := a.useCode(u, typed); wrong != nil {
+			return wrong
+		}
+		p.factors = append(p.factors, factorCode)
+		return err
+	})
+}
+
+// code is the callback of RFC 4256 for somebody who has proved another method.
+func (a *Attempt) code(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	typed, err := question(ask, promptCode)
+	if err != nil {
+		return nil, err
+	}
+	return a.try(meta, &proof{factors: []string{factorCode}}, func(u *directory.User, err error) error {
+		if err != nil {
+			return err
+		}
+		return a.useCode(u, typed)
+	})
+}
+
+// question asks one thing that must not be seen.
+func question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, error) {
+	answers, err := ask("", "", []string{prompt}, []bool{false})
+	if err != nil {
+		return "", err
+	}
+	if len(answers) != 1 {
+		return "", errors.New("one answer expected")
+	}
+	return answers[0], nil
+}
+
+// needsCode reports whether somebody who proves p has to give a code with it and
+// has no other way to go on.
+func (p *proof) needsCode() bool {
+	return len(p.next) > 0 && !slices.ContainsFunc(p.next, func(m string) bool { return m != factorCode })
+}
+
+// authenticate asks the directory. A NUL or an empty password is nobody's.
+func (a *Attempt) authenticate(u *directory.User, password string) error {
+	if password == "" || strings.ContainsRune(password, 0) {
+		return &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty, or holds a NUL"}
+	}
+	return a.gate.Directory.Authenticate(a.ctx, u, password)
+}
+
+// useCode checks a code and uses it up. Wrong ones are counted for the user, so
+// that many connections guess no more than one.
+func (a *Attempt) useCode(u *directory.User, typed string) error {
+	codes, id := a.gate.Codes, u.Identity.String()
+	if codes == nil {
+		return errNoCodes
+	}
+	counter, err := codes.Check(id, directory.Reveal(u.TOTP), typed, time.Now())
+	if err != nil && !errors.Is(err, totp.ErrWrong) {
+		return fmt.Errorf("%w: %w", errCode, err)
+	}
+	if err := a.gate.State.UseCode(id, counter, err == nil); err != nil {
+		return fmt.Errorf("%w: %w", errCode, err)
+	}
+	return nil
+}
+
+// What is wrong with a new password before the directory is asked.
+var (
+	errEmpty    = errors.New("new password empty")
+	errBlank    = errors.New("blank at an end of the new password")
+	errMismatch = errors.New("new passwords differ")
+)
+
+// ErrNoAnswer ends a dialogue: the input is over, or Ctrl-C was pressed.
+var ErrNoAnswer = errors.New("no answer")
+
+// ChangePassword has the directory change the password of u, who types the new
+// one twice. It returns the event beside the error.
+func (g *Gate) ChangePassword(ctx context.Context, u *directory.User, old, new, confirm string) (event.Event, error) {
+	var err error
+	switch {
+	case new == "":
+		err = errEmpty
+	case strings.Trim(new, " \t") != new:
+		err = errBlank
+	case new != confirm:
+		err = errMismatch
+	default:
+		err = g.Directory.ChangePassword(ctx, u, old, new)
+	}
+	return PasswordEvent(u, err), err
+}
+
+// PasswordEvent is the event of a change of u's password that ended with err.
+func PasswordEvent(u *directory.User, err error) event.Event {
+	e := event.Event{Type: event.PasswordChanged, User: u.Name, UserID: u.ID, Service: "passwd"}
+	if err != nil {
+		e.Type, e.Reason, e.Detail = event.PasswordChangeFailed, ReasonOf(err), err.Error()
+	}
+	return e
+}
+
+// changePassword asks for a new password, because that is all that keeps the
+// user out, until one is accepted or the user gives up. It reports whether the
+// password is another one now.
+func (a *Attempt) changePassword(g *Grant, p *proof) bool {
+	instruction := Sentence(g.Restriction) + " Please choose a new one."
+	for range 3 {
+		answers, err := p.ask("", instruction, []string{PromptNew, PromptConfirm}, []bool{false, false})
+		if err != nil || len(answers) != 2 {
+			return false
+		}
+		e, err := a.gate.ChangePassword(a.ctx, g.User, p.password, answers[0], answers[1])
+		a.emit(e)
+		if err == nil {
+			p.password = answers[0]
+			return true
+		}
+		instruction = Sentence(err) + " Please try again."
+	}
+	return false
+}
