@@ -73,10 +73,10 @@ type File interface {
 type Attr struct {
 	Set      AttrSet
 	Size     int64
-	Mode     iofs.FileMode // permission bits; set-id and sticky bits are dropped
+	Mode     iofs.FileMode // permissions; set-group-id and sticky bits for directories only
 	Atime    time.Time
 	Mtime    time.Time
-	UID, GID uint32
+	UID, GID uint32 // math.MaxUint32 leaves one as it is
 	NoFollow bool
 }
 

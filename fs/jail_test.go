@@ -249,7 +249,8 @@ func TestSpecialFiles(t *testing.T) {
 }
 
 // TestSharedDirectoryKeepsGroup checks that chmod does not take the
-// set-group-id bit off a directory, nor give it to one.
+// set-group-id bit off a directory. It can set that bit and the sticky one, and
+// no other.
 func TestSharedDirectoryKeepsGroup(t *testing.T) {
 	for name, open := range jails {
 		t.Run(name, func(t *testing.T) {
@@ -261,11 +262,20 @@ func TestSharedDirectoryKeepsGroup(t *testing.T) {
 			}
 			f := openIn(t, open, home)
 			for dir, want := range map[string]iofs.FileMode{"/shared": iofs.ModeDir | iofs.ModeSetgid | 0o770, "/own": iofs.ModeDir | 0o770} {
-				if err := f.SetAttr(dir, Attr{Set: AttrMode, Mode: 0o770 | iofs.ModeSetuid | iofs.ModeSticky}); err != nil {
+				if err := f.SetAttr(dir, Attr{Set: AttrMode, Mode: 0o700 | iofs.ModeSetuid}); !errors.Is(err, iofs.ErrPermission) {
+					t.Errorf("set-user-id bit on %s = %v, want ErrPermission", dir, err)
+				}
+				if err := f.SetAttr(dir, Attr{Set: AttrMode, Mode: 0o770}); err != nil {
 					t.Error(err)
 				}
 				if fi, err := f.Stat(dir); err != nil || fi.Mode() != want {
 					t.Errorf("mode of %s = %v, %v, want %v", dir, fi.Mode(), err, want)
+				}
+				if err := f.SetAttr(dir, Attr{Set: AttrMode, Mode: 0o750 | iofs.ModeSetgid | iofs.ModeSticky}); err != nil {
+					t.Error(err)
+				}
+				if fi, err := f.Stat(dir); err != nil || fi.Mode() != iofs.ModeDir|iofs.ModeSetgid|iofs.ModeSticky|0o750 {
+					t.Errorf("mode of %s = %v, %v, want both bits", dir, fi.Mode(), err)
 				}
 			}
 		})

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	iofs "io/fs"
 	"strconv"
 	"time"
 
@@ -44,7 +45,7 @@ func setAttr(fd int, a Attr) error {
 		{AttrOwner, func() error {
 			return unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH)
 		}},
-		{AttrMode, func() error { return chmod(fd, uint32(a.Mode.Perm())) }},
+		{AttrMode, func() error { return chmod(fd, a.Mode) }},
 		{AttrTimes, func() error { return chtimes(fd, a.Atime, a.Mtime) }},
 	}
 	for _, s := range steps {
@@ -59,17 +60,23 @@ func setAttr(fd int, a Attr) error {
 }
 
 // chmod sets the permissions of what fd stands for, which may be an O_PATH
-// handle. Other bits that the administrator gave a directory stay: without
-// set-group-id a shared directory would lose its group.
-func chmod(fd int, mode uint32) error {
+// handle.
+func chmod(fd int, m iofs.FileMode) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		mode |= st.Mode & (unix.S_ISGID | unix.S_ISVTX)
+	m, err := modeFor(fileMode(st.Mode), m)
+	if err != nil {
+		return err
 	}
-	err := unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
+	mode := uint32(m.Perm())
+	for _, b := range modeBits {
+		if m&b.mode != 0 {
+			mode |= b.value
+		}
+	}
+	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
 	if errors.Is(err, unix.EOPNOTSUPP) && st.Mode&unix.S_IFMT != unix.S_IFLNK { // before Linux 6.6
 		return unix.Chmod(procName(fd), mode)
 	}

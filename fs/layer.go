@@ -77,6 +77,21 @@ func writes(flag int) bool {
 	return flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0
 }
 
+// modeFor is the mode to set on something that has the mode old. A client may give
+// a directory the set-group-id and sticky bits. It cannot take them away: without
+// them a shared directory would lose its group. Nothing else gets such bits.
+func modeFor(old, mode iofs.FileMode) (iofs.FileMode, error) {
+	allowed := iofs.ModePerm
+	if old.IsDir() {
+		allowed |= iofs.ModeSetgid | iofs.ModeSticky
+		mode |= old & allowed &^ iofs.ModePerm
+	}
+	if mode&^allowed != 0 {
+		return 0, iofs.ErrPermission
+	}
+	return mode, nil
+}
+
 // validTarget refuses what no symbolic link can hold.
 func validTarget(target string) error {
 	if len(target) >= maxName {

@@ -51,7 +51,7 @@ func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
 	}
 	_, err = io.CopyBuffer(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, maxMove), make([]byte, 256<<10))
 	if err == nil {
-		err = dst.SetAttr(Attr{Set: AttrMode | AttrTimes, Mode: fi.Mode(), Atime: fi.ModTime(), Mtime: fi.ModTime()})
+		err = dst.SetAttr(Attr{Set: AttrMode | AttrTimes, Mode: fi.Mode().Perm(), Atime: fi.ModTime(), Mtime: fi.ModTime()})
 	}
 	if err == nil {
 		err = dst.Sync()

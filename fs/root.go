@@ -326,7 +326,13 @@ func (r *root) setAttr(real string, a Attr, fi iofs.FileInfo) error {
 		do  func() error
 	}{
 		{AttrOwner, func() error { return r.dir.Lchown(real, int(a.UID), int(a.GID)) }},
-		{AttrMode, func() error { return r.dir.Chmod(real, modeFor(fi, a.Mode)) }},
+		{AttrMode, func() error {
+			mode, err := modeFor(fi.Mode(), a.Mode)
+			if err == nil {
+				err = r.dir.Chmod(real, mode)
+			}
+			return err
+		}},
 		{AttrTimes, func() error { return r.dir.Chtimes(real, a.Atime, a.Mtime) }},
 	}
 	for _, s := range steps {
@@ -338,16 +344,6 @@ func (r *root) setAttr(real string, a Attr, fi iofs.FileInfo) error {
 		}
 	}
 	return nil
-}
-
-// modeFor is mode without special bits but those that the administrator gave a
-// directory.
-func modeFor(fi iofs.FileInfo, mode iofs.FileMode) iofs.FileMode {
-	mode = mode.Perm()
-	if fi.IsDir() {
-		mode |= fi.Mode() & (iofs.ModeSetgid | iofs.ModeSticky)
-	}
-	return mode
 }
 
 func (r *root) StatFS(name string) (Usage, error) {
@@ -409,7 +405,13 @@ func (f *rootFile) SetAttr(a Attr) error {
 	}{
 		{AttrSize, func() error { return f.file.Truncate(a.Size) }},
 		{AttrOwner, func() error { return f.file.Chown(int(a.UID), int(a.GID)) }},
-		{AttrMode, func() error { return f.file.Chmod(a.Mode.Perm()) }},
+		{AttrMode, func() error {
+			mode, err := modeFor(0, a.Mode)
+			if err == nil {
+				err = f.file.Chmod(mode)
+			}
+			return err
+		}},
 		{AttrTimes, func() error { return chtimesFile(f.file, a.Atime, a.Mtime) }},
 	}
 	for _, s := range steps {

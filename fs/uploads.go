@@ -111,7 +111,7 @@ func (u *uploads) anew(name string, flag int, fi iofs.FileInfo) (*upload, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode()}); err != nil {
+	if err := f.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode().Perm()}); err != nil {
 		return nil, errors.Join(err, f.Abort())
 	}
 	if o, ok := fi.Sys().(*Owner); ok { // as far as the server may

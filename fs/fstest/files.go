@@ -117,9 +117,11 @@ func testSetAttr(t *tester) {
 			t.Errorf("%s is %v, %v, want mode 0750 and time %v", name, fi, err, mt)
 		}
 	}
-	t.must(t.SetAttr("/f", fs.Attr{Set: fs.AttrMode, Mode: 0o640 | iofs.ModeSetuid | iofs.ModeSetgid | iofs.ModeSticky}), "setattr")
-	if fi, err := t.Stat("/f"); err != nil || fi.Mode() != 0o640 {
-		t.Errorf("mode = %v, %v, want 0640 without set-id bits", fi.Mode(), err)
+	for _, bit := range []iofs.FileMode{iofs.ModeSetuid, iofs.ModeSetgid, iofs.ModeSticky} {
+		t.fails(t.SetAttr("/f", fs.Attr{Set: fs.AttrMode, Mode: 0o640 | bit}), "setattr", "/f", iofs.ErrPermission)
+	}
+	if fi, err := t.Stat("/f"); err != nil || fi.Mode() != 0o750 {
+		t.Errorf("mode = %v, %v, want it as it was", fi.Mode(), err)
 	}
 	t.must(t.SetAttr("/f", fs.Attr{Set: fs.AttrSize, Size: 3}), "truncate")
 	t.holds("/f", "con")
@@ -154,7 +156,8 @@ func testFileSetAttr(t *tester) {
 		t.Fatal(err)
 	}
 	mt := time.Unix(1_100_000_000, 0)
-	t.must(f.SetAttr(fs.Attr{Set: fs.AttrSize | fs.AttrMode | fs.AttrTimes, Size: 3, Mode: 0o604 | iofs.ModeSetuid, Atime: mt, Mtime: mt}), "setattr")
+	t.fails(f.SetAttr(fs.Attr{Set: fs.AttrMode, Mode: 0o604 | iofs.ModeSetuid}), "setattr", "/f", iofs.ErrPermission)
+	t.must(f.SetAttr(fs.Attr{Set: fs.AttrSize | fs.AttrMode | fs.AttrTimes, Size: 3, Mode: 0o604, Atime: mt, Mtime: mt}), "setattr")
 	fi, err := f.Stat()
 	if err != nil || fi.Size() != 3 || fi.Mode() != 0o604 || !fi.ModTime().Equal(mt) {
 		t.Errorf("open file is %v, %v, want 3 bytes, mode 0604, time %v", fi, err, mt)
