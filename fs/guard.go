@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"iter"
 	"path"
+	"strings"
 	"sync/atomic"
 
 	"berth/policy"
@@ -12,7 +13,8 @@ import (
 
 // guard asks the policy before every operation. It is the only place that
 // decides; nothing of a session reaches a file but through it. Names are free
-// of links here, and what it does not permit was not touched.
+// of links here. If the guard refuses an operation, the layers below change
+// nothing.
 //
 // A session that may create but not list (a drop box) still sees its own
 // uploads: clients stat a file, set its times and rename it after they wrote
@@ -21,6 +23,7 @@ type guard struct {
 	layer
 	rules atomic.Pointer[rules]
 	own   own
+	folds func(name string) bool // whether name is in a folder that compares names as Windows does
 }
 
 // rules is a policy with what the guard derives from it.
@@ -29,10 +32,12 @@ type rules struct {
 	places map[string]bool // paths of folders and access entries, and all above them
 	ways   map[string]bool // those above
 	hides  bool            // some entry hides names
+	folds  func(name string) bool
+	folded map[string]bool // places, as Windows compares them
 }
 
-func newGuard(l layer, p *policy.Policy) *guard {
-	g := &guard{layer: l}
+func newGuard(l layer, p *policy.Policy, folds func(name string) bool) *guard {
+	g := &guard{layer: l, folds: folds}
 	g.SetPolicy(p)
 	return g
 }
@@ -40,7 +45,7 @@ func newGuard(l layer, p *policy.Policy) *guard {
 // SetPolicy makes p decide from the next operation on, in open files too. The
 // folders stay those the FS was opened with.
 func (g *guard) SetPolicy(p *policy.Policy) {
-	r := &rules{Policy: p, places: map[string]bool{"/": true}, ways: map[string]bool{}}
+	r := &rules{Policy: p, places: map[string]bool{"/": true}, ways: map[string]bool{}, folds: g.folds, folded: map[string]bool{}}
 	for _, f := range p.Folders {
 		r.add(f.Path)
 	}
@@ -52,33 +57,79 @@ func (g *guard) SetPolicy(p *policy.Policy) {
 }
 
 func (r *rules) add(name string) {
-	for r.places[name] = true; name != "/"; {
+	r.places[name], r.folded[fold(name)] = true, true
+	for name != "/" {
 		name = path.Dir(name)
-		r.places[name], r.ways[name] = true, true
+		r.places[name], r.ways[name], r.folded[fold(name)] = true, true, true
 	}
 }
 
+// barred reports whether no operation uses name, whatever the policy permits: it
+// is that of a temporary file, or another spelling of some other name.
+func (r *rules) barred(name string) bool {
+	return hasTemp(name) || r.folds(name) && r.folding(name)
+}
+
+// check is the one test of what the policy says about a name. All operations
+// pass it, most of them by permit.
+func (r *rules) check(op policy.Op, name string) error {
+	if r.barred(name) {
+		return iofs.ErrPermission
+	}
+	return r.Check(op, name)
+}
+
 // allows reports whether all operations of op are permitted on name.
-func (r *rules) allows(op policy.Op, name string) bool { return r.Check(op, name) == nil }
+func (r *rules) allows(op policy.Op, name string) bool { return r.check(op, name) == nil }
 
 // hidden reports whether name is to be treated as if it were not there. A
 // directory whose name no pattern refuses is not hidden by a list of file
 // names.
 func (r *rules) hidden(name string, dir bool) bool {
-	if hasTemp(name) {
-		return true
-	}
-	return r.Rights(name).Hides(name) && (!dir || !r.allows(policy.List, name))
+	return r.barred(name) || r.hides && r.Rights(name).Hides(name) && (!dir || !r.allows(policy.List, name))
 }
 
-// check permits op on name, or says why not: a hidden name does not exist.
-func (r *rules) check(op policy.Op, name string) error {
-	if hasTemp(name) {
-		return iofs.ErrPermission
+// use is what an operation does with a name.
+type use int
+
+const (
+	needs  use = iota // fails if nothing exists under the name
+	makes             // fails if something does
+	either            // makes or replaces it
+)
+
+// permit returns nil if op is permitted on what name stands for, else the error
+// for the client.
+func (g *guard) permit(r *rules, op policy.Op, name string, u use) error {
+	err := r.check(op, name)
+	if err == nil && r.hides && r.Rights(name).Hides(name) { // op is permitted in case it is a directory
+		if fi, lerr := g.layer.Lstat(name); lerr == nil && !fi.IsDir() {
+			err = iofs.ErrPermission
+		}
 	}
-	err := r.Check(op, name)
-	if err != nil && r.Rights(name).Hides(name) {
-		return iofs.ErrNotExist
+	if err != nil {
+		err = g.refusal(r, name, u, err)
+	}
+	return err
+}
+
+// refusal is the error for the client about a name that the policy refuses with
+// err. Whether the name exists comes first, as on any system, but only where the
+// person may list the directory or see the name.
+func (g *guard) refusal(r *rules, name string, u use, err error) error {
+	_, lerr := g.Lstat(name)
+	switch {
+	case lerr == nil && u == makes:
+		return iofs.ErrExist
+	case errors.Is(lerr, ErrTooManyLinks): // the rights are those of the place it leads to
+		return lerr
+	case lerr == nil || errors.Is(lerr, iofs.ErrPermission) || !r.allows(policy.List, path.Dir(name)):
+		return err
+	case u == needs || !errors.Is(lerr, iofs.ErrNotExist):
+		return lerr
+	}
+	if _, lerr := g.Lstat(path.Dir(name)); lerr != nil {
+		return lerr
 	}
 	return err
 }
@@ -89,15 +140,15 @@ func (g *guard) Stat(name string) (iofs.FileInfo, error) { return g.Lstat(name) 
 // the session made itself.
 func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	r := g.rules.Load()
-	listed := r.allows(policy.List, name)
-	if !listed && !r.places[name] && !g.own.has(name) {
-		return nil, fail("lstat", name, g.unseen(r, name))
+	shown := r.places[name] || !r.barred(name) && r.allows(policy.List, path.Dir(name)) // as in a listing
+	if !shown && !g.own.has(name) {
+		return nil, fail("lstat", name, r.unseen(name))
 	}
 	fi, err := g.layer.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
-	if r.hidden(name, fi.IsDir()) || !listed && !r.places[name] && !g.own.is(name, fi) {
+	if r.hidden(name, fi.IsDir()) || !shown && !g.own.is(name, fi) {
 		return nil, fail("lstat", name, iofs.ErrNotExist)
 	}
 	return fi, nil
@@ -106,11 +157,12 @@ func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 // unseen is the error about a name that may not be listed. Where the session
 // may put files it must look as if nothing were there, since clients ask before
 // they upload.
-func (g *guard) unseen(r *rules, name string) error {
-	if hasTemp(name) || r.Rights(name).Ops&(policy.Write|policy.Mkdir) != 0 {
+func (r *rules) unseen(name string) error {
+	a := r.Rights(name)
+	if r.barred(name) || a.Ops&(policy.Write|policy.Mkdir) != 0 || a.Ops&policy.List != 0 && a.Hides(name) {
 		return iofs.ErrNotExist
 	}
-	return r.check(policy.List, name)
+	return iofs.ErrPermission
 }
 
 // ReadDir without the right to list shows the way to the places of the policy,
@@ -118,36 +170,31 @@ func (g *guard) unseen(r *rules, name string) error {
 func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		r := g.rules.Load()
-		err := r.check(policy.List, name)
+		err := g.permit(r, policy.List, name, needs)
 		if err != nil && !r.ways[name] {
 			yield(nil, fail("readdir", name, err))
 			return
 		}
+		plain := err == nil && !r.hides && !r.folds(name) // a million entries need no names joined
 		for fi, lerr := range g.layer.ReadDir(name) {
 			if lerr != nil {
 				yield(nil, lerr)
 				return
 			}
-			if r.shows(name, fi, err == nil) && !yield(fi, nil) {
+			shown := plain && !isTemp(fi.Name())
+			if !plain {
+				full := join(name, fi.Name())
+				shown = !r.hidden(full, fi.IsDir()) && (err == nil || r.places[full])
+			}
+			if shown && !yield(fi, nil) {
 				return
 			}
 		}
 	}
 }
 
-// shows reports whether an entry of dir is listed; unless all are, only the way
-// to the places of the policy is.
-func (r *rules) shows(dir string, fi iofs.FileInfo, all bool) bool {
-	if all && !r.hides { // a million entries need no names joined
-		return !isTemp(fi.Name())
-	}
-	name := join(dir, fi.Name())
-	return !r.hidden(name, fi.IsDir()) && (all || r.places[name])
-}
-
 func (g *guard) Readlink(name string) (string, error) {
-	r := g.rules.Load()
-	if err := r.check(policy.Read, name); err != nil {
+	if err := g.permit(g.rules.Load(), policy.Read, name, needs); err != nil {
 		return "", fail("readlink", name, err)
 	}
 	return g.layer.Readlink(name)
@@ -155,7 +202,7 @@ func (g *guard) Readlink(name string) (string, error) {
 
 func (g *guard) Mkdir(name string, perm iofs.FileMode) error {
 	r := g.rules.Load()
-	if err := r.check(policy.Mkdir, name); err != nil {
+	if err := g.permit(r, policy.Mkdir, name, makes); err != nil {
 		return fail("mkdir", name, err)
 	}
 	if err := g.layer.Mkdir(name, perm); err != nil {
@@ -166,46 +213,44 @@ func (g *guard) Mkdir(name string, perm iofs.FileMode) error {
 }
 
 func (g *guard) Remove(name string) error {
-	if err := g.rules.Load().checkGone(policy.Delete, name); err != nil {
+	if err := g.permitGone(g.rules.Load(), policy.Delete, name); err != nil {
 		return fail("remove", name, err)
 	}
 	return g.layer.Remove(name)
 }
 
 func (g *guard) Rmdir(name string) error {
-	if err := g.rules.Load().checkGone(policy.Rmdir, name); err != nil {
+	if err := g.permitGone(g.rules.Load(), policy.Rmdir, name); err != nil {
 		return fail("rmdir", name, err)
 	}
 	return g.layer.Rmdir(name)
 }
 
-// checkGone is check for what takes name away. The places that the policy
-// speaks of stay: a directory with few rights must not become one with many by
+// permitGone is permit for what takes name away. The places that the policy
+// names stay: a directory with few rights must not become one with many by
 // being put elsewhere.
-func (r *rules) checkGone(op policy.Op, name string) error {
-	if err := r.check(op, name); err != nil {
-		return err
+func (g *guard) permitGone(r *rules, op policy.Op, name string) error {
+	err := g.permit(r, op, name, needs)
+	if err == nil && r.places[name] {
+		err = g.refusal(r, name, needs, iofs.ErrPermission)
 	}
-	if r.places[name] {
-		return iofs.ErrPermission
-	}
-	return nil
+	return err
 }
 
 func (g *guard) Symlink(target, name string) error {
-	if err := g.rules.Load().check(policy.Symlink, name); err != nil {
+	if err := g.permit(g.rules.Load(), policy.Symlink, name, makes); err != nil {
 		return fail("symlink", name, err)
 	}
 	return g.layer.Symlink(target, name)
 }
 
 // Link gives a file a second name, and with it the rights of that place: they
-// must not be more than those it is seen with now.
+// must not be more than those it has under the name it is known by.
 func (g *guard) Link(oldname, newname string) error {
 	r := g.rules.Load()
-	err := r.check(policy.Symlink, newname)
+	err := g.permit(r, policy.Symlink, newname, makes)
 	if err == nil {
-		err = r.check(r.Rights(newname).Ops, oldname)
+		err = g.permit(r, r.Rights(newname).Ops, oldname, needs)
 	}
 	if err != nil {
 		return fail("link", oldname, err)
@@ -214,22 +259,13 @@ func (g *guard) Link(oldname, newname string) error {
 }
 
 func (g *guard) Rename(oldname, newname string, replace bool) error {
-	r := g.rules.Load()
-	own := false
-	err := r.checkRename(oldname, newname)
-	if err != nil && r.mayRenameOwn(oldname, newname) && g.own.current(g.layer, oldname) {
-		own, err = true, nil
-	}
+	over, err := g.permitRename(g.rules.Load(), oldname, newname, replace)
 	if err != nil {
 		return fail("rename", oldname, err)
 	}
-	if own || !r.allows(policy.Overwrite, newname) {
-		err = g.layer.Rename(oldname, newname, false)
-		if replace && errors.Is(err, iofs.ErrExist) {
-			err = fail("rename", newname, iofs.ErrPermission)
-		}
-	} else {
-		err = g.layer.Rename(oldname, newname, replace)
+	err = g.layer.Rename(oldname, newname, replace && over)
+	if replace && !over && errors.Is(err, iofs.ErrExist) {
+		return fail("rename", newname, iofs.ErrPermission)
 	}
 	if err == nil {
 		g.own.rename(oldname, newname)
@@ -237,41 +273,101 @@ func (g *guard) Rename(oldname, newname string, replace bool) error {
 	return err
 }
 
-// checkRename permits a rename under one entry of the policy with the right to
-// rename. To a place with other rights something is taken away here and made
-// there, and must not gain there the right to be read.
-func (r *rules) checkRename(oldname, newname string) error {
-	if err := r.checkGone(policy.Rename, oldname); err != nil {
-		return err
+// permitRename permits a rename under one entry of the policy with the right to
+// rename, and to a place with other rights as carry does. It also reports whether
+// the rename may replace what exists under newname. The session may give a file
+// of its own another name without the right to rename, as clients do that upload
+// to a temporary name.
+func (g *guard) permitRename(r *rules, oldname, newname string, replace bool) (over bool, err error) {
+	u := makes
+	if replace {
+		u = either
 	}
-	if r.places[newname] || hasTemp(newname) {
-		return iofs.ErrPermission
+	same := r.Rights(oldname).Path == r.Rights(newname).Path
+	if err := g.permitGone(r, policy.Rename, oldname); err != nil {
+		if same && r.allows(policy.Create, newname) && g.own.current(g.layer, oldname) {
+			err = nil
+		}
+		return false, err
 	}
-	from, to := r.Rights(oldname), r.Rights(newname)
-	if from.Path == to.Path {
-		return r.check(policy.Rename, newname)
+	if r.places[newname] {
+		return false, g.refusal(r, newname, u, iofs.ErrPermission)
 	}
-	away := policy.Rename | policy.Delete
-	if to.Ops&policy.Read != 0 {
-		away |= policy.Read
+	fi, err := g.layer.Lstat(oldname)
+	if err != nil {
+		return false, err
 	}
-	if err := r.check(away, oldname); err != nil {
-		return err
+	if same {
+		err = g.permit(r, policy.Rename, newname, u)
+	} else {
+		err = g.carry(r, oldname, newname, fi, u)
 	}
-	return r.check(policy.Create, newname)
+	replaces := policy.Overwrite
+	if fi.IsDir() {
+		replaces = policy.Rmdir
+	}
+	return r.allows(replaces, newname), err
 }
 
-// mayRenameOwn reports whether the session may give a file of its own another
-// name, as clients do that upload to a temporary one.
-func (r *rules) mayRenameOwn(oldname, newname string) bool {
-	return r.Rights(oldname).Path == r.Rights(newname).Path && !hasTemp(newname) && r.allows(policy.Create, newname)
+// maxCarried bounds what may lie below a directory that is moved to a place with
+// other rights, since all of it is looked at while the client waits.
+const maxCarried = 100_000
+
+// carry permits to move something to a place with other rights. It leaves one
+// place and arrives at the other, and so does all that lies below a directory.
+func (g *guard) carry(r *rules, oldname, newname string, fi iofs.FileInfo, u use) error {
+	leave, arrive := r.carried(fi, newname)
+	err := g.permit(r, leave|policy.Rename, oldname, needs)
+	if err == nil {
+		err = g.permit(r, arrive, newname, u)
+	}
+	if err != nil || !fi.IsDir() {
+		return err
+	}
+	from, to := r.Rights(oldname), r.Rights(newname)
+	if from.Hide { // an error must not depend on what is hidden there
+		return iofs.ErrPermission
+	}
+	filters := len(from.Names.Allow) + len(from.Names.Deny) + len(to.Names.Allow) + len(to.Names.Deny)
+	if filters == 0 && to.Ops&carriedOps == carriedOps && from.Ops&policy.Delete != 0 {
+		return nil // anything may lie below
+	}
+	n := 0
+	return walk(g.layer, oldname, func(name string, fi iofs.FileInfo) error {
+		if n++; n > maxCarried {
+			return ErrTooLarge
+		}
+		if isTemp(fi.Name()) {
+			return nil
+		}
+		there := newname + strings.TrimPrefix(name, oldname)
+		leave, arrive := r.carried(fi, there)
+		return errors.Join(r.check(leave, name), r.check(arrive, there))
+	})
+}
+
+// carriedOps are all operations that carried asks for in the new place.
+const carriedOps = policy.Create | policy.Mkdir | policy.Symlink
+
+// carried is what must be permitted for a file to leave its place, and to arrive
+// under newname. It must not become readable or visible there if it was not.
+func (r *rules) carried(fi iofs.FileInfo, newname string) (leave, arrive policy.Op) {
+	switch fi.Mode().Type() {
+	case iofs.ModeDir:
+		leave, arrive = policy.Rmdir|policy.List, policy.Mkdir
+	case iofs.ModeSymlink:
+		leave, arrive = policy.Delete, policy.Symlink
+	default:
+		leave, arrive = policy.Delete, policy.Create
+	}
+	return leave | r.Rights(newname).Ops&policy.ReadOnly, arrive
 }
 
 // SetAttr needs the right to overwrite for the size and that to set attributes
 // for the rest. The owner never changes.
 func (g *guard) SetAttr(name string, a Attr) error {
 	r := g.rules.Load()
-	a, err := r.settable(a, name, func() bool { return g.own.current(g.layer, name) })
+	a, err := g.settable(r, a, name, func() bool { return g.own.current(g.layer, name) })
 	if err == nil && a.Set == 0 {
 		_, err = g.Lstat(name)
 	}
@@ -285,21 +381,29 @@ func (g *guard) SetAttr(name string, a Attr) error {
 }
 
 // settable is what of a may be set on name. All but the owner may on what the
-// session made itself; what must not is left out if the policy says so, since
-// many clients set times after an upload and take a refusal for its failure.
-func (r *rules) settable(a Attr, name string, own func() bool) (Attr, error) {
+// session made itself. If the policy says so, attributes that must not be set
+// are left out, since many clients set times after an upload and take a refusal
+// for its failure.
+func (g *guard) settable(r *rules, a Attr, name string, own func() bool) (Attr, error) {
 	if a.Set&AttrSize != 0 && !r.allows(policy.Overwrite, name) && !own() {
-		return a, r.check(policy.Overwrite, name)
+		return a, g.refusal(r, name, needs, iofs.ErrPermission)
 	}
-	if a.Set&^AttrSize == 0 || r.allows(policy.SetAttr, name) || own() {
+	if a.Set&^AttrSize == 0 {
+		return a, nil
+	}
+	err := g.permit(r, policy.SetAttr, name, needs)
+	if err == nil || own() {
 		return a, nil
 	}
 	if r.IgnoreSetAttr {
 		a.Set &= AttrSize
 		return a, nil
 	}
-	return a, r.check(policy.SetAttr, name)
+	return a, err
 }
+
+// sameOwner is a UID or GID that changes nothing, as in chown(2).
+const sameOwner = 1<<32 - 1
 
 // keepOwner takes the owner out of a if it is the one there is, which some
 // clients set with every change, and refuses any other.
@@ -311,17 +415,18 @@ func keepOwner(a Attr, stat func() (iofs.FileInfo, error)) (Attr, error) {
 	if err != nil {
 		return a, err
 	}
-	if o, ok := fi.Sys().(*Owner); !ok || o.UID != a.UID || o.GID != a.GID {
+	o, ok := fi.Sys().(*Owner)
+	if !ok || a.UID != sameOwner && a.UID != o.UID || a.GID != sameOwner && a.GID != o.GID {
 		return a, iofs.ErrPermission
 	}
 	a.Set &^= AttrOwner
 	return a, nil
 }
 
+// StatFS answers for what Lstat shows.
 func (g *guard) StatFS(name string) (Usage, error) {
-	r := g.rules.Load()
-	if !r.places[name] && r.Rights(name).Ops == 0 {
-		return Usage{}, fail("statfs", name, r.check(policy.List, name))
+	if _, err := g.Lstat(name); err != nil {
+		return Usage{}, fail("statfs", name, err)
 	}
 	return g.layer.StatFS(name)
 }

@@ -46,6 +46,7 @@ var operations = []struct {
 	{"rename", policy.Rename, func(f FS) error { return f.Rename("/f", "/new", false) }},
 	{"rename a directory", policy.Rename, func(f FS) error { return f.Rename("/d", "/new", false) }},
 	{"rename over a file", policy.Rename | policy.Overwrite, func(f FS) error { return f.Rename("/f", "/d/g", true) }},
+	{"rename over a directory", policy.Rename | policy.Rmdir, func(f FS) error { return f.Rename("/d", "/e", true) }},
 	{"chmod", policy.SetAttr, func(f FS) error { return f.SetAttr("/f", Attr{Set: AttrMode, Mode: 0o600}) }},
 	{"times", policy.SetAttr, func(f FS) error {
 		return f.SetAttr("/f", Attr{Set: AttrTimes, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0)})
@@ -397,6 +398,190 @@ func TestRenameBetweenRights(t *testing.T) {
 	}
 }
 
+// TestRenameCarries checks what may lie below a directory that moves to a place
+// with other rights.
+func TestRenameCarries(t *testing.T) {
+	exe := policy.Names{Deny: []string{"*.exe"}}
+	tests := map[string]struct {
+		from, to policy.Access
+		below    string // of the directory
+		want     bool
+	}{
+		"anything":              {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full}, "f l sub", true},
+		"no mkdir":              {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full &^ policy.Mkdir}, "", false},
+		"no rmdir":              {policy.Access{Ops: policy.Full &^ policy.Rmdir}, policy.Access{Ops: policy.Full}, "", false},
+		"no create":             {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full &^ policy.Create}, "f", false},
+		"no create, no file":    {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full &^ policy.Create}, "l sub", true},
+		"no delete":             {policy.Access{Ops: policy.Full &^ policy.Delete}, policy.Access{Ops: policy.Full}, "f", false},
+		"no delete, no file":    {policy.Access{Ops: policy.Full &^ policy.Delete}, policy.Access{Ops: policy.Full}, "sub", true},
+		"no symlink":            {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full &^ policy.Symlink}, "f l", false},
+		"no symlink, no link":   {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full &^ policy.Symlink}, "f sub", true},
+		"not readable before":   {policy.Access{Ops: policy.Full &^ policy.Read}, policy.Access{Ops: policy.Full}, "f", false},
+		"refused there":         {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full, Names: exe}, "x.exe", false},
+		"refused below there":   {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full, Names: exe}, "sub/x.exe", false},
+		"refused, but not here": {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full, Names: exe}, "f l sub", true},
+		"refused in both":       {policy.Access{Ops: policy.Full, Names: exe}, policy.Access{Ops: policy.Full, Names: exe}, "x.exe", false},
+		"hidden":                {policy.Access{Ops: policy.Full, Names: exe, Hide: true}, policy.Access{Ops: policy.Full}, "x.exe", false},
+		"perhaps hidden":        {policy.Access{Ops: policy.Full, Names: exe, Hide: true}, policy.Access{Ops: policy.Full}, "", false},
+		"an upload of others":   {policy.Access{Ops: policy.Full}, policy.Access{Ops: policy.Full, Names: exe}, tempPrefix + "x", true},
+	}
+	for what, tt := range tests {
+		host := sample(t)
+		if err := os.Mkdir(host+"/d/dir", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for base := range strings.FieldsSeq(tt.below) {
+			at := host + "/d/dir/" + base
+			err := os.MkdirAll(filepath.Dir(at), 0o755)
+			switch base {
+			case "sub":
+				err = errors.Join(err, os.Mkdir(at, 0o755))
+			case "l":
+				err = errors.Join(err, os.Symlink("f", at))
+			default:
+				err = errors.Join(err, os.WriteFile(at, nil, 0o644))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		tt.from.Path, tt.to.Path = "/d", "/e"
+		p := full(host)
+		p.Access = append(p.Access, tt.from, tt.to)
+		f := mustOpen(t, p, Settings{})
+		if err := f.Rename("/d/dir", "/e/dir", false); (err == nil) != tt.want || err != nil && !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("%s: rename = %v, want allowed: %t", what, err, tt.want)
+		}
+	}
+}
+
+// TestExistenceFirst checks that a refusal comes after the answer whether a name
+// exists, as on any system, where a person may list; and not elsewhere.
+func TestExistenceFirst(t *testing.T) {
+	host := sample(t)
+	inner := t.TempDir()
+	p := full(host)
+	p.Folders = append(p.Folders, policy.Folder{Path: "/far/away", Host: inner})
+	p.Access = []policy.Access{
+		{Path: "/", Ops: policy.List | policy.Create | policy.Rename},
+		{Path: "/d", Ops: policy.List},
+		{Path: "/e", Ops: policy.Create},
+		{Path: "/far", Ops: policy.List},
+		{Path: "/far/away", Ops: policy.Full},
+	}
+	f := mustOpen(t, p, Settings{})
+	mode := Attr{Set: AttrMode, Mode: 0o600}
+	const excl = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	for what, tt := range map[string]struct{ err, want error }{
+		"mkdir of a directory":       {f.Mkdir("/d", 0o755), iofs.ErrExist},
+		"mkdir of a file":            {f.Mkdir("/f", 0o755), iofs.ErrExist},
+		"mkdir of the root":          {f.Mkdir("/", 0o755), iofs.ErrExist},
+		"mkdir of a virtual folder":  {f.Mkdir("/far", 0o755), iofs.ErrExist},
+		"mkdir of a folder":          {f.Mkdir("/far/away", 0o755), iofs.ErrExist},
+		"mkdir":                      {f.Mkdir("/d/new", 0o755), iofs.ErrPermission},
+		"mkdir in a virtual folder":  {f.Mkdir("/far/new", 0o755), iofs.ErrPermission},
+		"mkdir in none":              {f.Mkdir("/none/new", 0o755), iofs.ErrNotExist},
+		"mkdir in a file":            {f.Mkdir("/f/new", 0o755), ErrNotDir},
+		"remove":                     {f.Remove("/f"), iofs.ErrPermission},
+		"remove of none":             {f.Remove("/none"), iofs.ErrNotExist},
+		"rmdir":                      {f.Rmdir("/d"), iofs.ErrPermission},
+		"rmdir of none":              {f.Rmdir("/none"), iofs.ErrNotExist},
+		"rmdir of none below":        {f.Rmdir("/d/none"), iofs.ErrNotExist},
+		"rename of none":             {f.Rename("/d/none", "/d/new", false), iofs.ErrNotExist},
+		"setattr":                    {f.SetAttr("/f", mode), iofs.ErrPermission},
+		"setattr of none":            {f.SetAttr("/none", mode), iofs.ErrNotExist},
+		"size of none":               {f.SetAttr("/none", Attr{Set: AttrSize}), iofs.ErrNotExist},
+		"read":                       {openClose(f, "/f", os.O_RDONLY), iofs.ErrPermission},
+		"read of none":               {openClose(f, "/none", os.O_RDONLY), iofs.ErrNotExist},
+		"write":                      {openClose(f, "/f", os.O_WRONLY), iofs.ErrPermission},
+		"write of none":              {openClose(f, "/none", os.O_WRONLY), iofs.ErrNotExist},
+		"create":                     {openClose(f, "/d/new", truncating), iofs.ErrPermission},
+		"create in none":             {openClose(f, "/d/none/new", truncating), iofs.ErrNotExist},
+		"create what is there":       {openClose(f, "/d/g", excl), iofs.ErrExist},
+		"create or write":            {openClose(f, "/d/g", truncating), iofs.ErrPermission},
+		"readlink of none":           {second(f.Readlink("/none")), iofs.ErrNotExist},
+		"symlink over a file":        {f.Symlink("x", "/f"), iofs.ErrExist},
+		"symlink":                    {f.Symlink("x", "/new"), iofs.ErrPermission},
+		"link over a file":           {f.(Linker).Link("/d/g", "/f"), iofs.ErrExist},
+		"in a drop box, mkdir":       {f.Mkdir("/e/new", 0o755), iofs.ErrPermission},
+		"in a drop box, remove":      {f.Remove("/e/none"), iofs.ErrPermission},
+		"in a drop box, setattr":     {f.SetAttr("/e/none", mode), iofs.ErrPermission},
+		"in a drop box, read":        {openClose(f, "/e/none", os.O_RDONLY), iofs.ErrPermission},
+		"in a drop box, create deep": {openClose(f, "/e/none/new", truncating), iofs.ErrNotExist},
+	} {
+		if !errors.Is(tt.err, tt.want) {
+			t.Errorf("%s = %v, want %v", what, tt.err, tt.want)
+		}
+	}
+	p.Access[0].Ops = policy.List | policy.Overwrite // may be overwritten but not made
+	f.(PolicySetter).SetPolicy(p)
+	for name, want := range map[string]error{"/new": iofs.ErrPermission, "/none/new": iofs.ErrNotExist} {
+		if err := openClose(f, name, truncating); !errors.Is(err, want) {
+			t.Errorf("create of %s where files may be overwritten = %v, want %v", name, err, want)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestWindowsNames checks the spellings of names in folders that are compared as
+// Windows does, and that the others are left alone.
+func TestWindowsNames(t *testing.T) {
+	host, share := t.TempDir(), t.TempDir()
+	p := full(host)
+	p.Folders = append(p.Folders, policy.Folder{Path: "/share", Host: share, WindowsNames: string(policy.Refuse)})
+	p.Access = append(p.Access, policy.Access{Path: "/share", Ops: policy.Full, Names: policy.Names{Deny: []string{"*.exe", "*.secret"}}},
+		policy.Access{Path: "/share/Archive", Ops: policy.ReadOnly}, policy.Access{Path: "/share/nul", Ops: policy.Full})
+	if err := errors.Join(os.Mkdir(host+"/share", 0o755), os.Mkdir(share+"/Archive", 0o755), os.Mkdir(share+"/archive", 0o755), os.Mkdir(share+"/nul", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	f := mustOpen(t, p, Settings{})
+	refused := []string{
+		"a.exe.", "a.exe ", "a.exe. .", "a.exe::$DATA", "a:b", `a\b`, "A~1.SEC", "LONGNA~1", "abc~12.ex", "con", "Aux", "nul.txt", "com1", "LPT9.log", "prn .x", "...", " ",
+		"ARCHIVE/x", "archive", "aRCHIVE", "Archive./x", "nul/prn",
+	}
+	allowed := []string{"a.e", ".a", "a b", "console", "com", "com10", "com1a", "lptx", "a~b", "a~1b", "longname~1", "a~1.html", "nulx", "nul/x", "Archives"}
+	for _, base := range refused {
+		name := "/share/" + base
+		if err := f.Mkdir(name, 0o755); !errors.Is(err, iofs.ErrPermission) && !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("mkdir %q = %v, want it refused", name, err)
+		}
+		if _, err := f.Stat(name); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("stat %q = %v, want ErrNotExist", name, err)
+		}
+	}
+	for _, base := range allowed {
+		if err := f.Mkdir("/share/"+base, 0o755); err != nil {
+			t.Errorf("mkdir %q = %v, want it allowed", base, err)
+		}
+	}
+	for _, base := range refused[:17] {
+		if err := openClose(f, "/"+base, truncating); err != nil {
+			t.Errorf("create %q in a folder of another kind = %v", base, err)
+		}
+	}
+	if got := strings.Join(names(t, f, "/share"), " "); strings.Contains(got, "archive") || !strings.Contains(got, "Archive") {
+		t.Errorf("the share lists %q, want Archive and not archive", got)
+	}
+}
+
+// TestNarrowedUpload checks that an upload does not take its place once its
+// rights are gone, even if nothing is written after that.
+func TestNarrowedUpload(t *testing.T) {
+	host := sample(t)
+	p := full(host)
+	p.Uploads = policy.Atomic
+	f := mustOpen(t, p, Settings{})
+	w := start(t, f, "/f", truncating, "new", 0)
+	narrow := *p
+	narrow.Access = []policy.Access{{Path: "/", Ops: policy.ReadOnly}}
+	f.(PolicySetter).SetPolicy(&narrow)
+	if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("Close = %v, want ErrPermission", err)
+	}
+	hostHolds(t, host+"/f", "content")
+}
+
 func TestHiddenNames(t *testing.T) {
 	host := sample(t)
 	for _, name := range []string{"a.exe", "b.txt", tempPrefix + "x"} {
@@ -436,7 +621,6 @@ func TestHiddenNames(t *testing.T) {
 			"open":   openClose(f, "/"+tempPrefix+"y", os.O_WRONLY|os.O_CREATE),
 			"mkdir":  f.Mkdir("/"+tempPrefix+"d", 0o777),
 			"rename": f.Rename("/b.txt", "/"+tempPrefix+"z", true),
-			"remove": f.Remove("/" + tempPrefix + "x"),
 		} {
 			if !errors.Is(err, iofs.ErrPermission) {
 				t.Errorf("%s of a temporary name = %v, want ErrPermission", name, err)
@@ -490,6 +674,15 @@ func TestOwnerNeverChanges(t *testing.T) {
 	o := *fi.Sys().(*Owner)
 	if err := f.SetAttr("/f", Attr{Set: AttrOwner, UID: o.UID, GID: o.GID}); err != nil {
 		t.Errorf("set the owner there is = %v", err)
+	}
+	for _, same := range []Attr{{UID: sameOwner, GID: o.GID}, {UID: o.UID, GID: sameOwner}, {UID: sameOwner, GID: sameOwner}} {
+		same.Set = AttrOwner
+		if err := f.SetAttr("/f", same); err != nil {
+			t.Errorf("set owner %d and group %d, which changes nothing = %v", same.UID, same.GID, err)
+		}
+	}
+	if err := f.SetAttr("/f", Attr{Set: AttrOwner, UID: sameOwner, GID: o.GID + 1}); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("set another group = %v, want ErrPermission", err)
 	}
 	if err := f.SetAttr("/f", Attr{Set: AttrOwner, UID: o.UID + 1, GID: o.GID}); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("set another owner = %v, want ErrPermission", err)

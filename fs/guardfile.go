@@ -25,7 +25,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 }
 
 func (g *guard) openRead(r *rules, name string, flag int, perm iofs.FileMode) (file, error) {
-	if err := r.check(policy.Read, name); err != nil {
+	if err := g.permit(r, policy.Read, name, needs); err != nil {
 		return nil, err
 	}
 	f, err := g.layer.OpenFile(name, flag, perm)
@@ -40,8 +40,12 @@ func (g *guard) openRead(r *rules, name string, flag int, perm iofs.FileMode) (f
 // openWrite opens a file for writing with no more than the rights to create
 // and to overwrite allow, in one step, so that no race makes more of them.
 func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (file, error) {
-	if hasTemp(name) {
-		return nil, iofs.ErrPermission
+	u := either
+	switch flag & (os.O_CREATE | os.O_EXCL) {
+	case os.O_CREATE | os.O_EXCL:
+		u = makes
+	case 0, os.O_EXCL:
+		u = needs
 	}
 	if flag&os.O_CREATE == 0 {
 		flag &^= os.O_EXCL // which means nothing alone
@@ -57,11 +61,17 @@ func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (
 	case !creates && overwrites && flag&os.O_EXCL == 0:
 		flag &^= os.O_CREATE
 	case !creates:
-		return nil, r.refusal(flag, name)
+		return nil, g.refusal(r, name, u, iofs.ErrPermission)
 	}
 	f, err := g.openFor(r, name, flag, perm)
-	if err != nil {
-		return nil, instead(err, asked, flag)
+	switch {
+	case err == nil:
+	case asked&os.O_EXCL == 0 && flag&os.O_EXCL != 0 && errors.Is(err, iofs.ErrExist):
+		return nil, iofs.ErrPermission // may be made but not overwritten
+	case asked&os.O_CREATE != 0 && flag&os.O_CREATE == 0 && errors.Is(err, iofs.ErrNotExist):
+		return nil, g.refusal(r, name, u, iofs.ErrPermission) // may be overwritten but not made
+	default:
+		return nil, err
 	}
 	f.uploads = flag&(os.O_EXCL|os.O_TRUNC) != 0
 	f.writes = policy.Overwrite
@@ -108,29 +118,6 @@ func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 		}
 	}
 	return f, nil
-}
-
-// refusal is the error about a file that may be neither made nor overwritten.
-func (r *rules) refusal(flag int, name string) error {
-	needs := policy.Overwrite
-	if flag&os.O_CREATE != 0 {
-		needs = policy.Write
-	}
-	if err := r.check(needs, name); err != nil {
-		return err
-	}
-	return iofs.ErrPermission
-}
-
-// instead is the error about an open whose flags the guard changed.
-func instead(err error, asked, flag int) error {
-	switch {
-	case asked&os.O_EXCL == 0 && flag&os.O_EXCL != 0 && errors.Is(err, iofs.ErrExist):
-		return iofs.ErrPermission // may be made but not overwritten
-	case asked&os.O_CREATE != 0 && flag&os.O_CREATE == 0 && errors.Is(err, iofs.ErrNotExist):
-		return iofs.ErrPermission // may be overwritten but not made
-	}
-	return err
 }
 
 // guardFile is a file as far as the session may use it. When the policy has
@@ -196,7 +183,7 @@ func (f *guardFile) SetAttr(a Attr) error {
 	size := a.Set & AttrSize
 	a.Set &^= AttrSize
 	own := func() bool { return f.uploads && f.still(f.writes) }
-	a, err := f.g.rules.Load().settable(a, f.name, own)
+	a, err := f.g.settable(f.g.rules.Load(), a, f.name, own)
 	if err == nil {
 		a, err = keepOwner(a, f.file.Stat)
 	}
@@ -207,7 +194,7 @@ func (f *guardFile) SetAttr(a Attr) error {
 }
 
 func (f *guardFile) Close() error {
-	if f.refused.Load() && f.writes != 0 {
+	if f.writes != 0 && (f.refused.Load() || !f.still(f.writes)) {
 		return fail("close", f.name, errors.Join(iofs.ErrPermission, f.file.Abort()))
 	}
 	return fail("close", f.name, f.file.Close())

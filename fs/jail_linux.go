@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"iter"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,16 @@ func openLocal(host string, umask uint32) (layer, error) {
 		return openRoot(host, umask)
 	}
 	return l, err
+}
+
+// folding are the types of file systems that find a file by other spellings too.
+var folding = []uint32{unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC}
+
+// foldsNames reports whether the file system of a host directory compares names
+// as Windows does.
+func foldsNames(host string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(host, &st) == nil && slices.Contains(folding, uint32(st.Type))
 }
 
 func (j *jail) openat2(name string, flags int, mode uint32) (int, error) {

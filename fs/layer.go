@@ -138,6 +138,27 @@ func below(dir, name string) bool {
 	return strings.HasPrefix(name, dir) && (len(name) == len(dir) || name[len(dir)] == '/')
 }
 
+// walk calls do with everything below dir until it returns an error.
+func walk(l layer, dir string, do func(name string, fi iofs.FileInfo) error) error {
+	for dirs := []string{dir}; len(dirs) > 0; {
+		dir = dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		for fi, err := range l.ReadDir(dir) {
+			if err != nil {
+				return err
+			}
+			name := join(dir, fi.Name())
+			if err := do(name, fi); err != nil {
+				return err
+			}
+			if fi.IsDir() {
+				dirs = append(dirs, name)
+			}
+		}
+	}
+	return nil
+}
+
 // info is the iofs.FileInfo of all layers.
 type info struct {
 	name  string

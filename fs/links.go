@@ -93,7 +93,7 @@ func (l *links) directory(name string, end last) error {
 // operation itself fails, with an error that its caller may see.
 func (l *links) resolve(name string, end last) (string, error) {
 	root := l.folder(name)
-	w := walk{folder: l.folder, look: func(name, _ string) (string, error) {
+	w := route{folder: l.folder, look: func(name, _ string) (string, error) {
 		target, err := l.below.Readlink(name)
 		if err != nil {
 			return "", nil
@@ -103,11 +103,11 @@ func (l *links) resolve(name string, end last) (string, error) {
 	return w.from(root, root, strings.TrimPrefix(name, root), "", end)
 }
 
-// walk goes through a name, element by element.
-type walk struct {
+// route goes along a name, element by element.
+type route struct {
 	folder func(name string) string
 	// look returns the target of a link, "" for anything else, or an error that
-	// ends the walk. rest is what follows the element, with its slash.
+	// ends the route. rest is what follows the element, with its slash.
 	look  func(name, rest string) (target string, err error)
 	file  bool // set by look: the element is neither a link nor a directory
 	links int  // followed so far
@@ -115,7 +115,7 @@ type walk struct {
 
 // from is where todo, which after follows, leads from the directory done. ".."
 // does not leave root.
-func (w *walk) from(root, done, todo, after string, end last) (string, error) {
+func (w *route) from(root, done, todo, after string, end last) (string, error) {
 	for todo != "" {
 		todo = strings.TrimLeft(todo, "/")
 		n := strings.IndexByte(todo+"/", '/')

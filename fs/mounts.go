@@ -20,7 +20,8 @@ type mounts struct {
 
 // mounted is a folder at its place.
 type mounted struct {
-	path string
+	path  string
+	folds bool // its file system, or the administrator, compares names as Windows does
 	layer
 }
 
@@ -64,6 +65,12 @@ func (m *mounts) folder(name string) string {
 		return "/"
 	}
 	return f.path
+}
+
+// folds reports whether names are compared as Windows does where name is.
+func (m *mounts) folds(name string) bool {
+	f, _, err := m.find(name)
+	return err == nil && f.folds
 }
 
 func (m *mounts) isRoot(name string) bool {

@@ -49,7 +49,7 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 		return nil, err
 	}
 	m := newMounts(folders)
-	g := newGuard(newRates(m, p.Limits, s.Pace), p)
+	g := newGuard(newRates(m, p.Limits, s.Pace), p, m.folds)
 	return &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}, nil
 }
 
@@ -67,7 +67,7 @@ func (v *view) Realpath(name string) (string, error) {
 	if len(name) > maxName || !strings.HasPrefix(name, "/") || strings.IndexByte(name, 0) >= 0 {
 		return "", fail("realpath", name, iofs.ErrInvalid)
 	}
-	w := walk{folder: v.folder}
+	w := route{folder: v.folder}
 	w.look = func(name, rest string) (string, error) {
 		fi, err := v.guard.Lstat(name)
 		switch {
@@ -149,7 +149,8 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 			}
 			return nil, fmt.Errorf("open folder %s: %w", f.Path, err)
 		}
-		folders = append(folders, mounted{path: f.Path, layer: l})
+		folds := f.WindowsNames == string(policy.Refuse) || f.WindowsNames == "" && foldsNames(f.Host)
+		folders = append(folders, mounted{path: f.Path, folds: folds, layer: l})
 	}
 	limits := s.Quotas.bounded(p)
 	for i, f := range p.Folders {

@@ -52,7 +52,7 @@ type clashing struct {
 
 func sameFolder(a, b *compiledMount) bool {
 	x, y := &a.folder, &b.folder
-	return a.host.text == b.host.text && a.ops == b.ops && x.Create == y.Create && x.Umask == y.Umask &&
+	return a.host.text == b.host.text && a.ops == b.ops && x.Create == y.Create && x.Umask == y.Umask && x.WindowsNames == y.WindowsNames &&
 		x.Quota == y.Quota && x.QuotaFiles == y.QuotaFiles && strings.Join(x.Skeleton, "\x00") == strings.Join(y.Skeleton, "\x00")
 }
 

@@ -133,6 +133,7 @@ func (c *compiler) compile(r Rule) compiledRule {
 		h := r.Home
 		out.mounts = append(out.mounts, c.mount("home", true, Mount{
 			Path: "/", Host: h.Host, Create: h.Create, Skeleton: h.Skeleton, Permissions: h.Permissions, Umask: h.Umask,
+			WindowsNames: h.WindowsNames,
 		}))
 	}
 	for i, m := range r.Folders {
@@ -226,6 +227,7 @@ func (c *compiler) mount(key string, home bool, m Mount) compiledMount {
 			c.mistake(at, name, "must be the name of a directory below the folder, such as inbox or inbox/new")
 		}
 	}
+	c.word(key+".windows_names", m.WindowsNames, string(Refuse), "allow")
 	if len(m.Skeleton) > 0 && !m.Create {
 		c.mistake(key+".skeleton", strings.Join(m.Skeleton, ", "), "is made only in a folder that Berth makes: add create: true")
 	}
@@ -240,7 +242,9 @@ func (c *compiler) mount(key string, home bool, m Mount) compiledMount {
 			Umask:      c.umask(key+".umask", m.Umask),
 			Quota:      c.atLeastZero(key+".quota", m.Quota),
 			QuotaFiles: c.atLeastZero(key+".quota_files", m.QuotaFiles),
-			Rule:       c.rule,
+
+			WindowsNames: m.WindowsNames,
+			Rule:         c.rule,
 		},
 		ops:      ReadOnly,
 		explicit: m.Permissions != nil,

@@ -62,6 +62,10 @@ type Folder struct {
 	Skeleton []string // directories to make in a Host just created
 	Umask    uint32   // bits taken from the mode of what is made here; Compile fills in the default 027
 
+	// WindowsNames is "refuse" or "allow" for other spellings by which Windows finds
+	// a file; empty means refuse where Host is on a file system that does so.
+	WindowsNames string
+
 	Quota      int64 // bytes below Host; 0: no limit. At "/" it is Limits.Quota
 	QuotaFiles int64 // files and directories below Host; 0: no limit. At "/" it is Limits.QuotaFiles
 

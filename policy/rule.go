@@ -30,23 +30,25 @@ type When struct {
 
 // Home is the host directory that is shown as "/".
 type Home struct {
-	Host        string   `mapstructure:"host"`        // directory on this machine; %u is the user's name, %i the id with the directory (ID@DIRECTORY), %d the directory's name, %{attr} an attribute, %% a percent sign
-	Create      bool     `mapstructure:"create"`      // make it at the first login if it is missing
-	Skeleton    []string `mapstructure:"skeleton"`    // directories to make in it when it has just been made
-	Umask       string   `mapstructure:"umask"`       // octal: permission bits that nothing made here has; 027 by default
-	Permissions []string `mapstructure:"permissions"` // list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write (create and overwrite), read_only, drop_box (create), full; by default full
+	Host         string   `mapstructure:"host"`          // directory on this machine; %u is the user's name, %i the id with the directory (ID@DIRECTORY), %d the directory's name, %{attr} an attribute, %% a percent sign
+	Create       bool     `mapstructure:"create"`        // make it at the first login if it is missing
+	Skeleton     []string `mapstructure:"skeleton"`      // directories to make in it when it has just been made
+	Umask        string   `mapstructure:"umask"`         // octal: permission bits that nothing made here has; 027 by default
+	WindowsNames string   `mapstructure:"windows_names"` // refuse or allow other spellings by which Windows finds a file ("a.exe.", "a.exe::$DATA", "REPORT~1.EXE"), with which a client could bypass names and access; by default refuse where the folder is on a Windows share, FAT or exFAT
+	Permissions  []string `mapstructure:"permissions"`   // list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write (create and overwrite), read_only, drop_box (create), full; by default full
 }
 
 // Mount is a host directory that is shown at a path of the view.
 type Mount struct {
-	Path        string   `mapstructure:"path"`        // where it is in the view: /shared
-	Host        string   `mapstructure:"host"`        // directory on this machine, with the same placeholders as home
-	Create      bool     `mapstructure:"create"`      // make it at login if it is missing
-	Skeleton    []string `mapstructure:"skeleton"`    // directories to make in it when it has just been made
-	Permissions []string `mapstructure:"permissions"` // as for home; read_only by default
-	Umask       string   `mapstructure:"umask"`       // as for home
-	Quota       *int64   `mapstructure:"quota"`       // bytes that it may hold: 10GiB; 0: no limit
-	QuotaFiles  *int64   `mapstructure:"quota_files"` // files and directories that it may hold; 0: no limit
+	Path         string   `mapstructure:"path"`          // where it is in the view: /shared
+	Host         string   `mapstructure:"host"`          // directory on this machine, with the same placeholders as home
+	Create       bool     `mapstructure:"create"`        // make it at login if it is missing
+	Skeleton     []string `mapstructure:"skeleton"`      // directories to make in it when it has just been made
+	Permissions  []string `mapstructure:"permissions"`   // as for home; read_only by default
+	Umask        string   `mapstructure:"umask"`         // as for home
+	WindowsNames string   `mapstructure:"windows_names"` // as for home
+	Quota        *int64   `mapstructure:"quota"`         // bytes that it may hold: 10GiB; 0: no limit
+	QuotaFiles   *int64   `mapstructure:"quota_files"`   // files and directories that it may hold; 0: no limit
 }
 
 // Grant is rights on a path of the view and all below it.
