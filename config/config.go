@@ -50,8 +50,8 @@ type Config struct {
 	// CA -h. Clients that trust the CA then know the server.
 	HostCertificates []string `mapstructure:"host_certificates"`
 
-	// PIDFile is where the running server writes its process number, for
-	// "berth reload"; empty: nowhere.
+	// PIDFile is where the running server writes its process number, and keeps
+	// the file locked; empty: nowhere.
 	PIDFile string `mapstructure:"pid_file"`
 
 	// Directories are where people are, asked in this order.

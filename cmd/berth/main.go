@@ -38,11 +38,13 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand())
+	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand())
 	return cmd
 }
 
+const defaultConfig = "/etc/berth/berth.yaml"
+
 // configFlag adds --config to cmd.
 func configFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "config", "/etc/berth/berth.yaml", "configuration `file`")
+	cmd.Flags().StringVar(file, "config", defaultConfig, "configuration `file`")
 }

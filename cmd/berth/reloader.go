@@ -16,31 +16,48 @@ import (
 	"berth/directory/ldap"
 	"berth/sshd"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
-// A reloader takes up what has changed while the server runs: rules, the people
-// of embedded directories, and an event file that has been moved away.
+// A reloader takes up what has changed while the server runs: rules, admission,
+// the people of embedded directories, and an event file that has been moved away.
 type reloader struct {
-	started    *config.Config // as the file was at the start: all but its rules is still in force
+	started    *config.Config // as the file was at the start: all but its rules and admission is still in force
 	attributes []string       // that all directories are asked for
 	rules      *rules
 	people     *directories
 	server     *sshd.Server
+	store      *state.Memory
 	audit      *event.File
 	sink       event.Sink
 	log        hclog.Logger
+	requests   chan request // of operators
 }
 
-// onHangup reloads at every SIGHUP until ctx ends. A mistake changes nothing.
-func (r *reloader) onHangup(ctx context.Context) {
+// A request asks for a reload; answer has room for the outcome.
+type request struct {
+	by     map[string]string // fields of its event
+	answer chan<- outcome
+}
+
+type outcome struct {
+	waits string // what only a restart takes up
+	err   error  // why nothing has changed
+}
+
+// run reloads at every SIGHUP and request until ctx ends. A mistake changes
+// nothing.
+func (r *reloader) run(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	for {
+		asked := request{by: map[string]string{"operator": "signal"}, answer: make(chan outcome, 1)}
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
+		case asked = <-r.requests:
 		}
 		if err := r.audit.Reopen(); err != nil {
 			r.log.Error("reopen the event file", "error", err)
@@ -48,11 +65,14 @@ func (r *reloader) onHangup(ctx context.Context) {
 		waits, err := r.reload()
 		if err != nil {
 			r.log.Error("reload: what was before stays in force", "error", err)
-			r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error()})
-			continue
+			r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error(), Fields: asked.by})
+		} else {
+			r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits, Fields: asked.by})
 		}
-		r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits})
-		r.server.Reconsider(ctx)
+		asked.answer <- outcome{waits, err}
+		if err == nil {
+			r.server.Reconsider(ctx)
+		}
 	}
 }
 
@@ -64,7 +84,7 @@ func (r *reloader) asked(name string) bool {
 	return slices.ContainsFunc(r.attributes, same) || !slices.ContainsFunc(r.started.Directories, lacks)
 }
 
-// reload reads the rules, and people who live in files here. It returns in a
+// reload reads the rules, admission, and people who live in files here. It returns in a
 // sentence what else has changed in the file, which it does not take up.
 func (r *reloader) reload() (waits string, err error) {
 	cfg, err := config.Load(r.started.Path)
@@ -88,7 +108,8 @@ func (r *reloader) reload() (waits string, err error) {
 		return "", err
 	}
 	r.rules.set.Store(set)
-	others := slices.DeleteFunc(r.started.Changed(cfg), func(key string) bool { return key == "rules" })
+	r.store.SetSettings(cfg.Admission)
+	others := slices.DeleteFunc(r.started.Changed(cfg), func(key string) bool { return key == "rules" || key == "admission" })
 	if len(others) > 0 {
 		waits = "changed, too, but only a restart takes it up: " + strings.Join(others, ", ")
 	}

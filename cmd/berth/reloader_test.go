@@ -1,11 +1,13 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
 	"berth/config"
+	"berth/sshd/state"
 )
 
 // TestReload takes up rules, says what it leaves, and refuses rules that the
@@ -39,6 +41,7 @@ func TestReload(t *testing.T) {
 			name: "more than rules", old: "pid_file: ", next: "ssh: {idle: 1h}\npid_file: /x",
 			waits: "changed, too, but only a restart takes it up: pid_file, ssh",
 		},
+		{name: "admission", old: "pid_file: ", next: "admission: {blocked: [192.0.2.0/24]}\npid_file: "},
 		{name: "a mistake", old: "name: finance", next: "nmae: finance", fails: `is "name" meant?`},
 		{name: "an attribute", old: "/home/%u", next: "/home/%{departmentNumber}/%u", fails: "rules: %{departmentnumber}: "},
 	}
@@ -47,7 +50,7 @@ func TestReload(t *testing.T) {
 		if err := os.WriteFile(file, []byte(next), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := reloader{started: started, attributes: first.Attributes(), rules: &rules{}, people: &directories{}}
+		r := reloader{started: started, attributes: first.Attributes(), rules: &rules{}, people: &directories{}, store: state.NewMemory(started.Admission)}
 		r.rules.set.Store(first)
 		waits, err := r.reload()
 		if waits != tt.waits || (err != nil) != (tt.fails != "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
@@ -55,6 +58,13 @@ func TestReload(t *testing.T) {
 		}
 		if taken := r.rules.set.Load() != first; taken != (tt.fails == "") {
 			t.Errorf("%s: new rules are in force: %t", tt.name, taken)
+		}
+		end, err := r.store.Admit(netip.MustParseAddr("192.0.2.1"))
+		if blocked := err != nil; blocked != (tt.name == "admission") {
+			t.Errorf("%s: 192.0.2.1 is blocked: %t", tt.name, blocked)
+		}
+		if end != nil {
+			end()
 		}
 	}
 }

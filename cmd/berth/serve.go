@@ -72,14 +72,6 @@ func (r *running) close() {
 	}
 }
 
-// operator is the running server as its operator's socket has it.
-type operator struct {
-	*sshd.Server
-	drain func()
-}
-
-func (o operator) Drain() { o.drain() }
-
 // openAuthorities returns nil where certificates are off.
 func openAuthorities(cfg *config.Config) (*cert.Authority, error) {
 	if !cfg.Certificates.Enabled() {
@@ -111,8 +103,8 @@ func (r *rules) Explain(q policy.Request) policy.Explanation      { return r.set
 func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error {
 	log := cfg.Log.New(os.Stderr)
 	tuneMemory()
-	ctx, drain := context.WithCancel(ctx)
-	defer drain()
+	ctx, drain := context.WithCancelCause(ctx)
+	defer drain(nil)
 
 	set, err := cfg.Compile()
 	if err != nil {
@@ -173,7 +165,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	defer people.Close()
 
 	clearUmask()
-	quotas := &fs.Quotas{}
+	quotas, store := &fs.Quotas{}, state.NewMemory(cfg.Admission)
 	gate := &login.Gate{
 		Settings:     cfg.SSH.Settings,
 		Directory:    people.Directory,
@@ -181,7 +173,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		Certificates: authorities,
 		Kerberos:     keytab,
 		Codes:        codes,
-		State:        state.NewMemory(cfg.Admission),
+		State:        store,
 		HostKeys:     keys,
 		Emit:         sinks.Emit,
 		Log:          log.Named("login"),
@@ -226,14 +218,14 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if r.admin != nil {
 		answer(r.admin, admin.Handler(readiness(ctx, people, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
 	}
-	if r.socket != nil {
-		answer(r.socket, admin.Control(operator{srv, drain}))
-	}
-	re := reloader{
+	re := &reloader{
 		started: written, attributes: attributes, rules: live, people: people,
-		server: srv, audit: audit, sink: sinks, log: log,
+		server: srv, store: store, audit: audit, sink: sinks, log: log, requests: make(chan request),
 	}
-	background.Go(func() { re.onHangup(beside) })
+	background.Go(func() { re.run(beside) })
+	if r.socket != nil {
+		answer(r.socket, admin.Control(operator{srv, beside, store, re, drain, sinks}))
+	}
 
 	lastStop, err := audit.LastStop()
 	if err != nil {
@@ -288,7 +280,14 @@ func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan 
 	case failed = <-served:
 		left--
 	}
-	sink.Emit(event.Event{Type: event.ServerDraining})
+	draining := event.Event{Type: event.ServerDraining, Err: failed}
+	var by drainedBy
+	if errors.As(context.Cause(ctx), &by) {
+		draining.Fields = by.Fields()
+	} else if failed == nil {
+		draining.Fields = map[string]string{"operator": "signal"}
+	}
+	sink.Emit(draining)
 	for _, l := range r.listeners {
 		l.Close()
 	}

@@ -2,7 +2,7 @@
 // whether the process lives, whether it is ready for logins, and what it has
 // counted; it changes nothing and asks nobody who they are, so it belongs on the
 // loopback address. A Unix socket, for the server's own user only, shows and
-// ends sessions. Start at Handler, Control and Serve.
+// ends sessions, reloads and lifts penalties. Start at Handler, Control and Serve.
 package admin
 
 import (
@@ -64,7 +64,13 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log hclog.Logger
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
-		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if by, ok := callerOf(c); ok {
+				return context.WithValue(ctx, callerKey{}, by)
+			}
+			return ctx
+		},
+		ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()

@@ -11,7 +11,7 @@ import (
 type Settings struct {
 	Listen      string `mapstructure:"listen"`       // address and port; empty: nowhere
 	AllowRemote bool   `mapstructure:"allow_remote"` // listen on an address that other machines can reach; nothing here asks who they are
-	Socket      string `mapstructure:"socket"`       // Unix socket for "berth sessions", "kick" and "drain", which only the user of the server and root reach; empty: nowhere
+	Socket      string `mapstructure:"socket"`       // Unix socket for "berth sessions", "kick", "drain", "reload" and "penalties", which only the user of the server and root reach; empty: nowhere
 }
 
 // DefaultSettings is what a file that says nothing gets.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"berth/sshd/state"
 )
 
 // Session is what an operator sees of one open session.
@@ -33,22 +35,38 @@ type Session struct {
 }
 
 // Operator is what can be done to a running server. Its methods are safe for
-// concurrent use.
+// concurrent use; by is who asks.
 type Operator interface {
 	// Sessions returns the open sessions, oldest first.
 	Sessions() []Session
 	// Kick ends the session with that id, or all of a user with that name, and
 	// returns those it ended.
-	Kick(who string) []Session
+	Kick(by Caller, who string) []Session
 	// Drain ends the server as SIGTERM does, and returns at once.
-	Drain()
+	Drain(by Caller)
+	// Reload reads the configuration again. It returns in a sentence what only a
+	// restart takes up, or why nothing has changed.
+	Reload(by Caller) (waits string, err error)
+	// Penalties returns the sources that something is held against.
+	Penalties() []state.Penalty
+	// Lift lifts what is held against the sources in a network, and returns them.
+	Lift(by Caller, network netip.Prefix) []netip.Prefix
+}
+
+// reloaded is the outcome of a reload.
+type reloaded struct {
+	Waits string `json:"waits"` // what only a restart takes up
+	Error string `json:"error"` // why nothing has changed
 }
 
 // Control answers on the operator's socket, as a client Dial-ed to it asks:
 //
-//	GET  /sessions         the open sessions, as JSON
-//	POST /kick?who=NAME    ends one session or all of a user; answers with them
-//	POST /drain            ends the server as SIGTERM does
+//	GET  /sessions              the open sessions, as JSON
+//	POST /kick?who=NAME         ends one session or all of a user; answers with them
+//	POST /drain                 ends the server as SIGTERM does
+//	POST /reload                reads the configuration again; answers with the outcome
+//	GET  /penalties             the sources that something is held against, as JSON
+//	POST /lift?network=PREFIX   lifts what is held against those; answers with them
 func Control(o Operator) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Sessions()) })
@@ -58,18 +76,48 @@ func Control(o Operator) http.Handler {
 			http.Error(w, "who: missing: the id of a session, or the name of a user", http.StatusBadRequest)
 			return
 		}
-		answer(w, o.Kick(who))
+		answer(w, o.Kick(asking(r), who))
 	})
-	mux.HandleFunc("POST /drain", func(http.ResponseWriter, *http.Request) { o.Drain() })
+	mux.HandleFunc("POST /drain", func(_ http.ResponseWriter, r *http.Request) { o.Drain(asking(r)) })
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		waits, err := o.Reload(asking(r))
+		outcome := reloaded{Waits: waits}
+		if err != nil {
+			outcome.Error = err.Error()
+		}
+		writeJSON(w, outcome)
+	})
+	mux.HandleFunc("GET /penalties", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Penalties()) })
+	mux.HandleFunc("POST /lift", func(w http.ResponseWriter, r *http.Request) {
+		network, err := netip.ParsePrefix(r.FormValue("network"))
+		if err != nil {
+			http.Error(w, "network: must be such as 192.0.2.0/24", http.StatusBadRequest)
+			return
+		}
+		answer(w, o.Lift(asking(r), network))
+	})
 	return mux
 }
 
-func answer(w http.ResponseWriter, s []Session) {
-	w.Header().Set("Content-Type", "application/json")
-	if s == nil {
-		s = []Session{} // not null
+// callerKey is where Serve keeps the Caller in the context of a request.
+type callerKey struct{}
+
+// asking is who sent r; nobody if it came by other ways than a Unix socket.
+func asking(r *http.Request) Caller {
+	c, _ := r.Context().Value(callerKey{}).(Caller)
+	return c
+}
+
+func answer[T any](w http.ResponseWriter, all []T) {
+	if all == nil {
+		all = []T{} // not null
 	}
-	_ = json.NewEncoder(w).Encode(s) // the client is gone, if anything
+	writeJSON(w, all)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client is gone, if anything
 }
 
 // ListenSocket listens on a unix socket that only the user of this process, and
@@ -125,6 +173,29 @@ func (c *Client) Kick(ctx context.Context, who string) (s []Session, err error) 
 // Drain ends the server as SIGTERM does.
 func (c *Client) Drain(ctx context.Context) error {
 	return c.ask(ctx, http.MethodPost, "/drain", "", nil)
+}
+
+// Reload has the server read its configuration again, and waits for the outcome:
+// what only a restart takes up, or why nothing has changed.
+func (c *Client) Reload(ctx context.Context) (waits string, err error) {
+	var outcome reloaded
+	if err := c.ask(ctx, http.MethodPost, "/reload", "", &outcome); err != nil {
+		return "", err
+	}
+	if outcome.Error != "" {
+		return "", errors.New(outcome.Error)
+	}
+	return outcome.Waits, nil
+}
+
+// Penalties returns the sources that something is held against.
+func (c *Client) Penalties(ctx context.Context) (all []state.Penalty, err error) {
+	return all, c.ask(ctx, http.MethodGet, "/penalties", "", &all)
+}
+
+// Lift lifts what is held against the sources in network, and returns them.
+func (c *Client) Lift(ctx context.Context, network netip.Prefix) (lifted []netip.Prefix, err error) {
+	return lifted, c.ask(ctx, http.MethodPost, "/lift", url.Values{"network": {network.String()}}.Encode(), &lifted)
 }
 
 // ask sends form and decodes the answer into result, unless that is nil.

@@ -1,34 +1,73 @@
 package admin
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/state"
 )
 
 // recorder is an Operator that notes what it is asked.
 type recorder struct {
-	sessions []Session
-	kicked   string
-	drained  chan struct{}
+	sessions  []Session
+	penalties []state.Penalty
+	by        Caller
+	kicked    string
+	lifted    netip.Prefix
+	waits     string
+	fails     error
+	drained   chan struct{}
 }
 
 func (r *recorder) Sessions() []Session { return r.sessions }
 
-func (r *recorder) Kick(who string) []Session {
-	r.kicked = who
+func (r *recorder) Kick(by Caller, who string) []Session {
+	r.by, r.kicked = by, who
 	return r.sessions[:1]
 }
 
-func (r *recorder) Drain() { close(r.drained) }
+func (r *recorder) Drain(by Caller) {
+	r.by = by
+	close(r.drained)
+}
+
+func (r *recorder) Reload(by Caller) (string, error) {
+	r.by = by
+	return r.waits, r.fails
+}
+
+func (r *recorder) Penalties() []state.Penalty { return r.penalties }
+
+func (r *recorder) Lift(by Caller, network netip.Prefix) []netip.Prefix {
+	r.by, r.lifted = by, network
+	if len(r.penalties) == 0 {
+		return nil
+	}
+	return []netip.Prefix{r.penalties[0].Source}
+}
+
+// askedByUs reports an error unless the last request was known to come from this
+// process, and forgets it.
+func (r *recorder) askedByUs(t *testing.T) {
+	t.Helper()
+	if r.by != Self() || r.by.UID != strconv.Itoa(os.Getuid()) {
+		t.Errorf("asked by %+v, want %+v", r.by, Self())
+	}
+	r.by = Caller{}
+}
 
 func TestSocket(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "s")
@@ -54,19 +93,85 @@ func TestSocket(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, r.sessions[:1]) || r.kicked != "a&b=c d+ä" {
 		t.Errorf("Kick(a&b=c d+ä) = %+v, %v, kicked %q", got, err, r.kicked)
 	}
+	r.askedByUs(t)
 	if _, err = c.Kick(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "who: missing") {
 		t.Errorf("Kick() = %v, want who is missing", err)
 	}
+
+	if waits, err := c.Reload(t.Context()); waits != "" || err != nil {
+		t.Errorf("Reload() = %q, %v", waits, err)
+	}
+	r.askedByUs(t)
+	r.waits = "only a restart takes up: ssh"
+	if waits, err := c.Reload(t.Context()); waits != r.waits || err != nil {
+		t.Errorf("Reload() = %q, %v, want %q", waits, err, r.waits)
+	}
+	r.fails = errors.New("line 3: no\nline 4: no") // with all its lines, however many
+	for len(r.fails.Error()) < 10_000 {
+		r.fails = fmt.Errorf("%w\nand more", r.fails)
+	}
+	if _, err := c.Reload(t.Context()); err == nil || err.Error() != r.fails.Error() {
+		t.Errorf("Reload() = %v, want %v", err, r.fails)
+	}
+
+	network := netip.MustParsePrefix("2001:db8::/64")
+	if all, err := c.Penalties(t.Context()); err != nil || all == nil || len(all) != 0 {
+		t.Errorf("Penalties() = %#v, %v, want an empty list", all, err)
+	}
+	if lifted, err := c.Lift(t.Context(), network); err != nil || len(lifted) != 0 {
+		t.Errorf("Lift() = %v, %v, want nothing", lifted, err)
+	}
+	r.penalties = []state.Penalty{{Source: network, Left: time.Minute, KeptOut: true}, {Source: netip.MustParsePrefix("192.0.2.1/32"), Left: time.Second}}
+	if all, err := c.Penalties(t.Context()); err != nil || !reflect.DeepEqual(all, r.penalties) {
+		t.Errorf("Penalties() = %v, %v, want %v", all, err, r.penalties)
+	}
+	if lifted, err := c.Lift(t.Context(), network); err != nil || r.lifted != network || !reflect.DeepEqual(lifted, []netip.Prefix{network}) {
+		t.Errorf("Lift(%v) = %v, %v", network, lifted, err)
+	}
+	r.askedByUs(t)
+	if _, err := c.Lift(t.Context(), netip.Prefix{}); err == nil || !strings.Contains(err.Error(), "network: must be") {
+		t.Errorf("Lift of nothing = %v", err)
+	}
+
 	if err := c.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 	<-r.drained
+	r.askedByUs(t)
 	l.Close()
 	if err := <-served; err == nil {
 		t.Error("Serve on a closed listener: no error")
 	}
 	if _, err := c.Sessions(t.Context()); err == nil || !strings.Contains(err.Error(), "no server answers") {
 		t.Errorf("Sessions() without a server = %v", err)
+	}
+}
+
+// What changes something needs POST: no page and no prefetch causes it.
+func TestControlMethods(t *testing.T) {
+	for _, path := range []string{"/kick?who=a", "/drain", "/reload", "/lift?network=0.0.0.0/0"} {
+		r := &recorder{sessions: []Session{{}}, drained: make(chan struct{})}
+		w := httptest.NewRecorder()
+		Control(r).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("GET %s: status %d", path, w.Code)
+		}
+	}
+}
+
+func TestCaller(t *testing.T) {
+	if got := userName(0); got != "root" {
+		t.Errorf("user 0 is %q", got)
+	}
+	if got := userName(4_000_000_000); got != "4000000000" {
+		t.Errorf("a user that nobody has is %q", got)
+	}
+	c := Caller{User: "berth", UID: "990", Login: "alice"}
+	if want := (map[string]string{"operator": "berth", "operator_uid": "990", "operator_login": "alice"}); !reflect.DeepEqual(c.Fields(), want) {
+		t.Errorf("got %v, want %v", c.Fields(), want)
+	}
+	if got := asking(httptest.NewRequest("GET", "/", nil)); got != (Caller{}) {
+		t.Errorf("by TCP: got %+v, want nobody", got)
 	}
 }
 

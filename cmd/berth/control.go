@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+
+	"berth/sshd"
+	"berth/sshd/admin"
+	"berth/sshd/event"
+	"berth/sshd/state"
+)
+
+// operator is the running server as its operator's socket has it. Whatever an
+// operator changes is an event that says who did.
+type operator struct {
+	*sshd.Server
+	serving  context.Context // ends with the server
+	store    *state.Memory
+	reloader *reloader
+	drain    context.CancelCauseFunc
+	sink     event.Sink
+}
+
+// drainedBy is why the server ends when an operator asks for it.
+type drainedBy struct{ admin.Caller }
+
+func (drainedBy) Error() string { return "an operator ends the server" }
+
+func (o operator) Drain(by admin.Caller) { o.drain(drainedBy{by}) }
+
+func (o operator) Kick(by admin.Caller, who string) []admin.Session {
+	kicked := o.Server.Kick(who)
+	for _, s := range kicked {
+		o.sink.Emit(event.Event{Type: event.SessionKicked, Session: s.ID, User: s.User, Remote: s.Remote, Fields: by.Fields()})
+	}
+	return kicked
+}
+
+func (o operator) Reload(by admin.Caller) (waits string, err error) {
+	answer := make(chan outcome, 1)
+	select {
+	case o.reloader.requests <- request{by.Fields(), answer}:
+		a := <-answer
+		return a.waits, a.err
+	case <-o.serving.Done():
+		return "", errDraining
+	}
+}
+
+func (o operator) Penalties() []state.Penalty { return o.store.Penalties() }
+
+func (o operator) Lift(by admin.Caller, network netip.Prefix) []netip.Prefix {
+	lifted := o.store.Lift(network)
+	for _, source := range lifted {
+		e := event.Event{Type: event.PenaltyLifted, Fields: by.Fields()}
+		e.Fields["source"] = source.String()
+		o.sink.Emit(e)
+	}
+	return lifted
+}
