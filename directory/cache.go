@@ -131,6 +131,13 @@ func (c *Cache) remember(name string, u *User) {
 	if len(c.users) >= maxCached {
 		clear(c.users)
 	}
+	for _, n := range []string{name, u.Name} {
+		// The name has a new owner. The old one is not to be found by another name
+		// either, or would be served under this name in an outage.
+		if e, ok := c.users[strings.ToLower(n)]; ok && e.user.Identity != u.Identity {
+			c.drop(e.user.Identity)
+		}
+	}
 	e := cached{u, time.Now()}
 	c.users[strings.ToLower(name)] = e
 	c.users[strings.ToLower(u.Name)] = e
@@ -140,7 +147,7 @@ func (c *Cache) forgetName(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.users[strings.ToLower(name)]; ok {
-		c.drop(e.user)
+		c.drop(e.user.Identity)
 	}
 }
 
@@ -148,22 +155,51 @@ func (c *Cache) forgetName(name string) {
 func (c *Cache) forget(u *User) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.drop(u)
+	c.drop(u.Identity)
 }
 
-// drop forgets all names of u. c.mu is held.
-func (c *Cache) drop(u *User) {
+// drop forgets all names of a person. c.mu is held.
+func (c *Cache) drop(id Identity) {
 	for name, e := range c.users {
-		if e.user.Name == u.Name && e.user.Source == u.Source {
+		if e.user.Identity == id {
 			delete(c.users, name)
 		}
 	}
 }
 
+// justRead is how old a User may be to be sent to the directory as it is.
+const justRead = time.Second
+
+// current returns u as the directory has it now. A person who was moved in the
+// directory since u was read has another DN: a right password sent with the old
+// one would be refused as wrong, and counted. A name that somebody else has now
+// is refused. If the directory does not know better, u is returned as it is.
+func (c *Cache) current(ctx context.Context, u *User) (*User, error) {
+	c.mu.Lock()
+	e := c.users[strings.ToLower(u.Name)]
+	c.mu.Unlock()
+	if e.user != nil && e.user.Identity == u.Identity && e.user.DN == u.DN && time.Since(e.read) < justRead {
+		return u, nil
+	}
+	now, err := c.Directory.Lookup(ctx, u.Name)
+	if err != nil {
+		return u, nil
+	}
+	c.remember(u.Name, now)
+	if u.ID != "" && now.ID != "" && now.Identity != u.Identity {
+		return nil, &Refusal{Why: ErrNoUser, Detail: "the name belongs to somebody else now"}
+	}
+	return now, nil
+}
+
 // Authenticate implements Directory. It always asks the directory, and forgets
 // a user of whom it learns something new.
 func (c *Cache) Authenticate(ctx context.Context, u *User, password string) error {
-	err := c.Directory.Authenticate(ctx, u, password)
+	u, err := c.current(ctx, u)
+	if err != nil {
+		return err
+	}
+	err = c.Directory.Authenticate(ctx, u, password)
 	news := err != nil && Refused(err) && !errors.Is(err, ErrBadPassword) && !errors.Is(err, ErrShielded)
 	if news || (err == nil && u.State.Status != StatusActive) {
 		c.forget(u)
@@ -171,20 +207,27 @@ func (c *Cache) Authenticate(ctx context.Context, u *User, password string) erro
 	return err
 }
 
-// ChangePassword implements Directory. The next look-up asks the directory.
+// ChangePassword implements Directory.
 func (c *Cache) ChangePassword(ctx context.Context, u *User, old, new string) error {
-	defer c.forget(u)
-	return c.Directory.ChangePassword(ctx, u, old, new)
+	return c.change(ctx, u, func(u *User) error { return c.Directory.ChangePassword(ctx, u, old, new) })
 }
 
-// AddKey implements Directory. The next look-up asks the directory.
+// AddKey implements Directory.
 func (c *Cache) AddKey(ctx context.Context, u *User, line string) error {
-	defer c.forget(u)
-	return c.Directory.AddKey(ctx, u, line)
+	return c.change(ctx, u, func(u *User) error { return c.Directory.AddKey(ctx, u, line) })
 }
 
-// RemoveKey implements Directory. The next look-up asks the directory.
+// RemoveKey implements Directory.
 func (c *Cache) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
+	return c.change(ctx, u, func(u *User) error { return c.Directory.RemoveKey(ctx, u, fingerprint) })
+}
+
+// change runs one change of u. The next look-up of u asks the directory.
+func (c *Cache) change(ctx context.Context, u *User, do func(*User) error) error {
+	u, err := c.current(ctx, u)
+	if err != nil {
+		return err
+	}
 	defer c.forget(u)
-	return c.Directory.RemoveKey(ctx, u, fingerprint)
+	return do(u)
 }

@@ -8,10 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 var errDown = errors.New("connection refused")
+
+// ids are used once, as those of real directories.
+var ids atomic.Int64
 
 // A fake is a Directory that fails on demand and counts what it is asked.
 type fake struct {
@@ -34,7 +38,7 @@ type fake struct {
 func newFake(names ...string) *fake {
 	f := &fake{users: map[string]*User{}, passwords: map[string]string{}, binds: map[string]int{}, wrong: map[string]int{}}
 	for _, name := range names {
-		f.users[strings.ToLower(name)] = &User{Name: name, Identity: Identity{ID: "id-" + name}, DN: "uid=" + name, State: State{Status: StatusActive}}
+		f.users[strings.ToLower(name)] = &User{Name: name, Identity: Identity{ID: fmt.Sprintf("id-%d", ids.Add(1))}, DN: "uid=" + name, State: State{Status: StatusActive}}
 		f.passwords[name] = name + "-right"
 	}
 	return f
@@ -63,6 +67,9 @@ func (f *fake) Authenticate(_ context.Context, u *User, password string) error {
 		return errDown
 	}
 	f.binds[u.Name]++
+	if own := f.users[strings.ToLower(u.Name)]; own == nil || own.DN != u.DN {
+		return &Refusal{Why: ErrBadPassword, Detail: "no such entry"}
+	}
 	if f.lockAt > 0 && f.wrong[u.Name] >= f.lockAt {
 		return &Refusal{Why: ErrLocked}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,10 @@ type Member struct {
 //
 // Two directories may know different people by the same name. So that nobody
 // gets another's home, users of all members but the first are called
-// name@suffix, after the first of the member's suffixes.
+// name@suffix, after the first of the member's suffixes. Some users are refused
+// with ErrAmbiguous: one of the first member whose own name is one of another
+// member (as a mail address may be), and one of a later member who has the name
+// and the id of somebody in an earlier one (an entry that was copied).
 type Joined struct {
 	members []Member
 }
@@ -57,26 +61,11 @@ func Join(members ...Member) (*Joined, error) {
 // search: the next one may know somebody else by that name, who must not get
 // this one's password.
 func (j *Joined) Lookup(ctx context.Context, name string) (*User, error) {
-	if m, bare := j.bySuffix(name); m != nil {
-		// The whole name first: on Active Directory it may be one of its own.
-		u, err := m.Lookup(ctx, name)
-		if errors.Is(err, ErrNoUser) {
-			u, err = m.Lookup(ctx, bare)
-		}
-		return j.owned(m, u, err)
-	}
-	for i := range j.members {
-		m := &j.members[i]
-		u, err := m.Lookup(ctx, name)
-		if !errors.Is(err, ErrNoUser) {
-			return j.owned(m, u, err)
-		}
-	}
-	return nil, j.nobody(name)
+	a := j.LookupMany(ctx, []string{name})[name]
+	return a.User, a.Err
 }
 
-// LookupMany implements Directory. Each directory is asked at most twice, for
-// the names that may be its own.
+// LookupMany implements Directory.
 func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answer {
 	answers := make(map[string]Answer, len(names))
 	of := map[*Member][]string{} // those whose suffix says it
@@ -90,31 +79,68 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 	}
 	for i := range j.members {
 		m := &j.members[i]
-		for name, a := range j.suffixed(ctx, m, of[m]) {
-			u, err := j.owned(m, a.User, a.Err)
-			answers[name] = Answer{u, err}
-		}
+		found := j.suffixed(ctx, m, of[m])
 		var next []string
-		for name, a := range m.LookupMany(ctx, free) {
+		for name, a := range m.lookup(ctx, free) {
 			if errors.Is(a.Err, ErrNoUser) {
 				next = append(next, name)
-				continue
+			} else {
+				found[name] = a
 			}
+		}
+		copied := j.copied(ctx, i, found)
+		for name, a := range found {
 			u, err := j.owned(m, a.User, a.Err)
+			if other := copied[name]; err == nil && other != nil {
+				u, err = nil, &Refusal{Why: ErrAmbiguous, Detail: fmt.Sprintf("%s is %q in directory %s and %q in directory %s", u.ID, u.DN, m.Name, other.DN, other.Source)}
+			}
 			answers[name] = Answer{u, err}
 		}
 		free = next
 	}
 	for _, name := range free {
-		answers[name] = Answer{nil, j.nobody(name)}
+		answers[name] = Answer{nil, fmt.Errorf("name %q in %d directories: %w", name, len(j.members), ErrNoUser)}
 	}
 	return answers
+}
+
+// lookup is LookupMany, which is not asked for nobody.
+func (m *Member) lookup(ctx context.Context, names []string) map[string]Answer {
+	if len(names) == 0 {
+		return map[string]Answer{}
+	}
+	return m.LookupMany(ctx, names)
+}
+
+// copied returns those of found, by the name they were looked up by, whom a
+// directory before the i-th knows by the same name and the same id. A directory
+// that cannot be asked knows nobody: it must not end the logins of another one.
+func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map[string]*User {
+	asked := map[string]string{} // own names, by the name looked up
+	for name, a := range found {
+		// What the earlier directories were asked for already, they do not know.
+		if a.Err == nil && a.User.ID != "" && !strings.EqualFold(a.User.Name, name) {
+			asked[name] = a.User.Name
+		}
+	}
+	copied := map[string]*User{}
+	for k := range j.members[:i] {
+		other := j.members[k].lookup(ctx, slices.Compact(slices.Sorted(maps.Values(asked))))
+		for name, own := range asked {
+			if a := other[own]; a.Err == nil && a.User.ID == found[name].User.ID {
+				owned := *a.User
+				owned.Source = j.members[k].Name
+				copied[name] = &owned
+			}
+		}
+	}
+	return copied
 }
 
 // suffixed looks up those whose suffix is m's: by their whole names first, as
 // Lookup does.
 func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[string]Answer {
-	answers := m.LookupMany(ctx, names)
+	answers := m.lookup(ctx, names)
 	whole := map[string][]string{} // by the name without the suffix
 	var bares []string
 	for name, a := range answers {
@@ -126,7 +152,7 @@ func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[st
 			whole[bare] = append(whole[bare], name)
 		}
 	}
-	for bare, a := range m.LookupMany(ctx, bares) {
+	for bare, a := range m.lookup(ctx, bares) {
 		for _, name := range whole[bare] {
 			answers[name] = a
 		}
@@ -145,17 +171,16 @@ func (j *Joined) Users(ctx context.Context) iter.Seq2[*User, error] {
 					yield(nil, fmt.Errorf("directory %s: %w", m.Name, err))
 					return
 				}
-				if owned, err := j.owned(m, u, nil); !yield(owned, err) {
+				owned, err := j.owned(m, u, nil)
+				if err != nil {
+					continue // no name means this user
+				}
+				if !yield(owned, nil) {
 					return
 				}
 			}
 		}
 	}
-}
-
-// nobody says that no directory knows name.
-func (j *Joined) nobody(name string) error {
-	return fmt.Errorf("name %q in %d directories: %w", name, len(j.members), ErrNoUser)
 }
 
 // bySuffix returns the directory whose suffix name carries, and the name
@@ -186,6 +211,8 @@ func (j *Joined) owned(m *Member, u *User, err error) (*User, error) {
 	owned.Source = m.Name
 	if m != &j.members[0] {
 		owned.Name += "@" + m.Suffixes[0]
+	} else if other, _ := j.bySuffix(u.Name); other != nil && other != m {
+		return nil, &Refusal{Why: ErrAmbiguous, Detail: fmt.Sprintf("%q is the name of %q in directory %s, but names like it are those of directory %s", u.Name, u.DN, m.Name, other.Name)}
 	}
 	return &owned, nil
 }

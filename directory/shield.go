@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,15 @@ type Shield struct {
 	window    time.Duration
 
 	mu       sync.Mutex
-	accounts map[string]*attempts
+	accounts map[account]*attempts
+	sweepAt  int // number of accounts at which those are dropped that matter least
+}
+
+// An account is what wrong passwords are counted for: a person or, as long as
+// the directory has not said who that is, a name as it was typed.
+type account struct {
+	Identity
+	typed string // in lower case; empty if Identity holds an id
 }
 
 // attempts are the wrong passwords of one account.
@@ -41,14 +50,14 @@ const AssumedThreshold = 3
 const (
 	unknownWindow = 30 * time.Minute
 	longestWindow = 24 * time.Hour // for directories that never forget
-	maxAccounts   = 10_000
+	maxAccounts   = 10_000         // that are names; there are as many others as people
 )
 
 // NewShield returns a Shield over d. threshold is the number of wrong passwords
 // that locks an account, window how long the directory counts one. Where they
 // are 0, d is asked.
 func NewShield(d Directory, threshold int, window time.Duration) *Shield {
-	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[string]*attempts{}}
+	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[account]*attempts{}, sweepAt: maxAccounts}
 }
 
 // Authenticate implements Directory. It refuses with ErrShielded without asking
@@ -78,9 +87,9 @@ func (s *Shield) try(ctx context.Context, u *User, password string, ask func() e
 // begin waits until one more try of u's password cannot lock the account, or
 // refuses it. Tries under way count as wrong until they have ended.
 func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
-	key := u.Source + "\x00" + strings.ToLower(u.ID+"\x00"+u.DN)
-	if u.ID+u.DN == "" {
-		key += strings.ToLower(u.Name)
+	key := account{Identity: u.Identity}
+	if u.ID == "" {
+		key.typed = strings.ToLower(u.Name)
 	}
 	for {
 		a, ended, first := s.start(key)
@@ -108,7 +117,7 @@ func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
 
 // start returns the account's attempts. If there is none that counts, it begins
 // one at once: a single try needs no knowledge of the rules.
-func (s *Shield) start(key string) (a *attempts, ended chan struct{}, first bool) {
+func (s *Shield) start(key account) (a *attempts, ended chan struct{}, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a = s.accounts[key]
@@ -124,16 +133,30 @@ func (s *Shield) start(key string) (a *attempts, ended chan struct{}, first bool
 	return a, a.ended, false
 }
 
-// sweep drops accounts nobody asks about any more. s.mu is held.
+// sweep drops accounts that nobody asks about any more and then, if names are
+// still too many, the older half of the names: anybody can type any number of
+// them. s.mu is held.
 func (s *Shield) sweep() {
-	if len(s.accounts) < maxAccounts {
+	if len(s.accounts) < s.sweepAt {
 		return
 	}
+	var names []account
 	for key, a := range s.accounts {
-		if a.running == 0 && (a.wrong == 0 || time.Since(a.last) > longestWindow) {
+		switch {
+		case a.running > 0:
+		case a.wrong == 0 || time.Since(a.last) > longestWindow:
+			delete(s.accounts, key)
+		case key.ID == "":
+			names = append(names, key)
+		}
+	}
+	if len(names) >= maxAccounts/2 {
+		slices.SortFunc(names, func(a, b account) int { return s.accounts[a].last.Compare(s.accounts[b].last) })
+		for _, key := range names[:len(names)/2] {
 			delete(s.accounts, key)
 		}
 	}
+	s.sweepAt = len(s.accounts) + maxAccounts/2
 }
 
 // room begins a try if there is room for it; otherwise it says to wait for

@@ -244,7 +244,7 @@ func (s Suite) authenticate(t *testing.T, d directory.Directory) {
 		}
 	}
 	gone := *lookup(t, d, s.Active[0].Name)
-	gone.DN = strings.Replace(gone.DN, "=", "=gone", 1)
+	gone.DN, gone.Name = strings.Replace(gone.DN, "=", "=gone", 1), "nobody"
 	wantWrong(t, d, &gone, s.Active[0].Password, nil)
 	gone.DN = ""
 	wantWrong(t, d, &gone, s.Active[0].Password, nil)

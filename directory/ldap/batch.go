@@ -29,7 +29,7 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 	}
 	var plain []string
 	for _, name := range names {
-		if c.batches(name) {
+		if len(names) > 1 && c.batches(name) {
 			plain = append(plain, name)
 		} else {
 			single(name)
