@@ -21,12 +21,20 @@ const timeLayout = "2006-01-02T15:04:05.000Z"
 // beginnings are the same.
 const mostBytes = 2 << 10
 
+// orderly are the reasons for which a connection ends as it should. None: the
+// client left after a login.
+var orderly = []Reason{{}, EndedByOperator, Idle, PasswordDialogue, SessionTimeOver, ShuttingDown}
+
 // Outcome is how e ended: as its type says, but an error makes a failure of a
-// success, and a lack of permission makes a refusal of a failure.
+// success, as does the reason for which a connection broke off or never came to a
+// login, and a lack of permission makes a refusal of a failure.
 func (e *Event) Outcome() Outcome {
 	o := e.Type.Outcome()
-	if o == Success && e.Err != nil {
+	if o == Success && (e.Err != nil || e.Type == ConnectionClosed && !slices.Contains(orderly, e.Reason)) {
 		o = Failure
+	}
+	if e.Type == ConnectionClosed && e.Reason == Revoked {
+		o = Refused
 	}
 	if o == Failure && errors.Is(e.Err, iofs.ErrPermission) {
 		o = Refused

@@ -78,6 +78,23 @@ func TestAppendJSON(t *testing.T) {
 	}
 }
 
+func TestOutcomeOfConnections(t *testing.T) {
+	for reason, want := range map[Reason]Outcome{
+		{}: Success, Idle: Success, ShuttingDown: Success, EndedByOperator: Success, SessionTimeOver: Success, PasswordDialogue: Success,
+		HandshakeFailed: Failure, NotAuthenticated: Failure, NotSSH: Failure, LoginGraceOver: Failure, ClientSilent: Failure, InternalError: Failure, TooMuchUnread: Failure,
+		Revoked: Refused,
+	} {
+		e := Event{Type: ConnectionClosed, Reason: reason}
+		if got := e.Outcome(); got != want {
+			t.Errorf("%v: got %s, want %s", reason, got, want)
+		}
+	}
+	e := Event{Type: LoginRevoked, Reason: HandshakeFailed}
+	if got := e.Outcome(); got != Refused {
+		t.Errorf("another type with such a reason: got %s", got)
+	}
+}
+
 func TestAppendJSONKeepsWhatIsBefore(t *testing.T) {
 	e := Event{Type: ServerStarted}
 	if got := string(e.AppendJSON([]byte("before"), "")); !strings.HasPrefix(got, `before{"id"`) {

@@ -38,7 +38,7 @@ var types = map[Type]struct {
 
 	ConnectionOpened:  {"connection_opened", Success, "A client connected and agreed on algorithms."},
 	ConnectionRefused: {"connection_refused", Refused, "A connection was closed before anything was said on it."},
-	ConnectionClosed:  {"connection_closed", Success, "A connection ended."},
+	ConnectionClosed:  {"connection_closed", Success, "A connection ended; a failure if it broke off, or nobody logged in."},
 	ProbeSeen:         {"probe_seen", Success, "A connection closed without a word, as health probes do. Counted in the metrics, never written."},
 
 	LoginAccepted: {"login_accepted", Success, "A person logged in."},

@@ -38,15 +38,15 @@ func New() *Sink {
 	s := &Sink{
 		Registry: prometheus.NewRegistry(),
 		open:     map[string]struct{}{},
-		logins: counters("logins_total", "Logins by method and outcome.",
-			"method", "outcome"),
+		logins: counters("logins_total", "Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage.",
+			"method", "outcome", "reason"),
 		loginDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "berth", Name: "login_duration_seconds",
-			Help:    "Time from the connection to the decision about a login, people's typing included.",
+			Help:    "Time that the server needed for a login: the directory, signatures, rules. People's typing is not included.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
 		}, []string{"outcome"}),
 		sessions: gauge("sessions", "Sessions that are logged in now."),
-		transferBytes: counters("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client.",
+		transferBytes: counters("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server.",
 			"direction", "service"),
 		operations: counters("operations_total", "Operations on files and folders by type of event and outcome.",
 			"type", "outcome"),
@@ -61,6 +61,12 @@ func New() *Sink {
 		directoryUp: gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."),
 	}
 	s.directoryUp.Set(math.NaN())
+	for m := range methods { // a rate needs a zero to begin at
+		s.logins.WithLabelValues(m, string(event.Success), "")
+		for _, r := range []event.Reason{event.BadPassword, event.DirectoryUnavailable} {
+			s.logins.WithLabelValues(m, string(event.Failure), r.String())
+		}
+	}
 	s.Registry.MustRegister(
 		s.logins, s.loginDuration, s.sessions, s.transferBytes, s.operations,
 		s.connections, s.probes, s.passwordChanges, s.directoryUp,
@@ -147,9 +153,9 @@ func (s *Sink) connection(e *event.Event) {
 
 func (s *Sink) login(e *event.Event) {
 	outcome := string(e.Outcome())
-	s.logins.WithLabelValues(known(methods, e.Method), outcome).Inc()
-	if e.Duration > 0 {
-		s.loginDuration.WithLabelValues(outcome).Observe(e.Duration.Seconds())
+	s.logins.WithLabelValues(known(methods, e.Method), outcome, e.Reason.String()).Inc()
+	if e.Work > 0 {
+		s.loginDuration.WithLabelValues(outcome).Observe(e.Work.Seconds())
 	}
 }
 
@@ -174,12 +180,15 @@ func (s *Sink) passwordChange(e *event.Event) {
 
 func (s *Sink) operation(e *event.Event) {
 	s.operations.WithLabelValues(typeLabel(e.Type), string(e.Outcome())).Inc()
-	service := known(services, e.Service)
+	service, upload := known(services, e.Service), "upload"
+	if e.Type == event.Copied || e.Type == event.CopyFailed {
+		upload = "copy" // nothing came from the client
+	}
 	if e.BytesRead > 0 {
 		s.transferBytes.WithLabelValues("download", service).Add(float64(e.BytesRead))
 	}
 	if e.BytesWritten > 0 {
-		s.transferBytes.WithLabelValues("upload", service).Add(float64(e.BytesWritten))
+		s.transferBytes.WithLabelValues(upload, service).Add(float64(e.BytesWritten))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"math"
 	"path/filepath"
 	"strings"
@@ -26,16 +27,18 @@ var session = []event.Event{
 	{Type: event.ProbeSeen, Session: "p"},
 	{Type: event.ConnectionRefused, Session: "r"},
 	{Type: event.ConnectionOpened, Session: "a"},
-	{Type: event.LoginRejected, Session: "a", Method: "password", Duration: time.Second},
-	{Type: event.LoginAccepted, Session: "a", Method: "password", Duration: 30 * time.Millisecond},
+	{Type: event.LoginRejected, Session: "a", Method: "password", Reason: event.BadPassword, Duration: 9 * time.Second, Work: time.Second},
+	{Type: event.LoginRejected, Session: "a", Method: "password", Reason: event.DirectoryUnavailable, Duration: time.Second},
+	{Type: event.LoginAccepted, Session: "a", Method: "password", Duration: time.Minute, Work: 30 * time.Millisecond},
 	{Type: event.ConnectionOpened, Session: "b"},
-	{Type: event.LoginDenied, Session: "b", Method: "publickey"},
+	{Type: event.LoginDenied, Session: "b", Method: "publickey", Reason: event.NoRule},
 	{Type: event.LoginShielded, Session: "b", Method: "made up by a client"},
-	{Type: event.LoginAccepted, Session: "b", Method: "publickey", Duration: time.Millisecond},
+	{Type: event.LoginAccepted, Session: "b", Method: "publickey", Work: time.Millisecond},
 	{Type: event.FileOpened, Session: "a", Service: "sftp"},
 	{Type: event.FileReadClosed, Session: "a", Service: "sftp", BytesRead: 100},
 	{Type: event.FileWriteFailed, Session: "a", Service: "scp", BytesWritten: 7, Err: errors.New("disk full")},
 	{Type: event.FileUpdateClosed, Session: "a", Service: "sftp", BytesRead: 1, BytesWritten: 2},
+	{Type: event.Copied, Session: "a", Service: "sftp", BytesWritten: 50},
 	{Type: event.RemoveFailed, Session: "a", Service: "sftp", Err: iofs.ErrPermission},
 	{Type: 1599, Session: "a"},
 	{Type: event.PasswordChanged, Session: "b"},
@@ -52,17 +55,27 @@ berth_connections_total{outcome="success"} 2
 # HELP berth_directory_up 1 if the directory answers, 0 if it does not, NaN before that is known.
 # TYPE berth_directory_up gauge
 berth_directory_up 1
-# HELP berth_logins_total Logins by method and outcome.
+# HELP berth_logins_total Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage.
 # TYPE berth_logins_total counter
-berth_logins_total{method="other",outcome="refused"} 1
-berth_logins_total{method="password",outcome="failure"} 1
-berth_logins_total{method="password",outcome="success"} 1
-berth_logins_total{method="publickey",outcome="refused"} 1
-berth_logins_total{method="publickey",outcome="success"} 1
+berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="success",reason=""} 0
+berth_logins_total{method="keyboard-interactive",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="keyboard-interactive",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="keyboard-interactive",outcome="success",reason=""} 0
+berth_logins_total{method="other",outcome="refused",reason=""} 1
+berth_logins_total{method="password",outcome="failure",reason="bad_password"} 1
+berth_logins_total{method="password",outcome="failure",reason="directory_unavailable"} 1
+berth_logins_total{method="password",outcome="success",reason=""} 1
+berth_logins_total{method="publickey",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="publickey",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="publickey",outcome="refused",reason="no_rule"} 1
+berth_logins_total{method="publickey",outcome="success",reason=""} 1
 # HELP berth_operations_total Operations on files and folders by type of event and outcome.
 # TYPE berth_operations_total counter
 berth_operations_total{outcome="failure",type="file_write_failed"} 1
 berth_operations_total{outcome="refused",type="remove_failed"} 1
+berth_operations_total{outcome="success",type="copied"} 1
 berth_operations_total{outcome="success",type="file_opened"} 1
 berth_operations_total{outcome="success",type="file_read_closed"} 1
 berth_operations_total{outcome="success",type="file_update_closed"} 1
@@ -77,8 +90,9 @@ berth_probes_total 1
 # HELP berth_sessions Sessions that are logged in now.
 # TYPE berth_sessions gauge
 berth_sessions 1
-# HELP berth_transfer_bytes_total Bytes of files, counted when a file is closed; download is from the server to the client.
+# HELP berth_transfer_bytes_total Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server.
 # TYPE berth_transfer_bytes_total counter
+berth_transfer_bytes_total{direction="copy",service="sftp"} 50
 berth_transfer_bytes_total{direction="download",service="sftp"} 101
 berth_transfer_bytes_total{direction="upload",service="scp"} 7
 berth_transfer_bytes_total{direction="upload",service="sftp"} 2
@@ -97,8 +111,20 @@ func TestSink(t *testing.T) {
 	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}
-	if n, err := testutil.GatherAndCount(s.Registry, "berth_login_duration_seconds"); n != 2 || err != nil {
-		t.Errorf("login durations: got %d outcomes, %v, want 2", n, err)
+	families, err := s.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	durations := map[string]string{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); f.GetName() == "berth_login_duration_seconds" {
+				durations[m.GetLabel()[0].GetValue()] = fmt.Sprintf("%d in %.3f s", h.GetSampleCount(), h.GetSampleSum())
+			}
+		}
+	}
+	if want := map[string]string{"success": "2 in 0.031 s", "failure": "1 in 1.000 s"}; !maps.Equal(durations, want) {
+		t.Errorf("login durations: got %v, want %v", durations, want)
 	}
 	s.Emit(event.Event{Type: event.DirectoryDown})
 	if got := testutil.ToFloat64(s.directoryUp); got != 0 {
@@ -134,7 +160,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
 		s.Emit(event.Event{Type: event.Type(1600 + i)})
 	}
-	for name, want := range map[string]int{"berth_logins_total": 1, "berth_transfer_bytes_total": 1, "berth_operations_total": 1} {
+	for name, want := range map[string]int{"berth_logins_total": 13, "berth_transfer_bytes_total": 1, "berth_operations_total": 1} {
 		if got, err := testutil.GatherAndCount(s.Registry, name); got != want || err != nil {
 			t.Errorf("%s: got %d series, %v, want %d", name, got, err, want)
 		}
