@@ -55,68 +55,6 @@ func (g *Gate) Attempt(ctx context.Context, peer Peer, hello early.Hello) *Attem
 	}
 }
 
-// Config is the SSH library's view of the login.
-func (a *Attempt) Config(hello early.Hello) *ssh.ServerConfig {
-	g := a.gate
-	cfg := &ssh.ServerConfig{
-		Config:                    ssh.Config{KeyExchanges: g.KeyExchanges, Ciphers: g.ciphers(hello), MACs: g.MACs},
-		PublicKeyAuthAlgorithms:   g.KeyAlgorithms,
-		MaxAuthTries:              g.MaxTries,
-		ServerVersion:             Identification,
-		PreAuthConnCallback:       a.connected,
-		BannerCallback:            func(ssh.ConnMetadata) string { return g.text("banner", g.Banner) },
-		VerifiedPublicKeyCallback: a.key,
-		AuthLogCallback: func(c ssh.ConnMetadata, method string, err error) {
-			a.log.Debug("method tried", "name", Printable(c.User()), "method", Printable(method), "error", err)
-		},
-	}
-	next := a.callbacks()
-	cfg.PasswordCallback, cfg.PublicKeyCallback = next.PasswordCallback, next.PublicKeyCallback
-	cfg.KeyboardInteractiveCallback, cfg.GSSAPIWithMICConfig = next.KeyboardInteractiveCallback, next.GSSAPIWithMICConfig
-	old := g.legacy(a.peer.Remote.Addr())
-	weaken(cfg, old, hello)
-	for _, k := range g.hostKeys(old, hello) {
-		cfg.AddHostKey(k)
-	}
-	return cfg
-}
-
-// callbacks offers the methods that prove the factors named, or all.
-func (a *Attempt) callbacks(factors ...string) ssh.ServerAuthCallbacks {
-	offers := func(m string) bool { return len(factors) == 0 || slices.Contains(factors, m) }
-	var cb ssh.ServerAuthCallbacks
-	if offers(methodPublicKey) {
-		cb.PublicKeyCallback = a.offer
-	}
-	if offers(methodPassword) {
-		cb.PasswordCallback = a.password
-	}
-	if offers(methodPassword) || offers(methodInteractive) {
-		cb.KeyboardInteractiveCallback = a.interactive
-	} else if offers(factorCode) {
-		cb.KeyboardInteractiveCallback = a.code
-	}
-	if offers(methodTicket) {
-		cb.GSSAPIWithMICConfig = a.tickets()
-	}
-	return cb
-}
-
-// connected runs when keys have been exchanged and nobody is authenticated yet.
-func (a *Attempt) connected(pre ssh.ServerPreAuthConn) {
-	a.pre = pre
-	e := event.Event{Type: event.ConnectionOpened, Client: a.client}
-	if c, ok := pre.(ssh.AlgorithmsConnMetadata); ok {
-		n := c.Algorithms()
-		e.Fields = map[string]string{"kex": n.KeyExchange, "host_key": n.HostKey, "cipher": n.Write.Cipher, "mac": n.Write.MAC}
-	}
-	a.emit(e)
-}
-
-// Connected reports whether keys were exchanged, so that the connection is
-// known to the events.
-func (a *Attempt) Connected() bool { return a.pre != nil }
-
 // A proof is what one method has proved.
 type proof struct {
 	factors     []string // of a dialogue there may be several
@@ -159,6 +97,30 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	}
 	a.accepted(g)
 	return &ssh.Permissions{ExtraData: map[any]any{grantKey{}: g}}, nil
+}
+
+// following returns which factors the rules ask for after factor, and errMethod
+// if they do not ask for it now: a secret that proves nothing is not compared.
+// Somebody whom the rules refuse is asked all the same, because the reason is
+// only for the user.
+func (a *Attempt) following(u *directory.User, factor string) (next []string, err error) {
+	method := factor
+	if factor == factorCode {
+		method = a.proofs.method
+	}
+	if u.ID == "" { // without a service account, groups are known after the bind only
+		return nil, nil
+	}
+	p, err := a.gate.resolve(u, method, a.peer.Remote.Addr())
+	if err != nil {
+		return nil, nil
+	}
+	factors := append(slices.Clone(a.proofs.factors), factor)
+	next, done := missing(p.Require, factors)
+	if !done && len(next) == 0 {
+		return nil, wrongMethod(p.Require, factors)
+	}
+	return next, nil
 }
 
 // with adds a proof of u. err is what the bind that proved it asks for.
@@ -277,7 +239,10 @@ func checkName(name string) error {
 
 // wait makes refusals take the same time, whatever they are about.
 func (a *Attempt) wait(started time.Time) {
-	sleep(a.ctx, time.Until(started.Add(a.gate.RefusalDelay)))
+	select {
+	case <-a.ctx.Done():
+	case <-time.After(time.Until(started.Add(a.gate.RefusalDelay))):
+	}
 }
 
 // reject reports why a try failed, and returns what the client may know of it.

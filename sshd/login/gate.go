@@ -11,11 +11,12 @@
 package login
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -91,6 +92,13 @@ type proofs struct {
 	ownChange       bool      // the user has changed it in this login
 }
 
+// A certificate is one that proved who a user is, and what it grants.
+type certificate struct {
+	*ssh.Certificate
+	cert.Grant
+	service string // the only one it is for; empty: any
+}
+
 // grantKey is where ssh.Permissions carry the Grant out of the SSH library.
 type grantKey struct{}
 
@@ -102,6 +110,35 @@ func Granted(p *ssh.Permissions) (*Grant, error) {
 		}
 	}
 	return nil, errors.New("authenticated without a policy") // no session without one
+}
+
+// certificateFields are what events say of a certificate.
+func certificateFields(g cert.Grant) map[string]string {
+	return map[string]string{
+		"certificate": Printable(g.ID), "certificate_serial": strconv.FormatUint(g.Serial, 10), "certificate_authority": g.Authority,
+	}
+}
+
+// fields are what the event of a login says of it.
+func (g *Grant) fields() map[string]string {
+	fields := map[string]string{}
+	for _, c := range g.proofs.certificates {
+		fields = certificateFields(c.Grant)
+		fields["fingerprint"] = ssh.FingerprintSHA256(c.Key)
+	}
+	for _, blob := range g.proofs.keys {
+		if k, err := ssh.ParsePublicKey([]byte(blob)); err == nil {
+			fields["fingerprint"] = ssh.FingerprintSHA256(k)
+		}
+	}
+	if len(g.proofs.factors) > 1 {
+		fields["factors"] = strings.Join(g.proofs.factors, ", ")
+	}
+	fields["rules"] = strings.Join(g.Policy.Rules, ", ")
+	if g.User.Cached {
+		fields["directory"] = "cached"
+	}
+	return fields
 }
 
 // Instruction says in two sentences what a restricted user has to do first.
@@ -201,12 +238,6 @@ func (g *Gate) resolve(u *directory.User, method string, remote netip.Addr) (*po
 	return p, err
 }
 
-// What opened a session and would not open another one.
-var (
-	errKeyRemoved      = errors.New("the key is no longer in the directory")
-	errPasswordChanged = errors.New("the password was changed since the login")
-)
-
 // outdated returns why something in p proves nothing any more. A ticket was
 // issued for a password, so a new password makes it outdated as well.
 func (g *Gate) outdated(p proofs, u *directory.User) error {
@@ -248,12 +279,4 @@ func proved(err error) error {
 		return &told
 	}
 	return err
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

@@ -11,9 +11,6 @@ import (
 	"berth/sshd/event"
 )
 
-// errKeyRefused says that a key is not one of the user's, or not from here.
-var errKeyRefused = errors.New("key not accepted")
-
 // offer answers whether a key may be tried. It proves nothing, so account state
 // and rules wait for key.
 func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {

@@ -28,16 +28,6 @@ const (
 	PromptConfirm = "Confirm new password: "
 )
 
-// errCode says that a one-time code proves nothing here. The client is not told:
-// it must not learn that the other factor was right.
-var errCode = errors.New("one-time code not accepted")
-
-// What else can be wrong with a code than what packages totp and state say.
-var (
-	errCodeNotGiven = fmt.Errorf("%w: the rule requires one beside the password: both are asked for by keyboard-interactive", errCode)
-	errNoCodes      = fmt.Errorf("%w: the rule requires one, and no secrets are configured", errCode)
-)
-
 // password is the callback of RFC 4252, section 8.
 func (a *Attempt) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
 	p := &proof{factors: []string{methodPassword}, password: string(password)}
@@ -149,16 +139,6 @@ func (a *Attempt) useCode(u *directory.User, typed string) error {
 	}
 	return nil
 }
-
-// What is wrong with a new password before the directory is asked.
-var (
-	errEmpty    = errors.New("new password empty")
-	errBlank    = errors.New("blank at an end of the new password")
-	errMismatch = errors.New("new passwords differ")
-)
-
-// ErrNoAnswer ends a dialogue: the input is over, or Ctrl-C was pressed.
-var ErrNoAnswer = errors.New("no answer")
 
 // ChangePassword has the directory change the password of u, who types the new
 // one twice. It returns the event beside the error.

@@ -2,6 +2,8 @@ package login
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"berth/directory"
 	"berth/policy"
@@ -10,6 +12,49 @@ import (
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
 	"berth/sshd/totp"
+)
+
+// errKeyRefused says that a key is not one of the user's, or not from here.
+var errKeyRefused = errors.New("key not accepted")
+
+// errCertificate says that a certificate is not accepted, and that an event has
+// the reason.
+var errCertificate = errors.New("certificate not accepted")
+
+// errTicket says that a Kerberos ticket proves nothing here, or somebody else.
+var errTicket = errors.New("ticket not accepted")
+
+// errMethod refuses a method that no rule asks for, or not now.
+var errMethod = errors.New("method not accepted")
+
+func wrongMethod(require [][]string, factors []string) error {
+	return fmt.Errorf("%w: the rule requires %v, not %s", errMethod, require, strings.Join(factors, ", "))
+}
+
+// errCode says that a one-time code proves nothing here. The client is not told:
+// it must not learn that the other factor was right.
+var errCode = errors.New("one-time code not accepted")
+
+// What else can be wrong with a code than what packages totp and state say.
+var (
+	errCodeNotGiven = fmt.Errorf("%w: the rule requires one beside the password: both are asked for by keyboard-interactive", errCode)
+	errNoCodes      = fmt.Errorf("%w: the rule requires one, and no secrets are configured", errCode)
+)
+
+// What is wrong with a new password before the directory is asked.
+var (
+	errEmpty    = errors.New("new password empty")
+	errBlank    = errors.New("blank at an end of the new password")
+	errMismatch = errors.New("new passwords differ")
+)
+
+// ErrNoAnswer ends a dialogue: the input is over, or Ctrl-C was pressed.
+var ErrNoAnswer = errors.New("no answer")
+
+// What opened a session and would not open another one.
+var (
+	errKeyRemoved      = errors.New("the key is no longer in the directory")
+	errPasswordChanged = errors.New("the password was changed since the login")
 )
 
 // answers are the reason of each refusal for events, and the sentence for

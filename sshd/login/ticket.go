@@ -11,9 +11,6 @@ import (
 	"berth/sshd/kerberos"
 )
 
-// errTicket says that a Kerberos ticket proves nothing here, or somebody else.
-var errTicket = errors.New("ticket not accepted")
-
 // tickets is gssapi-with-mic (RFC 4462, section 3), nil without a keytab.
 func (a *Attempt) tickets() *ssh.GSSAPIWithMICConfig {
 	k := a.gate.Kerberos
