@@ -68,6 +68,7 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 	opt := scp.Options{
 		InPlace: s.conn.grant.Load().Policy.Uploads != policy.Atomic,
 		Ahead:   strings.HasPrefix(s.conn.client, "SSH-2.0-OpenSSH_"),
+		Log:     s.conn.srv.Log.With("session", s.conn.peer.Session, "user", s.conn.grant.Load().User.Name),
 	}
 	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }

@@ -124,7 +124,11 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 func (g *glob) entries(dir, pattern string) ([]string, error) {
 	var found []string
 	size := 0
-	for fi, err := range g.files.ReadDir(g.name(dir)) {
+	name, err := g.name(dir)
+	if err != nil {
+		return nil, nil
+	}
+	for fi, err := range g.files.ReadDir(name) {
 		if err != nil {
 			break
 		}
@@ -141,11 +145,18 @@ func (g *glob) entries(dir, pattern string) ([]string, error) {
 }
 
 func (g *glob) exists(p string) bool {
-	_, err := g.files.Lstat(g.name(p))
+	name, err := g.name(p)
+	if err == nil {
+		_, err = g.files.Lstat(name)
+	}
 	return err == nil
 }
 
 func (g *glob) isDir(p string) bool {
-	fi, err := g.files.Stat(g.name(p))
+	name, err := g.name(p)
+	if err != nil {
+		return false
+	}
+	fi, err := g.files.Stat(name)
 	return err == nil && fi.IsDir()
 }

@@ -162,13 +162,13 @@ func TestExpand(t *testing.T) {
 		{"", []string{""}},
 	}
 	for _, tt := range tests {
-		g := &glob{view: view{files: dirFS(dir), home: "/home"}}
+		g := &glob{view: view{dirFS(dir), Options{Home: "/home"}}}
 		got, err := g.expand(tt.pattern)
 		if err != nil || !slices.Equal(got, tt.want) {
 			t.Errorf("expand(%q) = %q, %v; want %q", tt.pattern, got, err, tt.want)
 		}
 	}
-	g := &glob{view: view{files: dirFS(dir), home: "/home"}, looked: maxLooked}
+	g := &glob{view: view{dirFS(dir), Options{Home: "/home"}}, looked: maxLooked}
 	if got, err := g.expand("*"); !errors.Is(err, errTooMany) {
 		t.Errorf("expand beyond the limit = %q, %v; want %v", got, err, errTooMany)
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // What an answer, or a record that is an error, begins with.
@@ -51,6 +54,9 @@ type peer struct {
 
 	failures int
 	first    error // of the failures
+
+	log     hclog.Logger
+	outcome string // of the file being transferred, as the client sees it; "" while it is well
 }
 
 // buffers is the pool of large buffers, each of bufferSize.
@@ -135,6 +141,7 @@ func (p *peer) tell(tag byte, text string) {
 func (p *peer) fail(name string, err error) { p.failText(name+": "+reason(err), err) }
 
 func (p *peer) failText(text string, err error) {
+	p.outcome = printable(text)
 	p.tell(tagError, text)
 	p.note(fmt.Errorf("%s: %w", printable(text), err))
 }
@@ -145,6 +152,24 @@ func (p *peer) note(err error) {
 		p.first = err
 	}
 	p.failures++
+}
+
+// begin starts a file or directory for trace.
+func (p *peer) begin() time.Time {
+	p.outcome = ""
+	return time.Now()
+}
+
+// trace logs the file or directory that has been transferred. Its name is quoted: a
+// client may have chosen it.
+func (p *peer) trace(record, name string, began time.Time) {
+	if p.log == nil || !p.log.IsTrace() {
+		return
+	}
+	if p.outcome == "" {
+		p.outcome = "OK"
+	}
+	p.log.Trace("scp record", "record", record, "name", hclog.Quote(name), "outcome", p.outcome, "duration_us", time.Since(began).Microseconds())
 }
 
 // failed is the error of a transfer that ran to its end.
@@ -175,6 +200,7 @@ func (p *peer) answer() error {
 	switch tag {
 	case tagError:
 		err = fmt.Errorf("%w: %s", errRefused, printable(line))
+		p.outcome = err.Error()
 		p.note(err)
 		return err
 	case tagFatal:

@@ -16,14 +16,16 @@ func (s *sink) file(line string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	defer s.trace("C", p.name, s.begin())
 	f, err := s.create(p)
-	if err != nil { // the client leaves the data out
+	if err != nil { // the client does not send the data
 		s.fail(p.shown, err)
 		return true, nil
 	}
+	defer s.unreserve()
 	s.ok()
 	failure, err := s.receive(f, r.size)
-	if s.inPlace && failure == nil {
+	if s.InPlace && failure == nil {
 		failure = cut(f, r.size, err)
 	}
 	if err == nil {
@@ -61,10 +63,17 @@ func (s *sink) create(p place) (fs.File, error) {
 		return nil, fs.ErrIsDir
 	}
 	flag := os.O_WRONLY | os.O_CREATE
-	if !s.inPlace {
+	if !s.InPlace {
 		flag |= os.O_TRUNC
 	}
-	return s.files.OpenFile(p.name, flag, p.attr.Mode)
+	if err := s.reserve(); err != nil {
+		return nil, err
+	}
+	f, err := s.files.OpenFile(p.name, flag, p.attr.Mode)
+	if err != nil {
+		s.unreserve()
+	}
+	return f, err
 }
 
 // cut ends a file written in place where its new content ends. It is not

@@ -12,7 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
+
+	"github.com/hashicorp/go-hclog"
 
 	"berth/fs"
 )
@@ -44,6 +45,17 @@ type Options struct {
 	// clients that read a stream, as OpenSSH does; scp of Python and net-scp of
 	// Ruby take what comes in one packet for one record.
 	Ahead bool
+	// Handles, if set, limits what several sessions have open together. Acquire is
+	// called before a file or a directory is opened. If it fails, nothing is opened
+	// and the client is told that too many files are open. Release is called once for
+	// every Acquire that succeeded. Neither may block.
+	Handles interface {
+		Acquire() error
+		Release()
+	}
+	// Log, if set, gets one line at level trace for every file and directory: its
+	// name, the outcome as the client sees it, and how long it took.
+	Log hclog.Logger
 }
 
 // Serve runs c between the client at rw and files. It returns nil when all was
@@ -54,16 +66,16 @@ type Options struct {
 func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, files fs.FS, opt Options) error {
 	p := newPeer(ctx, rw)
 	defer p.release()
+	p.log = opt.Log
 	p.verbose = func(string) {}
 	if c.Verbose {
 		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\n", printable(line)) }
 	}
-	v := view{files: files, home: path.Join("/", opt.Home), inPlace: opt.InPlace, ahead: opt.Ahead}
 	run := c.source
 	if c.Sink {
 		run = c.sink
 	}
-	err := run(p, v)
+	err := run(p, view{files, opt})
 	if fe := (fatal{}); errors.As(err, &fe) {
 		p.tell(tagFatal, fe.text)
 	}

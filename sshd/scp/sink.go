@@ -61,8 +61,12 @@ func (s *sink) open(c Command) error {
 	if len(paths) != 1 {
 		return fatal{text: "ambiguous target"}
 	}
-	s.target = place{name: s.name(paths[0]), shown: shown(paths[0])}
-	fi, err := s.files.Stat(s.target.name)
+	name, err := s.name(paths[0])
+	s.target = place{name: name, shown: shown(paths[0])}
+	if err != nil {
+		return fatal{text: s.target.shown + ": " + reason(err), err: err}
+	}
+	fi, err := s.files.Stat(name)
 	s.target.isDir = err == nil && fi.IsDir()
 	if err == nil && !fi.IsDir() && c.TargetDirectory {
 		err = fs.ErrNotDir
@@ -164,6 +168,7 @@ func (s *sink) directory(line string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	defer s.trace("D", p.name, s.begin())
 	p.isDir = true
 	if len(s.stack) == maxDepth {
 		err = errTooDeep

@@ -32,13 +32,12 @@ type source struct {
 
 	// owed is how many answers have not been read. With ahead, a file's last one
 	// is read together with the next one's first: a round trip less for each.
-	owed  int
-	ahead bool
+	owed int
 }
 
 // source runs scp -f.
 func (c Command) source(p *peer, v view) error {
-	s := &source{peer: p, view: v, recursive: c.Recursive, preserve: c.Preserve, ahead: v.ahead}
+	s := &source{peer: p, view: v, recursive: c.Recursive, preserve: c.Preserve}
 	if err := s.answer(); err != nil && !errors.Is(err, errRefused) { // the client is ready
 		return err
 	}
@@ -60,7 +59,11 @@ func (c Command) source(p *peer, v view) error {
 
 // send sends what the client calls by a path.
 func (s *source) send(p string) error {
-	name := s.name(p)
+	name, err := s.name(p)
+	if err != nil {
+		s.fail(shown(p), err)
+		return nil
+	}
 	it := item{name: name, shown: shown(p), base: path.Base(name)}
 	if it.base == "/" {
 		s.failText(it.shown+" "+errNoName.Error(), errNoName)
@@ -104,6 +107,12 @@ func (s *source) file(it item) error {
 	if err := s.ctx.Err(); err != nil {
 		return fatal{text: "the server is closing", err: err}
 	}
+	defer s.trace("C", it.name, s.begin())
+	if err := s.reserve(); err != nil {
+		s.fail(it.shown, err)
+		return nil
+	}
+	defer s.unreserve()
 	f, err := s.files.OpenFile(it.name, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrIsDir) {
 		err = fs.ErrNotRegular
@@ -167,7 +176,7 @@ func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) 
 // owe is another answer to read, at once unless it can wait.
 func (s *source) owe() error {
 	s.owed++
-	if s.ahead {
+	if s.Ahead {
 		return nil
 	}
 	return s.settle(0)
@@ -228,6 +237,7 @@ var errShrunk = errors.New("file became shorter while it was sent")
 
 // directory sends a D record, what is in the directory, and an E record.
 func (s *source) directory(it item) error {
+	began := s.begin()
 	fi, err := s.files.Stat(it.name)
 	if err == nil && it.depth == maxDepth {
 		err = errTooDeep
@@ -237,6 +247,7 @@ func (s *source) directory(it item) error {
 	}
 	if err != nil {
 		s.fail(it.shown, err)
+		s.trace("D", it.name, began)
 		return nil
 	}
 	if err := s.times(fi); err != nil {
@@ -245,6 +256,7 @@ func (s *source) directory(it item) error {
 	if accepted, err := s.announce('D', fi, 0, it.base); err != nil || !accepted {
 		return err
 	}
+	s.trace("D", it.name, began)
 	if err := s.entries(it); err != nil {
 		return err
 	}
@@ -257,6 +269,11 @@ var errTooDeep = errors.New("directories nested too deeply")
 
 // entries sends what is in a directory.
 func (s *source) entries(it item) error {
+	if err := s.reserve(); err != nil {
+		s.fail(it.shown, err)
+		return nil
+	}
+	defer s.unreserve()
 	for fi, err := range s.files.ReadDir(it.name) {
 		if err != nil {
 			s.fail(it.shown, err)

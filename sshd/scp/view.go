@@ -1,26 +1,54 @@
 package scp
 
 import (
+	"errors"
+	"fmt"
 	"path"
 	"strings"
 
 	"berth/fs"
 )
 
-// A view is the files with the place that relative paths start at.
+// A view is the files with the directory that relative paths start from.
 type view struct {
-	files   fs.FS
-	home    string
-	inPlace bool // see Options
-	ahead   bool // see Options
+	files fs.FS
+	Options
 }
 
-// name is the absolute name of what the client calls by a path.
-func (v view) name(p string) string {
-	if strings.HasPrefix(p, "/") {
-		return path.Clean(p)
+// name returns the absolute name of what the client calls by a path. The FS resolves
+// what comes before a "..": it may be a link, or missing.
+func (v view) name(p string) (string, error) {
+	if !strings.HasPrefix(p, "/") {
+		p = path.Join("/", v.Home) + "/" + p
 	}
-	return path.Join(v.home, p)
+	r, ok := v.files.(fs.Resolver)
+	if i := strings.LastIndex(p+"/", "/../"); ok && i >= 0 {
+		dir, err := r.Realpath(p[:i+3])
+		if err != nil {
+			return "", err
+		}
+		p = dir + p[i+3:]
+	}
+	return path.Clean(p), nil
+}
+
+var errTooManyOpen = errors.New("too many open files")
+
+// reserve asks for one more open file or directory. unreserve follows when it is closed.
+func (v view) reserve() error {
+	if v.Handles == nil {
+		return nil
+	}
+	if err := v.Handles.Acquire(); err != nil {
+		return fmt.Errorf("%w: %w", errTooManyOpen, err)
+	}
+	return nil
+}
+
+func (v view) unreserve() {
+	if v.Handles != nil {
+		v.Handles.Release()
+	}
 }
 
 // tilde makes a pattern that starts at home ("~", "~/…") relative to it.
