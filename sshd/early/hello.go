@@ -15,10 +15,9 @@ type Hello struct {
 
 	// The client's lists, the one it likes best first: RFC 4253, section 7.1.
 	// In is what the client sends us, Out what we send it.
-	KeyExchanges, HostKeys          []string
-	CiphersIn, CiphersOut           []string
-	MACsIn, MACsOut                 []string
-	CompressionsIn, CompressionsOut []string
+	KeyExchanges, HostKeys []string
+	CiphersIn, CiphersOut  []string
+	MACsIn, MACsOut        []string
 }
 
 // Ciphers narrows offered, the ciphers that are to be offered, to those of
@@ -71,7 +70,6 @@ func (h *Hello) parse(payload []byte) {
 		&seen.KeyExchanges, &seen.HostKeys,
 		&seen.CiphersIn, &seen.CiphersOut,
 		&seen.MACsIn, &seen.MACsOut,
-		&seen.CompressionsIn, &seen.CompressionsOut,
 	} {
 		var ok bool
 		if *list, rest, ok = nameList(rest); !ok {

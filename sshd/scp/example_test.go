@@ -1,7 +1,6 @@
 package scp_test
 
 import (
-	"errors"
 	"fmt"
 
 	"berth/sshd/scp"
@@ -15,9 +14,9 @@ func ExampleParse() {
 	fmt.Println(err)
 
 	_, err = scp.Parse("rsync --server . x")
-	fmt.Println(err, errors.Is(err, scp.ErrNotSCP))
+	fmt.Println(err)
 	// Output:
 	// true ["/reports/2026 Q1" "notes/*.txt"] <nil>
 	// scp: there is no shell here; put ';' in quotes if it is part of a name
-	// rsync is not available here. Use sftp or scp, or a program that synchronises over SFTP, such as rclone, lftp or WinSCP. true
+	// rsync is not available here. Use sftp or scp, or a program that synchronises over SFTP, such as rclone, lftp or WinSCP.
 }

@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// ErrNotSCP is wrapped by the error of Parse for a command that is not scp.
-var ErrNotSCP = errors.New("not an scp command")
-
 // Sentences for people whose client wants what an SCP server cannot give.
 const (
 	// NoShell is for a client that asks for a shell, as WinSCP does in SCP mode.
@@ -27,8 +24,7 @@ const (
 // Parse reads the command line of an SSH exec request. It is split into words
 // as a POSIX shell does, with quotes and backslashes, but nothing is ever
 // executed or substituted: $ and backticks mean themselves, and an unquoted
-// shell operator is an error. The error wraps ErrNotSCP when the first word is
-// not scp; its text is fit for the client.
+// shell operator is an error. Errors are sentences for the client.
 func Parse(command string) (Command, error) {
 	words, err := split(command)
 	first := ""
@@ -37,9 +33,9 @@ func Parse(command string) (Command, error) {
 	}
 	switch {
 	case first == "rsync":
-		return Command{}, refusal{NoRsync, ErrNotSCP}
+		return Command{}, errors.New(NoRsync)
 	case first != "scp":
-		return Command{}, refusal{ErrNotSCP.Error(), ErrNotSCP}
+		return Command{}, errors.New("not an scp command")
 	case err != nil:
 		return Command{}, fmt.Errorf("scp: %w", err)
 	}
@@ -50,15 +46,6 @@ func Parse(command string) (Command, error) {
 	return c, nil
 }
 
-// A refusal is a sentence for the client that stands for another error.
-type refusal struct {
-	text  string
-	cause error
-}
-
-func (r refusal) Error() string { return r.text }
-func (r refusal) Unwrap() error { return r.cause }
-
 // flags says what the options without a value mean. Those of the client's side
 // that old clients pass on mean nothing here.
 var flags = map[byte]func(*Command){
@@ -67,9 +54,8 @@ var flags = map[byte]func(*Command){
 	'r': func(c *Command) { c.Recursive = true },
 	'p': func(c *Command) { c.Preserve = true },
 	'd': func(c *Command) { c.TargetDirectory = true },
-	'q': func(c *Command) { c.Quiet = true },
 	'v': func(c *Command) { c.Verbose = true },
-	'1': nil, '2': nil, '4': nil, '6': nil, 'B': nil, 'C': nil, 'E': nil, 'T': nil,
+	'1': nil, '2': nil, '4': nil, '6': nil, 'B': nil, 'C': nil, 'E': nil, 'T': nil, 'q': nil,
 }
 
 // valued are the options with a value, which means nothing here either.

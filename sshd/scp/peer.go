@@ -67,7 +67,7 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readSi
 
 func newPeer(ctx context.Context, rw io.ReadWriter) *peer {
 	p := &peer{ctx: ctx, rw: rw, in: readers.Get().(*bufio.Reader)}
-	p.in.Reset(flushingReader{p})
+	p.in.Reset(p)
 	p.out = buffers.Get().(*[bufferSize]byte)[:0]
 	return p
 }
@@ -80,18 +80,16 @@ func (p *peer) release() {
 	p.in, p.out = nil, nil
 }
 
-// flushingReader is the client's bytes. Before it waits for them it sends what
-// the client may be waiting for.
-type flushingReader struct{ p *peer }
-
-func (r flushingReader) Read(b []byte) (int, error) {
-	if err := r.p.flush(); err != nil {
+// Read reads from the client, for in. Before it waits it sends what the client may be
+// waiting for.
+func (p *peer) Read(b []byte) (int, error) {
+	if err := p.flush(); err != nil {
 		return 0, err
 	}
-	if err := r.p.ctx.Err(); err != nil {
+	if err := p.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.p.rw.Read(b)
+	return p.rw.Read(b)
 }
 
 func (p *peer) flush() error {

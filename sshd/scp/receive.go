@@ -9,27 +9,31 @@ import (
 	"berth/fs"
 )
 
-// file takes one file. What goes wrong with it here is told once, at the end of
-// its data, which is read in any case.
-func (s *sink) file(line string) (bool, error) {
+// file takes one file. If it cannot be written, its data is read all the same, and the
+// client gets the error once, at the end of the data.
+func (s *sink) file(line string) error {
 	r, p, err := s.take(line)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer s.trace("C", p.name, s.begin())
 	f, err := s.create(p)
 	if err != nil { // the client does not send the data
 		s.fail(p.shown, err)
-		return true, nil
+		return nil
 	}
 	defer s.unreserve()
 	s.ok()
 	failure, err := s.receive(f, r.size)
-	if s.InPlace && failure == nil {
-		failure = cut(f, r.size, err)
+	if s.InPlace && failure == nil && err == nil { // else as much of both as there is, as with OpenSSH
+		failure = cut(f, r.size)
 	}
 	if err == nil {
-		err = s.verdict()
+		// The client answers whether it could read its file. libssh2, and curl with it,
+		// does not: it has sent everything and leaves.
+		if _, end := s.in.Peek(1); !errors.Is(end, io.EOF) {
+			err = s.answer()
+		}
 	}
 	if err != nil || failure != nil {
 		f.Abort()
@@ -38,22 +42,13 @@ func (s *sink) file(line string) (bool, error) {
 	}
 	switch {
 	case err != nil && !errors.Is(err, errRefused):
-		return false, err
+		return err
 	case failure != nil:
 		s.fail(p.shown, failure)
 	default:
 		s.ok()
 	}
-	return true, nil
-}
-
-// verdict is whether the client could read the file it has sent. libssh2, and
-// curl with it, does not say so: it has sent everything and leaves.
-func (s *sink) verdict() error {
-	if _, err := s.in.Peek(1); errors.Is(err, io.EOF) {
-		return nil
-	}
-	return s.answer()
+	return nil
 }
 
 // create opens the file for writing, as a new version that replaces what is
@@ -78,10 +73,7 @@ func (s *sink) create(p place) (fs.File, error) {
 
 // cut ends a file written in place where its new content ends. It is not
 // truncated before: the client may be reading that very file, by another way.
-func cut(f fs.File, size int64, broken error) error {
-	if broken != nil {
-		return nil // as much of both as there is, as OpenSSH leaves it
-	}
+func cut(f fs.File, size int64) error {
 	fi, err := f.Stat()
 	if err != nil || fi.Size() <= size {
 		return err

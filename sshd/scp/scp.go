@@ -25,7 +25,6 @@ type Command struct {
 	Recursive       bool // -r
 	Preserve        bool // -p: times and modes too
 	TargetDirectory bool // -d: the target must be a directory
-	Quiet           bool // -q
 	Verbose         bool // -v: tell on stderr what is done
 
 	// Paths are patterns: braces and wildcards, in which a backslash takes the

@@ -80,8 +80,8 @@ func (s *sink) open(c Command) error {
 // next takes one record with what belongs to it. The client's end is false.
 func (s *sink) next() (more bool, err error) {
 	kind, err := s.in.ReadByte()
-	if errors.Is(err, io.EOF) {
-		return false, s.atEnd()
+	if errors.Is(err, io.EOF) && len(s.stack) == 0 {
+		return false, nil
 	}
 	if err != nil {
 		return false, ended("read from", err)
@@ -91,48 +91,26 @@ func (s *sink) next() (more bool, err error) {
 		return false, err
 	}
 	s.verbose("Sink: " + string(kind) + line)
-	handle, known := records[kind]
-	if !known {
-		return false, protocolError("expected control record")
+	switch kind {
+	case 'C':
+		return true, s.file(line)
+	case 'D':
+		return true, s.directory(line)
+	case 'E':
+		return s.leave()
+	case 'T':
+		if s.times, err = parseTimes(line); err != nil {
+			return false, protocolError(err.Error())
+		}
+		s.ok()
+		return true, nil
+	case tagError:
+		s.note(errors.New("the client reports: " + printable(line)))
+		return true, nil
+	case tagFatal:
+		return false, errors.New("the client gave up: " + printable(line))
 	}
-	return handle(s, line)
-}
-
-// records says what to do with each kind of record.
-var records = map[byte]func(s *sink, line string) (more bool, err error){
-	'C':      (*sink).file,
-	'D':      (*sink).directory,
-	'E':      (*sink).leave,
-	'T':      (*sink).keepTimes,
-	tagError: (*sink).clientError,
-	tagFatal: (*sink).clientFatal,
-}
-
-// atEnd is how the transfer ends when the client closes its side.
-func (s *sink) atEnd() error {
-	if len(s.stack) > 0 {
-		return errEnded
-	}
-	return nil
-}
-
-func (s *sink) clientError(line string) (bool, error) {
-	s.note(errors.New("the client reports: " + printable(line)))
-	return true, nil
-}
-
-func (s *sink) clientFatal(line string) (bool, error) {
-	return false, errors.New("the client gave up: " + printable(line))
-}
-
-func (s *sink) keepTimes(line string) (bool, error) {
-	t, err := parseTimes(line)
-	if err != nil {
-		return false, protocolError(err.Error())
-	}
-	s.times = t
-	s.ok()
-	return true, nil
+	return false, protocolError("expected control record")
 }
 
 // take is the record of a file or directory with its times and its place.
@@ -160,13 +138,13 @@ func (s *sink) take(line string) (record, place, error) {
 }
 
 // directory enters a directory and makes it if it is missing.
-func (s *sink) directory(line string) (bool, error) {
+func (s *sink) directory(line string) error {
 	if !s.recursive {
-		return false, protocolError("received directory without -r")
+		return protocolError("received directory without -r")
 	}
 	_, p, err := s.take(line)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer s.trace("D", p.name, s.begin())
 	p.isDir = true
@@ -175,13 +153,13 @@ func (s *sink) directory(line string) (bool, error) {
 	} else {
 		err = s.enter(&p)
 	}
-	if err != nil { // the client leaves the directory out
+	if err != nil { // the client does not send what is in the directory
 		s.fail(p.shown, err)
-		return true, nil
+		return nil
 	}
 	s.stack = append(s.stack, p)
 	s.ok()
-	return true, nil
+	return nil
 }
 
 // enter sees to it that p is there and can be written to until it is complete.
@@ -215,7 +193,7 @@ func (s *sink) enter(p *place) error {
 }
 
 // leave completes the innermost directory.
-func (s *sink) leave(string) (bool, error) {
+func (s *sink) leave() (more bool, err error) {
 	if len(s.stack) == 0 {
 		s.ok() // as OpenSSH does
 		return false, nil

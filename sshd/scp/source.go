@@ -204,7 +204,13 @@ func (s *source) content(it item, f io.ReaderAt, size int64) error {
 		room = room[:min(int64(len(room)), size-at)]
 		n := 0
 		if failure == nil {
-			n, failure = fill(f, room, at)
+			n, failure = f.ReadAt(room, at)
+			if n < len(room) && (failure == nil || errors.Is(failure, io.EOF)) {
+				failure = errShrunk
+			}
+			if n == len(room) {
+				failure = nil
+			}
 		}
 		clear(room[n:])
 		s.out = s.out[:len(s.out)+len(room)]
@@ -219,18 +225,6 @@ func (s *source) content(it item, f io.ReaderAt, size int64) error {
 		s.ok()
 	}
 	return s.owe()
-}
-
-// fill reads all of b, or says why not.
-func fill(f io.ReaderAt, b []byte, at int64) (int, error) {
-	n, err := f.ReadAt(b, at)
-	if n == len(b) {
-		return n, nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = errShrunk
-	}
-	return n, err
 }
 
 var errShrunk = errors.New("file became shorter while it was sent")

@@ -78,11 +78,8 @@ func fileMode(posix uint32) iofs.FileMode {
 // ownerOf returns what package fs knows of a file beyond io/fs; false means that it
 // knows nothing. The time of the last access is then that of the last change.
 func ownerOf(fi iofs.FileInfo) (fs.Owner, bool) {
-	switch o := fi.Sys().(type) {
-	case *fs.Owner:
+	if o, ok := fi.Sys().(*fs.Owner); ok {
 		return *o, true
-	case fs.Owner:
-		return o, true
 	}
 	return fs.Owner{Nlink: 1, Atime: fi.ModTime()}, false
 }

@@ -1,7 +1,6 @@
 package sftp
 
 import (
-	"encoding/binary"
 	"io"
 	iofs "io/fs"
 	"math"
@@ -15,7 +14,7 @@ import (
 // draft-ietf-secsh-filexfer-extensions-00.
 var extensions = []Request{
 	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: (*session).posixRename},
-	{Name: "statvfs@openssh.com", Version: "2", serve: (*session).statvfs},
+	{Name: "statvfs@openssh.com", Version: "2", serve: named((*session).answerUsage)},
 	{Name: "fstatvfs@openssh.com", Version: "2", serve: (*session).fstatvfs},
 	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: (*session).hardlink},
 	{Name: "fsync@openssh.com", Version: "1", serve: (*session).fsync},
@@ -65,14 +64,6 @@ func (s *session) hardlink(q *request) error {
 		return fs.ErrNotSupported
 	}
 	return l.Link(oldname, newname)
-}
-
-func (s *session) statvfs(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
-	return s.answerUsage(q, name)
 }
 
 func (s *session) fstatvfs(q *request) error {
@@ -128,7 +119,7 @@ func (s *session) lsetstat(q *request) error {
 
 func (s *session) limits(q *request) error {
 	start := s.answer(q, fxpExtendedReply, smallAnswer)
-	for _, v := range []uint64{maxPacket, maxData, maxData, uint64(s.handles.max)} {
+	for _, v := range []uint64{maxPacket, maxData, maxData, maxHandles} {
 		s.out = appendU64(s.out, v)
 	}
 	s.finish(start)
@@ -166,31 +157,23 @@ func (s *session) homeDirectory(q *request) error {
 // maxIDs bounds the answer to users-groups-by-id; OpenSSH's client asks for fewer at a time.
 const maxIDs = 512
 
+// usersGroupsByID has no name for any number: the accounts of this machine are no
+// concern of its users. Clients then show the numbers.
 func (s *session) usersGroupsByID(q *request) error {
-	users, groups := reader{b: q.bytes()}, reader{b: q.bytes()}
+	users, groups := q.bytes(), q.bytes()
 	switch {
 	case q.err != nil:
 		return q.err
-	case len(users.b)%4 != 0 || len(groups.b)%4 != 0:
+	case len(users)%4 != 0 || len(groups)%4 != 0:
 		return errMalformed
-	case len(users.b)+len(groups.b) > maxIDs*4:
+	case len(users)+len(groups) > maxIDs*4:
 		return errTooMuchAsked
 	}
-	start := s.answer(q, fxpExtendedReply, maxIDs*(4+maxOwnerName)+8)
-	s.appendNames(&users, &s.users)
-	s.appendNames(&groups, &s.groups)
+	start := s.answer(q, fxpExtendedReply, smallAnswer)
+	s.out = appendString(s.out, make([]byte, len(users))) // an empty string is as long as an id
+	s.out = appendString(s.out, make([]byte, len(groups)))
 	s.finish(start)
 	return nil
-}
-
-// appendNames answers with a string that holds a string for every id.
-func (s *session) appendNames(ids *reader, known *names) {
-	size := len(s.out)
-	s.out = appendU32(s.out, 0)
-	for len(ids.b) > 0 {
-		s.out = appendString(s.out, known.name(ids.u32()))
-	}
-	binary.BigEndian.PutUint32(s.out[size:], uint32(len(s.out)-size-4))
 }
 
 // copyData copies within the server, from one open file to another; a length of 0

@@ -40,24 +40,26 @@ func (h *handle) close(byClient bool) error {
 type handles struct {
 	list   []handle
 	free   []uint32 // places in list
-	max    int
-	dirs   int // of those open
+	dirs   int      // of those open
 	budget interface {
 		Acquire() error
 		Release()
 	} // shared with other sessions, or nil
 }
 
-// maxDirs is how many directories may be open among the handles. Each holds up to
-// 100 KiB of what was read ahead, and has a goroutine.
-const maxDirs = 64
+const (
+	maxHandles = 1024 // of one session
+	// maxDirs is how many of them may be directories. Each holds up to 100 KiB of
+	// entries read ahead, and has a goroutine.
+	maxDirs = 64
 
-const handleSize = 8 // bytes on the wire
+	handleSize = 8 // bytes on the wire
+)
 
 // reserve makes room for one more file or directory. add uses the room, and release
 // gives it back.
 func (hs *handles) reserve(dir bool) error {
-	if len(hs.list)-len(hs.free) >= hs.max || dir && hs.dirs >= maxDirs {
+	if len(hs.list)-len(hs.free) >= maxHandles || dir && hs.dirs >= maxDirs {
 		return errTooManyOpen
 	}
 	if hs.budget != nil {
@@ -88,11 +90,6 @@ func (hs *handles) add(h handle) uint32 {
 	}
 	hs.list = append(hs.list, h)
 	return uint32(len(hs.list) - 1)
-}
-
-// appendHandle appends the wire form of the handle at place.
-func (hs *handles) appendHandle(b []byte, place uint32) []byte {
-	return appendU32(appendU32(appendU32(b, handleSize), place), hs.list[place].born)
 }
 
 // find returns the open handle of a wire form, or nil. It stays good until the next add or remove.

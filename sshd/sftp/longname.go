@@ -6,46 +6,10 @@ import (
 	"time"
 )
 
-// names finds the names of users and groups by number and remembers them for the session, as many
-// as there usually are.
-type names struct {
-	lookup func(id uint32) string
-	known  map[uint32]string
-}
-
-const (
-	maxOwnerName = 200 // bytes; an answer has room for no longer ones
-	maxKnown     = 4096
-)
-
-// name returns the name of id, or "" when it has none.
-func (n *names) name(id uint32) string {
-	if n.lookup == nil {
-		return ""
-	}
-	name, ok := n.known[id]
-	if !ok {
-		if n.known == nil {
-			n.known = make(map[uint32]string)
-		}
-		if name = n.lookup(id); len(name) > maxOwnerName {
-			name = ""
-		}
-		if len(n.known) < maxKnown { // a client may ask for every number there is
-			n.known[id] = name
-		}
-	}
-	return name
-}
-
-// appendColumn appends the name of id, or its number, in a column of ls.
-func (n *names) appendColumn(b []byte, id uint32) []byte {
+// appendOwner appends the number of an owner in a column of ls.
+func appendOwner(b []byte, id uint32) []byte {
 	start := len(b)
-	if name := n.name(id); name != "" {
-		b = append(b, name...)
-	} else {
-		b = strconv.AppendUint(b, uint64(id), 10)
-	}
+	b = strconv.AppendUint(b, uint64(id), 10)
 	return appendSpaces(b, 8-(len(b)-start))
 }
 
@@ -54,15 +18,15 @@ const halfYear = 365 * 24 * time.Hour / 2
 
 // appendLongname appends the line that `ls -l` prints for a file, in the very
 // columns of OpenSSH's server: clients take it apart.
-func appendLongname(b []byte, name string, fi iofs.FileInfo, users, groups *names, now time.Time) []byte {
+func appendLongname(b []byte, name string, fi iofs.FileInfo, now time.Time) []byte {
 	owner, _ := ownerOf(fi)
 	b = appendMode(b, fi.Mode())
 	b = append(b, ' ', ' ')
 	b = appendRight(b, 3, owner.Nlink)
 	b = append(b, ' ')
-	b = users.appendColumn(b, owner.UID)
+	b = appendOwner(b, owner.UID)
 	b = append(b, ' ')
-	b = groups.appendColumn(b, owner.GID)
+	b = appendOwner(b, owner.GID)
 	b = append(b, ' ')
 	b = appendRight(b, 8, uint64(fi.Size()))
 	b = append(b, ' ')

@@ -28,21 +28,32 @@ var requests = [256]Request{
 	fxpClose:    {Name: "close", Event: "file_read_closed", serve: (*session).closeHandle},
 	fxpRead:     {Name: "read", serve: (*session).read},
 	fxpWrite:    {Name: "write", serve: (*session).write},
-	fxpLstat:    {Name: "lstat", Permission: "list", serve: (*session).lstat},
+	fxpLstat:    {Name: "lstat", Permission: "list", serve: named((*session).lstat)},
 	fxpFstat:    {Name: "fstat", serve: (*session).fstat},
 	fxpSetstat:  {Name: "setstat", Permission: "setattr", Event: "attributes_set", serve: (*session).setstat},
 	fxpFsetstat: {Name: "fsetstat", Permission: "setattr", Event: "attributes_set", serve: (*session).fsetstat},
-	fxpOpendir:  {Name: "opendir", Permission: "list", Event: "directory_listed", serve: (*session).opendir},
+	fxpOpendir:  {Name: "opendir", Permission: "list", Event: "directory_listed", serve: named((*session).opendir)},
 	fxpReaddir:  {Name: "readdir", serve: (*session).readdir},
-	fxpRemove:   {Name: "remove", Permission: "delete", Event: "removed", serve: (*session).remove},
+	fxpRemove:   {Name: "remove", Permission: "delete", Event: "removed", serve: named((*session).remove)},
 	fxpMkdir:    {Name: "mkdir", Permission: "mkdir", Event: "directory_made", serve: (*session).mkdir},
-	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: "directory_removed", serve: (*session).rmdir},
+	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: "directory_removed", serve: named((*session).rmdir)},
 	fxpRealpath: {Name: "realpath", serve: (*session).realpath},
-	fxpStat:     {Name: "stat", Permission: "list", serve: (*session).stat},
+	fxpStat:     {Name: "stat", Permission: "list", serve: named((*session).stat)},
 	fxpRename:   {Name: "rename", Permission: "rename", Event: "renamed", serve: (*session).rename},
-	fxpReadlink: {Name: "readlink", Permission: "read", serve: (*session).readlink},
+	fxpReadlink: {Name: "readlink", Permission: "read", serve: named((*session).readlink)},
 	fxpSymlink:  {Name: "symlink", Permission: "symlink", Event: "symlinked", serve: (*session).symlink},
 	fxpExtended: {Name: "extended", serve: (*session).extended},
+}
+
+// named is the handler of a request that has a name and nothing else.
+func named(serve func(s *session, q *request, name string) error) func(*session, *request) error {
+	return func(s *session, q *request) error {
+		name := s.name(q)
+		if q.err != nil {
+			return q.err
+		}
+		return serve(s, q, name)
+	}
 }
 
 // rawName reads a name as it was sent.
@@ -128,7 +139,7 @@ func (s *session) answerHandle(q *request, h handle, err error) error {
 	}
 	place := s.handles.add(h)
 	start := s.answer(q, fxpHandle, smallAnswer)
-	s.out = s.handles.appendHandle(s.out, place)
+	s.out = appendU32(appendU32(appendU32(s.out, handleSize), place), s.handles.list[place].born)
 	s.finish(start)
 	return nil
 }
@@ -186,20 +197,12 @@ func (s *session) write(q *request) error {
 	return err
 }
 
-func (s *session) stat(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) stat(q *request, name string) error {
 	fi, err := s.files.Stat(name)
 	return s.answerAttrs(q, fi, err)
 }
 
-func (s *session) lstat(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) lstat(q *request, name string) error {
 	fi, err := s.files.Lstat(name)
 	return s.answerAttrs(q, fi, err)
 }
@@ -243,11 +246,7 @@ func (s *session) fsetstat(q *request) error {
 	return h.file.SetAttr(a)
 }
 
-func (s *session) opendir(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) opendir(q *request, name string) error {
 	if err := s.handles.reserve(true); err != nil {
 		return err
 	}
@@ -279,7 +278,7 @@ func (s *session) readdir(q *request) error {
 	s.out = appendU32(s.out, 0)
 	n := 0
 	for enough := false; err == nil && !enough; n++ {
-		s.out = s.appendEntry(s.out, e, now)
+		s.out = appendEntry(s.out, e, now)
 		size := len(s.out) - start
 		if enough = size > namesLimit || size > namesSize && n >= namesCount; !enough {
 			e, err = h.dir.next() // an error comes again at the next READDIR
@@ -290,21 +289,17 @@ func (s *session) readdir(q *request) error {
 	return nil
 }
 
-func (s *session) appendEntry(b []byte, e entry, now time.Time) []byte {
+func appendEntry(b []byte, e entry, now time.Time) []byte {
 	b = appendString(b, e.name)
 	long := len(b)
-	b = appendLongname(appendU32(b, 0), e.name, e.info, &s.users, &s.groups, now)
+	b = appendLongname(appendU32(b, 0), e.name, e.info, now)
 	binary.BigEndian.PutUint32(b[long:], uint32(len(b)-long-4))
 	return appendAttrs(b, e.info)
 }
 
-func (s *session) remove(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
-	return s.files.Remove(name)
-}
+func (s *session) remove(_ *request, name string) error { return s.files.Remove(name) }
+
+func (s *session) rmdir(_ *request, name string) error { return s.files.Rmdir(name) }
 
 func (s *session) mkdir(q *request) error {
 	name, a := s.name(q), q.attrs()
@@ -312,14 +307,6 @@ func (s *session) mkdir(q *request) error {
 		return q.err
 	}
 	return s.files.Mkdir(name, modeOr(a, 0o777))
-}
-
-func (s *session) rmdir(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
-	return s.files.Rmdir(name)
 }
 
 // realpath follows links, as OpenSSH's server does. The last element of the name may
@@ -361,11 +348,7 @@ func (s *session) rename(q *request) error {
 	return s.files.Rename(oldname, newname, false)
 }
 
-func (s *session) readlink(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) readlink(q *request, name string) error {
 	target, err := s.files.Readlink(name)
 	if err != nil {
 		return err

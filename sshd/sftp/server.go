@@ -27,14 +27,9 @@ type Options struct {
 	Home string
 	// User is the name for which ~NAME and home-directory answer with Home.
 	User string
-	// UserName and GroupName name the owners of files by number, "" if unknown.
-	// A session asks once for a number. If nil, listings show numbers.
-	UserName, GroupName func(id uint32) string
-	// LinkFirst is the order of SYMLINK that the draft has: the name of the link and
-	// then its target. OpenSSH's server, and so nearly every client, has the other.
+	// LinkFirst is the order of SYMLINK in the draft: the name of the link and then
+	// its target. OpenSSH's server, and so nearly every client, has the other order.
 	LinkFirst bool
-	// MaxHandles is how many files and directories a session may have open; 1024 if 0.
-	MaxHandles int
 	// Handles, if set, limits what several sessions have open together. Acquire is
 	// called before a file or a directory is opened. If it fails, nothing is opened
 	// and the client is told that too many files are open. Release is called once for
@@ -65,8 +60,6 @@ type Copy struct {
 	Err           error
 }
 
-const defaultMaxHandles = 1024
-
 // Serve answers a client's requests, one after the other and in their order,
 // until rw ends. It returns nil when it ends between two requests, and otherwise
 // what went wrong with the connection or the stream; what goes wrong with a file
@@ -82,15 +75,21 @@ func Serve(rw io.ReadWriter, files fs.FS, opt Options) error {
 		files:   files,
 		opt:     opt,
 		home:    path.Clean("/" + opt.Home),
-		handles: handles{max: opt.MaxHandles, budget: opt.Handles},
-		users:   names{lookup: opt.UserName},
-		groups:  names{lookup: opt.GroupName},
-	}
-	if s.handles.max <= 0 {
-		s.handles.max = defaultMaxHandles
+		handles: handles{budget: opt.Handles},
 	}
 	defer s.close()
-	return s.run()
+	for {
+		packet, err := s.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = s.serve(packet)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // session is one conversation. Only the goroutine of Serve touches it.
@@ -100,8 +99,6 @@ type session struct {
 	opt     Options
 	home    string
 	handles handles
-	users   names
-	groups  names
 	ready   bool // INIT has been answered
 
 	in         *buffer // what has arrived; nil while nothing has
@@ -143,21 +140,6 @@ type buffer [lengthSize + maxPacket + 32<<10]byte
 const lengthSize = 4 // of the length field before a packet
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
-
-func (s *session) run() error {
-	for {
-		packet, err := s.next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.serve(packet); err != nil {
-			return err
-		}
-	}
-}
 
 // next returns the next whole packet, without its length. It is good until the
 // next call. Answers are written when no whole packet is at hand any more.
