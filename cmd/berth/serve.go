@@ -151,6 +151,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		defer syslog.Close()
 		queues, sinks = append(queues, syslog), append(sinks, syslog)
 	}
+	audit.Report(sinks)
 	counts.Watch(queues...)
 	record := audit.Queue
 	if cfg.Events.File == "" {

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"slices"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 
 	"berth/config"
 	"berth/directory"
+	"berth/sshd/admin"
 	"berth/sshd/event"
 	"berth/sshd/totp"
 )
@@ -167,16 +165,8 @@ func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() err
 		sinks, closers = append(sinks, syslog), append(closers, syslog)
 	}
 	if err = change(); err == nil {
-		fields := map[string]string{"directory": p.Directory, "operator_uid": strconv.Itoa(os.Getuid())}
-		if u, err := user.Current(); err == nil {
-			fields["operator"] = u.Username
-		}
-		// Who logged in to the machine, before su or sudo, where the kernel knows.
-		if uid, err := os.ReadFile("/proc/self/loginuid"); err == nil {
-			if u, err := user.LookupId(strings.TrimSpace(string(uid))); err == nil {
-				fields["operator_login"] = u.Username
-			}
-		}
+		fields := admin.Self().Fields()
+		fields["directory"] = p.Directory
 		sinks.Emit(event.Event{Type: t, User: p.Name, UserID: p.ID, Fields: fields})
 	}
 	for _, c := range closers {

@@ -44,6 +44,14 @@ func (f *File) Reopen() error {
 	return nil
 }
 
+// Report sends what happens to the file itself to sink, of which f should be a
+// part, instead of to f alone.
+func (f *File) Report(sink Sink) {
+	f.out.mu.Lock()
+	defer f.out.mu.Unlock()
+	f.out.emit = sink.Emit
+}
+
 // LastStop marks that a server is running, by a file beside the events file that
 // Close removes, and returns how the server before this one ended: "clean", or
 // "crash" if its mark is still there. Without an events file it returns "".

@@ -16,7 +16,6 @@ var levels = map[Type]hclog.Level{
 	ReloadFailed:   hclog.Error,
 	EventsDropped:  hclog.Error,
 	EventsLeftOut:  hclog.Warn,
-	FileLost:       hclog.Error,
 	SessionKicked:  hclog.Info,
 	PenaltyLifted:  hclog.Info,
 	DirectoryUp:    hclog.Info,

@@ -16,6 +16,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
+// kept is a Sink that keeps what is emitted.
+type kept []Event
+
+func (k *kept) Emit(e Event) { *k = append(*k, e) }
+
 // An events file that is removed while in use, with its folder or alone, is begun
 // anew, and the record and the log say so. One that is moved away keeps being
 // written to until Reopen: that is how logrotate works.
@@ -31,6 +36,8 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			var other kept
+			f.Report(Sinks{f, &other})
 			f.Emit(numbered(1))
 			waitFor(t, s.File, "/000001")
 			size := len(read(t, s.File))
@@ -52,6 +59,9 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 			got := lines(t, read(t, s.File))
 			if len(got) != 2 || got[0].Path != "/000002" || got[1].Type != "events_file_lost" || got[1].Fields.Size != fmt.Sprint(size) {
 				t.Errorf("got %+v, want /000002 and the loss of %d bytes", got, size)
+			}
+			if len(other) != 1 || other[0].Type != FileLost {
+				t.Errorf("other sinks got %v, want the loss", other)
 			}
 			if !strings.Contains(logged.String(), "[ERROR]") || !strings.Contains(logged.String(), "was removed while in use") {
 				t.Errorf("log: %s", &logged)

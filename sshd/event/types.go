@@ -30,7 +30,7 @@ var types = map[Type]struct {
 	ReloadFailed:   {"reload_failed", Failure, "The configuration was read again and has mistakes; the old one stays in force."},
 	EventsDropped:  {"events_dropped", Failure, "Events were lost because they could not be written fast enough, or at all; `fields.count` says how many."},
 	EventsLeftOut:  {"events_left_out", Failure, "One person, or one address, caused more events than `events.rate` allows; `fields.count` and `fields.types` say how many were not written."},
-	FileLost:       {"events_file_lost", Failure, "The file that events were written to was removed while in use. This event is the first of a new file."},
+	FileLost:       {"events_file_lost", Failure, "The file that events were written to was removed while in use, and a new one was begun."},
 	DirectoryUp:    {"directory_up", Success, "A directory answers again."},
 	DirectoryDown:  {"directory_down", Failure, "No server of a directory answers."},
 	SessionKicked:  {"session_kicked", Success, "An operator ended a session; `session` and `user` say whose."},

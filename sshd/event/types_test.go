@@ -191,7 +191,7 @@ var memberDocs = [][3]string{
 	{"change", "`key_added`, `key_removed`, `key_change_failed`", "what was asked for: add or remove"},
 	{"cipher", "`connection_opened`", "the cipher agreed on"},
 	{"count", "`events_dropped`, `events_left_out`", "number of events that were not written"},
-	{"directory", "`login_accepted`", "`cached`: no server of the directory answered, and what was known of the person was used"},
+	{"directory", "`login_accepted`, `code_secret_added`, `code_secret_removed`", "of secrets, the person's directory; of logins, `cached`: no server of the directory answered, and what was known of the person was used"},
 	{"factors", "`login_accepted`", "what was proved, if there was more than one factor"},
 	{"fingerprint", "`login_accepted`, `login_partial`, `key_added`, `key_removed`, `key_change_failed`, `key_skipped`", "SHA-256 fingerprint of the key, as ssh-keygen -l prints it; of a certificate, its key's"},
 	{"gid", "`attributes_set`, `attributes_set_failed`", "group that was set"},
@@ -230,7 +230,8 @@ const record = `
 - When writing has failed for five seconds, when the queue is half full, or when events were lost, events cannot be kept: the log
   says so every minute, ` + "`berth_events_writable`" + ` is 0, and ` + "`/readyz`" + ` says "ready, but events cannot be written".
   With ` + "`events.when_lost: refuse`" + ` it says "not ready" with status 503, and the server refuses new work until events are written again.
-- When the file is removed, alone or with its folder, a new one is begun, with an ` + "`events_file_lost`" + ` event and an error in the log.
+- When the file is removed, alone or with its folder, a new one is begun, with an ` + "`events_file_lost`" + ` event, which a
+  syslog server gets as well, and an error in the log.
   After the file was moved away, events go into it until ` + "`berth reload`" + ` or SIGHUP, as logrotate expects. On NFS a removed file cannot be
   noticed.
 - While a server runs, there is an empty file with the name of the events file and ` + "`.running`" + ` at its end. If it is there at a start,

@@ -28,6 +28,7 @@ type Sink struct {
 	probes          prometheus.Counter
 	passwordChanges *prometheus.CounterVec
 	directoryUp     prometheus.Gauge
+	filesLost       prometheus.Counter
 
 	mu   sync.Mutex
 	open map[string]struct{} // sessions that logged in and have not ended
@@ -58,6 +59,10 @@ func New() *Sink {
 		}),
 		passwordChanges: counters("password_changes_total", "Password changes by outcome.",
 			"outcome"),
+		filesLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "berth", Name: "events_files_lost_total",
+			Help: "How often the events file was removed while it was in use.",
+		}),
 		directoryUp: gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."),
 	}
 	s.directoryUp.Set(math.NaN())
@@ -69,7 +74,7 @@ func New() *Sink {
 	}
 	s.Registry.MustRegister(
 		s.logins, s.loginDuration, s.sessions, s.transferBytes, s.operations,
-		s.connections, s.probes, s.passwordChanges, s.directoryUp,
+		s.connections, s.probes, s.passwordChanges, s.directoryUp, s.filesLost,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -116,6 +121,8 @@ func (s *Sink) Watch(queues ...*event.Queue) {
 var counts = map[event.Type]func(*Sink, *event.Event){
 	event.DirectoryUp:   func(s *Sink, _ *event.Event) { s.directoryUp.Set(1) },
 	event.DirectoryDown: func(s *Sink, _ *event.Event) { s.directoryUp.Set(0) },
+
+	event.FileLost: func(s *Sink, _ *event.Event) { s.filesLost.Inc() },
 
 	event.ConnectionOpened:  (*Sink).connection,
 	event.ConnectionRefused: (*Sink).connection,

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // session is what a server emits in an ordinary life.
 var session = []event.Event{
 	{Type: event.DirectoryUp},
+	{Type: event.FileLost},
 	{Type: event.ProbeSeen, Session: "p"},
 	{Type: event.ConnectionRefused, Session: "r"},
 	{Type: event.ConnectionOpened, Session: "a"},
@@ -55,6 +56,9 @@ berth_connections_total{outcome="success"} 2
 # HELP berth_directory_up 1 if the directory answers, 0 if it does not, NaN before that is known.
 # TYPE berth_directory_up gauge
 berth_directory_up 1
+# HELP berth_events_files_lost_total How often the events file was removed while it was in use.
+# TYPE berth_events_files_lost_total counter
+berth_events_files_lost_total 1
 # HELP berth_logins_total Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage.
 # TYPE berth_logins_total counter
 berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="bad_password"} 0
@@ -99,7 +103,7 @@ berth_transfer_bytes_total{direction="upload",service="sftp"} 2
 `
 
 var names = []string{
-	"berth_connections_total", "berth_directory_up", "berth_logins_total", "berth_operations_total",
+	"berth_connections_total", "berth_directory_up", "berth_events_files_lost_total", "berth_logins_total", "berth_operations_total",
 	"berth_password_changes_total", "berth_probes_total", "berth_sessions", "berth_transfer_bytes_total",
 }
 
