@@ -64,7 +64,7 @@ func (s *sink) create(p place) (fs.File, error) {
 	if err := s.reserve(); err != nil {
 		return nil, err
 	}
-	f, err := s.files.OpenFile(p.name, flag, p.attr.Mode)
+	f, err := s.files.OpenFile(p.name, flag, p.attr.Mode.Perm())
 	if err != nil {
 		s.unreserve()
 	}

@@ -14,7 +14,7 @@ import (
 
 // A record is a C or D line: C<mode> <size> <name>.
 type record struct {
-	mode iofs.FileMode // permission bits
+	mode iofs.FileMode // permission and special bits
 	size int64
 	name string
 }
@@ -37,7 +37,13 @@ func parseRecord(line string) (record, error) {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return record{}, fatal{text: fmt.Sprintf("error: unexpected filename: %s", name)}
 	}
-	return record{mode: iofs.FileMode(m) & iofs.ModePerm, size: int64(n), name: name}, nil
+	r := record{mode: iofs.FileMode(m) & iofs.ModePerm, size: int64(n), name: name}
+	for i, bit := range []iofs.FileMode{iofs.ModeSticky, iofs.ModeSetgid, iofs.ModeSetuid} {
+		if m>>(9+i)&1 != 0 {
+			r.mode |= bit
+		}
+	}
+	return r, nil
 }
 
 var errTimes = errors.New("times not delimited")

@@ -134,7 +134,7 @@ func TestSinkInPlace(t *testing.T) {
 func TestSinkModes(t *testing.T) {
 	dir := t.TempDir()
 	t.Cleanup(func() { makeRemovable(dir) })
-	_, err := serve(t, dirFS(dir), "scp -r -p -t .", "T1000 0 2000 0\nD0550 0 d\nT3000 0 4000 0\nC7751 1 a\na\x00E\n")
+	_, err := serve(t, dirFS(dir), "scp -r -p -t .", "T1000 0 2000 0\nD0550 0 d\nT3000 0 4000 0\nC0751 1 a\na\x00E\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,30 @@ func TestSinkModes(t *testing.T) {
 		t.Errorf("directory has %v, %v; want 0550 and 1000 seconds", e.Mode, e.Mtime)
 	}
 	if e := got["d/a"]; e.Mode != 0o751 || e.Mtime.Unix() != 3000 {
-		t.Errorf("file has %v, %v; want 0751 without set-id bits, and 3000 seconds", e.Mode, e.Mtime)
+		t.Errorf("file has %v, %v; want 0751 and 3000 seconds", e.Mode, e.Mtime)
+	}
+}
+
+// TestSinkSpecialBits sends them with and without -p. They are refused, or set where
+// the FS allows that, but never left out without an error.
+func TestSinkSpecialBits(t *testing.T) {
+	dir := t.TempDir()
+	files := open(t, dir)
+	for _, tt := range []struct{ command, says, told string }{
+		{"scp -t .", "C7751 1 a\na\x00", "\x00\x00\x00"},
+		{"scp -p -t .", "C4755 1 u\nu\x00C2755 1 g\ng\x00", "\x00\x00\x01scp: ./u: Permission denied\n\x00\x01scp: ./g: Permission denied\n"},
+		{"scp -r -p -t .", "D3770 0 d\nE\nD4770 0 e\nE\n", "\x00\x00\x00\x00\x01scp: ./e: set attributes: Permission denied\n"},
+		{"scp -r -t .", "D7770 0 f\nE\n", "\x00\x00\x00"},
+	} {
+		if told, err := serve(t, files, tt.command, tt.says); told != tt.told || (err != nil) != strings.Contains(tt.told, "\x01") {
+			t.Errorf("%s: told %q, %v, want %q", tt.command, told, err, tt.told)
+		}
+	}
+	got := tree(t, dir)
+	for name, want := range map[string]iofs.FileMode{"a": 0, "u": 0, "g": 0, "e": 0, "f": 0, "d": iofs.ModeSetgid | iofs.ModeSticky} {
+		if e, ok := got[name]; !ok || e.Mode&(iofs.ModeSetuid|iofs.ModeSetgid|iofs.ModeSticky) != want {
+			t.Errorf("%s is %v, there: %t; want special bits %v", name, e.Mode, ok, want)
+		}
 	}
 }
 

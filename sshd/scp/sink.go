@@ -125,9 +125,9 @@ func (s *sink) take(line string) (record, place, error) {
 	if len(s.stack) > 0 {
 		in = s.stack[len(s.stack)-1]
 	}
-	attr.Mode = r.mode
+	attr.Mode = r.mode.Perm()
 	if s.preserve {
-		attr.Set |= fs.AttrMode
+		attr.Mode, attr.Set = r.mode, attr.Set|fs.AttrMode // the FS decides about special bits
 	}
 	p := place{name: in.name, shown: in.shown, attr: attr}
 	if in.isDir {
@@ -173,7 +173,7 @@ func (s *sink) enter(p *place) error {
 	}
 	const whileCopying = 0o700
 	mode := p.attr.Mode
-	err = s.files.Mkdir(p.name, mode|whileCopying)
+	err = s.files.Mkdir(p.name, mode.Perm()|whileCopying)
 	if errors.Is(err, iofs.ErrExist) {
 		return nil // made by somebody else just now, or not shown to this user
 	}

@@ -144,6 +144,20 @@ func TestAnswers(t *testing.T) {
 				"5 status 0 Success", "6 status 4 Invalid argument",
 			},
 		},
+		"owners and special bits": {
+			[][]byte{
+				packet(fxSetstat, 1, "/f", 2, -1, -1), packet(fxSetstat, 2, "/f", 2, -1, os.Getgid()), packet(fxSetstat, 3, "/f", 2, os.Getuid(), -1), packet(fxSetstat, 4, "/f", 2, -1, 12345),
+				packet(fxSetstat, 5, "/f", 4, 0o104755), packet(fxSetstat, 6, "/f", 4, 0o102755), packet(fxSetstat, 7, "/f", 4, 0o101755), packet(fxStat, 8, "/f"),
+				packet(fxSetstat, 9, "/d", 4, 0o43775), packet(fxStat, 10, "/d"), packet(fxSetstat, 11, "/d", 4, 0o4755), packet(fxOpen, 12, "/f", wr, noAttrs), packet(fxFsetstat, 13, first, 4, 0o4755), packet(fxFsetstat, 14, first, 2, -1, -1),
+				packet(fxExtended, 15, "lsetstat@openssh.com", "/d", 4, 0o2700), packet(fxStat, 16, "/d"),
+			},
+			[]string{
+				"1 status 0 Success", "2 status 0 Success", "3 status 0 Success", "4 status 3 Permission denied",
+				"5 status 3 Permission denied", "6 status 3 Permission denied", "7 status 3 Permission denied", "8 attrs size 8 mode 100640",
+				"9 status 0 Success", "10 attrs size 4096 mode 43775", "11 status 3 Permission denied", "12 handle 0.0", "13 status 3 Permission denied", "14 status 0 Success",
+				"15 status 0 Success", "16 attrs size 4096 mode 43700",
+			},
+		},
 		"mkdir, rmdir, remove": {
 			[][]byte{
 				packet(fxMkdir, 1, "/e", 4, 0o700), packet(fxStat, 2, "/e"), packet(fxMkdir, 3, "/e", noAttrs), packet(fxMkdir, 4, "/no/e", noAttrs),
