@@ -1,6 +1,7 @@
 package privatefile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,6 +51,13 @@ func TestReadOfOwners(t *testing.T) {
 	}
 	if err := errs[other]; err == nil || !strings.Contains(err.Error(), "belongs to user id 65533") {
 		t.Errorf("a file of somebody else: %v", err)
+	}
+}
+
+// TestReadFails reads a file whose first byte no process can read.
+func TestReadFails(t *testing.T) {
+	if text, err := Read("/proc/self/mem", OwnerReads, 10); !errors.Is(err, syscall.EIO) || text != nil {
+		t.Errorf("got %q, %v, want EIO", text, err)
 	}
 }
 
