@@ -52,6 +52,12 @@ func translate(err error) error {
 	return portable(err)
 }
 
+// exhausted reports whether err says that the process or the system has run out of
+// something, which is no fault of the file.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
 // portable is the error of io/fs that err stands for, else err.
 func portable(err error) error {
 	for _, known := range []error{iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, iofs.ErrInvalid, iofs.ErrClosed} {

@@ -125,6 +125,18 @@ type PolicySetter interface {
 	SetPolicy(p *policy.Policy)
 }
 
+// Degraded is an FS of Open. Broken lists the folders that could not be opened
+// and are missing from the view; it is empty if all work.
+type Degraded interface {
+	Broken() []BrokenFolder
+}
+
+// BrokenFolder is a folder that could not be opened. Err names its host directory.
+type BrokenFolder struct {
+	Path, Host string
+	Err        error
+}
+
 // Linker is an FS with hard links.
 type Linker interface {
 	Link(oldname, newname string) error

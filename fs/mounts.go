@@ -20,8 +20,9 @@ type mounts struct {
 
 // mounted is a folder at its place.
 type mounted struct {
-	path  string
-	folds bool // its file system, or the administrator, compares names as Windows does
+	path   string
+	folds  bool  // its file system, or the administrator, compares names as Windows does
+	broken error // why it could not be opened; the layer is then nil
 	layer
 }
 
@@ -47,6 +48,8 @@ func (m *mounts) find(name string) (*mounted, string, error) {
 			continue
 		}
 		switch rel := strings.TrimPrefix(name, f.path); {
+		case f.broken != nil:
+			return nil, "", ErrFolderMissing
 		case f.path == "/":
 			return f, name, nil
 		case rel == "":
@@ -60,11 +63,12 @@ func (m *mounts) find(name string) (*mounted, string, error) {
 
 // folder is the path of the folder that name is in.
 func (m *mounts) folder(name string) string {
-	f, _, err := m.find(name)
-	if err != nil {
-		return "/"
+	for i := range m.folders {
+		if below(m.folders[i].path, name) {
+			return m.folders[i].path
+		}
 	}
-	return f.path
+	return "/"
 }
 
 // folds reports whether names are compared as Windows does where name is.
@@ -90,22 +94,24 @@ func (m *mounts) change(name string) (*mounted, string, error) {
 		return nil, "", iofs.ErrPermission
 	}
 	f, rel, err := m.find(name)
-	if err != nil && m.virtual(path.Dir(name)) {
+	if errors.Is(err, iofs.ErrNotExist) && m.virtual(path.Dir(name)) {
 		err = iofs.ErrPermission // the directory is there, but only to be listed
 	}
 	return f, rel, err
 }
 
-// virtual reports whether a directory above folders is in no folder itself or
-// stands, in the folder around it, in the place of nothing or of something that
-// is no directory.
+// virtual reports whether a directory above folders is in no folder that works,
+// or whether the folder around it has no directory in its place.
 func (m *mounts) virtual(name string) bool {
-	if _, above := m.above[name]; !above || m.isRoot(name) {
+	if _, above := m.above[name]; !above {
 		return false
 	}
 	f, rel, err := m.find(name)
 	if err != nil {
 		return true
+	}
+	if rel == "/" {
+		return false
 	}
 	fi, err := f.Lstat(rel)
 	return err != nil || !fi.IsDir()
@@ -132,7 +138,7 @@ func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 		for _, base := range shown {
 			fi, err := m.Lstat(join(name, base))
 			if err != nil {
-				continue // its host directory is gone
+				continue // its host directory is missing
 			}
 			if !yield(fi, nil) {
 				return
@@ -258,11 +264,15 @@ func (m *mounts) SetAttr(name string, a Attr) error {
 	return f.SetAttr(rel, a)
 }
 
-// StatFS of a virtual directory is that of the first folder: the question is
+// StatFS of a virtual directory is that of a folder: the question is
 // asked of the root by clients that want to know whether an upload will fit.
 func (m *mounts) StatFS(name string) (Usage, error) {
-	if m.virtual(name) && len(m.folders) > 0 {
-		return m.folders[len(m.folders)-1].StatFS("/")
+	if m.virtual(name) {
+		for _, f := range slices.Backward(m.folders) {
+			if f.broken == nil {
+				return f.StatFS("/")
+			}
+		}
 	}
 	f, rel, err := m.find(name)
 	if err != nil {
@@ -290,7 +300,9 @@ func (m *mounts) names(name string) iter.Seq2[string, error] {
 func (m *mounts) Close() error {
 	var errs []error
 	for _, f := range m.folders {
-		errs = append(errs, f.Close())
+		if f.broken == nil {
+			errs = append(errs, f.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -253,6 +254,64 @@ func TestRealpathInView(t *testing.T) {
 	for _, name := range []string{"/a.secret/x", "/b.secret/x", "/a.secret/../f", "/far/none/x", "/far/none/", "/" + tempPrefix + "x/y"} {
 		if got, err := f.Realpath(name); !errors.Is(err, iofs.ErrNotExist) {
 			t.Errorf("Realpath(%s) = %q, %v, want ErrNotExist", name, got, err)
+		}
+	}
+}
+
+// TestBrokenFolders checks a view some of whose folders cannot be opened: those
+// are neither listed nor used, and the others work.
+func TestBrokenFolders(t *testing.T) {
+	hosts, _ := tree(t)
+	for _, broken := range [][]string{{"/"}, {"/shared"}, {"/shared/archive"}, {"/", "/shared"}, {"/", "/far/away/place", "/shared"}} {
+		p := &policy.Policy{}
+		for path, host := range hosts {
+			if slices.Contains(broken, path) {
+				host += "/missing"
+			}
+			p.Folders = append(p.Folders, policy.Folder{Path: path, Host: host})
+			p.Access = append(p.Access, policy.Access{Path: path, Ops: policy.Full})
+		}
+		p.Access = append(p.Access, policy.Access{Path: "/far", Ops: policy.List})
+		f := mustOpen(t, p, Settings{})
+		var said []string
+		for _, b := range f.(Degraded).Broken() {
+			said = append(said, b.Path)
+			if !errors.Is(b.Err, ErrFolderMissing) || b.Host != hosts[b.Path]+"/missing" || !strings.Contains(b.Err.Error(), b.Host) {
+				t.Errorf("%v broken: Broken has %+v", broken, b)
+			}
+		}
+		slices.Sort(said)
+		if !slices.Equal(said, broken) {
+			t.Errorf("Broken = %q, want %q", said, broken)
+		}
+		if fi, err := f.Stat("/"); err != nil || !fi.IsDir() {
+			t.Errorf("%v broken: Stat(/) = %v, %v, want a directory", broken, fi, err)
+		}
+		if _, err := f.(StatFS).StatFS("/"); err != nil {
+			t.Errorf("%v broken: StatFS(/) = %v", broken, err)
+		}
+		for at := range hosts {
+			name := join(at, "f")
+			want := error(nil)
+			if slices.Contains(broken, at) {
+				want = ErrFolderMissing
+			}
+			if err := openClose(f, name, os.O_RDONLY); !errors.Is(err, want) {
+				t.Errorf("%v broken: open %s = %v, want %v", broken, name, err, want)
+			}
+			for what, err := range map[string]error{"create": openClose(f, join(at, "new"), truncating), "stat": second(f.Stat(name)), "mkdir": f.Mkdir(join(at, "dir"), 0o755)} {
+				if want != nil && !errors.Is(err, want) {
+					t.Errorf("%v broken: %s in %s = %v, want ErrFolderMissing", broken, what, at, err)
+				}
+			}
+			if at == "/" {
+				continue
+			}
+			inside := at == "/shared" && !slices.Contains(broken, "/shared/archive") // leads to a folder that works
+			listed := slices.Contains(names(t, f, path.Dir(at)), path.Base(at))
+			if listed != (want == nil || inside) {
+				t.Errorf("%v broken: %s is listed: %t", broken, at, listed)
+			}
 		}
 	}
 }

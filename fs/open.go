@@ -30,10 +30,13 @@ const keepUploads = 24 * time.Hour
 
 // Open makes the view of one login: the folders of p, each confined to its host
 // directory, in one tree, with the limits of p and under its rules. A folder
-// whose host directory is missing is made, with its skeleton, if it says so;
-// any other missing one fails the whole view with ErrFolderMissing, for the
-// user would take an empty place for lost data. Open errors name host paths and
-// are for the log.
+// whose host directory is missing is made, with its skeleton, if it says so.
+//
+// A folder that cannot be opened does not fail the others: Broken of the view
+// names it, listings leave it out, and operations there fail with
+// ErrFolderMissing, so that nobody takes an empty place for lost data. Open fails
+// if no folder can be opened, or if the process has run out of descriptors or
+// memory. Its errors, and those of Broken, name host paths and are for the log.
 func Open(p *policy.Policy, s Settings) (FS, error) {
 	if s.Quotas == nil {
 		s.Quotas = new(Quotas)
@@ -50,14 +53,24 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 	}
 	m := newMounts(folders)
 	g := newGuard(newRates(m, p.Limits, s.Pace), p, m.folds)
-	return &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}, nil
+	v := &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}
+	for i, f := range folders {
+		if f.broken != nil {
+			v.broken = append(v.broken, BrokenFolder{Path: f.path, Host: p.Folders[i].Host, Err: f.broken})
+		}
+	}
+	return v, nil
 }
 
 // view is all layers together.
 type view struct {
 	*links
-	guard *guard
+	guard  *guard
+	broken []BrokenFolder
 }
+
+// Broken lists the folders that could not be opened.
+func (v *view) Broken() []BrokenFolder { return v.broken }
 
 // SetPolicy makes p decide from the next operation on.
 func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
@@ -139,22 +152,27 @@ func holds(host string) bool {
 	return !fi.IsDir() || err == nil && len(entries) > 0
 }
 
-// openFolders opens every folder, or none.
+// openFolders opens every folder that it can.
 func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
+	works := len(p.Folders) == 0
 	for _, f := range p.Folders {
-		l, err := openFolder(f)
-		if err != nil {
-			for _, opened := range folders {
-				err = errors.Join(err, opened.Close())
-			}
-			return nil, fmt.Errorf("open folder %s: %w", f.Path, err)
+		l, broken := openFolder(f)
+		if broken != nil {
+			broken = fmt.Errorf("open folder %s: %w", f.Path, broken)
+			err = errors.Join(err, broken)
 		}
+		works = works || broken == nil
 		folds := f.WindowsNames == string(policy.Refuse) || f.WindowsNames == "" && foldsNames(f.Host)
-		folders = append(folders, mounted{path: f.Path, folds: folds, layer: l})
+		folders = append(folders, mounted{path: f.Path, folds: folds, broken: broken, layer: l})
+	}
+	if !works || exhausted(err) {
+		return nil, errors.Join(err, newMounts(folders).Close())
 	}
 	limits := s.Quotas.bounded(p)
 	for i, f := range p.Folders {
-		folders[i].layer = stack(folders[i].layer, f, limits, p, s)
+		if folders[i].broken == nil {
+			folders[i].layer = stack(folders[i].layer, f, limits, p, s)
+		}
 	}
 	return folders, nil
 }
