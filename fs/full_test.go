@@ -4,8 +4,10 @@ package fs
 
 import (
 	"errors"
+	iofs "io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -14,17 +16,40 @@ import (
 	"berth/policy"
 )
 
-// asRoot runs the test again as root of a user namespace, in which it may mount.
-func asRoot(t *testing.T) {
+// mounting reports whether the test may mount. If not, it has run the test again
+// as root of a user namespace, in which it may.
+func mounting(t *testing.T) bool {
 	t.Helper()
-	again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	again.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	if os.Getuid() == 0 {
+		return true
 	}
-	if out, err := again.CombinedOutput(); err != nil {
-		t.Fatalf("in a user namespace: %v\n%s", err, out)
+	inNamespace(t, unix.CLONE_NEWUSER|unix.CLONE_NEWNS, 0)
+	return false
+}
+
+// bound reports whether the permissions of files bind this process. If not, for
+// it is root, it has run the test again as somebody whom they bind.
+func bound(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return true
+	}
+	inNamespace(t, unix.CLONE_NEWUSER, 1000)
+	return false
+}
+
+// inNamespace runs the test again in namespaces of its own, as the user uid there.
+func inNamespace(t *testing.T, flags uintptr, uid int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  flags,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("in a namespace, as user %d: %v\n%s", uid, err, out)
 	}
 }
 
@@ -32,13 +57,11 @@ func asRoot(t *testing.T) {
 // other files stay as they are, an atomic upload leaves the old file and the
 // room as they were, and the quota counts what is really there.
 func TestDiskFull(t *testing.T) {
-	host := t.TempDir()
-	err := unix.Mount("tmpfs", host, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256k,mode=700")
-	if errors.Is(err, unix.EPERM) && os.Getuid() != 0 {
-		asRoot(t)
+	if !mounting(t) {
 		return
 	}
-	if err != nil {
+	host := t.TempDir()
+	if err := unix.Mount("tmpfs", host, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256k,mode=700"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -81,5 +104,21 @@ func TestDiskFull(t *testing.T) {
 		}
 		hostHolds(t, host+"/g", "there is room again")
 		used(t, &q, host)
+	}
+}
+
+// TestUploadReadOnlyFile checks that a file that may not be written is not
+// replaced either.
+func TestUploadReadOnlyFile(t *testing.T) {
+	if !bound(t) {
+		return
+	}
+	host := t.TempDir()
+	if err := os.WriteFile(host+"/f", []byte("x"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	if err := openClose(f, "/f", truncating); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("open = %v, want ErrPermission", err)
 	}
 }

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"errors"
-	"fmt"
 	"hash/fnv"
 	iofs "io/fs"
 	"iter"
@@ -20,8 +19,21 @@ import (
 type jail struct {
 	umask uint32
 
-	mu   sync.RWMutex // held for reading while root is in use, so that its number is not another file's
-	root int          // an O_PATH handle; -1 when closed
+	mu  sync.RWMutex // held for reading while dir is in use, so that its number is not another file's
+	dir *hostDir     // of a pathHandle; nil when closed
+}
+
+// pathHandle is an O_PATH handle of a directory.
+type pathHandle int
+
+func (h pathHandle) Close() error { return unix.Close(int(h)) }
+
+// pathID tells one directory from another, and one mount of it: what is mounted
+// read-only has the files of what is not.
+type pathID struct {
+	host         string // for kernels before 5.8, which do not know mount
+	major, minor uint32
+	ino, mount   uint64
 }
 
 // resolveInside never leaves the root and follows no link; links are the
@@ -43,12 +55,17 @@ func openJail(host string, umask uint32) (layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &jail{root: root, umask: umask}
+	var st unix.Statx_t
+	if err := unix.Statx(root, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
+		return nil, errors.Join(err, unix.Close(root))
+	}
+	id := pathID{host, st.Dev_major, st.Dev_minor, st.Ino, st.Mnt_id}
+	j := &jail{dir: shareDir(id, pathHandle(root)), umask: umask}
 	fd, err := j.openat2("/", unix.O_PATH, 0)
 	if err == nil {
 		return j, unix.Close(fd)
 	}
-	_ = unix.Close(root)
+	_ = j.Close()
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return nil, ErrNotSupported
 	}
@@ -80,13 +97,14 @@ func (j *jail) openat2(name string, flags int, mode uint32) (int, error) {
 	}
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	if j.root < 0 {
+	if j.dir == nil {
 		return -1, iofs.ErrClosed
 	}
+	root := int(j.dir.dir.(pathHandle))
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: resolveInside}
 	var fd int
 	err := again(func() (err error) {
-		fd, err = unix.Openat2(j.root, name, &how)
+		fd, err = unix.Openat2(root, name, &how)
 		return err
 	})
 	return fd, err
@@ -429,13 +447,9 @@ func (j *jail) syncDir(name string) error {
 func (j *jail) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.root < 0 {
+	dir := j.dir
+	if j.dir = nil; dir == nil {
 		return nil
 	}
-	err := unix.Close(j.root)
-	j.root = -1
-	if err != nil {
-		return fmt.Errorf("close folder: %w", err)
-	}
-	return nil
+	return fail("close", "/", translate(dir.Close()))
 }

@@ -431,22 +431,6 @@ func TestUploadExclusive(t *testing.T) {
 	hostHolds(t, host+"/f", "theirs")
 }
 
-// TestUploadReadOnlyFile checks that a file that may not be written is not
-// replaced either.
-func TestUploadReadOnlyFile(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may write to every file")
-	}
-	host := t.TempDir()
-	if err := os.WriteFile(host+"/f", []byte("x"), 0o444); err != nil {
-		t.Fatal(err)
-	}
-	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
-	if err := openClose(f, "/f", truncating); !errors.Is(err, iofs.ErrPermission) {
-		t.Errorf("open = %v, want ErrPermission", err)
-	}
-}
-
 // TestUploadAfterFailedWrite checks that an upload with a failed write does not
 // come to stand under its name although the client closes it.
 func TestUploadAfterFailedWrite(t *testing.T) {
