@@ -228,7 +228,7 @@ func checkDirectory(d ldap.Settings) []error {
 			errs = append(errs, fmt.Errorf("%s: an embedded directory has its own: leave it out", key))
 		}
 	}
-	d.URLs, d.Base, d.BindDN = []string{"ldap://127.0.0.1"}, "dc=embedded", ""
+	d.URLs, d.Base, d.BindDN = nil, "dc=embedded", ""
 	return append(errs, split(d.Check())...)
 }
 

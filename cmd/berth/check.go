@@ -104,6 +104,11 @@ const directoryWithin = time.Minute
 
 // directories prints what each directory says. groups are those that rules name.
 func (c *check) directories(ctx context.Context, people *directories, groups []string) error {
+	for _, e := range people.embedded {
+		if err := e.Writable(); err != nil {
+			fmt.Fprintf(c.out, "warning  ldif: nobody can change a password or keys, and wrong passwords are counted until the server stops: %v: put the file into a folder that the server may write, such as /var/lib/berth\n", err)
+		}
+	}
 	for _, client := range people.clients {
 		c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Report(ctx, groups) })
 	}

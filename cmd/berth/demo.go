@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,9 +33,12 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a server with sample people, to try everything out",
-		Long: `Demo starts a directory with sample people and groups on a loopback port, and
+		Long: `Demo starts a directory with sample people and groups in the same process, and
 the server in front of it. All it needs and makes lies in one folder; a second
-start goes on with what is there.`,
+start goes on with what is there.
+
+With --ldap other programs, such as ldapsearch, can ask that directory. Any
+program on this machine can then try passwords there without an event.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := d.prepare(); err != nil {
@@ -45,20 +49,21 @@ start goes on with what is there.`,
 	}
 	cmd.Flags().StringVar(&d.Listen, "listen", "127.0.0.1:2022", "`address` to serve SSH on")
 	cmd.Flags().StringVar(&d.Admin, "admin", "127.0.0.1:9022", "`address` for health and metrics")
+	cmd.Flags().StringVar(&d.LDAP, "ldap", "", "loopback `address` to serve LDAP on, such as 127.0.0.1:3890; none if it is empty")
 	cmd.Flags().StringVar(&d.Dir, "dir", "berth-demo", "`folder` for everything the demonstration makes")
 	return cmd
 }
 
 // A demo is what its templates are filled with.
 type demo struct {
-	Listen, Admin, Dir string
-	Socket             string // empty if it would have too long a name
-	Alice, Dave        string // public keys
+	Listen, Admin, LDAP, Dir string
+	Socket                   string // empty if it would have too long a name
+	Alice, Dave              string // public keys
 }
 
-// run serves the demonstration. The addresses on the command line go before
-// those of the file. Without --admin, any free port will do if 9022 is taken:
-// two demonstrations may run side by side.
+// run serves the demonstration. The addresses on the command line take
+// precedence over those of the file. Without --admin, any free port will do if
+// 9022 is taken: two demonstrations may run side by side.
 func (d *demo) run(cmd *cobra.Command) error {
 	cfg, err := config.Load(filepath.Join(d.Dir, "berth.yaml"))
 	if err != nil {
@@ -69,7 +74,24 @@ func (d *demo) run(cmd *cobra.Command) error {
 	if !cmd.Flags().Changed("admin") && taken(d.Admin) {
 		cfg.Admin.Listen = "127.0.0.1:0"
 	}
-	return serve(cmd.Context(), cfg, func(r *running) { d.welcome(cmd.OutOrStdout(), r) })
+	var l net.Listener
+	if d.LDAP != "" {
+		addr, err := netip.ParseAddrPort(d.LDAP)
+		if err != nil || !addr.Addr().IsLoopback() {
+			return fmt.Errorf("--ldap: %q: must be a loopback address and a port, such as 127.0.0.1:3890: passwords are sent in the clear", d.LDAP)
+		}
+		if l, err = net.Listen("tcp", d.LDAP); err != nil {
+			return fmt.Errorf("--ldap: %w", err)
+		}
+		defer l.Close()
+	}
+	return serve(cmd.Context(), cfg, func(r *running) {
+		d.welcome(cmd.OutOrStdout(), r)
+		if l != nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "LDAP: ldapsearch -x -H ldap://%s -D uid=alice,ou=people,dc=demo,dc=example -W -b dc=demo,dc=example\n", l.Addr())
+			go func() { _ = r.people.embedded[0].Serve(l) }() // ends with the directory
+		}
+	})
 }
 
 // taken reports whether something listens on addr.

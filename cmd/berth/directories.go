@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -57,13 +56,13 @@ func openDirectories(list []ldap.Settings, attributes []string, log hclog.Logger
 // open makes a member: a client, a shield that counts wrong passwords in front
 // of it, and a cache of look-ups in front of both.
 func (all *directories) open(s ldap.Settings, attributes []string, log hclog.Logger) (m directory.Member, err error) {
-	if s.Kind == "embedded" {
-		if s, err = all.embed(s, log); err != nil {
-			return m, err
-		}
-	}
 	s.Attributes = append(s.Attributes, attributes...)
-	client, err := ldap.Open(s, log.Named("ldap"))
+	var client *ldap.Client
+	if s.Kind == "embedded" {
+		client, err = all.embed(s, log)
+	} else {
+		client, err = ldap.Open(s, log.Named("ldap"))
+	}
 	if err != nil {
 		return m, err
 	}
@@ -78,19 +77,15 @@ func (all *directories) open(s ldap.Settings, attributes []string, log hclog.Log
 	return directory.Member{Name: s.Name, Suffixes: s.Suffixes, Directory: d}, nil
 }
 
-// embed starts the embedded directory, and returns the settings of a client for
-// it. Its service account lives as long as this process.
-func (all *directories) embed(s ldap.Settings, log hclog.Logger) (ldap.Settings, error) {
-	password := rand.Text()
-	srv, err := embedded.Open(embedded.Settings{
-		LDIF: s.LDIF, ServiceDN: "cn=berth", ServicePassword: password,
-	}, log.Named("embedded"))
+// embed starts an embedded directory and opens a client for it.
+func (all *directories) embed(s ldap.Settings, log hclog.Logger) (*ldap.Client, error) {
+	srv, err := embedded.Open(embedded.Settings{LDIF: s.LDIF}, log.Named("embedded"))
 	if err != nil {
-		return s, err
+		return nil, err
 	}
 	all.embedded = append(all.embedded, srv)
 	all.closers = append(all.closers, srv)
-	s.URLs, s.Base = []string{srv.URL()}, srv.Base()
-	s.BindDN, s.BindPassword = "cn=berth", password
-	return s, nil
+	s.Base = srv.Base()
+	s.BindDN, s.BindPassword = srv.Service()
+	return ldap.OpenLocal(s, srv.Dial, log.Named("ldap"))
 }

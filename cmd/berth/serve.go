@@ -61,6 +61,7 @@ type running struct {
 	listeners []net.Listener
 	admin     net.Listener // nil if there is none
 	socket    net.Listener // nil if there is none
+	people    *directories
 }
 
 // close closes what could be opened when something else could not.
@@ -238,6 +239,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		go func() { served <- srv.Serve(beside, l) }()
 	}
 	debug.FreeOSMemory() // what the start needed: rules, hashes of an embedded directory
+	r.people = people
 	ready(r)
 	err = untilDone(ctx, srv, r, served, sinks, cfg.SSH.Drain)
 	sinks.Emit(event.Event{Type: event.ServerStopped})

@@ -2,42 +2,13 @@ package embedded
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
-	"fmt"
-	"net"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"berth/directory"
 )
-
-// A service is the account of the program that the directory is for.
-type service struct {
-	name     directory.DN
-	password [sha256.Size]byte // it is long and random, so one hash will do
-}
-
-func newService(name, password string) (service, error) {
-	if name == "" {
-		return service{}, nil
-	}
-	dn, err := directory.ParseDN(name)
-	if err != nil {
-		return service{}, fmt.Errorf("its DN %w", err)
-	}
-	if password == "" {
-		return service{}, errors.New("it has a DN but no password")
-	}
-	return service{name: dn, password: sha256.Sum256([]byte(password))}, nil
-}
-
-func (s service) is(password string) bool {
-	sum := sha256.Sum256([]byte(password))
-	return subtle.ConstantTimeCompare(sum[:], s.password[:]) == 1
-}
 
 // identityKind is what sort of client a connection is bound as.
 type identityKind int
@@ -91,27 +62,14 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 		return done(success)
 	case password == "": // RFC 4513, section 5.1.2: else a client takes it for a proof
 		return answer(unwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
-	case !c.confidential():
-		return answer(confidentialityRequired, "passwords are only taken over TLS")
-	case key != "" && key == c.service.name.Key():
-		return c.bindService(password)
+	case key == serviceDN:
+		if subtle.ConstantTimeCompare([]byte(password), []byte(c.password)) != 1 {
+			return done(invalidCredentials)
+		}
+		c.kind = serviceAccount
+		return done(success)
 	}
 	return c.bindUser(ctx, key, password)
-}
-
-// confidential reports whether nobody else can read what the client sends.
-func (c *conn) confidential() bool {
-	remote, ok := c.nc.RemoteAddr().(*net.TCPAddr)
-	return c.secure || ok && remote.IP.IsLoopback()
-}
-
-func (c *conn) bindService(password string) result {
-	if !c.service.is(password) {
-		c.log.Warn("wrong password for the service account of the embedded directory")
-		return done(invalidCredentials)
-	}
-	c.kind, c.bound = serviceAccount, c.service.name.String()
-	return done(success)
 }
 
 // bindUser checks the password of a user and then what stands against a login,

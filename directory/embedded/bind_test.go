@@ -94,8 +94,9 @@ func TestBind(t *testing.T) {
 		dn, password string
 		want         outcome
 	}{
-		{serviceDN, servicePass, fine},
-		{"CN=Berth, DC=Example, DC=Org", servicePass, fine},
+		{serviceDN, s.password, fine},
+		{"CN = Berth", s.password, fine},
+		{serviceDN + "," + base, s.password, outcome{ldap.LDAPResultInvalidCredentials, -1}},
 		{serviceDN, wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
 		{person("active"), right, fine},
 		{strings.ToUpper(person("active")), right, fine},
@@ -157,9 +158,9 @@ func TestFailedBind(t *testing.T) {
 	if err := c.Bind(alice, "wrong"); err == nil {
 		t.Fatal("wrong password: got no error")
 	}
-	who, err := c.WhoAmI(nil)
-	if err != nil || who.AuthzID != "" {
-		t.Errorf("who am I: got %+v, %v want nobody", who, err)
+	_, err := c.Search(ldap.NewSearchRequest(alice, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", nil, nil))
+	if codeOf(err) != ldap.LDAPResultInsufficientAccessRights {
+		t.Errorf("search: got %v want code 50", err)
 	}
 }
 

@@ -25,8 +25,8 @@ func (c *conn) passwordModify(ctx context.Context, value string) result {
 		return answer(invalidAttributeSyntax, "Invalid DN")
 	case key == "" && by.kind == user:
 		key = by.entry.name.Key()
-	case key == "" || key == c.service.name.Key():
-		return answer(unwillingToPerform, "the service account's password is in the server's settings")
+	case key == "" || key == serviceDN:
+		return answer(unwillingToPerform, "the service account's password is made at each start")
 	case by.kind == user && key != by.entry.name.Key() && by.entry.mustChange():
 		return mustChangeFirst()
 	case by.kind == user && key != by.entry.name.Key():
@@ -59,24 +59,6 @@ func parsePasswordModify(value string) (target, old, fresh string, err error) {
 		}
 	}
 	return target, old, fresh, f.err
-}
-
-// modifyPassword changes a user's own password: the old value is deleted and
-// the new one added, both in the clear, in one request.
-func (c *conn) modifyPassword(ctx context.Context, key string, steps []modification) result {
-	var old, fresh []string
-	for _, m := range steps {
-		switch m.operation {
-		case modifyDelete:
-			old = append(old, m.values...)
-		default:
-			fresh = append(fresh, m.values...)
-		}
-	}
-	if len(fresh) != 1 || len(old) > 1 {
-		return answer(constraintViolation, "delete the old password and add one new")
-	}
-	return c.changePassword(ctx, key, strings.Join(old, ""), fresh[0])
 }
 
 // changePassword replaces a password by a new one. The old one is verified, and

@@ -12,10 +12,12 @@ import (
 // dial connects with go-ldap, as the product's own client does.
 func dial(t testing.TB, s *Server) *ldap.Conn {
 	t.Helper()
-	c, err := ldap.DialURL(s.URL())
+	nc, err := s.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := ldap.NewConn(nc, false)
+	c.Start()
 	c.SetTimeout(30 * time.Second)
 	t.Cleanup(func() { c.Close() })
 	return c
@@ -31,7 +33,10 @@ func bound(t testing.TB, s *Server, dn, password string) *ldap.Conn {
 	return c
 }
 
-func asService(t testing.TB, s *Server) *ldap.Conn { return bound(t, s, serviceDN, servicePass) }
+func asService(t testing.TB, s *Server) *ldap.Conn {
+	dn, password := s.Service()
+	return bound(t, s, dn, password)
+}
 
 // An outcome is a result code and what the password policy control says: -1 is
 // no error, and no control is the same.

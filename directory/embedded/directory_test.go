@@ -1,9 +1,11 @@
 package embedded_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,10 +16,7 @@ import (
 )
 
 const (
-	base      = "dc=example,dc=org"
-	serviceDN = "cn=berth," + base
-	secret    = "service-secret"
-	right     = "right-password"
+	right = "right-password"
 )
 
 // everyone are people in every state, added to the example's.
@@ -73,19 +72,19 @@ func TestDirectory(t *testing.T) {
 	policy := embedded.DefaultPolicy()
 	policy.MaxAge = 90 * 24 * time.Hour
 	policy.MinClasses = 2
-	settings := embedded.Settings{LDIF: file, ServiceDN: serviceDN, ServicePassword: secret, Policy: policy}
+	settings := embedded.Settings{LDIF: file, Policy: policy}
 	server, err := embedded.Open(settings, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	settings.Listen = server.Addr().String()
 
-	client, err := ldap.Open(ldap.Settings{
-		Kind: "embedded", URLs: []string{server.URL()}, Insecure: true,
-		KeyChange: "service", Base: server.Base(), BindDN: serviceDN, BindPassword: secret,
+	line := &line{server: server}
+	dn, secret := server.Service()
+	client, err := ldap.OpenLocal(ldap.Settings{
+		Kind: "embedded", KeyChange: "service", Base: server.Base(), BindDN: dn, BindPassword: secret,
 		ConnectTimeout: time.Minute, RequestTimeout: time.Minute, // hashing takes long on a busy machine
-	}, nil)
+	}, line.dial, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,34 +119,40 @@ func TestDirectory(t *testing.T) {
 		},
 		NoKeysFor: []directorytest.Person{{Name: "dave"}, {Name: "locked"}},
 		Cannot:    map[string]string{"States/outside_hours": "it has no logon hours"},
-		Outage: func(t *testing.T) func() {
-			if err := server.Close(); err != nil {
-				t.Fatal(err)
-			}
-			return func() {
-				again, err := embedded.Open(settings, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				server = again
-				t.Cleanup(func() { again.Close() })
-			}
-		},
+		Outage:    func(*testing.T) func() { return line.cut() },
 	}
 	suite.Run(t)
 }
 
-// Example serves a file to any LDAP client.
-func Example() {
-	server, err := embedded.Open(embedded.Settings{
-		LDIF:            "people.ldif",
-		Listen:          "127.0.0.1:0",
-		ServiceDN:       "cn=berth,dc=example,dc=org",
-		ServicePassword: "made at start",
-	}, nil)
-	if err != nil {
-		return // people.ldif:12: …
+// A line is connections to a server that can be cut.
+type line struct {
+	server *embedded.Server
+	mu     sync.Mutex
+	open   []net.Conn
+	down   bool
+}
+
+func (l *line) dial(ctx context.Context) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return nil, net.ErrClosed
 	}
-	defer server.Close()
-	_, _ = net.Dial("tcp", server.Addr().String()) // or server.URL(), below server.Base()
+	nc, err := l.server.Dial(ctx)
+	l.open = append(l.open, nc)
+	return nc, err
+}
+
+func (l *line) cut() (mend func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = true
+	for _, nc := range l.open {
+		nc.Close()
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.down = false
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -112,4 +113,39 @@ func FuzzLDIF(f *testing.F) {
 			t.Errorf("second time: got %q want %q", got, want)
 		}
 	})
+}
+
+// TestDocumentedFile opens the file of the documentation, and finds what the
+// page says of it.
+func TestDocumentedFile(t *testing.T) {
+	page, err := os.ReadFile("../../docs/embedded.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "\n```ldif\n")
+	text, _, found := strings.Cut(text, "```")
+	if !found {
+		t.Fatal("docs/embedded.md has no block of LDIF")
+	}
+	s := open(t, Settings{LDIF: writeLDIF(t, text)})
+	want := map[string]outcome{
+		"alice choose-another-1": fine,
+		"dave choose-another-2":  {ldap.LDAPResultUnwillingToPerform, int8(accountLocked)},
+		"erin choose-another-3":  {ldap.LDAPResultSuccess, int8(changeAfterReset)},
+	}
+	for who, want := range want {
+		uid, password, _ := strings.Cut(who, " ")
+		if got, _ := tryBind(dial(t, s), "uid="+uid+","+people, password); got != want {
+			t.Errorf("%s: got %+v want %+v", who, got, want)
+		}
+	}
+	if got := attribute(t, asService(t, s), alice, "memberOf"); len(got) != 1 || got[0] != "cn=staff,ou=groups,"+base {
+		t.Errorf("groups of alice: got %q want staff", got)
+	}
+	if text := readAll(t, s.store.file); strings.Contains(text, "choose-another") || !strings.Contains(text, "# left the company") {
+		t.Errorf("the file holds passwords in the clear, or has lost a comment:\n%s", text)
+	}
+	if err := s.Writable(); err != nil {
+		t.Errorf("Writable = %v want nil", err)
+	}
 }

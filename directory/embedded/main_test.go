@@ -12,14 +12,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	base        = "dc=example,dc=org"
-	people      = "ou=people," + base
-	alice       = "uid=alice," + people
-	bob         = "uid=bob," + people
-	dave        = "uid=dave," + people
-	erin        = "uid=erin," + people
-	serviceDN   = "cn=berth," + base
-	servicePass = "service-secret"
+	base   = "dc=example,dc=org"
+	people = "ou=people," + base
+	alice  = "uid=alice," + people
+	bob    = "uid=bob," + people
+	dave   = "uid=dave," + people
+	erin   = "uid=erin," + people
 )
 
 // peopleFile is a copy of the example that a test may change.
@@ -48,7 +46,6 @@ func open(t testing.TB, s Settings) *Server {
 	if s.LDIF == "" {
 		s.LDIF = peopleFile(t)
 	}
-	s.ServiceDN, s.ServicePassword = serviceDN, servicePass
 	if s.hashMemory == 0 {
 		s.hashMemory = 64
 	}

@@ -9,12 +9,10 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
-// Requests are read into memory before they are looked at. Nobody who is not
-// bound has a reason to send much.
+// Requests are read into memory before they are looked at.
 const (
-	maxRequest        = 1 << 20
-	maxUnboundRequest = 16 << 10
-	maxNesting        = 64 // of BER elements: bounds the depth of filters too
+	maxRequest = 1 << 20
+	maxNesting = 64 // of BER elements: bounds the depth of filters too
 )
 
 // errProtocol is what breaks the protocol: the connection ends.
@@ -44,9 +42,9 @@ func (m *message) control(oid string) (control, bool) {
 	return control{}, false
 }
 
-// readMessage reads one message of at most limit bytes.
-func readMessage(r *bufio.Reader, limit int) (*message, error) {
-	data, err := readElement(r, limit)
+// readMessage reads one message.
+func readMessage(r *bufio.Reader) (*message, error) {
+	data, err := readElement(r)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +57,7 @@ func readMessage(r *bufio.Reader, limit int) (*message, error) {
 
 // readElement reads the bytes of one BER sequence. Its length must be definite
 // (RFC 4511, section 5.1).
-func readElement(r *bufio.Reader, limit int) ([]byte, error) {
+func readElement(r *bufio.Reader) ([]byte, error) {
 	head, err := r.Peek(2)
 	if err != nil {
 		return nil, err
@@ -79,8 +77,8 @@ func readElement(r *bufio.Reader, limit int) ([]byte, error) {
 			size = size<<8 | int(b)
 		}
 	}
-	if size > limit-header {
-		return nil, fmt.Errorf("%w: %d bytes, more than %d", errProtocol, size, limit)
+	if size > maxRequest-header {
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", errProtocol, size, maxRequest)
 	}
 	data := make([]byte, header+size)
 	_, err = io.ReadFull(r, data)
@@ -240,11 +238,6 @@ func content(p *ber.Packet) string {
 // octets makes an OCTET STRING.
 func octets(s string) *ber.Packet {
 	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
-}
-
-// tagged makes an OCTET STRING with a context tag.
-func tagged(tag ber.Tag, s string) *ber.Packet {
-	return ber.NewString(ber.ClassContext, ber.TypePrimitive, tag, s, "")
 }
 
 // sequence makes a SEQUENCE.

@@ -11,7 +11,7 @@ import (
 	"berth/directory"
 )
 
-// sshPublicKey is the one attribute besides the password that clients change.
+// sshPublicKey is the one attribute that clients modify.
 const sshPublicKey = "sshPublicKey"
 
 // A modification is one step of a modify request.
@@ -53,9 +53,9 @@ func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
 	return name, steps, f.err
 }
 
-// modify is the Modify operation. Users change their own password and SSH keys,
-// the service account SSH keys; nobody anything else.
-func (c *conn) modify(ctx context.Context, m *message) result {
+// modify is the Modify operation. The service account changes SSH keys; nobody
+// changes anything else.
+func (c *conn) modify(_ context.Context, m *message) result {
 	name, steps, err := parseModify(m.op)
 	dn, wrong := directory.ParseDN(name)
 	key := dn.Key()
@@ -65,27 +65,17 @@ func (c *conn) modify(ctx context.Context, m *message) result {
 	if wrong != nil {
 		return answer(invalidDNSyntax, "the entry's name is not a DN")
 	}
-	by := c.who()
 	e := c.store.tree().find(key)
-	own := by.kind == user && by.entry.name.Key() == key
+	other := func(m modification) bool { return !strings.EqualFold(m.name, sshPublicKey) }
 	switch {
-	case by.kind == anonymous:
-		return answer(insufficientAccessRights, "bind first")
-	case own && all(steps, "userPassword"):
-		return c.modifyPassword(ctx, key, steps)
-	case by.kind == user && by.entry.mustChange():
-		return mustChangeFirst()
+	case c.who().kind != serviceAccount:
+		return answer(insufficientAccessRights, "only the service account modifies entries")
 	case e == nil:
 		return done(noSuchObject)
-	case !all(steps, sshPublicKey) || !own && by.kind != serviceAccount || e.virtual:
-		return answer(insufficientAccessRights, "only one's own userPassword and sshPublicKey can be changed here; the rest in the LDIF file")
+	case e.virtual || slices.ContainsFunc(steps, other):
+		return answer(insufficientAccessRights, "only sshPublicKey can be modified here; the rest in the LDIF file")
 	}
 	return c.modifyKeys(key, steps)
-}
-
-// all reports whether every step is about one attribute.
-func all(steps []modification, name string) bool {
-	return !slices.ContainsFunc(steps, func(m modification) bool { return !strings.EqualFold(m.name, name) })
 }
 
 // errRefused is a change that cannot be made of what the entry holds.
@@ -156,10 +146,18 @@ func (m modification) remove(values []string) ([]string, result) {
 	return left, done(success)
 }
 
-// stored is the answer to a change that the store made or not.
+// stored is the answer to a change that the store made or not. It is a refusal
+// only if nothing was changed.
 func (c *conn) stored(err error) result {
-	if err != nil {
-		c.log.Error("embedded directory refuses a change", "error", err)
+	if err == nil {
+		return done(success)
 	}
-	return afterChange(err)
+	c.log.Error("embedded directory refuses a change", "error", err)
+	switch {
+	case errors.Is(err, errGone):
+		return done(noSuchObject)
+	case errors.Is(err, errEdited), errors.Is(err, errUnwritable):
+		return answer(unwillingToPerform, err.Error()).because(passwordModNotAllowed)
+	}
+	return answer(other, "the change could not be written to disk")
 }

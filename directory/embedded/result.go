@@ -1,8 +1,6 @@
 package embedded
 
 import (
-	"errors"
-
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
@@ -13,12 +11,9 @@ const (
 	success                      resultCode = 0
 	protocolError                resultCode = 2
 	sizeLimitExceeded            resultCode = 4
-	compareFalse                 resultCode = 5
-	compareTrue                  resultCode = 6
 	authMethodNotSupported       resultCode = 7
 	strongerAuthRequired         resultCode = 8
 	unavailableCriticalExtension resultCode = 12
-	confidentialityRequired      resultCode = 13
 	noSuchAttribute              resultCode = 16
 	constraintViolation          resultCode = 19
 	attributeOrValueExists       resultCode = 20
@@ -36,8 +31,6 @@ type result struct {
 	code     resultCode
 	text     string        // for people
 	controls []*ber.Packet // of the response
-	oid      string        // of an extended response
-	value    string        // of an extended response
 	policy   policyInfo    // told if the request had the password policy control
 }
 
@@ -61,28 +54,9 @@ func (r result) because(e policyError) result {
 	return r
 }
 
-// afterChange is the result of a change that the store was asked for.
-func afterChange(err error) result {
-	switch {
-	case err == nil:
-		return done(success)
-	case errors.Is(err, errEdited):
-		return answer(unwillingToPerform, errEdited.Error())
-	case errors.Is(err, errGone):
-		return done(noSuchObject)
-	}
-	return answer(other, "the change could not be written to disk") // the log says why
-}
-
 // envelope is the message that carries r as an operation of type tag.
 func (r result) envelope(id int64, tag ber.Tag) *ber.Packet {
 	op := constructed(ber.ClassApplication, tag, number(ber.TagEnumerated, int64(r.code)), octets(""), octets(r.text))
-	if r.oid != "" {
-		op.AppendChild(tagged(10, r.oid))
-	}
-	if r.value != "" {
-		op.AppendChild(tagged(11, r.value))
-	}
 	m := sequence(number(ber.TagInteger, id), op)
 	if len(r.controls) > 0 {
 		m.AppendChild(constructed(ber.ClassContext, 0, r.controls...))

@@ -207,10 +207,7 @@ func (c *conn) rootDSE() *entry {
 	e.set("namingContexts", c.Base())
 	e.set("supportedLDAPVersion", "3")
 	e.set("supportedControl", supportedControls...)
-	e.set("supportedExtension", oidWhoAmI, oidPasswordModify)
-	if c.tls != nil {
-		e.set("supportedExtension", oidWhoAmI, oidPasswordModify, oidStartTLS)
-	}
+	e.set("supportedExtension", oidPasswordModify)
 	e.set("vendorName", "Berth")
 	return e
 }

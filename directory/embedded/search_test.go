@@ -192,47 +192,6 @@ func TestRootDSE(t *testing.T) {
 	}
 }
 
-func TestCompare(t *testing.T) {
-	s := open(t, Settings{})
-	c := asService(t, s)
-	tests := []struct {
-		dn, attribute, value string
-		want                 bool
-		code                 uint16
-	}{
-		{alice, "sn", "ARCHER", true, 0},
-		{alice, "sn", "Baker", false, 0},
-		{alice, "memberOf", "cn=staff, ou=groups, " + base, true, 0},
-		{alice, "title", "x", false, ldap.LDAPResultNoSuchAttribute},
-		{alice, "userPassword", "alice-demo-1", false, ldap.LDAPResultInsufficientAccessRights},
-		{"uid=nobody," + base, "sn", "x", false, ldap.LDAPResultNoSuchObject},
-		{"nobody", "sn", "x", false, ldap.LDAPResultInvalidDNSyntax},
-	}
-	for _, tt := range tests {
-		got, err := c.Compare(tt.dn, tt.attribute, tt.value)
-		if got != tt.want || codeOf(err) != tt.code {
-			t.Errorf("compare %s %s=%s: got %t, %v want %t, code %d", tt.dn, tt.attribute, tt.value, got, err, tt.want, tt.code)
-		}
-	}
-	if _, err := dial(t, s).Compare(alice, "sn", "Archer"); codeOf(err) != ldap.LDAPResultInsufficientAccessRights {
-		t.Errorf("anonymous: got %v want code 50", err)
-	}
-}
-
-func TestWhoAmI(t *testing.T) {
-	s := open(t, Settings{})
-	for c, want := range map[*ldap.Conn]string{
-		dial(t, s):                         "",
-		asService(t, s):                    "dn:" + serviceDN,
-		bound(t, s, alice, "alice-demo-1"): "dn:" + alice,
-	} {
-		got, err := c.WhoAmI(nil)
-		if err != nil || got.AuthzID != want {
-			t.Errorf("got %+v, %v want %q", got, err, want)
-		}
-	}
-}
-
 func TestUnknownControl(t *testing.T) {
 	c := asService(t, open(t, Settings{}))
 	search := func(critical bool) error {

@@ -22,6 +22,8 @@ const maxFile = 64 << 20
 var (
 	errEdited = errors.New("the LDIF file was edited since it was read: reload it")
 	errGone   = errors.New("the entry was removed")
+
+	errUnwritable = errors.New("the LDIF file cannot be written")
 )
 
 // A store is the entries and the file they come from. Reading takes no lock;
@@ -191,24 +193,40 @@ func (s *store) altered(key string, alter func(*entry) error) (*tree, error) {
 func (s *store) write(t *tree) error {
 	file, err := filepath.EvalSymlinks(s.file) // a link stays a link
 	if err != nil {
-		return fmt.Errorf("writing the LDIF file: %w", err)
+		return fmt.Errorf("%w: %w", errUnwritable, err)
 	}
 	now, err := os.Stat(file)
 	if err != nil {
-		return fmt.Errorf("writing the LDIF file: %w", err)
+		return fmt.Errorf("%w: %w", errUnwritable, err)
 	}
 	if !sameContent(now, s.seen) {
 		return errEdited
 	}
 	written, err := replaceFile(file, t.document().bytes())
-	if written != nil {
+	switch {
+	case written == nil:
+		return fmt.Errorf("%w: %w", errUnwritable, err)
+	case err != nil:
 		s.seen = written
+		return fmt.Errorf("the LDIF file was written and may be lost: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("writing the LDIF file: %w", err)
-	}
+	s.seen = written
 	clear(s.unsaved)
 	return nil
+}
+
+// Writable returns why changes of people cannot be written to the LDIF file; nil
+// if they can. A file that takes its place must be made beside it.
+func (s *Server) Writable() error {
+	file, err := filepath.EvalSymlinks(s.store.file)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // sameContent reports whether nothing was written to a file between two looks.

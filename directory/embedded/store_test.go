@@ -48,7 +48,7 @@ func TestRestart(t *testing.T) {
 	}
 	keys := ldap.NewModifyRequest(erin, nil)
 	keys.Add("sshPublicKey", []string{"ssh-ed25519 AAAA erin"})
-	if err := asErin.Modify(keys); err != nil {
+	if err := asService(t, s).Modify(keys); err != nil {
 		t.Fatal(err)
 	}
 	id := attribute(t, asService(t, s), erin, "entryUUID")[0]
@@ -115,7 +115,7 @@ func TestEdited(t *testing.T) {
 	s := open(t, Settings{Policy: p})
 	c := bound(t, s, bob, "bob-demo-1")
 	edit(t, s, "cn: Bob Baker", "cn: Robert Baker")
-	want := outcome{ldap.LDAPResultUnwillingToPerform, -1}
+	want := outcome{ldap.LDAPResultUnwillingToPerform, int8(passwordModNotAllowed)}
 	if got := tryChange(c, "", "bob-demo-1", "bob-demo-2"); got != want {
 		t.Errorf("change: got %+v want %+v", got, want)
 	}
@@ -150,14 +150,17 @@ func TestUnwritable(t *testing.T) {
 	if err := os.Remove(s.store.file); err != nil { // works for root too
 		t.Fatal(err)
 	}
-	want := outcome{ldap.LDAPResultOther, -1}
+	want := outcome{ldap.LDAPResultUnwillingToPerform, int8(passwordModNotAllowed)}
 	if got := tryChange(c, "", "bob-demo-1", "bob-demo-2"); got != want {
 		t.Errorf("change: got %+v want %+v", got, want)
 	}
 	keys := ldap.NewModifyRequest(bob, nil)
 	keys.Add("sshPublicKey", []string{"k"})
-	if err := c.Modify(keys); codeOf(err) != ldap.LDAPResultOther {
-		t.Errorf("modify: got %v want code 80", err)
+	if err := asService(t, s).Modify(keys); codeOf(err) != ldap.LDAPResultUnwillingToPerform || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("modify: got %v want code 53 and why", err)
+	}
+	if err := s.Writable(); err == nil {
+		t.Error("Writable = nil want an error")
 	}
 	if got := attribute(t, asService(t, s), bob, "sshPublicKey"); got != nil {
 		t.Errorf("sshPublicKey: got %q want none", got)
@@ -183,7 +186,7 @@ func TestUnwritableStart(t *testing.T) {
 	}
 	s := open(t, Settings{LDIF: fmt.Sprintf("/proc/self/fd/%d", f.Fd())})
 	c := bound(t, s, bob, "bob-demo-1")
-	want := outcome{ldap.LDAPResultOther, -1}
+	want := outcome{ldap.LDAPResultUnwillingToPerform, int8(passwordModNotAllowed)}
 	if got := tryChange(c, "", "bob-demo-1", "bob-demo-2"); got != want {
 		t.Errorf("change: got %+v want %+v", got, want)
 	}
@@ -216,9 +219,6 @@ func TestOpenErrors(t *testing.T) {
 		{"no file", Settings{LDIF: filepath.Join(t.TempDir(), "none.ldif")}, "reading the LDIF file"},
 		{"directory", Settings{LDIF: t.TempDir()}, "reading the LDIF file"},
 		{"bad file", Settings{LDIF: bad}, bad + ":1: dc=org has no objectClass"},
-		{"bad port", Settings{LDIF: good, Listen: "127.0.0.1:99999"}, "opening the embedded directory's port"},
-		{"service without password", Settings{LDIF: good, ServiceDN: serviceDN}, "it has a DN but no password"},
-		{"service without DN", Settings{LDIF: good, ServiceDN: "berth", ServicePassword: "x"}, "its DN is not a DN"},
 		{"policy", Settings{LDIF: good, Policy: Policy{MinLength: -1}}, "password policy of the embedded directory"},
 	}
 	for _, tt := range tests {

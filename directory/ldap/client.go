@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,18 @@ type Client struct {
 // Open checks the settings and returns a Client. It asks no server, so it works
 // while none is up. The error holds all mistakes, each with its key.
 func Open(s Settings, log hclog.Logger) (*Client, error) {
+	return open(s, nil, log)
+}
+
+// A Dialer connects to a directory in this process.
+type Dialer func(context.Context) (net.Conn, error)
+
+// OpenLocal is Open for a directory in this process, which has no URL.
+func OpenLocal(s Settings, dial Dialer, log hclog.Logger) (*Client, error) {
+	return open(s, &server{url: "embedded directory " + s.LDIF, dial: dial}, log)
+}
+
+func open(s Settings, local *server, log hclog.Logger) (*Client, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -66,6 +79,9 @@ func Open(s Settings, log hclog.Logger) (*Client, error) {
 		}
 		srv.tls = c.tlsFor(srv)
 		servers = append(servers, srv)
+	}
+	if local != nil {
+		servers = append(servers, local)
 	}
 	c.pool = newPool(c, servers)
 	return c, nil

@@ -27,8 +27,7 @@ type conn struct {
 // dial connects to one server and starts TLS as the settings say. It is bounded
 // by ctx alone.
 func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", srv.addr)
+	raw, err := srv.dial(ctx)
 	if err != nil {
 		return nil, err
 	}

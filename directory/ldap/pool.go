@@ -17,7 +17,7 @@ import (
 type server struct {
 	url   string
 	host  string
-	addr  string      // host:port
+	dial  Dialer
 	ldaps bool        // TLS from the start
 	tls   *tls.Config // shared by all its connections, which do not change it
 
@@ -35,7 +35,9 @@ func newServer(raw string) (*server, error) {
 	if port == "" {
 		port = map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}[u.Scheme]
 	}
-	return &server{url: raw, host: u.Hostname(), addr: net.JoinHostPort(u.Hostname(), port), ldaps: u.Scheme == "ldaps"}, nil
+	addr := net.JoinHostPort(u.Hostname(), port)
+	dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
+	return &server{url: raw, host: u.Hostname(), dial: dial, ldaps: u.Scheme == "ldaps"}, nil
 }
 
 const (

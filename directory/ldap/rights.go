@@ -107,10 +107,8 @@ var errNotTold = errors.New("this server has no way to ask what a user may write
 
 // rightsTeller finds out how the server tells.
 func (c *Client) rightsTeller(ctx context.Context, cn *conn, user entry) (rightsTeller, error) {
-	if c.settings.Kind == "embedded" { // which has the same rights for everybody
-		return func(_ context.Context, _ entry, attribute, _ string) (bool, error) {
-			return strings.EqualFold(attribute, "sshPublicKey"), nil
-		}, nil
+	if c.settings.Kind == "embedded" { // where users write nothing
+		return func(context.Context, entry, string, string) (bool, error) { return false, nil }, nil
 	}
 	root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", "supportedControl", "supportedCapabilities")
 	switch {

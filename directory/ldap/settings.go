@@ -3,7 +3,6 @@ package ldap
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -339,7 +338,7 @@ func (s Settings) Check() error {
 	}
 	s = s.Complete()
 
-	if len(s.URLs) == 0 {
+	if len(s.URLs) == 0 && s.Kind != "embedded" {
 		bad("urls", "missing: must name at least one server, such as ldaps://dc1.corp.example")
 	}
 	for _, raw := range s.URLs {
@@ -404,19 +403,13 @@ func (s Settings) checkURL(raw string) error {
 	if u.Scheme == "ldaps" && s.StartTLS {
 		return fmt.Errorf("%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
 	}
-	if u.Scheme == "ldap" && !s.StartTLS && !s.Insecure && !s.ownLoopback(u) {
+	if u.Scheme == "ldap" && !s.StartTLS && !s.Insecure {
 		return fmt.Errorf("%q: would send passwords in the clear: use ldaps://, or start_tls: true (or, if it must be, insecure: true)", raw)
 	}
 	if s.Kind == "active_directory" && u.Scheme == "ldap" && !s.StartTLS && s.PasswordChange == changeUnicodePwd && !s.Insecure {
 		return fmt.Errorf("%q: Active Directory changes passwords over TLS only", raw)
 	}
 	return nil
-}
-
-// ownLoopback reports whether u is the embedded server, in this very process.
-func (s Settings) ownLoopback(u *url.URL) bool {
-	addr, err := netip.ParseAddr(u.Hostname())
-	return s.Kind == "embedded" && err == nil && addr.IsLoopback()
 }
 
 type complain func(key, format string, args ...any)
