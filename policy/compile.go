@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -31,6 +34,7 @@ type Set struct {
 	groups  index
 	users   index
 	clashes []Clash
+	hash    string
 
 	withGroups, withUsers ruleSet // the rules with such a condition
 	strict                ruleSet // the rules that must not be bypassed by a group that cannot be seen
@@ -74,6 +78,9 @@ type compiledGrant struct {
 
 func (g compiledGrant) hasNames() bool { return len(g.names.Allow) > 0 || len(g.names.Deny) > 0 }
 
+// Hash is the same as long as the rules are, in every process.
+func (s *Set) Hash() string { return s.hash }
+
 // Compile makes a Set of rules for the people of these directories. Without
 // directories any name of one is accepted. The error joins every mistake, each a
 // *Mistake.
@@ -99,7 +106,10 @@ func Compile(rules []Rule, directories ...string) (*Set, error) {
 		return nil, errors.Join(mistakes...)
 	}
 	s.clashes = s.findClashes()
-	return s, nil
+	text, err := json.Marshal(rules)
+	sum := sha256.Sum256(text)
+	s.hash = hex.EncodeToString(sum[:8])
+	return s, err
 }
 
 // compiler compiles one rule and collects its mistakes.

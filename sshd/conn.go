@@ -105,6 +105,9 @@ func (c *conn) serve(ctx context.Context) {
 		return
 	}
 	loggedIn()
+	defer c.meter.end()
+	u := c.grant.Load().User.Identity // it stays, whatever a re-check changes
+	c.meter.chargeTo(func(bytes int64) error { return c.srv.budget.take(u, holding{unread: bytes}) })
 	c.serveChannels(ctx)
 	c.ended(nil, true)
 }

@@ -22,6 +22,8 @@ type meter struct {
 	taken    int64 // by services
 	looked   int64 // read when the channels were last looked at
 	channels map[*meteredChannel]struct{}
+	charge   func(bytes int64) error // what is not taken, to who pays for it; nil: nobody yet
+	charged  int64
 }
 
 const (
@@ -49,14 +51,45 @@ func (m *meter) Read(p []byte) (int, error) {
 		return n, err
 	}
 	m.looked = m.read
+	unread := int64(0)
 	for ch := range m.channels {
 		ch.drain()
-		if !ch.waiting && m.read-m.taken-ch.mark > maxUnread {
-			m.over()
-			return 0, errUnread
+		if !ch.waiting {
+			unread = max(unread, m.read-m.taken-ch.mark)
 		}
 	}
+	if unread > maxUnread || m.settle(unread) != nil {
+		m.over()
+		return 0, errUnread
+	}
 	return n, err
+}
+
+// chargeTo makes charge pay for what the client sends and services do not take.
+func (m *meter) chargeTo(charge func(bytes int64) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.charge = charge
+}
+
+// settle brings what is charged to unread. m.mu is held.
+func (m *meter) settle(unread int64) error {
+	if m.charge == nil || unread == m.charged {
+		return nil
+	}
+	err := m.charge(unread - m.charged)
+	if err == nil {
+		m.charged = unread
+	}
+	return err
+}
+
+// end ends the metering of the connection.
+func (m *meter) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settle(0)
+	m.charge = nil
 }
 
 // A meteredChannel tells the meter what a service takes.
@@ -105,6 +138,9 @@ func (c *meteredChannel) Read(p []byte) (int, error) {
 	switch {
 	case n < len(p):
 		c.mark, c.next, c.nextTaken = now, now, c.taken
+		if len(m.channels) == 1 {
+			m.settle(0)
+		}
 	case c.taken-c.nextTaken >= windowSize:
 		c.mark, c.next, c.nextTaken = c.next, now, c.taken
 	}

@@ -4,13 +4,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	iofs "io/fs"
 	"iter"
+	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,17 +57,17 @@ func (c *conn) observe(service string) (*observed, error) {
 
 // files returns the view that stands now. One that cannot be opened after the
 // rules have changed is an error for the operation, not the end of the session.
-func (o *observed) files() (fs.FS, error) {
+func (o *observed) files() (view, error) {
 	o.conn.touch()
 	g := o.conn.grant.Load()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.grant != g {
 		if err := o.follow(g); err != nil {
-			return nil, err
+			return view{}, err
 		}
 	}
-	return o.views[len(o.views)-1].FS, nil
+	return o.views[len(o.views)-1], nil
 }
 
 // follow makes the view that of g. What is open has lost at once what g does
@@ -154,17 +158,51 @@ func (o *observed) closeViews() error {
 	return errors.Join(errs...)
 }
 
-// do runs act on the view and tells of it: done, or failed with its error.
-func (o *observed) do(done, failed event.Type, e event.Event, act func(fs.FS) error) error {
+// do runs act on the view and reports it: done, or failed with its error.
+func (o *observed) do(done, failed event.Type, e *event.Event, act func(fs.FS) error) error {
 	view, err := o.files()
 	if err == nil {
-		err = act(view)
+		if err = o.conn.srv.refusing(); err != nil {
+			err = fmt.Errorf("%w: %w", errNoRecord, err)
+		}
 	}
-	return o.tell(done, failed, e, err)
+	if err == nil {
+		e.HostPath = hostPath(view, e.Path, e.Mode != "" || done == event.DirectoryListed || done == event.AttributesSet)
+		if done != event.Symlinked { // whose target is a text
+			e.HostTarget = hostPath(view, e.Target, false)
+		}
+		err = act(view.FS)
+	}
+	return o.report(done, failed, *e, err)
 }
 
-// tell emits done or failed, as err has it, and returns err.
-func (o *observed) tell(done, failed event.Type, e event.Event, err error) error {
+// hostPath is where name is on this machine, "" if that is not known. The links
+// on the way are followed, and with follow also the last one.
+func hostPath(v view, name string, follow bool) string {
+	r, ok := v.FS.(fs.Resolver)
+	if !ok || name == "" {
+		return ""
+	}
+	dir, base := name, ""
+	if !follow {
+		dir, base = path.Split(path.Clean(name))
+	}
+	real, err := r.Realpath(dir)
+	if err != nil {
+		return ""
+	}
+	real = path.Join(real, base)
+	at := folderOf(v.policy, real)
+	for _, f := range v.policy.Folders {
+		if f.Path == at {
+			return filepath.Join(f.Host, filepath.FromSlash(strings.TrimPrefix(real, at)))
+		}
+	}
+	return ""
+}
+
+// report emits done or failed, as err has it, and returns err.
+func (o *observed) report(done, failed event.Type, e event.Event, err error) error {
 	e.Type = done
 	if err != nil {
 		e.Type, e.Err = failed, err
@@ -177,7 +215,7 @@ func (o *observed) tell(done, failed event.Type, e event.Event, err error) error
 func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
 	var f fs.File
 	e := event.Event{Path: name, Mode: event.Mode(flag)}
-	err := o.do(event.FileOpened, event.FileOpenFailed, e, func(v fs.FS) (err error) {
+	err := o.do(event.FileOpened, event.FileOpenFailed, &e, func(v fs.FS) (err error) {
 		if o.conn.srv.drained(time.Now()) > lastOpens {
 			return &iofs.PathError{Op: "open", Path: name, Err: errDraining}
 		}
@@ -189,7 +227,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 	}
 	o.conn.openFiles.Add(1)
 	o.openFiles.Add(1)
-	of := &observedFile{File: f, fs: o, name: name, flag: flag, opened: time.Now()}
+	of := &observedFile{File: f, fs: o, name: name, host: e.HostPath, flag: flag, opened: time.Now()}
 	if o.conn.srv.Checksums {
 		of.sum = &runningSum{hash: sha256.New()}
 	}
@@ -199,7 +237,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 // ReadDir tells of the listing when it is over.
 func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		o.do(event.DirectoryListed, event.DirectoryListFailed, event.Event{Path: name}, func(v fs.FS) error {
+		o.do(event.DirectoryListed, event.DirectoryListFailed, &event.Event{Path: name}, func(v fs.FS) error {
 			for info, err := range v.ReadDir(name) {
 				if !yield(info, err) || err != nil {
 					return err
@@ -211,39 +249,39 @@ func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 }
 
 func (o *observed) Mkdir(name string, perm iofs.FileMode) error {
-	return o.do(event.DirectoryMade, event.DirectoryMakeFailed, event.Event{Path: name}, func(v fs.FS) error {
+	return o.do(event.DirectoryMade, event.DirectoryMakeFailed, &event.Event{Path: name}, func(v fs.FS) error {
 		return v.Mkdir(name, perm)
 	})
 }
 
 func (o *observed) Remove(name string) error {
-	return o.do(event.Removed, event.RemoveFailed, event.Event{Path: name}, func(v fs.FS) error {
+	return o.do(event.Removed, event.RemoveFailed, &event.Event{Path: name}, func(v fs.FS) error {
 		return v.Remove(name)
 	})
 }
 
 func (o *observed) Rmdir(name string) error {
-	return o.do(event.DirectoryRemoved, event.DirectoryRemoveFail, event.Event{Path: name}, func(v fs.FS) error {
+	return o.do(event.DirectoryRemoved, event.DirectoryRemoveFail, &event.Event{Path: name}, func(v fs.FS) error {
 		return v.Rmdir(name)
 	})
 }
 
 func (o *observed) Rename(oldname, newname string, replace bool) error {
 	e := event.Event{Path: oldname, Target: newname}
-	return o.do(event.Renamed, event.RenameFailed, e, func(v fs.FS) error {
+	return o.do(event.Renamed, event.RenameFailed, &e, func(v fs.FS) error {
 		return v.Rename(oldname, newname, replace)
 	})
 }
 
 func (o *observed) Symlink(target, name string) error {
-	return o.do(event.Symlinked, event.SymlinkFailed, event.Event{Path: name, Target: target}, func(v fs.FS) error {
+	return o.do(event.Symlinked, event.SymlinkFailed, &event.Event{Path: name, Target: target}, func(v fs.FS) error {
 		return v.Symlink(target, name)
 	})
 }
 
 // Link makes a hard link, where the files below have them.
 func (o *observed) Link(oldname, newname string) error {
-	return o.do(event.Linked, event.LinkFailed, event.Event{Path: oldname, Target: newname}, func(v fs.FS) error {
+	return o.do(event.Linked, event.LinkFailed, &event.Event{Path: oldname, Target: newname}, func(v fs.FS) error {
 		if l, ok := v.(fs.Linker); ok {
 			return l.Link(oldname, newname)
 		}
@@ -259,11 +297,11 @@ func (o *observed) copied(c sftp.Copy) {
 	o.conn.moved.read.Add(-c.Read)
 	c.To.(*observedFile).written.Add(-c.Written)
 	o.conn.moved.written.Add(-c.Written)
-	o.tell(event.Copied, event.CopyFailed, event.Event{Path: c.Name, Target: c.Target, BytesWritten: c.Written}, c.Err)
+	o.report(event.Copied, event.CopyFailed, event.Event{Path: c.Name, Target: c.Target, BytesWritten: c.Written}, c.Err)
 }
 
 func (o *observed) SetAttr(name string, a fs.Attr) error {
-	return o.do(event.AttributesSet, event.AttributesSetFailed, event.Event{Path: name}, func(v fs.FS) error {
+	return o.do(event.AttributesSet, event.AttributesSetFailed, &event.Event{Path: name, Fields: attributes(a)}, func(v fs.FS) error {
 		return v.SetAttr(name, a)
 	})
 }
@@ -298,7 +336,7 @@ func (o *observed) Realpath(name string) (string, error) {
 	if err != nil {
 		return "", &iofs.PathError{Op: "realpath", Path: name, Err: err}
 	}
-	if r, ok := view.(fs.Resolver); ok {
+	if r, ok := view.FS.(fs.Resolver); ok {
 		return r.Realpath(name)
 	}
 	return "", &iofs.PathError{Op: "realpath", Path: name, Err: fs.ErrNotSupported}
@@ -310,7 +348,7 @@ func (o *observed) StatFS(name string) (fs.Usage, error) {
 	if err != nil {
 		return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	if s, ok := view.(fs.StatFS); ok {
+	if s, ok := view.FS.(fs.StatFS); ok {
 		return s.StatFS(name)
 	}
 	return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: fs.ErrNotSupported}
@@ -321,6 +359,7 @@ type observedFile struct {
 	fs.File
 	fs            *observed
 	name          string
+	host          string // on this machine
 	flag          int
 	opened        time.Time
 	read, written atomic.Int64
@@ -366,13 +405,44 @@ func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 // SetAttr tells of it by the name that the file was opened by.
 func (f *observedFile) SetAttr(a fs.Attr) error {
 	f.follow()
-	return f.fs.tell(event.AttributesSet, event.AttributesSetFailed, event.Event{Path: f.name}, f.File.SetAttr(a))
+	e := event.Event{Path: f.name, HostPath: f.host, Fields: attributes(a)}
+	return f.fs.report(event.AttributesSet, event.AttributesSetFailed, e, f.File.SetAttr(a))
+}
+
+// attributes are what a names, for events.
+func attributes(a fs.Attr) map[string]string {
+	fields := map[string]string{}
+	if a.Set&fs.AttrSize != 0 {
+		fields["size"] = fmt.Sprint(a.Size)
+	}
+	if a.Set&fs.AttrMode != 0 {
+		special := uint32(0)
+		if a.Mode&iofs.ModeSetgid != 0 {
+			special |= 0o2000
+		}
+		if a.Mode&iofs.ModeSticky != 0 {
+			special |= 0o1000
+		}
+		fields["permissions"] = fmt.Sprintf("%04o", uint32(a.Mode.Perm())|special)
+	}
+	if a.Set&fs.AttrTimes != 0 {
+		fields["atime"], fields["mtime"] = a.Atime.UTC().Format(time.RFC3339), a.Mtime.UTC().Format(time.RFC3339)
+	}
+	if a.Set&fs.AttrOwner != 0 {
+		for name, id := range map[string]uint32{"uid": a.UID, "gid": a.GID} {
+			if id != math.MaxUint32 { // which leaves it as it is
+				fields[name] = fmt.Sprint(id)
+			}
+		}
+	}
+	return fields
 }
 
 // Close ends the file. Its event is a failure if any write was.
 func (f *observedFile) Close() error {
+	fi, _ := f.File.Stat()
 	err := f.File.Close()
-	f.ended(f.firstOr(err))
+	f.ended(f.firstOr(err), fi)
 	return err
 }
 
@@ -387,13 +457,14 @@ func (f *observedFile) firstOr(err error) error {
 // Abort ends a file whose transfer broke off.
 func (f *observedFile) Abort() error {
 	err := f.File.Abort()
-	f.ended(f.firstOr(errAborted))
+	f.ended(f.firstOr(errAborted), nil)
 	return err
 }
 
 var (
 	errAborted  = errors.New("the transfer broke off")
 	errDraining = errors.New("server is shutting down")
+	errNoRecord = errors.New("events cannot be written, so nothing may be done")
 )
 
 // closedEvents are the types for a file that was open for reading, for writing
@@ -404,19 +475,23 @@ var closedEvents = map[int][2]event.Type{
 	os.O_RDWR:   {event.FileUpdateClosed, event.FileUpdateFailed},
 }
 
-func (f *observedFile) ended(err error) {
+// ended reports the end of the file, once. fi is what it was then, if known.
+func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 	f.closed.Do(func() {
 		f.fs.conn.openFiles.Add(-1)
 		f.fs.openFiles.Add(-1)
 		e := event.Event{
-			Path: f.name, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
+			Path: f.name, HostPath: f.host, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
 			BytesRead: f.read.Load(), BytesWritten: f.written.Load(),
+		}
+		if fi != nil {
+			e.Size = fi.Size()
 		}
 		if f.sum != nil && err == nil {
 			e.SHA256 = f.sum.whole(e.BytesRead + e.BytesWritten)
 		}
 		types := closedEvents[f.flag&(os.O_WRONLY|os.O_RDWR)]
-		f.fs.tell(types[0], types[1], e, err)
+		f.fs.report(types[0], types[1], e, err)
 	})
 }
 

@@ -34,6 +34,11 @@ type Server struct {
 	Events event.Sink
 	Log    hclog.Logger
 
+	// Refusing, if set, returns why no new work may begin now, or nil: events cannot
+	// be written, and the administrator prefers no service to no record.
+	Refusing func() error
+
+	budget   budget
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	running  sync.WaitGroup            // connections
@@ -44,6 +49,7 @@ type Server struct {
 // Serve accepts connections until ctx ends or Shutdown is called, and then
 // waits for those it accepted. It closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.plan()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	defer s.running.Wait()
@@ -64,6 +70,29 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 		s.accept(ctx, nc)
 	}
+}
+
+// Bounds of what clients may send and services have not read, in bytes: of one
+// person and of everybody.
+const (
+	maxUserUnread  = 4 * maxUnread
+	maxTotalUnread = 512 << 20
+)
+
+// plan sets the limits of the budget.
+func (s *Server) plan() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.budget.perUser = holding{files: s.MaxUserFiles, channels: s.MaxUserChannels, unread: maxUserUnread}
+	s.budget.total = holding{files: s.MaxFiles, unread: maxTotalUnread}
+}
+
+// refusing returns why no new work may begin now.
+func (s *Server) refusing() error {
+	if s.Refusing == nil {
+		return nil
+	}
+	return s.Refusing()
 }
 
 // accept starts a goroutine for nc, or closes it when there is no room.
@@ -93,6 +122,8 @@ func (s *Server) full() event.Reason {
 		return event.ShuttingDown
 	case s.MaxConnections > 0 && len(s.conns) >= s.MaxConnections:
 		return event.TooManyConnections
+	case s.refusing() != nil:
+		return event.EventsLost
 	}
 	return event.Reason{}
 }

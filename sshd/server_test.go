@@ -112,6 +112,8 @@ type rules func(policy.Request) (*policy.Policy, error)
 
 func (r rules) Resolve(q policy.Request) (*policy.Policy, error) { return r(q) }
 
+func (r rules) Hash() string { return "h" }
+
 func (r rules) Explain(q policy.Request) policy.Explanation {
 	return policy.Explanation{User: policy.ExplainedUser{Name: q.User.Name}, Remote: q.Remote.String(), Method: q.Method, Time: q.Time}
 }

@@ -26,6 +26,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 	defer cancel()
 	defer c.ssh.Close()
 	var open atomic.Int32
+	user := c.grant.Load().User.Identity
 	noMore := false
 	for channels != nil || requests != nil {
 		select {
@@ -39,14 +40,17 @@ func (c *conn) serveChannels(ctx context.Context) {
 			if c.rejects(nc, noMore, int(open.Load())) {
 				continue
 			}
+			release := func() { c.srv.budget.take(user, holding{channels: -1}) }
 			ch, reqs, err := nc.Accept()
 			if err != nil {
+				release()
 				continue // the connection is gone; channels closes next
 			}
 			open.Add(1)
 			running.Go(func() {
 				defer c.survive()
 				defer open.Add(-1)
+				defer release()
 				metered := c.meter.channel(ch)
 				defer metered.forget()
 				s := &session{conn: c, ch: metered}
@@ -79,6 +83,8 @@ func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
 		reason, text = event.NoMoreSessions, "no more sessions were asked for"
 	case open >= c.srv.MaxChannels:
 		reason, why, text = event.TooManyChannels, ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels)
+	case c.srv.budget.take(c.grant.Load().User.Identity, holding{channels: 1}) != nil:
+		reason, why, text = event.TooManyChannels, ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions of one person", c.srv.MaxUserChannels)
 	default:
 		return false
 	}

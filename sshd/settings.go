@@ -12,27 +12,32 @@ import (
 type Settings struct {
 	login.Settings `mapstructure:",squash"`
 
-	LoginGrace     time.Duration  `mapstructure:"login_grace"`     // from accept to a proved login
-	MaxChannels    int            `mapstructure:"max_channels"`    // open sessions on one connection
-	MaxConnections int            `mapstructure:"max_connections"` // at once, logged in or not; 0: no limit
-	KeepAlive      time.Duration  `mapstructure:"keep_alive"`      // silence after which the client is asked whether it is there; 0: never
-	Idle           time.Duration  `mapstructure:"idle"`            // without a request, unless a rule says otherwise; 0: no limit
-	Drain          time.Duration  `mapstructure:"drain"`           // what running transfers get at shutdown
-	Recheck        time.Duration  `mapstructure:"recheck"`         // how often users with open sessions are looked up again; 0: never
-	Checksums      bool           `mapstructure:"checksums"`       // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
-	ProxyFrom      []netip.Prefix `mapstructure:"proxy_from"`      // networks of balancers, which must say by PROXY protocol who they speak for
+	LoginGrace      time.Duration  `mapstructure:"login_grace"`       // from accept to a proved login
+	MaxChannels     int            `mapstructure:"max_channels"`      // open sessions on one connection
+	MaxConnections  int            `mapstructure:"max_connections"`   // at once, logged in or not; 0: no limit
+	MaxFiles        int            `mapstructure:"max_files"`         // files and folders that clients may have open at once; 0: as many as half of the descriptors of the process
+	MaxUserFiles    int            `mapstructure:"max_user_files"`    // of these, by one person in all sessions; 0: no limit
+	MaxUserChannels int            `mapstructure:"max_user_channels"` // open sessions on all connections of one person; 0: no limit
+	KeepAlive       time.Duration  `mapstructure:"keep_alive"`        // silence after which the client is asked whether it is there; without an answer the connection is closed after four times this; 0: never
+	Idle            time.Duration  `mapstructure:"idle"`              // without a request, unless a rule says otherwise; 0: no limit
+	Drain           time.Duration  `mapstructure:"drain"`             // what running transfers get at shutdown
+	Recheck         time.Duration  `mapstructure:"recheck"`           // how often users with open sessions are looked up again; 0: never
+	Checksums       bool           `mapstructure:"checksums"`         // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
+	ProxyFrom       []netip.Prefix `mapstructure:"proxy_from"`        // networks of balancers, which must say by PROXY protocol who they speak for
 }
 
 // DefaultSettings is what a file that says nothing gets.
 func DefaultSettings() Settings {
 	return Settings{
-		Settings:       login.DefaultSettings(),
-		LoginGrace:     2 * time.Minute,
-		MaxChannels:    10,
-		MaxConnections: 2000,
-		KeepAlive:      time.Minute,
-		Drain:          5 * time.Minute,
-		Recheck:        time.Minute,
+		Settings:        login.DefaultSettings(),
+		LoginGrace:      2 * time.Minute,
+		MaxChannels:     10,
+		MaxConnections:  2000,
+		MaxUserFiles:    1024,
+		MaxUserChannels: 1000,
+		KeepAlive:       time.Minute,
+		Drain:           5 * time.Minute,
+		Recheck:         time.Minute,
 	}
 }
 
@@ -57,7 +62,7 @@ func (s *Settings) Check() []error {
 	for _, n := range []struct {
 		key   string
 		n, lo int
-	}{{"max_channels", s.MaxChannels, 1}, {"max_connections", s.MaxConnections, 0}} {
+	}{{"max_channels", s.MaxChannels, 1}, {"max_connections", s.MaxConnections, 0}, {"max_files", s.MaxFiles, 0}, {"max_user_files", s.MaxUserFiles, 0}, {"max_user_channels", s.MaxUserChannels, 0}} {
 		if n.n < n.lo {
 			errs = append(errs, fmt.Errorf("%s: %d: must be at least %d", n.key, n.n, n.lo))
 		}

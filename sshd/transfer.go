@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
 	"berth/policy"
@@ -35,7 +36,7 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	opt := sftp.Options{
 		User: s.conn.grant.Load().User.Name, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.conn.client, prefix) }),
 		Active: s.conn.touch, Copied: files.copied, Done: ctx.Done(),
-		Log: s.conn.srv.Log.With("session", s.conn.peer.Session, "user", s.conn.grant.Load().User.Name),
+		Log: s.conn.log(), Handles: s.conn.handles(),
 	}
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }
@@ -68,10 +69,19 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 	opt := scp.Options{
 		InPlace: s.conn.grant.Load().Policy.Uploads != policy.Atomic,
 		Ahead:   strings.HasPrefix(s.conn.client, "SSH-2.0-OpenSSH_"),
-		Log:     s.conn.srv.Log.With("session", s.conn.peer.Session, "user", s.conn.grant.Load().User.Name),
+		Log:     s.conn.log(),
+		Handles: s.conn.handles(),
 	}
 	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }
+
+// log is the server's, for what the user of c does.
+func (c *conn) log() hclog.Logger {
+	return c.srv.Log.With("session", c.peer.Session, "user", c.grant.Load().User.Name)
+}
+
+// handles is the budget of open files of the user of c.
+func (c *conn) handles() handles { return handles{&c.srv.budget, c.grant.Load().User.Identity} }
 
 // files opens the view of the session. The client is told when that fails, and
 // the log has why.

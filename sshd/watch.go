@@ -135,6 +135,7 @@ func (c *conn) explainChange(from, to *login.Grant) {
 	default:
 		c.emit(event.Event{
 			Type:   event.RightsChanged,
+			Fields: map[string]string{"rules": strings.Join(to.Policy.Rules, ", "), "rules_hash": c.srv.Gate.Rules.Hash()},
 			Detail: fmt.Sprintf("rules: %s; before: %s", strings.Join(to.Policy.Rules, ", "), strings.Join(from.Policy.Rules, ", ")),
 		})
 		c.notify("What you may do here has changed.")

@@ -159,7 +159,7 @@ func TestCrashDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(dump), "changeNow") || !strings.Contains(string(dump), "servePasswd") {
+	if !strings.Contains(string(dump), "changePassword") || !strings.Contains(string(dump), "servePasswd") {
 		t.Errorf("the dump does not show what the server was doing:\n%s", dump)
 	}
 	// The watch has looked at it, with all the rest.

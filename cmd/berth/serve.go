@@ -98,6 +98,7 @@ type rules struct{ set atomic.Pointer[policy.Set] }
 
 func (r *rules) Resolve(q policy.Request) (*policy.Policy, error) { return r.set.Load().Resolve(q) }
 func (r *rules) Explain(q policy.Request) policy.Explanation      { return r.set.Load().Explain(q) }
+func (r *rules) Hash() string                                     { return r.set.Load().Hash() }
 
 // serve puts all parts together and serves until ctx ends. It calls ready when
 // clients can connect.

@@ -102,7 +102,7 @@ var (
 	NoMoreSessions  = Reason{"no_more_sessions"}  // the client has announced that it will open no more
 	NotAllowed      = Reason{"not_allowed"}       // no rule lists the service
 	SecondService   = Reason{"second_service"}    // one channel runs one service
-	TooManyChannels = Reason{"too_many_channels"} // `ssh.max_channels` is reached
+	TooManyChannels = Reason{"too_many_channels"} // `ssh.max_channels` or `ssh.max_user_channels` is reached
 	UnknownCommand  = Reason{"unknown_command"}   // there is no such command
 	UnknownService  = Reason{"unknown_service"}   // there is no such subsystem
 )
@@ -154,6 +154,7 @@ var (
 
 // The record
 var (
+	EventsLost   = Reason{"events_lost"}   // events cannot be written, and `events.when_lost` is refuse
 	QueueFull    = Reason{"queue_full"}    // the events could not be written as fast as they came, or at all
 	RateExceeded = Reason{"rate_exceeded"} // one person or one address caused more events than `events.rate` allows, or than its share of the queue
 )

@@ -31,8 +31,9 @@ type Attempt struct {
 	proofs proofs
 	name   found // the name that is tried now
 
-	penalized bool   // something has been held against the source
-	release   func() // ends the count of the session; nil: it is not counted
+	work, idle time.Duration // in the calls of the library: for the login, and waiting for the person or on purpose
+	penalized  bool          // something has been held against the source
+	release    func()        // ends the count of the session; nil: it is not counted
 }
 
 // found is a name that is tried, what the directory said of it, and what became
@@ -70,6 +71,7 @@ type proof struct {
 // add factors to p.
 func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.User, error) error) (*ssh.Permissions, error) {
 	started, name, method := time.Now(), meta.User(), p.factors[0]
+	idle := a.idle
 	var u *directory.User
 	err := a.gate.State.Barred(a.peer.Source) // by what other connections did since this one began
 	if err == nil {
@@ -87,8 +89,12 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 		g, err = a.decide(a.proofs.with(p, u, err), u, p)
 	}
 	var more *unfinished
+	a.work += time.Since(started) - (a.idle - idle)
 	if errors.As(err, &more) {
-		a.emit(event.Event{Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: askedBy(method), Detail: "next: " + strings.Join(more.next, " or ")})
+		a.emit(event.Event{
+			Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: askedBy(method),
+			Detail: "next: " + strings.Join(more.next, " or "), Fields: a.proofs.fields(),
+		})
 		return nil, &ssh.PartialSuccessError{Next: a.callbacks(more.next...)} // the library insists on the bare type
 	}
 	if err != nil {
@@ -179,7 +185,17 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 // accepted reports the login before the client hears of it.
 func (a *Attempt) accepted(g *Grant) {
 	u := g.User
-	e := event.Event{Type: event.LoginAccepted, User: u.Name, UserID: u.ID, Method: g.Method, Duration: time.Since(a.peer.Opened), Fields: g.fields()}
+	e := event.Event{
+		Type: event.LoginAccepted, User: u.Name, UserID: u.ID, Method: g.Method,
+		Duration: time.Since(a.peer.Opened), Work: a.work, Fields: g.proofs.fields(),
+	}
+	e.Fields["rules"], e.Fields["rules_hash"] = strings.Join(g.Policy.Rules, ", "), a.gate.Rules.Hash()
+	if len(g.proofs.factors) > 1 {
+		e.Fields["factors"] = strings.Join(g.proofs.factors, ", ")
+	}
+	if u.Cached {
+		e.Fields["directory"] = "cached"
+	}
 	a.emit(e)
 	banner := a.gate.text("motd", a.gate.MOTD)
 	if g.Restriction != nil {
@@ -239,10 +255,12 @@ func checkName(name string) error {
 
 // wait makes refusals take the same time, whatever they are about.
 func (a *Attempt) wait(started time.Time) {
+	began := time.Now()
 	select {
 	case <-a.ctx.Done():
 	case <-time.After(time.Until(started.Add(a.gate.RefusalDelay))):
 	}
+	a.idle += time.Since(began)
 }
 
 // reject reports why a try failed, and returns what the client may know of it.

@@ -16,7 +16,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,6 +36,7 @@ import (
 type Rules interface {
 	Resolve(policy.Request) (*policy.Policy, error)
 	Explain(policy.Request) policy.Explanation
+	Hash() string // the same as long as the rules are
 }
 
 // A Gate decides about logins. Its fields are set before the first use and not
@@ -119,24 +119,17 @@ func certificateFields(g cert.Grant) map[string]string {
 	}
 }
 
-// fields are what the event of a login says of it.
-func (g *Grant) fields() map[string]string {
+// fields are what events say of the keys that proved something.
+func (p proofs) fields() map[string]string {
 	fields := map[string]string{}
-	for _, c := range g.proofs.certificates {
+	for _, c := range p.certificates {
 		fields = certificateFields(c.Grant)
 		fields["fingerprint"] = ssh.FingerprintSHA256(c.Key)
 	}
-	for _, blob := range g.proofs.keys {
+	for _, blob := range p.keys {
 		if k, err := ssh.ParsePublicKey([]byte(blob)); err == nil {
 			fields["fingerprint"] = ssh.FingerprintSHA256(k)
 		}
-	}
-	if len(g.proofs.factors) > 1 {
-		fields["factors"] = strings.Join(g.proofs.factors, ", ")
-	}
-	fields["rules"] = strings.Join(g.Policy.Rules, ", ")
-	if g.User.Cached {
-		fields["directory"] = "cached"
 	}
 	return fields
 }

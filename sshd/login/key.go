@@ -14,7 +14,8 @@ import (
 // offer answers whether a key may be tried. It proves nothing, so account state
 // and rules wait for key.
 func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	started, name := time.Now(), meta.User()
+	started, name, idle := time.Now(), meta.User(), a.idle
+	defer func() { a.work += time.Since(started) - (a.idle - idle) }()
 	c, certified := key.(*ssh.Certificate)
 	var u *directory.User
 	err := a.gate.State.Barred(a.peer.Source)

@@ -103,6 +103,8 @@ func (w *world) Resolve(q policy.Request) (*policy.Policy, error) {
 	return &p, nil
 }
 
+func (w *world) Hash() string { return "h" }
+
 func (w *world) Explain(policy.Request) policy.Explanation { return policy.Explanation{} }
 
 // meta is the connection as the library shows it to callbacks.

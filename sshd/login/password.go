@@ -48,7 +48,7 @@ func (a *Attempt) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permiss
 // compared, after a password that was wrong or nobody's: nobody learns who exists
 // and needs a code.
 func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	password, err := question(ask, promptPassword)
+	password, err := a.question(ask, promptPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractive
 			return err
 		}
 		a.wait(started) // the question takes as long to come, whoever it is
-		typed, noAnswer := question(ask, promptCode)
+		typed, noAnswer := a.question(ask, promptCode)
 		switch {
 		case noAnswer != nil:
 			return fmt.Errorf("%w: %w", errCodeNotGiven, noAnswer)
@@ -85,7 +85,7 @@ func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractive
 
 // code is the callback of RFC 4256 for somebody who has proved another method.
 func (a *Attempt) code(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	typed, err := question(ask, promptCode)
+	typed, err := a.question(ask, promptCode)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +98,8 @@ func (a *Attempt) code(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallen
 }
 
 // question asks one thing that must not be seen.
-func question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, error) {
-	answers, err := ask("", "", []string{prompt}, []bool{false})
+func (a *Attempt) question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, error) {
+	answers, err := a.ask(ask, "", prompt)
 	if err != nil {
 		return "", err
 	}
@@ -107,6 +107,13 @@ func question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, erro
 		return "", errors.New("one answer expected")
 	}
 	return answers[0], nil
+}
+
+// ask asks for what must not be seen.
+func (a *Attempt) ask(ask ssh.KeyboardInteractiveChallenge, instruction string, prompts ...string) ([]string, error) {
+	began := time.Now()
+	defer func() { a.idle += time.Since(began) }()
+	return ask("", instruction, prompts, make([]bool, len(prompts)))
 }
 
 // needsCode reports whether somebody who proves p has to give a code with it and
@@ -172,7 +179,7 @@ func PasswordEvent(u *directory.User, err error) event.Event {
 func (a *Attempt) changePassword(g *Grant, p *proof) bool {
 	instruction := Sentence(g.Restriction) + " Please choose a new one."
 	for range 3 {
-		answers, err := p.ask("", instruction, []string{PromptNew, PromptConfirm}, []bool{false, false})
+		answers, err := a.ask(p.ask, instruction, PromptNew, PromptConfirm)
 		if err != nil || len(answers) != 2 {
 			return false
 		}

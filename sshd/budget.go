@@ -1,0 +1,77 @@
+package sshd
+
+import (
+	"errors"
+	"sync"
+
+	"berth/directory"
+)
+
+// A budget bounds what all sessions of one person, and of everybody, hold of the
+// process. A limit for each channel or connection would be paid by nobody: a
+// client opens as many of these as it likes.
+type budget struct {
+	perUser, total holding
+
+	mu    sync.Mutex
+	users map[directory.Identity]*holding
+	all   holding
+}
+
+// A holding is an amount of what sessions hold.
+type holding struct {
+	files    int   // open files and directories, each a descriptor
+	channels int   // sessions, each some goroutines and buffers
+	unread   int64 // bytes that clients sent and services have not read
+}
+
+func (h *holding) add(d holding) {
+	h.files += d.files
+	h.channels += d.channels
+	h.unread += d.unread
+}
+
+// within reports whether h respects each limit that is set.
+func (h holding) within(limit holding) bool {
+	return (limit.files == 0 || h.files <= limit.files) && (limit.channels == 0 || h.channels <= limit.channels) &&
+		(limit.unread == 0 || h.unread <= limit.unread)
+}
+
+// errBudget refuses what would be more than a person or the process may hold.
+var errBudget = errors.New("too much is open at once")
+
+// take adds d to what u holds, or fails and changes nothing. A negative d gives
+// back and never fails.
+func (b *budget) take(u directory.Identity, d holding) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own, all := holding{}, b.all
+	if held := b.users[u]; held != nil {
+		own = *held
+	}
+	own.add(d)
+	all.add(d)
+	grows := d.files > 0 || d.channels > 0 || d.unread > 0
+	if grows && (!own.within(b.perUser) || !all.within(b.total)) {
+		return errBudget
+	}
+	b.all = all
+	if own == (holding{}) {
+		delete(b.users, u)
+		return nil
+	}
+	if b.users == nil {
+		b.users = map[directory.Identity]*holding{}
+	}
+	b.users[u] = &own
+	return nil
+}
+
+// handles is the budget of open files as one session of a person uses it.
+type handles struct {
+	budget *budget
+	user   directory.Identity
+}
+
+func (h handles) Acquire() error { return h.budget.take(h.user, holding{files: 1}) }
+func (h handles) Release()       { h.budget.take(h.user, holding{files: -1}) }

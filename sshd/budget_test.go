@@ -1,0 +1,54 @@
+package sshd
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"berth/directory"
+)
+
+// TestBudget takes and gives back at random, as many people: nobody ever holds
+// more than they may, nor all together, and in the end nothing is held.
+func TestBudget(t *testing.T) {
+	b := &budget{perUser: holding{files: 10, channels: 4, unread: 100}, total: holding{files: 25, unread: 250}}
+	held := map[directory.Identity]*holding{}
+	refused := 0
+	for range 20_000 {
+		u := directory.Identity{Source: "corp", ID: string(rune('a' + rand.IntN(5)))}
+		if held[u] == nil {
+			held[u] = &holding{}
+		}
+		d := []holding{{files: 1}, {channels: 1}, {unread: int64(rand.IntN(40))}, {files: -1}, {channels: -1}, {unread: -1}}[rand.IntN(6)]
+		after := *held[u]
+		after.add(d)
+		if after.files < 0 || after.channels < 0 || after.unread < 0 {
+			continue // nobody gives back more than they hold
+		}
+		if b.take(u, d) != nil {
+			refused++
+			continue
+		}
+		*held[u] = after
+		var all holding
+		for _, h := range held {
+			all.add(*h)
+			if !h.within(b.perUser) {
+				t.Fatalf("one person holds %+v, of at most %+v", *h, b.perUser)
+			}
+		}
+		if !all.within(b.total) || all != b.all {
+			t.Fatalf("all hold %+v, counted as %+v, of at most %+v", all, b.all, b.total)
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing was refused")
+	}
+	for u, h := range held {
+		if err := b.take(u, holding{-h.files, -h.channels, -h.unread}); err != nil {
+			t.Errorf("to give back fails: %v", err)
+		}
+	}
+	if len(b.users) != 0 || b.all != (holding{}) {
+		t.Errorf("at the end %d people hold %+v", len(b.users), b.all)
+	}
+}
