@@ -3,6 +3,7 @@ package cert
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"net/netip"
 	"os"
@@ -369,6 +370,40 @@ func TestKeysOfAllKinds(t *testing.T) {
 		}
 		if _, err := w.open(Settings{}).Check(w.sign("ca", "ca_"+kind, "-I", "x", "-n", "alice"), called("alice"), here, noon); err != nil {
 			t.Errorf("user %s: %v", kind, err)
+		}
+	}
+}
+
+// TestSecurityKey certifies a key of a token, which the library does not know as
+// a key of Go.
+func TestSecurityKey(t *testing.T) {
+	w := newWorkshop(t)
+	key, err := ssh.ParsePublicKey(ssh.Marshal(struct {
+		Type        string
+		Point       []byte
+		Application string
+	}{"sk-ssh-ed25519@openssh.com", make([]byte, 32), "ssh:"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.path("token.pub"), ssh.MarshalAuthorizedKey(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.open(Settings{}).Check(w.sign("ca", "token", "-I", "x", "-n", "alice"), called("alice"), here, noon); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFingerprints reads fingerprints of a text of revocations.
+func TestFingerprints(t *testing.T) {
+	good := "SHA256:" + base64.RawStdEncoding.EncodeToString(make([]byte, 32))
+	for line, ok := range map[string]bool{
+		good: true, good + "=": true, good + " a comment": true, "hash: " + good: true, "sha256: " + good: false,
+		good + "!": false, good + "AAAA": false, good[:40]: false, "SHA256:": false, "hash: " + good[7:]: false, "MD5:00": false,
+	} {
+		r, err := parseRevocations([]byte(line + "\n"))
+		if (err == nil) != ok || ok && len(r.sha256) != 1 {
+			t.Errorf("%q: %v, want accepted: %t", line, err, ok)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package hostkey
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -114,14 +113,4 @@ func (k agentKey) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) 
 		return nil, fmt.Errorf("%w: %w", ErrNoSignature, err)
 	}
 	return sig, nil
-}
-
-// rsaBits is the length of an RSA key, 0 of any other.
-func rsaBits(pub ssh.PublicKey) int {
-	if c, ok := pub.(ssh.CryptoPublicKey); ok {
-		if r, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok {
-			return r.N.BitLen()
-		}
-	}
-	return 0
 }

@@ -115,8 +115,8 @@ func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	if s.PublicKey().Type() != ssh.KeyAlgoRSA {
 		return s, nil
 	}
-	if bits := rsaBits(s.PublicKey()); bits < minRSA {
-		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", bits, minRSA)
+	if n := bits(s.PublicKey()); n < minRSA {
+		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", n, minRSA)
 	}
 	return newRSASigner(s)
 }

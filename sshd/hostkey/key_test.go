@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -380,6 +381,8 @@ func TestParseRefuses(t *testing.T) {
 		{"PuTTY with no passes", strings.Replace(string(ppk), "Passes: 21", "Passes: 0", 1), "out of bounds"},
 		{"PuTTY with Argon2d", strings.Replace(string(ppk), "Argon2id", "Argon2d", 1), `"Argon2d" is not supported`},
 		{"PuTTY with another cipher", strings.Replace(string(ppk), "aes256-cbc", "rot13", 1), `"rot13" is not supported`},
+		{"65,537 bytes", strings.Repeat("x", 65537), "65537 bytes are too many for a key"},
+		{"65,536 bytes", strings.Repeat("x", 65536), "no key found"},
 		{"RFC 4716 without an end", string(rfc[:len(rfc)-40]), "without an end"},
 	}
 	for _, tt := range tests {
@@ -388,6 +391,38 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error that says %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestWire(t *testing.T) {
+	for _, tt := range []struct{ data, first, second string }{
+		{"\x00\x00\x00\x02ab\x00\x00\x00\x01c", "ab", "c"},
+		{"\x00\x00\x00\x00\x00\x00\x00\x00", "", ""},
+	} {
+		in := &wire{rest: []byte(tt.data)}
+		if a, b := in.bytes(), in.bytes(); string(a) != tt.first || string(b) != tt.second || in.err != nil || len(in.rest) > 0 {
+			t.Errorf("%q: got %q, %q, %v", tt.data, a, b, in.err)
+		}
+	}
+	for _, data := range []string{"", "\x00\x00\x00", "\x00\x00\x00\x02a", "\xff\xff\xff\xffab", "\x00\x00\x00\x09\x00\x00\x00\x01a"} {
+		in := &wire{rest: []byte(data)}
+		if a, b := in.bytes(), in.number(); len(a) > 0 || b.Sign() != 0 || in.err != errShort {
+			t.Errorf("%q: got %q, %v, %v, want nothing and errShort", data, a, b, in.err)
+		}
+	}
+	if got := appendNumber(nil, big.NewInt(0x80)); string(got) != "\x00\x00\x00\x02\x00\x80" {
+		t.Errorf("a number with the highest bit: %q", got)
+	}
+}
+
+func TestBorder(t *testing.T) {
+	for title, want := range map[string]string{
+		"[SHA256]":                         "+----[SHA256]-----+",
+		"[ssh-rsa-cert-v01@openssh.com 2]": "+[ssh-rsa-cert-v01+",
+	} {
+		if got := border(title); got != want {
+			t.Errorf("border(%q) = %q, want %q", title, got, want)
+		}
 	}
 }
 
