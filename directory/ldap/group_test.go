@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -193,14 +194,24 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// TestPages reads a search in pages, and gives up on one without an end.
+// TestPages reads a search in pages, of which one is empty, and gives up on one
+// without an end. A request that is sent again begins at the first page.
 func TestPages(t *testing.T) {
-	pages := func(n int) searchFunc {
+	req := request("", ldap.ScopeWholeSubtree, "", 0)
+	paging := ldap.NewControlPaging(pageSize)
+	req.Controls = []ldap.Control{paging}
+	answer := func(n int) func() (*ldap.SearchResult, error) {
 		i := 0
-		return func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		return func() (*ldap.SearchResult, error) {
+			if first := len(paging.Cookie) == 0; first != (i == 0) {
+				t.Errorf("page %d has the cookie %q", i, paging.Cookie)
+			}
 			i++
 			res := &ldap.SearchResult{}
 			for j := range pageSize {
+				if i == 2 {
+					break
+				}
 				res.Entries = append(res.Entries, ldapEntry(fmt.Sprintf("cn=%d-%d", i, j)))
 			}
 			next := ldap.NewControlPaging(0)
@@ -211,11 +222,27 @@ func TestPages(t *testing.T) {
 			return res, nil
 		}
 	}
-	if got, err := all(t.Context(), pages(3), "", ""); err != nil || len(got) != 3*pageSize {
-		t.Errorf("got %d entries, %v; want %d", len(got), err, 3*pageSize)
+	for range 2 {
+		if got, err := pages(req, answer(3)); err != nil || len(got.Entries) != 2*pageSize {
+			t.Errorf("got %d entries, %v; want %d", len(got.Entries), err, 2*pageSize)
+		}
 	}
-	if got, err := all(t.Context(), pages(1_000_000), "", ""); err == nil {
-		t.Errorf("got %d entries, want an error", len(got))
+	if got, err := pages(req, answer(1_000_000)); !errors.Is(err, errTooMany) {
+		t.Errorf("got %d entries, %v; want %v", len(got.Entries), err, errTooMany)
+	}
+	empty := func() (*ldap.SearchResult, error) {
+		next := ldap.NewControlPaging(0)
+		next.SetCookie([]byte{1})
+		return &ldap.SearchResult{Controls: []ldap.Control{next}}, nil
+	}
+	if _, err := pages(req, empty); !errors.Is(err, errTooMany) {
+		t.Errorf("empty pages without an end: %v, want %v", err, errTooMany)
+	}
+	fails := func() (*ldap.SearchResult, error) {
+		return &ldap.SearchResult{Entries: []*ldap.Entry{ldapEntry("cn=last")}}, errClosed
+	}
+	if got, err := pages(req, fails); !errors.Is(err, errClosed) || len(got.Entries) != 1 {
+		t.Errorf("got %d entries, %v; want what came, and the error", len(got.Entries), err)
 	}
 }
 

@@ -107,32 +107,18 @@ func (c *Client) comparable(ctx context.Context, dn, attribute string) (bool, er
 	return true, nil // so the server does look at the value
 }
 
-// compare asks over the pool, once more if the connection turns out dead.
-func (c *Client) compare(ctx context.Context, dn, attribute, value string) error {
-	err := c.compareOnce(ctx, dn, attribute, value)
-	if err != nil && unwell(err) && ctx.Err() == nil {
-		err = c.compareOnce(ctx, dn, attribute, value)
-	}
-	return err
-}
-
-func (c *Client) compareOnce(ctx context.Context, dn, attribute, value string) error {
-	cn, err := c.pool.take(ctx)
-	if err != nil {
-		return err
-	}
-	start := time.Now()
-	err = cn.do(ctx, c.settings.RequestTimeout, func() error {
-		_, err := cn.Compare(dn, attribute, value)
-		return err
+// compare compares over the pool. The error is nil for both answers, true and
+// false.
+func (c *Client) compare(ctx context.Context, dn, attribute, value string) (answer error) {
+	err := c.overPool(ctx, func(cn *conn) error {
+		answer = c.run(ctx, cn, func() error {
+			_, err := cn.Compare(dn, attribute, value)
+			return err
+		})
+		if answered(answer) && !unwell(answer) {
+			return nil // says nothing bad of the connection
+		}
+		return answer
 	})
-	if answered(err) && !unwell(err) { // says nothing bad of the connection
-		c.pool.put(cn, nil)
-		return err
-	}
-	c.pool.put(cn, err)
-	if err != nil {
-		c.blame(ctx, cn, err, time.Since(start))
-	}
-	return err
+	return orDefault(err, answer)
 }

@@ -7,13 +7,8 @@ import (
 	"iter"
 	"strings"
 
-	"github.com/go-ldap/ldap/v3"
-
 	"berth/directory"
 )
-
-// maxUsers bounds the users that Users lists.
-const maxUsers = 1_000_000
 
 // anyUser is the filter of all users.
 func (c *Client) anyUser() string { return strings.ReplaceAll(c.settings.UserFilter, "%u", "*") }
@@ -27,14 +22,14 @@ func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 			yield(nil, fmt.Errorf("list users: with bind_as there is no account to do it with: %w", directory.ErrNotListed))
 			return
 		}
-		dns, short := c.userDNs(ctx)
-		for _, dn := range dns {
-			u, err := c.readUser(ctx, dn)
+		entries, short := all(ctx, c.search, c.settings.Base, c.anyUser(), "1.1")
+		for _, e := range entries {
+			u, err := c.readUser(ctx, e.dn)
 			if errors.Is(err, directory.ErrNoUser) {
 				continue // gone since, or without a login name
 			}
 			if err != nil {
-				yield(nil, fmt.Errorf("read %q: %w", dn, err))
+				yield(nil, fmt.Errorf("read %q: %w", e.dn, err))
 				return
 			}
 			if !yield(u, nil) {
@@ -56,38 +51,4 @@ func (c *Client) readUser(ctx context.Context, dn string) (*directory.User, erro
 		return nil, directory.ErrNoUser
 	}
 	return c.user(ctx, c.search, e)
-}
-
-// userDNs lists the users over one connection, since servers tie the cookie of
-// a page to it (RFC 2696).
-func (c *Client) userDNs(ctx context.Context) (dns []string, err error) {
-	cn, err := c.pool.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { c.pool.put(cn, err) }()
-	search := c.searchOn(cn)
-	paging := ldap.NewControlPaging(pageSize)
-	for {
-		req := request(c.settings.Base, ldap.ScopeWholeSubtree, c.anyUser(), 0, "1.1")
-		req.EnforceSizeLimit = false
-		req.Controls = []ldap.Control{paging}
-		res, err := search(ctx, req)
-		if res != nil {
-			for _, e := range res.Entries {
-				dns = append(dns, e.DN)
-			}
-		}
-		if err != nil {
-			return dns, err
-		}
-		next, ok := ldap.FindControl(res.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
-		switch {
-		case len(dns) > maxUsers:
-			return dns, fmt.Errorf("more than %d", maxUsers)
-		case !ok || len(next.Cookie) == 0 || len(res.Entries) == 0:
-			return dns, nil
-		}
-		paging.SetCookie(next.Cookie)
-	}
 }

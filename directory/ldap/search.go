@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,53 +13,103 @@ import (
 )
 
 const (
-	pageSize   = 500    // AD gives no more than 1000 at once
-	maxEntries = 20_000 // of one search, over all pages
-	maxRanges  = 100    // further pieces of one attribute; AD gives 1500 values a piece
+	pageSize   = 500     // AD gives no more than 1000 at once
+	maxEntries = 200_000 // of one search, over all pages
+	maxPages   = 10_000  // of one search: a page may be empty
+	maxSplits  = 8       // how often a search may be divided in two
+	maxRanges  = 100     // further pieces of one attribute; AD gives 1500 values a piece
 )
 
 // A searchFunc runs one search. It is the pool's, or that of one connection
-// bound as a user.
+// bound as a user. With a paging control (RFC 2696) it returns all pages.
 type searchFunc func(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error)
 
-// search asks over the pool. When the connection turns out dead or the server
-// unwell it is asked once more, over another connection. Active Directory calls
-// it an operations error when a connection has lost its bind.
-func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
-	res, err := c.searchOnce(ctx, req)
-	again := err != nil && (unwell(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultOperationsError))
-	if again && ctx.Err() == nil {
-		res, err = c.searchOnce(ctx, req)
-	}
+// search asks over the pool.
+func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (res *ldap.SearchResult, err error) {
+	err = c.overPool(ctx, func(cn *conn) error {
+		res, err = c.searchOn(cn)(ctx, req)
+		return err
+	})
 	return res, err
 }
 
-func (c *Client) searchOnce(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
-	cn, err := c.pool.take(ctx)
-	if err != nil {
-		return nil, err
+// overPool makes a request that changes nothing over a connection of the pool.
+// When the connection turns out dead or the server unwell, the request is made
+// once more, over another connection. Active Directory calls it an operations
+// error when a connection has lost its bind.
+func (c *Client) overPool(ctx context.Context, request func(*conn) error) error {
+	for try := 1; ; try++ {
+		cn, err := c.pool.take(ctx)
+		if err == nil {
+			err = request(cn)
+			c.pool.put(cn, err)
+		}
+		again := err != nil && (unwell(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultOperationsError))
+		if try == 2 || !again || ctx.Err() != nil {
+			return err
+		}
 	}
-	res, err := c.searchOn(cn)(ctx, req)
-	c.pool.put(cn, err)
-	return res, err
 }
 
-// searchOn searches over one connection, and says so when its server failed.
+// searchOn searches over one connection. All pages come over it, because servers
+// tie the cookie of a page to the connection.
 func (c *Client) searchOn(cn *conn) searchFunc {
 	return func(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
-		c.searches.Add(1)
-		var res *ldap.SearchResult
-		start := time.Now()
-		err := cn.do(ctx, c.settings.RequestTimeout, func() (err error) {
-			res, err = cn.Search(req)
-			return err
+		res, err := pages(req, func() (res *ldap.SearchResult, err error) {
+			c.searches.Add(1)
+			err = c.run(ctx, cn, func() (err error) {
+				res, err = cn.Search(req)
+				if errors.Is(err, ldap.ErrSizeLimitExceeded) { // go-ldap counts it as an error of the network
+					err = ldap.NewError(ldap.LDAPResultSizeLimitExceeded, errors.New("the server sends more entries than it was asked for"))
+				}
+				return err
+			})
+			return res, err
 		})
 		if err != nil {
-			c.blame(ctx, cn, err, time.Since(start))
 			err = fmt.Errorf("%s: search below %q: %w", cn.server.url, req.BaseDN, err)
 		}
 		return res, err
 	}
+}
+
+// pages runs ask once, or if req has a paging control for each page. It returns
+// what came before an error with it.
+func pages(req *ldap.SearchRequest, ask func() (*ldap.SearchResult, error)) (*ldap.SearchResult, error) {
+	paging, paged := ldap.FindControl(req.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
+	if !paged {
+		return ask()
+	}
+	paging.SetCookie(nil)
+	sum := &ldap.SearchResult{}
+	for range maxPages {
+		res, err := ask()
+		if res != nil {
+			sum.Entries = append(sum.Entries, res.Entries...)
+		}
+		if err != nil {
+			return sum, err
+		}
+		next, ok := ldap.FindControl(res.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
+		switch {
+		case len(sum.Entries) > maxEntries:
+			return sum, errTooMany
+		case !ok || len(next.Cookie) == 0:
+			return sum, nil
+		}
+		paging.SetCookie(next.Cookie)
+	}
+	return sum, errTooMany
+}
+
+// run makes one request over cn. If the server failed, it is marked as down.
+func (c *Client) run(ctx context.Context, cn *conn, request func() error) error {
+	start := time.Now()
+	err := cn.do(ctx, c.settings.RequestTimeout, request)
+	if err != nil {
+		c.blame(ctx, cn, err, time.Since(start))
+	}
+	return err
 }
 
 // blame marks the server of cn as down if err, which came after took, shows that
@@ -91,31 +142,40 @@ func request(base string, scope int, filter string, limit int, attributes ...str
 // errTooMany tells of more entries than anybody can have meant.
 var errTooMany = fmt.Errorf("more than %d entries", maxEntries)
 
-// all runs a search over all of its pages (RFC 2696). Referrals to other
-// servers are ignored.
+// all returns every entry below base that matches filter, and beside an error
+// those that came before it. Referrals to other servers are ignored.
+//
+// A server may limit the entries of one search over all pages, as OpenLDAP does
+// by default. The search is then divided in two, at the middle of the entryUUIDs
+// that came, until each part is small enough.
 func all(ctx context.Context, search searchFunc, base, filter string, attributes ...string) ([]entry, error) {
+	req := request(base, ldap.ScopeWholeSubtree, filter, 0, append(attributes, "entryUUID")...)
+	req.EnforceSizeLimit = false
+	req.Controls = []ldap.Control{ldap.NewControlPaging(pageSize)}
+	res, err := search(ctx, req)
 	var entries []entry
-	paging := ldap.NewControlPaging(pageSize)
-	for {
-		req := request(base, ldap.ScopeWholeSubtree, filter, 0, attributes...)
-		req.EnforceSizeLimit = false
-		req.Controls = []ldap.Control{paging}
-		res, err := search(ctx, req)
-		if err != nil {
-			return nil, err
-		}
+	var ids []string
+	if res != nil {
 		for _, e := range res.Entries {
 			entries = append(entries, newEntry(e))
+			ids = append(ids, e.GetAttributeValue("entryUUID"))
 		}
-		next, ok := ldap.FindControl(res.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
-		switch {
-		case len(entries) > maxEntries:
-			return nil, errTooMany
-		case !ok || len(next.Cookie) == 0 || len(res.Entries) == 0:
-			return entries, nil
-		}
-		paging.SetCookie(next.Cookie)
 	}
+	slices.Sort(ids)
+	limited := ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded)
+	if !limited || len(ids) == 0 || ids[0] == "" || ids[0] == ids[len(ids)/2] || strings.Count(filter, "(entryUUID>=") >= maxSplits {
+		return entries, err
+	}
+	from := "(entryUUID>=" + ldap.EscapeFilter(ids[len(ids)/2]) + ")"
+	entries, err = all(ctx, search, base, "(&"+filter+"(!"+from+"))", attributes...)
+	if err != nil {
+		return entries, err
+	}
+	more, err := all(ctx, search, base, "(&"+filter+from+")", attributes...)
+	if entries = append(entries, more...); err == nil && len(entries) > maxEntries {
+		err = errTooMany
+	}
+	return entries, err
 }
 
 // read returns the entry dn itself; found is false if it is not there.
