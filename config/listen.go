@@ -11,22 +11,22 @@ import (
 // An Address is where to listen, as net.Listen takes it.
 type Address struct{ Network, Address string }
 
-// Addresses returns where to serve SSH. Linux lets "[::]:22" have the port of
-// IPv4, too, unless "0.0.0.0:22" or another IPv4 address is listed beside it.
+// Addresses returns where to serve SSH. "0.0.0.0:22" is IPv4 only. "[::]:22" is
+// IPv6 and IPv4, unless an IPv4 address with this port is listed beside it.
 func (cfg *Config) Addresses() []Address {
-	var all []Address
-	for _, address := range cfg.Listen {
-		a := Address{"tcp", address}
+	all := make([]Address, len(cfg.Listen))
+	v4 := map[string]bool{} // ports
+	for i, address := range cfg.Listen {
+		all[i] = Address{"tcp", address}
 		host, port, _ := net.SplitHostPort(address)
-		if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && ip.IsUnspecified() {
-			for _, other := range cfg.Listen {
-				otherHost, otherPort, _ := net.SplitHostPort(other)
-				if ip, err := netip.ParseAddr(otherHost); err == nil && ip.Unmap().Is4() && port == otherPort {
-					a.Network = "tcp6"
-				}
-			}
+		if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().Is4() {
+			all[i].Network, v4[port] = "tcp4", true
 		}
-		all = append(all, a)
+	}
+	for i, address := range cfg.Listen {
+		if host, port, _ := net.SplitHostPort(address); host == "::" && v4[port] {
+			all[i].Network = "tcp6"
+		}
 	}
 	return all
 }

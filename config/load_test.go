@@ -198,6 +198,15 @@ environment: BERTH_LOG_LEVEL: "loud": must be one of trace, debug, info, warn, e
 	}
 }
 
+// TestAddresses sees which protocol each address is of.
+func TestAddresses(t *testing.T) {
+	cfg := Config{Listen: []string{":22", "0.0.0.0:23", "[::]:23", "[::]:24", "127.0.0.1:25", "[::]:25", "[::1]:25", "localhost:25", "[::ffff:127.0.0.1]:26"}}
+	want := "[{tcp :22} {tcp4 0.0.0.0:23} {tcp6 [::]:23} {tcp [::]:24} {tcp4 127.0.0.1:25} {tcp6 [::]:25} {tcp [::1]:25} {tcp localhost:25} {tcp4 [::ffff:127.0.0.1]:26}]"
+	if got := fmt.Sprint(cfg.Addresses()); got != want {
+		t.Errorf("Addresses = %s\nwant %s", got, want)
+	}
+}
+
 // TestVariablesThatSetNothing has the configuration without the variable loaded
 // as well: only the variable may be the mistake.
 func TestVariablesThatSetNothing(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"berth/config"
 	"berth/directory/ldap"
 	"berth/policy"
-	"berth/sshd/hostkey"
 )
 
 func checkCommand() *cobra.Command {
@@ -75,7 +73,7 @@ func (c *check) run(ctx context.Context) error {
 	for _, warning := range places(set.Folders(existing)) {
 		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
 	}
-	if err := openParts(cfg); err != nil {
+	if err := rehearse(cfg); err != nil {
 		return err
 	}
 	people, err := openDirectories(cfg.Directories, set.Attributes(), hclog.NewNullLogger())
@@ -165,27 +163,4 @@ func writeClashes(w io.Writer, file string, clashes []policy.Clash) error {
 		fmt.Fprintf(w, "warning  %s: %s (%s)\n", place(c.Second.Key), c, place(c.First.Key))
 	}
 	return nil
-}
-
-// openParts opens what a server would not start without.
-func openParts(cfg *config.Config) error {
-	if err := agentHolds(cfg); err != nil {
-		return err
-	}
-	if _, err := openAuthorities(cfg); err != nil {
-		return err
-	}
-	if _, err := openKeytab(cfg); err != nil {
-		return err
-	}
-	_, err := openCodes(cfg)
-	return err
-}
-
-// agentHolds looks whether the agent has the host keys that it is to sign for.
-// The other host keys are left alone: loading would make those that are missing.
-func agentHolds(cfg *config.Config) error {
-	public := slices.DeleteFunc(slices.Clone(cfg.HostKeys), func(file string) bool { return !strings.HasSuffix(file, ".pub") })
-	_, err := hostkey.Load(public, nil, hostkey.Agent(cfg.HostKeyAgent))
-	return err
 }

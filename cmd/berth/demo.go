@@ -65,10 +65,11 @@ type demo struct {
 // precedence over those of the file. Without --admin, any free port will do if
 // 9022 is taken: two demonstrations may run side by side.
 func (d *demo) run(cmd *cobra.Command) error {
-	cfg, err := config.Load(filepath.Join(d.Dir, "berth.yaml"))
+	written, err := config.Load(filepath.Join(d.Dir, "berth.yaml"))
 	if err != nil {
 		return err
 	}
+	cfg := *written
 	cfg.Listen = []string{d.Listen}
 	cfg.Admin.Listen = d.Admin
 	if !cmd.Flags().Changed("admin") && taken(d.Admin) {
@@ -85,7 +86,7 @@ func (d *demo) run(cmd *cobra.Command) error {
 		}
 		defer l.Close()
 	}
-	return serve(cmd.Context(), cfg, func(r *running) {
+	return serve(cmd.Context(), written, &cfg, func(r *running) {
 		d.welcome(cmd.OutOrStdout(), r)
 		if l != nil {
 			fmt.Fprintf(cmd.OutOrStdout(), "LDAP: ldapsearch -x -H ldap://%s -D uid=alice,ou=people,dc=demo,dc=example -W -b dc=demo,dc=example\n", l.Addr())

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,22 +16,30 @@ import (
 func TestHoldPIDFile(t *testing.T) {
 	file := os.Getenv("HOLD_PID_FILE")
 	if file == "" {
-		t.Skip("runs as a process of TestPIDFile only")
+		return
 	}
 	release, err := writePID(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
+	if address := os.Getenv("HOLD_ADDRESS"); address != "" {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
 	os.Stdout.WriteString("held\n")
 	io.Copy(io.Discard, os.Stdin)
 }
 
-// hold starts a process that holds file. end lets it end by itself.
-func hold(t *testing.T, file string) (cmd *exec.Cmd, end func()) {
+// hold starts a process that holds file, and listens on address if that is not
+// empty. end lets it end by itself.
+func hold(t *testing.T, file, address string) (cmd *exec.Cmd, end func()) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0], "-test.run", "^TestHoldPIDFile$")
-	cmd.Env = append(os.Environ(), "HOLD_PID_FILE="+file)
+	cmd.Env = append(os.Environ(), "HOLD_PID_FILE="+file, "HOLD_ADDRESS="+address)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +75,7 @@ func TestPIDFile(t *testing.T) {
 	}
 	running(0) // no file
 
-	cmd, end := hold(t, file)
+	cmd, end := hold(t, file, "")
 	running(cmd.Process.Pid)
 	if _, err := writePID(file); err == nil || !strings.Contains(err.Error(), "is a server that has this file") {
 		t.Errorf("a second server gets the file: %v", err)
@@ -79,7 +89,7 @@ func TestPIDFile(t *testing.T) {
 		t.Errorf("after the end of the server: %v, want no file", err)
 	}
 
-	cmd, _ = hold(t, file)
+	cmd, _ = hold(t, file, "")
 	cmd.Process.Kill()
 	cmd.Wait()
 	running(0) // a crash left the file behind
@@ -88,8 +98,8 @@ func TestPIDFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
-	if pid := strings.TrimSpace(string(text)); err != nil || strings.Contains(pid, "\n") || pid == "" {
-		t.Errorf("the file holds %q, %v, want our own process", text, err)
+	if want := fmt.Sprintln(os.Getpid()); err != nil || string(text) != want {
+		t.Errorf("the file holds %q, %v, want %q", text, err, want)
 	}
 	release()
 	if release, err := writePID(""); err != nil {

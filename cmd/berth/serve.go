@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"berth/config"
@@ -19,11 +20,8 @@ import (
 	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/admin"
-	"berth/sshd/cert"
 	"berth/sshd/event"
 	"berth/sshd/event/metrics"
-	"berth/sshd/hostkey"
-	"berth/sshd/kerberos"
 	"berth/sshd/login"
 	"berth/sshd/state"
 )
@@ -42,7 +40,7 @@ the event file: open sessions have the new rights at their next operation.`,
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, func(r *running) {
+			return serve(cmd.Context(), cfg, cfg, func(r *running) {
 				for _, l := range r.listeners {
 					fmt.Fprintf(cmd.OutOrStdout(), "listening on %s\n", l.Addr())
 				}
@@ -73,25 +71,6 @@ func (r *running) close() {
 	}
 }
 
-// openAuthorities returns nil where certificates are off.
-func openAuthorities(cfg *config.Config) (*cert.Authority, error) {
-	if !cfg.Certificates.Enabled() {
-		return nil, nil
-	}
-	a, err := cert.Open(cfg.Certificates, cfg.DirectoryNames()...)
-	if err != nil {
-		return nil, fmt.Errorf("certificates: %w", err)
-	}
-	return a, nil
-}
-
-// openKeytab returns nil where Kerberos is off.
-func openKeytab(cfg *config.Config) (*kerberos.Keytab, error) {
-	if !cfg.Kerberos.Enabled() {
-		return nil, nil
-	}
-	return kerberos.Open(cfg.Kerberos, cfg.DirectoryNames()...)
-}
 
 // rules are the compiled rules of the moment; SIGHUP replaces them.
 type rules struct{ set atomic.Pointer[policy.Set] }
@@ -101,43 +80,27 @@ func (r *rules) Explain(q policy.Request) policy.Explanation      { return r.set
 func (r *rules) Hash() string                                     { return r.set.Load().Hash() }
 
 // serve puts all parts together and serves until ctx ends. It calls ready when
-// clients can connect.
-func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error {
+// clients can connect. written is the configuration as the file has it, cfg the
+// one to use: the command line may have changed something.
+func serve(ctx context.Context, written, cfg *config.Config, ready func(*running)) error {
 	log := cfg.Log.New(os.Stderr)
-	tuneMemory()
 	ctx, drain := context.WithCancelCause(ctx)
 	defer drain(nil)
 
-	set, err := cfg.Compile()
+	made, err := prepare(cfg, cfg.HostKeys)
 	if err != nil {
 		return err
 	}
-	written, err := config.Load(cfg.Path) // cfg may have addresses of the command line
+	removePID, err := writePID(cfg.PIDFile)
 	if err != nil {
 		return err
 	}
+	defer removePID()
 	live := &rules{}
-	live.set.Store(set)
+	live.set.Store(made.rules)
+	settings := cfg.SSH
+	settings.MaxConnections = fitLimits(settings.MaxConnections, log)
 
-	keys, err := hostkey.Load(cfg.HostKeys, passphraseFrom(cfg.HostKeyPassphraseFile), hostkey.Agent(cfg.HostKeyAgent))
-	if err != nil {
-		return err
-	}
-	if keys, err = hostkey.Certify(keys, cfg.HostCertificates); err != nil {
-		return err
-	}
-	authorities, err := openAuthorities(cfg)
-	if err != nil {
-		return err
-	}
-	keytab, err := openKeytab(cfg)
-	if err != nil {
-		return err
-	}
-	codes, err := openCodes(cfg)
-	if err != nil {
-		return err
-	}
 	audit, err := event.Open(cfg.Events, log.Named("events"))
 	if err != nil {
 		return err
@@ -160,7 +123,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 		record = queues[len(queues)-1]
 	}
 
-	attributes := append(set.Attributes(), cfg.Certificates.PrincipalAttributes...)
+	attributes := append(made.rules.Attributes(), cfg.Certificates.PrincipalAttributes...)
 	people, err := openDirectories(cfg.Directories, attributes, log)
 	if err != nil {
 		return err
@@ -170,20 +133,20 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	clearUmask()
 	quotas, store := &fs.Quotas{}, state.NewMemory(cfg.Admission)
 	gate := &login.Gate{
-		Settings:     cfg.SSH.Settings,
+		Settings:     settings.Settings,
 		Directory:    people.Directory,
 		Rules:        live,
-		Certificates: authorities,
-		Kerberos:     keytab,
-		Codes:        codes,
+		Certificates: made.authorities,
+		Kerberos:     made.keytab,
+		Codes:        made.codes,
 		State:        store,
-		HostKeys:     keys,
+		HostKeys:     made.keys,
 		Emit:         sinks.Emit,
 		Log:          log.Named("login"),
 		Service:      sshd.ServiceName,
 	}
 	srv := &sshd.Server{
-		Settings: cfg.SSH,
+		Settings: settings,
 		Gate:     gate,
 		Open: func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
 			return fs.Open(p, fs.Settings{Quotas: quotas, Pace: pace})
@@ -195,12 +158,6 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	if err != nil {
 		return err
 	}
-
-	removePID, err := writePID(cfg.PIDFile)
-	if err != nil {
-		return err
-	}
-	defer removePID()
 
 	// What runs beside the server ends after it: health answers during a drain.
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -241,6 +198,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*running)) error 
 	}
 	debug.FreeOSMemory() // what the start needed: rules, hashes of an embedded directory
 	r.people = people
+	notify("READY=1", log)
 	ready(r)
 	err = untilDone(ctx, srv, r, served, sinks, cfg.SSH.Drain)
 	sinks.Emit(event.Event{Type: event.ServerStopped})
@@ -292,6 +250,7 @@ func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan 
 		draining.Fields = map[string]string{"operator": "signal"}
 	}
 	sink.Emit(draining)
+	notify("STOPPING=1", srv.Log)
 	for _, l := range r.listeners {
 		l.Close()
 	}
@@ -357,12 +316,19 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tuneMemory lets the heap grow further between collections than Go's default
-// does: what is live is small, and the SSH library allocates a buffer a packet.
-// More than twice saves no CPU that could be measured, and costs every idle
-// session 20 KiB. GOGC and GOMEMLIMIT go before it.
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+// notify tells systemd how far the service is (sd_notify), so that "systemctl
+// start" waits for a server that can be reached, and fails when there is none.
+func notify(state string, log hclog.Logger) {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err == nil {
+		_, err = c.Write([]byte(state))
+		c.Close()
+	}
+	if err != nil {
+		log.Warn("tell systemd", "state", state, "error", err)
 	}
 }

@@ -10,6 +10,16 @@ import (
 // clearUmask leaves modes to the folders: each has an umask of its own.
 func clearUmask() { syscall.Umask(0) }
 
+// descriptorLimit returns how many files this process may have open; 0 if that
+// is not known.
+func descriptorLimit() uint64 {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
+		return 0
+	}
+	return uint64(r.Cur)
+}
+
 // lock takes the lock of f, which lasts until this process ends or closes the
 // file.
 func lock(f *os.File) error {

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	iofs "io/fs"
+	"math"
+	"os"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// What is kept for the directory, the events, the folders of all people and
+// connections that are about to be refused, and what one connection needs on
+// average: its socket, and the files that are open.
+const (
+	descriptorsKept   = 256
+	descriptorsEach   = 3
+	memoryUsedPercent = 90 // of what the service may have, from where on memory is collected eagerly
+)
+
+// fitLimits adapts the server to what the machine gives it: max is
+// ssh.max_connections, and the result is how many connections to take. The log
+// says what the limits are.
+func fitLimits(maxConnections int, log hclog.Logger) int {
+	descriptors := descriptorLimit() // Go has raised it to the hard limit
+	connections, warning := fitConnections(maxConnections, descriptors)
+	if warning != "" {
+		log.Warn(warning)
+	}
+	memory := memoryLimit(os.DirFS("/"))
+	tuneMemory(os.Getenv, memory)
+	said := []any{"descriptors", descriptors, "max_connections", connections}
+	if memory < math.MaxInt64 {
+		said = append(said, "memory", memory)
+	}
+	log.Info("limits", said...)
+	return connections
+}
+
+// fitConnections returns how many connections so many descriptors carry, at most
+// want; 0 is no limit. Without descriptors not even the directory can be asked,
+// so refusing more connections is better than failing logins.
+func fitConnections(want int, descriptors uint64) (connections int, warning string) {
+	if descriptors == 0 { // not known
+		return want, ""
+	}
+	kept := min(descriptorsKept, descriptors/2)
+	carried := int(min(max(1, (descriptors-kept)/descriptorsEach), math.MaxInt32))
+	if want > 0 && want <= carried {
+		return want, ""
+	}
+	if want == 0 {
+		return carried, ""
+	}
+	return carried, fmt.Sprintf("the limit of %d open files (RLIMIT_NOFILE) is enough for %d connections, and ssh.max_connections is %d: raise the limit to %d (LimitNOFILE of systemd)",
+		descriptors, carried, want, want*descriptorsEach+descriptorsKept)
+}
+
+// memoryLimit returns how many bytes the control group of this process may use,
+// or the largest number. root is the root of the file system.
+func memoryLimit(root iofs.FS) int64 {
+	least := int64(math.MaxInt64)
+	look := func(file string) {
+		text, _ := iofs.ReadFile(root, file)
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
+			least = min(least, n)
+		}
+	}
+	groups, _ := iofs.ReadFile(root, "proc/self/cgroup")
+	for line := range strings.Lines(string(groups)) {
+		// number:controllers:path, and no controllers in version 2
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		base, file := "sys/fs/cgroup", "memory.max"
+		if fields[1] == "memory" {
+			base, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		} else if fields[1] != "" {
+			continue
+		}
+		for group := path.Join("/", fields[2]); ; group = path.Dir(group) { // the limit of each group above counts, too
+			look(base + path.Join(group, file))
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return least
+}
+
+// tuneMemory lets the heap grow further between collections than Go's default
+// does: what is live is small, and the SSH library allocates a buffer a packet.
+// More than twice saves no CPU that could be measured, and costs every idle
+// session 20 KiB. Near the limit of the control group memory is collected more
+// often, because the kernel would end the process. GOGC and GOMEMLIMIT take
+// precedence.
+func tuneMemory(getenv func(string) string, limit int64) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
+	}
+	if getenv("GOMEMLIMIT") == "" && limit < math.MaxInt64 {
+		debug.SetMemoryLimit(limit / 100 * memoryUsedPercent)
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"math"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func TestFitConnections(t *testing.T) {
+	tests := []struct {
+		want        int
+		descriptors uint64
+		connections int
+		warning     string
+	}{
+		{2000, 1 << 20, 2000, ""},
+		{2000, 6256, 2000, ""},
+		{2000, 6255, 1999, "raise the limit to 6256"},
+		{2000, 1024, 256, "the limit of 1024 open files (RLIMIT_NOFILE) is enough for 256 connections, and ssh.max_connections is 2000"},
+		{2000, 64, 10, "enough for 10 connections"},
+		{2000, 3, 1, "enough for 1 connections"},
+		{5, 64, 5, ""},
+		{0, 1024, 256, ""}, // no limit of its own
+		{0, math.MaxUint64, math.MaxInt32, ""},
+		{7, 0, 7, ""}, // not known
+		{0, 0, 0, ""},
+	}
+	for _, tt := range tests {
+		n, warning := fitConnections(tt.want, tt.descriptors)
+		if n != tt.connections || !strings.Contains(warning, tt.warning) || (warning == "") != (tt.warning == "") {
+			t.Errorf("fitConnections(%d, %d) = %d, %q, want %d, %q", tt.want, tt.descriptors, n, warning, tt.connections, tt.warning)
+		}
+	}
+}
+
+func TestMemoryLimit(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		want  int64
+	}{
+		{"nothing", nil, math.MaxInt64},
+		{"unlimited", map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, math.MaxInt64},
+		{"of a container", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "134217728\n"}, 128 << 20},
+		{"of the service", map[string]string{
+			"proc/self/cgroup": "0::/system.slice/berth.service\n",
+			"sys/fs/cgroup/system.slice/berth.service/memory.max": "1000\n", "sys/fs/cgroup/system.slice/memory.max": "2000\n",
+		}, 1000},
+		{"of the slice", map[string]string{
+			"proc/self/cgroup": "0::/system.slice/berth.service\n",
+			"sys/fs/cgroup/system.slice/berth.service/memory.max": "max\n", "sys/fs/cgroup/system.slice/memory.max": "2000\n",
+		}, 2000},
+		{"version 1", map[string]string{
+			"proc/self/cgroup": "5:cpu,cpuacct:/b\n4:memory:/b\n0::/b\n",
+			"sys/fs/cgroup/memory/b/memory.limit_in_bytes": "3000\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+			"sys/fs/cgroup/cpu/b/memory.max": "1\n",
+		}, 3000},
+		{"of somebody else", map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/b/memory.max": "1\n"}, math.MaxInt64},
+		{"of no sense", map[string]string{"proc/self/cgroup": "x\n0::/a\n", "sys/fs/cgroup/a/memory.max": "-1\n"}, math.MaxInt64},
+	}
+	for _, tt := range tests {
+		root := fstest.MapFS{}
+		for name, text := range tt.files {
+			root[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if got := memoryLimit(root); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestTuneMemory(t *testing.T) {
+	percent, limit := debug.SetGCPercent(50), debug.SetMemoryLimit(-1)
+	defer debug.SetGCPercent(percent)
+	defer debug.SetMemoryLimit(limit)
+	tests := []struct {
+		set     string // in the environment
+		memory  int64
+		percent int
+		limit   int64
+	}{
+		{"", 1000, 200, 900},
+		{"", math.MaxInt64, 200, 77},
+		{"GOGC", 1000, 50, 900},
+		{"GOMEMLIMIT", 1000, 200, 77},
+	}
+	for _, tt := range tests {
+		debug.SetGCPercent(50)
+		debug.SetMemoryLimit(77)
+		tuneMemory(func(name string) string { return map[string]string{tt.set: "set"}[name] }, tt.memory)
+		if p, l := debug.SetGCPercent(100), debug.SetMemoryLimit(-1); p != tt.percent || l != tt.limit {
+			t.Errorf("with %q set and %d bytes: percent %d, limit %d, want %d, %d", tt.set, tt.memory, p, l, tt.percent, tt.limit)
+		}
+	}
+}
