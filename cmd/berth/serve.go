@@ -71,7 +71,6 @@ func (r *running) close() {
 	}
 }
 
-
 // rules are the compiled rules of the moment; SIGHUP replaces them.
 type rules struct{ set atomic.Pointer[policy.Set] }
 
