@@ -31,6 +31,7 @@ type Attempt struct {
 	proofs proofs
 	name   found // the name that is tried now
 
+	answered   time.Time     // when the person last answered a question
 	work, idle time.Duration // in the calls of the library: for the login, and waiting for the person or on purpose
 	penalized  bool          // something has been held against the source
 	release    func()        // ends the count of the session; nil: it is not counted
@@ -98,6 +99,9 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 		return nil, &ssh.PartialSuccessError{Next: a.callbacks(more.next...)} // the library insists on the bare type
 	}
 	if err != nil {
+		if a.answered.After(started) {
+			started = a.answered // what was compared since then must not show
+		}
 		a.wait(started)
 		return nil, a.reject(name, askedBy(method), err)
 	}

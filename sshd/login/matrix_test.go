@@ -49,6 +49,7 @@ type world struct {
 	user     directory.User
 	password string
 	binds    int
+	slow     time.Duration // what a look-up and a bind take
 	changes  int
 	between  func(*directory.User) // what happens to the account after the first factor
 
@@ -59,6 +60,7 @@ type world struct {
 }
 
 func (w *world) Lookup(_ context.Context, name string) (*directory.User, error) {
+	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if name != w.user.Name {
@@ -69,6 +71,7 @@ func (w *world) Lookup(_ context.Context, name string) (*directory.User, error) 
 }
 
 func (w *world) Authenticate(_ context.Context, u *directory.User, password string) error {
+	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.binds++

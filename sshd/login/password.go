@@ -112,7 +112,10 @@ func (a *Attempt) question(ask ssh.KeyboardInteractiveChallenge, prompt string) 
 // ask asks for what must not be seen.
 func (a *Attempt) ask(ask ssh.KeyboardInteractiveChallenge, instruction string, prompts ...string) ([]string, error) {
 	began := time.Now()
-	defer func() { a.idle += time.Since(began) }()
+	defer func() {
+		a.answered = time.Now()
+		a.idle += a.answered.Sub(began)
+	}()
 	return ask("", instruction, prompts, make([]bool, len(prompts)))
 }
 

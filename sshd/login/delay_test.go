@@ -1,0 +1,168 @@
+package login
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/policy"
+	"berth/sshd/event"
+	"berth/sshd/state"
+)
+
+// TestRefusalsTakeTheirTime: whatever a refusal is about, and however quickly or
+// slowly the directory answers, it takes RefusalDelay.
+func TestRefusalsTakeTheirTime(t *testing.T) {
+	keyFirst := [][]string{{"publickey", "password"}}
+	withCode := [][]string{{"password", "totp"}}
+	password := func(name, p string) func(*Attempt) {
+		return func(a *Attempt) { a.password(meta{name}, []byte(p)) }
+	}
+	offer := func(name string, keys ...ssh.PublicKey) func(*Attempt) {
+		return func(a *Attempt) {
+			for _, k := range keys {
+				a.offer(meta{name}, k)
+			}
+		}
+	}
+	dialogue := func(name string, right bool) func(*Attempt) {
+		return func(a *Attempt) {
+			asked := time.Now()
+			a.interactive(meta{name}, func(_, _ string, questions []string, _ []bool) ([]string, error) {
+				if questions[0] == promptCode && time.Since(asked) != delay {
+					panic("the code is asked for after " + time.Since(asked).String())
+				}
+				n := answer{try: try{methodInteractive, right}, code: "000000"}
+				return n.challenge("", "", questions, nil)
+			})
+		}
+	}
+	tests := []struct {
+		name    string
+		require [][]string
+		do      func(*Attempt)
+		want    time.Duration
+	}{
+		{"wrong password", nil, password("alice", "x"), delay},
+		{"unknown user", nil, password("zoe", "x"), delay},
+		{"impossible name", nil, password("zoe ", "x"), delay},
+		{"password before the key", keyFirst, password("alice", rightPassword), delay},
+		{"password without the code", withCode, password("alice", rightPassword), delay},
+		{"refused key", nil, offer("alice", otherKey), delay},
+		{"key for an unknown user", nil, offer("zoe", otherKey), delay},
+		{"two refused keys", nil, offer("alice", otherKey, otherKey), delay},
+		{"keys for two names", nil, func(a *Attempt) { offer("alice", otherKey)(a); offer("zoe", otherKey)(a) }, 2 * delay},
+		{"wrong code", withCode, dialogue("alice", true), 2 * delay}, // one before the question
+		{"unknown user with code", withCode, dialogue("zoe", false), 2 * delay},
+		{"right password", nil, password("alice", rightPassword), 0},
+	}
+	for _, tt := range tests {
+		for _, slow := range []time.Duration{0, delay / 2} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(directory.StatusActive)
+				w.policy = &policy.Policy{Require: tt.require}
+				w.slow = slow
+				a := newAttempt(w)
+				a.gate.RefusalDelay = delay
+				began := time.Now()
+				tt.do(a)
+				got, want := time.Since(began), tt.want
+				if tt.want == 0 {
+					want = 2 * slow // a look-up and a bind
+				}
+				if got != want {
+					t.Errorf("%s, the directory takes %v: answered after %v, want %v", tt.name, slow, got, want)
+				}
+			})
+		}
+	}
+}
+
+const delay = 400 * time.Millisecond
+
+// TestWorkIsWithoutWaiting: the time that a login is said to take is the
+// server's, and not the person's or the delay of a refusal.
+func TestWorkIsWithoutWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{}
+		w.slow = 30 * time.Millisecond
+		a := newAttempt(w)
+		a.gate.RefusalDelay = delay
+		a.password(meta{"alice"}, []byte("x"))
+		g, err := a.interactive(meta{"alice"}, func(_, _ string, questions []string, _ []bool) ([]string, error) {
+			time.Sleep(time.Minute) // the person types
+			return []string{rightPassword}, nil
+		})
+		if g == nil {
+			t.Fatal(err)
+		}
+		accepted := w.events[len(w.events)-1]
+		if accepted.Type != event.LoginAccepted || accepted.Work != 4*w.slow {
+			t.Errorf("%v with work %v, want a login with %v, of two look-ups and two binds", accepted.Type, accepted.Work, 4*w.slow)
+		}
+	})
+}
+
+// TestWrongFactorsArePaidFor: every wrong secret and key is held against the
+// source, whatever came before it was right.
+func TestWrongFactorsArePaidFor(t *testing.T) {
+	key, password, code := methodPublicKey, methodPassword, factorCode
+	for _, tries := range [][]try{
+		{{password, false}},
+		{{key, false}},
+		{{methodInteractive, false}},
+		{{key, true}, {password, false}},
+		{{key, true}, {code, false}},
+	} {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{}
+		if len(tries) == 2 {
+			w.policy.Require = [][]string{{tries[0].factor, tries[1].factor}}
+		}
+		a := newAttempt(w)
+		store := &countingStore{Store: state.NewMemory(state.DefaultSettings())}
+		a.gate.State = store
+		if g, _, _ := play(w, a, tries, false); g != nil || store.penalties != 1 {
+			t.Errorf("%v: %d penalties, want one", tries, store.penalties)
+		}
+	}
+}
+
+// TestExpiredWithoutPasswd: somebody who could do nothing but change the password,
+// and may not, is not let in.
+func TestExpiredWithoutPasswd(t *testing.T) {
+	for _, factor := range []string{methodPublicKey, methodPassword, methodInteractive} {
+		w := newWorld(directory.StatusPasswordExpired)
+		w.policy = &policy.Policy{Services: []string{"sftp"}}
+		g, _, text := play(w, newAttempt(w), []try{{factor, true}}, true)
+		if g != nil || text != "Your password has expired.\n" {
+			t.Errorf("%s: grant %v, told %q", factor, g, text)
+		}
+	}
+}
+
+// TestPasswordChangedElsewhere: a cache that remembers the person from before a
+// change does not make the next re-check end the session.
+func TestPasswordChangedElsewhere(t *testing.T) {
+	w := newWorld(directory.StatusActive)
+	w.policy = &policy.Policy{}
+	cached := directory.NewCache(w, time.Hour, 0)
+	a := newAttempt(w)
+	a.gate.Directory = cached
+	if _, err := cached.Lookup(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	w.user.State.PasswordChanged = time.Now()
+	g, _, _ := play(w, a, []try{{methodPassword, true}}, false)
+	if g == nil {
+		t.Fatal("no login")
+	}
+	now := w.user
+	if next, err := a.gate.Review(g, &now, nil); next != g || err != nil {
+		t.Errorf("Review = %v, %v, want the grant to stay", next, err)
+	}
+}
