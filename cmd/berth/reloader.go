@@ -109,7 +109,7 @@ func (r *reloader) reload() (waits string, err error) {
 	}
 	r.rules.set.Store(set)
 	r.store.SetSettings(cfg.Admission)
-	others := slices.DeleteFunc(r.started.Changed(cfg), func(key string) bool { return key == "rules" || key == "admission" })
+	others := slices.DeleteFunc(r.started.Changed(cfg), func(key string) bool { return key == "rules" || strings.HasPrefix(key, "admission.") })
 	if len(others) > 0 {
 		waits = "changed, too, but only a restart takes it up: " + strings.Join(others, ", ")
 	}

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestChanged changes every key of the file, one after the other, and wants the
+// name of that key.
+func TestChanged(t *testing.T) {
+	var visit func(prefix string, typ reflect.Type, index []int)
+	visit = func(prefix string, typ reflect.Type, index []int) {
+		for f := range typ.Fields() {
+			key, at := f.Tag.Get("mapstructure"), append(slices.Clone(index), f.Index...)
+			switch {
+			case key == "-":
+				continue
+			case key == ",squash":
+				visit(prefix, f.Type, at)
+				continue
+			case isStruct(f.Type):
+				visit(prefix+key+".", f.Type, at)
+				continue
+			}
+			now, next := Default(), Default()
+			v := reflect.ValueOf(&next).Elem().FieldByIndex(at)
+			switch v.Kind() {
+			case reflect.String:
+				v.SetString("other")
+			case reflect.Int, reflect.Int64:
+				v.SetInt(v.Int() + int64(time.Second))
+			case reflect.Bool:
+				v.SetBool(!v.Bool())
+			case reflect.Slice:
+				v.Set(reflect.Append(reflect.MakeSlice(v.Type(), 0, 1), reflect.Zero(v.Type().Elem())))
+			default:
+				t.Errorf("%s is a %s: the test must learn to change it", prefix+key, v.Kind())
+			}
+			if got := now.Changed(&next); !slices.Equal(got, []string{prefix + key}) {
+				t.Errorf("after a change of %s: %q", prefix+key, got)
+			}
+		}
+	}
+	visit("", reflect.TypeFor[Config](), nil)
+	now, next := Default(), Default()
+	if now.Path, next.Path = "a", "b"; len(now.Changed(&next)) > 0 {
+		t.Errorf("another file with the same values: changed %q", now.Changed(&next))
+	}
+}
