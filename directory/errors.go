@@ -13,6 +13,7 @@ var (
 	ErrLocked          = errors.New("account locked")
 	ErrExpired         = errors.New("account expired")
 	ErrOutsideHours    = errors.New("outside the hours the directory allows")
+	ErrWorkstation     = errors.New("the directory allows logins on other computers only")
 	ErrPasswordExpired = errors.New("password expired")
 	ErrMustChange      = errors.New("password must be changed")
 	ErrStateUnknown    = errors.New("account state could not be read")

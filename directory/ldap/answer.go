@@ -23,7 +23,7 @@ var subCodes = map[string]verdict{
 	"525": {directory.ErrBadPassword, false}, // no such user
 	"52e": {directory.ErrBadPassword, false},
 	"530": {directory.ErrOutsideHours, true},
-	"531": {directory.ErrOutsideHours, true}, // other workstations only
+	"531": {directory.ErrWorkstation, true},
 	"532": {directory.ErrPasswordExpired, true},
 	"533": {directory.ErrDisabled, true},
 	"701": {directory.ErrExpired, true},

@@ -40,12 +40,16 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 		for _, name := range some {
 			matches := c.matching(name, found)
 			switch {
+			case len(matches) == 0 && err == nil, ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded):
+				single(name)
 			case err != nil:
 				answers[name] = directory.Answer{Err: err}
-			case len(matches) == 0:
-				single(name)
 			default:
-				u, err := c.chosen(ctx, c.search, name, matches)
+				var u *directory.User
+				e, err := c.choose(ctx, c.search, name, matches)
+				if err == nil {
+					u, err = c.user(ctx, c.search, e)
+				}
 				answers[name] = directory.Answer{User: u, Err: err}
 			}
 		}
@@ -69,7 +73,7 @@ func (c *Client) findAll(ctx context.Context, names []string) ([]entry, error) {
 			fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(name))
 		}
 	}
-	filter := fmt.Sprintf("(&%s(|%s))", c.settings.UserFilter, b.String())
+	filter := fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter)
 	attributes := append(c.userAttributes(), c.settings.LoginAttributes...)
 	return all(ctx, c.search, c.settings.Base, filter, attributes...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,22 +96,20 @@ func (c *Client) bind(ctx context.Context, cn *conn, name, password string) (ans
 	return answerOf(controls, err), nil
 }
 
-// confirm looks at the state of a user whose password proved right: what the
-// server does not look at when it binds still counts. The state in u may have
-// been read before the user changed the password, so it is read again.
+// confirm reads the account state of a user whose password proved right: what
+// the server does not look at when it binds still counts. The state in u may be
+// older than the password, so it is read again.
 func (c *Client) confirm(ctx context.Context, u *directory.User, a answer) error {
 	if u.State.Status == directory.StatusActive || c.settings.BindAs != "" {
 		return nil
 	}
 	e, found, err := read(ctx, c.search, u.DN, "(objectClass=*)", c.userAttributes()...)
-	if err != nil {
-		return fmt.Errorf("account state of %q: %w", u.Name, err)
-	}
 	state := directory.State{Reason: "entry is gone"}
 	if found {
-		if state, err = c.state(ctx, c.search, e); err != nil {
-			return fmt.Errorf("account state of %q: %w", u.Name, err)
-		}
+		state, err = c.state(ctx, c.search, e, true)
+	}
+	if err != nil {
+		return fmt.Errorf("account state of %q: %w", u.Name, err)
 	}
 	return c.proved(state, a)
 }
@@ -165,11 +164,19 @@ func (c *Client) lookupSelf(name string) (*directory.User, error) {
 
 // readSelf reads the entry of u over its own connection, for the next Lookup.
 func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) error {
-	full, err := c.find(ctx, c.searchOn(cn), u.Name)
+	search := c.searchOn(cn)
+	e, err := c.findEntry(ctx, search, u.Name)
+	if err == nil {
+		err = c.isBound(ctx, cn, e, c.bindName(u))
+	}
+	var full *directory.User
+	if err == nil {
+		full, err = c.user(ctx, search, e)
+	}
+	if errors.Is(err, directory.ErrNoUser) {
+		return &directory.Refusal{Why: directory.ErrStateUnknown, Proved: true, Detail: "the user cannot read the own entry"}
+	}
 	if err != nil {
-		if errors.Is(err, directory.ErrNoUser) {
-			return &directory.Refusal{Why: directory.ErrStateUnknown, Proved: true, Detail: "the user cannot read the own entry"}
-		}
 		return err
 	}
 	if err := c.proved(full.State, answer{}); err != nil {
@@ -179,4 +186,29 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 		c.self.remember(strings.ToLower(name), selfRead{full, c.now()}, c.now().Add(selfKept))
 	}
 	return nil
+}
+
+// isBound refuses an entry that is not the one that is bound over cn with name:
+// the name may be that of one person for the bind and of another for the search.
+// Active Directory lists the SID of who is bound, other servers answer "Who am
+// I?" (RFC 4532).
+func (c *Client) isBound(ctx context.Context, cn *conn, e entry, name string) error {
+	if c.settings.Kind == "active_directory" {
+		root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", "tokenGroups")
+		if err != nil || e.has("objectSid") && slices.Contains(root.all("tokenGroups"), e.first("objectSid")) {
+			return err
+		}
+	} else {
+		err := c.run(ctx, cn, func() error {
+			res, err := cn.WhoAmI(nil)
+			if err == nil {
+				name = strings.TrimPrefix(res.AuthzID, "dn:")
+			}
+			return err
+		})
+		if err != nil && (!answered(err) || unwell(err)) || foldDN(name) == foldDN(e.dn) {
+			return err
+		}
+	}
+	return &directory.Refusal{Why: directory.ErrAmbiguous, Proved: true, Detail: fmt.Sprintf("bind_as binds as %q, but the search finds %q", name, e.dn)}
 }

@@ -50,7 +50,28 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 		return fmt.Errorf("change the password of %q: %w", u.Name, err)
 	}
 	defer service.close()
-	return change(ctx, service, u, old, new)
+	if c.settings.Kind == "generic" {
+		root, _, err := read(ctx, c.searchOn(service), "", "(objectClass=*)", "objectClass", "vendorName")
+		if err != nil {
+			return fmt.Errorf("change the password of %q: %w", u.Name, err)
+		}
+		if !contains(root.all("objectClass"), "OpenLDAProotDSE") && !contains(root.all("vendorName"), "389 Project") {
+			return &directory.Refusal{Why: directory.ErrChangeForbidden, Detail: "password expired, and it is not known whether this server checks a password before it says so: kind"}
+		}
+	}
+	err = change(ctx, service, u, old, new)
+	var r *directory.Refusal
+	if errors.As(err, &r) && errors.Is(r, directory.ErrChangeForbidden) {
+		r.Detail += "; password expired, so " + c.settings.BindDN + " must change it: " + ExpiredChange[c.settings.Kind]
+	}
+	return err
+}
+
+// ExpiredChange says, for each kind of server that does not let people in whose
+// password has expired, what lets them change it all the same.
+var ExpiredChange = map[string]string{
+	"openldap": `it needs the access "=xw" to userPassword; or set pwdGraceAuthNLimit in the password policy, so that people change it themselves`,
+	"389ds":    `it needs the right "write" on userPassword; or set passwordGraceLimit in the password policy, so that people change it themselves`,
 }
 
 // mayChange tells whether a refused bind still lets the password be changed,

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/hashicorp/go-hclog"
 
 	"berth/directory"
@@ -38,6 +39,7 @@ type Client struct {
 	nested   memory[[]directory.Group] // what holds some groups, by filter
 	self     memory[selfRead]          // by name in lower case
 	hidden   memory[[]string]          // attributes the service account may not read
+	tokens   memory[[]string]          // SIDs of the service account (Active Directory)
 
 	mu    sync.Mutex
 	short string // NetBIOS name of the domain, once known
@@ -67,6 +69,7 @@ func open(s Settings, local *server, log hclog.Logger) (*Client, error) {
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
 	c.sids.max, c.nested.max, c.self.max, c.hidden.max = maxSIDs, maxNested, maxSelfs, 1
+	c.policies.named.max, c.tokens.max = maxNested, 1
 	var err error
 	if c.roots, err = s.roots(); err != nil {
 		return nil, fmt.Errorf("ca_file: %w", err)
@@ -114,8 +117,8 @@ func (c *Client) Lookup(ctx context.Context, name string) (*directory.User, erro
 	return c.find(ctx, c.search, name)
 }
 
-// Ping returns nil when a server answers a search under the base as the service
-// account.
+// Ping returns nil when a server answers searches as the service account: of the
+// base, and for a login name.
 func (c *Client) Ping(ctx context.Context) error {
 	if c.settings.BindAs != "" {
 		cn, err := c.pool.connect(ctx, func(ctx context.Context, cn *conn) error {
@@ -128,7 +131,14 @@ func (c *Client) Ping(ctx context.Context) error {
 	}
 	_, found, err := read(ctx, c.search, c.settings.Base, "(objectClass=*)", "1.1")
 	if err == nil && !found {
-		return fmt.Errorf("base %q is not there, or the service account may not see it", c.settings.Base)
+		err = fmt.Errorf("base %q does not exist, or the service account may not see it", c.settings.Base)
+	}
+	if err != nil {
+		return err
+	}
+	filter, err := c.userFilter(ctx, c.search, "ping", []string{c.settings.NameAttribute}) // who this is does not matter
+	if err == nil {
+		_, err = c.search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, "1.1"))
 	}
 	return err
 }

@@ -19,11 +19,9 @@ import (
 const (
 	maxGroups = 10_000
 	maxDepth  = 32
-	perFilter = 100              // groups or SIDs in one filter
-	sidsFor   = 10 * time.Minute // how long the name of a SID is remembered
-	maxSIDs   = 20_000
-	nestedFor = time.Minute // how long it is remembered what holds some groups
-	maxNested = 1_000
+	perFilter = 100    // groups or SIDs in one filter
+	maxSIDs   = 20_000 // whose groups are remembered
+	maxNested = 1_000  // filters whose groups are remembered
 )
 
 // How a group was found (directory.Group.Via).
@@ -50,36 +48,64 @@ func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name st
 }
 
 // memberOf trusts the directory to list nested groups in the user's entry, as
-// FreeIPA does. It needs no search.
-func (c *Client) memberOf(_ context.Context, _ searchFunc, e entry, _ string) ([]directory.Group, error) {
+// FreeIPA does. Only the primary group needs a search.
+func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
+	if !e.has("memberOf") && c.mayHide() {
+		switch may, err := c.comparable(ctx, e.dn, "memberOf"); {
+		case err != nil:
+			return nil, err
+		case !may:
+			return nil, unreadableGroups(e, "memberOf")
+		}
+	}
+	var level []directory.Group
+	if filter := primaryFilter(e); filter != "" {
+		var err error
+		if level, err = c.remembered(ctx, search, filter, func(entry) string { return viaPrimary }); err != nil {
+			return nil, err
+		}
+	}
+	return c.climb(ctx, search, level, c.listed(e))
+}
+
+// unreadableGroups refuses a user who looks as if in no group, because a rule
+// that denies a group would then let the user in.
+func unreadableGroups(e entry, attribute string) error {
+	return &directory.Refusal{Why: directory.ErrStateUnknown, Detail: fmt.Sprintf("the service account may not read %s of %q", attribute, e.dn)}
+}
+
+// listed are the groups that the user's own entry names.
+func (c *Client) listed(e entry) []directory.Group {
 	var groups []directory.Group
-	for _, dn := range e.all("memberOf") {
-		_, name := firstRDN(dn)
-		groups = append(groups, directory.Group{DN: directory.DNOf(dn), Name: name, Via: viaMemberOf})
+	for _, text := range e.all("memberOf") {
+		dn := directory.DNOf(text)
+		groups = append(groups, directory.Group{DN: dn, Name: ownName(dn, c.settings.GroupNameAttribute, ""), Via: viaMemberOf})
 	}
-	if len(groups) > maxGroups {
-		return nil, fmt.Errorf("more than %d groups", maxGroups)
-	}
-	return groups, nil
+	return groups
 }
 
 // walk searches for the groups that hold the user, then for those that hold
-// these, until no new one turns up. Each level costs one search for every
-// perFilter groups.
+// these. Each level costs one search for every perFilter groups.
 func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name string) ([]directory.Group, error) {
-	seen := map[string]directory.Group{}
-	filter := c.memberFilter([]string{e.dn})
+	filter := c.memberFilter([]string{e.dn}) + primaryFilter(e)
 	if c.settings.MemberUIDAttribute != none {
-		filter = fmt.Sprintf("(|%s(%s=%s))", filter, c.settings.MemberUIDAttribute, ldap.EscapeFilter(name))
+		filter += fmt.Sprintf("(%s=%s)", c.settings.MemberUIDAttribute, ldap.EscapeFilter(name))
 	}
-	level, err := c.holders(ctx, search, filter, viaOf)
+	via := func(g entry) string { return viaOf(g, e) }
+	level, err := c.holders(ctx, search, "(|"+filter+")", via)
 	if err != nil {
 		return nil, err
 	}
 	// A nested-aware memberOf may know of groups that the walk cannot read.
-	for _, dn := range e.all("memberOf") {
-		_, cn := firstRDN(dn)
-		level = append(level, directory.Group{DN: directory.DNOf(dn), Name: cn, Via: viaMemberOf})
+	return c.climb(ctx, search, append(level, c.listed(e)...), nil)
+}
+
+// climb returns the groups known, and those of level with the groups that hold
+// them, until no new one turns up.
+func (c *Client) climb(ctx context.Context, search searchFunc, level, known []directory.Group) ([]directory.Group, error) {
+	seen := map[string]directory.Group{}
+	for _, g := range known {
+		seen[g.DN.Key()] = g
 	}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth == maxDepth {
@@ -94,18 +120,38 @@ func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name stri
 			}
 		}
 		if len(seen) > maxGroups {
-			return nil, fmt.Errorf("more than %d groups", maxGroups)
+			break
 		}
-		if level, err = c.parents(ctx, search, fresh); err != nil {
-			return nil, err
+		level = nil
+		for some := range slices.Chunk(slices.Sorted(slices.Values(fresh)), perFilter) {
+			parents, err := c.remembered(ctx, search, "(|"+c.memberFilter(some)+")", func(entry) string { return viaNested })
+			if err != nil {
+				return nil, err
+			}
+			level = append(level, parents...)
 		}
+	}
+	if len(seen) > maxGroups {
+		return nil, fmt.Errorf("more than %d groups", maxGroups)
 	}
 	return slices.Collect(maps.Values(seen)), nil
 }
 
-// viaOf tells a group that names DNs of members from one that only has login
-// names (RFC 2307). Which attribute matched is not in the answer.
-func viaOf(g entry) string {
+// primaryFilter matches the POSIX group that the user e is in by its number (RFC
+// 2307), "" if there is none.
+func primaryFilter(e entry) string {
+	if !e.has("gidNumber") {
+		return ""
+	}
+	return "(&(objectClass=posixGroup)(gidNumber=" + ldap.EscapeFilter(e.first("gidNumber")) + "))"
+}
+
+// viaOf says how the group g holds the user e: by number, by DN, or by login
+// name (RFC 2307). Which attribute matched is not in the answer.
+func viaOf(g, e entry) string {
+	if g.has("gidNumber") && g.first("gidNumber") == e.first("gidNumber") && contains(g.all("objectClass"), "posixGroup") {
+		return viaPrimary
+	}
 	for _, class := range g.all("objectClass") {
 		if class := strings.ToLower(class); strings.HasPrefix(class, "groupof") || class == "group" {
 			return viaDirect
@@ -114,41 +160,34 @@ func viaOf(g entry) string {
 	return viaMemberUID
 }
 
-// parents returns the groups that hold one of the groups dns.
-func (c *Client) parents(ctx context.Context, search searchFunc, dns []string) ([]directory.Group, error) {
-	var found []directory.Group
-	for some := range slices.Chunk(slices.Sorted(slices.Values(dns)), perFilter) {
-		filter := c.memberFilter(some)
-		groups, known := c.nested.recall(filter, c.now())
-		if !known {
-			var err error
-			groups, err = c.holders(ctx, search, filter, func(entry) string { return viaNested })
-			if err != nil {
-				return nil, err
-			}
-			c.nested.remember(filter, groups, c.now().Add(nestedFor))
-		}
-		found = append(found, groups...)
+// remembered returns the groups that filter matches. They are remembered as long
+// as a user is: names of groups are what rules go by. A second at least, for the
+// users of one batch.
+func (c *Client) remembered(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
+	if groups, known := c.nested.recall(filter, c.now()); known {
+		return groups, nil
 	}
-	return found, nil
+	groups, err := c.holders(ctx, search, filter, via)
+	if err == nil {
+		c.nested.remember(filter, groups, c.now().Add(max(c.settings.Cache, time.Second)))
+	}
+	return groups, err
 }
 
-// memberFilter matches the groups that hold one of dns.
+// memberFilter matches the groups that hold one of dns, as alternatives.
 func (c *Client) memberFilter(dns []string) string {
 	var b strings.Builder
-	b.WriteString("(|")
 	for _, a := range c.settings.MemberAttributes {
 		for _, dn := range dns {
 			fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(dn))
 		}
 	}
-	b.WriteString(")")
 	return b.String()
 }
 
 // holders returns the groups that filter matches.
 func (c *Client) holders(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
-	entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectClass")
+	entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectClass", "gidNumber")
 	if err != nil {
 		return nil, err
 	}
@@ -163,19 +202,21 @@ func (c *Client) groupName(e entry) string {
 	if name := e.first(c.settings.GroupNameAttribute); name != "" {
 		return name
 	}
-	_, name := firstRDN(e.dn)
-	return name
+	return ownName(directory.DNOf(e.dn), c.settings.GroupNameAttribute, "")
 }
 
 // tokenGroups reads the list that Active Directory makes itself of all security
 // groups of a user: nested ones and the primary group, of all domains. It holds
 // SIDs, which are looked up by one search unless they are remembered.
 func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
-	token, found, err := read(ctx, search, e.dn, "(objectClass=*)", "tokenGroups")
-	if err != nil || !found {
+	token, _, err := read(ctx, search, e.dn, "(objectClass=*)", "tokenGroups")
+	if err != nil {
 		return nil, err
 	}
 	sids := token.all("tokenGroups")
+	if len(sids) == 0 { // each account has a primary group
+		return nil, unreadableGroups(e, "tokenGroups")
+	}
 	if len(sids) > maxGroups {
 		return nil, fmt.Errorf("more than %d groups", maxGroups)
 	}
@@ -235,7 +276,7 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 			known[e.first("objectSid")] = directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e)}
 		}
 		for _, sid := range some {
-			c.sids.remember(sid, known[sid], c.now().Add(sidsFor))
+			c.sids.remember(sid, known[sid], c.now().Add(max(c.settings.Cache, time.Second)))
 		}
 	}
 	return known, nil

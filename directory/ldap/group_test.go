@@ -14,7 +14,7 @@ import (
 
 // testClient is a client whose searches a test answers.
 func testClient(s Settings) *Client {
-	s.Base = "dc=example,dc=test"
+	s.Base, s.Cache = "dc=example,dc=test", time.Minute
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: hclog.NewNullLogger(), now: time.Now}
 	c.sids.max, c.nested.max = maxSIDs, maxNested
@@ -257,6 +257,9 @@ func TestLoginName(t *testing.T) {
 		{"cn=Bob B,ou=p", []string{"robert", "bob"}, "bob"},
 		{"cn=Bob B,ou=p", []string{"bob", "robert"}, "bob"},
 		{"cn=Bob B,ou=p", nil, ""},
+		{"cn=Bob B+uid=robert,ou=p", []string{"bob", "robert"}, "robert"},
+		{"uid=ROBERT+cn=Bob B,ou=p", []string{"bob", "robert"}, "robert"},
+		{"cn=robert,ou=p", []string{"bob", "robert"}, "bob"},
 	}
 	for _, tt := range tests {
 		e := entry{dn: tt.dn, attrs: map[string][]string{"uid": tt.uids}}

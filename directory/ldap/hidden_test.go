@@ -100,3 +100,53 @@ func ownEntryIsNoSample(t *testing.T, p *peers.Peer) {
 		}
 	}
 }
+
+// TestHiddenOnSamba hides from the service account what decides about people:
+// nobody is let in by it.
+func TestHiddenOnSamba(t *testing.T) {
+	p := peers.Samba(t)
+	tests := []struct{ name, guid, want string }{
+		{"carol", "b7c69e6d-2cc7-11d2-854e-00a0c983f608", "tokenGroups"},
+		{"guessed", "2cc4b836-b63f-4940-8d23-ea7acf06af56", "msDS-User-Account-Control-Computed"},
+		{"nohours", "bf9679ab-0de6-11d0-a285-00aa003049e2", "logonHours"},
+		{"bob", "5f202010-79a5-11d0-9020-00c04fc2d4cf", "logonHours"}, // the property set
+		{"alice", "bf967a7f-0de6-11d0-a285-00aa003049e2", ""},         // userCertificate does not matter
+	}
+	for _, tt := range tests {
+		out, err := exec.Command("samba-tool", "dsacl", "set", "-H", p.Dir+"/private/sam.ldb", "--configfile="+p.Dir+"/smb.conf",
+			"--objectdn=CN="+tt.name+",CN=Users,"+p.Base, "--sddl=(OD;;RP;"+tt.guid+";;"+sidOf(t, p, "svc")+")").CombinedOutput()
+		if err != nil {
+			t.Fatalf("samba-tool: %v: %s", err, out)
+		}
+	}
+	for _, allow := range []string{"refuse", "allow"} {
+		s := settings(p)
+		s.UnreadableState = allow
+		c := open(t, s)
+		for _, tt := range tests {
+			u, err := c.Lookup(t.Context(), tt.name)
+			if err == nil {
+				err = u.State.Err()
+			}
+			open := tt.want == "" || allow == "allow" && tt.want != "tokenGroups"
+			if open != (err == nil) || !open && (!errors.Is(err, directory.ErrStateUnknown) || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("unreadable_state %s, %s hidden of %s: %v, want a refusal: %t", allow, tt.want, tt.name, err, !open)
+			}
+		}
+	}
+	for name, a := range open(t, settings(p)).LookupMany(t.Context(), []string{"alice", "carol"}) {
+		if (a.Err == nil) != (name == "alice") {
+			t.Errorf("LookupMany of %s = %v", name, a.Err)
+		}
+	}
+}
+
+func sidOf(t *testing.T, p *peers.Peer, name string) string {
+	t.Helper()
+	out, err := exec.Command("ldbsearch", "-H", p.Dir+"/private/sam.ldb", "--configfile="+p.Dir+"/smb.conf", "(sAMAccountName="+name+")", "objectSid").Output()
+	_, sid, found := strings.Cut(string(out), "objectSid: ")
+	if err != nil || !found {
+		t.Fatalf("ldbsearch: %v: %s", err, out)
+	}
+	return strings.Fields(sid)[0]
+}

@@ -22,7 +22,7 @@ func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) err
 	}
 	fingerprint := ssh.FingerprintSHA256(key)
 	return c.changeKeys(ctx, u, func(e entry, values []string, req *ldap.ModifyRequest) error {
-		state, err := c.state(ctx, c.search, e)
+		state, err := c.state(ctx, c.search, e, false)
 		if err != nil {
 			return fmt.Errorf("account state of %q: %w", u.Name, err)
 		}
@@ -88,7 +88,7 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 	switch {
 	case err != nil:
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
-	case !found || idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute)) != u.ID:
+	case !found || c.id(e) != u.ID:
 		return &directory.Refusal{Why: directory.ErrNoUser, Detail: "the entry went away"}
 	}
 	req := ldap.NewModifyRequest(u.DN, nil)

@@ -14,6 +14,10 @@ type kind struct {
 	// has expired, given the old one. FreeIPA would mark the new one as expired
 	// at once, because somebody else set it.
 	changeExpired bool
+
+	// bindsByPolicy says that the server applies the policies that state reads
+	// from attributes, when somebody binds.
+	bindsByPolicy bool
 }
 
 // kinds holds the defaults of each kind. See also common.
@@ -31,7 +35,7 @@ var kinds = map[string]kind{
 			GroupNameAttribute: "sAMAccountName",
 			MemberAttributes:   []string{"member"},
 			MemberUIDAttribute: none,
-			StateRequired:      []string{"userAccountControl", "accountExpires", "pwdLastSet"}, // every user has them
+			StateRequired:      []string{"userAccountControl", "accountExpires", "pwdLastSet", "msDS-User-Account-Control-Computed"}, // every user has them
 			PasswordChange:     changeUnicodePwd,
 		},
 		state:         []stateReader{adState},
@@ -40,6 +44,7 @@ var kinds = map[string]kind{
 	"openldap": {
 		state:         []stateReader{ppolicyState, shadowState},
 		changeExpired: true,
+		bindsByPolicy: true,
 	},
 	"freeipa": {
 		defaults: Settings{
@@ -61,6 +66,7 @@ var kinds = map[string]kind{
 		},
 		state:         []stateReader{nsState, shadowState},
 		changeExpired: true,
+		bindsByPolicy: true,
 	},
 	"generic": {
 		state:         []stateReader{ppolicyState, nsState, shadowState},
@@ -70,6 +76,7 @@ var kinds = map[string]kind{
 		defaults:      Settings{KeyClass: none}, // it has no schema
 		state:         []stateReader{ppolicyState, nsState},
 		changeExpired: true,
+		bindsByPolicy: true,
 	},
 }
 

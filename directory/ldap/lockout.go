@@ -16,10 +16,9 @@ func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int,
 	read := map[string]func(context.Context, *directory.User) (policy, error){
 		"active_directory": c.adLockout,
 		"freeipa":          c.ipaLockout,
-		"389ds":            c.nsLockout,
 	}[c.settings.Kind]
 	if read == nil {
-		read = c.ppolicyLockout
+		read = c.policyLockout
 	}
 	p, err := read(ctx, u)
 	if err != nil {
@@ -65,14 +64,17 @@ func adPolicy(e entry, threshold, window string) (policy, error) {
 	return policy{failures: n, window: interval(e.first(window))}, nil
 }
 
-// ppolicyLockout reads the pwdPolicy entry that applies to the user.
-func (c *Client) ppolicyLockout(ctx context.Context, u *directory.User) (policy, error) {
+// policyLockout reads the policy entry that applies to the user.
+func (c *Client) policyLockout(ctx context.Context, u *directory.User) (policy, error) {
 	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", "pwdPolicySubentry")
 	if err != nil {
 		return policy{}, err
 	}
 	p, err := c.policyOf(ctx, c.search, e)
-	if err == nil && p == strictest {
+	switch {
+	case err == nil && p.missing != "":
+		err = fmt.Errorf("%s cannot be read", p.missing)
+	case err == nil && p == strictest:
 		err = fmt.Errorf("no policy entry can be read")
 	}
 	return p, err
@@ -96,20 +98,4 @@ func (c *Client) ipaLockout(ctx context.Context, _ *directory.User) (policy, err
 		first.window = max(first.window, seconds(e.first("krbPwdFailureCountInterval")))
 	}
 	return first, nil
-}
-
-// nsLockout reads the global policy of 389 DS.
-func (c *Client) nsLockout(ctx context.Context, _ *directory.User) (policy, error) {
-	e, found, err := read(ctx, c.search, "cn=config", "(objectClass=*)", "passwordLockout", "passwordMaxFailure", "passwordResetFailureCount")
-	if err != nil {
-		return policy{}, err
-	}
-	n, convErr := strconv.Atoi(e.first("passwordMaxFailure"))
-	switch {
-	case !found || convErr != nil:
-		return policy{}, fmt.Errorf("cn=config cannot be read")
-	case e.first("passwordLockout") != "on":
-		return policy{}, nil
-	}
-	return policy{failures: n, window: seconds(e.first("passwordResetFailureCount"))}, nil
 }

@@ -28,9 +28,12 @@ func checkName(name string) error {
 	return nil
 }
 
-// userFilter returns the filter that finds the user called name. Whatever name
-// holds, it stays a value: "*" finds nobody.
-func (c *Client) userFilter(ctx context.Context, search searchFunc, name string) (string, error) {
+// userFilter returns the filter that finds the user called name by one of the
+// attributes. Whatever name holds, it stays a value: "*" finds nobody.
+//
+// The name comes before the class: 389 DS reads all entries that match the first
+// part as long as these are few, and gives up a search that reads too many.
+func (c *Client) userFilter(ctx context.Context, search searchFunc, name string, attributes []string) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
@@ -43,14 +46,14 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string)
 		return strings.ReplaceAll(c.settings.UserFilter, "%u", value), nil
 	}
 	var b strings.Builder
-	for _, a := range c.settings.LoginAttributes {
+	for _, a := range attributes {
 		fmt.Fprintf(&b, "(%s=%s)", a, value)
 	}
 	// AD lets user@dns.domain log in whatever the entry's userPrincipalName is.
 	if user, at := c.implicitUPN(name); at {
 		fmt.Fprintf(&b, "(%s=%s)", c.settings.NameAttribute, ldap.EscapeFilter(user))
 	}
-	return fmt.Sprintf("(&%s(|%s))", c.settings.UserFilter, b.String()), nil
+	return fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter), nil
 }
 
 // withoutDomain takes the CORP of CORP\alice away if it is this directory's.
@@ -128,10 +131,15 @@ func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, er
 // foldDN returns a form of dn that is the same for all its spellings.
 func foldDN(dn string) string { return directory.DNOf(dn).Key() }
 
-// firstRDN returns type and value of the left end of dn.
-func firstRDN(dn string) (attribute, value string) {
-	for _, p := range directory.DNOf(dn).Own() {
-		return p.Name, p.Value
+// ownName returns the value of the first RDN of dn for the first of the
+// attributes that it has; "" stands for any attribute.
+func ownName(dn directory.DN, attributes ...string) string {
+	for _, a := range attributes {
+		for _, p := range dn.Own() {
+			if a == "" || strings.EqualFold(p.Name, a) {
+				return p.Value
+			}
+		}
 	}
-	return "", ""
+	return ""
 }

@@ -337,7 +337,7 @@ func TestReport(t *testing.T) {
 		"ok: login name: uid of 16 of 16 users can be read",
 		"ok: stable id: entryUUID of 16 of 16",
 		"ok: account state: pwdChangedTime of 15 of 16",
-		"ok: account state: pwdAccountLockedTime, pwdReset, pwdChangedTime, pwdPolicySubentry, pwdStartTime, pwdEndTime can be read",
+		"ok: account state: pwdAccountLockedTime, pwdReset, pwdChangedTime, pwdPolicySubentry, pwdStartTime, pwdEndTime, pwdLastSuccess can be read",
 		"warning: attribute for rules: no user has departmentNumber",
 		"warning: keys: 7 can be used, 1 cannot; the first of these is sshPublicKey[2] of \"uid=alice,",
 		"ok: groups: 5 with members found",

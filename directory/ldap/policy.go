@@ -2,10 +2,14 @@ package ldap
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"berth/directory"
 )
@@ -13,22 +17,32 @@ import (
 // A policy is what a password policy says, as far as it matters here.
 type policy struct {
 	maxAge     time.Duration // of a password; 0: it does not expire
+	noExpiry   bool          // dates on which passwords expire are left over (389 DS)
+	maxIdle    time.Duration // since the last login, until an account is locked; 0: for ever
 	lockFor    time.Duration // after too many wrong passwords; 0: until an administrator unlocks
 	mustChange bool          // after a reset by an administrator
 	failures   int           // wrong passwords that lock an account; 0: none do
 	window     time.Duration // in which they are counted; 0: for ever
+	missing    string        // the policy that applies and cannot be read
 }
 
 // policiesFor is how long policies are remembered.
 const policiesFor = 5 * time.Minute
 
 var policyAttributes = []string{
-	"cn", "pwdMaxAge", "pwdLockout", "pwdLockoutDuration", "pwdMustChange", "pwdMaxFailure", "pwdFailureCountInterval",
+	"pwdMaxAge", "pwdMaxIdle", "pwdLockout", "pwdLockoutDuration", "pwdMustChange", "pwdMaxFailure", "pwdFailureCountInterval",
+}
+
+// nsPolicyAttributes are those of 389 DS, which knows some by the names above,
+// too, and returns a value by one name only.
+var nsPolicyAttributes = []string{
+	"passwordExp", "passwordLockout", "passwordMaxFailure", "passwordResetFailureCount", "nsslapd-pwpolicy-local", "accountInactivityLimit",
 }
 
 func readPolicy(e entry) policy {
 	p := policy{
 		maxAge:     seconds(e.first("pwdMaxAge")),
+		maxIdle:    seconds(e.first("pwdMaxIdle")),
 		lockFor:    seconds(e.first("pwdLockoutDuration")),
 		mustChange: isTrue(e.first("pwdMustChange")),
 		window:     seconds(e.first("pwdFailureCountInterval")),
@@ -43,37 +57,139 @@ func readPolicy(e entry) policy {
 // locked then stays so.
 var strictest = policy{mustChange: true}
 
+// stricter returns the stricter of each part of two policies.
+func stricter(a, b policy) policy {
+	shorter := func(a, b time.Duration) time.Duration { // 0 is none
+		if a == 0 || b != 0 && b < a {
+			return b
+		}
+		return a
+	}
+	longer := func(a, b time.Duration) time.Duration { // 0 is for ever
+		if a == 0 || b == 0 {
+			return 0
+		}
+		return max(a, b)
+	}
+	return policy{
+		maxAge:     shorter(a.maxAge, b.maxAge),
+		maxIdle:    shorter(a.maxIdle, b.maxIdle),
+		lockFor:    longer(a.lockFor, b.lockFor),
+		mustChange: a.mustChange || b.mustChange,
+		failures:   int(shorter(time.Duration(a.failures), time.Duration(b.failures))),
+		window:     longer(a.window, b.window),
+	}
+}
+
 // policies remembers the policy entries of a directory.
 type policies struct {
 	mu    sync.Mutex
 	until time.Time
 	byDN  map[string]policy // by the key of the DN
 	usual directory.DN      // of the default policy; zero if there is none
+	named memory[entry]     // entries that were read by their DN
 }
 
-// policyOf returns the policy for an entry, where policies are entries.
+// policyOf returns the policy for an entry.
 func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (policy, error) {
-	if !c.usesPpolicy() {
+	switch {
+	case c.settings.Kind == "389ds":
+		return c.nsPolicy(ctx, search, e)
+	case !c.usesPpolicy():
 		return policy{}, nil
 	}
 	byDN, usual, err := c.loadPolicies(ctx, search)
 	if err != nil {
 		return policy{}, err
 	}
-	dn := directory.DNOf(e.first("pwdPolicySubentry"))
-	if dn.IsZero() {
-		dn = usual
-	}
-	if p, ok := byDN[dn.Key()]; ok {
+	name := orDefault(e.first("pwdPolicySubentry"), usual.String())
+	if p, ok := byDN[directory.DNOf(name).Key()]; ok {
 		return p, nil
 	}
-	return strictest, nil
+	if name == "" { // one of these, and it is not known which
+		p := strictest
+		for i, other := range slices.Collect(maps.Values(byDN)) {
+			if i == 0 {
+				p = other
+			}
+			p = stricter(p, other)
+		}
+		return p, nil
+	}
+	found, err := c.policyAt(ctx, search, name)
+	if len(found.attrs) == 0 {
+		return policy{mustChange: true, missing: name}, err
+	}
+	return readPolicy(found), err
+}
+
+// policyAt returns a policy entry by its DN, without attributes if it cannot be
+// read.
+func (c *Client) policyAt(ctx context.Context, search searchFunc, dn string) (entry, error) {
+	if e, known := c.policies.named.recall(foldDN(dn), c.now()); known {
+		return e, nil
+	}
+	attributes := policyAttributes
+	if c.settings.Kind == "389ds" {
+		attributes = nsPolicyAttributes
+	}
+	e, _, err := read(ctx, search, dn, "(objectClass=*)", attributes...)
+	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultInsufficientAccessRights) {
+		return e, err
+	}
+	until := c.now().Add(policiesFor)
+	if len(e.attrs) == 0 {
+		until = c.now().Add(hiddenFor)
+	}
+	c.policies.named.remember(foldDN(dn), e, until)
+	return e, nil
+}
+
+// Where 389 DS keeps its global policies. Most service accounts may not read
+// them.
+const (
+	nsGlobalPolicy = "cn=config"
+	nsGlobalIdle   = "cn=config,cn=Account Policy Plugin,cn=plugins,cn=config"
+)
+
+// nsPolicy returns the policies of 389 DS for an entry: the local password
+// policy, if there is one, or else the global one, and the account policy.
+func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (policy, error) {
+	global, err := c.policyAt(ctx, search, nsGlobalPolicy)
+	if err != nil {
+		return policy{}, err
+	}
+	p := policy{failures: 3} // the default in a local policy
+	at, found := nsGlobalPolicy, global
+	if local := e.first("pwdPolicySubentry"); local != "" && !strings.EqualFold(global.first("nsslapd-pwpolicy-local"), "off") {
+		at = local
+		if found, err = c.policyAt(ctx, search, local); err != nil {
+			return p, err
+		}
+	}
+	idleAt := orDefault(e.first("acctPolicySubentry"), nsGlobalIdle)
+	idle, err := c.policyAt(ctx, search, idleAt)
+	p.maxIdle = seconds(idle.first("accountInactivityLimit"))
+	if idleAt != nsGlobalIdle && len(idle.attrs) == 0 {
+		p.missing = idleAt
+	}
+	switch n, convErr := strconv.Atoi(found.first("passwordMaxFailure")); {
+	case len(found.attrs) == 0:
+		p.missing = at
+	case !strings.EqualFold(found.first("passwordLockout"), "on"):
+		p.failures = 0
+	case convErr == nil:
+		p.failures = n
+	}
+	p.noExpiry = len(found.attrs) > 0 && !strings.EqualFold(found.first("passwordExp"), "on")
+	p.window = seconds(found.first("passwordResetFailureCount"))
+	return p, err
 }
 
 func (c *Client) usesPpolicy() bool {
 	for _, r := range c.kind.state {
 		for _, a := range r.attributes {
-			if a == "pwdPolicySubentry" {
+			if a == "pwdReset" {
 				return true
 			}
 		}
@@ -88,7 +204,7 @@ func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[strin
 	if p.byDN != nil && c.now().Before(p.until) {
 		return p.byDN, p.usual, nil
 	}
-	entries, err := all(ctx, search, c.settings.GroupBase, "(objectClass=pwdPolicy)", policyAttributes...)
+	entries, err := all(ctx, search, c.settings.GroupBase, "(objectClass=pwdPolicy)", append(policyAttributes, "cn")...)
 	if err != nil {
 		return nil, directory.DN{}, err
 	}

@@ -266,7 +266,7 @@ func (c *Client) decisiveAttributes() []decisive {
 	if s.GroupWalk == walkTokenGroups {
 		add(Bad, "it names a group", "primaryGroupID")
 	} else {
-		add(Bad, "groups are read from it", "memberOf")
+		add(Bad, "groups are read from it", "memberOf", "gidNumber")
 	}
 	add(Warning, "people log in by it", s.LoginAttributes...)
 	for _, r := range c.kind.state {

@@ -115,14 +115,14 @@ func TestRightsDS389(t *testing.T) {
 	s.Attributes = []string{"employeeType", "departmentNumber"}
 	c := open(t, s)
 	wantLines(t, rights(t, c, "alice", "inner", "open"),
-		"ok: rights of alice: may not write employeeType, departmentNumber, uid, nsUniqueId, memberOf, nsAccountLock, ",
+		"ok: rights of alice: may not write employeeType, departmentNumber, uid, nsUniqueId, memberOf, gidNumber, nsAccountLock, ",
 		"bad: rights of alice: may write member of group cn=open,ou=groups,dc=example,dc=test",
 		"ok: rights of alice: may not write the members of 1 of")
 	wantLines(t, rights(t, c, "bob", "inner", "open"),
 		"bad: rights of bob: may write employeeType of the own entry",
 		"ok: rights of bob: may not write the members of 2 of")
 	wantLines(t, printed(c.Report(t.Context(), nil)),
-		"ok: account state: nsAccountLock, passwordExpirationTime, accountUnlockTime, pwdUpdateTime can be read",
+		"ok: account state: nsAccountLock, passwordExpirationTime, accountUnlockTime, pwdUpdateTime, pwdPolicySubentry, acctPolicySubentry, lastLoginTime, createTimestamp can be read",
 		"ok: clock of "+p.LDAPS+": differs by ",
 		"warning: lock-out: lock-out policy for ", "until then the shield assumes 3")
 }

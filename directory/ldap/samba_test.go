@@ -67,8 +67,8 @@ func TestSambaDetails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Authenticate(t.Context(), u, peers.Password("workstation")); !errors.Is(err, directory.ErrOutsideHours) || !directory.Proved(err) {
-			t.Errorf("Authenticate = %v, want ErrOutsideHours, proved", err)
+		if err := c.Authenticate(t.Context(), u, peers.Password("workstation")); !errors.Is(err, directory.ErrWorkstation) || !directory.Proved(err) {
+			t.Errorf("Authenticate = %v, want ErrWorkstation, proved", err)
 		}
 	})
 

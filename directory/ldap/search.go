@@ -55,6 +55,9 @@ func (c *Client) overPool(ctx context.Context, request func(*conn) error) error 
 // tie the cookie of a page to the connection.
 func (c *Client) searchOn(cn *conn) searchFunc {
 	return func(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		if slices.Contains(req.Attributes, descriptorAttribute) && ldap.FindControl(req.Controls, ldap.ControlTypeMicrosoftSDFlags) == nil {
+			req.Controls = append(req.Controls, &ldap.ControlMicrosoftSDFlags{ControlValue: 4}) // the DACL: to read all takes more rights
+		}
 		res, err := pages(req, func() (res *ldap.SearchResult, err error) {
 			c.searches.Add(1)
 			err = c.run(ctx, cn, func() (err error) {

@@ -77,7 +77,7 @@ type Settings struct {
 	UserFilter string `mapstructure:"user_filter"`
 
 	// LoginAttributes are those that a typed name may match, such as uid and
-	// mail.
+	// mail. Each needs an index in the directory.
 	LoginAttributes []string `mapstructure:"login_attributes"`
 
 	// Domains are the names that may stand before a backslash, as in CORP\alice.
@@ -130,7 +130,8 @@ type Settings struct {
 
 	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),
 	// for users without one of their own. Default: the only pwdPolicy entry
-	// below group_base, or the one with cn=default.
+	// below group_base, or the one with cn=default; otherwise the strictest of
+	// all policies applies.
 	PasswordPolicy string `mapstructure:"password_policy"`
 
 	// PasswordChange is how a password is changed: rfc3062 (extended operation),
@@ -166,7 +167,8 @@ type Settings struct {
 	// PoolSize is how many connections searches may use at once.
 	PoolSize int `mapstructure:"pool_size"`
 
-	// Cache is how long what was read of a user is used again; 0 asks each time.
+	// Cache is how long what was read of a user, or of groups that hold groups, is
+	// used again; 0 asks each time.
 	Cache time.Duration `mapstructure:"cache"`
 
 	// Outage says what goes on while no server answers.

@@ -123,7 +123,7 @@ func TestKinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		filter, err := c.userFilter(t.Context(), nil, `al*)(uid=\00`[:5])
+		filter, err := c.userFilter(t.Context(), nil, `al*)(uid=\00`[:5], c.settings.LoginAttributes)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -165,7 +165,7 @@ func FuzzUserFilter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		for _, c := range []*Client{c, whole} {
-			filter, err := c.userFilter(t.Context(), nil, name)
+			filter, err := c.userFilter(t.Context(), nil, name, c.settings.LoginAttributes)
 			if err != nil {
 				continue
 			}

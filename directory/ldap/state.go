@@ -14,7 +14,7 @@ import (
 // do. It leaves Status at StatusActive if nothing stands against a login.
 type stateReader struct {
 	attributes []string
-	rare       bool // few entries have the class for them
+	rare       bool // few entries have the class for the attributes
 	read       func(e entry, in stateInput) directory.State
 }
 
@@ -22,6 +22,7 @@ type stateReader struct {
 type stateInput struct {
 	now    time.Time
 	policy policy // that applies to the entry
+	bound  bool   // the server, which knows its policies, has just let the user in
 }
 
 // rank orders what stands against a login when there are several: the first is
@@ -38,18 +39,23 @@ var rank = map[directory.Status]int{
 	directory.StatusActive:          7,
 }
 
-// state reads the account's state from its entry.
-func (c *Client) state(ctx context.Context, search searchFunc, e entry) (directory.State, error) {
-	missing, err := c.unread(ctx, e)
+// state reads the account's state from its entry. bound says that the server has
+// just let the user in: then it has applied its policies itself, whatever can be
+// read of them.
+func (c *Client) state(ctx context.Context, search searchFunc, e entry, bound bool) (directory.State, error) {
+	missing, err := c.unread(ctx, search, e)
 	if err != nil {
 		return directory.State{}, err
 	}
-	if missing != "" && c.settings.UnreadableState != "allow" {
-		return c.unreadable(missing), nil
-	}
-	in := stateInput{now: c.now()}
+	in := stateInput{now: c.now(), bound: bound && c.kind.bindsByPolicy}
 	if in.policy, err = c.policyOf(ctx, search, e); err != nil {
 		return directory.State{}, err
+	}
+	if p := in.policy.missing; missing == "" && p != "" && p != nsGlobalPolicy && !in.bound {
+		missing = "the service account may not read the policy " + p
+	}
+	if missing != "" && c.settings.UnreadableState != "allow" {
+		return c.unreadable(missing), nil
 	}
 	sum := directory.State{Status: directory.StatusActive}
 	for _, r := range c.kind.state {
@@ -82,13 +88,19 @@ func passwordChanged(e entry) time.Time {
 }
 
 // unread says which part of the state could not be read, "" if all was.
-func (c *Client) unread(ctx context.Context, e entry) (string, error) {
+func (c *Client) unread(ctx context.Context, search searchFunc, e entry) (string, error) {
 	for _, name := range c.settings.StateRequired {
 		if !e.has(name) {
 			return "no attribute " + name, nil
 		}
 	}
-	hidden, err := c.hiddenState(ctx, e.dn)
+	var hidden []string
+	var err error
+	if c.settings.Kind == "active_directory" {
+		hidden, err = c.hiddenHours(ctx, search, e)
+	} else {
+		hidden, err = c.hiddenState(ctx, e.dn)
+	}
 	if err != nil || len(hidden) == 0 {
 		return "", err
 	}
@@ -142,7 +154,7 @@ const (
 var adState = stateReader{
 	attributes: []string{
 		"userAccountControl", "msDS-User-Account-Control-Computed", "msDS-UserPasswordExpiryTimeComputed",
-		"accountExpires", "pwdLastSet", "lockoutTime", "logonHours",
+		"accountExpires", "pwdLastSet", "lockoutTime", "logonHours", descriptorAttribute,
 	},
 	read: readAD,
 }
@@ -220,7 +232,7 @@ func adHours(e entry, in stateInput) directory.State {
 // (draft-behera-ldap-password-policy-10, section 5.3).
 var ppolicyState = stateReader{
 	attributes: []string{
-		"pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdPolicySubentry", "pwdStartTime", "pwdEndTime",
+		"pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdPolicySubentry", "pwdStartTime", "pwdEndTime", "pwdLastSuccess",
 	},
 	read: readPpolicy,
 }
@@ -236,14 +248,33 @@ func readPpolicy(e entry, in stateInput) directory.State {
 	if isTrue(e.first("pwdReset")) && in.policy.mustChange {
 		s = join(s, because(directory.StatusMustChange, "pwdReset", e))
 	}
+	s = join(s, idle(e, in, "pwdLastSuccess", "pwdChangedTime"))
 	if e.has("pwdChangedTime") && in.policy.maxAge > 0 {
 		changed, err := generalizedTime(e.first("pwdChangedTime"))
 		if err != nil {
 			return join(s, because(directory.StatusUnknown, "pwdChangedTime", e))
 		}
-		s = join(s, passwordUntil(changed.Add(in.policy.maxAge), "pwdChangedTime", e, in.now))
+		s = join(s, passwordUntil(changed.Add(in.policy.maxAge), "pwdChangedTime", e, in))
 	}
 	return s
+}
+
+// idle locks an account whose last login is too long ago. The attribute
+// otherwise stands in for the one of an account that was never used.
+func idle(e entry, in stateInput, attribute, otherwise string) directory.State {
+	if !e.has(attribute) {
+		attribute = otherwise
+	}
+	if in.policy.maxIdle == 0 || in.bound || !e.has(attribute) {
+		return directory.State{Status: directory.StatusActive}
+	}
+	switch last, err := generalizedTime(e.first(attribute)); {
+	case err != nil:
+		return because(directory.StatusUnknown, attribute, e)
+	case in.now.After(last.Add(in.policy.maxIdle)):
+		return because(directory.StatusLocked, attribute, e)
+	}
+	return directory.State{Status: directory.StatusActive}
 }
 
 func ppolicyLock(e entry, in stateInput) directory.State {
@@ -294,9 +325,13 @@ func window(e entry, now time.Time, start, end string) directory.State {
 }
 
 // passwordUntil is the state of an account whose password is good until end.
-func passwordUntil(end time.Time, attribute string, e entry, now time.Time) directory.State {
+func passwordUntil(end time.Time, attribute string, e entry, in stateInput) directory.State {
 	s := directory.State{Status: directory.StatusActive}
-	if !now.Before(end) {
+	switch {
+	case in.now.Before(end):
+	case in.bound:
+		return s
+	default:
 		s = because(directory.StatusPasswordExpired, attribute, e)
 	}
 	s.PasswordExpires = end
@@ -308,8 +343,11 @@ func isTrue(value string) bool { return strings.EqualFold(value, "true") }
 // nsState is what 389 DS and its relatives leave in an entry.
 var nsState = stateReader{
 	// pwdUpdateTime is there with passwordTrackUpdateTime: on.
-	attributes: []string{"nsAccountLock", "passwordExpirationTime", "accountUnlockTime", "pwdUpdateTime"},
-	read:       readNS,
+	attributes: []string{
+		"nsAccountLock", "passwordExpirationTime", "accountUnlockTime", "pwdUpdateTime", "pwdPolicySubentry",
+		"acctPolicySubentry", "lastLoginTime", "createTimestamp",
+	},
+	read: readNS,
 }
 
 // nsLockState is the part of it that FreeIPA uses.
@@ -337,14 +375,18 @@ func readNS(e entry, in stateInput) directory.State {
 			s = join(s, lock)
 		}
 	}
-	if e.first("passwordExpirationTime") == resetTime {
+	s = join(s, idle(e, in, "lastLoginTime", "createTimestamp"))
+	switch {
+	case e.first("passwordExpirationTime") == resetTime:
 		return join(s, because(directory.StatusMustChange, "passwordExpirationTime", e))
+	case in.policy.noExpiry:
+		return s
 	}
-	return join(s, passwordEnd(e, in.now, "passwordExpirationTime"))
+	return join(s, passwordEnd(e, in, "passwordExpirationTime"))
 }
 
 // passwordEnd reads an attribute that holds the end of the password's life.
-func passwordEnd(e entry, now time.Time, attribute string) directory.State {
+func passwordEnd(e entry, in stateInput, attribute string) directory.State {
 	if !e.has(attribute) {
 		return directory.State{Status: directory.StatusActive}
 	}
@@ -352,7 +394,7 @@ func passwordEnd(e entry, now time.Time, attribute string) directory.State {
 	if err != nil {
 		return because(directory.StatusUnknown, attribute, e)
 	}
-	return passwordUntil(end, attribute, e, now)
+	return passwordUntil(end, attribute, e, in)
 }
 
 // ipaState is what the KDC of FreeIPA leaves in an entry. LDAP binds do not
@@ -360,7 +402,7 @@ func passwordEnd(e entry, now time.Time, attribute string) directory.State {
 var ipaState = stateReader{
 	attributes: []string{"krbPasswordExpiration", "krbPrincipalExpiration", "krbLastPwdChange"},
 	read: func(e entry, in stateInput) directory.State {
-		return join(passwordEnd(e, in.now, "krbPasswordExpiration"), window(e, in.now, "", "krbPrincipalExpiration"))
+		return join(passwordEnd(e, stateInput{now: in.now}, "krbPasswordExpiration"), window(e, in.now, "", "krbPrincipalExpiration"))
 	},
 }
 
@@ -389,7 +431,7 @@ func readShadow(e entry, in stateInput) directory.State {
 	longest, limited := epochDays(e.first("shadowMax"))
 	if ok && limited && longest < 99999 {
 		// The last day is still good.
-		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, in.now))
+		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, stateInput{now: in.now}))
 	}
 	return s
 }

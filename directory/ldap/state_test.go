@@ -127,13 +127,13 @@ func TestUnreadableState(t *testing.T) {
 	for setting, want := range map[string]directory.Status{"refuse": directory.StatusUnknown, "allow": directory.StatusActive} {
 		c := &Client{settings: Settings{Kind: "active_directory", UnreadableState: setting}.Complete(), kind: kinds["active_directory"], log: hclog.NewNullLogger(), now: time.Now}
 		for _, e := range []entry{attrs(), attrs("userAccountControl=512", "pwdLastSet=1"), attrs("userAccountControl=512", "accountExpires=0")} {
-			s, err := c.state(t.Context(), nil, e)
+			s, err := c.state(t.Context(), nil, e, false)
 			if err != nil || s.Status != want || (s.Reason == "") != (want == directory.StatusActive && e.has("userAccountControl")) {
 				t.Errorf("unreadable_state %s, %v: got %v (%q), %v; want %v and a reason", setting, e.attrs, s.Status, s.Reason, err, want)
 			}
 		}
 		// What can be read counts, whatever else cannot.
-		s, err := c.state(t.Context(), nil, attrs("userAccountControl=514"))
+		s, err := c.state(t.Context(), nil, attrs("userAccountControl=514"), false)
 		if err != nil || s.Err() == nil {
 			t.Errorf("unreadable_state %s: a disabled account is %v, %v; want a refusal", setting, s.Status, err)
 		}

@@ -17,59 +17,70 @@ const maxMatches = 5
 
 // find looks a user up by any spelling of a login name.
 func (c *Client) find(ctx context.Context, search searchFunc, name string) (*directory.User, error) {
-	filter, err := c.userFilter(ctx, search, name)
+	e, err := c.findEntry(ctx, search, name)
 	if err != nil {
-		return nil, err
-	}
-	res, err := search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, c.userAttributes()...))
-	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
-		return nil, err
-	}
-	var entries []entry
-	if res != nil {
-		for _, e := range res.Entries {
-			entries = append(entries, newEntry(e))
-		}
-	}
-	return c.chosen(ctx, search, name, entries)
-}
-
-// chosen is the user of the entry that name means.
-func (c *Client) chosen(ctx context.Context, search searchFunc, name string, entries []entry) (*directory.User, error) {
-	e, err := c.choose(name, entries)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.readRanges(ctx, search); err != nil {
 		return nil, err
 	}
 	return c.user(ctx, search, e)
 }
 
-// choose picks the entry that name means. When several match, as one person's
-// mail address may be the login name of another, the login name counts; a domain
-// before it has been looked at.
-func (c *Client) choose(name string, entries []entry) (entry, error) {
+// findEntry returns the whole entry that a login name means.
+//
+// A server gives up a search by an attribute without an index (389 DS: result
+// 11). The login name is then searched alone: who has it is meant, whatever
+// values of other attributes match (see choose).
+func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) (entry, error) {
+	var given error
+	for _, by := range [][]string{c.settings.LoginAttributes, {c.settings.NameAttribute}} {
+		filter, err := c.userFilter(ctx, search, name, by)
+		if err != nil {
+			return entry{}, err
+		}
+		res, err := search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, c.userAttributes()...))
+		if ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded) {
+			given = orDefault(given, fmt.Errorf("%w: an attribute of login_attributes may lack an index (%s)", err, strings.Join(by, ", ")))
+			continue
+		}
+		if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
+			return entry{}, err
+		}
+		var entries []entry
+		if res != nil {
+			for _, e := range res.Entries {
+				entries = append(entries, newEntry(e))
+			}
+		}
+		if given == nil || len(entries) > 0 {
+			return c.choose(ctx, search, name, entries)
+		}
+	}
+	return entry{}, given
+}
+
+// choose returns the entry that name means, with all its values. When several
+// match, as one person's mail address may be the login name of another, the
+// login name counts; a domain before it has been looked at.
+func (c *Client) choose(ctx context.Context, search searchFunc, name string, entries []entry) (entry, error) {
 	name = name[strings.IndexByte(name, '\\')+1:]
+	if len(entries) > 1 {
+		var named []entry
+		for _, e := range entries {
+			if slices.ContainsFunc(e.all(c.settings.NameAttribute), func(v string) bool { return strings.EqualFold(v, name) }) {
+				named = append(named, e)
+			}
+		}
+		if len(named) != 1 {
+			return entry{}, &directory.Refusal{
+				Why:    directory.ErrAmbiguous,
+				Detail: fmt.Sprintf("%q matches %q and %q", name, entries[0].dn, entries[1].dn),
+			}
+		}
+		entries = named
+	}
 	if len(entries) == 0 {
 		return entry{}, fmt.Errorf("name %q: %w", name, directory.ErrNoUser)
 	}
-	if len(entries) == 1 {
-		return entries[0], nil
-	}
-	var named []entry
-	for _, e := range entries {
-		if slices.ContainsFunc(e.all(c.settings.NameAttribute), func(v string) bool { return strings.EqualFold(v, name) }) {
-			named = append(named, e)
-		}
-	}
-	if len(named) != 1 {
-		return entry{}, &directory.Refusal{
-			Why:    directory.ErrAmbiguous,
-			Detail: fmt.Sprintf("%q matches %q and %q", name, entries[0].dn, entries[1].dn),
-		}
-	}
-	return named[0], nil
+	return entries[0], entries[0].readRanges(ctx, search)
 }
 
 // userAttributes are those asked for in a look-up. Operational ones come only
@@ -85,6 +96,8 @@ func (c *Client) userAttributes() []string {
 	}
 	if s.GroupWalk == walkTokenGroups {
 		names = append(names, "objectSid", "primaryGroupID")
+	} else {
+		names = append(names, "gidNumber")
 	}
 	names = append(names, s.StateRequired...)
 	for _, r := range c.kind.state {
@@ -102,7 +115,7 @@ func (c *Client) userAttributes() []string {
 // user makes a User of an entry, and asks for the groups.
 func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directory.User, error) {
 	u := &directory.User{
-		Identity: directory.Identity{Source: c.settings.Name, ID: idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))},
+		Identity: directory.Identity{Source: c.settings.Name, ID: c.id(e)},
 		Name:     c.loginName(e),
 		DN:       e.dn,
 		Attrs:    map[string][]string{},
@@ -122,13 +135,18 @@ func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directo
 		u.TOTP = append(u.TOTP, directory.NewSecret(value))
 	}
 	var err error
-	if u.State, err = c.state(ctx, search, e); err != nil {
+	if u.State, err = c.state(ctx, search, e, false); err != nil {
 		return nil, fmt.Errorf("account state of %q: %w", u.Name, err)
 	}
 	if u.Groups, err = c.groups(ctx, search, e, u.Name); err != nil {
 		return nil, fmt.Errorf("groups of %q: %w", u.Name, err)
 	}
 	return u, nil
+}
+
+// id returns the stable id of a user.
+func (c *Client) id(e entry) string {
+	return idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))
 }
 
 // loginName returns the one name of the user. Values of an attribute have no
@@ -138,9 +156,9 @@ func (c *Client) loginName(e entry) string {
 	if len(names) == 0 {
 		return ""
 	}
-	attribute, value := firstRDN(e.dn)
-	if strings.EqualFold(attribute, c.settings.NameAttribute) && slices.Contains(names, value) {
-		return value
+	own := directory.FoldValue(ownName(directory.DNOf(e.dn), c.settings.NameAttribute))
+	if i := slices.IndexFunc(names, func(name string) bool { return directory.FoldValue(name) == own }); i >= 0 {
+		return names[i]
 	}
 	return slices.Min(names)
 }

@@ -65,6 +65,7 @@ var (
 	TotalSessions        = Reason{"too_many_sessions_in_total"} // `admission.max_sessions` is reached
 	UnknownUser          = Reason{"unknown_user"}               // no such person exists
 	UnusableKey          = Reason{"unusable_key"}               // a value of the key attribute is not a usable key
+	Workstation          = Reason{"workstation"}                // the directory allows the person other computers only (`userWorkstations` of Active Directory)
 	UserSessions         = Reason{"too_many_sessions"}          // the person has as many sessions as the rules allow
 )
 

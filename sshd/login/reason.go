@@ -72,6 +72,7 @@ var answers = []struct {
 	{directory.ErrLocked, event.AccountLocked, "Your account is locked."},
 	{directory.ErrExpired, event.AccountExpired, "Your account has expired."},
 	{directory.ErrOutsideHours, event.OutsideHours, "You may not log in at this hour."},
+	{directory.ErrWorkstation, event.Workstation, "The directory allows your account other computers only."},
 	{directory.ErrPasswordExpired, event.PasswordExpired, "Your password has expired."},
 	{directory.ErrMustChange, event.PasswordMustChange, "Your password must be changed before you can go on."},
 	{directory.ErrStateUnknown, event.StateUnknown, "The state of your account could not be read."},

@@ -1,0 +1,96 @@
+package ldap
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+)
+
+// descriptorAttribute holds who may do what with an entry of Active Directory.
+const descriptorAttribute = "nTSecurityDescriptor"
+
+// How access rules name logonHours: by its own GUID or by that of its property
+// set, User-Logon ([MS-ADA1], [MS-ADTS] 3.1.1.2.3.3).
+const (
+	guidLogonHours = "\xab\x79\x96\xbf\xe6\x0d\xd0\x11\xa2\x85\x00\xaa\x00\x30\x49\xe2"
+	guidUserLogon  = "\x10\x20\x20\x5f\xa5\x79\xd0\x11\x90\x20\x00\xc0\x4f\xc2\xd4\xcf"
+)
+
+// hiddenHours returns logonHours if the entry does not show it and whoever
+// searches may not read it. No other attribute of account state may be missing
+// from an entry, and no question to the server tells whether this one is hidden.
+// So the access rules of the entry are read.
+func (c *Client) hiddenHours(ctx context.Context, search searchFunc, e entry) ([]string, error) {
+	if e.has("logonHours") {
+		return nil, nil
+	}
+	sids, known := c.tokens.recall("", c.now())
+	if !known {
+		root, _, err := read(ctx, search, "", "(objectClass=*)", "tokenGroups")
+		if err != nil {
+			return nil, err
+		}
+		if sids = root.all("tokenGroups"); c.settings.BindAs == "" {
+			c.tokens.remember("", sids, c.now().Add(policiesFor))
+		}
+	}
+	if slices.Contains(sids, e.first("objectSid")) {
+		sids = append(slices.Clip(sids), sidSelf)
+	}
+	if !mayRead(e.first(descriptorAttribute), sids, guidLogonHours, guidUserLogon) {
+		return []string{"logonHours (" + descriptorAttribute + " says so, or cannot be read)"}, nil
+	}
+	return nil, nil
+}
+
+// sidSelf is S-1-5-10, which stands for the entry itself.
+const sidSelf = "\x01\x01\x00\x00\x00\x00\x00\x05\x0a\x00\x00\x00"
+
+// mayRead reports whether a security descriptor lets who has the SIDs read an
+// attribute, which rules name by one of the GUIDs ([MS-DTYP] 2.4.6, [MS-ADTS]
+// 5.1.3.3.3). The first rule that is about both decides. What cannot be
+// understood allows nothing.
+func mayRead(descriptor string, sids []string, guids ...string) (may bool) {
+	defer func() {
+		if recover() != nil { // it ends too early
+			may = false
+		}
+	}()
+	const (
+		inheritOnly = 0x8
+		objectType  = 0x1
+		inherited   = 0x2
+		readAny     = 0x10 | 0x10000000 | 0x80000000 // of a property, everything, generic
+	)
+	b := []byte(descriptor)
+	at := binary.LittleEndian.Uint32(b[16:])
+	if at == 0 {
+		return false
+	}
+	list := b[at:]
+	rules := list[8:]
+	for range binary.LittleEndian.Uint16(list[4:]) {
+		kind, flags, size := rules[0], rules[1], binary.LittleEndian.Uint16(rules[2:])
+		mask, rest := binary.LittleEndian.Uint32(rules[4:]), rules[8:size]
+		rules = rules[size:]
+		about := ""
+		if kind == 5 || kind == 6 {
+			has := rest[0]
+			rest = rest[4:]
+			if has&objectType != 0 {
+				about, rest = string(rest[:16]), rest[16:]
+			}
+			if has&inherited != 0 {
+				rest = rest[16:]
+			}
+		}
+		known := kind == 0 || kind == 1 || kind == 5 || kind == 6
+		if !known || flags&inheritOnly != 0 || mask&readAny == 0 || about != "" && !slices.Contains(guids, about) {
+			continue
+		}
+		if slices.Contains(sids, string(rest[:8+4*int(rest[1])])) {
+			return kind == 0 || kind == 5
+		}
+	}
+	return false
+}
