@@ -8,31 +8,30 @@ import (
 )
 
 // A Conn is a connection for ssh.NewServerConn. On TCP it reads from the socket
-// in pieces of up to 256 KiB and joins the two writes that the library makes of
-// one packet. While nothing moves it has no buffers. Read is for one goroutine
-// at a time; all else is safe for concurrent use.
+// in pieces of up to 256 KiB and joins the two writes that the library makes for one
+// packet. While it waits it holds no buffers. Read is for one goroutine at a time;
+// everything else is safe for concurrent use.
 type Conn struct {
 	net.Conn
 	tcp *net.TCPConn // what Conn writes to, nil if that is something else
 
-	unread []byte          // read, but not yet given away
+	unread []byte          // read from the socket, but not yet by the library
 	buf    *[readSize]byte // what unread is part of, if it is from the pool
 	socket socket
 
-	swallow []byte // of what is written, the identification string that was sent
+	swallow []byte // the identification string, which was sent and is not written again
 	w       joiner
 }
 
-// A carrier is a connection that has read something off a TCP connection and
-// passes the rest on, such as one that took a PROXY protocol header.
+// A carrier is a connection that has read the first bytes of a TCP connection, such as
+// a PROXY protocol header, and passes the rest on.
 type carrier interface {
 	TCPConn() (*net.TCPConn, bool)
 }
 
-// NewConn wraps nc without looking at the client. What nc writes is joined if it
-// is a *net.TCPConn or a carrier of one, and what it reads is gathered if it is
-// a *net.TCPConn, for a carrier may have read ahead. Of another type, though it
-// embeds one, nothing is known: it is read and written as it is.
+// NewConn wraps nc without a Look. Writes are joined if nc is a *net.TCPConn or a
+// carrier of one. Reads are larger if nc is a *net.TCPConn; a carrier may have read
+// ahead. Any other type, even if it embeds one of these, is used as it is.
 func NewConn(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc}
 	switch nc := nc.(type) {
@@ -50,7 +49,7 @@ const readSize = 256 << 10
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// Read reads what is there, up to len(p).
+// Read reads what has arrived, up to len(p).
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if !c.socket.usable() || len(p) >= readSize || len(p) == 0 {
@@ -87,8 +86,8 @@ func (c *Conn) release() {
 	}
 }
 
-// Write writes p. A piece that looks like the first half of a packet may stay
-// here for a moment; if sending it then fails, the next Write says so.
+// Write writes p. A piece that looks like the first half of a packet may be held back
+// for a moment. If sending it then fails, the next Write returns the error.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.w.Lock()
 	defer c.w.Unlock()

@@ -1,13 +1,12 @@
-// Package early takes an early look at an SSH client: who it says it is and
-// which algorithms it lists, before the SSH library has done any work.
+// Package early reads what an SSH client sends first, before the SSH library does any
+// work: how the client identifies itself and which algorithms it lists.
 //
-// Look exchanges the identification strings and reads the client's first
-// packet, KEXINIT, which is still in the clear. Probes and strangers that speak
-// something else are let go at that point. The Conn it returns is for
-// ssh.NewServerConn: it swallows the library's own identification string,
-// replays what was read, and from then on moves data in larger pieces than the
-// library asks for. The package knows only net: choosing algorithms, limits
-// and logging are the caller's.
+// Look exchanges the identification strings and reads the client's first packet,
+// KEXINIT, which is not encrypted. It ends connections of probes and of clients that
+// do not speak SSH. The Conn that it returns is for ssh.NewServerConn: Conn drops the
+// library's own identification string, because it has been sent, gives the library
+// what has been read, and then moves data in larger pieces than the library asks for.
+// The package knows only net: the caller chooses algorithms, limits and logs.
 package early
 
 import (
@@ -20,7 +19,7 @@ import (
 	"time"
 )
 
-// What can be wrong with a client. The errors of Look wrap one of these.
+// The errors of Look wrap one of these.
 var (
 	ErrProbe   = errors.New("closed before saying anything")
 	ErrClosed  = errors.New("closed before identifying itself")
@@ -35,15 +34,14 @@ const (
 	maxRefusal = time.Second
 )
 
-// refusal is what a stranger is told, in OpenSSH's words.
+// refusal is the answer to a client that does not speak SSH, in OpenSSH's words.
 const refusal = "Invalid SSH identification string.\r\n"
 
 // Look writes version, our identification string without CR LF, and reads the
-// client's and its KEXINIT. The client has until deadline to identify itself
-// (no limit if zero); deadline then stays set on the Conn. KEXINIT is waited for
-// no longer than wait: a client that wants to see ours first, or sends
-// something else, is left to the library, with Hello.KexInit false. On an error
-// nc has been closed.
+// client's and its KEXINIT. The client has until deadline to identify itself (no
+// limit if zero); deadline then stays set on the Conn. Look waits for KEXINIT no
+// longer than wait. If the client waits for ours, or sends something else, the
+// library handles it, and Hello.KexInit is false. After an error nc is closed.
 func Look(nc net.Conn, version string, deadline time.Time, wait time.Duration) (*Conn, Hello, error) {
 	l := look{nc: nc}
 	hello, err := l.exchange(version, deadline, wait)
@@ -72,7 +70,7 @@ func (l *look) exchange(version string, deadline time.Time, wait time.Duration) 
 	if err := l.nc.SetDeadline(deadline); err != nil {
 		return h, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	// A client that is gone shows when it is read from.
+	// If the client is gone, the next read fails.
 	io.WriteString(l.nc, version+"\r\n")
 	end, err := l.identification()
 	if err != nil {
@@ -106,7 +104,7 @@ func (l *look) identification() (end int, err error) {
 	}
 }
 
-// ended says in which way a client left.
+// ended returns the error for a client that has left.
 func (l *look) ended(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -117,8 +115,8 @@ func (l *look) ended(err error) error {
 	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
-// kexInit reads the packet at start. If it does not come in time, or is
-// another one, the client is left to the library.
+// kexInit reads the packet at start. If it does not arrive in time, or is another
+// packet, the library handles the client.
 func (l *look) kexInit(h *Hello, start int) error {
 	for {
 		payload, complete, err := firstPacket(l.got[start:])
@@ -130,13 +128,13 @@ func (l *look) kexInit(h *Hello, start int) error {
 			return nil
 		}
 		if err := l.read(); err != nil {
-			return nil // the library meets it again, if it is the client's end
+			return nil // if the client has left, the library gets the error again
 		}
 	}
 }
 
-// read adds what the client sends. What has been read is never more than the
-// longest line and packet and what came with them.
+// read adds what the client sends. In total it reads no more than the longest line and
+// packet and what arrived with them.
 func (l *look) read() error {
 	const piece = 2 << 10 // most clients' line and KEXINIT
 	if cap(l.got)-len(l.got) < piece/2 {

@@ -7,23 +7,21 @@ import (
 	"strings"
 )
 
-// A Hello is what a client says before keys are exchanged. Nothing in it has
-// been verified.
+// A Hello is what a client sends before keys are exchanged. Nothing in it is verified.
 type Hello struct {
-	Version string // identification string, what cannot be printed replaced
+	Version string // identification string, with unprintable characters replaced
 	KexInit bool   // whether the lists below were seen
 
-	// The client's lists, the one it likes best first: RFC 4253, section 7.1.
-	// In is what the client sends us, Out what we send it.
+	// The client's lists, its first choice first: RFC 4253, section 7.1. In is for
+	// what the client sends, Out for what the server sends.
 	KeyExchanges, HostKeys []string
 	CiphersIn, CiphersOut  []string
 	MACsIn, MACsOut        []string
 }
 
-// Ciphers narrows offered, the ciphers that are to be offered, to those of
-// fast, if the client lists one of them for both directions. The choice
-// between ciphers is the client's; this way what it lists first does not keep
-// it from the fast one.
+// Ciphers narrows offered to the ciphers of fast, if the client lists one of them for
+// both directions. The client chooses among the ciphers that are offered, and its
+// first choice may be a slow one.
 func (h Hello) Ciphers(offered, fast []string) []string {
 	var both []string
 	for _, name := range offered {
@@ -42,8 +40,8 @@ const (
 	cookieSize = 16
 )
 
-// firstPacket cuts the payload of the packet that b begins with out of it. It
-// is not encrypted: RFC 4253, section 6. An error means that it is none.
+// firstPacket returns the payload of the packet that b begins with. It is not
+// encrypted: RFC 4253, section 6. The error says that b does not begin with a packet.
 func firstPacket(b []byte) (payload []byte, complete bool, err error) {
 	if len(b) < 5 {
 		return nil, false, nil
@@ -59,7 +57,7 @@ func firstPacket(b []byte) (payload []byte, complete bool, err error) {
 	return b[5 : 4+length-padding], true, nil
 }
 
-// parse reads a KEXINIT message. Of any other, or a broken one, h has nothing.
+// parse reads a KEXINIT message into h. Any other message is ignored.
 func (h *Hello) parse(payload []byte) {
 	if len(payload) < 1+cookieSize || payload[0] != msgKexInit {
 		return

@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// The library writes a packet through a bufio.Writer of this size and flushes
-// that at its end. A longer packet leaves in a write of exactly so many bytes,
-// which the rest follows at once.
+// The library writes a packet through a bufio.Writer of this size and flushes it at
+// the end of the packet. So a longer packet is written in two parts: the first has
+// exactly this size, and the rest follows at once. TestLibraryBuffer checks that.
 const libraryBuffer = 4096
 
 // holdTime is how long a write of libraryBuffer bytes waits for the rest of its
-// packet. The rest follows within microseconds if there is any. There is none
-// when a packet is exactly that long (not with AES-GCM or ChaCha20, whose
-// packets never are), which cannot be seen from here.
+// packet, which follows within microseconds. A packet of exactly that length has no
+// rest, and looks the same. (With AES-GCM and ChaCha20 no packet has that length.)
 const holdTime = time.Millisecond
 
 // closeTime bounds how long Close waits for a full socket.
@@ -22,15 +21,15 @@ const closeTime = 100 * time.Millisecond
 
 var heldBuffers = sync.Pool{New: func() any { return new([libraryBuffer]byte) }}
 
-// A joiner makes one write of the two halves of a packet. It holds back a write
-// of libraryBuffer bytes until the next one, but never longer than holdTime.
-// Its lock must be held to use it.
+// A joiner makes one write of the two parts of a packet. It holds back a write of
+// libraryBuffer bytes until the next one, but no longer than holdTime. Its lock must
+// be held to use it.
 type joiner struct {
 	sync.Mutex
 	held  *[libraryBuffer]byte // nil if nothing is held back
 	timer *time.Timer          // sends what is held
 	armed bool
-	err   error // of sending what was held: the stream is broken
+	err   error // of sending what was held back: the stream is broken
 	both  net.Buffers
 	pair  [2][]byte
 }
@@ -78,8 +77,8 @@ func (j *joiner) drop() {
 	j.held = nil
 }
 
-// arm starts the timer unless it runs. It is not stopped for every packet:
-// while data flows it goes off once in holdTime and mostly finds nothing.
+// arm starts the timer unless it runs. The timer is not stopped after each packet:
+// while data flows it fires once in holdTime and mostly finds nothing.
 func (j *joiner) arm(tcp *net.TCPConn) {
 	if j.armed {
 		return
@@ -97,8 +96,8 @@ func (j *joiner) arm(tcp *net.TCPConn) {
 	})
 }
 
-// close sends what is held. A write that is under way, and holds the lock, is
-// ended by closing the connection, as without a joiner.
+// close sends what is held. If another write holds the lock, closing the connection
+// ends that write, as without a joiner.
 func (j *joiner) close(tcp *net.TCPConn) {
 	if !j.TryLock() {
 		return

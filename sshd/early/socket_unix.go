@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// A socket reads without a buffer to wait with: it takes one when there is
-// something to read.
+// A socket waits for data without a buffer, and takes one when there is data to read.
 type socket struct {
 	raw syscall.RawConn
 	try func(fd uintptr) (done bool) // s.once, bound one time
@@ -43,8 +42,7 @@ func (s *socket) read() (*[readSize]byte, int, error) {
 	return buf, n, nil
 }
 
-// once is one read(2), which does not block. It reports false if there is
-// nothing yet.
+// once is one read(2), which does not block. It reports false if no data has arrived.
 func (s *socket) once(fd uintptr) bool {
 	buf := readBuffers.Get().(*[readSize]byte)
 	n, err := syscall.Read(int(fd), buf[:])

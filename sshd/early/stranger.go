@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// strangers are the first bytes of what else comes to an SSH port.
+// strangers are the first bytes of other protocols that reach an SSH port.
 var strangers = []struct{ start, name string }{
 	{"GET ", "HTTP"},
 	{"HEAD ", "HTTP"},
@@ -30,15 +30,14 @@ var strangers = []struct{ start, name string }{
 	{"\x00\x00\x00", "SMB or another binary protocol"},
 }
 
-// shownBytes of what a stranger says are part of the error.
+// shownBytes of what such a client sends are part of the error.
 const shownBytes = 32
 
-// prefixes are how an identification string begins: RFC 4253, sections 4.2 and
-// 5.1.
+// prefixes of an identification string: RFC 4253, sections 4.2 and 5.1.
 var prefixes = []string{"SSH-2.0-", "SSH-1.99-"}
 
-// check looks at the beginning of a connection, as much as is there, and returns
-// an error as soon as it cannot become an identification string.
+// check returns an error as soon as the first bytes of a connection cannot become an
+// identification string.
 func check(got []byte) error {
 	for _, p := range prefixes {
 		n := min(len(p), len(got))

@@ -8,8 +8,8 @@ const (
 	maxAlternativeBytes = 1 << 20
 )
 
-// braces expands {a,b} as shells do, nested too, and leaves other braces alone.
-// It reports false when there are more or longer words than may be.
+// braces expands {a,b} as shells do, also nested, and leaves other braces alone. It
+// reports false when there are too many words, or too long ones.
 func braces(pattern string) ([]string, bool) {
 	var words []string
 	todo := []string{pattern}
@@ -52,9 +52,9 @@ func cutBraces(p string) (before string, choices []string, after string, found b
 	return p, nil, "", false
 }
 
-// cutGroup reads what follows an opening brace, to the brace that closes it,
-// and returns the parts between commas and how long all that is. There are no
-// parts if it is not closed.
+// cutGroup reads from after an opening brace to the brace that closes it. It returns
+// the parts between commas and the length of what it has read. Without a closing
+// brace there are no parts.
 func cutGroup(p string) (parts []string, end int) {
 	depth, start := 0, 0
 	for i := 0; i < len(p); i++ {

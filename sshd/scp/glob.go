@@ -21,10 +21,9 @@ type glob struct {
 	looked int
 }
 
-// expand returns the paths that pattern stands for, as the client would write
-// them without wildcards: braces in their order, matches sorted. A word that
-// matches nothing stands for itself, as in a shell, and is then reported as
-// missing.
+// expand returns the paths that match pattern, as the client would write them without
+// wildcards: braces in their order, matches sorted. A word that matches nothing
+// stands for itself, as in a shell, and is then reported as missing.
 func (g *glob) expand(pattern string) ([]string, error) {
 	words, ok := braces(pattern)
 	if !ok {
@@ -34,7 +33,7 @@ func (g *glob) expand(pattern string) ([]string, error) {
 	size := 0
 	for _, word := range words {
 		if word == "" && pattern != "" {
-			continue // of {a,}: no word, as in a shell
+			continue // "{a,}" is one word, as in a shell
 		}
 		word = tilde(word)
 		found, err := g.matches(word)
@@ -55,8 +54,8 @@ func (g *glob) expand(pattern string) ([]string, error) {
 	return paths, nil
 }
 
-// matches walks word from component to component. It finds nothing where word
-// has no wildcard.
+// matches walks word from component to component. Without a wildcard in word it
+// finds nothing.
 func (g *glob) matches(word string) ([]string, error) {
 	if !hasMeta(word) {
 		return nil, nil
@@ -120,7 +119,8 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 	return next, nil
 }
 
-// entries are the names in dir that fit, sorted. What cannot be listed has none.
+// entries are the names in dir that match, sorted. A directory that cannot be listed
+// has none.
 func (g *glob) entries(dir, pattern string) ([]string, error) {
 	var found []string
 	size := 0

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// match reports whether name, one component of a path, fits pattern: * ? [a-z]
-// [!a-z] [[:alpha:]] and backslash, as POSIX has it (Shell Command Language,
-// section 2.13). A period at the start must be matched by a period. The time is
-// at worst len(pattern)*len(name).
+// match reports whether name, one component of a path, matches pattern: * ? [a-z]
+// [!a-z] [[:alpha:]] and backslash, as in POSIX (Shell Command Language, section
+// 2.13). A period at the start must be matched by a period. The time is at most
+// proportional to len(pattern)*len(name).
 func match(pattern, name string) bool {
 	if strings.HasPrefix(name, ".") && !strings.HasPrefix(strings.TrimPrefix(pattern, `\`), ".") {
 		return false

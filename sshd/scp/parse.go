@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Sentences for people whose client wants what an SCP server cannot give.
+// Sentences for people whose client asks for something that there is not here.
 const (
 	// NoShell is for a client that asks for a shell, as WinSCP does in SCP mode.
 	NoShell = "There is no shell here. In WinSCP choose the file protocol SFTP; with other programs use sftp or scp."
@@ -21,10 +21,10 @@ const (
 	maxWords   = 4096
 )
 
-// Parse reads the command line of an SSH exec request. It is split into words
-// as a POSIX shell does, with quotes and backslashes, but nothing is ever
-// executed or substituted: $ and backticks mean themselves, and an unquoted
-// shell operator is an error. Errors are sentences for the client.
+// Parse reads the command line of an SSH exec request. It is split into words as a
+// POSIX shell does, with quotes and backslashes, but nothing is executed or
+// substituted: $ and backticks stand for themselves, and an unquoted shell operator
+// is an error. Errors are sentences for the client.
 func Parse(command string) (Command, error) {
 	words, err := split(command)
 	first := ""
@@ -46,8 +46,8 @@ func Parse(command string) (Command, error) {
 	return c, nil
 }
 
-// flags says what the options without a value mean. Those of the client's side
-// that old clients pass on mean nothing here.
+// flags are the options without a value. Some clients also send options of their own
+// side, which have no meaning here.
 var flags = map[byte]func(*Command){
 	'f': func(c *Command) { c.Source = true },
 	't': func(c *Command) { c.Sink = true },
@@ -58,7 +58,7 @@ var flags = map[byte]func(*Command){
 	'1': nil, '2': nil, '4': nil, '6': nil, 'B': nil, 'C': nil, 'E': nil, 'T': nil, 'q': nil,
 }
 
-// valued are the options with a value, which means nothing here either.
+// valued are the options with a value, which have no meaning here either.
 const valued = "l"
 
 // options reads the words after "scp" as getopt(3) does.

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// What an answer, or a record that is an error, begins with.
+// The first byte of an answer, or of a record that is an error.
 const (
 	tagOK    = 0
 	tagError = 1 // for this file; the transfer goes on
@@ -21,15 +21,15 @@ const (
 
 const (
 	bufferSize = 256 << 10
-	readSize   = 32 << 10 // for records; larger reads go past it
+	readSize   = 32 << 10 // for records; larger reads bypass the buffer
 	maxLine    = 4 << 10  // of a record; OpenSSH's are at most 2 KiB
 	maxText    = 1 << 10  // of an error text, for clients with small buffers
 )
 
-// errEnded is the client's connection ending where it may not.
+// errEnded: the client's connection has ended where it may not.
 var errEnded = fmt.Errorf("client went away: %w", io.ErrUnexpectedEOF)
 
-// A fatal error is told to the client and ends the transfer.
+// A fatal error is sent to the client and ends the transfer.
 type fatal struct {
 	text string
 	err  error
@@ -38,12 +38,11 @@ type fatal struct {
 func (f fatal) Error() string { return f.text }
 func (f fatal) Unwrap() error { return f.err }
 
-// protocolError is the end of a client whose bytes make no sense.
+// protocolError is for a client whose bytes make no sense.
 func protocolError(why string) error { return fatal{text: "protocol error: " + why} }
 
-// A peer is the client. What is written to it is kept in out until that is full
-// or there is nothing more to read from the client, so that answers do not each
-// cost a packet.
+// A peer is the client. What is written to it stays in out until out is full or there
+// is nothing more to read from the client, so that not every answer is a packet.
 type peer struct {
 	ctx     context.Context
 	rw      io.ReadWriter
@@ -113,7 +112,7 @@ func (p *peer) room(n int) ([]byte, error) {
 	return p.out[len(p.out):cap(p.out)], nil
 }
 
-// record writes one line or answer. What cannot be sent shows at the next read.
+// record writes one line or answer. If it cannot be sent, the next read fails.
 func (p *peer) record(format string, args ...any) {
 	if _, err := p.room(maxLine); err == nil {
 		p.out = fmt.Appendf(p.out, format, args...)
@@ -126,7 +125,7 @@ func (p *peer) ok() {
 	}
 }
 
-// tell sends an error text.
+// tell sends the text of an error.
 func (p *peer) tell(tag byte, text string) {
 	text = printable(text)
 	if len(text) > maxText {
@@ -135,7 +134,7 @@ func (p *peer) tell(tag byte, text string) {
 	p.record("%cscp: %s\n", tag, text)
 }
 
-// fail tells the client that something did not work and goes on.
+// fail sends an error about a file to the client. The transfer goes on.
 func (p *peer) fail(name string, err error) { p.failText(name+": "+reason(err), err) }
 
 func (p *peer) failText(text string, err error) {
@@ -178,11 +177,11 @@ func (p *peer) failed() error {
 	return p.first
 }
 
-// errRefused is an answer that is not OK, already counted.
+// errRefused is an answer that is not OK. It has been counted as a failure.
 var errRefused = errors.New("the client reports an error")
 
-// answer reads the client's answer. It is errRefused if the client cannot go on
-// with this file, and another error if the transfer cannot go on.
+// answer reads the client's answer. The error is errRefused if the client cannot go on
+// with this file, and another one if the transfer cannot go on.
 func (p *peer) answer() error {
 	tag, err := p.in.ReadByte()
 	if err != nil {
@@ -225,8 +224,8 @@ func (p *peer) line() (string, error) {
 	}
 }
 
-// ended is the error of a client that goes away where it may not: within a
-// record or a file, or before it has been told everything.
+// ended is the error of a connection that ends where it may not: within a record or a
+// file, or before the client has everything.
 func ended(doing string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errEnded

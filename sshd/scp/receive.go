@@ -51,8 +51,7 @@ func (s *sink) file(line string) error {
 	return nil
 }
 
-// create opens the file for writing, as a new version that replaces what is
-// there, or in place.
+// create opens the file for writing, as a new version or in place (see Options).
 func (s *sink) create(p place) (fs.File, error) {
 	if len(s.stack) == 0 && !s.target.isDir && strings.HasSuffix(p.shown, "/") {
 		return nil, fs.ErrIsDir
@@ -71,8 +70,8 @@ func (s *sink) create(p place) (fs.File, error) {
 	return f, err
 }
 
-// cut ends a file written in place where its new content ends. It is not
-// truncated before: the client may be reading that very file, by another way.
+// cut sets the size of a file that was written in place. The file is not truncated
+// before: the client may be reading the same file in another way.
 func cut(f fs.File, size int64) error {
 	fi, err := f.Stat()
 	if err != nil || fi.Size() <= size {
@@ -81,8 +80,9 @@ func cut(f fs.File, size int64) error {
 	return f.SetAttr(fs.Attr{Set: fs.AttrSize, Size: size})
 }
 
-// receive copies size bytes of the client into f. After a failure of f, which
-// is its first result, it reads on to stay in step; err ends the transfer.
+// receive copies size bytes of the client into f. After a failure of f, which is its
+// first result, it reads the rest of the data all the same, for the next record
+// follows; err ends the transfer.
 func (s *sink) receive(f io.WriterAt, size int64) (failure, err error) {
 	buf, err := s.room(bufferSize) // nothing is sent meanwhile
 	if err != nil {

@@ -49,8 +49,8 @@ func parseRecord(line string) (record, error) {
 var errTimes = errors.New("times not delimited")
 
 // parseTimes reads what follows T: "<mtime> <microseconds> <atime>
-// <microseconds>". Seconds out of range are no error, as with OpenSSH; then
-// there is nothing to set.
+// <microseconds>". Seconds out of range are no error, as with OpenSSH; the times are
+// then not set.
 func parseTimes(line string) (fs.Attr, error) {
 	fields := strings.Split(line, " ")
 	if len(fields) != 4 {
@@ -67,7 +67,7 @@ func parseTimes(line string) (fs.Attr, error) {
 	if n[1] > 999_999 || n[3] > 999_999 {
 		return fs.Attr{}, errTimes
 	}
-	const latest = 1 << 40 // no file system's arithmetic goes wrong below
+	const latest = 1 << 40 // smaller numbers overflow in no file system
 	if n[0] > latest || n[2] > latest {
 		return fs.Attr{}, nil
 	}

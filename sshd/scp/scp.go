@@ -2,9 +2,9 @@
 // speak it, on an io.ReadWriter and an fs.FS.
 //
 // The client starts `scp -t PATH` to send files and `scp -f PATH…` to fetch
-// them. Parse reads such a command line, with the quotes and wildcards that a
-// shell would have taken care of; there is no shell. Command.Serve runs it.
-// The package knows no SSH: exit status and channel are the caller's.
+// them. Parse reads such a command line, with its quotes and wildcards; there is no
+// shell. Command.Serve runs it. The package knows nothing of SSH: the caller has the
+// channel and sends the exit status.
 package scp
 
 import (
@@ -27,22 +27,22 @@ type Command struct {
 	TargetDirectory bool // -d: the target must be a directory
 	Verbose         bool // -v: tell on stderr what is done
 
-	// Paths are patterns: braces and wildcards, in which a backslash takes the
-	// meaning from the character after it. There is always at least one.
+	// Paths are patterns with braces and wildcards. A backslash makes the character
+	// after it stand for itself. There is always at least one path.
 	Paths []string
 }
 
-// Options is what a Command needs beside the files. The zero value works.
+// Options of a Command. The zero value works.
 type Options struct {
-	// Home is the directory that relative paths start at, "/" if empty.
+	// Home is the directory that relative paths start from; "/" if empty.
 	Home string
-	// InPlace writes uploads over what is there, and cuts the file at the end,
-	// as OpenSSH does. Otherwise a file is truncated first, which is how an FS
-	// that replaces files as a whole knows that a new version begins.
+	// InPlace writes uploads over a file that exists, and sets its size at the end,
+	// as OpenSSH does. Otherwise the file is truncated first: an FS that replaces
+	// whole files takes that as the beginning of a new version.
 	InPlace bool
 	// Ahead sends the next record before the last one is answered. It is for
-	// clients that read a stream, as OpenSSH does; scp of Python and net-scp of
-	// Ruby take what comes in one packet for one record.
+	// clients that read a stream, as OpenSSH does. scp of Python and net-scp of Ruby
+	// expect one record in a packet.
 	Ahead bool
 	// Handles, if set, limits what several sessions have open together. Acquire is
 	// called before a file or a directory is opened. If it fails, nothing is opened
@@ -57,11 +57,10 @@ type Options struct {
 	Log hclog.Logger
 }
 
-// Serve runs c between the client at rw and files. It returns nil when all was
-// transferred; after an error, which the client has been told as the protocol
-// says, the exit status is 1. When ctx ends Serve stops before the next piece
-// of data; to end a wait for the client the caller closes rw. Only -v writes to
-// stderr.
+// Serve runs c between the client at rw and files. It returns nil when everything was
+// transferred. An error has been sent to the client already; the exit status is then
+// 1. When ctx ends, Serve stops before the next piece of data; to end a wait for the
+// client, the caller closes rw. Only -v writes to stderr.
 func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, files fs.FS, opt Options) error {
 	p := newPeer(ctx, rw)
 	defer p.release()

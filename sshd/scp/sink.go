@@ -77,7 +77,7 @@ func (s *sink) open(c Command) error {
 	return nil
 }
 
-// next takes one record with what belongs to it. The client's end is false.
+// next takes one record with what belongs to it. After the last one it returns false.
 func (s *sink) next() (more bool, err error) {
 	kind, err := s.in.ReadByte()
 	if errors.Is(err, io.EOF) && len(s.stack) == 0 {
@@ -113,7 +113,7 @@ func (s *sink) next() (more bool, err error) {
 	return false, protocolError("expected control record")
 }
 
-// take is the record of a file or directory with its times and its place.
+// take reads the record of a file or directory and finds its times and its place.
 func (s *sink) take(line string) (record, place, error) {
 	attr := s.times
 	s.times = fs.Attr{}
@@ -162,7 +162,7 @@ func (s *sink) directory(line string) error {
 	return nil
 }
 
-// enter sees to it that p is there and can be written to until it is complete.
+// enter makes the directory p if it is missing, writable until it is complete.
 func (s *sink) enter(p *place) error {
 	fi, err := s.files.Stat(p.name)
 	switch {
@@ -175,7 +175,7 @@ func (s *sink) enter(p *place) error {
 	mode := p.attr.Mode
 	err = s.files.Mkdir(p.name, mode.Perm()|whileCopying)
 	if errors.Is(err, iofs.ErrExist) {
-		return nil // made by somebody else just now, or not shown to this user
+		return nil // somebody else has just made it, or this user may not see it
 	}
 	if err != nil {
 		return err

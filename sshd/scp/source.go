@@ -30,8 +30,8 @@ type source struct {
 	view
 	recursive, preserve bool
 
-	// owed is how many answers have not been read. With ahead, a file's last one
-	// is read together with the next one's first: a round trip less for each.
+	// owed is how many answers have not been read. With Ahead, the last answer for a
+	// file is read with the first one for the next file, which saves a round trip.
 	owed int
 }
 
@@ -57,7 +57,7 @@ func (c Command) source(p *peer, v view) error {
 	return s.settle(0)
 }
 
-// send sends what the client calls by a path.
+// send sends the file or directory that a path of the client names.
 func (s *source) send(p string) error {
 	name, err := s.name(p)
 	if err != nil {
@@ -153,7 +153,7 @@ func (s *source) times(fi iofs.FileInfo) error {
 	return s.owe()
 }
 
-// seconds is t as the protocol has it: not before 1970.
+// seconds returns t as the protocol carries it: not before 1970.
 func seconds(t time.Time) int64 { return max(0, t.Unix()) }
 
 // announce sends a C or D record and reports whether the client wants it.
@@ -173,7 +173,7 @@ func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) 
 	return err == nil, err
 }
 
-// owe is another answer to read, at once unless it can wait.
+// owe counts one more answer to read, and reads it now unless it can wait.
 func (s *source) owe() error {
 	s.owed++
 	if s.Ahead {
@@ -192,8 +192,8 @@ func (s *source) settle(left int) error {
 	return nil
 }
 
-// content sends size bytes of f and whether they are right. What cannot be read
-// is sent as zeros, for the client counts bytes.
+// content sends size bytes of f, and then whether they are right. Bytes that cannot be
+// read are sent as zeros, because the client expects size bytes.
 func (s *source) content(it item, f io.ReaderAt, size int64) error {
 	var failure error
 	for at := int64(0); at < size; {
@@ -216,7 +216,7 @@ func (s *source) content(it item, f io.ReaderAt, size int64) error {
 		s.out = s.out[:len(s.out)+len(room)]
 		at += int64(len(room))
 		if err := s.ctx.Err(); err != nil {
-			return err // no record fits into the middle of a file
+			return err // the client gets no text: it expects data here
 		}
 	}
 	if failure != nil {

@@ -10,8 +10,7 @@ import (
 	"berth/fs"
 )
 
-// texts are the reasons as OpenSSH's scp words them, for people and scripts
-// that know these.
+// texts are the reasons in the words of OpenSSH's scp, which people and scripts know.
 var texts = []struct {
 	err  error
 	text string
@@ -36,8 +35,8 @@ var texts = []struct {
 	{errTooDeep, errTooDeep.Error()},
 }
 
-// reason is what the client is told about err. A text that is not in the table
-// is not passed on: nobody has looked at what it gives away.
+// reason is the text about err for the client. The text of an error that is not in the
+// table is not sent, because it may contain a path of this machine.
 func reason(err error) string {
 	for _, t := range texts {
 		if errors.Is(err, t.err) {
@@ -47,8 +46,8 @@ func reason(err error) string {
 	return "Input/output error"
 }
 
-// printable is s without what could move the cursor or colour the text of a
-// terminal (CVE-2019-6109).
+// printable is s without characters that could move the cursor of a terminal or change
+// its colours (CVE-2019-6109).
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

@@ -62,7 +62,7 @@ func tilde(pattern string) string {
 	return pattern
 }
 
-// shown is a path as error texts have it.
+// shown is a path as it appears in error texts.
 func shown(p string) string {
 	if p == "" {
 		return "."

@@ -23,8 +23,8 @@ const (
 	modeSticky = 0o1000
 )
 
-// modeTypes says which POSIX file types stand for which of io/fs, from the
-// most to the least specific: a character device is a device too.
+// modeTypes maps the file types of io/fs to those of POSIX, the most specific first: a
+// character device is also a device.
 var modeTypes = []struct {
 	mode  iofs.FileMode
 	posix uint32
@@ -63,8 +63,8 @@ func posixMode(m iofs.FileMode) uint32 {
 	return posix | modeRegular
 }
 
-// fileMode returns the permission and special bits of an st_mode. A client
-// cannot change the type of a file, so the type is left out.
+// fileMode returns the permission and special bits of an st_mode. The type is left
+// out, because a client cannot change it.
 func fileMode(posix uint32) iofs.FileMode {
 	m := iofs.FileMode(posix & 0o777)
 	for _, s := range modeSpecial {
@@ -75,8 +75,8 @@ func fileMode(posix uint32) iofs.FileMode {
 	return m
 }
 
-// ownerOf returns what package fs knows of a file beyond io/fs; false means that it
-// knows nothing. The time of the last access is then that of the last change.
+// ownerOf returns what package fs knows of a file beyond io/fs. If it knows nothing,
+// the result is false, and the last access was at the time of the last change.
 func ownerOf(fi iofs.FileInfo) (fs.Owner, bool) {
 	if o, ok := fi.Sys().(*fs.Owner); ok {
 		return *o, true
@@ -84,8 +84,8 @@ func ownerOf(fi iofs.FileInfo) (fs.Owner, bool) {
 	return fs.Owner{Nlink: 1, Atime: fi.ModTime()}, false
 }
 
-// seconds returns a time as version 3 carries it. What does not fit, before 1970 or
-// after 2106, becomes the nearest that does.
+// seconds returns a time as version 3 carries it. A time before 1970 or after 2106
+// becomes the nearest one that fits.
 func seconds(t time.Time) uint32 {
 	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
 }

@@ -126,7 +126,7 @@ func (s *session) limits(q *request) error {
 	return nil
 }
 
-// expandPath knows one home: that of the person at the other end.
+// expandPath knows one home: that of the user who is logged in.
 func (s *session) expandPath(q *request) error {
 	name := rawName(q)
 	if q.err != nil {
@@ -176,9 +176,9 @@ func (s *session) usersGroupsByID(q *request) error {
 	return nil
 }
 
-// copyData copies within the server, from one open file to another; a length of 0
-// means all there is. It copies no more than the source had at the start: two
-// names may lead to one file, which would grow for as long as it is copied.
+// copyData copies from one open file to another. A length of 0 means all of it. No
+// more is copied than the source had at the start: two names may lead to the same
+// file, which would otherwise grow for ever.
 func (s *session) copyData(q *request) error {
 	from, fromOffset, n := s.file(q), q.offset(), q.offset()
 	to, toOffset := s.file(q), q.offset()
@@ -212,7 +212,7 @@ func (s *session) copyData(q *request) error {
 	return c.Err
 }
 
-// rest returns how many of n bytes a file has from offset on; an n of 0 asks for all.
+// rest returns how many of n bytes a file has from offset on; an n of 0 means all.
 func rest(file fs.File, offset, n int64) (int64, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -225,8 +225,8 @@ func rest(file fs.File, offset, n int64) (int64, error) {
 	return n, nil
 }
 
-// pieces calls do with up to n bytes of a file, a buffer at a time. Less is no
-// error. Answers that wait are written first, because this may take long.
+// pieces calls do with up to n bytes of a file, a buffer at a time. A shorter file is
+// no error. The answers so far are written first, because this may take long.
 func (s *session) pieces(file fs.File, offset, n int64, do func([]byte) error) error {
 	if err := s.flush(); err != nil {
 		return err

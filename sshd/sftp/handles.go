@@ -12,17 +12,17 @@ import (
 type handle struct {
 	file fs.File  // of a file
 	dir  *listing // of a directory
-	name string   // it was opened by
+	name string   // by which it was opened
 	flag int      // of package os
-	born uint32   // which of the handles at this place it is
+	born uint32   // how many handles were at its place before
 }
 
 func (h *handle) reads() bool  { return h.flag&(os.O_RDONLY|os.O_WRONLY|os.O_RDWR) != os.O_WRONLY }
 func (h *handle) writes() bool { return h.flag&(os.O_WRONLY|os.O_RDWR) != 0 }
 func (h *handle) open() bool   { return h.file != nil || h.dir != nil }
 
-// close ends what the handle stands for. A file that its client did not close is
-// aborted: half an upload must not pass for a whole one.
+// close closes the file or directory. A file that the client did not close is
+// aborted, so that half an upload is not taken for a whole one.
 func (h *handle) close(byClient bool) error {
 	if h.dir != nil {
 		h.dir.stop()
@@ -34,9 +34,9 @@ func (h *handle) close(byClient bool) error {
 	return h.file.Close()
 }
 
-// handles are what one session has open. A handle is its place in the list and
-// the count of handles there before it, so one that was closed is never taken
-// for its successor.
+// handles are the open files and directories of one session. On the wire a handle is
+// its place in the list and the number of handles that were there before, so a closed
+// handle is never taken for the next one at its place.
 type handles struct {
 	list   []handle
 	free   []uint32 // places in list
@@ -44,7 +44,7 @@ type handles struct {
 	budget interface {
 		Acquire() error
 		Release()
-	} // shared with other sessions, or nil
+	} // see Options
 }
 
 const (
@@ -92,7 +92,7 @@ func (hs *handles) add(h handle) uint32 {
 	return uint32(len(hs.list) - 1)
 }
 
-// find returns the open handle of a wire form, or nil. It stays good until the next add or remove.
+// find returns the open handle of a wire form, or nil. It is valid until the next add or remove.
 func (hs *handles) find(wire []byte) *handle {
 	if len(wire) != handleSize {
 		return nil
@@ -122,7 +122,7 @@ func (hs *handles) remove(wire []byte) (handle, bool) {
 	return gone, true
 }
 
-// close ends all that is still open.
+// close closes everything that is still open.
 func (hs *handles) close() {
 	for i := range hs.list {
 		if h := &hs.list[i]; h.open() {

@@ -24,8 +24,8 @@ type listing struct {
 	stop  func()
 }
 
-// list opens a directory. It pulls the first entry, so that a directory that
-// cannot be read is refused here and not in the middle.
+// list opens a directory. It pulls the first entry, so that OPENDIR fails, and not
+// READDIR, for a directory that cannot be read.
 func list(files fs.FS, name string) (*listing, error) {
 	pull, stop := iter.Pull2(files.ReadDir(name))
 	l := &listing{pull: pull, stop: stop}
@@ -58,7 +58,7 @@ func (l *listing) next() (entry, error) {
 	return l.take()
 }
 
-// take pulls an entry from the FS. After the last one its resources are let go.
+// take pulls an entry from the FS. After the last one the FS releases the directory.
 func (l *listing) take() (entry, error) {
 	for {
 		info, err, ok := l.pull()

@@ -13,11 +13,11 @@ func appendOwner(b []byte, id uint32) []byte {
 	return appendSpaces(b, 8-(len(b)-start))
 }
 
-// halfYear is how old a file is from which on ls shows the year and not the hour.
+// halfYear is the age from which ls shows the year instead of the time of day.
 const halfYear = 365 * 24 * time.Hour / 2
 
-// appendLongname appends the line that `ls -l` prints for a file, in the very
-// columns of OpenSSH's server: clients take it apart.
+// appendLongname appends the line that `ls -l` prints for a file, in the columns of
+// OpenSSH's server: clients parse it.
 func appendLongname(b []byte, name string, fi iofs.FileInfo, now time.Time) []byte {
 	owner, _ := ownerOf(fi)
 	b = appendMode(b, fi.Mode())

@@ -17,12 +17,12 @@ type Request struct {
 	Name       string // as clients and the draft call it
 	Version    string // of an extension, as announced to the client
 	Permission string // what a rule must grant for it, "" if nothing
-	Event      string // its name in the audit stream when it has gone well, "" if it is not told
+	Event      string // the name of the event of a success, "" if there is none
 	serve      func(*session, *request) error
 }
 
-// requests by packet type. A handler parses, does and answers; what it returns
-// becomes a STATUS unless it has answered otherwise.
+// requests by packet type. What a handler returns becomes a STATUS, unless the
+// handler has answered otherwise.
 var requests = [256]Request{
 	fxpOpen:     {Name: "open", Permission: "read create overwrite", Event: "file_opened", serve: (*session).open},
 	fxpClose:    {Name: "close", Event: "file_read_closed", serve: (*session).closeHandle},
@@ -91,7 +91,7 @@ var openFlags = []struct {
 }
 
 // osFlag returns the flags of package os for those of OPEN, as OpenSSH's server
-// does. To exclude what is there means nothing where nothing is made.
+// does. O_EXCL without O_CREATE has no meaning and is dropped.
 func osFlag(pflags uint32) int {
 	flag := os.O_RDONLY
 	switch pflags & (openRead | openWrite) {
@@ -158,7 +158,7 @@ func (s *session) closeHandle(q *request) error {
 	return h.close(true)
 }
 
-// read lets the file write its bytes where they leave from.
+// read has the bytes of the file written straight into the answer.
 func (s *session) read(q *request) error {
 	h, offset, n := s.file(q), q.offset(), int(min(q.u32(), maxData))
 	if q.err != nil {
@@ -254,9 +254,9 @@ func (s *session) opendir(q *request, name string) error {
 	return s.answerHandle(q, handle{dir: dir, name: name}, err)
 }
 
-// An answer to READDIR ends after the entry that makes it namesSize bytes long, if
-// it has namesCount entries, and in any case at namesLimit. Not every client takes
-// packets as long as OpenSSH's does.
+// An answer to READDIR ends when it has namesCount entries and namesSize bytes, or
+// when it has namesLimit bytes. Some clients do not accept packets as long as OpenSSH
+// does.
 const (
 	namesSize  = 64 << 10
 	namesCount = 100
@@ -360,8 +360,8 @@ func (s *session) readlink(q *request, name string) error {
 	return nil
 }
 
-// symlink takes the target first, unless the client is one that does as the draft
-// says. The target is stored as it is.
+// symlink takes the target first, unless the client follows the draft. The target is
+// stored as it is.
 func (s *session) symlink(q *request) error {
 	var target, name string
 	if s.opt.LinkFirst {
@@ -379,7 +379,7 @@ func (s *session) symlink(q *request) error {
 	return s.files.Symlink(target, name)
 }
 
-// Requests lists what this server answers, in the order of the packet types.
+// Requests lists the requests of this server, in the order of the packet types.
 func Requests() []Request {
 	var list []Request
 	for _, r := range requests {

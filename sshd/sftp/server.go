@@ -1,9 +1,9 @@
 // Package sftp is the server's side of SFTP version 3 (draft-ietf-secsh-filexfer-02),
 // as OpenSSH speaks it, on any connection and any fs.FS. It knows nothing of SSH,
-// users or policy: who may do what is for the FS to decide.
+// users or policy: the FS decides who may do what.
 //
 // Start at Serve. The requests are listed in requests.go, the extensions in
-// extensions.go; every one is a method that parses, does and answers.
+// extensions.go. Each is a method that parses the request, does the work and answers.
 package sftp
 
 import (
@@ -23,7 +23,7 @@ import (
 
 // Options of a session. The zero value works.
 type Options struct {
-	// Home is where relative names start; "/" if empty.
+	// Home is the directory that relative names start from; "/" if empty.
 	Home string
 	// User is the name for which ~NAME and home-directory answer with Home.
 	User string
@@ -60,15 +60,14 @@ type Copy struct {
 	Err           error
 }
 
-// Serve answers a client's requests, one after the other and in their order,
-// until rw ends. It returns nil when it ends between two requests, and otherwise
-// what went wrong with the connection or the stream; what goes wrong with a file
-// is told to the client only. It closes neither rw nor files, but aborts the files
-// that the client left open.
+// Serve answers a client's requests one after the other, in their order, until rw
+// ends. It returns nil when rw ends between two requests, and otherwise the error of
+// the connection or the stream. Errors of files go to the client only. Serve closes
+// neither rw nor files. It aborts the files that the client left open.
 //
-// A session holds two buffers of 288 KiB (three while it copies or hashes), none
-// of them while it waits for the client, and reads nothing more from a client that
-// does not take its answers.
+// A session uses two buffers of 288 KiB (three while it copies or hashes), and none
+// while it waits for the client. It does not read more requests from a client that
+// does not read its answers.
 func Serve(rw io.ReadWriter, files fs.FS, opt Options) error {
 	s := &session{
 		rw:      rw,
@@ -101,17 +100,17 @@ type session struct {
 	handles handles
 	ready   bool // INIT has been answered
 
-	in         *buffer // what has arrived; nil while nothing has
-	start, end int     // the part of in that is not served yet
+	in         *buffer // bytes of the client; nil while there are none
+	start, end int     // the part of in that has not been served yet
 	out        []byte  // answers not written yet, in outBuffer
 	outBuffer  *buffer // nil while there are none
 	written    error   // of the first write that failed
-	request    request // the one being served; here so that it costs nothing
+	request    request // the one being served; here so that it is not allocated
 	first      [512]byte
 }
 
 // request is a request being served. A handler reads its fields in order, then
-// looks at err once.
+// checks err once.
 type request struct {
 	reader
 	id       uint32
@@ -133,16 +132,16 @@ func (q *request) about(name string) {
 	}
 }
 
-// buffer holds the longest packet and as much of the next ones as makes a read
-// from the connection worth its while.
+// buffer has room for the longest packet and for more that has arrived with it, so
+// that one read from the connection takes many small packets.
 type buffer [lengthSize + maxPacket + 32<<10]byte
 
 const lengthSize = 4 // of the length field before a packet
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// next returns the next whole packet, without its length. It is good until the
-// next call. Answers are written when no whole packet is at hand any more.
+// next returns the next whole packet, without its length. It is valid until the next
+// call. Answers are written when no other whole packet has arrived.
 func (s *session) next() ([]byte, error) {
 	for {
 		need, have := lengthSize, s.end-s.start
@@ -186,7 +185,7 @@ func (s *session) fill(n int) error {
 	return nil
 }
 
-// wait reads the first bytes after a pause. The buffers are lent to others meanwhile.
+// wait reads the first bytes after a pause. Meanwhile others may use the buffers.
 func (s *session) wait() error {
 	s.release()
 	n, err := io.ReadAtLeast(s.rw, s.first[:], 1)
@@ -250,8 +249,8 @@ func (s *session) trace(kind byte, took time.Duration) {
 	s.opt.Log.Trace("sftp request", append(pairs, "outcome", q.outcome, "duration_us", took.Microseconds())...)
 }
 
-// greet answers INIT, the only packet without an id: there is no telling the
-// client that a second one is wrong.
+// greet answers INIT, the only packet without an id. A second INIT has no possible
+// answer and ends the session.
 func (s *session) greet(body []byte) error {
 	if s.ready {
 		return errors.New("second INIT")
@@ -272,8 +271,8 @@ func (s *session) greet(body []byte) error {
 
 const version = 3
 
-// smallAnswer is room for every answer that is not made of a file's data or a
-// directory's entries, in bytes: two names and something around them.
+// smallAnswer is enough bytes for every answer without data of a file or entries of a
+// directory: two names and the fields around them.
 const smallAnswer = 2*maxName + 1024
 
 // begin makes room for an answer of up to size bytes after its type and starts
@@ -315,8 +314,8 @@ func (s *session) status(q *request, err error) {
 	s.finish(start)
 }
 
-// flush writes the answers that wait. After a write has failed, answers are
-// thrown away and every flush returns the failure.
+// flush writes the answers so far. After a failed write, answers are dropped and every
+// flush returns that error.
 func (s *session) flush() error {
 	if len(s.out) > 0 && s.written == nil {
 		if _, err := s.rw.Write(s.out); err != nil {
@@ -368,7 +367,7 @@ func (s *session) realName(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
-// file reads a handle of a file. It sets the request's err, and returns nil, when there is none.
+// file reads a handle of a file. If there is none, it sets the request's err and returns nil.
 func (s *session) file(q *request) *handle { return s.handle(q, false) }
 
 // dir reads a handle of a directory, likewise.
@@ -390,7 +389,7 @@ func (s *session) active() {
 	}
 }
 
-// more tells, between two pieces of long work, whether to go on.
+// more returns an error if long work must stop. It is called between two pieces.
 func (s *session) more() error {
 	s.active()
 	select {
@@ -401,7 +400,7 @@ func (s *session) more() error {
 	}
 }
 
-// release lends the buffers to other sessions. There must be nothing in them.
+// release gives the buffers to other sessions. They must be empty.
 func (s *session) release() {
 	if s.in != nil {
 		buffers.Put(s.in)

@@ -33,15 +33,15 @@ var (
 	errSessionIsOver = errors.New("session is over")
 )
 
-// status is what a client is told about an outcome.
+// status is an outcome as the client gets it.
 type status struct {
 	code uint32
 	text string
 }
 
-// statuses maps errors to what a client is told. The first that errors.Is finds
-// counts; the text of an error itself, which may name the inside of this
-// machine, never leaves it. The codes are those OpenSSH's clients know how to take.
+// statuses maps errors to the status that a client gets. The first entry that
+// errors.Is matches is used. The text of the error is never sent, because it may name
+// a path of this machine. The codes are those that OpenSSH's clients expect.
 var statuses = []struct {
 	err error
 	status
@@ -78,7 +78,7 @@ var statuses = []struct {
 	{iofs.ErrInvalid, status{fxFailure, "Invalid argument"}},
 }
 
-// statusOf returns what a client is told about err.
+// statusOf returns the status for err.
 func statusOf(err error) status {
 	if err == nil {
 		return status{fxOK, "Success"}

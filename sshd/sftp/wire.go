@@ -41,8 +41,8 @@ const (
 	fxpExtendedReply = 201
 )
 
-// Sizes in bytes. They are what OpenSSH's server announces and takes, so every
-// client that fits there fits here.
+// Sizes in bytes. They are those of OpenSSH's server, so every client that works with
+// it works here.
 const (
 	maxPacket = 256 << 10 // a packet without its length field
 	maxData   = 255 << 10 // the data of one READ or WRITE
@@ -52,9 +52,8 @@ const (
 // errMalformed is the answer to a request whose fields do not fit its length.
 var errMalformed = errors.New("malformed request")
 
-// reader takes the body of a request apart. It shares the body's memory and
-// never reads past it: the first field that does not fit sets err, and from
-// then on every field is zero.
+// reader parses the body of a request, without a copy. The first field that does not
+// fit sets err, and every field after that is zero.
 type reader struct {
 	b   []byte
 	err error
@@ -102,7 +101,7 @@ func (r *reader) offset() int64 {
 	return int64(n)
 }
 
-// bytes reads a string. What it returns is only good until the next request.
+// bytes reads a string. The result is valid until the next request.
 func (r *reader) bytes() []byte {
 	n := r.u32()
 	if uint64(n) > uint64(len(r.b)) {
@@ -121,8 +120,8 @@ const (
 	attrExtended = 0x80000000
 )
 
-// attrs reads an ATTRS structure. Flags and extended attributes that version 3
-// does not define are passed over, as OpenSSH does.
+// attrs reads an ATTRS structure. Flags and extended attributes that version 3 does
+// not define are ignored, as OpenSSH does.
 func (r *reader) attrs() (a fs.Attr) {
 	flags := r.u32()
 	if flags&attrSize != 0 {
