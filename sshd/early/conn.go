@@ -55,9 +55,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if !c.socket.usable() || len(p) >= readSize || len(p) == 0 {
 			return c.Conn.Read(p)
 		}
-		if err := c.fill(); err != nil {
+		buf, n, err := c.socket.read() // waits without a buffer
+		if err != nil {
 			return 0, err
 		}
+		c.buf, c.unread = buf, buf[:n]
 	}
 	n := copy(p, c.unread)
 	c.unread = c.unread[n:]
@@ -65,16 +67,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.release()
 	}
 	return n, nil
-}
-
-// fill waits for data without a buffer and reads it into one of the pool.
-func (c *Conn) fill() error {
-	buf, n, err := c.socket.read()
-	if err != nil {
-		return err
-	}
-	c.buf, c.unread = buf, buf[:n]
-	return nil
 }
 
 // release gives the buffer back.

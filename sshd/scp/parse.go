@@ -33,7 +33,7 @@ func Parse(command string) (Command, error) {
 	}
 	switch {
 	case first == "rsync":
-		return Command{}, errors.New(NoRsync)
+		return Command{}, fatal{text: NoRsync}
 	case first != "scp":
 		return Command{}, errors.New("not an scp command")
 	case err != nil:

@@ -64,8 +64,8 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // readers is the pool of the buffers that records are read with.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readSize) }}
 
-func newPeer(ctx context.Context, rw io.ReadWriter) *peer {
-	p := &peer{ctx: ctx, rw: rw, in: readers.Get().(*bufio.Reader)}
+func newPeer(ctx context.Context, rw io.ReadWriter, log hclog.Logger) *peer {
+	p := &peer{ctx: ctx, rw: rw, log: log, in: readers.Get().(*bufio.Reader)}
 	p.in.Reset(p)
 	p.out = buffers.Get().(*[bufferSize]byte)[:0]
 	return p
@@ -119,11 +119,7 @@ func (p *peer) record(format string, args ...any) {
 	}
 }
 
-func (p *peer) ok() {
-	if _, err := p.room(1); err == nil {
-		p.out = append(p.out, tagOK)
-	}
-}
+func (p *peer) ok() { p.record("%c", tagOK) }
 
 // tell sends the text of an error.
 func (p *peer) tell(tag byte, text string) {

@@ -34,8 +34,6 @@ type Command struct {
 
 // Options of a Command. The zero value works.
 type Options struct {
-	// Home is the directory that relative paths start from; "/" if empty.
-	Home string
 	// InPlace writes uploads over a file that exists, and sets its size at the end,
 	// as OpenSSH does. Otherwise the file is truncated first: an FS that replaces
 	// whole files takes that as the beginning of a new version.
@@ -44,10 +42,9 @@ type Options struct {
 	// clients that read a stream, as OpenSSH does. scp of Python and net-scp of Ruby
 	// expect one record in a packet.
 	Ahead bool
-	// Handles, if set, limits what several sessions have open together. Acquire is
-	// called before a file or a directory is opened. If it fails, nothing is opened
-	// and the client is told that too many files are open. Release is called once for
-	// every Acquire that succeeded. Neither may block.
+	// Handles, if set, limits what several sessions have open together: Acquire comes
+	// before a file or a directory is opened, which does not happen if it fails, and
+	// Release when it is closed. Neither may block.
 	Handles interface {
 		Acquire() error
 		Release()
@@ -62,9 +59,8 @@ type Options struct {
 // 1. When ctx ends, Serve stops before the next piece of data; to end a wait for the
 // client, the caller closes rw. Only -v writes to stderr.
 func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, files fs.FS, opt Options) error {
-	p := newPeer(ctx, rw)
+	p := newPeer(ctx, rw, opt.Log)
 	defer p.release()
-	p.log = opt.Log
 	p.verbose = func(string) {}
 	if c.Verbose {
 		p.verbose = func(line string) { fmt.Fprintf(stderr, "%s\n", printable(line)) }

@@ -9,7 +9,7 @@ import (
 	"berth/fs"
 )
 
-// A view is the files with the directory that relative paths start from.
+// A view is the files and the options of a transfer.
 type view struct {
 	files fs.FS
 	Options
@@ -18,9 +18,7 @@ type view struct {
 // name returns the absolute name of what the client calls by a path. The FS resolves
 // what comes before a "..": it may be a link, or missing.
 func (v view) name(p string) (string, error) {
-	if !strings.HasPrefix(p, "/") {
-		p = path.Join("/", v.Home) + "/" + p
-	}
+	p = "/" + p // relative paths start from there, too
 	r, ok := v.files.(fs.Resolver)
 	if i := strings.LastIndex(p+"/", "/../"); ok && i >= 0 {
 		dir, err := r.Realpath(p[:i+3])

@@ -14,7 +14,7 @@ import (
 // draft-ietf-secsh-filexfer-extensions-00.
 var extensions = []Request{
 	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: (*session).posixRename},
-	{Name: "statvfs@openssh.com", Version: "2", serve: named((*session).answerUsage)},
+	{Name: "statvfs@openssh.com", Version: "2", serve: named((*session).statvfs)},
 	{Name: "fstatvfs@openssh.com", Version: "2", serve: (*session).fstatvfs},
 	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: (*session).hardlink},
 	{Name: "fsync@openssh.com", Version: "1", serve: (*session).fsync},
@@ -71,13 +71,13 @@ func (s *session) fstatvfs(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	return s.answerUsage(q, h.name)
+	return s.statvfs(q, h.name)
 }
 
 // flagsShown are those of statvfs(3) that the extension knows: read-only, no set-id.
 const flagsShown = 1 | 2
 
-func (s *session) answerUsage(q *request, name string) error {
+func (s *session) statvfs(q *request, name string) error {
 	room, ok := s.files.(fs.StatFS)
 	if !ok {
 		return fs.ErrNotSupported
@@ -137,7 +137,7 @@ func (s *session) expandPath(q *request) error {
 		if user != "" && user != s.opt.User {
 			return errUnknownUser
 		}
-		name = s.home + "/" + below
+		name = below
 	}
 	return s.answerReal(q, name)
 }
@@ -150,7 +150,7 @@ func (s *session) homeDirectory(q *request) error {
 	if len(user) > 0 && string(user) != s.opt.User {
 		return errUnknownUser
 	}
-	s.answerName(q, s.home)
+	s.answerName(q, "/")
 	return nil
 }
 

@@ -90,8 +90,7 @@ var openFlags = []struct {
 	{openExcl, os.O_EXCL},
 }
 
-// osFlag returns the flags of package os for those of OPEN, as OpenSSH's server
-// does. O_EXCL without O_CREATE has no meaning and is dropped.
+// osFlag returns the flags of package os for those of OPEN, as OpenSSH's server does.
 func osFlag(pflags uint32) int {
 	flag := os.O_RDONLY
 	switch pflags & (openRead | openWrite) {
@@ -104,9 +103,6 @@ func osFlag(pflags uint32) int {
 		if pflags&f.pflag != 0 {
 			flag |= f.flag
 		}
-	}
-	if flag&os.O_CREATE == 0 {
-		flag &^= os.O_EXCL
 	}
 	return flag
 }
@@ -321,7 +317,7 @@ func (s *session) answerReal(q *request, name string) error {
 		return q.err
 	}
 	q.about(name)
-	name, err := s.realName(s.rooted(name))
+	name, err := s.realName("/" + name)
 	if err != nil {
 		return err
 	}

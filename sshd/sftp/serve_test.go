@@ -389,17 +389,6 @@ func TestTables(t *testing.T) {
 	}
 }
 
-func TestHome(t *testing.T) {
-	files := aTree(t)
-	got, err := converse(t, files, sftp.Options{Home: "d", User: "alice"},
-		packet(fxRealpath, 1, "."), packet(fxRealpath, 2, ".."), packet(fxStat, 3, "g"), packet(fxStat, 4, "/g"),
-		packet(fxExtended, 5, "home-directory", "alice"), packet(fxExtended, 6, "expand-path@openssh.com", "~/g"))
-	want := []string{`1 name ["/d"]`, `2 name ["/"]`, "3 attrs size 0 mode 100644", "4 status 2 No such file", `5 name ["/d"]`, `6 name ["/d/g"]`}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
-	}
-}
-
 func TestLinkFirst(t *testing.T) {
 	got, err := converse(t, aTree(t), sftp.Options{LinkFirst: true}, packet(fxSymlink, 1, "/s", "to"), packet(fxReadlink, 2, "/s"), packet(fxSymlink, 3, "/x", ""))
 	want := []string{"1 status 0 Success", `2 name ["to"]`, "3 status 2 No such file"}

@@ -23,17 +23,14 @@ import (
 
 // Options of a session. The zero value works.
 type Options struct {
-	// Home is the directory that relative names start from; "/" if empty.
-	Home string
-	// User is the name for which ~NAME and home-directory answer with Home.
+	// User is the name of the user, whose home is "/" for ~NAME and home-directory.
 	User string
 	// LinkFirst is the order of SYMLINK in the draft: the name of the link and then
 	// its target. OpenSSH's server, and so nearly every client, has the other order.
 	LinkFirst bool
-	// Handles, if set, limits what several sessions have open together. Acquire is
-	// called before a file or a directory is opened. If it fails, nothing is opened
-	// and the client is told that too many files are open. Release is called once for
-	// every Acquire that succeeded. Neither may block.
+	// Handles, if set, limits what several sessions have open together: Acquire comes
+	// before a file or a directory is opened, which does not happen if it fails, and
+	// Release when it is closed. Neither may block.
 	Handles interface {
 		Acquire() error
 		Release()
@@ -69,13 +66,7 @@ type Copy struct {
 // while it waits for the client. It does not read more requests from a client that
 // does not read its answers.
 func Serve(rw io.ReadWriter, files fs.FS, opt Options) error {
-	s := &session{
-		rw:      rw,
-		files:   files,
-		opt:     opt,
-		home:    path.Clean("/" + opt.Home),
-		handles: handles{budget: opt.Handles},
-	}
+	s := &session{rw: rw, files: files, opt: opt, handles: handles{budget: opt.Handles}}
 	defer s.close()
 	for {
 		packet, err := s.next()
@@ -96,7 +87,6 @@ type session struct {
 	rw      io.ReadWriter
 	files   fs.FS
 	opt     Options
-	home    string
 	handles handles
 	ready   bool // INIT has been answered
 
@@ -330,7 +320,7 @@ func (s *session) flush() error {
 // with a slash at its end if the client wrote one, for that is the name of a
 // directory. The FS resolves what comes before a "..": it may be a link, or missing.
 func (s *session) name(q *request) string {
-	name := s.rooted(rawName(q))
+	name := "/" + rawName(q) // relative names start from there, too
 	if q.err != nil {
 		return ""
 	}
@@ -348,14 +338,6 @@ func (s *session) name(q *request) string {
 	}
 	q.about(clean)
 	return clean
-}
-
-// rooted returns a name of the client with the directory that it starts from.
-func (s *session) rooted(name string) string {
-	if path.IsAbs(name) {
-		return name
-	}
-	return s.home + "/" + name
 }
 
 // realName returns what an absolute name becomes when links in it are followed, if

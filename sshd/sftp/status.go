@@ -19,25 +19,27 @@ const (
 	fxOpUnsupported    = 8
 )
 
-// Errors of the protocol itself.
-var (
-	errBadHandle     = errors.New("no such handle")
-	errBadName       = errors.New("name holds a NUL byte")
-	errNotOpenRead   = errors.New("handle is not open for reading")
-	errNotOpenWrite  = errors.New("handle is not open for writing")
-	errTooManyOpen   = errors.New("too many open handles")
-	errUnknownUser   = errors.New("unknown user")
-	errUnknownHash   = errors.New("unknown hash algorithm")
-	errTooMuchAsked  = errors.New("answer would be too long")
-	errSameFile      = errors.New("source and target are the same file")
-	errSessionIsOver = errors.New("session is over")
-)
-
-// status is an outcome as the client gets it.
+// status is an outcome as the client gets it. As an error it is one of the protocol.
 type status struct {
 	code uint32
 	text string
 }
+
+func (s status) Error() string { return s.text }
+
+var (
+	errMalformed     = status{fxBadMessage, "Bad message"}
+	errBadName       = status{fxFailure, "Invalid file name"}
+	errBadHandle     = status{fxFailure, "Invalid handle"}
+	errNotOpenRead   = status{fxPermissionDenied, "Handle is not open for reading"}
+	errNotOpenWrite  = status{fxPermissionDenied, "Handle is not open for writing"}
+	errTooManyOpen   = status{fxFailure, "Too many open files"}
+	errUnknownUser   = status{fxNoSuchFile, "No such user"}
+	errUnknownHash   = status{fxOpUnsupported, "No such hash algorithm"}
+	errTooMuchAsked  = status{fxFailure, "Answer would be too long"}
+	errSameFile      = status{fxFailure, "Source and target are the same file"}
+	errSessionIsOver = status{fxFailure, "Session is over"}
+)
 
 // statuses maps errors to the status that a client gets. The first entry that
 // errors.Is matches is used. The text of the error is never sent, because it may name
@@ -47,17 +49,6 @@ var statuses = []struct {
 	status
 }{
 	{io.EOF, status{fxEOF, "End of file"}},
-	{errMalformed, status{fxBadMessage, "Bad message"}},
-	{errBadName, status{fxFailure, "Invalid file name"}},
-	{errBadHandle, status{fxFailure, "Invalid handle"}},
-	{errNotOpenRead, status{fxPermissionDenied, "Handle is not open for reading"}},
-	{errNotOpenWrite, status{fxPermissionDenied, "Handle is not open for writing"}},
-	{errTooManyOpen, status{fxFailure, "Too many open files"}},
-	{errUnknownUser, status{fxNoSuchFile, "No such user"}},
-	{errUnknownHash, status{fxOpUnsupported, "No such hash algorithm"}},
-	{errTooMuchAsked, status{fxFailure, "Answer would be too long"}},
-	{errSameFile, status{fxFailure, "Source and target are the same file"}},
-	{errSessionIsOver, status{fxFailure, "Session is over"}},
 	{fs.ErrFolderMissing, status{fxNoSuchFile, "Folder is missing on the server"}},
 	{fs.ErrQuota, status{fxFailure, "Quota exceeded"}},
 	{fs.ErrNoSpace, status{fxFailure, "No space left on device"}},
@@ -82,6 +73,9 @@ var statuses = []struct {
 func statusOf(err error) status {
 	if err == nil {
 		return status{fxOK, "Success"}
+	}
+	if st := (status{}); errors.As(err, &st) {
+		return st
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {

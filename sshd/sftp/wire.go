@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"encoding/binary"
-	"errors"
 	iofs "io/fs"
 	"math"
 	"time"
@@ -48,9 +47,6 @@ const (
 	maxData   = 255 << 10 // the data of one READ or WRITE
 	maxName   = 4096      // a name as it was sent, PATH_MAX of the systems we know
 )
-
-// errMalformed is the answer to a request whose fields do not fit its length.
-var errMalformed = errors.New("malformed request")
 
 // reader parses the body of a request, without a copy. The first field that does not
 // fit sets err, and every field after that is zero.
