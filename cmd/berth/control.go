@@ -37,14 +37,7 @@ func (o operator) Kick(by admin.Caller, who string) []admin.Session {
 }
 
 func (o operator) Reload(by admin.Caller) (waits string, err error) {
-	answer := make(chan outcome, 1)
-	select {
-	case o.reloader.requests <- request{by.Fields(), answer}:
-		a := <-answer
-		return a.waits, a.err
-	case <-o.serving.Done():
-		return "", errDraining
-	}
+	return o.reloader.run(o.serving, by.Fields())
 }
 
 func (o operator) Penalties() []state.Penalty { return o.store.Penalties() }

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
+	"berth/config"
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
@@ -22,8 +26,13 @@ func (r *recorder) Emit(e event.Event) { *r = append(*r, e) }
 func TestOperatorsAreNamed(t *testing.T) {
 	by := admin.Caller{User: "root", UID: "0", Login: "alice"}
 	store, sink := state.NewMemory(state.DefaultSettings()), &recorder{}
+	audit, err := event.Open(event.DefaultSettings(), hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer audit.Close()
 	ctx, drain := context.WithCancelCause(t.Context())
-	o := operator{Server: &sshd.Server{}, serving: ctx, store: store, reloader: &reloader{requests: make(chan request)}, drain: drain, sink: sink}
+	o := operator{Server: &sshd.Server{}, serving: ctx, store: store, drain: drain, sink: sink}
 	for _, remote := range []string{"192.0.2.1", "192.0.2.2", "198.51.100.1"} {
 		store.Penalize(netip.MustParseAddr(remote), state.BadProtocol)
 	}
@@ -41,24 +50,19 @@ func TestOperatorsAreNamed(t *testing.T) {
 		}
 	}
 
-	go func() {
-		r := <-o.reloader.requests
-		if r.by["operator_login"] != "alice" {
-			t.Errorf("reload asked by %v", r.by)
-		}
-		r.answer <- outcome{"ssh", errors.New("mistake")}
-	}()
-	if waits, err := o.Reload(by); waits != "ssh" || err == nil || err.Error() != "mistake" {
-		t.Errorf("reload: %q, %v", waits, err)
+	o.reloader = &reloader{started: &config.Config{Path: "missing"}, audit: audit, sink: sink, log: hclog.NewNullLogger()}
+	*sink = nil
+	if _, err := o.Reload(by); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("reload of a missing file: %v", err)
+	}
+	if len(*sink) != 1 || (*sink)[0].Type != event.ReloadFailed || (*sink)[0].Fields["operator_login"] != "alice" {
+		t.Errorf("reload: events %v", *sink)
 	}
 
 	o.Drain(by)
 	var cause drainedBy
 	if !errors.As(context.Cause(ctx), &cause) || cause.Caller != by {
 		t.Errorf("the cause of the end is %v", context.Cause(ctx))
-	}
-	if _, err := o.Reload(by); !errors.Is(err, errDraining) {
-		t.Errorf("reload at the end: %v", err)
 	}
 }
 

@@ -35,13 +35,7 @@ the server runs as, or as root.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				for _, s := range all {
-					if err := e.Encode(s); err != nil {
-						return err
-					}
-				}
-				return nil
+				return printJSON(cmd.OutOrStdout(), all)
 			}
 			return printSessions(cmd.OutOrStdout(), all, time.Now())
 		},
@@ -118,6 +112,17 @@ func askServer(file string) (*admin.Client, error) {
 		return nil, errors.New("admin.socket: missing in the configuration: a running server can be asked only by its socket, such as /run/berth/berth.sock")
 	}
 	return admin.Dial(cfg.Admin.Socket), nil
+}
+
+// printJSON prints one object a line.
+func printJSON[T any](out io.Writer, all []T) error {
+	e := json.NewEncoder(out)
+	for _, v := range all {
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printSessions prints a table, or that there is nothing for one.

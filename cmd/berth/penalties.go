@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"text/tabwriter"
@@ -31,13 +30,7 @@ the user the server runs as, or as root.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				for _, p := range all {
-					if err := e.Encode(p); err != nil {
-						return err
-					}
-				}
-				return nil
+				return printJSON(cmd.OutOrStdout(), all)
 			}
 			if len(all) == 0 {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing is held against anybody")

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,49 +32,40 @@ type reloader struct {
 	audit      *event.File
 	sink       event.Sink
 	log        hclog.Logger
-	requests   chan request // of operators
+	mu         sync.Mutex // held during a reload
 }
 
-// A request asks for a reload; answer has room for the outcome.
-type request struct {
-	by     map[string]string // fields of its event
-	answer chan<- outcome
-}
-
-type outcome struct {
-	waits string // what only a restart takes up
-	err   error  // why nothing has changed
-}
-
-// run reloads at every SIGHUP and request until ctx ends. A mistake changes
-// nothing.
-func (r *reloader) run(ctx context.Context) {
+// onHangup reloads at every SIGHUP until ctx ends.
+func (r *reloader) onHangup(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	for {
-		asked := request{by: map[string]string{"operator": "signal"}, answer: make(chan outcome, 1)}
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-		case asked = <-r.requests:
-		}
-		if err := r.audit.Reopen(); err != nil {
-			r.log.Error("reopen the event file", "error", err)
-		}
-		waits, err := r.reload()
-		if err != nil {
-			r.log.Error("reload: what was before stays in force", "error", err)
-			r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error(), Fields: asked.by})
-		} else {
-			r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits, Fields: asked.by})
-		}
-		asked.answer <- outcome{waits, err}
-		if err == nil {
-			r.server.Reconsider(ctx)
+			_, _ = r.run(ctx, map[string]string{"operator": "signal"}) // what came of it is an event
 		}
 	}
+}
+
+// run reloads for the operator by, and has open sessions follow the rules before
+// it returns. A mistake changes nothing.
+func (r *reloader) run(ctx context.Context, by map[string]string) (waits string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.audit.Reopen(); err != nil {
+		r.log.Error("reopen the event file", "error", err)
+	}
+	if waits, err = r.reload(); err != nil {
+		r.log.Error("reload: what was before stays in force", "error", err)
+		r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error(), Fields: by})
+		return "", err
+	}
+	r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits, Fields: by})
+	r.server.Reconsider(ctx)
+	return waits, nil
 }
 
 // asked reports whether every directory is asked for an attribute, of which name

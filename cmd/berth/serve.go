@@ -179,9 +179,9 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	}
 	re := &reloader{
 		started: written, attributes: attributes, rules: live, people: people,
-		server: srv, store: store, audit: audit, sink: sinks, log: log, requests: make(chan request),
+		server: srv, store: store, audit: audit, sink: sinks, log: log,
 	}
-	background.Go(func() { re.run(beside) })
+	background.Go(func() { re.onHangup(beside) })
 	if r.socket != nil {
 		answer(r.socket, admin.Control(operator{srv, beside, store, re, drain, sinks}))
 	}

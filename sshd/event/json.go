@@ -42,9 +42,6 @@ func (e *Event) Outcome() Outcome {
 	return o
 }
 
-// MarshalJSON is AppendJSON without a node.
-func (e Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil, ""), nil }
-
 // AppendJSON appends e to b as one JSON object in one line, without the line
 // feed. Fields that are empty are left out, and so is an empty node. Everything
 // invisible is escaped. A byte that is not UTF-8 is written as the four

@@ -207,13 +207,6 @@ func FuzzAppendJSON(f *testing.F) {
 	})
 }
 
-func TestMarshalJSON(t *testing.T) {
-	got, err := json.Marshal([]Event{{Type: ServerStopped}})
-	if want := `[{"id":1001,"type":"server_stopped","outcome":"success"}]`; err != nil || string(got) != want {
-		t.Errorf("got %s, %v, want %s", got, err, want)
-	}
-}
-
 func TestAppendJSONDoesNotAllocate(t *testing.T) {
 	e := full
 	e.Fields, e.Remote = nil, netip.AddrPort{}
