@@ -43,8 +43,8 @@ type found struct {
 	typed    string
 	user     *directory.User
 	err      error
-	known    bool // user and err are set
-	offered  bool // a key or certificate was refused
+	at       time.Time // of the look-up; zero: there was none yet
+	offered  bool      // a key or certificate was refused
 	refused  []string
 	reported bool // an event says how a try with this name failed
 }
@@ -179,8 +179,17 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 	if g.Restriction == nil || p.ask == nil || !a.changePassword(g, p) {
 		return g, nil
 	}
+	if u.ID == "" { // without a service account, users are known after a bind only
+		if err := a.authenticate(u, p.password); err != nil {
+			return nil, err
+		}
+		proofs.who = directory.Identity{}
+	}
 	if u, err = a.lookup(a.name.typed, true); err != nil {
 		return nil, err
+	}
+	if proofs.who == (directory.Identity{}) {
+		proofs.who = u.Identity
 	}
 	proofs.restriction, proofs.grace, proofs.ownChange = nil, false, true
 	return a.gate.judge(proofs, u, a.peer.Remote.Addr())
@@ -215,18 +224,22 @@ func (a *Attempt) accepted(g *Grant) {
 	}
 }
 
-// lookup finds a user once for each name: a client tries many keys. With fresh
+// rememberFor is how long a look-up counts within a login: a client offers many
+// keys at once, and a person takes a minute to type a password.
+const rememberFor = 5 * time.Second
+
+// lookup finds a user once for each name, for rememberFor. With fresh
 // the directory is asked again, whatever is remembered here or in a cache.
 func (a *Attempt) lookup(name string, fresh bool) (*directory.User, error) {
 	n := &a.name
-	if !n.known || n.typed != name {
+	if n.at.IsZero() || n.typed != name {
 		a.reportKeys()
 		*n = found{typed: name, err: checkName(name)}
-	} else if !fresh {
+	} else if !fresh && time.Since(n.at) < rememberFor {
 		return n.user, n.err
 	}
-	first := !n.known
-	n.known = true
+	first := n.at.IsZero()
+	n.at = time.Now()
 	if checkName(name) == nil {
 		ctx := a.ctx
 		if fresh {

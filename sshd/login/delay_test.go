@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,5 +165,58 @@ func TestPasswordChangedElsewhere(t *testing.T) {
 	now := w.user
 	if next, err := a.gate.Review(g, &now, nil); next != g || err != nil {
 		t.Errorf("Review = %v, %v, want the grant to stay", next, err)
+	}
+}
+
+// TestLookupsAgeWithinALogin: what was read when the first method was tried is
+// not believed for the whole login grace.
+func TestLookupsAgeWithinALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{}
+		a := newAttempt(w)
+		a.offer(meta{"alice"}, otherKey)
+		time.Sleep(time.Minute)
+		w.user.State.Status = directory.StatusDisabled
+		if g, _, _ := play(w, a, []try{{methodPublicKey, true}}, false); g != nil {
+			t.Error("disabled a minute ago, and in")
+		}
+	})
+}
+
+// selfRead is a directory without a service account: who a user is can be read
+// only by the user, over a connection that a bind has opened.
+type selfRead struct {
+	*world
+	bound *bool
+}
+
+func (s selfRead) Lookup(ctx context.Context, name string) (*directory.User, error) {
+	u, err := s.world.Lookup(ctx, name)
+	if err == nil && !*s.bound {
+		u = &directory.User{Identity: directory.Identity{Source: u.Source}, Name: u.Name}
+	}
+	return u, err
+}
+
+func (s selfRead) Authenticate(ctx context.Context, u *directory.User, password string) error {
+	err := s.world.Authenticate(ctx, u, password)
+	*s.bound = err == nil
+	return err
+}
+
+func TestWithoutServiceAccount(t *testing.T) {
+	for _, status := range []directory.Status{directory.StatusActive, directory.StatusMustChange, directory.StatusDisabled} {
+		w := newWorld(status)
+		w.policy = &policy.Policy{Services: []string{"passwd"}}
+		a := newAttempt(w)
+		a.gate.Directory = selfRead{w, new(bool)}
+		g, asked, _ := play(w, a, []try{{methodInteractive, true}}, true)
+		if (g != nil) != (status != directory.StatusDisabled) || asked != (status == directory.StatusMustChange) {
+			t.Errorf("%v: grant %v, asked for a new password: %t", status, g, asked)
+		}
+		if g != nil && (g.User.ID != "7" || g.Restriction != nil) {
+			t.Errorf("%v: in as %+v, restricted by %v", status, g.User.Identity, g.Restriction)
+		}
 	}
 }
