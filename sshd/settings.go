@@ -15,7 +15,7 @@ type Settings struct {
 	LoginGrace      time.Duration  `mapstructure:"login_grace"`       // from accept to a proved login
 	MaxChannels     int            `mapstructure:"max_channels"`      // open sessions on one connection
 	MaxConnections  int            `mapstructure:"max_connections"`   // at once, logged in or not; 0: no limit
-	MaxFiles        int            `mapstructure:"max_files"`         // files and folders that clients may have open at once; 0: as many as half of the descriptors of the process
+	MaxFiles        int            `mapstructure:"max_files"`         // files and folders that clients may have open at once; 0: as many as the descriptors of the process allow beside max_connections
 	MaxUserFiles    int            `mapstructure:"max_user_files"`    // of these, by one person in all sessions; 0: no limit
 	MaxUserChannels int            `mapstructure:"max_user_channels"` // open sessions on all connections of one person; 0: no limit
 	KeepAlive       time.Duration  `mapstructure:"keep_alive"`        // silence after which the client is asked whether it is there; without an answer the connection is closed after four times this; 0: never

@@ -23,9 +23,9 @@ const (
 )
 
 // fitLimits adapts the server to what the machine gives it: max is
-// ssh.max_connections, and the result is how many connections to take. The log
-// says what the limits are.
-func fitLimits(maxConnections int, log hclog.Logger) int {
+// ssh.max_connections, and the result is how many connections to take, and how
+// many files their clients may have open. The log says what the limits are.
+func fitLimits(maxConnections int, log hclog.Logger) (connections, files int) {
 	descriptors := descriptorLimit() // Go has raised it to the hard limit
 	connections, warning := fitConnections(maxConnections, descriptors)
 	if warning != "" {
@@ -38,7 +38,17 @@ func fitLimits(maxConnections int, log hclog.Logger) int {
 		said = append(said, "memory", memory)
 	}
 	log.Info("limits", said...)
-	return connections
+	return connections, fitFiles(connections, descriptors)
+}
+
+// fitFiles returns how many files may be open beside so many connections, with
+// enough descriptors left for logins and the directory. 0 is no limit.
+func fitFiles(connections int, descriptors uint64) int {
+	if descriptors == 0 { // not known
+		return 0
+	}
+	kept := min(descriptorsKept, descriptors/2)
+	return max(1, int(min(descriptors-kept, math.MaxInt32))-connections)
 }
 
 // fitConnections returns how many connections so many descriptors carry, at most

@@ -95,3 +95,20 @@ func TestTuneMemory(t *testing.T) {
 		}
 	}
 }
+
+func TestFitFiles(t *testing.T) {
+	for _, tt := range []struct {
+		connections int
+		descriptors uint64
+		want        int
+	}{
+		{2000, 0, 0}, // not known
+		{2000, 524288, 524288 - 256 - 2000},
+		{21, 64, 64 - 32 - 21},
+		{1, 2, 1},
+	} {
+		if got := fitFiles(tt.connections, tt.descriptors); got != tt.want {
+			t.Errorf("beside %d connections, of %d descriptors: %d files, want %d", tt.connections, tt.descriptors, got, tt.want)
+		}
+	}
+}

@@ -98,7 +98,11 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	live := &rules{}
 	live.set.Store(made.rules)
 	settings := cfg.SSH
-	settings.MaxConnections = fitLimits(settings.MaxConnections, log)
+	connections, files := fitLimits(settings.MaxConnections, log)
+	settings.MaxConnections = connections
+	if settings.MaxFiles == 0 {
+		settings.MaxFiles = files
+	}
 
 	audit, err := event.Open(cfg.Events, log.Named("events"))
 	if err != nil {
@@ -152,6 +156,9 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		},
 		Events: sinks,
 		Log:    log.Named("sshd"),
+	}
+	if cfg.Events.WhenLost == event.Refuse {
+		srv.Refusing = record.Lost
 	}
 	r, err := listen(cfg)
 	if err != nil {
