@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"berth/fs"
+	"berth/policy"
 	"berth/sshd/sftp"
 )
 
@@ -200,5 +203,37 @@ func TestAnswersLikeOpenSSH(t *testing.T) {
 				t.Errorf("our answers are not OpenSSH's (-theirs +ours):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestCodesOfLimitedRights asks about names that exist and that do not, with fewer
+// rights than the requests need: what exists is judged before rights are, where the
+// person may list, because clients make folders that exist and remove files that do not.
+func TestCodesOfLimitedRights(t *testing.T) {
+	host := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(host, "f"), nil, 0o600))
+	files, err := fs.Open(&policy.Policy{
+		Folders: []policy.Folder{{Path: "/way/folder", Host: host}},
+		Access:  []policy.Access{{Path: "/way/folder", Ops: policy.List | policy.Create | policy.Rename}},
+	}, fs.Settings{})
+	must(t, err)
+	defer files.Close()
+	got, err := converse(t, files, sftp.Options{},
+		packet(fxMkdir, 1, "/", noAttrs), packet(fxMkdir, 2, "/way", noAttrs), packet(fxMkdir, 3, "/way/folder", noAttrs), packet(fxMkdir, 4, "/way/folder/", noAttrs), packet(fxMkdir, 5, "/way/new", noAttrs),
+		packet(fxMkdir, 6, "/way/folder/f", noAttrs), packet(fxRemove, 7, "/way/folder/no"), packet(fxRmdir, 8, "/way/folder/no"), packet(fxRename, 9, "/way/folder/no", "/way/folder/x"), packet(fxSetstat, 10, "/way/folder/no", 4, 0o600),
+		packet(fxOpen, 11, "/way/folder/no", wr, noAttrs), packet(fxOpen, 12, "/way/folder/no", rd, noAttrs), packet(fxExtended, 13, "posix-rename@openssh.com", "/way/folder/no", "/way/folder/f"), packet(fxReadlink, 14, "/way/folder/no"),
+		packet(fxRemove, 15, "/way/folder/f"), packet(fxOpen, 16, "/way/folder/f", rd, noAttrs), packet(fxSymlink, 17, "x", "/way/folder/f"), packet(fxOpendir, 18, "/way/folder/no"), packet(fxExtended, 19, "statvfs@openssh.com", "/way/folder/no"))
+	must(t, err)
+	want := []string{
+		"1 status 4", "2 status 4", "3 status 4", "4 status 4", "5 status 3",
+		"6 status 4", "7 status 2", "8 status 2", "9 status 2", "10 status 2",
+		"11 status 2", "12 status 2", "13 status 2", "14 status 2",
+		"15 status 3", "16 status 3", "17 status 4", "18 status 2", "19 status 2",
+	}
+	for i := range got {
+		got[i] = codeOnly.ReplaceAllString(got[i], "$1")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
 	}
 }

@@ -286,3 +286,34 @@ func TestLongWorkEnds(t *testing.T) {
 		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
 	}
 }
+
+// named is a file that a listing shows under another name.
+type named struct {
+	iofs.FileInfo
+	name string
+}
+
+func (n named) Name() string { return n.name }
+
+// longNames is an FS that lists names as long as an answer takes, and one longer.
+type longNames struct{ *hostFS }
+
+func (l longNames) ReadDir(string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		fi, _ := l.Lstat("/f")
+		for _, n := range []int{4097, 4096, 4097, 4095} {
+			if !yield(named{fi, strings.Repeat("n", n)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestLongestNames leaves out of a listing what no client could ask for.
+func TestLongestNames(t *testing.T) {
+	got, err := converse(t, longNames{aTree(t)}, sftp.Options{}, packet(fxOpendir, 1, "/"), packet(fxReaddir, 2, first), packet(fxReaddir, 3, first))
+	want := []string{"1 handle 0.0", fmt.Sprintf("2 name %q", []string{".", "..", strings.Repeat("n", 4096), strings.Repeat("n", 4095)}), "3 status 1 End of file"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("answers (-want +got), %v:\n%.300s", err, diff)
+	}
+}

@@ -103,6 +103,12 @@ const samePaths = `
     folders: [{path: %[1]s, host: %[1]s, permissions: [full]}]
 `
 
+// virtualFolder shows a folder below a directory that is on no disk.
+const virtualFolder = `
+  - name: virtual
+    folders: [{path: /virtual/folder, host: %[1]s, permissions: [full]}]
+`
+
 // uploads are rules for the two ways in which an upload may come to its name.
 var uploads = map[string]string{
 	"direct": "",

@@ -89,7 +89,7 @@ func TestClients(t *testing.T) {
 	for mode, rule := range uploads {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, rule)
+			s := newSite(t, rule, virtualFolder)
 			s.start(t)
 			s.suite(t, 183, "./clients.sh")
 		})

@@ -38,6 +38,19 @@ async def with_sftp(sftp):
     assert not await sftp.exists("nope")
     await sftp.truncate("dir/edit", 2)
     assert await sftp.getsize("dir/edit") == 2
+    await sftp.makedirs("tree/a/new/x")  # over what exists
+    await sftp.makedirs(remote + "/tree/a/new/y", exist_ok=True)
+    await sftp.makedirs(remote + "/tree/a", exist_ok=True)
+    assert sorted(await sftp.listdir("tree/a/new")) == [".", "..", "x", "y"]
+    await sftp.makedirs("/virtual/folder/made/here")  # over the way to a folder
+    await sftp.makedirs("/virtual/folder", exist_ok=True)
+    await sftp.rmtree("/virtual/folder/made")
+    for taken in ("/virtual", "/virtual/folder", remote + "/tree", remote + "/big"):
+        try:
+            await sftp.makedirs(taken)
+            raise SystemExit("makedirs of " + taken + ": no error")
+        except asyncssh.SFTPFailure:
+            pass
     await sftp.rmtree("tree")
     await sftp.rmtree("dir")
 
