@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,5 +219,53 @@ func TestWithoutServiceAccount(t *testing.T) {
 		if g != nil && (g.User.ID != "7" || g.Restriction != nil) {
 			t.Errorf("%v: in as %+v, restricted by %v", status, g.User.Identity, g.Restriction)
 		}
+	}
+}
+
+// TestTicketsEndWithThePassword: a ticket was issued for a password.
+func TestTicketsEndWithThePassword(t *testing.T) {
+	w := newWorld(directory.StatusActive)
+	w.policy = &policy.Policy{}
+	g := newAttempt(w).gate
+	for factor, ends := range map[string]bool{
+		methodTicket: true, methodPassword: true, methodInteractive: true, methodPublicKey: false,
+	} {
+		p := proofs{who: w.user.Identity, method: factor, factors: []string{factor}}
+		grant, err := g.judge(p, &w.user, netip.MustParseAddr("192.0.2.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := w.user
+		changed.State.PasswordChanged = time.Now()
+		if _, err := g.Review(grant, &changed, nil); (err != nil) != ends {
+			t.Errorf("%s, and then another password: %v, want the session to end: %t", factor, err, ends)
+		}
+		changed.Cached = true // from before, while no server answers
+		if _, err := g.Review(grant, &changed, nil); err != nil {
+			t.Errorf("%s, by what was known before: %v", factor, err)
+		}
+	}
+}
+
+// graceful lets people in whose password has expired, a few times more.
+type graceful struct{ *world }
+
+func (g graceful) Authenticate(context.Context, *directory.User, string) error { return nil }
+
+func TestGraceLogins(t *testing.T) {
+	w := newWorld(directory.StatusPasswordExpired)
+	w.policy = &policy.Policy{Services: []string{"sftp", "passwd"}}
+	a := newAttempt(w)
+	a.gate.Directory = graceful{w}
+	g, asked, _ := play(w, a, []try{{methodInteractive, true}}, false)
+	if g == nil || g.Restriction != nil || asked {
+		t.Fatalf("grant %+v, asked for a new password: %t; want a login, as the directory says", g, asked)
+	}
+	if next, err := a.gate.Review(g, &w.user, nil); next != g || err != nil {
+		t.Errorf("Review = %+v, %v, want the session to stay as it is", next, err)
+	}
+	w.user.State.Status = directory.StatusDisabled
+	if _, err := a.gate.Review(g, &w.user, nil); err == nil {
+		t.Error("a disabled user stays")
 	}
 }

@@ -92,7 +92,7 @@ func (w *world) ChangePassword(_ context.Context, _ *directory.User, old, new st
 	if old != w.password {
 		return &directory.Refusal{Why: directory.ErrBadPassword}
 	}
-	w.password, w.user.State.Status = new, directory.StatusActive
+	w.password, w.user.State.Status, w.user.State.PasswordChanged = new, directory.StatusActive, time.Now()
 	w.changes++
 	return nil
 }
