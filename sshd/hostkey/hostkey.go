@@ -121,6 +121,23 @@ func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	return newRSASigner(s)
 }
 
+// An rsaSigner signs with SHA-2 only.
+type rsaSigner struct {
+	ssh.MultiAlgorithmSigner
+	plain ssh.AlgorithmSigner
+}
+
+// newRSASigner restricts plain, which would offer ssh-rsa too: that is SHA-1.
+func newRSASigner(plain ssh.AlgorithmSigner) (ssh.Signer, error) {
+	s, err := ssh.NewSignerWithAlgorithms(plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+	return rsaSigner{s, plain}, err
+}
+
+// WithSHA1 returns the same key for clients that know nothing else.
+func (s rsaSigner) WithSHA1() (ssh.Signer, error) {
+	return ssh.NewSignerWithAlgorithms(s.plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA})
+}
+
 // Fingerprint is the SHA-256 fingerprint of k as ssh-keygen -l shows it:
 // "SHA256:" and unpadded base64.
 func Fingerprint(k ssh.PublicKey) string { return ssh.FingerprintSHA256(k) }

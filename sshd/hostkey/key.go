@@ -148,16 +148,29 @@ func opensshComment(block *pem.Block) string {
 	if ssh.Unmarshal(body, &file) != nil || file.Cipher != "none" || len(file.Private) < 8 {
 		return ""
 	}
-	in := &wire{rest: file.Private[8:]} // two check numbers
-	fields := map[string]int{ssh.KeyAlgoED25519: 2, ssh.KeyAlgoRSA: 6}
-	n, ok := fields[string(in.bytes())]
-	if !ok {
-		n = 3 // ecdsa
+	rest := file.Private[8:] // two check numbers
+	next := func() string {
+		var s struct {
+			Value string
+			Rest  []byte `ssh:"rest"`
+		}
+		if ssh.Unmarshal(rest, &s) != nil {
+			return ""
+		}
+		rest = s.Rest
+		return s.Value
 	}
-	for range n {
-		in.bytes()
+	fields := 3 // ecdsa
+	switch next() {
+	case ssh.KeyAlgoED25519:
+		fields = 2
+	case ssh.KeyAlgoRSA:
+		fields = 6
 	}
-	return string(in.bytes())
+	for range fields {
+		next()
+	}
+	return next()
 }
 
 // A Format is a way to write a key to a file.

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -391,27 +390,6 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error that says %q", err, tt.want)
 			}
 		})
-	}
-}
-
-func TestWire(t *testing.T) {
-	for _, tt := range []struct{ data, first, second string }{
-		{"\x00\x00\x00\x02ab\x00\x00\x00\x01c", "ab", "c"},
-		{"\x00\x00\x00\x00\x00\x00\x00\x00", "", ""},
-	} {
-		in := &wire{rest: []byte(tt.data)}
-		if a, b := in.bytes(), in.bytes(); string(a) != tt.first || string(b) != tt.second || in.err != nil || len(in.rest) > 0 {
-			t.Errorf("%q: got %q, %q, %v", tt.data, a, b, in.err)
-		}
-	}
-	for _, data := range []string{"", "\x00\x00\x00", "\x00\x00\x00\x02a", "\xff\xff\xff\xffab", "\x00\x00\x00\x09\x00\x00\x00\x01a"} {
-		in := &wire{rest: []byte(data)}
-		if a, b := in.bytes(), in.number(); len(a) > 0 || b.Sign() != 0 || in.err != errShort {
-			t.Errorf("%q: got %q, %v, %v, want nothing and errShort", data, a, b, in.err)
-		}
-	}
-	if got := appendNumber(nil, big.NewInt(0x80)); string(got) != "\x00\x00\x00\x02\x00\x80" {
-		t.Errorf("a number with the highest bit: %q", got)
 	}
 }
 
