@@ -9,11 +9,9 @@ import (
 
 	"golang.org/x/term"
 
+	"berth/privatefile"
 	"berth/sshd/hostkey"
 )
-
-// mostKey is more than any key file takes, in bytes.
-const mostKey = 64 << 10
 
 // readKey reads the key in file, "-" for standard input. ask may be nil.
 func readKey(file string, ask hostkey.Ask) (hostkey.Key, error) {
@@ -26,7 +24,7 @@ func readKey(file string, ask hostkey.Ask) (hostkey.Key, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, mostKey+1))
+	text, err := io.ReadAll(io.LimitReader(in, 1<<20)) // Parse refuses less
 	if err != nil {
 		return hostkey.Key{}, err
 	}
@@ -37,19 +35,16 @@ func readKey(file string, ask hostkey.Ask) (hostkey.Key, error) {
 	return k, nil
 }
 
-// writeKey writes a key to a file that is not there yet, or to out if no file
-// is named.
+// writeKey writes a key to a new file, or to out if no file is named.
 func writeKey(file string, out io.Writer, text []byte, perm os.FileMode) error {
 	if file == "" {
 		_, err := out.Write(text)
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return err
+	if err := privatefile.Create(file, text, perm); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
 	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Close())
+	return nil
 }
 
 // passphraseFrom reads passphrases from a file; nil if none is named.

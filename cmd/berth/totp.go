@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -28,118 +29,95 @@ with totp.key_file. Run it as the user that the server runs as. A running server
 sees the change at the next login. Each change is an event.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(totpAddCommand(), totpRemoveCommand(), totpListCommand())
-	return cmd
-}
-
-func totpAddCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "add USER",
-		Short: "Make a secret for a user, and print it",
-		Long: `Add looks USER up in the directory, makes a secret, and prints it as an
-otpauth:// URI, this once. Show it to the person as a picture that an app can
-read with: berth totp add USER | qrencode -t ansiutf8`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, secrets, err := openSecrets(file)
-			if err != nil {
-				return err
-			}
-			people, err := openDirectories(cfg.Directories, nil, hclog.NewNullLogger())
-			if err != nil {
-				return err
-			}
-			defer people.Close()
-			u, err := lookup(cmd.Context(), people, args[0])
-			if err != nil {
-				return err
-			}
-			if u.ID == "" {
-				return fmt.Errorf("%q: the directory shows no id_attribute, which the secret would be kept under", u.Name)
-			}
-			p := totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()}
-			return recorded(cfg, event.CodeSecretAdded, p, func() error {
-				uri, err := secrets.Add(p)
-				if errors.Is(err, totp.ErrExists) {
-					return fmt.Errorf("%w: remove it first, with berth totp remove", err)
-				}
+	// command is a sub-command that works on the secrets.
+	command := func(use, short, long string, args cobra.PositionalArgs, run func(*cobra.Command, *config.Config, *totp.File, []string) error) {
+		var file string
+		sub := &cobra.Command{
+			Use: use, Short: short, Long: long, Args: args,
+			RunE: func(cmd *cobra.Command, args []string) error {
+				cfg, err := config.Load(file)
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), uri)
-				return err
-			})
-		},
+				if !cfg.TOTP.Enabled() {
+					return fmt.Errorf("%s: totp.file: missing: must be the file to keep secrets in, such as /var/lib/berth/totp", file)
+				}
+				secrets, err := totp.Open(cfg.TOTP, cfg.DirectoryNames()...)
+				if err != nil {
+					return err
+				}
+				return run(cmd, cfg, secrets, args)
+			},
+		}
+		configFlag(sub, &file)
+		cmd.AddCommand(sub)
 	}
-	configFlag(cmd, &file)
+	command("add USER", "Make a secret for a user, and print it",
+		`Add looks USER up in the directory, makes a secret, and prints it as an
+otpauth:// URI, this once. Show it to the person as a picture that an app can
+read with: berth totp add USER | qrencode -t ansiutf8`, cobra.ExactArgs(1), addSecret)
+	command("remove USER|ID|ID@DIRECTORY", "Remove the secret of a user",
+		`Remove removes the secret of USER, named as in "berth totp list"; the person
+need not be in the directory any more.`, cobra.ExactArgs(1), removeSecret)
+	command("list", "Show who has a secret", "", cobra.NoArgs, listSecrets)
 	return cmd
 }
 
-func totpRemoveCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "remove USER|ID|ID@DIRECTORY",
-		Short: "Remove the secret of a user",
-		Long: `Remove removes the secret of USER, named as in "berth totp list"; the person
-need not be in the directory any more.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, secrets, err := openSecrets(file)
-			if err != nil {
-				return err
-			}
-			people, err := secrets.People()
-			if err != nil {
-				return err
-			}
-			var found []totp.Person
-			for _, p := range people {
-				if slices.Contains([]string{p.Name, p.ID, p.ID + "@" + p.Directory}, args[0]) {
-					found = append(found, p)
-				}
-			}
-			switch len(found) {
-			case 0:
-				return fmt.Errorf("%q: has no secret here: see berth totp list", args[0])
-			case 1:
-				return recorded(cfg, event.CodeSecretRemoved, found[0], func() error { return secrets.Remove(found[0]) })
-			}
-			return fmt.Errorf("%q: %d people here have that name: give ID@DIRECTORY, as in berth totp list", args[0], len(found))
-		},
+func addSecret(cmd *cobra.Command, cfg *config.Config, secrets *totp.File, args []string) error {
+	people, err := openDirectories(cfg.Directories, nil, hclog.NewNullLogger())
+	if err != nil {
+		return err
 	}
-	configFlag(cmd, &file)
-	return cmd
+	defer people.Close()
+	u, err := lookup(cmd.Context(), people, args[0])
+	if err != nil {
+		return err
+	}
+	if u.ID == "" {
+		return fmt.Errorf("%q: the directory shows no id_attribute, which the secret would be kept under", u.Name)
+	}
+	p := totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()}
+	return recorded(cfg, event.CodeSecretAdded, p, func() error {
+		uri, err := secrets.Add(p)
+		if errors.Is(err, totp.ErrExists) {
+			return fmt.Errorf("%w: remove it first, with berth totp remove", err)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), uri)
+		return err
+	})
 }
 
-func totpListCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "Show who has a secret",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, secrets, err := openSecrets(file)
-			if err != nil {
-				return err
-			}
-			people, err := secrets.People()
-			if err != nil {
-				return err
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, p := range people {
-				directory := p.Directory
-				if directory == "" {
-					directory = "(unknown: remove it, and add it again)"
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s@%s\n", p.Name, p.Added.Format(time.DateOnly), p.ID, directory)
-			}
-			return w.Flush()
-		},
+func removeSecret(_ *cobra.Command, cfg *config.Config, secrets *totp.File, args []string) error {
+	people, err := secrets.People()
+	if err != nil {
+		return err
 	}
-	configFlag(cmd, &file)
-	return cmd
+	people = slices.DeleteFunc(people, func(p totp.Person) bool {
+		return !slices.Contains([]string{p.Name, p.ID, p.ID + "@" + p.Directory}, args[0])
+	})
+	switch len(people) {
+	case 0:
+		return fmt.Errorf("%q: has no secret here: see berth totp list", args[0])
+	case 1:
+		return recorded(cfg, event.CodeSecretRemoved, people[0], func() error { return secrets.Remove(people[0]) })
+	}
+	return fmt.Errorf("%q: %d people here have that name: give ID@DIRECTORY, as in berth totp list", args[0], len(people))
+}
+
+func listSecrets(cmd *cobra.Command, _ *config.Config, secrets *totp.File, _ []string) error {
+	people, err := secrets.People()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, p := range people {
+		directory := cmp.Or(p.Directory, "(unknown: remove it, and add it again)")
+		fmt.Fprintf(w, "%s\t%s\t%s@%s\n", p.Name, p.Added.Format(time.DateOnly), p.ID, directory)
+	}
+	return w.Flush()
 }
 
 // recorded changes the secret of a person, and emits an event of that where the
@@ -173,19 +151,6 @@ func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() err
 		err = errors.Join(err, c.Close())
 	}
 	return err
-}
-
-// openSecrets opens the sealed file that a configuration names.
-func openSecrets(file string) (*config.Config, *totp.File, error) {
-	cfg, err := config.Load(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !cfg.TOTP.Enabled() {
-		return nil, nil, fmt.Errorf("%s: totp.file: missing: must be the file to keep secrets in, such as /var/lib/berth/totp", file)
-	}
-	secrets, err := totp.Open(cfg.TOTP, cfg.DirectoryNames()...)
-	return cfg, secrets, err
 }
 
 // openCodes returns nil where nobody can have a secret.

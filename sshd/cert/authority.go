@@ -283,10 +283,6 @@ func prefix(s string) (netip.Prefix, error) {
 const minRSA = 2048
 
 func strong(key ssh.PublicKey) error {
-	//lint:ignore SA1019 the constant is named in order to refuse it
-	if key.Type() == ssh.InsecureKeyAlgoDSA {
-		return fmt.Errorf("%w: a key of type %s", ErrWeak, key.Type())
-	}
 	c, ok := key.(ssh.CryptoPublicKey)
 	if !ok {
 		return nil

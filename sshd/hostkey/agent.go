@@ -67,7 +67,7 @@ func (a Agent) load(path string) (ssh.Signer, error) {
 				return err
 			}
 		}
-		return errors.Join(err, fmt.Errorf("%w %s among its %d: ssh-add would give it", errNotHeld, Fingerprint(k.Public), held))
+		return errors.Join(err, fmt.Errorf("%w %s among its %d: ssh-add would give it", errNotHeld, ssh.FingerprintSHA256(k.Public), held))
 	})
 	if err != nil {
 		return nil, err

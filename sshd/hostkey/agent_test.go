@@ -117,7 +117,7 @@ func TestAgentHoldsHostKeys(t *testing.T) {
 	other := filepath.Join(dir, "other")
 	keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", other)
 	sshAdd(t, socket, other)
-	if _, err := Load(public, nil, Agent(socket)); !errors.Is(err, errNotHeld) || !strings.Contains(err.Error(), Fingerprint(signers[2].PublicKey())) {
+	if _, err := Load(public, nil, Agent(socket)); !errors.Is(err, errNotHeld) || !strings.Contains(err.Error(), ssh.FingerprintSHA256(signers[2].PublicKey())) {
 		t.Errorf("Load of keys that the agent lacks = %v, want errNotHeld with the fingerprint", err)
 	}
 	t.Setenv("SSH_AUTH_SOCK", socket)

@@ -55,5 +55,5 @@ func certify(signers []ssh.Signer, file string) (ssh.Signer, error) {
 			return ssh.NewCertSigner(cert, s)
 		}
 	}
-	return nil, fmt.Errorf("is for the key %s, which is none of the host keys", Fingerprint(cert.Key))
+	return nil, fmt.Errorf("is for the key %s, which is none of the host keys", ssh.FingerprintSHA256(cert.Key))
 }

@@ -138,10 +138,6 @@ func (s rsaSigner) WithSHA1() (ssh.Signer, error) {
 	return ssh.NewSignerWithAlgorithms(s.plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA})
 }
 
-// Fingerprint is the SHA-256 fingerprint of k as ssh-keygen -l shows it:
-// "SHA256:" and unpadded base64.
-func Fingerprint(k ssh.PublicKey) string { return ssh.FingerprintSHA256(k) }
-
 // PassphraseFile is a Passphrase that reads every key's passphrase from the
 // first line of one file, such as a systemd credential.
 func PassphraseFile(file string) Passphrase {

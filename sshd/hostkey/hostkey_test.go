@@ -40,7 +40,7 @@ func TestLoadMakesWhatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range made {
-		if got, want := Fingerprint(again[i].PublicKey()), Fingerprint(made[i].PublicKey()); got != want {
+		if got, want := ssh.FingerprintSHA256(again[i].PublicKey()), ssh.FingerprintSHA256(made[i].PublicKey()); got != want {
 			t.Errorf("loaded again: got %s, want %s", got, want)
 		}
 	}
@@ -57,7 +57,7 @@ func TestLoadedKeysAreWhatKeygenSees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := Fingerprint(signers[0].PublicKey())
+		want := ssh.FingerprintSHA256(signers[0].PublicKey())
 		for _, file := range []string{path, path + ".pub"} {
 			if got := keygen(t, "-l", "-f", file); !strings.Contains(got, want) {
 				t.Errorf("ssh-keygen -l %s: got %q, want %s", file, got, want)
@@ -201,7 +201,7 @@ func TestMakeKeepsWhatIsThere(t *testing.T) {
 	if err := Make(path, nil); !errors.Is(err, iofs.ErrExist) {
 		t.Errorf("got %v, want %v", err, iofs.ErrExist)
 	}
-	if got, want := Fingerprint(mustLoad(t, path)), Fingerprint(before); got != want {
+	if got, want := ssh.FingerprintSHA256(mustLoad(t, path)), ssh.FingerprintSHA256(before); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -217,7 +217,7 @@ func TestManyMakersAgree(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			prints[i] = Fingerprint(signers[0].PublicKey())
+			prints[i] = ssh.FingerprintSHA256(signers[0].PublicKey())
 		})
 	}
 	wg.Wait()

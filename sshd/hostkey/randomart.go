@@ -28,7 +28,7 @@ func Describe(k Key) string {
 	if comment == "" {
 		comment = "no comment"
 	}
-	return fmt.Sprintf("%d %s %s (%s)", bits(k.Public), Fingerprint(k.Public), comment, kindName(k.Public))
+	return fmt.Sprintf("%d %s %s (%s)", bits(k.Public), ssh.FingerprintSHA256(k.Public), comment, kindName(k.Public))
 }
 
 func kindName(k ssh.PublicKey) string {
