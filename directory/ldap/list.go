@@ -13,20 +13,25 @@ import (
 // anyUser is the filter of all users.
 func (c *Client) anyUser() string { return strings.ReplaceAll(c.settings.UserFilter, "%u", "*") }
 
-// Users implements directory.Directory. The names come in pages, and then each
-// user is read as for a login. Where the server lists only some, the error
-// comes after those.
+// Users implements directory.Directory. The users come in pages, and of groups
+// each is read once for all users. Where the server lists only some users, the
+// error comes after those.
 func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 	return func(yield func(*directory.User, error) bool) {
 		if c.settings.BindAs != "" {
 			yield(nil, fmt.Errorf("list users: with bind_as there is no account to do it with: %w", directory.ErrNotListed))
 			return
 		}
-		entries, short := all(ctx, c.search, c.settings.Base, c.anyUser(), "1.1")
+		entries, short := all(ctx, c.search, c.settings.Base, c.anyUser(), c.userAttributes()...)
+		search := c.sweepGroups(ctx)
 		for _, e := range entries {
-			u, err := c.readUser(ctx, e.dn)
+			err := e.readRanges(ctx, c.search)
+			var u *directory.User
+			if err == nil {
+				u, err = c.user(ctx, search, e)
+			}
 			if errors.Is(err, directory.ErrNoUser) {
-				continue // gone since, or without a login name
+				continue // without a login name
 			}
 			if err != nil {
 				yield(nil, fmt.Errorf("read %q: %w", e.dn, err))
@@ -40,15 +45,4 @@ func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 			yield(nil, fmt.Errorf("list users: %w", short))
 		}
 	}
-}
-
-func (c *Client) readUser(ctx context.Context, dn string) (*directory.User, error) {
-	e, found, err := read(ctx, c.search, dn, c.anyUser(), c.userAttributes()...)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, directory.ErrNoUser
-	}
-	return c.user(ctx, c.search, e)
 }

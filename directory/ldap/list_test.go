@@ -1,27 +1,53 @@
 package ldap_test
 
 import (
+	"fmt"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"berth/directory"
 	"berth/test/peers"
 )
 
 // TestUsers lists a directory: each user is what a look-up of the name gives.
 func TestUsers(t *testing.T) {
-	c := open(t, settings(peers.OpenLDAP(t)))
-	n := 0
+	const groups = "dn: cn=%[1]s,ou=groups,dc=example,dc=test\ncn: %[1]s\n"
+	p, err := peers.StartOpenLDAP(
+		t.TempDir(),
+		"dn: uid=Sweep,ou=people,dc=example,dc=test\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: Sweep\ncn: s\nsn: s\nuidNumber: 7\ngidNumber: 7007\nhomeDirectory: /x",
+		fmt.Sprintf(groups, "bydn")+"objectClass: groupOfNames\nmember: UID=sweep , OU=People,dc=example,dc=test",
+		fmt.Sprintf(groups, "byunique")+"objectClass: groupOfUniqueNames\nuniqueMember: cn=bydn,ou=groups,dc=example,dc=test",
+		fmt.Sprintf(groups, "byname")+"objectClass: posixGroup\ngidNumber: 1\nmemberUid: Sweep",
+		fmt.Sprintf(groups, "byothercase")+"objectClass: posixGroup\ngidNumber: 2\nmemberUid: sweep",
+		fmt.Sprintf(groups, "bynumber")+"objectClass: posixGroup\ngidNumber: 7007",
+		fmt.Sprintf(groups, "notposix")+"objectClass: groupOfNames\nmember: cn=byunique,ou=groups,dc=example,dc=test",
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	c, sweep := open(t, settings(p)), 0
+	before := c.Searches()
+	var all []*directory.User
 	for u, err := range c.Users(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n++
-		same, err := c.Lookup(t.Context(), u.Name)
-		if err != nil || same.DN != u.DN || same.State.Status != u.State.Status || len(same.Groups) != len(u.Groups) || len(same.Keys) != len(u.Keys) {
-			t.Errorf("listed %+v, but looked up %+v, %v", u, same, err)
+		all = append(all, u)
+		if u.Name == "Sweep" {
+			sweep = len(u.Groups)
 		}
 	}
-	if n < 3 {
-		t.Errorf("listed %d users, want all", n)
+	cost := c.Searches() - before
+	for _, u := range all {
+		same, err := c.Lookup(t.Context(), u.Name)
+		if diff := cmp.Diff(same, u, cmp.AllowUnexported(directory.DN{})); err != nil || diff != "" {
+			t.Errorf("look-up of %s: %v, differs from the list (-look-up +list):\n%s", u.Name, err, diff)
+		}
+	}
+	if len(all) < 10 || sweep < 5 || cost > int64(len(all)) {
+		t.Errorf("listed %d users with %d searches, and one user in %d groups: want all, fewer searches than users, and 5 groups or more", len(all), cost, sweep)
 	}
 	for u, err := range c.Users(t.Context()) {
 		if err != nil {
