@@ -17,6 +17,7 @@ import (
 // A conn is one connection to one server.
 type conn struct {
 	*ldap.Conn
+	pool   *pool
 	raw    net.Conn // beneath TLS: closing it ends every call at once
 	server *server
 	tls    *tls.ConnectionState // nil in the clear
@@ -28,7 +29,10 @@ type conn struct {
 // by ctx alone.
 func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
 	raw, err := srv.dial(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -50,7 +54,7 @@ func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
 // secure makes a conn of raw. StartTLS is done here and not by go-ldap, which
 // does not bound the handshake and flattens its errors.
 func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, error) {
-	cn := &conn{raw: raw, server: srv, used: time.Now()}
+	cn := &conn{pool: c.pool, raw: raw, server: srv, used: time.Now()}
 	var stream net.Conn = raw
 	if srv.ldaps || c.settings.StartTLS {
 		if !srv.ldaps {
@@ -120,7 +124,8 @@ func startTLS(raw net.Conn) error {
 var errNoAnswer = errors.New("no answer in time")
 
 // do runs one request of the connection, for at most limit. go-ldap's requests
-// take no context; closing the connection beneath them is what ends them.
+// take no context; closing the connection beneath them is what ends them. A
+// server that is silent for longer than usual is doubted, but not given up.
 func (cn *conn) do(ctx context.Context, limit time.Duration, request func() error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errNoAnswer, limit))
 	defer cancel()
@@ -128,6 +133,8 @@ func (cn *conn) do(ctx context.Context, limit time.Duration, request func() erro
 		return context.Cause(ctx)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cn.raw.Close() })
+	silent := time.AfterFunc(cn.pool.patience(cn.server), func() { cn.pool.doubt(cn.server) })
+	defer silent.Stop()
 	err := request()
 	if !stop() && err != nil && !answered(err) {
 		return context.Cause(ctx)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +23,10 @@ type server struct {
 	tls   *tls.Config // shared by all its connections, which do not change it
 
 	// guarded by pool.mu
-	down  error     // why it is not asked; nil: well
-	retry time.Time // when it may be asked all the same, if no other is well
+	down    error         // why it is not asked; nil: well
+	retry   time.Time     // when it may be asked all the same, if no other is well
+	doubted bool          // it was silent, and a probe finds out whether it is down
+	took    time.Duration // to connect to it the last time
 }
 
 func newServer(raw string) (*server, error) {
@@ -41,9 +44,15 @@ func newServer(raw string) (*server, error) {
 }
 
 const (
-	// maxIdle is how long an unused connection is trusted. Firewalls forget
-	// connections without a word; a request on such a one costs a timeout.
-	maxIdle = time.Minute
+	// maxIdle is how long an unused connection is kept. Firewalls forget
+	// connections without a word, so one that was not used for checkAfter is asked
+	// for an answer first.
+	maxIdle    = time.Minute
+	checkAfter = time.Second
+
+	// minPatience is how long a server may be silent at least before it is
+	// doubted. See pool.patience.
+	minPatience = 500 * time.Millisecond
 
 	// A server that failed after d is left alone for backOff*d if no other is
 	// well: one that refuses connections is tried again at once, a hung one is
@@ -68,13 +77,14 @@ type pool struct {
 	mu       sync.Mutex
 	servers  []*server
 	idle     []*conn // the last one was used last
+	busy     map[*conn]bool
 	refused  error   // the service account could not bind
 	rebindAt time.Time
 	closed   bool
 }
 
 func newPool(c *Client, servers []*server) *pool {
-	p := &pool{c: c, servers: servers, slots: make(chan struct{}, c.settings.PoolSize)}
+	p := &pool{c: c, servers: servers, slots: make(chan struct{}, c.settings.PoolSize), busy: map[*conn]bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -89,14 +99,18 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a connection: %w", context.Cause(ctx))
 	}
-	if cn := p.reuse(); cn != nil {
-		return cn, nil
+	cn := p.reuse(ctx)
+	if cn == nil {
+		var err error
+		if cn, err = p.connect(ctx, p.c.bindService); err != nil {
+			<-p.slots
+			return nil, err
+		}
 	}
-	cn, err := p.connect(ctx, p.c.bindService)
-	if err != nil {
-		<-p.slots
-	}
-	return cn, err
+	p.mu.Lock()
+	p.busy[cn] = true
+	p.mu.Unlock()
+	return cn, nil
 }
 
 // put gives a connection back. After an error that leaves it in doubt it is
@@ -104,6 +118,7 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 func (p *pool) put(cn *conn, err error) {
 	defer func() { <-p.slots }()
 	p.mu.Lock()
+	delete(p.busy, cn)
 	keep := !p.closed && harmless(err) && !cn.IsClosing() && cn.server.down == nil
 	if keep {
 		cn.pooled = true
@@ -121,9 +136,27 @@ func harmless(err error) bool {
 	return err == nil || ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded)
 }
 
-// reuse returns the idle connection that was used last, and drops those that
+// reuse returns an idle connection that works; nil if there is none.
+func (p *pool) reuse(ctx context.Context) *conn {
+	for {
+		cn := p.unused()
+		if cn == nil || time.Since(cn.used) < checkAfter {
+			return cn
+		}
+		if err := cn.ping(ctx, p.patience(cn.server)); err == nil || answered(err) {
+			return cn
+		}
+		_ = cn.raw.Close()
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.doubt(cn.server)
+	}
+}
+
+// unused returns the idle connection that was used last, and drops those that
 // are dead or were not used for long.
-func (p *pool) reuse() *conn {
+func (p *pool) unused() *conn {
 	p.mu.Lock()
 	var found *conn
 	var dead []*conn
@@ -148,29 +181,46 @@ func (p *pool) reuse() *conn {
 }
 
 func (p *pool) fresh(cn *conn) bool {
-	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && cn.server.down == nil && cn.server == p.preferred()
+	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && cn.server.good() && cn.server == p.preferred()
 }
 
 // preferred returns the first server that is well, so that the pool comes home
 // when a server does.
 func (p *pool) preferred() *server {
 	for _, s := range p.servers {
-		if s.down == nil {
+		if s.good() {
 			return s
 		}
 	}
 	return p.servers[0]
 }
 
+func (s *server) good() bool { return s.down == nil && !s.doubted }
+
 // connect dials the servers, the well ones first, until one lets prepare pass.
 // An answer of a server, such as a refused bind, ends the search.
 func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn) error) (*conn, error) {
 	var errs []error
-	for _, s := range p.order() {
+	servers := p.order()
+	last := len(servers) - 1
+	for i := 0; i < len(servers); i++ {
+		s := servers[i]
+		if i > last && p.isDown(s) {
+			continue // as is known by now
+		}
+		limit := p.c.settings.ConnectTimeout
+		if i < last {
+			limit = p.patience(s)
+		}
 		start := time.Now()
-		cn, err := p.connectTo(ctx, s, prepare)
+		cn, err := p.connectTo(ctx, s, limit, prepare)
 		if err == nil {
 			return cn, nil
+		}
+		if i < last && errors.Is(err, errNoAnswer) && ctx.Err() == nil {
+			p.doubt(s)
+			servers = append(servers, s) // with all the time, if no other answers
+			continue
 		}
 		err = fmt.Errorf("%s: %w", s.url, err)
 		if !unwell(err) {
@@ -191,8 +241,8 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 	return nil, errors.Join(errs...)
 }
 
-func (p *pool) connectTo(ctx context.Context, s *server, prepare func(context.Context, *conn) error) (*conn, error) {
-	limit := p.c.settings.ConnectTimeout
+func (p *pool) connectTo(ctx context.Context, s *server, limit time.Duration, prepare func(context.Context, *conn) error) (*conn, error) {
+	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("connecting: %w (%v)", errNoAnswer, limit))
 	defer cancel()
 	cn, err := p.c.dial(ctx, s)
@@ -203,27 +253,40 @@ func (p *pool) connectTo(ctx context.Context, s *server, prepare func(context.Co
 		cn.close()
 		return nil, err
 	}
+	p.mu.Lock()
+	s.took = time.Since(start)
+	p.mu.Unlock()
 	return cn, nil
 }
 
+// patience is how long s may be silent before it is doubted. It follows from how
+// long it took to connect to s, which is several round trips and a bind.
+func (p *pool) patience(s *server) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(max(minPatience, 4*s.took), p.c.settings.ConnectTimeout)
+}
+
 // order returns the servers to try: those that are well, in the order of the
-// settings; if there are none, those whose time to be tried again has come.
+// settings; those that are doubted; those whose time to be tried again has come.
 func (p *pool) order() []*server {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil
 	}
-	var well, due []*server
+	var well, doubted, due []*server
 	for _, s := range p.servers {
 		switch {
-		case s.down == nil:
+		case s.good():
 			well = append(well, s)
+		case s.down == nil:
+			doubted = append(doubted, s)
 		case !time.Now().Before(s.retry):
 			due = append(due, s)
 		}
 	}
-	return append(well, due...)
+	return slices.Concat(well, doubted, due)
 }
 
 func (p *pool) allDown() error {
@@ -250,10 +313,66 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 	first := s.down == nil
 	s.down = err
 	s.retry = time.Now().Add(min(backOff*took, maxBackOff))
-	if first {
-		p.c.log.Warn("directory server is down", "url", s.url, "error", err)
-		p.probes.Go(func() { p.probe(s) })
+	if !first {
+		return
 	}
+	p.c.log.Warn("directory server is down", "url", s.url, "error", err)
+	p.probes.Go(func() { p.probe(s) })
+	if slices.ContainsFunc(p.servers, (*server).good) {
+		for cn := range p.busy { // what waits for s asks another one
+			if cn.server == s {
+				_ = cn.raw.Close()
+			}
+		}
+	}
+}
+
+// blame judges the server of cn by err, which came after took. A pooled
+// connection that was closed meanwhile says nothing of the server. Silence has
+// many reasons, such as a long search, so a probe finds out.
+func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Duration) {
+	switch {
+	case !unwell(err), errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded):
+		c.pool.doubt(cn.server)
+	case !cn.pooled, answered(err):
+		c.pool.fail(cn.server, err, took)
+	}
+}
+
+// doubt has a server probed that was silent, by one probe however many ask for
+// it. Meanwhile other servers are asked first.
+func (p *pool) doubt(s *server) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !s.good() {
+		return
+	}
+	limit := p.c.settings.ConnectTimeout
+	s.doubted = true
+	if slices.ContainsFunc(p.servers, (*server).good) {
+		limit = min(max(minPatience, 4*s.took), limit)
+	}
+	p.probes.Go(func() {
+		start := time.Now()
+		err := p.check(s, limit)
+		p.mu.Lock()
+		s.doubted = false
+		p.mu.Unlock()
+		if err != nil && unwell(err) {
+			p.fail(s, fmt.Errorf("%s: %w", s.url, err), time.Since(start))
+		}
+	})
+}
+
+// check connects to a server and asks it something.
+func (p *pool) check(s *server, limit time.Duration) error {
+	cn, err := p.connectTo(p.ctx, s, limit, p.c.bindService)
+	if err != nil {
+		return err
+	}
+	defer cn.close()
+	return cn.ping(p.ctx, limit)
 }
 
 func (p *pool) well(s *server) {
@@ -282,13 +401,7 @@ func (p *pool) probe(s *server) {
 			return
 		case <-tick.C:
 		}
-		cn, err := p.connectTo(p.ctx, s, p.c.bindService)
-		if err != nil {
-			continue
-		}
-		err = cn.ping(p.ctx, p.c.settings.RequestTimeout)
-		cn.close()
-		if err == nil {
+		if p.check(s, p.c.settings.ConnectTimeout) == nil {
 			p.well(s)
 		}
 	}

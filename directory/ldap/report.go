@@ -89,7 +89,7 @@ func (r *reporter) server(ctx context.Context, s *server) {
 	if r.c.settings.BindDN != "" {
 		bound = "bound as " + r.c.settings.BindDN
 	}
-	cn, err := r.c.pool.connectTo(ctx, s, func(context.Context, *conn) error { return nil })
+	cn, err := r.c.pool.connectTo(ctx, s, r.c.settings.ConnectTimeout, func(context.Context, *conn) error { return nil })
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return

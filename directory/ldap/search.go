@@ -115,19 +115,6 @@ func (c *Client) run(ctx context.Context, cn *conn, request func() error) error 
 	return err
 }
 
-// blame marks the server of cn as down if err, which came after took, shows that
-// it is. A pooled connection that was closed meanwhile shows nothing: the next
-// one will.
-func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Duration) {
-	hangs := errors.Is(err, errNoAnswer) || errors.Is(err, context.DeadlineExceeded)
-	switch {
-	case !unwell(err), errors.Is(ctx.Err(), context.Canceled):
-	case cn.pooled && !hangs && !answered(err):
-	default:
-		c.pool.fail(cn.server, err, took)
-	}
-}
-
 // request returns a search for all entries below base that match filter, at
 // most limit. Aliases are not followed.
 func request(base string, scope int, filter string, limit int, attributes ...string) *ldap.SearchRequest {

@@ -14,11 +14,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,15 +167,19 @@ func (p *Peer) Resume() error { return p.process.Process.Signal(syscall.SIGCONT)
 // PID of the server, to measure it.
 func (p *Peer) PID() int { return p.process.Process.Pid }
 
-// freePort returns a TCP port of addr that nobody listens on just now.
-func freePort(addr string) (string, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
-	if err != nil {
-		return "", err
+// freePort returns a TCP port of addr that nobody listens on just now. The system
+// does not give it to anybody who asks for any port, so that a server which is
+// killed and started again finds it free.
+func freePort(addr string) (port string, err error) {
+	const first, last = 10_000, 30_000 // below net.ipv4.ip_local_port_range
+	for range 100 {
+		port = strconv.Itoa(first + rand.IntN(last-first))
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort(addr, port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return "", err
 }
 
 // handshake is a ready function: the server speaks TLS with our certificate.

@@ -1,0 +1,274 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+	"github.com/hashicorp/go-hclog"
+)
+
+// A script is an LDAP server in memory that behaves as it is told. In a bubble
+// of synctest its delays cost no time and are exact.
+type script struct {
+	mu      sync.Mutex
+	open    map[net.Conn]bool
+	lost    map[net.Conn]bool // forgotten by something in between: nobody hears what is sent
+	stopped bool              // it takes connections and says nothing, as after SIGSTOP
+	refuses bool              // it takes no connections
+	slow    time.Duration     // each search below a base takes
+	binds   int
+	dialled int
+}
+
+func (s *script) dial(context.Context) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialled++
+	if s.refuses {
+		return nil, errors.New("connection refused")
+	}
+	client, server := net.Pipe()
+	if s.open == nil {
+		s.open, s.lost = map[net.Conn]bool{}, map[net.Conn]bool{}
+	}
+	s.open[server] = true
+	go s.serve(server)
+	return client, nil
+}
+
+func (s *script) serve(nc net.Conn) {
+	defer nc.Close()
+	for {
+		req, err := ber.ReadPacket(nc)
+		if err != nil {
+			return
+		}
+		op := req.Children[1]
+		s.mu.Lock()
+		silent, slow := s.stopped || s.lost[nc], s.slow
+		if op.Tag == ldap.ApplicationBindRequest {
+			s.binds++
+		}
+		s.mu.Unlock()
+		if silent {
+			continue
+		}
+		reply := ber.Tag(ldap.ApplicationSearchResultDone)
+		switch {
+		case op.Tag == ldap.ApplicationBindRequest:
+			reply = ldap.ApplicationBindResponse
+		case op.Tag == ldap.ApplicationUnbindRequest:
+			return
+		case op.Children[0].Value != "":
+			time.Sleep(slow)
+		}
+		answer := ber.Encode(ber.ClassApplication, ber.TypeConstructed, reply, nil, "")
+		answer.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, 0, ""))
+		answer.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "", ""))
+		answer.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "", ""))
+		m := ber.NewSequence("")
+		m.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, req.Children[0].Value, ""))
+		m.AppendChild(answer)
+		if _, err := nc.Write(m.Bytes()); err != nil {
+			return
+		}
+	}
+}
+
+// set changes how the server behaves.
+func (s *script) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// dials returns how many connections were asked for.
+func (s *script) dials() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dialled
+}
+
+// lose has every open connection forgotten.
+func (s *script) lose() {
+	s.set(func() {
+		for nc := range s.open {
+			s.lost[nc] = true
+		}
+	})
+}
+
+// inBubble runs a test with a client of scripted servers, with the limits of the
+// defaults.
+func inBubble(t *testing.T, servers int, test func(t *testing.T, c *Client, s []*script)) {
+	synctest.Test(t, func(t *testing.T) {
+		settings := Settings{Kind: "embedded", Base: "dc=x", BindDN: "cn=svc", BindPassword: "x"}.Complete()
+		c := &Client{settings: settings, kind: kinds["embedded"], log: hclog.NewNullLogger(), now: time.Now}
+		var scripts []*script
+		var list []*server
+		for i := range servers {
+			s := &script{}
+			scripts = append(scripts, s)
+			list = append(list, &server{url: fmt.Sprint("server ", i+1), dial: s.dial})
+		}
+		c.pool = newPool(c, list)
+		test(t, c, scripts)
+		for _, s := range scripts { // so that closing connections need not wait
+			s.set(func() { s.stopped = false; clear(s.lost) })
+		}
+		c.pool.close()
+		synctest.Wait()
+	})
+}
+
+// atOnce runs n searches at the same time and returns how long the longest took.
+// None may fail.
+func atOnce(t *testing.T, c *Client, n int) time.Duration {
+	t.Helper()
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if _, err := c.search(t.Context(), request("dc=x", ldap.ScopeBaseObject, "(uid=a)", 1)); err != nil {
+				t.Errorf("search = %v, want an answer", err)
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(start)
+}
+
+// TestLostConnections has connections die without a word while they are idle: a
+// fresh one works, so nobody is refused and nobody waits for a whole limit.
+func TestLostConnections(t *testing.T) {
+	for _, idle := range []time.Duration{0, 999 * time.Millisecond, time.Second, 30 * time.Second} {
+		t.Run(idle.String(), func(t *testing.T) {
+			inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+				s[0].set(func() { s[0].slow = time.Millisecond })
+				atOnce(t, c, 6)
+				s[0].lose()
+				time.Sleep(idle)
+				longest := minPatience + 10*time.Millisecond
+				if idle < checkAfter { // no question comes before the request
+					longest += c.settings.RequestTimeout
+				}
+				if took := atOnce(t, c, 6); took > longest {
+					t.Errorf("searches over lost connections took %v, want at most %v", took, longest)
+				}
+				synctest.Wait()
+				if c.pool.isDown(c.pool.servers[0]) {
+					t.Error("the server counts as down")
+				}
+				if took := atOnce(t, c, 6); took > 10*time.Millisecond {
+					t.Errorf("searches afterwards took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// TestStoppedServer stops the first of two servers as SIGSTOP does, with
+// connections in the pool or without: the other one is asked soon, and by those
+// who come later at once.
+func TestStoppedServer(t *testing.T) {
+	for _, idle := range []time.Duration{0, 2 * time.Second, 2 * maxIdle} {
+		t.Run(idle.String(), func(t *testing.T) {
+			inBubble(t, 2, func(t *testing.T, c *Client, s []*script) {
+				atOnce(t, c, 20)
+				time.Sleep(idle)
+				s[0].set(func() { s[0].stopped = true })
+				if took := atOnce(t, c, 20); took > 2*minPatience {
+					t.Errorf("20 searches took %v, want at most %v", took, 2*minPatience)
+				}
+				if took := atOnce(t, c, 20); took > 10*time.Millisecond {
+					t.Errorf("20 searches later took %v, want no wait", took)
+				}
+				before := s[0].dials()
+				time.Sleep(10 * time.Second)
+				if got, most := s[0].dials()-before, 10; got > most || got == 0 {
+					t.Errorf("%d connections to the stopped server in 10 s, want 1 to %d", got, most)
+				}
+				s[0].set(func() { s[0].stopped = false })
+				time.Sleep(c.settings.ConnectTimeout + 2*c.settings.ProbeEvery)
+				before = s[1].dials()
+				atOnce(t, c, 20)
+				if s[1].dials() > before || c.pool.isDown(c.pool.servers[0]) {
+					t.Error("the first server is back, but not asked")
+				}
+			})
+		})
+	}
+}
+
+// TestOnlyServerStops has nobody wait for more than the limits, and those who
+// come later not at all; when the server goes on, so does everybody.
+func TestOnlyServerStops(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		atOnce(t, c, 20)
+		s[0].set(func() { s[0].stopped = true })
+		start := time.Now()
+		if _, err := c.search(t.Context(), request("dc=x", ldap.ScopeBaseObject, "(uid=a)", 1)); err == nil || answered(err) {
+			t.Errorf("search = %v, want no answer", err)
+		}
+		if took, limit := time.Since(start), c.settings.RequestTimeout+c.settings.ConnectTimeout; took > limit {
+			t.Errorf("search took %v, want at most %v", took, limit)
+		}
+		start = time.Now()
+		if _, err := c.search(t.Context(), request("dc=x", ldap.ScopeBaseObject, "(uid=a)", 1)); err == nil || time.Since(start) > 0 {
+			t.Errorf("search after that = %v in %v, want an error at once", err, time.Since(start))
+		}
+		s[0].set(func() { s[0].stopped = false })
+		time.Sleep(c.settings.ConnectTimeout + 2*c.settings.ProbeEvery)
+		if took := atOnce(t, c, 20); took > 10*time.Millisecond {
+			t.Errorf("20 searches when the server is back took %v", took)
+		}
+	})
+}
+
+// TestSlowSearch has searches that take long be no reason to leave a server.
+func TestSlowSearch(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, c *Client, s []*script) {
+		s[0].set(func() { s[0].slow = 4 * time.Second })
+		for range 3 {
+			atOnce(t, c, 8)
+		}
+		if s[1].dials() > 0 || c.pool.isDown(c.pool.servers[0]) {
+			t.Errorf("the second server was asked %d times, want the first to be asked", s[1].dials())
+		}
+	})
+}
+
+// TestSlowConnect has a server that needs long to connect be asked all the same,
+// when no other is there, and as the first one when it always needs as long.
+func TestSlowConnect(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, c *Client, s []*script) {
+		dial := c.pool.servers[0].dial
+		c.pool.servers[0].dial = func(ctx context.Context) (net.Conn, error) {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(3 * time.Second):
+				return dial(ctx)
+			}
+		}
+		s[1].set(func() { s[1].refuses = true })
+		if took := atOnce(t, c, 8); took > minPatience+3*time.Second {
+			t.Errorf("searches took %v", took)
+		}
+		s[1].set(func() { s[1].refuses = false })
+		time.Sleep(2 * maxIdle)
+		before := s[1].dials()
+		atOnce(t, c, 8)
+		if s[1].dials() > before {
+			t.Error("the second server was asked, though the first was as slow as always")
+		}
+	})
+}
