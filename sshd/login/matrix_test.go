@@ -415,6 +415,9 @@ func violations(w *world, a *Attempt, g *Grant, asked bool, text string, chain [
 		must(w.changes == 0, "the password was changed and the login failed")
 		must(count(event.LoginRejected, event.LoginDenied, event.LoginPartial) > 0, "no event has the failure")
 	}
+	// A client that proved nothing the rules ask for now is not told to go on.
+	begun := slices.ContainsFunc(chain, func(want []string) bool { return right(want[0]) })
+	must(begun || count(event.LoginPartial) == 0, "partial success for nothing")
 	// Reasons are for who has proved what is asked for before them.
 	anyRight := slices.ContainsFunc(order, func(t try) bool { return t.right })
 	must(text == "" || anyRight, "a stranger is told %q", text)
@@ -596,6 +599,10 @@ func TestReview(t *testing.T) {
 	moved, err := review(func(u *directory.User) { u.DN = "uid=alice,ou=elsewhere" }, nil)
 	if err != nil || moved == g || moved.User.DN != "uid=alice,ou=elsewhere" || !moved.SameRights(g) {
 		t.Errorf("moved: got %+v, %v, want the new DN and the same rights", moved, err)
+	}
+	w.policy = &policy.Policy{Services: w.policy.Services, ValidUntil: time.Now().Add(time.Hour)}
+	if later, err := review(same, nil); err != nil || later == g || !later.SameRights(g) {
+		t.Errorf("other hours: got %+v, %v, want another grant with the same rights", later, err)
 	}
 	narrowed, err := review(func(u *directory.User) { u.State.Status = directory.StatusMustChange }, nil)
 	if err != nil || narrowed.Restriction == nil {
