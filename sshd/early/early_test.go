@@ -105,6 +105,19 @@ func TestHello(t *testing.T) {
 	}
 }
 
+func TestNameList(t *testing.T) {
+	for in, want := range map[string][]string{"\x00\x00\x00\x00rest": nil, "\x00\x00\x00\x01arest": {"a"}, "\x00\x00\x00\x04a,bcrest": {"a", "bc"}} {
+		if got, rest, ok := nameList([]byte(in)); !slices.Equal(got, want) || (got == nil) != (want == nil) || string(rest) != "rest" || !ok {
+			t.Errorf("nameList(%q) = %q, %q, %t, want %q", in, got, rest, ok, want)
+		}
+	}
+	for _, in := range []string{"", "\x00\x00\x00", "\x00\x00\x00\x02a", "\xff\xff\xff\xffa"} {
+		if got, _, ok := nameList([]byte(in)); ok {
+			t.Errorf("nameList(%q) = %q, want no list", in, got)
+		}
+	}
+}
+
 func fields(h Hello) [][]string {
 	return [][]string{
 		h.KeyExchanges, h.HostKeys, h.CiphersIn, h.CiphersOut,
