@@ -129,6 +129,36 @@ func TestLostWriteIsReported(t *testing.T) {
 	}
 }
 
+// TestBrokenStreamStaysBroken loses the first part of a packet, of which nobody can say
+// how much was sent: nothing may follow it.
+func TestBrokenStreamStaysBroken(t *testing.T) {
+	_, server := pair(t)
+	c := NewConn(server)
+	defer c.Close()
+	c.w.armed = true // no timer in the way
+	c.SetWriteDeadline(time.Now().Add(-time.Second))
+	if n, err := c.Write(make([]byte, libraryBuffer)); n != libraryBuffer || err != nil {
+		t.Fatalf("first part: %d, %v; want it held", n, err)
+	}
+	if _, err := c.Write([]byte("rest")); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the rest: %v, want that the deadline is over", err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	if _, err := c.Write([]byte("next")); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the next packet: %v, want the error of the one that was lost", err)
+	}
+}
+
+// TestWriteAfterClose holds nothing back that can never be sent.
+func TestWriteAfterClose(t *testing.T) {
+	_, server := pair(t)
+	c := NewConn(server)
+	c.Close()
+	if n, err := c.Write(make([]byte, libraryBuffer)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write after Close = %d, %v, want %v", n, err, net.ErrClosed)
+	}
+}
+
 func TestReads(t *testing.T) {
 	client, server := pair(t)
 	c := NewConn(server)

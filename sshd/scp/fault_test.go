@@ -2,6 +2,7 @@ package scp
 
 import (
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
@@ -216,4 +217,44 @@ func openWith(t *testing.T, host string, ops policy.Op) fs.FS {
 	}
 	t.Cleanup(func() { files.Close() })
 	return files
+}
+
+// flaky is an FS whose files fail once, at the start, and are well after that.
+type flaky struct{ dirFS }
+
+func (f flaky) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
+	file, err := f.dirFS.OpenFile(name, flag, perm)
+	return flakyFile{file}, err
+}
+
+type flakyFile struct{ fs.File }
+
+func (f flakyFile) ReadAt(p []byte, at int64) (int, error) {
+	if at == 0 {
+		return 0, errors.New("device error")
+	}
+	return f.File.ReadAt(p, at)
+}
+
+func (f flakyFile) WriteAt(p []byte, at int64) (int, error) {
+	if at == 0 {
+		return 0, errors.New("device error")
+	}
+	return f.File.WriteAt(p, at)
+}
+
+// TestFaultsStay has files of several buffers, of which only the first fails: the file
+// is not right, whatever comes after.
+func TestFaultsStay(t *testing.T) {
+	const size = 3 * bufferSize
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "f"), strings.Repeat("f", size), 0o644)
+	told, err := serve(t, flaky{dirFS(dir)}, "scp -t up", fmt.Sprintf("C0644 %d up\n%s\x00", size, strings.Repeat("u", size)))
+	if want := "\x00\x00\x01scp: up: Input/output error\n"; told != want || err == nil {
+		t.Errorf("sink told %q, %v; want %q and an error", told, err, want)
+	}
+	told, err = serve(t, flaky{dirFS(dir)}, "scp -f f", "\x00\x00\x00")
+	if want := fmt.Sprintf("C0644 %d f\n%s\x01scp: f: Input/output error\n", size, strings.Repeat("\x00", size)); told != want || err == nil {
+		t.Errorf("source told %d bytes that end with %q, %v; want zeros and an error", len(told), told[max(0, len(told)-40):], err)
+	}
 }
