@@ -23,7 +23,6 @@ import (
 	"berth/policy"
 	"berth/sshd/event"
 	"berth/sshd/login"
-	"berth/sshd/sftp"
 )
 
 // observed is an FS that tells the sinks of every operation that changes
@@ -289,15 +288,19 @@ func (o *observed) Link(oldname, newname string) error {
 	})
 }
 
-// copied emits the event of a copy from one open file to another. The files have
-// counted its bytes as a download and an upload; they are taken off again, because
-// the client has neither sent nor received them.
-func (o *observed) copied(c sftp.Copy) {
-	c.From.(*observedFile).read.Add(-c.Read)
-	o.conn.moved.read.Add(-c.Read)
-	c.To.(*observedFile).written.Add(-c.Written)
-	o.conn.moved.written.Add(-c.Written)
-	o.report(event.Copied, event.CopyFailed, event.Event{Path: c.Name, Target: c.Target, BytesWritten: c.Written}, c.Err)
+// copied emits the event of a copy from one open file to another.
+func (o *observed) copied(name, target string, n int64, err error) {
+	o.report(event.Copied, event.CopyFailed, event.Event{Path: name, Target: target, BytesWritten: n}, err)
+}
+
+// unseen takes bytes off the count of an open file again, because the client has
+// neither received nor sent them.
+func (o *observed) unseen(file fs.File, read, written int64) {
+	f := file.(*observedFile)
+	f.read.Add(-read)
+	f.written.Add(-written)
+	o.conn.moved.read.Add(-read)
+	o.conn.moved.written.Add(-written)
 }
 
 func (o *observed) SetAttr(name string, a fs.Attr) error {

@@ -228,8 +228,8 @@ func (r *recorder) String() string {
 	return strings.Join(types, " ")
 }
 
-// TestCopiesAreCountedAsCopies copies eight bytes within the server, and sends and
-// fetches some: only these are an upload and a download.
+// TestCopiesAreCountedAsCopies copies and hashes eight bytes within the server, and
+// sends and fetches some: only these are an upload and a download.
 func TestCopiesAreCountedAsCopies(t *testing.T) {
 	f := withFiles(t, policy.Full)
 	r := newRawSFTP(t, f.must(t))
@@ -242,6 +242,8 @@ func TestCopiesAreCountedAsCopies(t *testing.T) {
 	if now := f.Sessions(); len(now) != 1 || now[0].Read != 3 || now[0].Written != 5 {
 		t.Errorf("sessions are %+v, want one with 3 bytes read and 5 written", now)
 	}
+	r.ask(200, 1, "check-file-handle", from, "md5", int64(0), int64(0), 0)
+	r.ask(200, 1, "check-file-name", "/f", "md5", int64(0), int64(0), 0)
 	r.status(4, 1, from)
 	r.status(4, 1, to)
 	type moved struct{ read, written int64 }

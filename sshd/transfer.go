@@ -35,7 +35,7 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	defer files.Close()
 	opt := sftp.Options{
 		User: s.conn.grant.Load().User.Name, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.conn.client, prefix) }),
-		Active: s.conn.touch, Copied: files.copied, Done: ctx.Done(),
+		Active: s.conn.touch, Copied: files.copied, Unseen: files.unseen, Done: ctx.Done(),
 		Log: s.conn.log(), Handles: s.conn.handles(),
 	}
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))

@@ -199,17 +199,23 @@ func (s *session) copyData(q *request) error {
 	if toOffset > math.MaxInt64-n {
 		return fs.ErrTooLarge
 	}
-	c := Copy{From: from.file, To: to.file, Name: from.name, Target: to.name}
-	c.Err = s.pieces(from.file, fromOffset, n, func(piece []byte) error {
-		c.Read += int64(len(piece))
-		written, err := to.file.WriteAt(piece, toOffset+c.Written)
-		c.Written += int64(written)
+	copied := int64(0)
+	err = s.pieces(from.file, fromOffset, n, func(piece []byte) error {
+		written, err := to.file.WriteAt(piece, toOffset+copied)
+		copied += int64(written)
+		s.unseen(to.file, 0, written)
 		return err
 	})
 	if s.opt.Copied != nil {
-		s.opt.Copied(c)
+		s.opt.Copied(from.name, to.name, copied, err)
 	}
-	return c.Err
+	return err
+}
+
+func (s *session) unseen(file fs.File, read, written int) {
+	if s.opt.Unseen != nil {
+		s.opt.Unseen(file, int64(read), int64(written))
+	}
 }
 
 // rest returns how many of n bytes a file has from offset on; an n of 0 means all.
@@ -239,6 +245,7 @@ func (s *session) pieces(file fs.File, offset, n int64, do func([]byte) error) e
 		}
 		got, err := file.ReadAt(b[:min(n, maxPacket)], offset)
 		if got > 0 {
+			s.unseen(file, got, 0)
 			if err := do(b[:got]); err != nil {
 				return err
 			}

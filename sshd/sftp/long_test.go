@@ -30,6 +30,19 @@ func sparse(t testing.TB, name string) []byte {
 	return append(append(bytes.Clone(head), make([]byte, hole)...), tail...)
 }
 
+// counts is what a session reports of copies and hashes.
+type counts struct {
+	read, written int64
+	copies        string
+}
+
+func (c *counts) options() sftp.Options {
+	return sftp.Options{
+		Copied: func(name, target string, n int64, err error) { c.copies += fmt.Sprintln(name, target, n, err) },
+		Unseen: func(_ fs.File, read, written int64) { c.read, c.written = c.read+read, c.written+written },
+	}
+}
+
 // TestLongCopies copies parts of a file that are longer than a buffer to several
 // places of another, over what was there.
 func TestLongCopies(t *testing.T) {
@@ -46,8 +59,8 @@ func TestLongCopies(t *testing.T) {
 			if tt.n != 0 {
 				n = min(n, tt.n)
 			}
-			var copies []sftp.Copy
-			got, err := converse(t, files, sftp.Options{Copied: func(c sftp.Copy) { copies = append(copies, c) }},
+			var c counts
+			got, err := converse(t, files, c.options(),
 				packet(fxOpen, 1, "/from", rd, noAttrs), packet(fxOpen, 2, "/to", wr, noAttrs),
 				packet(fxExtended, 3, "copy-data", first, tt.from, tt.n, handleAt(1, 0), tt.to))
 			if err != nil || len(got) != 3 || got[2] != "3 status 0 Success" {
@@ -62,8 +75,8 @@ func TestLongCopies(t *testing.T) {
 			if must(t, err); !bytes.Equal(is, want) {
 				t.Errorf("the target has %d bytes that are not the %d expected", len(is), len(want))
 			}
-			if len(copies) != 1 || copies[0].Read != int64(n) || copies[0].Written != int64(n) || copies[0].Name != "/from" || copies[0].Target != "/to" || copies[0].Err != nil {
-				t.Errorf("reported %+v, want one copy of %d bytes", copies, n)
+			if want := (counts{int64(n), int64(n), fmt.Sprintf("/from /to %d <nil>\n", n)}); c != want {
+				t.Errorf("reported %+v, want %+v", c, want)
 			}
 		})
 	}
@@ -99,15 +112,15 @@ func TestCopyFails(t *testing.T) {
 	files := newHostFS(t)
 	whole := sparse(t, files.host("/from"))
 	const room = 300_000
-	var got sftp.Copy
-	answers, err := converse(t, fullFS{files, room}, sftp.Options{Copied: func(c sftp.Copy) { got = c }},
+	var got counts
+	answers, err := converse(t, fullFS{files, room}, got.options(),
 		packet(fxOpen, 1, "/from", rd, noAttrs), packet(fxOpen, 2, "/to", wr|creat, noAttrs),
 		packet(fxExtended, 3, "copy-data", first, uint64(0), uint64(0), handleAt(1, 0), uint64(0)))
 	if want := []string{"1 handle 0.0", "2 handle 1.0", "3 status 4 No space left on device"}; err != nil || !cmp.Equal(answers, want) {
 		t.Errorf("answers %q, %v, want %q", answers, err, want)
 	}
-	if got.Read != 512<<10 || got.Written != room || !errors.Is(got.Err, fs.ErrNoSpace) {
-		t.Errorf("reported %+v, want two buffers read, %d bytes written and no space", got, room)
+	if want := (counts{512 << 10, room, "/from /to 300000 no space left on device\n"}); got != want {
+		t.Errorf("reported %+v, want %+v", got, want)
 	}
 	if is, err := os.ReadFile(files.host("/to")); err != nil || !bytes.Equal(is, whole[:room]) {
 		t.Errorf("the target has %d bytes, %v, want the first %d", len(is), err, room)
@@ -130,19 +143,23 @@ func TestLongHashes(t *testing.T) {
 			part = part[:tt.n]
 		}
 		want := hex.EncodeToString([]byte("\x00\x00\x00\x06sha256"))
-		block := tt.block
+		block, size := tt.block, len(part)
 		if block == 0 {
-			block = len(part)
+			block = size
 		}
 		for len(part) > 0 {
 			sum := sha256.Sum256(part[:min(block, len(part))])
 			want += hex.EncodeToString(sum[:])
 			part = part[min(block, len(part)):]
 		}
-		got, err := converse(t, files, sftp.Options{}, packet(fxOpen, 1, "/f", rd, noAttrs),
+		var c counts
+		got, err := converse(t, files, c.options(), packet(fxOpen, 1, "/f", rd, noAttrs),
 			packet(fxExtended, 2, "check-file-handle", first, "sha256", tt.offset, tt.n, tt.block), packet(fxExtended, 3, "check-file-name", "/f", "sha256", tt.offset, tt.n, tt.block))
 		if err != nil || len(got) != 3 || got[1] != "2 reply "+want || got[2] != "3 reply "+want {
 			t.Errorf("hashes of %+v are %.80q, %v, want %.80q", tt, got, err, want)
+		}
+		if c.read != int64(2*size) || c.written != 0 {
+			t.Errorf("hashes of %+v read %d bytes that no client has seen, want %d", tt, c.read, 2*size)
 		}
 	}
 	// As many hashes as fit into an answer, and one more.

@@ -60,7 +60,7 @@ new file and ` + "`overwrite`" + ` for a file that exists. ` + "`stat`" + ` repo
 
 The event is the one that reports a success; a failure has an event type of its own ([events.md](events.md)). A file has one
 event when it is opened and one when it is closed. The second has the number of bytes that the client read and wrote. Bytes
-that ` + "`copy-data`" + ` moved are in the event ` + "`copied`" + ` only.
+that ` + "`copy-data`" + ` moved are in the event ` + "`copied`" + ` only; bytes that were read for a hash are in none.
 `
 
 const pageTail = `

@@ -38,23 +38,18 @@ type Options struct {
 	// Active, if set, is called whenever bytes of the client have arrived and
 	// between the pieces of long work. It must not block.
 	Active func()
-	// Copied, if set, is called after every copy within the server.
-	Copied func(Copy)
+	// Copied, if set, is called after every copy within the server, with how many bytes
+	// of the file name were written to target.
+	Copied func(name, target string, n int64, err error)
+	// Unseen, if set, is called when the server has read or written bytes of an open
+	// file itself, for a copy or a hash: the client has neither received nor sent them.
+	Unseen func(f fs.File, read, written int64)
 	// Done, if set, ends copies and hashes of large files early when it is closed.
 	// Everything else ends when reading from the connection fails.
 	Done <-chan struct{}
 	// Log, if set, gets one line at level trace for every request: its name, the
 	// files it is about, its outcome as the client sees it, and how long it took.
 	Log hclog.Logger
-}
-
-// Copy is a copy within the server (copy-data). The bytes were moved by ReadAt of
-// From and WriteAt of To, and no client has seen them.
-type Copy struct {
-	From, To      fs.File
-	Name, Target  string // by which the files were opened
-	Read, Written int64  // bytes
-	Err           error
 }
 
 // Serve answers a client's requests one after the other, in their order, until rw

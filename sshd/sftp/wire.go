@@ -79,17 +79,10 @@ func (r *reader) u32() uint32 {
 	return 0
 }
 
-func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
 // offset reads a place in a file or a number of bytes, which the file system
 // counts in 63 bits.
 func (r *reader) offset() int64 {
-	n := r.u64()
+	n := uint64(r.u32())<<32 | uint64(r.u32())
 	if n > math.MaxInt64 {
 		r.fail(iofs.ErrInvalid)
 		return 0
