@@ -19,7 +19,7 @@ import (
 // errKeysUsage is how the command is called.
 const errKeysUsage = message("Usage: keys, keys add < FILE.pub, keys remove FINGERPRINT")
 
-// serveKeys lists, adds or removes the SSH keys that stand in the user's entry.
+// serveKeys lists, adds or removes the SSH keys of the user's entry.
 func serveKeys(ctx context.Context, s *session, command string) (uint32, error) {
 	words := strings.Fields(command)[1:]
 	var err error
@@ -39,7 +39,7 @@ func serveKeys(ctx context.Context, s *session, command string) (uint32, error) 
 	return status(err)
 }
 
-// explainKeys says err to the person.
+// explainKeys returns err as a sentence for the person.
 func explainKeys(err error) string {
 	var m message
 	var r *directory.Refusal
@@ -111,7 +111,7 @@ func remarks(k directory.Key, comment string) string {
 	return strings.Join(all, "; ")
 }
 
-// age says when a key was added, for people.
+// age describes when a key was added.
 func age(added, now time.Time) string {
 	if added.IsZero() {
 		return "-"
@@ -161,8 +161,8 @@ type keyChange struct {
 	fingerprint string // empty if it is not known
 }
 
-// keyChanged tells the sinks how a change ended, and the person if it went well,
-// and returns err.
+// keyChanged emits the event of a change that ended with err, confirms it to the
+// person if it succeeded, and returns err.
 func (s *session) keyChanged(k keyChange, err error) error {
 	e := event.Event{Type: k.done, Service: "keys", Fields: map[string]string{"change": k.verb}}
 	if k.fingerprint != "" {

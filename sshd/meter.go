@@ -20,7 +20,7 @@ type meter struct {
 	mu       sync.Mutex
 	read     int64 // off the wire
 	taken    int64 // by services
-	looked   int64 // read when the channels were last looked at
+	looked   int64 // read when the channels were last checked
 	channels map[*meteredChannel]struct{}
 	charge   func(bytes int64) error // what is not taken, to who pays for it; nil: nobody yet
 	charged  int64
@@ -28,7 +28,7 @@ type meter struct {
 
 const (
 	windowSize = 2 << 20 // the library's, for each channel
-	meterStep  = 1 << 20 // off the wire, between two looks at the channels
+	meterStep  = 1 << 20 // off the wire, between two checks of the channels
 
 	// maxUnread is how much more may come off the wire than is taken: the windows
 	// of ten channels, and heads and padding of packets whose data has been taken.
@@ -92,7 +92,7 @@ func (m *meter) end() {
 	m.charge = nil
 }
 
-// A meteredChannel tells the meter what a service takes.
+// A meteredChannel reports to the meter what a service reads.
 type meteredChannel struct {
 	ssh.Channel
 	meter    *meter

@@ -106,7 +106,7 @@ func parseNewKey(text string) (k hostkey.Key, options []string, err error) {
 	return k, options, err
 }
 
-// A directory does not tell when a value came into it, so the day stands in the
+// A directory does not record when a value was added, so the day is written in the
 // comment of keys that were added here.
 var addedMark = regexp.MustCompile(`(?:^|\s+)\(added (\d{4}-\d\d-\d\d)\)$`)
 

@@ -25,9 +25,9 @@ import (
 	"berth/sshd/login"
 )
 
-// observed is an FS that tells the sinks of every operation that changes
-// something or moves data, and keeps the connection's clock. Below it stands
-// the view of the grant the connection has at the moment of the operation.
+// observed is an FS that emits an event for every operation that changes
+// something or moves data, and notes that the client is active. Every operation
+// uses the view of the grant that the connection has at that moment.
 type observed struct {
 	conn      *conn
 	service   string
@@ -54,7 +54,7 @@ func (c *conn) observe(service string) (*observed, error) {
 	return o, nil
 }
 
-// files returns the view that stands now. One that cannot be opened after the
+// files returns the current view. One that cannot be opened after the
 // rules have changed is an error for the operation, not the end of the session.
 func (o *observed) files() (view, error) {
 	o.conn.touch()
@@ -233,7 +233,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 	return of, nil
 }
 
-// ReadDir tells of the listing when it is over.
+// ReadDir emits the event of a listing when it ends.
 func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		o.do(event.DirectoryListed, event.DirectoryListFailed, &event.Event{Path: name}, func(v fs.FS) error {
@@ -345,7 +345,7 @@ func (o *observed) Realpath(name string) (string, error) {
 	return "", &iofs.PathError{Op: "realpath", Path: name, Err: fs.ErrNotSupported}
 }
 
-// StatFS tells how much room there is, where the files below know.
+// StatFS returns how much room there is, if the files below know.
 func (o *observed) StatFS(name string) (fs.Usage, error) {
 	view, err := o.files()
 	if err != nil {
@@ -357,7 +357,8 @@ func (o *observed) StatFS(name string) (fs.Usage, error) {
 	return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: fs.ErrNotSupported}
 }
 
-// observedFile counts what moves, and tells when it is closed.
+// observedFile counts the bytes that are moved, and emits an event when it is
+// closed.
 type observedFile struct {
 	fs.File
 	fs            *observed
@@ -371,7 +372,7 @@ type observedFile struct {
 	closed        sync.Once
 }
 
-// follow sees to it that the rights of now count.
+// follow applies the rights of the current grant.
 func (f *observedFile) follow() {
 	if f.fs.seen.Load() != f.fs.conn.grant.Load() {
 		_, _ = f.fs.files() // what cannot be opened does not matter to what is open
@@ -405,7 +406,7 @@ func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// SetAttr tells of it by the name that the file was opened by.
+// SetAttr emits its event with the name by which the file was opened.
 func (f *observedFile) SetAttr(a fs.Attr) error {
 	f.follow()
 	e := event.Event{Path: f.name, HostPath: f.host, Fields: attributes(a)}

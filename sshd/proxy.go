@@ -19,8 +19,8 @@ const headerWait = 5 * time.Second
 
 // Behind returns l with the PROXY protocol, versions 1 and 2, demanded of
 // connections from the trusted networks: their RemoteAddr is the client's, as
-// the balancer has it. A header from anywhere else is not looked at, and so is
-// no SSH. Without trusted networks it returns l itself.
+// the balancer reports it. A header from anywhere else is ignored, so the connection
+// then fails as "not SSH". Without trusted networks it returns l itself.
 func Behind(l net.Listener, trusted []netip.Prefix) net.Listener {
 	if len(trusted) == 0 {
 		return l
@@ -70,12 +70,12 @@ func (h *heard) Read(p []byte) (int, error) {
 var errHeader = errors.New("no usable PROXY header")
 
 // own waits for the header, and reports whether the balancer speaks for itself,
-// as it does in health probes. The error is early.ErrProbe if it said nothing.
+// as it does in health probes. The error is early.ErrProbe if it sent nothing.
 func (p *proxied) own() (bool, error) {
 	if h := p.ProxyHeader(); h != nil {
 		return h.Command.IsLocal() || h.SourceAddr == nil, nil
 	}
-	_, err := p.Read(nil) // says why there is none
+	_, err := p.Read(nil) // returns why there is none
 	if !p.heard.anything.Load() {
 		return true, early.ErrProbe
 	}

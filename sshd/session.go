@@ -97,7 +97,7 @@ func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
 // 7.1, and OpenSSH's PROTOCOL).
 var forwarding = []string{"tcpip-forward", "streamlocal-forward@openssh.com", "x11-req", "auth-agent-req@openssh.com"}
 
-// refuseForwarding tells the sinks of a request that is refused as such.
+// refuseForwarding emits an event for a request that would begin forwarding.
 func (c *conn) refuseForwarding(req *ssh.Request) {
 	if slices.Contains(forwarding, req.Type) {
 		c.emit(event.Event{Type: event.ServiceRefused, Service: req.Type, Reason: event.NoForwarding})
@@ -112,8 +112,8 @@ type session struct {
 	service atomic.Pointer[service] // what it runs, once it does
 }
 
-// serve answers the requests of the channel; the one that starts a service
-// starts it beside the loop, which goes on for changes of the window size.
+// serve answers the requests of the channel. A service runs in a goroutine of its
+// own, so that the loop can still answer changes of the window size.
 func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -229,7 +229,7 @@ func (s *session) say(w io.Writer, line string) {
 	io.WriteString(w, line+end)
 }
 
-// exit tells the client how its service ended, and that there is no more.
+// exit sends the client the exit status of its service, and closes the channel.
 func (s *session) exit(status uint32) {
 	s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 	s.ch.CloseWrite()

@@ -83,8 +83,8 @@ func (c *conn) log() hclog.Logger {
 // handles is the budget of open files of the user of c.
 func (c *conn) handles() handles { return handles{&c.srv.budget, c.grant.Load().User.Identity} }
 
-// files opens the view of the session. The client is told when that fails, and
-// the log has why.
+// files opens the view of the session. If that fails, the client gets a sentence,
+// and the log has the reason.
 func (s *session) files(service string) (*observed, error) {
 	files, err := s.conn.observe(service)
 	if err != nil {

@@ -125,7 +125,8 @@ func (c *conn) review(g *login.Grant, u *directory.User, err error) {
 	}
 }
 
-// explainChange tells the sinks and the person that a session has other rights.
+// explainChange reports to the sinks and to the person that a session has other
+// rights.
 func (c *conn) explainChange(from, to *login.Grant) {
 	switch {
 	case from.SameRights(to):

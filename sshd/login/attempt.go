@@ -37,8 +37,8 @@ type Attempt struct {
 	release    func()        // ends the count of the session; nil: it is not counted
 }
 
-// found is a name that is tried, what the directory said of it, and what became
-// of the keys that were offered for it.
+// found is a name that is tried, the answer of the directory, and the keys that
+// were refused for it.
 type found struct {
 	typed    string
 	user     *directory.User
@@ -111,8 +111,8 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 
 // following returns which factors the rules ask for after factor, and errMethod
 // if they do not ask for it now: a secret that proves nothing is not compared.
-// Somebody whom the rules refuse is asked all the same, because the reason is
-// only for the user.
+// If the rules refuse the user, the secret is compared all the same: only who knows
+// it may learn that reason.
 func (a *Attempt) following(u *directory.User, factor string) (next []string, err error) {
 	method := factor
 	if factor == factorCode {
@@ -371,7 +371,7 @@ func (a *Attempt) emit(e event.Event) {
 	a.gate.Emit(e)
 }
 
-// Expiry says when t is, for people.
+// Expiry describes when t is.
 func Expiry(t, now time.Time) string {
 	when := t.Format("on 2006-01-02 at 15:04 MST")
 	switch days := int(t.Sub(now).Hours() / 24); days {

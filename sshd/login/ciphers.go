@@ -17,7 +17,7 @@ var (
 	ctrCiphers = []string{ssh.CipherAES256CTR, ssh.CipherAES192CTR, ssh.CipherAES128CTR}
 )
 
-// ciphers is what is offered to a client that said hello. "auto" is everything
+// ciphers are those offered to a client. "auto" is everything
 // that is sound; but where the CPU knows AES, a client that knows AES-GCM is
 // offered nothing else. The protocol leaves the choice to the client's order,
 // and OpenSSH's begins with ChaCha20, which takes three times the CPU here.

@@ -53,8 +53,8 @@ type Gate struct {
 	Emit         func(event.Event)
 	Log          hclog.Logger
 
-	// Service returns the name of the service that a command starts, or "". It
-	// tells what the force-command of a certificate means.
+	// Service returns the name of the service that a command starts, or "". The
+	// force-command of a certificate names a service by its command.
 	Service func(command string) string
 }
 
@@ -146,7 +146,7 @@ func (g *Grant) Permits(service string) bool {
 }
 
 // SameRights reports whether two grants allow the same, whatever else the
-// directory says about the user by now, and for however long.
+// directory reports about the user now, and however long it holds.
 func (g *Grant) SameRights(other *Grant) bool {
 	a, b := *g.Policy, *other.Policy
 	a.User, b.User = nil, nil
@@ -263,8 +263,8 @@ func restrictionIn(err error) error {
 	return nil
 }
 
-// proved marks a refusal as one whose reason may be told: the user has proved
-// everything that the rules ask for before it.
+// proved marks a refusal as one whose reason the user may learn: everything that
+// the rules ask for before it has been proved.
 func proved(err error) error {
 	var r *directory.Refusal
 	if errors.As(err, &r) {

@@ -39,8 +39,8 @@ func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissi
 		return nil, a.reject(name, methodPublicKey, err)
 	}
 	if !a.name.offered || certified {
-		// The first offer tells whether the name was looked up, the next come from
-		// memory; with a certificate there is a signature to verify.
+		// Only the first offer needs a look-up, and a certificate needs a signature to
+		// be verified: the time must not show that.
 		a.wait(started)
 	}
 	a.name.offered = true

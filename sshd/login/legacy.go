@@ -59,8 +59,8 @@ func (l Legacy) check(key string) []error {
 	return errs
 }
 
-// Warnings says of everything weak that is switched on why it is weak, and for
-// whom.
+// Warnings returns, for everything weak that is switched on, why it is weak and
+// for whom it is on.
 func (s *Settings) Warnings() []string {
 	var all []string
 	for i, l := range s.Legacy {
@@ -91,8 +91,7 @@ func (g *Gate) legacy(remote netip.Addr) []string {
 }
 
 // weaken adds old algorithms to what a client is offered. The choice is the
-// client's, so where it said that it knows something better it gets nothing
-// else.
+// client's, so a client that knows something better is offered nothing weak.
 func weaken(cfg *ssh.ServerConfig, names []string, hello early.Hello) {
 	if len(names) == 0 {
 		return

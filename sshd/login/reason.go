@@ -21,7 +21,8 @@ var errKeyRefused = errors.New("key not accepted")
 // the reason.
 var errCertificate = errors.New("certificate not accepted")
 
-// errTicket says that a Kerberos ticket proves nothing here, or somebody else.
+// errTicket says that a Kerberos ticket proves nothing here, or the identity of
+// somebody else.
 var errTicket = errors.New("ticket not accepted")
 
 // errMethod refuses a method that no rule asks for, or not now.
@@ -58,7 +59,7 @@ var (
 )
 
 // answers are the reason of each refusal for events, and the sentence for
-// somebody who has proved who they are. Everybody else is told nothing.
+// somebody who has proved who they are. Nobody else learns the reason.
 var answers = []struct {
 	err    error
 	reason event.Reason
@@ -132,7 +133,7 @@ var (
 	}
 )
 
-// unavailable is said when the directory could not be asked, to anybody.
+// unavailableText is shown to anybody when the directory could not be asked.
 const unavailableText = "The directory cannot be reached just now. Please try again later."
 
 // ReasonOf is the code of err in events.
@@ -160,9 +161,9 @@ func deniedByUs(err error) bool {
 	return errors.Is(err, policy.ErrDenied) || (errors.As(err, &limit) && (limit.Code == state.UserSessions || limit.Code == state.TotalSessions))
 }
 
-// clientMessage is what the client is told when a login is refused: the reason
-// only if the user proved everything that the rules ask for before it, and to
-// everybody that the directory cannot be asked.
+// clientMessage is the text for the client when a login is refused. It has the
+// reason only if the user proved everything that the rules ask for before it. That
+// the directory cannot be asked, everybody may know.
 func clientMessage(err error) string {
 	proved := directory.Proved(err) || deniedByUs(err)
 	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode) || errors.Is(err, errMethod)) {

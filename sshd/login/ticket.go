@@ -30,8 +30,8 @@ func (a *Attempt) ticket(meta ssh.ConnMetadata, principal string) (*ssh.Permissi
 	})
 }
 
-// holds returns nil if principal is u, who logs in as typed. Names alone do not
-// tell: two directories may each have an alice.
+// holds returns nil if principal is u, who logs in as typed. Names are not
+// enough: two directories may each have an alice.
 func (a *Attempt) holds(u *directory.User, typed, principal string) error {
 	name, source, err := a.gate.Kerberos.User(principal)
 	if err != nil {
