@@ -211,11 +211,18 @@ func TestHangs(t *testing.T) {
 			if _, err := c.Lookup(t.Context(), "alice"); err == nil || directory.Refused(err) || !strings.Contains(err.Error(), "no answer in time") {
 				t.Errorf("Lookup = %v, want no answer in time", err)
 			}
-			// Now it is known to hang, and nobody waits for it any more.
-			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
-			defer cancel()
-			if _, err := c.Lookup(ctx, "alice"); err == nil || errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("second Lookup = %v, want the first one's error at once", err)
+			// As soon as that is known, nobody waits for it any more.
+			var err error
+			for range 100 {
+				ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
+				_, err = c.Lookup(ctx, "alice")
+				cancel()
+				if !errors.Is(err, context.DeadlineExceeded) {
+					break
+				}
+			}
+			if err == nil || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("later Lookup = %v, want the first one's error at once", err)
 			}
 		})
 	}
