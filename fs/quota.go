@@ -47,54 +47,57 @@ func (q *quota) create(op, name string, do func() error) error {
 	})
 }
 
-// entry is what a name stands for while it is taken away.
-type entry struct {
-	iofs.FileInfo
-	t *tracked // if it is open for writing; held
-}
-
-// look finds what name stands for. The caller holds names, so that nobody opens
-// it meanwhile, and lets it go with drop or keep.
-func (q *quota) look(name string) (entry, error) {
-	fi, err := q.layer.Lstat(name)
+// hold tracks the file that stat finds while it is open, or while its name is
+// removed. The size is found out when nobody else has the file any more, since
+// the last writer may have closed it just before.
+func (q *quota) hold(stat func() (iofs.FileInfo, error)) (*tracked, iofs.FileInfo, error) {
+	fi, err := stat()
 	if err != nil {
-		return entry{}, err
+		return nil, nil, err
 	}
-	if t := q.u.hold(idOf(fi), nil); t != nil {
-		return entry{fi, t}, nil
+	fresh := &tracked{id: idOf(fi)}
+	fresh.mu.Lock() // until the size is known
+	defer fresh.mu.Unlock()
+	t := q.u.hold(fresh)
+	if t != fresh {
+		return t, fi, nil
 	}
-	fi, err = q.layer.Lstat(name) // the last writer may have closed it just now
-	return entry{fi, nil}, err
+	if fi, err = stat(); err == nil && idOf(fi) != t.id {
+		err = iofs.ErrNotExist // replaced just before
+	}
+	if err != nil {
+		q.u.release(t)
+		return nil, nil, err
+	}
+	t.size = fi.Size()
+	return t, fi, nil
 }
 
-// keep lets e go: it was not taken away.
-func (q *quota) keep(e entry) {
-	if e.t != nil {
-		q.u.release(idOf(e.FileInfo), e.t)
+// dropping calls do, which removes what has the name, or gives the name to
+// something else if done says so. The bytes of a file without names count until
+// nobody has it open. The caller holds names.
+func (q *quota) dropping(name string, do func() (done bool, err error)) error {
+	t, fi, err := q.hold(func() (iofs.FileInfo, error) { return q.layer.Lstat(name) })
+	if err != nil {
+		return err
 	}
-}
-
-// drop uncounts e, which had the name that is gone.
-func (q *quota) drop(e entry) {
-	defer q.keep(e)
+	defer q.u.release(t)
+	done, err := do()
+	if err != nil || !done {
+		return err
+	}
 	q.u.add(0, -1)
-	switch {
-	case !e.Mode().IsRegular() || hardLinks(e.FileInfo) > 1:
-	case e.t == nil:
-		q.u.add(-e.Size(), 0)
-	default:
-		e.t.mu.Lock()
-		defer e.t.mu.Unlock()
-		if !e.t.gone {
-			q.u.add(-e.t.size, 0)
-			e.t.gone = true
-		}
+	if fi.Mode().IsRegular() && hardLinks(fi) == 1 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.nameless = true
 	}
+	return nil
 }
 
 func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err error) {
 	if !writes(flag) {
-		return q.layer.OpenFile(name, flag, perm)
+		return q.openRead(name, flag, perm)
 	}
 	err = q.change("open", name, func() error {
 		_, missing := q.layer.Lstat(name)
@@ -137,23 +140,38 @@ func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (file, error)
 	return f, nil
 }
 
+// openRead opens a file for reading, which counts if its name is removed while
+// it is open. It is tracked before: a removal at the same moment then finds it.
+func (q *quota) openRead(name string, flag int, perm iofs.FileMode) (file, error) {
+	for range attempts {
+		t, _, err := q.hold(func() (iofs.FileInfo, error) { return q.layer.Lstat(name) })
+		if err != nil {
+			return nil, err
+		}
+		below, err := q.layer.OpenFile(name, flag, perm)
+		if err != nil {
+			q.u.release(t)
+			return nil, err
+		}
+		f := &quotaFile{file: below, q: q, t: t, name: name}
+		fi, err := below.Stat()
+		if err == nil && idOf(fi) == t.id {
+			return f, nil
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fail("open", name, iofs.ErrNotExist)
+}
+
 // track makes file one whose growth counts.
 func (q *quota) track(name string, below file, flag int) (file, error) {
-	fi, err := below.Stat()
+	t, _, err := q.hold(below.Stat)
 	if err != nil {
 		return nil, errors.Join(err, below.Close())
 	}
-	fresh := new(tracked)
-	f := &quotaFile{file: below, q: q, t: q.u.hold(idOf(fi), fresh), id: idOf(fi), name: name, appends: flag&os.O_APPEND != 0}
-	if f.t != fresh {
-		return f, nil
-	}
-	fi, err = below.Stat() // again: now nobody else has it open
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	fresh.size = fi.Size()
-	return f, nil
+	return &quotaFile{file: below, q: q, t: t, name: name, appends: flag&os.O_APPEND != 0}, nil
 }
 
 func (q *quota) Mkdir(name string, perm iofs.FileMode) error {
@@ -173,16 +191,7 @@ func (q *quota) Rmdir(name string) error  { return q.remove("rmdir", name, q.lay
 
 func (q *quota) remove(op, name string, do func(string) error) error {
 	return q.change(op, name, func() error {
-		e, err := q.look(name)
-		if err != nil {
-			return err
-		}
-		if err := do(name); err != nil {
-			q.keep(e)
-			return err
-		}
-		q.drop(e)
-		return nil
+		return q.dropping(name, func() (bool, error) { return true, do(name) })
 	})
 }
 
@@ -192,16 +201,14 @@ func (q *quota) Rename(oldname, newname string, replace bool) error {
 		if err != nil {
 			return err
 		}
-		target, missing := q.look(newname)
-		err = q.layer.Rename(oldname, newname, replace)
-		switch {
-		case missing != nil:
-		case err != nil || idOf(old) == idOf(target.FileInfo): // to another name of itself: nothing happens
-			q.keep(target)
-		default:
-			q.drop(target)
+		target, err := q.layer.Lstat(newname)
+		if err != nil {
+			return q.layer.Rename(oldname, newname, replace)
 		}
-		return err
+		return q.dropping(newname, func() (bool, error) {
+			another := idOf(old) != idOf(target) // else nothing happens
+			return another, q.layer.Rename(oldname, newname, replace)
+		})
 	})
 }
 

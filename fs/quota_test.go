@@ -458,3 +458,57 @@ func TestPaceIsShared(t *testing.T) {
 		}
 	})
 }
+
+// TestQuotaOfNameless checks that a file which lost its name counts for as long
+// as anybody has it open, for writing or for reading.
+func TestQuotaOfNameless(t *testing.T) {
+	lose := map[string]func(FS) error{
+		"remove":      func(f FS) error { return f.Remove("/f") },
+		"rename over": func(f FS) error { return errors.Join(openClose(f, "/g", truncating), f.Rename("/g", "/f", true)) },
+	}
+	open := map[string]func(*testing.T, FS) File{
+		"writer": func(t *testing.T, f FS) File { return start(t, f, "/f", truncating, string(make([]byte, 60)), 0) },
+		"reader": func(t *testing.T, f FS) File {
+			err := start(t, f, "/f", truncating, string(make([]byte, 60)), 0).Close()
+			file, oerr := f.OpenFile("/f", os.O_RDONLY, 0)
+			if err := errors.Join(err, oerr); err != nil {
+				t.Fatal(err)
+			}
+			return file
+		},
+	}
+	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
+		for what, lose := range lose {
+			for who, open := range open {
+				t.Run(string(uploads)+" "+what+" "+who, func(t *testing.T) {
+					host := t.TempDir()
+					p := quotaPolicy(host, 100, 0)
+					p.Uploads = uploads
+					var q Quotas
+					f := mustOpen(t, p, Settings{Quotas: &q})
+					file := open(t, f)
+					if err := lose(f); err != nil {
+						t.Fatal(err)
+					}
+					other := start(t, f, "/other", truncating, "1234567890", 0)
+					if _, err := other.WriteAt(make([]byte, 31), 10); !errors.Is(err, ErrQuota) {
+						t.Errorf("write of 41 bytes beside 60 nameless ones = %v, want ErrQuota", err)
+					}
+					if who == "writer" {
+						if _, err := file.WriteAt(make([]byte, 31), 60); !errors.Is(err, ErrQuota) {
+							t.Errorf("write of 31 more nameless bytes = %v, want ErrQuota", err)
+						}
+					}
+					_ = file.Close() // of an upload with a failed write
+					if err := start(t, f, "/another", truncating, string(make([]byte, 90)), 0).Close(); err != nil {
+						t.Errorf("write of 90 bytes once the nameless file is closed = %v", err)
+					}
+					if err := other.Abort(); err != nil {
+						t.Fatal(err)
+					}
+					used(t, &q, host)
+				})
+			}
+		}
+	}
+}

@@ -5,43 +5,57 @@ import (
 	"sync/atomic"
 )
 
-// quotaFile is a file open for writing whose growth is counted before it
-// happens.
+// quotaFile is an open file whose growth is counted before it happens.
 type quotaFile struct {
 	file
 	q       *quota
 	t       *tracked
-	id      fileID
 	name    string
 	appends bool
 	closed  atomic.Bool
 }
 
 func (f *quotaFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.write(off, int64(len(p))); err != nil {
-		return 0, fail("write", f.name, err)
-	}
-	n, err := f.file.WriteAt(p, off)
+	n, err := f.write(p, off)
 	if err != nil {
 		f.settle()
 	}
 	return n, err
 }
 
-// write counts what a write of n bytes adds to the file.
-func (f *quotaFile) write(off, n int64) error {
-	f.t.mu.Lock()
-	defer f.t.mu.Unlock()
-	if f.appends {
-		off = f.t.size
+func (f *quotaFile) write(p []byte, off int64) (int, error) {
+	f.t.writes.RLock()
+	defer f.t.writes.RUnlock()
+	if err := f.grow(off+int64(len(p)), len(p)); err != nil {
+		return 0, fail("write", f.name, err)
 	}
-	return f.grow(off + n)
+	return f.file.WriteAt(p, off)
 }
 
-// grow counts what makes the file reach to end. The caller holds t.mu.
-func (f *quotaFile) grow(end int64) error {
+// resize sets the size of the file.
+func (f *quotaFile) resize(size int64) error {
+	defer f.settle()
+	f.t.writes.RLock()
+	defer f.t.writes.RUnlock()
+	if err := f.grow(size, 0); err != nil {
+		return fail("setattr", f.name, err)
+	}
+	return f.file.SetAttr(Attr{Set: AttrSize, Size: size})
+}
+
+// grow counts what makes the file reach to end, or longer by appended bytes. The
+// caller holds writes.
+func (f *quotaFile) grow(end int64, appended int) error {
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	if f.closed.Load() {
+		return iofs.ErrClosed
+	}
+	if f.appends && appended > 0 {
+		end = f.t.size + int64(appended)
+	}
 	more := end - f.t.size
-	if more <= 0 || f.t.gone {
+	if more <= 0 {
 		return nil
 	}
 	if err := f.q.u.reserve(more, 0, f.q.limit); err != nil {
@@ -51,24 +65,15 @@ func (f *quotaFile) grow(end int64) error {
 	return nil
 }
 
-// resize sets the size of the file.
-func (f *quotaFile) resize(size int64) error {
-	f.t.mu.Lock()
-	err := f.grow(size)
-	f.t.mu.Unlock()
-	if err != nil {
-		return fail("setattr", f.name, err)
-	}
-	defer f.settle()
-	return f.file.SetAttr(Attr{Set: AttrSize, Size: size})
-}
-
-// settle makes the count what the file has really come to.
+// settle makes the count what the file has really come to, as soon as no write
+// is under way.
 func (f *quotaFile) settle() {
+	f.t.writes.Lock()
+	defer f.t.writes.Unlock()
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
 	fi, err := f.file.Stat()
-	if err != nil || f.t.gone {
+	if err != nil {
 		return
 	}
 	f.q.u.add(fi.Size()-f.t.size, 0)
@@ -88,13 +93,13 @@ func (f *quotaFile) SetAttr(a Attr) error {
 func (f *quotaFile) Close() error { return f.end(f.file.Close) }
 func (f *quotaFile) Abort() error { return f.end(f.file.Abort) }
 
-// end lets the file go before its handle is closed: afterwards its identity
-// may be that of a new file.
+// end lets the file go before its handle is closed: afterwards its identity may
+// be that of a new file.
 func (f *quotaFile) end(how func() error) error {
 	if f.closed.Swap(true) {
 		return fail("close", f.name, iofs.ErrClosed)
 	}
 	f.settle()
-	f.q.u.release(f.id, f.t)
+	f.q.u.release(f.t)
 	return how()
 }

@@ -110,12 +110,15 @@ type usage struct {
 	open         map[fileID]*tracked
 }
 
-// tracked is a file that is open for writing, in whichever session.
+// tracked is a file that is open, in whichever session.
 type tracked struct {
-	mu   sync.Mutex
-	size int64 // as counted, which a write in flight has still to reach
-	gone bool  // its last name was removed, and its bytes are not counted
-	refs int   // guarded by usage.mu
+	id     fileID
+	writes sync.RWMutex // before mu; held for reading by writes under way
+
+	mu       sync.Mutex
+	size     int64 // as counted, which writes under way have still to reach
+	nameless bool  // its last name was removed: the bytes count until it is closed
+	refs     int   // guarded by usage.mu
 }
 
 func (u *usage) join() {
@@ -133,28 +136,32 @@ func (u *usage) leave() {
 	u.sessions--
 }
 
-// hold is the file id for one more user, or fresh if it is not open; fresh may
-// be nil.
-func (u *usage) hold(id fileID, fresh *tracked) *tracked {
+// hold is the file that fresh is, for one more user: fresh itself if nobody has
+// it open.
+func (u *usage) hold(fresh *tracked) *tracked {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	t := u.open[id]
-	if fresh != nil && (t == nil || id == fileID{}) {
+	t := u.open[fresh.id]
+	if t == nil || fresh.id == (fileID{}) {
 		t = fresh
-		u.open[id] = t
+		u.open[t.id] = t
 	}
-	if t != nil {
-		t.refs++
-	}
+	t.refs++
 	return t
 }
 
 // release undoes a hold.
-func (u *usage) release(id fileID, t *tracked) {
+func (u *usage) release(t *tracked) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if t.refs--; t.refs == 0 && u.open[id] == t {
-		delete(u.open, id)
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	if u.open[t.id] == t {
+		delete(u.open, t.id)
+	}
+	if t.nameless {
+		u.bytes -= t.size
 	}
 }
 
