@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // journal is a layer that notes the steps which a power cut makes matter, and
@@ -92,7 +91,7 @@ func TestUploadIsSafe(t *testing.T) {
 			t.Fatal(err)
 		}
 		j := &journal{layer: l, fails: fails}
-		u := newUploads(j, "alice", time.Hour)
+		u := newUploads(j)
 		err = start(t, asFS(u), "/d/f", truncating, "whole", 0).Close()
 		_ = u.Close()
 		if fails == "" && (err != nil || !slices.Equal(j.steps, order)) {

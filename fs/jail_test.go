@@ -224,7 +224,7 @@ func TestSpecialFiles(t *testing.T) {
 				}
 				if uploads == policy.Atomic {
 					below := f.(*links).layer
-					f, _ = following(newUploads(below, "alice", time.Hour), nil)
+					f, _ = following(newUploads(below), nil)
 				}
 				for _, name := range special {
 					for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR, truncating} {

@@ -186,17 +186,21 @@ func stack(l layer, f policy.Folder, limits map[*usage]bounds, p *policy.Policy,
 	for _, u := range s.Quotas.around(realHost(f.Host)) {
 		l = newQuota(l, u, limits[u])
 	}
-	if p.Uploads == policy.Atomic {
-		l = newUploads(l, userName(p), s.KeepUploads)
+	return &uploads{
+		layer: l, ledger: everybodys, host: strings.TrimSuffix(realHost(f.Host), "/"),
+		person: personOf(p), atomic: p.Uploads == policy.Atomic, keep: s.KeepUploads,
 	}
-	return l
 }
 
-func userName(p *policy.Policy) string {
-	if p.User == nil {
+// personOf is whose view it is. A user of tests may have no id.
+func personOf(p *policy.Policy) string {
+	switch {
+	case p.User == nil:
 		return ""
+	case p.User.ID == "":
+		return p.User.Name
 	}
-	return p.User.Name
+	return p.User.Identity.String()
 }
 
 func openFolder(f policy.Folder) (layer, error) {

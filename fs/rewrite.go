@@ -50,7 +50,7 @@ func (r *rewrite) decide(anew bool) error {
 		return err
 	}
 	r.old = is.Size()
-	r.up, err = r.u.anew(r.name, r.flag, is)
+	r.up, err = r.u.beginOver(r.name, r.flag, is)
 	return err
 }
 

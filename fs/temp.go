@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"errors"
 	iofs "io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -20,12 +21,21 @@ const tempPrefix = ".berth-upload-"
 // newTempName is a base name that no other file has.
 func newTempName() string { return tempPrefix + strings.ToLower(rand.Text()) }
 
-// partName is where user's upload to name is written until it is whole. It is
-// always the same, so that a broken upload is found again, by its user only.
-func partName(user, name string) string {
-	sum := sha256.Sum256([]byte(user + "\x00" + path.Base(name)))
-	text := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16])
-	return join(path.Dir(name), tempPrefix+strings.ToLower(text))
+// partPrefix begins the names of a person's uploads. Nobody can choose to have
+// that of somebody else.
+func partPrefix(person string) string {
+	sum := sha256.Sum256([]byte(person))
+	return tempPrefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:10])) + "-"
+}
+
+// partName is where a person's upload to name is written until it is whole. It
+// is always the same, so that a broken upload is found again, by its person
+// only. If name is too long for that, it is another one each time.
+func partName(person, name string) string {
+	if base := partPrefix(person) + path.Base(name); len(base) <= maxBase {
+		return join(path.Dir(name), base)
+	}
+	return join(path.Dir(name), newTempName())
 }
 
 // isTemp reports whether a base name is that of a temporary file.
@@ -45,6 +55,36 @@ func discard(l layer, temp string) error {
 		return err
 	}
 	return nil
+}
+
+// lockTemp locks f, and makes sure that temp is still its name: the session that
+// had the lock before may have finished the upload.
+func lockTemp(l layer, f file, temp string) (iofs.FileInfo, error) {
+	opened, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.tryLock(); err != nil {
+		return opened, err
+	}
+	named, err := l.Lstat(temp)
+	if err == nil && idOf(opened) != idOf(named) {
+		err = iofs.ErrNotExist
+	}
+	return opened, err
+}
+
+// clearTemp removes a broken upload. It fails if that is not broken but goes on,
+// in whichever process.
+func clearTemp(l layer, temp string) error {
+	f, err := l.OpenFile(temp, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if _, err = lockTemp(l, f, temp); err == nil {
+		err = l.Remove(temp)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Sweep removes what broken uploads left anywhere under a host directory and
@@ -71,7 +111,7 @@ func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (rem
 				if counted == l {
 					counted = q.counting(l, host, dir)
 				}
-				if err = discard(counted, join(dir, fi.Name())); err == nil {
+				if err = clearTemp(counted, join(dir, fi.Name())); err == nil {
 					removed++
 				}
 			}

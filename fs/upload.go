@@ -4,48 +4,31 @@ import (
 	"errors"
 	iofs "io/fs"
 	"path"
-	"strings"
-	"sync"
+	"time"
 )
 
-// upload is a file on its way to name.
+// upload is a temporary file that gets the name of its target when it is closed.
 type upload struct {
 	file
-	u *uploads
-
-	mu      sync.Mutex // after u.mu
-	name    string     // where it will stand
-	temp    string     // where it is
-	replace bool       // at the end, whatever stands at name
-	failed  error      // the first error of a write
-	state   uploadState
+	u         *uploads
+	exclusive bool
+	begun     time.Time // by the clock of the file system
+	uploadState
 }
 
-type uploadState int
-
-const (
-	uploading uploadState = iota
-	removed               // its name was removed meanwhile, as of any open file
-	over                  // closed, aborted, or the session has ended
-)
-
-func (up *upload) tempName() string {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	return up.temp
+// uploadState is guarded by the mu of the ledger.
+type uploadState struct {
+	name   string        // of the target
+	temp   string        // of the temporary file; empty until that is open
+	before iofs.FileInfo // what the upload may replace; nil: nothing
+	failed error         // the first error of a write
+	ended  bool          // closed, aborted, or its session has ended
 }
 
-func (up *upload) move(oldname, newname string) string {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	up.name = newname + strings.TrimPrefix(up.name, oldname)
-	if below(oldname, up.temp) {
-		up.temp = newname + strings.TrimPrefix(up.temp, oldname)
-	}
-	return up.name
-}
+// path is that of the target on this machine. The caller holds the ledger's mu.
+func (up *upload) path() string { return up.u.path(up.name) }
 
-// WriteAt remembers an error, for a file with a gap is no upload.
+// WriteAt remembers an error, since a file with a gap is not a whole one.
 func (up *upload) WriteAt(p []byte, off int64) (int, error) {
 	n, err := up.file.WriteAt(p, off)
 	if err != nil {
@@ -56,74 +39,127 @@ func (up *upload) WriteAt(p []byte, off int64) (int, error) {
 
 // fail makes Close remove the upload.
 func (up *upload) fail(err error) {
-	up.mu.Lock()
-	defer up.mu.Unlock()
+	up.u.ledger.mu.Lock()
+	defer up.u.ledger.mu.Unlock()
 	if up.failed == nil {
 		up.failed = err
 	}
 }
 
-// remove is unlink of a file that is still open. It reports whether the upload
-// was still running.
-func (up *upload) remove() bool {
-	up.mu.Lock()
-	running := up.state == uploading
-	if running {
-		up.state = removed
-		_ = discard(up.u.layer, up.temp) // Close has nothing left to put anywhere
-	}
-	up.mu.Unlock()
-	up.u.forget(up)
-	return running
+// end reports whether the upload had not ended before.
+func (up *upload) end() bool {
+	up.u.ledger.mu.Lock()
+	defer up.u.ledger.mu.Unlock()
+	first := !up.ended
+	up.ended = true
+	return first
 }
 
-// leave ends the upload as that of a client that disappeared.
-func (up *upload) leave() {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	if up.state != uploading {
-		return
+// discard removes the temporary file.
+func (up *upload) discard() error {
+	s, _ := up.u.ledger.state(up)
+	if s.temp == "" {
+		return nil
 	}
-	up.state = over
-	if fi, err := up.file.Stat(); up.failed != nil || err == nil && fi.Size() == 0 {
-		_ = discard(up.u.layer, up.temp) // else Sweep does
-	}
+	return discard(up.u.layer, s.temp)
 }
 
-// Abort keeps what was written for the user to resume.
-func (up *upload) Abort() error {
-	up.u.forget(up)
-	up.leave()
-	return up.file.Close()
+// Abort keeps what was written for the person to resume.
+func (up *upload) Abort() error { return up.leave(up.file.Abort) }
+
+// leave ends the upload of a client that disappeared, and its file by end. What
+// cannot be resumed is removed.
+func (up *upload) leave(end func() error) error {
+	if !up.end() {
+		return end()
+	}
+	unlock, listed := up.u.ledger.lockTarget(up)
+	defer unlock()
+	defer up.u.ledger.drop(up)
+	fi, missing := up.file.Stat()
+	now := time.Now() // from which it is kept, whatever times the client has set
+	_ = up.file.SetAttr(Attr{Set: AttrTimes, Atime: now, Mtime: now})
+	err := end()
+	s, _ := up.u.ledger.state(up)
+	found, absent := up.u.layer.Lstat(s.name)
+	if listed && (s.failed != nil || missing == nil && fi.Size() == 0 ||
+		s.temp != partName(up.u.person, s.name) || absent == nil && up.olderThan(found, s.before)) {
+		_ = up.discard() // else Sweep does
+	}
+	return err
 }
 
-// Close puts the file under its name.
+// Close gives the file its name. If that was removed meanwhile, or has something
+// newer, the content is lost and Close succeeds, as for any open file without a
+// name.
 func (up *upload) Close() error {
-	up.u.forget(up)
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	state := up.state
-	up.state = over
-	var err error
-	switch {
-	case state == over:
-		err = iofs.ErrClosed
-	case state == uploading && up.failed != nil:
-		err = errors.Join(up.failed, discard(up.u.layer, up.temp))
-	case state == uploading:
-		err = up.commit()
+	if !up.end() {
+		return errors.Join(iofs.ErrClosed, up.file.Close())
 	}
-	// The lock goes last: whoever gets it next looks whether temp is still there.
+	s, listed := up.u.ledger.state(up)
+	err := s.failed
+	if listed && err == nil {
+		err = up.file.Sync()
+	}
+	err = up.finish(err)
+	// The lock goes last: whoever gets it next checks whether temp is still there.
 	return errors.Join(err, up.file.Close())
 }
 
-func (up *upload) commit() error {
-	l := up.u.layer
-	if err := up.file.Sync(); err != nil {
-		return errors.Join(err, discard(l, up.temp))
+// finish gives the file its name, or removes it after an error.
+func (up *upload) finish(err error) error {
+	l := up.u.ledger
+	unlock, listed := l.lockTarget(up)
+	defer unlock()
+	if !listed {
+		return nil
 	}
-	if err := l.Rename(up.temp, up.name, up.replace); err != nil {
-		return errors.Join(err, discard(l, up.temp))
+	if err == nil {
+		err = up.rename()
 	}
-	return l.syncDir(path.Dir(up.name))
+	if err != nil {
+		err = errors.Join(err, up.discard())
+		l.drop(up)
+		return err
+	}
+	fi, _ := up.file.Stat()
+	for _, older := range l.took(up, fi) { // none can be closed before the target is unlocked
+		_ = older.discard()
+	}
+	s, _ := l.state(up)
+	return up.u.layer.syncDir(path.Dir(s.name))
+}
+
+// rename gives the file its name, unless that has something newer. It tries
+// again when the directory was renamed at the same moment.
+func (up *upload) rename() error {
+	for {
+		s, _ := up.u.ledger.state(up)
+		now, err := up.u.layer.Lstat(s.name)
+		switch {
+		case err != nil && !errors.Is(err, iofs.ErrNotExist):
+		case err == nil && now.IsDir():
+			err = ErrIsDir
+		case err == nil && up.olderThan(now, s.before):
+			err = iofs.ErrExist
+		default:
+			err = up.u.layer.Rename(s.temp, s.name, err == nil)
+		}
+		if again, _ := up.u.ledger.state(up); !errors.Is(err, iofs.ErrNotExist) || again.name == s.name {
+			return err
+		}
+	}
+}
+
+// olderThan reports whether the file now, which has the name, came there or was
+// written after the upload began. Another process did that, or a session that
+// writes in place: what other uploads do is in before.
+func (up *upload) olderThan(now, before iofs.FileInfo) bool {
+	switch {
+	case before == nil:
+		return true
+	case idOf(now) == idOf(before):
+		return !now.ModTime().Equal(before.ModTime()) && !now.ModTime().Before(up.begun)
+	}
+	return !changed(now).Before(up.begun)
 }

@@ -6,337 +6,457 @@ import (
 	"iter"
 	"os"
 	"path"
-	"sync"
+	"strings"
 	"time"
 )
 
 // uploads makes whole-file uploads atomic: what is written goes to a hidden
-// file beside the target, which is made safe and renamed when it is closed. So
-// a file under its name is always a whole one, the old or the new.
+// file beside the target, which gets the name when it is closed. So a file under
+// its name is always a whole one, the old or the new. docs/uploads.md has the
+// rules.
 //
 // That is done for every open that begins a file: one that makes it, or
 // truncates it, or could do both and writes from the beginning (see rewrite).
 // Any other open of an existing file changes it in place, since it is meant to
 // change a part: a client that resumes, an editor over sshfs.
 //
-// An upload whose client disappears is kept, out of sight of others, and
-// stands in for the file to its own user: Lstat tells how much is there, and an
-// open without truncation goes on with it. One that failed is removed.
+// The person who uploads sees the unfinished upload under the name, in all
+// sessions; others see what was there before. An upload whose client disappears
+// is kept, and an open without truncation goes on with it.
 //
 // A file that is replaced gives the new one its permissions; other names of it
 // (hard links) keep the old content.
 type uploads struct {
 	layer
-	user string
-	keep time.Duration // how long a broken one is kept
-
-	mu   sync.Mutex
-	open map[string]*upload // by target, those of this session
+	ledger *ledger
+	host   string        // the folder, by its one name on this machine, without a slash at the end
+	person string        // whose session it is
+	atomic bool          // else files are written in place, and only others' uploads matter
+	keep   time.Duration // how long a broken upload is kept
 }
 
-func newUploads(l layer, user string, keep time.Duration) *uploads {
-	return &uploads{layer: l, user: user, keep: keep, open: map[string]*upload{}}
-}
+// path is that of name on this machine.
+func (u *uploads) path(name string) string { return u.host + name }
 
-// running is the upload of this session to name, or nil.
-func (u *uploads) running(name string) *upload {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.open[name]
-}
-
-// at is where what this session sees at name is.
-func (u *uploads) at(name string) string {
-	if up := u.running(name); up != nil {
-		return up.tempName()
+// unfinished is the person's own upload to name, as it is shown, and the name
+// of its temporary file; that is empty if there is none. A broken upload counts
+// until the file that it was to replace changes, and is removed then.
+func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
+	if !u.atomic || isTemp(path.Base(name)) {
+		return nil, ""
 	}
-	return name
+	if _, base := u.ledger.newest(u.path(name), u.person); base != "" {
+		temp := join(path.Dir(name), base)
+		if fi, err := u.layer.Lstat(temp); err == nil {
+			return named(fi, path.Base(name)), temp
+		}
+	}
+	if !canLock {
+		return nil, "" // a broken upload cannot be told from a running one
+	}
+	temp := partName(u.person, name)
+	part, err := u.layer.Lstat(temp)
+	if err != nil || part.Size() == 0 {
+		return nil, ""
+	}
+	fi, err := u.layer.Lstat(name)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+	case err != nil:
+		return nil, ""
+	case !fi.Mode().IsRegular() || changed(part).Before(changed(fi)),
+		changed(part).Equal(changed(fi)) && part.ModTime().Before(fi.ModTime()): // the clock has steps of 4 ms
+		_ = clearTemp(u.layer, temp)
+		return nil, ""
+	}
+	return named(part, path.Base(name)), temp
 }
 
 func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
-	if isTemp(path.Base(name)) { // another layer's
+	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL
+	if exclusive {
+		defer u.ledger.lock(u.path(name))() // until the name is taken
+	}
+	switch {
+	case isTemp(path.Base(name)): // another layer's
+		return u.layer.OpenFile(name, flag, perm)
+	case exclusive && len(u.ledger.to(u.path(name))) > 0:
+		return nil, fail("open", name, iofs.ErrExist)
+	case !u.atomic:
 		return u.layer.OpenFile(name, flag, perm)
 	}
-	if up := u.running(name); up != nil && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
-		return u.layer.OpenFile(up.tempName(), flag&^os.O_CREATE, perm)
+	_, temp := u.unfinished(name)
+	if temp != "" && !writes(flag) {
+		f, err := u.layer.OpenFile(temp, flag, perm)
+		if !errors.Is(err, iofs.ErrNotExist) { // else it has its name by now
+			return f, err
+		}
 	}
 	if !writes(flag) {
 		return u.layer.OpenFile(name, flag, perm)
 	}
-	fi, err := u.layer.Lstat(name)
-	exists := err == nil
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return nil, err
+	if temp != "" && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
+		f, err := u.resume(name, temp, flag)
+		if !errors.Is(err, iofs.ErrNotExist) {
+			return f, err
+		}
 	}
-	part := u.part(name, fi)
+	fi, err := u.layer.Lstat(name)
 	switch {
-	case exists && flag&os.O_EXCL != 0:
+	case err != nil && (flag&os.O_CREATE == 0 || !errors.Is(err, iofs.ErrNotExist)):
+	case err != nil:
+		return opened(u.begin(name, flag, perm))
+	case exclusive:
 		err = iofs.ErrExist
-	case exists && fi.Mode()&iofs.ModeSymlink != 0:
+	case fi.Mode()&iofs.ModeSymlink != 0:
 		err = ErrTooManyLinks
-	case flag&(os.O_TRUNC|os.O_EXCL) == 0 && part != nil:
-		return u.resume(name, flag)
-	case exists && flag&openFlags == os.O_WRONLY|os.O_CREATE:
+	case flag&openFlags == os.O_WRONLY|os.O_CREATE:
 		return u.rewrite(name, flag, perm)
-	case exists && flag&os.O_TRUNC == 0:
+	case flag&os.O_TRUNC == 0:
 		return u.layer.OpenFile(name, flag, perm)
-	case exists:
-		return u.renew(name, flag, fi)
-	case flag&os.O_CREATE != 0:
-		return u.begin(name, flag, perm)
+	default:
+		if err = u.writable(name); err == nil {
+			return opened(u.beginOver(name, flag, fi))
+		}
 	}
 	return nil, fail("open", name, err)
 }
 
-// renew begins an upload over the file fi, which must be one that could be
-// written in place.
-func (u *uploads) renew(name string, flag int, fi iofs.FileInfo) (file, error) {
-	old, err := u.layer.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := old.Close(); err != nil {
-		return nil, err
-	}
-	up, err := u.anew(name, flag, fi)
+// opened is an upload as a file: nil if there is none.
+func opened(up *upload, err error) (file, error) {
 	if err != nil {
 		return nil, err
 	}
 	return up, nil
 }
 
-// anew begins an upload over the file fi, with its permissions.
-func (u *uploads) anew(name string, flag int, fi iofs.FileInfo) (*upload, error) {
-	f, err := u.begin(name, flag, fi.Mode().Perm())
+// writable reports why the file name could not be written in place. It must not
+// be replaced then either.
+func (u *uploads) writable(name string) error {
+	f, err := u.layer.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// beginOver begins an upload over the file fi, with its permissions.
+func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, error) {
+	up, err := u.begin(name, flag, fi.Mode().Perm())
 	if err != nil {
 		return nil, err
 	}
-	if err := f.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode().Perm()}); err != nil {
-		return nil, errors.Join(err, f.Abort())
+	if err := up.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode().Perm()}); err != nil {
+		return nil, errors.Join(err, up.Abort())
 	}
 	if o, ok := fi.Sys().(*Owner); ok { // as far as the server may
-		_ = f.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID})
+		_ = up.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID})
 	}
-	return f, nil
+	return up, nil
+}
+
+// begin begins an upload with an empty file. It takes the name first, so that of
+// two exclusive opens one fails.
+func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, error) {
+	up := &upload{u: u, exclusive: flag&os.O_EXCL != 0, uploadState: uploadState{name: name}}
+	if err := u.ledger.add(up); err != nil {
+		return nil, fail("open", name, err)
+	}
+	before, err := u.layer.Lstat(name)
+	switch {
+	case err == nil && up.exclusive:
+		err = iofs.ErrExist
+	case err == nil || errors.Is(err, iofs.ErrNotExist):
+		err = u.create(up, flag, perm, before)
+	}
+	if err != nil {
+		u.ledger.drop(up)
+		return nil, fail("open", name, err)
+	}
+	return up, nil
 }
 
 // attempts bounds how often the temporary file is opened again because another
-// session of the user finished or began with it in the same moment.
+// session of the person finished or began with it at the same moment.
 const attempts = 8
 
-// begin begins an upload with an empty file.
-func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, error) {
-	temp := partName(u.user, name)
-	flags := flag&^os.O_TRUNC | os.O_CREATE | os.O_EXCL
+// create makes the temporary file of up. It has a name that can be found again,
+// unless another upload has that.
+func (u *uploads) create(up *upload, flag int, perm iofs.FileMode, before iofs.FileInfo) error {
+	temp := partName(u.person, up.name)
 	for range attempts {
-		f, err := u.layer.OpenFile(temp, flags, perm)
+		f, err := u.layer.OpenFile(temp, flag&^os.O_TRUNC|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, iofs.ErrExist) {
-			if u.clear(temp) != nil { // in use by another session
-				temp = join(path.Dir(name), newTempName())
+			if clearTemp(u.layer, temp) != nil { // it is in use
+				temp = join(path.Dir(up.name), newTempName())
 			}
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := u.take(f, temp); err == nil || errors.Is(err, ErrNotSupported) {
-			return u.add(f, name, temp, flag), nil
+		err = u.adopt(up, f, temp, before)
+		if err == nil {
+			return nil
 		}
 		if err := f.Close(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return nil, fail("open", name, iofs.ErrExist)
+	return iofs.ErrExist
 }
 
-// clear removes a broken upload. It fails if the upload is not broken but goes
-// on in another session.
-func (u *uploads) clear(temp string) error {
-	f, err := u.layer.OpenFile(temp, os.O_WRONLY, 0)
-	if err != nil {
+// adopt makes f, which is temp, the file of up.
+func (u *uploads) adopt(up *upload, f file, temp string, before iofs.FileInfo) error {
+	fi, err := lockTemp(u.layer, f, temp)
+	if err != nil && !errors.Is(err, ErrNotSupported) {
 		return err
 	}
-	err = u.take(f, temp)
-	if err == nil {
-		err = u.layer.Remove(temp)
-	}
-	return errors.Join(err, f.Close())
-}
-
-// resume goes on with a broken upload.
-func (u *uploads) resume(name string, flag int) (file, error) {
-	temp := partName(u.user, name)
-	f, err := u.layer.OpenFile(temp, flag&^(os.O_CREATE|os.O_EXCL|os.O_TRUNC), 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := u.take(f, temp); err != nil {
-		return nil, errors.Join(fail("open", name, iofs.ErrPermission), f.Close())
-	}
-	return u.add(f, name, temp, flag), nil
-}
-
-// take locks f, and makes sure that temp is still its name: the session that
-// had the lock before may have finished the upload.
-func (u *uploads) take(f file, temp string) error {
-	if err := f.tryLock(); err != nil {
-		return err
-	}
-	opened, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	named, err := u.layer.Lstat(temp)
-	if err != nil {
-		return err
-	}
-	if idOf(opened) != idOf(named) {
-		return iofs.ErrNotExist
+	up.begun = changed(fi)
+	if !u.ledger.opened(up, f, temp, before) { // the name was removed at the same moment
+		return up.discard()
 	}
 	return nil
 }
 
-func (u *uploads) add(f file, name, temp string, flag int) *upload {
-	up := &upload{file: f, u: u, name: name, temp: temp, replace: flag&os.O_EXCL == 0}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.open[name] = up
-	return up
-}
-
-// forget takes up out of those that are open.
-func (u *uploads) forget(up *upload) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for name, other := range u.open {
-		if other == up {
-			delete(u.open, name)
-		}
+// resume goes on with the person's unfinished upload: beside the handle that
+// this session has, or in place of that of another session, whose client may be
+// gone without the server knowing yet.
+func (u *uploads) resume(name, temp string, flag int) (file, error) {
+	defer u.ledger.lock(u.path(name))()
+	flag &^= os.O_CREATE | os.O_EXCL | os.O_TRUNC
+	running, _ := u.ledger.newest(u.path(name), u.person)
+	if running != nil && running.u == u {
+		return u.layer.OpenFile(temp, flag, 0)
 	}
-}
-
-// part is the broken upload of this user to name, if it is younger than the
-// file fi that stands there; fi is nil if none does.
-func (u *uploads) part(name string, fi iofs.FileInfo) iofs.FileInfo {
-	if fi != nil && !fi.Mode().IsRegular() {
-		return nil
+	if running != nil && u.ledger.drop(running) {
+		_ = running.file.Close() // which unlocks it
 	}
-	if !canLock {
-		return nil // one that is broken cannot be told from one that is not
+	before, err := u.layer.Lstat(name)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, err
 	}
-	part, err := u.layer.Lstat(partName(u.user, name))
-	if err != nil || fi != nil && part.ModTime().Before(fi.ModTime()) || part.Size() == 0 {
-		return nil
+	f, err := u.layer.OpenFile(temp, flag, 0)
+	if err != nil {
+		return nil, err
 	}
-	return part
+	up := &upload{u: u, uploadState: uploadState{name: name}}
+	if err = u.ledger.add(up); err == nil {
+		err = u.adopt(up, f, temp, before)
+	}
+	if err != nil { // another process goes on with it
+		u.ledger.drop(up)
+		return nil, errors.Join(fail("open", name, iofs.ErrPermission), f.Close())
+	}
+	return up, nil
 }
 
 func (u *uploads) Stat(name string) (iofs.FileInfo, error) { return u.Lstat(name) }
 
 func (u *uploads) Lstat(name string) (iofs.FileInfo, error) {
-	if at := u.at(name); at != name {
-		if fi, err := u.layer.Lstat(at); err == nil {
-			return named(fi, path.Base(name)), nil
-		}
+	if fi, temp := u.unfinished(name); temp != "" {
+		return fi, nil
 	}
-	fi, err := u.layer.Lstat(name)
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return nil, err
-	}
-	if part := u.part(name, fi); part != nil {
-		return named(part, path.Base(name)), nil
-	}
-	return fi, err
+	return u.layer.Lstat(name)
 }
 
-func (u *uploads) SetAttr(name string, a Attr) error { return u.layer.SetAttr(u.at(name), a) }
+func (u *uploads) SetAttr(name string, a Attr) error {
+	if _, temp := u.unfinished(name); temp != "" {
+		return u.layer.SetAttr(temp, a)
+	}
+	return u.layer.SetAttr(name, a)
+}
 
-// maxSwept bounds the stale files that one listing removes.
-const maxSwept = 64
+// maxSwept bounds the stale files that one listing removes, and maxListed the
+// unfinished uploads that it shows.
+const (
+	maxSwept  = 64
+	maxListed = 1000
+)
 
-// ReadDir leaves out temporary files and removes stale ones on the way.
+// ReadDir shows the person's unfinished uploads as Lstat does. It leaves out
+// temporary files and removes stale ones on the way.
 func (u *uploads) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
+		unfinished := u.unfinishedIn(name)
 		swept := 0
 		for fi, err := range u.layer.ReadDir(name) {
-			if err == nil && isTemp(fi.Name()) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if isTemp(fi.Name()) {
 				if stale(fi, u.keep) && swept < maxSwept {
 					swept++
-					_ = discard(u.layer, join(name, fi.Name())) // the next listing tries again
+					_ = clearTemp(u.layer, join(name, fi.Name())) // the next listing tries again
 				}
 				continue
 			}
-			if !yield(fi, err) {
+			if own := unfinished[fi.Name()]; own != nil {
+				delete(unfinished, fi.Name())
+				fi = own
+			}
+			if !yield(fi, nil) {
+				return
+			}
+		}
+		for _, fi := range unfinished {
+			if !yield(fi, nil) {
 				return
 			}
 		}
 	}
 }
 
-// Remove also gives up an upload to name, running or broken.
-func (u *uploads) Remove(name string) error {
-	err := u.layer.Remove(name)
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return err
-	}
-	if up := u.running(name); up != nil && up.remove() {
+// unfinishedIn is the person's unfinished uploads to names in a directory.
+func (u *uploads) unfinishedIn(dir string) map[string]iofs.FileInfo {
+	if !u.atomic {
 		return nil
 	}
-	if u.part(name, nil) == nil {
-		return err
+	found := map[string]iofs.FileInfo{}
+	note := func(base string) {
+		if fi, temp := u.unfinished(join(dir, base)); temp != "" && len(found) < maxListed {
+			found[base] = fi
+		}
 	}
-	if cleared := u.clear(partName(u.user, name)); err != nil {
-		return cleared
+	for _, up := range u.ledger.in(u.path(dir)) {
+		if s, _ := u.ledger.state(up); up.u.person == u.person {
+			note(path.Base(s.name))
+		}
+	}
+	for base, err := range u.layer.names(dir) {
+		if target, own := strings.CutPrefix(base, partPrefix(u.person)); own && err == nil {
+			note(target)
+		}
+	}
+	return found
+}
+
+// absent fails if the person has an unfinished upload to name.
+func (u *uploads) absent(op, name string) error {
+	if _, temp := u.unfinished(name); temp != "" {
+		return fail(op, name, iofs.ErrExist)
 	}
 	return nil
 }
 
-// Rename takes running uploads along: one to oldname itself, and those to files
-// in the directory that oldname may be.
+func (u *uploads) Mkdir(name string, perm iofs.FileMode) error {
+	if err := u.absent("mkdir", name); err != nil {
+		return err
+	}
+	return u.layer.Mkdir(name, perm)
+}
+
+func (u *uploads) Symlink(target, name string) error {
+	if err := u.absent("symlink", name); err != nil {
+		return err
+	}
+	return u.layer.Symlink(target, name)
+}
+
+func (u *uploads) Link(oldname, newname string) error {
+	if err := u.absent("link", newname); err != nil {
+		return err
+	}
+	return u.layer.Link(oldname, newname)
+}
+
+// Remove also gives up the person's unfinished uploads to name.
+func (u *uploads) Remove(name string) error {
+	defer u.ledger.lock(u.path(name))()
+	_, temp := u.unfinished(name)
+	err := u.layer.Remove(name)
+	if temp == "" || err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	for _, up := range u.ledger.to(u.path(name)) {
+		if up.u.person == u.person && u.ledger.drop(up) {
+			_ = up.discard()
+		}
+	}
+	return discard(u.layer, temp)
+}
+
+// Rmdir removes leftovers of uploads with the directory that the person does not
+// see. An upload that somebody is just making keeps the directory.
+func (u *uploads) Rmdir(name string) error {
+	err := u.layer.Rmdir(name)
+	if !errors.Is(err, ErrNotEmpty) || len(u.unfinishedIn(name)) > 0 || len(u.ledger.in(u.path(name))) > 0 {
+		return err
+	}
+	for base := range u.layer.names(name) {
+		if !isTemp(base) {
+			return err
+		}
+	}
+	for base := range u.layer.names(name) {
+		if isTemp(base) && clearTemp(u.layer, join(name, base)) != nil {
+			return err
+		}
+	}
+	return u.layer.Rmdir(name)
+}
+
+// Rename takes the person's unfinished uploads along: those to oldname itself,
+// and everybody's to files in the directory that oldname may be.
 func (u *uploads) Rename(oldname, newname string, replace bool) error {
-	up := u.running(oldname)
+	from, to := u.path(oldname), u.path(newname)
+	if from == to {
+		return u.layer.Rename(oldname, newname, replace)
+	}
+	defer u.ledger.lock(from, to)()
+	_, temp := u.unfinished(oldname)
+	if _, other := u.unfinished(newname); other != "" && !replace {
+		return fail("rename", oldname, iofs.ErrExist)
+	}
 	err := u.layer.Rename(oldname, newname, replace)
-	if up != nil && errors.Is(err, iofs.ErrNotExist) {
+	if temp != "" && errors.Is(err, iofs.ErrNotExist) {
 		err = u.free(newname, replace)
 	}
 	if err != nil {
 		return err
 	}
-	u.moved(oldname, newname)
-	return nil
+	for _, up := range u.ledger.to(to) { // newname has something newer
+		if u.ledger.drop(up) {
+			_ = up.discard()
+		}
+	}
+	u.ledger.movedBelow(from, to)
+	part := partName(u.person, newname)
+	if temp != "" {
+		err = u.layer.Rename(temp, part, true)
+	}
+	for _, up := range u.ledger.to(from) {
+		switch s, _ := u.ledger.state(up); {
+		case up.u.person != u.person || s.temp == "":
+		case path.Base(s.temp) == path.Base(temp):
+			before, _ := u.layer.Lstat(newname)
+			u.ledger.move(up, to, path.Base(part), before)
+		case u.ledger.drop(up): // the other one was opened later
+			_ = up.discard()
+		}
+	}
+	return err
 }
 
-// free reports why name cannot become the target of a running upload.
+// free reports why name cannot become the target of an upload.
 func (u *uploads) free(name string, replace bool) error {
 	if _, err := u.layer.Lstat(path.Dir(name)); err != nil {
 		return err
 	}
-	if _, err := u.layer.Lstat(name); err == nil && !replace {
+	fi, err := u.layer.Lstat(name)
+	switch {
+	case err == nil && fi.IsDir():
+		return ErrIsDir
+	case err == nil && !replace:
 		return iofs.ErrExist
 	}
 	return nil
 }
 
-// moved notes that running uploads have another target.
-func (u *uploads) moved(oldname, newname string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for name, up := range u.open {
-		if !below(oldname, name) {
-			continue
-		}
-		delete(u.open, name)
-		u.open[up.move(oldname, newname)] = up
-	}
-}
-
 func (u *uploads) Close() error {
-	u.mu.Lock()
-	open := u.open
-	u.open = map[string]*upload{}
-	u.mu.Unlock()
-	for _, up := range open {
-		up.leave()
+	for _, up := range u.ledger.match(func(up *upload) bool { return up.u == u }) {
+		_ = up.leave(func() error { return nil })
 	}
 	return u.layer.Close()
 }

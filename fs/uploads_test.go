@@ -8,12 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"berth/directory"
 	"berth/policy"
 )
+
+// newUploads is a layer of alice's own.
+func newUploads(l layer) *uploads {
+	return &uploads{layer: l, ledger: newLedger(), person: "alice", atomic: true, keep: time.Hour}
+}
 
 func atomicPolicy(host, user string) *policy.Policy {
 	p := full(host)
@@ -483,4 +489,158 @@ func TestStaleUploads(t *testing.T) {
 		t.Errorf("used %d bytes after Sweep, want the 2 of /d/f and the younger upload", b)
 	}
 	hostHolds(t, host+"/d/f", "x")
+}
+
+// TestUploadNameIsTaken checks that two exclusive opens never both succeed, in
+// one session, in several, of whomever and however they upload.
+func TestUploadNameIsTaken(t *testing.T) {
+	const exclusive = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	host := t.TempDir()
+	direct := full(host)
+	sessions := []FS{
+		mustOpen(t, atomicPolicy(host, "alice"), Settings{}), mustOpen(t, atomicPolicy(host, "alice"), Settings{}),
+		mustOpen(t, atomicPolicy(host, "bob"), Settings{}), mustOpen(t, direct, Settings{}),
+	}
+	for i, first := range sessions {
+		lock := start(t, first, "/lock", exclusive, "pid", 0)
+		for _, f := range sessions {
+			if err := openClose(f, "/lock", exclusive); !errors.Is(err, iofs.ErrExist) {
+				t.Errorf("second exclusive open beside that of session %d = %v, want ErrExist", i, err)
+			}
+		}
+		if err := lock.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, f := range sessions {
+			if err := openClose(f, "/lock", exclusive); !errors.Is(err, iofs.ErrExist) {
+				t.Errorf("exclusive open of a file that is there = %v, want ErrExist", err)
+			}
+		}
+		if err := first.Remove("/lock"); err != nil {
+			t.Error(err)
+		}
+	}
+	var wg sync.WaitGroup
+	var held, won atomic.Int32
+	for _, f := range sessions {
+		wg.Go(func() {
+			for range 50 {
+				lock, err := f.OpenFile("/lock", exclusive, 0o666)
+				if err != nil {
+					continue
+				}
+				won.Add(1)
+				if held.Add(1) != 1 {
+					t.Error("two sessions hold one lock file")
+				}
+				held.Add(-1)
+				if err := errors.Join(f.Remove("/lock"), lock.Close()); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() == 0 {
+		t.Error("nobody got the lock")
+	}
+}
+
+// TestLateClose checks that an upload never replaces what is newer than its
+// open, wherever that came from.
+func TestLateClose(t *testing.T) {
+	for name, tt := range map[string]struct {
+		newer func(t *testing.T, host string, other FS) error
+		want  error
+	}{
+		"another upload": {func(t *testing.T, _ string, other FS) error {
+			return start(t, other, "/f", truncating, "newer", 0).Close()
+		}, nil},
+		"a rename": {func(t *testing.T, _ string, other FS) error {
+			return errors.Join(start(t, other, "/g", truncating, "newer", 0).Close(), other.Rename("/g", "/f", true))
+		}, nil},
+		"another program": {func(_ *testing.T, host string, _ FS) error {
+			return errors.Join(os.WriteFile(host+"/g", []byte("newer"), 0o644), os.Rename(host+"/g", host+"/f"))
+		}, iofs.ErrExist},
+		"another program in place": {func(_ *testing.T, host string, _ FS) error {
+			return os.WriteFile(host+"/f", []byte("newer"), 0o644)
+		}, iofs.ErrExist},
+	} {
+		for _, person := range []string{"alice", "bob"} {
+			for _, old := range []bool{false, true} {
+				host := t.TempDir()
+				if old {
+					if err := os.WriteFile(host+"/f", []byte("old"), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				tick := fsClock(t)
+				tick()
+				f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+				other := mustOpen(t, atomicPolicy(host, person), Settings{})
+				late := start(t, f, "/f", truncating, "late", 0)
+				tick()
+				if err := tt.newer(t, host, other); err != nil {
+					t.Fatal(err)
+				}
+				if err := late.Close(); !errors.Is(err, tt.want) {
+					t.Errorf("%s of %s, over a file %t: late close = %v, want %v", name, person, old, err, tt.want)
+				}
+				hostHolds(t, host+"/f", "newer")
+				if n := temps(t, host); n != 0 {
+					t.Errorf("%s: %d temporary files are left", name, n)
+				}
+			}
+		}
+	}
+}
+
+// TestRmdirWithLeftovers checks that a directory that looks empty can be removed
+// although somebody's client disappeared there, and not while somebody uploads.
+func TestRmdirWithLeftovers(t *testing.T) {
+	host := t.TempDir()
+	alice := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	again := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
+	for name, f := range map[string]FS{"bob": mustOpen(t, atomicPolicy(host, "bob"), Settings{}), "direct": mustOpen(t, full(host), Settings{})} {
+		if err := f.Mkdir("/d", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		up := start(t, alice, "/d/f", truncating, "half", 0)
+		if got := names(t, f, "/d"); len(got) > 0 {
+			t.Errorf("%s sees %q", name, got)
+		}
+		if got := names(t, again, "/d"); len(got) != 1 || got[0] != "f" {
+			t.Errorf("another session of alice sees %q, want her upload", got)
+		}
+		if err := f.Rmdir("/d"); !errors.Is(err, ErrNotEmpty) {
+			t.Errorf("Rmdir by %s during an upload = %v, want ErrNotEmpty", name, err)
+		}
+		if err := up.Abort(); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Rmdir("/d"); !errors.Is(err, ErrNotEmpty) {
+			t.Errorf("Rmdir by alice, who sees what she left = %v, want ErrNotEmpty", err)
+		}
+		if err := f.Rmdir("/d"); err != nil {
+			t.Errorf("Rmdir by %s of what looks empty = %v", name, err)
+		}
+	}
+}
+
+// TestUploadTakenOver has a client come back before the server knows that it was
+// gone.
+func TestUploadTakenOver(t *testing.T) {
+	host := t.TempDir()
+	lost := start(t, mustOpen(t, atomicPolicy(host, "alice"), Settings{}), "/f", truncating, "half", 0)
+	back := start(t, mustOpen(t, atomicPolicy(host, "alice"), Settings{}), "/f", os.O_WRONLY, " more", 4)
+	if _, err := lost.WriteAt([]byte("wrong"), 0); !errors.Is(err, iofs.ErrClosed) {
+		t.Errorf("write of the lost session = %v, want ErrClosed", err)
+	}
+	if err := back.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := lost.Close(); !errors.Is(err, iofs.ErrClosed) {
+		t.Errorf("close of the lost session = %v, want ErrClosed", err)
+	}
+	hostHolds(t, host+"/f", "half more")
 }
