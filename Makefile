@@ -4,6 +4,7 @@
 # make lint       formatting, vet, staticcheck, go.mod
 # make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
 # make bench-logins  logins by password and key against slapd, with CPU time
+# make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration (port 2022 must be free)
 # make fuzz       every fuzz target for FUZZTIME each
 
 GO       ?= go
@@ -15,7 +16,7 @@ OUT      ?= berth
 # correct and slower: docs/adr/0005-a-quiet-scheduler.md.
 LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 
-.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs
+.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs pictures recording
 
 build:
 	$(GO) build $(BUILDFLAGS) -ldflags "$(LDFLAGS)" -o $(OUT) ./cmd/berth
@@ -56,3 +57,9 @@ fuzz:
 docs:
 	$(GO) test ./config ./sshd/event -update
 	$(GO) test ./sshd/sftp -run TestPage -update
+
+pictures:
+	$(GO) run ./test/pictures
+
+recording: build
+	$(GO) run ./test/pictures record
