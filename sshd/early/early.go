@@ -92,7 +92,7 @@ func (l *look) identification() (end int, err error) {
 		if err := check(l.got); err != nil {
 			return 0, err
 		}
-		if i := bytes.IndexByte(l.got, '\n'); i >= 0 {
+		if i := bytes.IndexByte(l.got, '\n'); i >= 0 && i < maxVersion {
 			return i + 1, nil
 		}
 		if len(l.got) >= maxVersion {

@@ -53,6 +53,7 @@ func TestLookSees(t *testing.T) {
 		{"half a KEXINIT", []string{"SSH-2.0-A\r\n", string(kex[:50])}, "SSH-2.0-A", false},
 		{"another packet", []string{"SSH-2.0-A\r\n" + string(packet([]byte("\x02ignore")))}, "SSH-2.0-A", false},
 		{"KEXINIT that lies", []string{"SSH-2.0-A\r\n" + string(packet(bytes.Repeat([]byte{20}, 60)))}, "SSH-2.0-A", false},
+		{"as long as may be", []string{"SSH-2.0-" + strings.Repeat("x", 255-8-2) + "\r\n" + string(kex)}, "SSH-2.0-" + strings.Repeat("x", 255-8-2), true},
 		{"odd name", []string{"SSH-2.0-\x1b[31m\xff\r\n" + string(kex)}, "SSH-2.0-?[31m?", true},
 	}
 	for _, tt := range tests {
@@ -163,6 +164,7 @@ func TestLookRefuses(t *testing.T) {
 		{"garbage", "\x00\xff\x1b[31mhello\n", ErrNotSSH, `"??`},
 		{"empty line", "\r\nSSH-2.0-x\r\n", ErrNotSSH, ""},
 		{"too long", "SSH-2.0-" + strings.Repeat("x", 300), ErrTooLong, ""},
+		{"too long, with its end", "SSH-2.0-" + strings.Repeat("x", 255-8-1) + "\r\n", ErrTooLong, ""},
 		{"huge packet", "SSH-2.0-x\r\n\x7f\xff\xff\xff\x04\x14", ErrNotSSH, "garbage after"},
 		{"empty packet", "SSH-2.0-x\r\n\x00\x00\x00\x00\x00\x14", ErrNotSSH, "garbage after"},
 	}
@@ -263,6 +265,7 @@ func pair(t *testing.T) (client, server *net.TCPConn) {
 func FuzzLook(f *testing.F) {
 	f.Add([]byte("SSH-2.0-x\r\n"), kexInit("aes128-ctr"))
 	f.Add([]byte("GET / HTTP/1.0\r\n"), []byte{})
+	f.Add([]byte("SSH-2.0-"+strings.Repeat("\xff", 1500)), []byte("\r\n"))
 	f.Add([]byte("SSH-2.0-x\r\n"), []byte{0, 0, 0, 12, 10, 20})
 	f.Fuzz(func(t *testing.T, line, rest []byte) {
 		l := look{nc: &script{data: append(slices.Clip(line), rest...)}}

@@ -242,8 +242,9 @@ func TestAnswers(t *testing.T) {
 			[][]byte{
 				packet(fxExtended, 1, "users-groups-by-id@openssh.com", "\x00\x00\x00\x07\x00\x00\x00\x08", "\x00\x00\x00\x09"),
 				packet(fxExtended, 2, "users-groups-by-id@openssh.com", "\x00", ""), packet(fxExtended, 3, "users-groups-by-id@openssh.com", strings.Repeat("\x00", 4*513), ""),
+				packet(fxExtended, 4, "users-groups-by-id@openssh.com", strings.Repeat("\x00", 4*500), strings.Repeat("\x00", 4*12)),
 			},
-			[]string{"1 reply " + "00000008" + "00000000" + "00000000" + "00000004" + "00000000", "2 status 5 Bad message", "3 status 4 Answer would be too long"},
+			[]string{"1 reply " + "00000008" + "00000000" + "00000000" + "00000004" + "00000000", "2 status 5 Bad message", "3 status 4 Answer would be too long", "4 reply 000007d0" + strings.Repeat("00", 4*500) + "00000030" + strings.Repeat("00", 4*12)},
 		},
 		"copy-data": {
 			[][]byte{
