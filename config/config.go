@@ -63,15 +63,15 @@ type Config struct {
 	// SSH is about the protocol.
 	SSH sshd.Settings `mapstructure:"ssh"`
 
-	// Admission is who is let in before they have said who they are.
+	// Admission says which addresses may connect, and how often.
 	Admission state.Settings `mapstructure:"admission"`
 
-	// Certificates lets SSH certificates of an authority stand in for keys in the
-	// directory. Without ca_keys none are taken.
+	// Certificates accepts SSH certificates of an authority in place of keys in the
+	// directory. Without ca_keys no certificate is accepted.
 	Certificates cert.Settings `mapstructure:"certificates"`
 
-	// Kerberos lets tickets stand in for passwords (gssapi-with-mic). Without a
-	// keytab no tickets are taken.
+	// Kerberos accepts tickets in place of passwords (gssapi-with-mic). Without a
+	// keytab no ticket is accepted.
 	Kerberos kerberos.Settings `mapstructure:"kerberos"`
 
 	// TOTP is one-time codes whose secrets are not in a directory, but in a file

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -281,6 +282,73 @@ func TestEmptyConditions(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("when: {%s: %s}: %v, %v, want a mistake", name, nothing, cfg, err)
 			}
+		}
+	}
+}
+
+// TestEverySectionIsChecked has one value in each section that its package
+// refuses.
+func TestEverySectionIsChecked(t *testing.T) {
+	for key, text := range map[string]string{
+		"ssh.max_tries":         "ssh: {max_tries: 0}",
+		"admission.ipv4_prefix": "admission: {ipv4_prefix: 33}",
+		"certificates.ca_keys":  "certificates: {revoked: [/x]}",
+		"kerberos.keytab":       "kerberos: {rc4_tickets: true}",
+		"totp.key_file":         "totp: {file: /x}",
+		"events.keep":           "events: {keep: -1}",
+		"events.syslog.address": "events: {syslog: {address: nonsense}}",
+		"admin.listen":          "admin: {listen: ':9'}",
+		"log.level":             "log: {level: loud}",
+		"log.format":            "log: {format: xml}",
+		"host_keys":             "host_keys: []",
+		"host_keys[1]":          "host_keys: [/a, /b.pub]",
+		"listen":                "listen: []",
+		"directories[1].name":   "directories: [{name: a, kind: generic, urls: [ldaps://x], base: dc=x}, {name: A, kind: generic, urls: [ldaps://x], base: dc=x}]",
+		"directories[0].base":   "directories: [{name: a, kind: embedded, ldif: /x, base: dc=x}]",
+		"directories[0].ldif":   "directories: [{name: a, kind: embedded}]",
+		"rules[0].name":         "rules: [{deny: true}]",
+		"rules[0].require":      "rules: [{name: a, require: [password, totp]}]",
+		"rules":                 "rules: []",
+		"directories":           "directories: []",
+	} {
+		section, _, _ := strings.Cut(text, ":")
+		rest := small
+		if section == "directories" {
+			rest = "rules: [{name: all}]\n"
+		} else if section == "rules" {
+			rest = strings.Split(small, "rules:")[0]
+		}
+		_, err := load(t, text+"\n"+rest)
+		var m *Mistake
+		if !errors.As(err, &m) || !slices.ContainsFunc(split(err), func(err error) bool { return strings.Contains(err.Error(), ": "+key+": ") }) {
+			t.Errorf("%s: %v, want a mistake of %s", text, err, key)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for s, want := range map[string]int64{
+		"0": 0, "0B": 0, "1": 1, "7 KiB": 7 << 10, "1MiB": 1 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40, "3kB": 3000, "1MB": 1e6, "1GB": 1e9, "1TB": 1e12,
+		"4194304TiB": 1 << 62, "5B": 5,
+	} {
+		if n, err := parseSize(s); n != want || err != nil {
+			t.Errorf("parseSize(%q) = %d, %v, want %d", s, n, err, want)
+		}
+	}
+	for _, s := range []string{"", "B", "-1", "-1MiB", "1.5GiB", "1mib", "1 KB", "4194305TiB", "9223372036854775808", "0x10", "010", "1e3"} {
+		if n, err := parseSize(s); err == nil {
+			t.Errorf("parseSize(%q) = %d, want an error", s, n)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"abc", "abc", 0}, {"", "abc", 3}, {"abc", "", 3}, {"nmae", "name", 2}, {"grups", "groups", 1}, {"groupss", "groups", 1}, {"kitten", "sitting", 3}, {"xabc", "abc", 1}} {
+		if got := distance(tt.a, tt.b); got != tt.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (m *Mistake) Error() string {
 
 func (m *Mistake) Unwrap() error { return m.Err }
 
-// places is where in the file each key stands, and what is wrong with the keys
+// places is the line of each key in the file, and what is wrong with the keys
 // themselves.
 type places struct {
 	file     string
@@ -86,8 +86,8 @@ func locate(file string, text []byte) (*places, error) {
 	return p, nil
 }
 
-// Places reads a file that Load has read, and returns what tells where in it a
-// key such as rules[2].folders[0] stands, or the nearest key above it:
+// Places reads a file that Load has read. The function it returns gives the place
+// of a key such as rules[2].folders[0], or of the nearest key above it:
 // berth.yaml:12.
 func Places(file string) (func(key string) string, error) {
 	text, err := os.ReadFile(file)
@@ -134,7 +134,7 @@ var conditions = regexp.MustCompile(`^(rules\[\d+\]\.(when|require|access\[\d+\]
 
 var errEmpty = errors.New("empty: would hold for everybody: give a value, or leave the key out")
 
-// walk notes where the keys below n stand, and those that t does not have.
+// walk notes the lines of the keys below n, and the keys that t does not have.
 func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 	p.lines[key] = n.Line
 	for t.Kind() == reflect.Pointer {
@@ -267,7 +267,7 @@ func (p *places) at(key string, err error) *Mistake {
 	return &Mistake{File: p.file, Line: p.line(key), Key: key, Err: err}
 }
 
-// line finds key, or the nearest key above it that stands in the file.
+// line finds key, or the nearest key above it that is in the file.
 func (p *places) line(key string) int {
 	for key != "" {
 		if line, ok := p.lines[key]; ok {

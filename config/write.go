@@ -25,7 +25,7 @@ func (cfg *Config) Write(w io.Writer) error {
 	return e.Close()
 }
 
-// redacted stands in the place of a secret.
+// redacted is shown in place of a secret.
 const redacted = "***"
 
 // isSecret reports whether the value of key must not be shown: bind_password,
@@ -34,7 +34,7 @@ func isSecret(key string) bool {
 	return strings.HasSuffix(key, "password") || strings.HasSuffix(key, "passphrase") || strings.HasSuffix(key, "secret")
 }
 
-// node returns v as YAML. key is where it stands; brief leaves out what is
+// node returns v as YAML. key is its place; brief leaves out what is
 // empty.
 func node(v reflect.Value, key string, brief bool) *yaml.Node {
 	switch value := v.Interface().(type) {

@@ -15,7 +15,7 @@ type Change struct {
 	New  string `json:"new,omitempty"` // empty: it is gone
 }
 
-// Compare tells what changes for a login when next comes in the place of s: in
+// Compare returns what changes for a login when next replaces s: in
 // the folders, in the rights at any path, in services and in single values.
 // What another rule gives in the same way is no change.
 func (s *Set) Compare(next *Set, req Request) []Change {
@@ -89,7 +89,7 @@ func (f Folder) bounds() string {
 	return s
 }
 
-// rights compares what may be done at every path that either policy speaks of.
+// rights compares what may be done at every path that either policy has.
 func (c *changes) rights(old, now *Policy) {
 	var paths []string
 	for _, a := range slices.Concat(old.Access, now.Access) {
@@ -146,7 +146,7 @@ func WriteChanges(w io.Writer, user string, all []Change) error {
 	return t.w.Flush()
 }
 
-// sign is what stands before a change, as in a patch.
+// sign is the mark in front of a change, as in a patch.
 func (c Change) sign() string {
 	switch {
 	case c.Old == "":

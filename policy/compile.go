@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// DefaultUmask is taken from the mode of what is made where no rule says
-// otherwise.
+// DefaultUmask is removed from the mode of new files and directories where no
+// rule says otherwise.
 const DefaultUmask = 0o027
 
 // methods are the ways to prove who one is that a rule can name.

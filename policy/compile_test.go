@@ -76,11 +76,15 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 		}},
 		{"the rest", Rule{
 			Name: "r", Services: []string{"sftp", "shell"}, Require: Require{{"publickey", "publickey"}, {}, {"pin"}},
-			Uploads: "atomik", SetAttr: "no", Limits: Quantity{Sessions: new(-1), Idle: new(-time.Second)},
+			Uploads: "atomik", SetAttr: "no", Limits: Quantity{
+				Sessions: new(-1), Quota: new(int64(-2)), QuotaFiles: new(int64(-3)), MaxFile: new(int64(-4)), UploadRate: new(int64(-5)), DownloadRate: new(int64(-6)),
+				Idle: new(-time.Second), SessionTime: new(-time.Minute),
+			},
 		}, []string{
 			`rules[0].services[1]: "shell": is not a service: use some of sftp, scp, passwd`,
 			`rules[0].require[0][1]`, `rules[0].require[1]: empty`, `rules[0].require[2][0]`,
-			`rules[0].limits.sessions: "-1"`, `rules[0].limits.idle: "-1s"`,
+			`rules[0].limits.sessions: "-1"`, `rules[0].limits.quota: "-2"`, `rules[0].limits.quota_files: "-3"`, `rules[0].limits.max_file: "-4"`,
+			`rules[0].limits.upload_rate: "-5"`, `rules[0].limits.download_rate: "-6"`, `rules[0].limits.idle: "-1s"`, `rules[0].limits.session_time: "-1m0s"`,
 			`rules[0].uploads: "atomik": is not known: use one of direct, atomic`, `rules[0].setattr`,
 		}},
 	}

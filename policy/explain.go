@@ -83,7 +83,7 @@ type ExplainedValue struct {
 	Key      string   `json:"key"`
 	Value    string   `json:"value"`
 	Rule     string   `json:"rule,omitempty"`     // empty: the default
-	Shadowed []string `json:"shadowed,omitempty"` // rules that set it too, in vain
+	Shadowed []string `json:"shadowed,omitempty"` // later rules that set it too, without effect
 }
 
 // ExplainedFolder is a folder of the view.
@@ -91,7 +91,7 @@ type ExplainedFolder struct {
 	Path     string   `json:"path"`
 	Host     string   `json:"host,omitempty"`
 	Rule     string   `json:"rule"`
-	Shadowed []string `json:"shadowed,omitempty"` // rules with another folder there, in vain
+	Shadowed []string `json:"shadowed,omitempty"` // later rules with another folder there, without effect
 }
 
 // An ExplainedAccess is what may be done at a path and below it.
@@ -132,8 +132,8 @@ func (s *Set) Explain(req Request) Explanation {
 	return e
 }
 
-// ForUser returns e for the user's own eyes: without paths of this machine, and
-// without rules that do not match, which tell of other people and of networks.
+// ForUser returns what the user may see of e: no paths of this machine, and no
+// rules that do not match, because those say something about other people.
 func (e Explanation) ForUser() Explanation {
 	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r ExplainedRule) bool { return !r.Matched })
 	e.Folders, e.Warnings = slices.Clone(e.Folders), nil

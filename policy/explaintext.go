@@ -186,7 +186,7 @@ func (e Explanation) writeResult(t *text) {
 	}
 }
 
-// ops is what the names of operations stand for.
+// ops returns the operations with these names.
 func ops(names []string) Op {
 	ops, _ := ParseOps(names) // they come from Names
 	return ops

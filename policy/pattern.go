@@ -43,8 +43,8 @@ func match(pattern, s string) bool {
 	}
 }
 
-// differ reports whether the first or the last letter alone tells that s does
-// not match. It is what makes a filter such as *.exe cheap on every other name.
+// differ reports whether s does not match because of its first or its last
+// letter. It makes a filter such as *.exe cheap for every other name.
 func differ(pattern, s string) bool {
 	if pattern == "" || s == "" {
 		return false

@@ -101,7 +101,7 @@ type Limits struct {
 	SessionTime  time.Duration `mapstructure:"session_time"`
 }
 
-// Uploads says how a file comes to stand under its name.
+// Uploads says how an uploaded file gets its name.
 type Uploads string
 
 // The two ways.

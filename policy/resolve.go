@@ -140,7 +140,7 @@ func (s *Set) Attributes() []string {
 }
 
 // Hosts returns patterns, as path/filepath has them, of the host directories of
-// all folders: what placeholders stand for is an asterisk.
+// all folders, with an asterisk for each placeholder.
 func (s *Set) Hosts() []string {
 	return s.each(func(r *compiledRule) []string {
 		var patterns []string

@@ -45,6 +45,7 @@ func TestConditions(t *testing.T) {
 		{When{Groups: []string{"FINANCE"}}, true},
 		{When{Groups: []string{"Staff"}}, true},
 		{When{Groups: []string{"fin"}}, false},
+		{When{Groups: []string{" CN = F* , OU=Groups ,DC=corp, DC = example "}}, true},
 		{When{Groups: []string{"other", "finance"}}, true}, // any
 		{When{Groups: []string{"s-1-5-21-1-2-3-1105"}}, true},
 		{When{Groups: []string{"S-1-5-21-1-2-3-1106"}}, false},

@@ -14,7 +14,7 @@ type Rule struct {
 	Services []string  `mapstructure:"services"` // what may be used: sftp, scp, passwd, whoami, quota, keys, help; all but passwd and keys if no rule says so
 	Require  Require   `mapstructure:"require"`  // authentication methods that are all needed: [publickey, password]; or a list of such lists, one of which is needed
 	Limits   Quantity  `mapstructure:"limits"`   // what a login may use at most
-	Uploads  Uploads   `mapstructure:"uploads"`  // with atomic a file stands under its name when it is complete, and needs room beside the one it replaces; with direct, the default, it is written in place
+	Uploads  Uploads   `mapstructure:"uploads"`  // with atomic a file gets its name when it is complete, and needs room beside the one it replaces; with direct, the default, it is written in place
 	SetAttr  Forbidden `mapstructure:"setattr"`  // what happens when attributes are set where that is not permitted: refuse, the default, or ignore
 }
 

@@ -26,7 +26,7 @@ type SummaryFolder struct {
 	Permissions []string `json:"permissions"`
 }
 
-// Summary makes the decision of Resolve and tells the outcome.
+// Summary makes the decision of Resolve and returns the outcome.
 func (s *Set) Summary(req Request) Summary {
 	out := Summary{
 		User: req.User.Name, Directory: req.User.Source, State: req.User.State.Status.String(),

@@ -190,3 +190,20 @@ func TestIDOfDirectory(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesBeyondASCII sees that case is ignored in every alphabet.
+func TestNamesBeyondASCII(t *testing.T) {
+	u := &directory.User{Name: "Jörg", Groups: []directory.Group{{Name: "Sales"}, {Name: "Büro Köln", DN: directory.DNOf("cn=Büro Köln,dc=corp")}}}
+	for _, w := range []When{
+		{Groups: []string{"BÜRO KÖLN"}},
+		{Groups: []string{"bÜro*"}},
+		{Groups: []string{"CN=BÜRO köln,DC=CORP"}},
+		{Groups: []string{"cn=B?ro*,dc=corp"}},
+		{Users: []string{"JÖRG"}},
+		{Users: []string{"jÖ*"}},
+	} {
+		if _, err := compile(t, Rule{Name: "r", When: w}).Resolve(Request{User: u}); err != nil {
+			t.Errorf("%+v: %v, want a match", w, err)
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (c *check) run(ctx context.Context) error {
 		return err
 	}
 	if c.wrong {
-		return errSaid
+		return errReported
 	}
 	return nil
 }

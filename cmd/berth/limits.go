@@ -33,11 +33,11 @@ func fitLimits(maxConnections int, log hclog.Logger) (connections, files int) {
 	}
 	memory := memoryLimit(os.DirFS("/"))
 	tuneMemory(os.Getenv, memory)
-	said := []any{"descriptors", descriptors, "max_connections", connections}
+	values := []any{"descriptors", descriptors, "max_connections", connections}
 	if memory < math.MaxInt64 {
-		said = append(said, "memory", memory)
+		values = append(values, "memory", memory)
 	}
-	log.Info("limits", said...)
+	log.Info("limits", values...)
 	return connections, fitFiles(connections, descriptors)
 }
 

@@ -21,15 +21,15 @@ func main() {
 	if err == nil {
 		return
 	}
-	if !errors.Is(err, errSaid) {
+	if !errors.Is(err, errReported) {
 		fmt.Fprintln(os.Stderr, "berth:", err)
 	}
 	stop()
 	os.Exit(1)
 }
 
-// errSaid is the error of a command that has already said what is wrong.
-var errSaid = errors.New("said")
+// errReported is the error of a command that has already printed what is wrong.
+var errReported = errors.New("reported")
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{

@@ -28,10 +28,10 @@ func probeCommand() *cobra.Command {
 		Short: "Use a server as a client does, and say how long each step takes",
 		Long: `Probe connects to an SFTP server, Berth or another, logs in, and lists FOLDER, or
 where the login ends up. In a FOLDER that is named it also puts a file of random
-bytes, gets it back, compares, renames and removes it. Each step is told with its
+bytes, gets it back, compares, renames and removes it. Each step is printed with its
 time, and what the server announces. The exit status is 1 if a step fails.
 
-The host key must stand in a known_hosts file, or have the fingerprint given.`,
+The host key must be in a known_hosts file, or have the fingerprint given.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.target(args[0]); err != nil {
@@ -141,7 +141,7 @@ func (p *probe) run(cmd *cobra.Command) error {
 		}
 	}
 	if !p.report.OK {
-		return errSaid
+		return errReported
 	}
 	return nil
 }
@@ -154,14 +154,14 @@ func (p *probe) steps(ctx context.Context, auth []ssh.AuthMethod, hosts hostKeys
 	return p.transfer()
 }
 
-// step does one thing and tells of it. What do returns is told with it.
+// step does one thing and reports it, with what do returns.
 func (p *probe) step(name string, do func() (string, error)) bool {
 	begin := time.Now()
 	detail, err := do()
-	return p.tell(name, time.Since(begin), detail, err)
+	return p.note(name, time.Since(begin), detail, err)
 }
 
-func (p *probe) tell(name string, took time.Duration, detail string, err error) bool {
+func (p *probe) note(name string, took time.Duration, detail string, err error) bool {
 	s := step{Name: name, OK: err == nil, MS: float64(took.Microseconds()) / 1000, Detail: detail}
 	verdict := "ok"
 	if err != nil {
@@ -210,12 +210,12 @@ func (p *probe) login(auth []ssh.AuthMethod, hosts hostKeys) bool {
 	s := p.report.Server
 	switch {
 	case checked.IsZero():
-		return p.tell("key exchange", time.Since(begin), "", err)
+		return p.note("key exchange", time.Since(begin), "", err)
 	case refused != nil:
-		return p.tell("key exchange", checked.Sub(begin), "", refused)
+		return p.note("key exchange", checked.Sub(begin), "", refused)
 	}
-	p.tell("key exchange", checked.Sub(begin), strings.Join([]string{s.KeyExchange, s.HostKey, s.Fingerprint}, " "), nil)
-	return p.tell("login", time.Since(checked), strings.Join([]string{s.Version, s.Cipher, s.MAC}, " "), err)
+	p.note("key exchange", checked.Sub(begin), strings.Join([]string{s.KeyExchange, s.HostKey, s.Fingerprint}, " "), nil)
+	return p.note("login", time.Since(checked), strings.Join([]string{s.Version, s.Cipher, s.MAC}, " "), err)
 }
 
 // agreed notes what both sides have agreed on.

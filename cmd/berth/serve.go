@@ -289,7 +289,7 @@ func readiness(serving context.Context, people *directories, record *event.Queue
 	}
 }
 
-// watchDirectory tells the sinks when the directories stop answering and when
+// watchDirectory sends an event when the directories stop answering and when
 // they answer again.
 func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 	const every = 10 * time.Second

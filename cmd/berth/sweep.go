@@ -21,8 +21,8 @@ const (
 )
 
 // sweep removes what broken uploads left in all folders of the rules, soon
-// after the start and then every day, until ctx ends. Uploads that nobody comes back for would
-// fill the disk, hidden from everybody.
+// after the start and then every day, until ctx ends. Otherwise uploads that
+// nobody resumes would fill the disk, hidden from everybody.
 func sweep(ctx context.Context, rules func() *policy.Set, quotas *fs.Quotas, log hclog.Logger) {
 	next := time.NewTimer(sweepFirst)
 	defer next.Stop()
@@ -51,7 +51,7 @@ func hosts(patterns []string) []string {
 	for _, pattern := range patterns {
 		all = append(all, existing(pattern)...)
 	}
-	slices.Sort(all) // a directory comes before what lies in it
+	slices.Sort(all) // a directory is followed by what is in it
 	var outer []string
 	seen := map[string]bool{}
 	for _, host := range all {
