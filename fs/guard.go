@@ -134,22 +134,20 @@ func (g *guard) refusal(r *rules, name string, u use, err error) error {
 	return err
 }
 
-func (g *guard) Stat(name string) (iofs.FileInfo, error) { return g.Lstat(name) }
-
 // Lstat without the right to list shows the places the policy names and what
 // the session made itself.
 func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	r := g.rules.Load()
 	shown := r.places[name] || !r.barred(name) && r.allows(policy.List, path.Dir(name)) // as in a listing
 	if !shown && !g.own.has(name) {
-		return nil, fail("lstat", name, r.unseen(name))
+		return nil, r.unseen(name)
 	}
 	fi, err := g.layer.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
 	if r.hidden(name, fi.IsDir()) || !shown && !g.own.is(name, fi) {
-		return nil, fail("lstat", name, iofs.ErrNotExist)
+		return nil, iofs.ErrNotExist
 	}
 	return fi, nil
 }
@@ -172,7 +170,7 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 		r := g.rules.Load()
 		err := g.permit(r, policy.List, name, needs)
 		if err != nil && !r.ways[name] {
-			yield(nil, fail("readdir", name, err))
+			yield(nil, err)
 			return
 		}
 		plain := err == nil && !r.hides && !r.folds(name) // a million entries need no names joined
@@ -195,7 +193,7 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 
 func (g *guard) Readlink(name string) (string, error) {
 	if err := g.permit(g.rules.Load(), policy.Read, name, needs); err != nil {
-		return "", fail("readlink", name, err)
+		return "", err
 	}
 	return g.layer.Readlink(name)
 }
@@ -203,7 +201,7 @@ func (g *guard) Readlink(name string) (string, error) {
 func (g *guard) Mkdir(name string, perm iofs.FileMode) error {
 	r := g.rules.Load()
 	if err := g.permit(r, policy.Mkdir, name, makes); err != nil {
-		return fail("mkdir", name, err)
+		return err
 	}
 	if err := g.layer.Mkdir(name, perm); err != nil {
 		return err
@@ -214,14 +212,14 @@ func (g *guard) Mkdir(name string, perm iofs.FileMode) error {
 
 func (g *guard) Remove(name string) error {
 	if err := g.permitGone(g.rules.Load(), policy.Delete, name); err != nil {
-		return fail("remove", name, err)
+		return err
 	}
 	return g.layer.Remove(name)
 }
 
 func (g *guard) Rmdir(name string) error {
 	if err := g.permitGone(g.rules.Load(), policy.Rmdir, name); err != nil {
-		return fail("rmdir", name, err)
+		return err
 	}
 	return g.layer.Rmdir(name)
 }
@@ -239,7 +237,7 @@ func (g *guard) permitGone(r *rules, op policy.Op, name string) error {
 
 func (g *guard) Symlink(target, name string) error {
 	if err := g.permit(g.rules.Load(), policy.Symlink, name, makes); err != nil {
-		return fail("symlink", name, err)
+		return err
 	}
 	return g.layer.Symlink(target, name)
 }
@@ -253,7 +251,7 @@ func (g *guard) Link(oldname, newname string) error {
 		err = g.permit(r, r.Rights(newname).Ops, oldname, needs)
 	}
 	if err != nil {
-		return fail("link", oldname, err)
+		return err
 	}
 	return g.layer.Link(oldname, newname)
 }
@@ -261,11 +259,11 @@ func (g *guard) Link(oldname, newname string) error {
 func (g *guard) Rename(oldname, newname string, replace bool) error {
 	over, err := g.permitRename(g.rules.Load(), oldname, newname, replace)
 	if err != nil {
-		return fail("rename", oldname, err)
+		return err
 	}
 	err = g.layer.Rename(oldname, newname, replace && over)
 	if replace && !over && errors.Is(err, iofs.ErrExist) {
-		return fail("rename", newname, iofs.ErrPermission)
+		return iofs.ErrPermission
 	}
 	if err == nil {
 		g.own.rename(oldname, newname)
@@ -375,7 +373,7 @@ func (g *guard) SetAttr(name string, a Attr) error {
 		a, err = keepOwner(a, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
 	}
 	if err != nil || a.Set == 0 {
-		return fail("setattr", name, err)
+		return err
 	}
 	return g.layer.SetAttr(name, a)
 }
@@ -426,7 +424,7 @@ func keepOwner(a Attr, stat func() (iofs.FileInfo, error)) (Attr, error) {
 // StatFS answers for what Lstat shows.
 func (g *guard) StatFS(name string) (Usage, error) {
 	if _, err := g.Lstat(name); err != nil {
-		return Usage{}, fail("statfs", name, err)
+		return Usage{}, err
 	}
 	return g.layer.StatFS(name)
 }

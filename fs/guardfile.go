@@ -11,44 +11,27 @@ import (
 	"berth/policy"
 )
 
+// OpenFile opens a file for writing with no more than the rights to create and to
+// overwrite allow, in one step, so that no race makes more of them.
 func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	r := g.rules.Load()
-	open := g.openRead
-	if writes(flag) {
-		open = g.openWrite
+	if !writes(flag) {
+		if err := g.permit(r, policy.Read, name, needs); err != nil {
+			return nil, err
+		}
+		f, err := g.openFor(r, name, flag, perm)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
 	}
-	f, err := open(r, name, flag, perm)
-	if err != nil {
-		return nil, fail("open", name, err)
-	}
-	return f, nil
-}
-
-func (g *guard) openRead(r *rules, name string, flag int, perm iofs.FileMode) (file, error) {
-	if err := g.permit(r, policy.Read, name, needs); err != nil {
-		return nil, err
-	}
-	f, err := g.layer.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	gf := &guardFile{file: f, g: g, name: name, reads: policy.Read}
-	gf.seen.Store(r)
-	return gf, nil
-}
-
-// openWrite opens a file for writing with no more than the rights to create
-// and to overwrite allow, in one step, so that no race makes more of them.
-func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (file, error) {
 	u := either
-	switch flag & (os.O_CREATE | os.O_EXCL) {
-	case os.O_CREATE | os.O_EXCL:
-		u = makes
-	case 0, os.O_EXCL:
+	switch {
+	case flag&os.O_CREATE == 0:
 		u = needs
-	}
-	if flag&os.O_CREATE == 0 {
 		flag &^= os.O_EXCL // which means nothing alone
+	case flag&os.O_EXCL != 0:
+		u = makes
 	}
 	asked := flag
 	creates := flag&os.O_CREATE != 0 && r.allows(policy.Create, name)
@@ -84,8 +67,8 @@ func (g *guard) openWrite(r *rules, name string, flag int, perm iofs.FileMode) (
 	return f, nil
 }
 
-// openFor opens a file for writing, and for reading only with the right to:
-// many clients open what they upload for both.
+// openFor opens a file, for reading only with the right to: many clients open what
+// they upload for both.
 func (g *guard) openFor(r *rules, name string, flag int, perm iofs.FileMode) (*guardFile, error) {
 	reads := policy.Read
 	if flag&os.O_WRONLY != 0 || !r.allows(policy.Read, name) {
@@ -110,7 +93,7 @@ func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 	}
 	f.uploads, f.writes = true, policy.Create
 	if !g.own.isFile(name, f) {
-		return nil, errors.Join(iofs.ErrPermission, f.Close())
+		return nil, errors.Join(iofs.ErrPermission, f.Abort())
 	}
 	if flag&os.O_TRUNC != 0 {
 		if err := f.SetAttr(Attr{Set: AttrSize}); err != nil {

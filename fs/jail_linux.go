@@ -121,24 +121,19 @@ func again(call func() error) error {
 	return err
 }
 
-// parent calls do with a handle of the directory that name is in, and the last
+// at calls do with a handle of the directory that name is in, and the last
 // element of name. The root itself has none.
-func (j *jail) parent(name string, do func(dir int, base string) error) error {
+func (j *jail) at(name string, do func(dir int, base string) error) error {
 	if name == "/" {
 		return iofs.ErrPermission
 	}
 	dir, base := path.Split(name)
 	fd, err := j.openat2(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return err
+		return translate(err)
 	}
 	defer unix.Close(fd)
-	return again(func() error { return do(fd, base) })
-}
-
-// at is parent for an operation that has nothing but an error to return.
-func (j *jail) at(op, name string, do func(dir int, base string) error) error {
-	return fail(op, name, translate(j.parent(name, do)))
+	return translate(again(func() error { return do(fd, base) }))
 }
 
 func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
@@ -148,28 +143,18 @@ func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 	}
 	fd, err := j.openat2(name, flag&openFlags|harmless, mode)
 	if err != nil {
-		return nil, fail("open", name, translate(err))
+		return nil, translate(err)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		_ = unix.Close(fd)
-		return nil, fail("open", name, translate(err))
+		return nil, translate(err)
 	}
-	if err := regular(st.Mode); err != nil {
+	if err := regular(fileMode(st.Mode)); err != nil {
 		_ = unix.Close(fd)
-		return nil, fail("open", name, err)
+		return nil, err
 	}
 	return &jailFile{fd: fd, name: name}, nil
-}
-
-func regular(mode uint32) error {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return nil
-	case unix.S_IFDIR:
-		return ErrIsDir
-	}
-	return ErrNotRegular
 }
 
 // buffers hold directory entries on their way from the kernel.
@@ -179,12 +164,12 @@ func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 		if err != nil {
-			yield(nil, fail("readdir", name, translate(err)))
+			yield(nil, translate(err))
 			return
 		}
 		defer unix.Close(fd)
 		if err := readDir(fd, yield); err != nil {
-			yield(nil, fail("readdir", name, translate(err)))
+			yield(nil, translate(err))
 		}
 	}
 }
@@ -244,7 +229,7 @@ func (j *jail) names(name string) iter.Seq2[string, error] {
 			}
 		}
 		if err != nil {
-			yield("", fail("readdir", name, translate(err)))
+			yield("", translate(err))
 		}
 	}
 }
@@ -287,17 +272,15 @@ func fileMode(mode uint32) iofs.FileMode {
 	return m
 }
 
-func (j *jail) Stat(name string) (iofs.FileInfo, error) { return j.Lstat(name) }
-
 func (j *jail) Lstat(name string) (iofs.FileInfo, error) {
 	fd, err := j.openat2(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, fail("lstat", name, translate(err))
+		return nil, translate(err)
 	}
 	defer unix.Close(fd)
 	fi, err := infoOfHandle(fd, path.Base(name))
 	if err != nil {
-		return nil, fail("lstat", name, translate(err))
+		return nil, translate(err)
 	}
 	return fi, nil
 }
@@ -326,11 +309,11 @@ func infoOfHandle(fd int, name string) (*info, error) {
 
 func (j *jail) Readlink(name string) (string, error) {
 	if name == "/" {
-		return "", fail("readlink", name, iofs.ErrInvalid)
+		return "", iofs.ErrInvalid
 	}
 	buf := make([]byte, maxName)
 	var n int
-	err := j.at("readlink", name, func(dir int, base string) (err error) {
+	err := j.at(name, func(dir int, base string) (err error) {
 		n, err = unix.Readlinkat(dir, base, buf)
 		return err
 	})
@@ -342,21 +325,21 @@ func (j *jail) Readlink(name string) (string, error) {
 
 func (j *jail) Mkdir(name string, perm iofs.FileMode) error {
 	if name == "/" {
-		return fail("mkdir", name, iofs.ErrExist)
+		return iofs.ErrExist
 	}
-	return j.at("mkdir", name, func(dir int, base string) error {
+	return j.at(name, func(dir int, base string) error {
 		return unix.Mkdirat(dir, base, uint32(perm.Perm())&^j.umask)
 	})
 }
 
 func (j *jail) Remove(name string) error {
-	return j.at("remove", name, func(dir int, base string) error {
+	return j.at(name, func(dir int, base string) error {
 		return unix.Unlinkat(dir, base, 0)
 	})
 }
 
 func (j *jail) Rmdir(name string) error {
-	return j.at("rmdir", name, func(dir int, base string) error {
+	return j.at(name, func(dir int, base string) error {
 		return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 	})
 }
@@ -366,7 +349,7 @@ func (j *jail) Rename(oldname, newname string, replace bool) error {
 	if replace {
 		rename = unix.Renameat
 	}
-	return j.pair("rename", oldname, newname, rename)
+	return j.pair(oldname, newname, rename)
 }
 
 // renameNew renames without replacing. A file system that cannot do that in
@@ -387,12 +370,12 @@ func renameNew(olddir int, oldbase string, newdir int, newbase string) error {
 }
 
 func (j *jail) Link(oldname, newname string) error {
-	return j.pair("link", oldname, newname, func(olddir int, oldbase string, newdir int, newbase string) error {
+	return j.pair(oldname, newname, func(olddir int, oldbase string, newdir int, newbase string) error {
 		var st unix.Stat_t
 		if err := unix.Fstatat(olddir, oldbase, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return err
 		}
-		if err := regular(st.Mode); err != nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if err := regular(fileMode(st.Mode)); err != nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return err
 		}
 		return unix.Linkat(olddir, oldbase, newdir, newbase, 0)
@@ -400,9 +383,9 @@ func (j *jail) Link(oldname, newname string) error {
 }
 
 // pair calls do with handles of the directories of both names.
-func (j *jail) pair(op, oldname, newname string, do func(olddir int, oldbase string, newdir int, newbase string) error) error {
-	return j.at(op, oldname, func(olddir int, oldbase string) error {
-		return j.parent(newname, func(newdir int, newbase string) error {
+func (j *jail) pair(oldname, newname string, do func(olddir int, oldbase string, newdir int, newbase string) error) error {
+	return j.at(oldname, func(olddir int, oldbase string) error {
+		return j.at(newname, func(newdir int, newbase string) error {
 			return do(olddir, oldbase, newdir, newbase)
 		})
 	})
@@ -410,9 +393,9 @@ func (j *jail) pair(op, oldname, newname string, do func(olddir int, oldbase str
 
 func (j *jail) Symlink(target, name string) error {
 	if err := validTarget(target); err != nil {
-		return fail("symlink", name, err)
+		return err
 	}
-	return j.at("symlink", name, func(dir int, base string) error {
+	return j.at(name, func(dir int, base string) error {
 		return unix.Symlinkat(target, dir, base)
 	})
 }
@@ -420,12 +403,12 @@ func (j *jail) Symlink(target, name string) error {
 func (j *jail) StatFS(name string) (Usage, error) {
 	fd, err := j.openat2(name, unix.O_PATH, 0)
 	if err != nil {
-		return Usage{}, fail("statfs", name, translate(err))
+		return Usage{}, translate(err)
 	}
 	defer unix.Close(fd)
 	var st unix.Statfs_t
 	if err := again(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
-		return Usage{}, fail("statfs", name, translate(err))
+		return Usage{}, translate(err)
 	}
 	return Usage{
 		BlockSize: uint64(st.Bsize), Blocks: st.Blocks, BlocksFree: st.Bfree, BlocksAvail: st.Bavail,
@@ -438,10 +421,10 @@ func (j *jail) StatFS(name string) (Usage, error) {
 func (j *jail) syncDir(name string) error {
 	fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return fail("sync", name, translate(err))
+		return translate(err)
 	}
 	defer unix.Close(fd)
-	return fail("sync", name, translate(again(func() error { return unix.Fsync(fd) })))
+	return translate(again(func() error { return unix.Fsync(fd) }))
 }
 
 func (j *jail) Close() error {
@@ -451,5 +434,5 @@ func (j *jail) Close() error {
 	if j.dir = nil; dir == nil {
 		return nil
 	}
-	return fail("close", "/", translate(dir.Close()))
+	return translate(dir.Close())
 }

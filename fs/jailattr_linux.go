@@ -10,53 +10,25 @@ import (
 )
 
 func (j *jail) SetAttr(name string, a Attr) error {
-	if a.Set&AttrSize != 0 {
-		if err := j.truncate(name, a.Size); err != nil {
-			return fail("setattr", name, translate(err))
-		}
-	}
 	flags := unix.O_PATH
 	if a.NoFollow {
 		flags |= unix.O_NOFOLLOW // with O_PATH: a handle of the link itself
 	}
 	fd, err := j.openat2(name, flags, 0)
 	if err != nil {
-		return fail("setattr", name, translate(err))
+		return translate(err)
 	}
 	defer unix.Close(fd)
-	return fail("setattr", name, translate(setAttr(fd, a)))
+	return translate(setAttr(fd, a, func() error { return truncate(j, name, a.Size) }))
 }
 
-func (j *jail) truncate(name string, size int64) error {
-	f, err := j.OpenFile(name, unix.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.SetAttr(Attr{Set: AttrSize, Size: size}), f.Close())
-}
-
-// setAttr changes what the handle fd stands for, all but the size. The times
-// come last, since the other changes do not touch them but might.
-func setAttr(fd int, a Attr) error {
-	steps := []struct {
-		set AttrSet
-		do  func() error
-	}{
-		{AttrOwner, func() error {
-			return unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH)
-		}},
-		{AttrMode, func() error { return chmod(fd, a.Mode) }},
-		{AttrTimes, func() error { return chtimes(fd, a.Atime, a.Mtime) }},
-	}
-	for _, s := range steps {
-		if a.Set&s.set == 0 {
-			continue
-		}
-		if err := s.do(); err != nil {
-			return err
-		}
-	}
-	return nil
+// setAttr changes what the handle fd stands for. The size of a file needs a handle
+// that is open for writing.
+func setAttr(fd int, a Attr, size func() error) error {
+	return a.apply(size,
+		func() error { return unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH) },
+		func() error { return chmod(fd, a.Mode) },
+		func() error { return chtimes(fd, a.Atime, a.Mtime) })
 }
 
 // chmod sets the permissions of what fd stands for, which may be an O_PATH
@@ -78,7 +50,7 @@ func chmod(fd int, m iofs.FileMode) error {
 	}
 	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
 	if errors.Is(err, unix.EOPNOTSUPP) && st.Mode&unix.S_IFMT != unix.S_IFLNK { // before Linux 6.6
-		return unix.Chmod(procName(fd), mode)
+		return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 	}
 	return err
 }
@@ -92,12 +64,5 @@ func chtimes(fd int, atime, mtime time.Time) error {
 		}
 		times[i] = ts
 	}
-	err := unix.UtimesNanoAt(fd, "", times[:], unix.AT_EMPTY_PATH)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // before Linux 5.8
-		return unix.UtimesNanoAt(unix.AT_FDCWD, procName(fd), times[:], 0)
-	}
-	return err
+	return unix.UtimesNanoAt(fd, "", times[:], unix.AT_EMPTY_PATH)
 }
-
-// procName is a name of the handle fd that calls without AT_EMPTY_PATH take.
-func procName(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

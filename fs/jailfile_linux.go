@@ -19,13 +19,13 @@ type jailFile struct {
 	fd int          // -1 when closed
 }
 
-func (f *jailFile) use(op string, do func(fd int) error) error {
+func (f *jailFile) use(do func(fd int) error) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.fd < 0 {
-		return fail(op, f.name, iofs.ErrClosed)
+		return iofs.ErrClosed
 	}
-	return fail(op, f.name, translate(do(f.fd)))
+	return translate(do(f.fd))
 }
 
 // ReadAt reads until p is full or the file ends.
@@ -33,14 +33,14 @@ func (f *jailFile) ReadAt(p []byte, off int64) (n int, err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.fd < 0 {
-		return 0, fail("read", f.name, iofs.ErrClosed)
+		return 0, iofs.ErrClosed
 	}
 	for n < len(p) {
 		m, err := unix.Pread(f.fd, p[n:], off+int64(n))
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return n, fail("read", f.name, translate(err))
+			return n, translate(err)
 		case m == 0:
 			return n, io.EOF
 		default:
@@ -54,16 +54,16 @@ func (f *jailFile) WriteAt(p []byte, off int64) (n int, err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.fd < 0 {
-		return 0, fail("write", f.name, iofs.ErrClosed)
+		return 0, iofs.ErrClosed
 	}
 	for n < len(p) {
 		m, err := unix.Pwrite(f.fd, p[n:], off+int64(n)) // with O_APPEND the kernel ignores the offset
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return n, fail("write", f.name, translate(err))
+			return n, translate(err)
 		case m == 0:
-			return n, fail("write", f.name, io.ErrShortWrite)
+			return n, io.ErrShortWrite
 		default:
 			n += m
 		}
@@ -73,7 +73,7 @@ func (f *jailFile) WriteAt(p []byte, off int64) (n int, err error) {
 
 func (f *jailFile) Stat() (iofs.FileInfo, error) {
 	var fi *info
-	err := f.use("stat", func(fd int) (err error) {
+	err := f.use(func(fd int) (err error) {
 		fi, err = infoOfHandle(fd, path.Base(f.name))
 		return err
 	})
@@ -84,37 +84,34 @@ func (f *jailFile) Stat() (iofs.FileInfo, error) {
 }
 
 func (f *jailFile) SetAttr(a Attr) error {
-	return f.use("setattr", func(fd int) error {
-		if a.Set&AttrSize != 0 {
-			if err := again(func() error { return unix.Ftruncate(fd, a.Size) }); err != nil {
-				return err
-			}
-		}
-		return setAttr(fd, a)
+	return f.use(func(fd int) error {
+		return setAttr(fd, a, func() error {
+			return again(func() error { return unix.Ftruncate(fd, a.Size) })
+		})
 	})
 }
 
 func (f *jailFile) Sync() error {
-	return f.use("sync", func(fd int) error {
+	return f.use(func(fd int) error {
 		return again(func() error { return unix.Fsync(fd) })
 	})
 }
 
 func (f *jailFile) tryLock() error {
-	return f.use("lock", func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	return f.use(func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }
 
 func (f *jailFile) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fd < 0 {
-		return fail("close", f.name, iofs.ErrClosed)
+		return iofs.ErrClosed
 	}
 	fd := f.fd
 	f.fd = -1
 	// The handle is gone even when close was interrupted.
 	if err := unix.Close(fd); err != nil && !errors.Is(err, unix.EINTR) {
-		return fail("close", f.name, translate(err))
+		return translate(err)
 	}
 	return nil
 }

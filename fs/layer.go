@@ -12,13 +12,11 @@ import (
 
 // layer is what one layer needs of the one below it: the methods of FS, with
 // files that can be locked, and more. The layers under links never follow a
-// symbolic link: where one is in the way they fail with ErrTooManyLinks, and
-// Stat is Lstat. Names of errors are those of the layer; the topmost puts the
-// caller's in.
+// symbolic link: where one is in the way they fail with ErrTooManyLinks. Their
+// errors need no name; the topmost layer puts the caller's in.
 type layer interface {
 	OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 	ReadDir(name string) iter.Seq2[iofs.FileInfo, error]
-	Stat(name string) (iofs.FileInfo, error)
 	Lstat(name string) (iofs.FileInfo, error)
 	Readlink(name string) (string, error)
 	Mkdir(name string, perm iofs.FileMode) error
@@ -75,6 +73,40 @@ const openFlags = os.O_RDONLY | os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CRE
 // writes reports whether an open with these flags can change a file.
 func writes(flag int) bool {
 	return flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0
+}
+
+// regular fails for what is never opened.
+func regular(mode iofs.FileMode) error {
+	switch {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		return ErrIsDir
+	}
+	return ErrNotRegular
+}
+
+// apply makes the changes that a.Set names. The times come last, since the other
+// changes do not touch them but might.
+func (a Attr) apply(size, owner, mode, times func() error) error {
+	for i, change := range []func() error{size, owner, mode, times} {
+		if a.Set&[]AttrSet{AttrSize, AttrOwner, AttrMode, AttrTimes}[i] == 0 {
+			continue
+		}
+		if err := change(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// truncate sets the size of the file at name.
+func truncate(l layer, name string, size int64) error {
+	f, err := l.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.SetAttr(Attr{Set: AttrSize, Size: size}), f.Close())
 }
 
 // modeFor is the mode to set on something that has the mode old. A client may give

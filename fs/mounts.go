@@ -6,7 +6,6 @@ import (
 	"iter"
 	"path"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -47,16 +46,17 @@ func (m *mounts) find(name string) (*mounted, string, error) {
 		if !below(f.path, name) {
 			continue
 		}
-		switch rel := strings.TrimPrefix(name, f.path); {
-		case f.broken != nil:
+		if f.broken != nil {
 			return nil, "", ErrFolderMissing
-		case f.path == "/":
-			return f, name, nil
-		case rel == "":
-			return f, "/", nil
-		default:
-			return f, rel, nil
 		}
+		rel := name
+		if f.path != "/" {
+			rel = name[len(f.path):]
+		}
+		if rel == "" {
+			rel = "/"
+		}
+		return f, rel, nil
 	}
 	return nil, "", iofs.ErrNotExist
 }
@@ -77,15 +77,11 @@ func (m *mounts) folds(name string) bool {
 	return err == nil && f.folds
 }
 
-func (m *mounts) isRoot(name string) bool {
-	return slices.ContainsFunc(m.folders, func(f mounted) bool { return f.path == name })
-}
-
 // pinned reports whether name is the root of a folder or a directory above one:
 // it must stay where it is.
 func (m *mounts) pinned(name string) bool {
 	_, above := m.above[name]
-	return above || m.isRoot(name)
+	return above || slices.ContainsFunc(m.folders, func(f mounted) bool { return f.path == name })
 }
 
 // change is find for operations that make, move or remove what stands at name.
@@ -119,7 +115,7 @@ func (m *mounts) virtual(name string) bool {
 
 func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	if m.pinned(name) {
-		return nil, fail("open", name, ErrIsDir)
+		return nil, ErrIsDir
 	}
 	find := m.find
 	if writes(flag) {
@@ -127,7 +123,7 @@ func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (file, erro
 	}
 	f, rel, err := find(name)
 	if err != nil {
-		return nil, fail("open", name, err)
+		return nil, err
 	}
 	return f.OpenFile(rel, flag, perm)
 }
@@ -149,7 +145,7 @@ func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 		}
 		f, rel, err := m.find(name)
 		if err != nil {
-			yield(nil, fail("readdir", name, err))
+			yield(nil, err)
 			return
 		}
 		for fi, err := range f.ReadDir(rel) {
@@ -163,15 +159,13 @@ func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
-func (m *mounts) Stat(name string) (iofs.FileInfo, error) { return m.Lstat(name) }
-
 func (m *mounts) Lstat(name string) (iofs.FileInfo, error) {
 	if m.virtual(name) {
 		return &info{name: path.Base(name), mode: iofs.ModeDir | 0o555, mtime: m.made, owner: Owner{Nlink: 2, Atime: m.made}}, nil
 	}
 	f, rel, err := m.find(name)
 	if err != nil {
-		return nil, fail("lstat", name, err)
+		return nil, err
 	}
 	fi, err := f.Lstat(rel)
 	if err != nil {
@@ -182,49 +176,49 @@ func (m *mounts) Lstat(name string) (iofs.FileInfo, error) {
 
 func (m *mounts) Readlink(name string) (string, error) {
 	if m.pinned(name) {
-		return "", fail("readlink", name, iofs.ErrInvalid)
+		return "", iofs.ErrInvalid
 	}
 	f, rel, err := m.find(name)
 	if err != nil {
-		return "", fail("readlink", name, err)
+		return "", err
 	}
 	return f.Readlink(rel)
 }
 
 // create is change for an operation that makes name.
-func (m *mounts) create(op, name string, do func(f *mounted, rel string) error) error {
+func (m *mounts) create(name string, do func(f *mounted, rel string) error) error {
 	if m.pinned(name) {
-		return fail(op, name, iofs.ErrExist)
+		return iofs.ErrExist
 	}
-	return m.alter(op, name, do)
+	return m.alter(name, do)
 }
 
-func (m *mounts) alter(op, name string, do func(f *mounted, rel string) error) error {
+func (m *mounts) alter(name string, do func(f *mounted, rel string) error) error {
 	f, rel, err := m.change(name)
 	if err != nil {
-		return fail(op, name, err)
+		return err
 	}
 	return do(f, rel)
 }
 
 func (m *mounts) Mkdir(name string, perm iofs.FileMode) error {
-	return m.create("mkdir", name, func(f *mounted, rel string) error { return f.Mkdir(rel, perm) })
+	return m.create(name, func(f *mounted, rel string) error { return f.Mkdir(rel, perm) })
 }
 
 func (m *mounts) Symlink(target, name string) error {
-	return m.create("symlink", name, func(f *mounted, rel string) error { return f.Symlink(target, rel) })
+	return m.create(name, func(f *mounted, rel string) error { return f.Symlink(target, rel) })
 }
 
 func (m *mounts) Remove(name string) error {
-	return m.alter("remove", name, func(f *mounted, rel string) error { return f.Remove(rel) })
+	return m.alter(name, func(f *mounted, rel string) error { return f.Remove(rel) })
 }
 
 func (m *mounts) Rmdir(name string) error {
-	return m.alter("rmdir", name, func(f *mounted, rel string) error { return f.Rmdir(rel) })
+	return m.alter(name, func(f *mounted, rel string) error { return f.Rmdir(rel) })
 }
 
 func (m *mounts) Rename(oldname, newname string, replace bool) error {
-	return m.pair("rename", oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
+	return m.pair(oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
 		err := error(ErrCrossFolder)
 		if from == to {
 			err = from.Rename(oldrel, newrel, replace)
@@ -237,7 +231,7 @@ func (m *mounts) Rename(oldname, newname string, replace bool) error {
 }
 
 func (m *mounts) Link(oldname, newname string) error {
-	return m.pair("link", oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
+	return m.pair(oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
 		if from != to {
 			return ErrCrossFolder
 		}
@@ -245,9 +239,9 @@ func (m *mounts) Link(oldname, newname string) error {
 	})
 }
 
-func (m *mounts) pair(op, oldname, newname string, do func(from, to *mounted, oldrel, newrel string) error) error {
-	return m.alter(op, oldname, func(from *mounted, oldrel string) error {
-		return m.alter(op, newname, func(to *mounted, newrel string) error {
+func (m *mounts) pair(oldname, newname string, do func(from, to *mounted, oldrel, newrel string) error) error {
+	return m.alter(oldname, func(from *mounted, oldrel string) error {
+		return m.alter(newname, func(to *mounted, newrel string) error {
 			return do(from, to, oldrel, newrel)
 		})
 	})
@@ -255,11 +249,11 @@ func (m *mounts) pair(op, oldname, newname string, do func(from, to *mounted, ol
 
 func (m *mounts) SetAttr(name string, a Attr) error {
 	if m.virtual(name) {
-		return fail("setattr", name, iofs.ErrPermission)
+		return iofs.ErrPermission
 	}
 	f, rel, err := m.find(name)
 	if err != nil {
-		return fail("setattr", name, err)
+		return err
 	}
 	return f.SetAttr(rel, a)
 }
@@ -276,7 +270,7 @@ func (m *mounts) StatFS(name string) (Usage, error) {
 	}
 	f, rel, err := m.find(name)
 	if err != nil {
-		return Usage{}, fail("statfs", name, err)
+		return Usage{}, err
 	}
 	return f.StatFS(rel)
 }
@@ -284,7 +278,7 @@ func (m *mounts) StatFS(name string) (Usage, error) {
 func (m *mounts) syncDir(name string) error {
 	f, rel, err := m.find(name)
 	if err != nil {
-		return fail("sync", name, err)
+		return err
 	}
 	return f.syncDir(rel)
 }
@@ -292,7 +286,7 @@ func (m *mounts) syncDir(name string) error {
 func (m *mounts) names(name string) iter.Seq2[string, error] {
 	f, rel, err := m.find(name)
 	if err != nil {
-		return func(yield func(string, error) bool) { yield("", fail("readdir", name, err)) }
+		return func(yield func(string, error) bool) { yield("", err) }
 	}
 	return f.names(rel)
 }

@@ -76,30 +76,30 @@ func (r *root) real(name string, last bool) (string, error) {
 }
 
 // do calls the method of os.Root that an operation is.
-func (r *root) do(op, name string, last bool, call func(real string) error) error {
+func (r *root) do(name string, last bool, call func(real string) error) error {
 	real, err := r.real(name, last)
 	if err == nil {
 		err = call(real)
 	}
-	return fail(op, name, translate(err))
+	return translate(err)
 }
 
 // entry is do for what must not be done to the root itself.
-func (r *root) entry(op, name string, call func(real string) error) error {
+func (r *root) entry(name string, call func(real string) error) error {
 	if name == "/" {
-		return fail(op, name, iofs.ErrPermission)
+		return iofs.ErrPermission
 	}
-	return r.do(op, name, false, call)
+	return r.do(name, false, call)
 }
 
 func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	var opened *os.File
 	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL
-	err := r.do("open", name, !exclusive, func(real string) error {
+	err := r.do(name, !exclusive, func(real string) error {
 		// A FIFO would make the open wait; where O_NONBLOCK does not exist
 		// there is none.
 		if fi, err := r.dir.Lstat(real); err == nil && !exclusive {
-			if err := regularInfo(fi); err != nil {
+			if err := regular(fi.Mode()); err != nil {
 				return err
 			}
 		}
@@ -109,7 +109,7 @@ func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 		}
 		fi, err := f.Stat()
 		if err == nil {
-			err = regularInfo(fi)
+			err = regular(fi.Mode())
 		}
 		if err != nil {
 			return errors.Join(err, f.Close())
@@ -123,22 +123,12 @@ func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 	return &rootFile{file: opened, name: name, appends: flag&os.O_APPEND != 0}, nil
 }
 
-func regularInfo(fi iofs.FileInfo) error {
-	switch {
-	case fi.Mode().IsRegular():
-		return nil
-	case fi.IsDir():
-		return ErrIsDir
-	}
-	return ErrNotRegular
-}
-
 // batch is how many entries of a directory are in memory at a time.
 const batch = 256
 
 func (r *root) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		err := r.do("readdir", name, true, func(real string) error {
+		err := r.do(name, true, func(real string) error {
 			if fi, err := r.dir.Lstat(real); err != nil {
 				return err
 			} else if !fi.IsDir() {
@@ -195,10 +185,8 @@ func readEntries(dir *os.File, yield func(iofs.FileInfo, error) bool) error {
 	}
 }
 
-func (r *root) Stat(name string) (iofs.FileInfo, error) { return r.Lstat(name) }
-
 func (r *root) Lstat(name string) (fi iofs.FileInfo, err error) {
-	err = r.do("lstat", name, false, func(real string) error {
+	err = r.do(name, false, func(real string) error {
 		fi, err = r.dir.Lstat(real)
 		return err
 	})
@@ -209,7 +197,7 @@ func (r *root) Lstat(name string) (fi iofs.FileInfo, err error) {
 }
 
 func (r *root) Readlink(name string) (target string, err error) {
-	err = r.do("readlink", name, false, func(real string) error {
+	err = r.do(name, false, func(real string) error {
 		target, err = r.dir.Readlink(real)
 		return err
 	})
@@ -218,36 +206,27 @@ func (r *root) Readlink(name string) (target string, err error) {
 
 func (r *root) Mkdir(name string, perm iofs.FileMode) error {
 	if name == "/" {
-		return fail("mkdir", name, iofs.ErrExist)
+		return iofs.ErrExist
 	}
-	return r.entry("mkdir", name, func(real string) error {
+	return r.entry(name, func(real string) error {
 		return r.dir.Mkdir(real, perm.Perm()&^r.umask)
 	})
 }
 
-// Remove looks before it removes: os.Root has one call for files and
-// directories.
-func (r *root) Remove(name string) error {
-	return r.entry("remove", name, func(real string) error {
-		fi, err := r.dir.Lstat(real)
-		if err == nil && fi.IsDir() {
-			err = ErrIsDir
-		}
-		if err != nil {
-			return err
-		}
-		return r.dir.Remove(real)
-	})
-}
+func (r *root) Remove(name string) error { return r.remove(name, false) }
+func (r *root) Rmdir(name string) error  { return r.remove(name, true) }
 
-func (r *root) Rmdir(name string) error {
-	return r.entry("rmdir", name, func(real string) error {
+// remove looks before it removes: os.Root has one call for files and directories.
+func (r *root) remove(name string, dir bool) error {
+	return r.entry(name, func(real string) error {
 		fi, err := r.dir.Lstat(real)
-		if err == nil && !fi.IsDir() {
-			err = ErrNotDir
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case fi.IsDir() && !dir:
+			return ErrIsDir
+		case !fi.IsDir() && dir:
+			return ErrNotDir
 		}
 		return r.dir.Remove(real)
 	})
@@ -256,7 +235,7 @@ func (r *root) Rmdir(name string) error {
 // Rename without replace links and removes a file, which is safe against a race;
 // for a directory, and where there are no links, it looks first.
 func (r *root) Rename(oldname, newname string, replace bool) error {
-	return r.pair("rename", oldname, newname, func(oldreal, newreal string, old iofs.FileInfo) error {
+	return r.pair(oldname, newname, func(oldreal, newreal string, old iofs.FileInfo) error {
 		target, err := r.dir.Lstat(newreal)
 		if err == nil {
 			if !replace {
@@ -289,90 +268,61 @@ func (r *root) replace(oldreal, newreal string, old, target iofs.FileInfo) error
 }
 
 func (r *root) Link(oldname, newname string) error {
-	return r.pair("link", oldname, newname, func(oldreal, newreal string, old iofs.FileInfo) error {
-		if err := regularInfo(old); err != nil && old.Mode()&iofs.ModeSymlink == 0 {
+	return r.pair(oldname, newname, func(oldreal, newreal string, old iofs.FileInfo) error {
+		if err := regular(old.Mode()); err != nil && old.Mode()&iofs.ModeSymlink == 0 {
 			return err
 		}
 		return r.dir.Link(oldreal, newreal)
 	})
 }
 
-func (r *root) pair(op, oldname, newname string, call func(oldreal, newreal string, old iofs.FileInfo) error) error {
-	return r.entry(op, oldname, func(oldreal string) error {
+func (r *root) pair(oldname, newname string, call func(oldreal, newreal string, old iofs.FileInfo) error) error {
+	return r.entry(oldname, func(oldreal string) error {
 		old, err := r.dir.Lstat(oldreal)
 		if err != nil {
 			return err
 		}
-		return r.entry(op, newname, func(newreal string) error { return call(oldreal, newreal, old) })
+		return r.entry(newname, func(newreal string) error { return call(oldreal, newreal, old) })
 	})
 }
 
 func (r *root) Symlink(target, name string) error {
 	if err := validTarget(target); err != nil {
-		return fail("symlink", name, err)
+		return err
 	}
-	return r.entry("symlink", name, func(real string) error { return r.dir.Symlink(target, real) })
+	return r.entry(name, func(real string) error { return r.dir.Symlink(target, real) })
 }
 
+// SetAttr changes no owner: only open files get one here, see uploads.
 func (r *root) SetAttr(name string, a Attr) error {
-	if a.Set&AttrSize != 0 {
-		if err := r.truncate(name, a.Size); err != nil {
-			return fail("setattr", name, err)
-		}
-	}
-	return r.do("setattr", name, !a.NoFollow, func(real string) error {
+	return r.do(name, !a.NoFollow, func(real string) error {
 		fi, err := r.dir.Lstat(real)
 		if err != nil {
 			return err
 		}
-		return r.setAttr(real, a, fi)
+		if fi.Mode()&iofs.ModeSymlink != 0 && a.Set&(AttrMode|AttrTimes) != 0 {
+			return ErrNotSupported // os.Root would change what it leads to
+		}
+		return a.apply(
+			func() error { return truncate(r, name, a.Size) },
+			func() error { return ErrNotSupported },
+			func() error {
+				mode, err := modeFor(fi.Mode(), a.Mode)
+				if err != nil {
+					return err
+				}
+				return r.dir.Chmod(real, mode)
+			},
+			func() error { return r.dir.Chtimes(real, a.Atime, a.Mtime) })
 	})
 }
 
-func (r *root) truncate(name string, size int64) error {
-	f, err := r.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.SetAttr(Attr{Set: AttrSize, Size: size}), f.Close())
-}
-
-func (r *root) setAttr(real string, a Attr, fi iofs.FileInfo) error {
-	link := fi.Mode()&iofs.ModeSymlink != 0
-	if link && a.Set&(AttrMode|AttrTimes) != 0 {
-		return ErrNotSupported // os.Root would change what it leads to
-	}
-	steps := []struct {
-		set AttrSet
-		do  func() error
-	}{
-		{AttrOwner, func() error { return r.dir.Lchown(real, int(a.UID), int(a.GID)) }},
-		{AttrMode, func() error {
-			mode, err := modeFor(fi.Mode(), a.Mode)
-			if err == nil {
-				err = r.dir.Chmod(real, mode)
-			}
-			return err
-		}},
-		{AttrTimes, func() error { return r.dir.Chtimes(real, a.Atime, a.Mtime) }},
-	}
-	for _, s := range steps {
-		if a.Set&s.set == 0 {
-			continue
-		}
-		if err := s.do(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (r *root) StatFS(name string) (Usage, error) {
-	return Usage{}, fail("statfs", name, ErrNotSupported)
+	return Usage{}, ErrNotSupported
 }
 
 func (r *root) syncDir(name string) error {
-	return r.do("sync", name, true, func(real string) error {
+	return r.do(name, true, func(real string) error {
 		dir, err := r.dir.Open(real)
 		if err != nil {
 			return err
@@ -386,7 +336,7 @@ func (r *root) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
-	return fail("close", "/", translate(r.shared.Close()))
+	return translate(r.shared.Close())
 }
 
 // rootFile is an open regular file.
@@ -399,10 +349,7 @@ type rootFile struct {
 
 func (f *rootFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.file.ReadAt(p, off)
-	if err != nil && err != io.EOF {
-		err = fail("read", f.name, translate(err))
-	}
-	return n, err
+	return n, translate(err)
 }
 
 func (f *rootFile) WriteAt(p []byte, off int64) (int, error) {
@@ -410,51 +357,38 @@ func (f *rootFile) WriteAt(p []byte, off int64) (int, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		n, err := f.file.Write(p)
-		return n, fail("write", f.name, translate(err))
+		return n, translate(err)
 	}
 	n, err := f.file.WriteAt(p, off)
-	return n, fail("write", f.name, translate(err))
+	return n, translate(err)
 }
 
 func (f *rootFile) Stat() (iofs.FileInfo, error) {
 	fi, err := f.file.Stat()
 	if err != nil {
-		return nil, fail("stat", f.name, translate(err))
+		return nil, translate(err)
 	}
 	return infoOf(path.Base(f.name), fi), nil
 }
 
 func (f *rootFile) SetAttr(a Attr) error {
-	steps := []struct {
-		set AttrSet
-		do  func() error
-	}{
-		{AttrSize, func() error { return f.file.Truncate(a.Size) }},
-		{AttrOwner, func() error { return f.file.Chown(int(a.UID), int(a.GID)) }},
-		{AttrMode, func() error {
+	return translate(a.apply(
+		func() error { return f.file.Truncate(a.Size) },
+		func() error { return f.file.Chown(int(a.UID), int(a.GID)) },
+		func() error {
 			mode, err := modeFor(0, a.Mode)
-			if err == nil {
-				err = f.file.Chmod(mode)
+			if err != nil {
+				return err
 			}
-			return err
-		}},
-		{AttrTimes, func() error { return chtimesFile(f.file, a.Atime, a.Mtime) }},
-	}
-	for _, s := range steps {
-		if a.Set&s.set == 0 {
-			continue
-		}
-		if err := s.do(); err != nil {
-			return fail("setattr", f.name, translate(err))
-		}
-	}
-	return nil
+			return f.file.Chmod(mode)
+		},
+		func() error { return chtimesFile(f.file, a.Atime, a.Mtime) }))
 }
 
-func (f *rootFile) tryLock() error { return fail("lock", f.name, translate(lockHandle(f.file))) }
+func (f *rootFile) tryLock() error { return translate(lockHandle(f.file)) }
 
-func (f *rootFile) Sync() error  { return fail("sync", f.name, translate(f.file.Sync())) }
-func (f *rootFile) Close() error { return fail("close", f.name, translate(f.file.Close())) }
+func (f *rootFile) Sync() error  { return translate(f.file.Sync()) }
+func (f *rootFile) Close() error { return translate(f.file.Close()) }
 func (f *rootFile) Abort() error { return f.Close() }
 
 // infoOf is fi as this package has it.

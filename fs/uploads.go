@@ -251,8 +251,6 @@ func (u *uploads) resume(name, temp string, flag int) (file, error) {
 	return up, nil
 }
 
-func (u *uploads) Stat(name string) (iofs.FileInfo, error) { return u.Lstat(name) }
-
 func (u *uploads) Lstat(name string) (iofs.FileInfo, error) {
 	if fi, temp := u.unfinished(name); temp != "" {
 		return fi, nil
