@@ -28,50 +28,46 @@ func descriptors(t *testing.T) int {
 // with all others. Descriptors grow with the directories, and all are returned.
 func TestDescriptors(t *testing.T) {
 	const sessions = 450
-	for name, open := range map[string]func(string, uint32) (layer, error){"openat2": openJail, "os.Root": openRoot} {
-		t.Run(name, func(t *testing.T) {
-			shared := []string{t.TempDir(), t.TempDir()}
-			homes := t.TempDir()
-			before := descriptors(t)
-			var views []*mounts
-			for i := range sessions {
-				home := homes + "/" + string(rune('a'+i%9))
-				if err := os.MkdirAll(home, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				var folders []mounted
-				for at, host := range map[string]string{"/": home, "/a": shared[0], "/b": shared[1]} {
-					l, err := open(host, uint32(i%2)*0o077)
-					if err != nil {
-						t.Fatal(err)
-					}
-					folders = append(folders, mounted{path: at, layer: l})
-				}
-				views = append(views, newMounts(folders))
+	shared := []string{t.TempDir(), t.TempDir()}
+	homes := t.TempDir()
+	before := descriptors(t)
+	var views []*mounts
+	for i := range sessions {
+		home := homes + "/" + string(rune('a'+i%9))
+		if err := os.MkdirAll(home, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var folders []mounted
+		for at, host := range map[string]string{"/": home, "/a": shared[0], "/b": shared[1]} {
+			l, err := openJail(host, uint32(i%2)*0o077)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if got := descriptors(t) - before; got != 2+9 {
-				t.Errorf("%d sessions have %d descriptors, want one for each of 11 directories", sessions, got)
+			folders = append(folders, mounted{path: at, layer: l})
+		}
+		views = append(views, newMounts(folders))
+	}
+	if got := descriptors(t) - before; got != 2+9 {
+		t.Errorf("%d sessions have %d descriptors, want one for each of 11 directories", sessions, got)
+	}
+	for i, v := range views {
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Lstat("/a"); !errors.Is(err, iofs.ErrClosed) {
+			t.Errorf("Lstat in a closed view = %v, want ErrClosed", err)
+		}
+		if err := v.Close(); err != nil { // counts once
+			t.Error(err)
+		}
+		if i+1 < len(views) {
+			if _, err := views[i+1].Lstat("/a"); err != nil {
+				t.Fatalf("Lstat in a view that is open = %v", err)
 			}
-			for i, v := range views {
-				if err := v.Close(); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := v.Lstat("/a"); !errors.Is(err, iofs.ErrClosed) {
-					t.Errorf("Lstat in a closed view = %v, want ErrClosed", err)
-				}
-				if err := v.Close(); err != nil { // counts once
-					t.Error(err)
-				}
-				if i+1 < len(views) {
-					if _, err := views[i+1].Lstat("/a"); err != nil {
-						t.Fatalf("Lstat in a view that is open = %v", err)
-					}
-				}
-			}
-			if got := descriptors(t); got != before {
-				t.Errorf("%d descriptors are open after the sessions, %d were before", got, before)
-			}
-		})
+		}
+	}
+	if got := descriptors(t); got != before {
+		t.Errorf("%d descriptors are open after the sessions, %d were before", got, before)
 	}
 }
 

@@ -20,20 +20,65 @@ type jail struct {
 	umask uint32
 
 	mu  sync.RWMutex // held for reading while dir is in use, so that its number is not another file's
-	dir *hostDir     // of a pathHandle; nil when closed
+	dir *hostDir     // nil when closed
 }
 
-// pathHandle is an O_PATH handle of a directory.
-type pathHandle int
+// hostDir is a host directory that this process has open once, for all sessions
+// that have it in their view. So the descriptors of a server grow with its
+// directories and not with its sessions.
+type hostDir struct {
+	fd    int // an O_PATH handle
+	id    hostID
+	users int
+}
 
-func (h pathHandle) Close() error { return unix.Close(int(h)) }
-
-// pathID tells one directory from another, and one mount of it: what is mounted
+// hostID tells one directory from another, and one mount of it: what is mounted
 // read-only has the files of what is not.
-type pathID struct {
+type hostID struct {
 	host         string // for kernels before 5.8, which do not know mount
 	major, minor uint32
 	ino, mount   uint64
+}
+
+// hostDirs are those that are open.
+var hostDirs = struct {
+	sync.Mutex
+	open map[hostID]*hostDir
+}{open: map[hostID]*hostDir{}}
+
+// openHost returns the handle of a host directory, for one more user.
+func openHost(host string) (*hostDir, error) {
+	fd, err := unix.Open(host, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	id := hostID{host, st.Dev_major, st.Dev_minor, st.Ino, st.Mnt_id}
+	hostDirs.Lock()
+	defer hostDirs.Unlock()
+	h, known := hostDirs.open[id]
+	if known {
+		_ = unix.Close(fd)
+	} else {
+		h = &hostDir{fd: fd, id: id}
+		hostDirs.open[id] = h
+	}
+	h.users++
+	return h, nil
+}
+
+// close ends one use. Each user calls it once.
+func (h *hostDir) close() error {
+	hostDirs.Lock()
+	defer hostDirs.Unlock()
+	if h.users--; h.users > 0 {
+		return nil
+	}
+	delete(hostDirs.open, h.id)
+	return unix.Close(h.fd)
 }
 
 // resolveInside never leaves the root and follows no link; links are the
@@ -51,16 +96,11 @@ const tries = 64
 // openJail opens the host directory. It fails with ErrNotSupported where the
 // kernel, or a filter in front of it, has no openat2.
 func openJail(host string, umask uint32) (layer, error) {
-	root, err := unix.Open(host, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := openHost(host)
 	if err != nil {
 		return nil, err
 	}
-	var st unix.Statx_t
-	if err := unix.Statx(root, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
-		return nil, errors.Join(err, unix.Close(root))
-	}
-	id := pathID{host, st.Dev_major, st.Dev_minor, st.Ino, st.Mnt_id}
-	j := &jail{dir: shareDir(id, pathHandle(root)), umask: umask}
+	j := &jail{dir: dir, umask: umask}
 	fd, err := j.openat2("/", unix.O_PATH, 0)
 	if err == nil {
 		return j, unix.Close(fd)
@@ -100,11 +140,10 @@ func (j *jail) openat2(name string, flags int, mode uint32) (int, error) {
 	if j.dir == nil {
 		return -1, iofs.ErrClosed
 	}
-	root := int(j.dir.dir.(pathHandle))
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: resolveInside}
 	var fd int
 	err := again(func() (err error) {
-		fd, err = unix.Openat2(root, name, &how)
+		fd, err = unix.Openat2(j.dir.fd, name, &how)
 		return err
 	})
 	return fd, err
@@ -434,5 +473,5 @@ func (j *jail) Close() error {
 	if j.dir = nil; dir == nil {
 		return nil
 	}
-	return translate(dir.Close())
+	return translate(dir.close())
 }

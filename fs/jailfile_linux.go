@@ -29,41 +29,30 @@ func (f *jailFile) use(do func(fd int) error) error {
 }
 
 // ReadAt reads until p is full or the file ends.
-func (f *jailFile) ReadAt(p []byte, off int64) (n int, err error) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if f.fd < 0 {
-		return 0, iofs.ErrClosed
-	}
-	for n < len(p) {
-		m, err := unix.Pread(f.fd, p[n:], off+int64(n))
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return n, translate(err)
-		case m == 0:
-			return n, io.EOF
-		default:
-			n += m
-		}
-	}
-	return n, nil
+func (f *jailFile) ReadAt(p []byte, off int64) (int, error) {
+	return f.all(unix.Pread, p, off, io.EOF)
 }
 
-func (f *jailFile) WriteAt(p []byte, off int64) (n int, err error) {
+// WriteAt writes all of p. In a file that appends the kernel ignores the offset.
+func (f *jailFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.all(unix.Pwrite, p, off, io.ErrShortWrite)
+}
+
+// all calls move until it has moved all of p, or nothing, which is the error none.
+func (f *jailFile) all(move func(fd int, p []byte, off int64) (int, error), p []byte, off int64, none error) (n int, err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.fd < 0 {
 		return 0, iofs.ErrClosed
 	}
 	for n < len(p) {
-		m, err := unix.Pwrite(f.fd, p[n:], off+int64(n)) // with O_APPEND the kernel ignores the offset
+		m, err := move(f.fd, p[n:], off+int64(n))
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return n, translate(err)
 		case m == 0:
-			return n, io.ErrShortWrite
+			return n, none
 		default:
 			n += m
 		}

@@ -157,7 +157,20 @@ func (w *route) from(root, done, todo, after string, end last) (string, error) {
 	return done, nil
 }
 
-func (l *links) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err error) {
+// find is follow for an operation that has a result.
+func find[T any](l *links, op, name string, end last, do func(name string) (T, error)) (v T, err error) {
+	err = l.follow(op, name, end, func(name string) (err error) {
+		v, err = do(name)
+		return err
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return v, nil
+}
+
+func (l *links) OpenFile(name string, flag int, perm iofs.FileMode) (File, error) {
 	end := followed
 	if flag&os.O_CREATE != 0 {
 		if _, slash := cutSlash(name); slash {
@@ -167,14 +180,7 @@ func (l *links) OpenFile(name string, flag int, perm iofs.FileMode) (f File, err
 			end = itself
 		}
 	}
-	err = l.follow("open", name, end, func(name string) error {
-		f, err = l.layer.OpenFile(name, flag, perm)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	return find(l, "open", name, end, func(name string) (File, error) { return l.layer.OpenFile(name, flag, perm) })
 }
 
 func (l *links) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
@@ -199,31 +205,28 @@ func (l *links) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 func (l *links) Stat(name string) (iofs.FileInfo, error)  { return l.stat("stat", name, followed) }
 func (l *links) Lstat(name string) (iofs.FileInfo, error) { return l.stat("lstat", name, itself) }
 
-func (l *links) stat(op, name string, end last) (fi iofs.FileInfo, err error) {
+func (l *links) stat(op, name string, end last) (iofs.FileInfo, error) {
 	_, slash := cutSlash(name)
-	err = l.follow(op, name, end, func(real string) error {
-		fi, err = l.layer.Lstat(real)
+	return find(l, op, name, end, func(real string) (iofs.FileInfo, error) {
+		fi, err := l.layer.Lstat(real)
 		if err == nil && (slash || end == followed) && fi.Mode()&iofs.ModeSymlink != 0 {
-			return ErrTooManyLinks
+			err = ErrTooManyLinks
 		}
-		return err
+		if err != nil {
+			return nil, err
+		}
+		return named(fi, path.Base(name)), nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return named(fi, path.Base(name)), nil
 }
 
-func (l *links) Readlink(name string) (target string, err error) {
+func (l *links) Readlink(name string) (string, error) {
 	_, slash := cutSlash(name)
-	err = l.follow("readlink", name, itself, func(name string) error {
+	return find(l, "readlink", name, itself, func(name string) (string, error) {
 		if slash {
-			return iofs.ErrInvalid // a directory
+			return "", iofs.ErrInvalid // a directory
 		}
-		target, err = l.layer.Readlink(name)
-		return err
+		return l.layer.Readlink(name)
 	})
-	return target, err
 }
 
 func (l *links) Mkdir(name string, perm iofs.FileMode) error {
@@ -265,12 +268,8 @@ func (l *links) SetAttr(name string, a Attr) error {
 	return l.follow("setattr", name, end, func(name string) error { return l.layer.SetAttr(name, a) })
 }
 
-func (l *links) StatFS(name string) (u Usage, err error) {
-	err = l.follow("statfs", name, followed, func(name string) error {
-		u, err = l.layer.StatFS(name)
-		return err
-	})
-	return u, err
+func (l *links) StatFS(name string) (Usage, error) {
+	return find(l, "statfs", name, followed, l.layer.StatFS)
 }
 
 func (l *links) Rename(oldname, newname string, replace bool) error {

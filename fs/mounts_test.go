@@ -219,6 +219,8 @@ func TestRealpathInView(t *testing.T) {
 		os.Mkdir(hosts["/shared"]+"/sub", 0o755),
 		os.Symlink("sub", hosts["/shared"]+"/l"),
 		os.Symlink("../../archive", hosts["/shared"]+"/out"),
+		os.Symlink("/sub", hosts["/shared"]+"/abs"),
+		os.Symlink("shared/abs", hosts["/"]+"/via"),
 		os.Symlink("f", hosts["/shared/archive"]+"/l"),
 		os.WriteFile(hosts["/"]+"/a.secret", nil, 0o644),
 		os.Symlink("f", hosts["/far/away/place"]+"/l"),
@@ -240,6 +242,8 @@ func TestRealpathInView(t *testing.T) {
 		"/far/away/place/../../..": "/",
 		"/shared/l/../../f":        "/f", // a name may leave a folder; the target of a link may not
 		"/shared/out":              "/shared/archive",
+		"/shared/abs":              "/shared/sub", // begins at the folder of the link
+		"/via":                     "/shared/sub",
 		"/shared/archive/l":        "/shared/archive/l",
 		"/far/away/place/l":        "/far/away/place/l",
 		"/far/away/place/none/x":   "/far/away/place/none/x",

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"sync"
-	"sync/atomic"
 )
 
 // root is a host directory confined by os.Root: the jail of systems without
@@ -16,16 +15,8 @@ import (
 // operation, so that a race of two sessions can end in an error, and a link put
 // in its way at the right moment be followed, though never to the outside.
 type root struct {
-	dir    *os.Root
-	shared *hostDir // of dir
-	umask  iofs.FileMode
-	closed atomic.Bool
-}
-
-// rootID tells one directory from another.
-type rootID struct {
-	host string
-	id   fileID
+	dir   *os.Root
+	umask iofs.FileMode
 }
 
 func openRoot(host string, umask uint32) (layer, error) {
@@ -33,24 +24,12 @@ func openRoot(host string, umask uint32) (layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	fi, err := dir.Stat(".")
-	if err != nil {
-		return nil, errors.Join(err, dir.Close())
-	}
-	id := any(dir)
-	if is := infoOf(".", fi).id; is != (fileID{}) {
-		id = rootID{host, is}
-	}
-	h := shareDir(id, dir)
-	return &root{dir: h.dir.(*os.Root), shared: h, umask: iofs.FileMode(umask).Perm()}, nil
+	return &root{dir: dir, umask: iofs.FileMode(umask).Perm()}, nil
 }
 
 // real is what os.Root calls name. It fails with ErrTooManyLinks if there is a
 // link on the way, or if name is one and last is set.
 func (r *root) real(name string, last bool) (string, error) {
-	if r.closed.Load() {
-		return "", iofs.ErrClosed
-	}
 	if err := valid(name); err != nil {
 		return "", err
 	}
@@ -332,12 +311,7 @@ func (r *root) syncDir(name string) error {
 	})
 }
 
-func (r *root) Close() error {
-	if r.closed.Swap(true) {
-		return nil
-	}
-	return translate(r.shared.Close())
-}
+func (r *root) Close() error { return translate(r.dir.Close()) }
 
 // rootFile is an open regular file.
 type rootFile struct {

@@ -219,6 +219,9 @@ func testLinks(t *tester) {
 	t.write("/l1", "made through a dangling link")
 	t.holds("/nowhere", "made through a dangling link")
 	t.openFails("/l2", os.O_WRONLY|os.O_CREATE|os.O_EXCL, iofs.ErrExist)
+	t.symlink("nothing", "/d/dangling")
+	t.openFails("/dir/dangling", os.O_WRONLY|os.O_CREATE|os.O_EXCL, iofs.ErrExist) // through a link, to the link itself
+	t.absent("/d/nothing")
 	t.fails(t.Symlink("x", "/d"), "symlink", "/d", iofs.ErrExist)
 	t.fails(t.Symlink("", "/e"), "symlink", "/e", iofs.ErrInvalid)
 	t.fails(t.Mkdir("/l3", 0o777), "mkdir", "/l3", iofs.ErrExist)
@@ -453,6 +456,7 @@ func testRealpath(t *tester) {
 	t.symlink("../../../d", "/d/up")
 	t.symlink("l/../f", "/twice")
 	t.symlink("nowhere", "/dangling")
+	t.symlink("dangling", "/chain")
 	t.symlink("loop", "/loop")
 	for name, want := range map[string]string{
 		"/": "/", "//": "/", "/.": "/", "/..": "/", "/../../d": "/d", "/d/": "/d", "/d/f": "/d/f", "/d/f/": "/d/f", "/./d//sub": "/d/sub",
@@ -465,7 +469,7 @@ func testRealpath(t *tester) {
 	}
 	for name, want := range map[string]error{
 		"": iofs.ErrInvalid, "d": iofs.ErrInvalid, "/d\x00": iofs.ErrInvalid, "/none/": iofs.ErrNotExist, "/none/..": iofs.ErrNotExist,
-		"/none/../d": iofs.ErrNotExist, "/none/x": iofs.ErrNotExist, "/dangling/x": iofs.ErrNotExist, "/dangling/": iofs.ErrNotExist,
+		"/none/../d": iofs.ErrNotExist, "/none/x": iofs.ErrNotExist, "/dangling/x": iofs.ErrNotExist, "/chain/x": iofs.ErrNotExist, "/dangling/": iofs.ErrNotExist,
 		"/d/f/..": fs.ErrNotDir, "/d/f/../f": fs.ErrNotDir, "/d/f/x": fs.ErrNotDir, "/twice/..": fs.ErrNotDir, "/loop": fs.ErrTooManyLinks,
 		"/" + strings.Repeat("d/../", 1000): iofs.ErrInvalid,
 	} {
