@@ -58,7 +58,7 @@ func exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
-// portable is the error of io/fs that err stands for, else err.
+// portable is the error of io/fs that err wraps, else err.
 func portable(err error) error {
 	for _, known := range []error{iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, iofs.ErrInvalid, iofs.ErrClosed} {
 		if errors.Is(err, known) {

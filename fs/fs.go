@@ -2,10 +2,11 @@
 // in which every name is confined and every operation is checked.
 //
 // An FS is made of layers of the same interface. From the bottom: the jail (a
-// host directory no name leads out of), sizes and quota, uploads (atomic ones),
-// mounts (several folders in one tree), rates, guard (the policy) and links.
-// Symbolic links are followed on top, so that the guard decides about what they
-// lead to. It knows no protocol. Start at FS and Open.
+// host directory that no name leads out of), sizes and quota, uploads (atomic
+// ones), mounts (several folders in one tree), rates, guard (the policy) and
+// links. Links are followed in the topmost layer, so that the guard decides about
+// the names that they lead to. The package knows no protocol. Start at FS and
+// Open.
 package fs
 
 import (
@@ -20,8 +21,8 @@ import (
 
 // FS is a tree of files. Names are absolute, slash-separated, clean (path.Clean
 // of "/"+name) and otherwise any bytes but NUL. A clean name may have one slash
-// more at its end: it is then the name of a directory, as in Linux, and no
-// operation finds, makes or removes anything else by it. Errors wrap the errors
+// more at its end. It is then the name of a directory, as in Linux: no operation
+// finds, makes or removes anything else by that name. Errors wrap the errors
 // of io/fs or the ones below, never hold a host path, and are *iofs.PathError
 // where a name is known. An FS is safe for concurrent use.
 type FS interface {
@@ -29,7 +30,7 @@ type FS interface {
 	// O_WRONLY or O_RDWR, with O_APPEND, O_CREATE, O_EXCL, O_TRUNC. Directories,
 	// FIFOs, devices and sockets are refused and never opened.
 	OpenFile(name string, flag int, perm iofs.FileMode) (File, error)
-	// ReadDir yields the entries of a directory, as Lstat sees them, in the
+	// ReadDir yields the entries of a directory with what Lstat reports, in the
 	// order of the disk, without "." and "..". It ends after the first error.
 	ReadDir(name string) iter.Seq2[iofs.FileInfo, error]
 	Stat(name string) (iofs.FileInfo, error)
@@ -39,15 +40,15 @@ type FS interface {
 	Remove(name string) error // a file or a link, never a directory
 	Rmdir(name string) error  // an empty directory, never a file
 	// Rename moves a file or directory. Unless replace is set it fails with
-	// iofs.ErrExist when newname is there.
+	// iofs.ErrExist when newname exists.
 	Rename(oldname, newname string, replace bool) error
-	// Symlink makes name a link to target, which is stored as it is.
+	// Symlink makes name a link to target. The target is stored unchanged.
 	Symlink(target, name string) error
 	// SetAttr changes the attributes of what name leads to, or of a link itself
 	// when a.NoFollow is set.
 	SetAttr(name string, a Attr) error
 	// Close ends the session: atomic uploads that are still open are aborted.
-	// Open files stay readable and have to be closed by themselves.
+	// Open files stay readable and must be closed separately.
 	Close() error
 }
 
@@ -109,9 +110,9 @@ var (
 )
 
 // Owner says who a file belongs to, by number, as the SFTP protocol carries it.
-// Sys of a FileInfo of this package returns a *Owner, which is not to be
-// changed. Where the system does not tell, numbers are 0 and Atime is the time
-// of the last change.
+// Sys of a FileInfo of this package returns a *Owner. Do not change it. On a
+// system without this information the numbers are 0 and Atime is the time of the
+// last change.
 type Owner struct {
 	UID, GID uint32
 	Nlink    uint64
@@ -119,8 +120,8 @@ type Owner struct {
 }
 
 // PolicySetter is an FS of Open. SetPolicy makes another policy decide from the
-// next operation on, in open files too; the folders and limits stay those of
-// the first.
+// next operation on, in open files too. The folders and limits stay those of the
+// first policy.
 type PolicySetter interface {
 	SetPolicy(p *policy.Policy)
 }
@@ -142,16 +143,16 @@ type Linker interface {
 	Link(oldname, newname string) error
 }
 
-// Resolver is an FS that can say what a name becomes when all links in it are
-// followed. Name is absolute, but need not be clean: ".." leaves the directory
-// that a link leads to, and of what is no directory it is ErrNotDir. The last
-// element may be missing, unless a slash follows. Where a person may not list
-// the directory, the answer does not depend on what exists in it.
+// Resolver is an FS that follows all links in a name. The name is absolute, but
+// need not be clean. After a link ".." leaves the directory that the link leads to;
+// after a file it is ErrNotDir. The last element may be missing, unless a slash
+// follows it. Where a person may not list a directory, the answer does not depend
+// on what exists in it.
 type Resolver interface {
 	Realpath(name string) (string, error)
 }
 
-// StatFS is an FS that knows how much room there is.
+// StatFS is an FS that reports how much room a file system has.
 type StatFS interface {
 	StatFS(name string) (Usage, error)
 }

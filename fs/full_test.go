@@ -107,6 +107,78 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestRenameAcrossFileSystems moves a file within one folder to another file
+// system that is mounted in it. Within one file system nothing is copied.
+func TestRenameAcrossFileSystems(t *testing.T) {
+	if !mounting(t) {
+		return
+	}
+	host := sample(t)
+	if err := unix.Mount("tmpfs", host+"/e", "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(host+"/e", unix.MNT_DETACH) })
+	f := mustOpen(t, full(host), Settings{})
+	before, err := f.Stat("/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Rename("/f", "/d/f", false); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := f.Stat("/d/f"); err != nil || idOf(fi).ino != idOf(before).ino {
+		t.Errorf("renamed file is %v, %v, want the same file", fi, err)
+	}
+	if err := f.Rename("/d/f", "/e/f", false); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/e/f", "content")
+	if _, err := f.Stat("/d/f"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("the old name: %v, want ErrNotExist", err)
+	}
+}
+
+// recorded records what move does to the folder that a file comes to, and from.
+type recorded struct {
+	layer
+	name string
+	did  *[]string
+}
+
+func (r recorded) syncDir(name string) error {
+	*r.did = append(*r.did, r.name+" sync "+name)
+	return r.layer.syncDir(name)
+}
+
+func (r recorded) Remove(name string) error {
+	*r.did = append(*r.did, r.name+" remove "+name)
+	return r.layer.Remove(name)
+}
+
+// TestMoveIsDurable checks that the old file is removed only when the directory
+// of the new one is safe.
+func TestMoveIsDurable(t *testing.T) {
+	host, other := sample(t), t.TempDir()
+	from, err := openLocal(host, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := openLocal(other, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var did []string
+	if err := move(recorded{from, "from", &did}, recorded{to, "to", &did}, "/f", "/g", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(did, ", "); got != "to sync /, from remove /f" {
+		t.Errorf("move did %q, want the directory safe before the file is removed", got)
+	}
+	if err := errors.Join(from.Close(), to.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestUploadReadOnlyFile checks that a file that may not be written is not
 // replaced either.
 func TestUploadReadOnlyFile(t *testing.T) {

@@ -82,9 +82,8 @@ func (r *rules) check(op policy.Op, name string) error {
 // allows reports whether all operations of op are permitted on name.
 func (r *rules) allows(op policy.Op, name string) bool { return r.check(op, name) == nil }
 
-// hidden reports whether name is to be treated as if it were not there. A
-// directory whose name no pattern refuses is not hidden by a list of file
-// names.
+// hidden reports whether name must look as if it did not exist. A directory whose
+// name no pattern refuses is not hidden by a list of file names.
 func (r *rules) hidden(name string, dir bool) bool {
 	return r.barred(name) || r.hides && r.Rights(name).Hides(name) && (!dir || !r.allows(policy.List, name))
 }
@@ -98,11 +97,10 @@ const (
 	either            // makes or replaces it
 )
 
-// permit returns nil if op is permitted on what name stands for, else the error
-// for the client.
+// permit returns nil if op is permitted on name, else the error for the client.
 func (g *guard) permit(r *rules, op policy.Op, name string, u use) error {
 	err := r.check(op, name)
-	if err == nil && r.hides && r.Rights(name).Hides(name) { // op is permitted in case it is a directory
+	if err == nil && r.hides && r.Rights(name).Hides(name) { // permitted only if it is a directory
 		if fi, lerr := g.layer.Lstat(name); lerr == nil && !fi.IsDir() {
 			err = iofs.ErrPermission
 		}
@@ -152,8 +150,8 @@ func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	return fi, nil
 }
 
-// unseen is the error about a name that may not be listed. Where the session
-// may put files it must look as if nothing were there, since clients ask before
+// unseen is the error about a name that may not be listed. Where the session may
+// put files, the name must look as if it did not exist, since clients stat before
 // they upload.
 func (r *rules) unseen(name string) error {
 	a := r.Rights(name)
@@ -307,8 +305,8 @@ func (g *guard) permitRename(r *rules, oldname, newname string, replace bool) (o
 	return r.allows(replaces, newname), err
 }
 
-// maxCarried bounds what may lie below a directory that is moved to a place with
-// other rights, since all of it is looked at while the client waits.
+// maxCarried bounds how much may lie below a directory that is moved to a place
+// with other rights: the guard checks each name while the client waits.
 const maxCarried = 100_000
 
 // carry permits to move something to a place with other rights. It leaves one
@@ -361,8 +359,8 @@ func (r *rules) carried(fi iofs.FileInfo, newname string) (leave, arrive policy.
 	return leave | r.Rights(newname).Ops&policy.ReadOnly, arrive
 }
 
-// SetAttr needs the right to overwrite for the size and that to set attributes
-// for the rest. The owner never changes.
+// SetAttr needs the right to overwrite for the size, and the right to set
+// attributes for the rest. The owner never changes.
 func (g *guard) SetAttr(name string, a Attr) error {
 	r := g.rules.Load()
 	a, err := g.settable(r, a, name, func() bool { return g.own.current(g.layer, name) })
@@ -378,10 +376,10 @@ func (g *guard) SetAttr(name string, a Attr) error {
 	return g.layer.SetAttr(name, a)
 }
 
-// settable is what of a may be set on name. All but the owner may on what the
-// session made itself. If the policy says so, attributes that must not be set
-// are left out, since many clients set times after an upload and take a refusal
-// for its failure.
+// settable returns the attributes of a that may be set on name. A session may set
+// all but the owner of what it made itself. With IgnoreSetAttr, attributes that
+// are not permitted are left out: many clients set times after an upload and
+// report the upload as failed if that is refused.
 func (g *guard) settable(r *rules, a Attr, name string, own func() bool) (Attr, error) {
 	if a.Set&AttrSize != 0 && !r.allows(policy.Overwrite, name) && !own() {
 		return a, g.refusal(r, name, needs, iofs.ErrPermission)
@@ -403,8 +401,8 @@ func (g *guard) settable(r *rules, a Attr, name string, own func() bool) (Attr, 
 // sameOwner is a UID or GID that changes nothing, as in chown(2).
 const sameOwner = 1<<32 - 1
 
-// keepOwner takes the owner out of a if it is the one there is, which some
-// clients set with every change, and refuses any other.
+// keepOwner refuses to change the owner. Some clients set the present owner with
+// every change: keepOwner leaves it out of a.
 func keepOwner(a Attr, stat func() (iofs.FileInfo, error)) (Attr, error) {
 	if a.Set&AttrOwner == 0 {
 		return a, nil

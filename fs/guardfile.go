@@ -103,9 +103,9 @@ func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 	return f, nil
 }
 
-// guardFile is a file as far as the session may use it. When the policy has
-// changed since, the rights are looked at again. Its errors are about the name
-// in the view, whatever the file is called below.
+// guardFile is a file as far as the session may use it. After the policy has
+// changed, the rights are checked again. Errors are about the name in the view,
+// whatever the file is called in the layers below.
 type guardFile struct {
 	file
 	g       *guard

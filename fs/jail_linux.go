@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// jail is a host directory that no name leads out of: every name is resolved by
-// openat2(2) relative to a handle of the directory, in a way the kernel keeps
-// inside even while others move directories about.
+// jail is a host directory that no name leads out of. Every name is resolved by
+// openat2(2) relative to a handle of the directory: the kernel keeps it inside,
+// also while others move directories.
 type jail struct {
 	umask uint32
 

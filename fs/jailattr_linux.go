@@ -22,8 +22,8 @@ func (j *jail) SetAttr(name string, a Attr) error {
 	return translate(setAttr(fd, a, func() error { return truncate(j, name, a.Size) }))
 }
 
-// setAttr changes what the handle fd stands for. The size of a file needs a handle
-// that is open for writing.
+// setAttr changes the attributes of the file that fd is a handle of. The size needs
+// a handle that is open for writing.
 func setAttr(fd int, a Attr, size func() error) error {
 	return a.apply(size,
 		func() error { return unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH) },
@@ -31,8 +31,8 @@ func setAttr(fd int, a Attr, size func() error) error {
 		func() error { return chtimes(fd, a.Atime, a.Mtime) })
 }
 
-// chmod sets the permissions of what fd stands for, which may be an O_PATH
-// handle.
+// chmod sets the permissions of the file that fd is a handle of, which may be an
+// O_PATH handle.
 func chmod(fd int, m iofs.FileMode) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

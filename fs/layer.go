@@ -75,7 +75,7 @@ func writes(flag int) bool {
 	return flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0
 }
 
-// regular fails for what is never opened.
+// regular fails for everything that is never opened.
 func regular(mode iofs.FileMode) error {
 	switch {
 	case mode.IsRegular():
@@ -143,7 +143,7 @@ func fail(op, name string, err error) error {
 	return &iofs.PathError{Op: op, Path: name, Err: cause(err)}
 }
 
-// cause takes off what names a path.
+// cause is err without the parts that name a path.
 func cause(err error) error {
 	for {
 		var pe *iofs.PathError

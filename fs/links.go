@@ -92,7 +92,6 @@ func (l *links) directory(name string, end last) error {
 // resolve is name without links. What does not exist counts as no link: the
 // operation itself fails, with an error that its caller may see.
 func (l *links) resolve(name string, end last) (string, error) {
-	root := l.folder(name)
 	w := route{folder: l.folder, look: func(name, _ string) (string, error) {
 		target, err := l.below.Readlink(name)
 		if err != nil {
@@ -100,7 +99,7 @@ func (l *links) resolve(name string, end last) (string, error) {
 		}
 		return target, nil
 	}}
-	return w.from(root, root, strings.TrimPrefix(name, root), "", end)
+	return w.from("/", "/", name, "", end)
 }
 
 // route goes along a name, element by element.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// mounts is several folders in one tree. A directory that is there only because
-// a folder lies below it is virtual: it can be listed, and nothing else.
+// mounts is several folders in one tree. A directory that exists only because a
+// folder lies below it is virtual: it can be listed, and nothing else.
 type mounts struct {
 	folders []mounted           // the longest path first
 	above   map[string][]string // children, by name, of the directories that folders lie in
@@ -84,14 +84,14 @@ func (m *mounts) pinned(name string) bool {
 	return above || slices.ContainsFunc(m.folders, func(f mounted) bool { return f.path == name })
 }
 
-// change is find for operations that make, move or remove what stands at name.
+// change is find for operations that make, move or remove name.
 func (m *mounts) change(name string) (*mounted, string, error) {
 	if m.pinned(name) {
 		return nil, "", iofs.ErrPermission
 	}
 	f, rel, err := m.find(name)
 	if errors.Is(err, iofs.ErrNotExist) && m.virtual(path.Dir(name)) {
-		err = iofs.ErrPermission // the directory is there, but only to be listed
+		err = iofs.ErrPermission // the directory exists, but only to be listed
 	}
 	return f, rel, err
 }

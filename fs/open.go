@@ -103,11 +103,11 @@ func (v *view) Realpath(name string) (string, error) {
 	return real, fail("realpath", name, err)
 }
 
-// Shadowed finds, by the paths of folders, the places on this machine that they
-// hide: in another of the folders something of its own stands there, which nobody
-// sees. That is for an administrator to be told of, not for a login to fail. A
-// directory that is empty does not count, nor does a folder without Host. Several
-// folders may have one path, as in different rules.
+// Shadowed finds, for the path of each folder, the host names that the folder
+// hides: another folder has something of its own at this path, and nobody sees it.
+// An administrator should know about that; no login fails. An empty directory does
+// not count, nor does a folder without Host. Several folders may have one path, as
+// in different rules.
 func Shadowed(folders []policy.Folder) map[string][]string {
 	found := map[string][]string{}
 	looked := map[string]bool{}
@@ -126,8 +126,8 @@ func Shadowed(folders []policy.Folder) map[string][]string {
 	return found
 }
 
-// around is the folders at the innermost path that path lies in, other than
-// path itself.
+// around returns the folders at the innermost path that path lies in. Path itself
+// does not count.
 func around(folders []policy.Folder, path string) (all []policy.Folder) {
 	for _, f := range folders {
 		switch {
@@ -141,8 +141,7 @@ func around(folders []policy.Folder, path string) (all []policy.Folder) {
 	return all
 }
 
-// holds reports whether something stands at host, other than an empty
-// directory.
+// holds reports whether host exists and is not an empty directory.
 func holds(host string) bool {
 	fi, err := os.Lstat(host)
 	if err != nil {
@@ -219,8 +218,8 @@ func openFolder(f policy.Folder) (layer, error) {
 	return l, err
 }
 
-// makeFolder makes the host directory of f and what it is to begin with. One
-// that is there already is left alone.
+// makeFolder makes the host directory of f with its skeleton. A directory that
+// exists is not changed.
 func makeFolder(f policy.Folder) error {
 	if _, err := os.Stat(f.Host); !errors.Is(err, iofs.ErrNotExist) {
 		return err

@@ -11,9 +11,9 @@ import (
 )
 
 // root is a host directory confined by os.Root: the jail of systems without
-// openat2. It keeps every name inside as well, but takes several steps for one
-// operation, so that a race of two sessions can end in an error, and a link put
-// in its way at the right moment be followed, though never to the outside.
+// openat2. It keeps every name inside, too, but takes several steps for one
+// operation. So an operation can fail in a race of two sessions, or follow a link
+// that was made at the right moment, though never to the outside.
 type root struct {
 	dir   *os.Root
 	umask iofs.FileMode
@@ -43,7 +43,7 @@ func (r *root) real(name string, last bool) (string, error) {
 		fi, err := r.dir.Lstat(name[1:i])
 		if err != nil {
 			if i == len(name) {
-				break // the operation itself will tell
+				break // the operation itself fails
 			}
 			return "", err
 		}
@@ -75,8 +75,7 @@ func (r *root) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 	var opened *os.File
 	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL
 	err := r.do(name, !exclusive, func(real string) error {
-		// A FIFO would make the open wait; where O_NONBLOCK does not exist
-		// there is none.
+		// The open of a FIFO would wait. Systems without O_NONBLOCK have none.
 		if fi, err := r.dir.Lstat(real); err == nil && !exclusive {
 			if err := regular(fi.Mode()); err != nil {
 				return err

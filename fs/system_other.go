@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// nonblock is not needed: there is nothing in the tree whose open waits.
+// nonblock is not needed: no open of a file of the tree waits.
 const nonblock = 0
 
 func describe(*info, iofs.FileInfo) {}

@@ -24,8 +24,8 @@ func (r *rules) folding(name string) bool {
 // fold makes all cases of a name one.
 func fold(name string) string { return strings.ToLower(strings.ToUpper(name)) }
 
-// windowsName reports whether base stands for something else on Windows, or for
-// nothing.
+// windowsName reports whether Windows takes base for another name, or for the name
+// of a device.
 func windowsName(base string) bool {
 	stem, ext, _ := strings.Cut(base, ".")
 	if strings.ContainsAny(base, `:\`) || strings.TrimRight(base, ". ") != base {

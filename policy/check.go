@@ -87,7 +87,7 @@ func (p *Policy) Allows(service string) bool {
 }
 
 // Hides reports whether name, which a decides about, is to be treated as if it
-// were not there.
+// did not exist.
 func (a Access) Hides(name string) bool {
 	return a.Hide && !a.names(Full, name)
 }
@@ -97,7 +97,7 @@ func (a Access) Hides(name string) bool {
 const forDirectories = List | Mkdir | Rmdir | SetAttr
 
 // names reports whether the names under a.Path permit op on name. The name of
-// a.Path itself is the administrator's choice and not looked at.
+// a.Path itself is the administrator's choice and is not checked.
 func (a Access) names(op Op, name string) bool {
 	if len(a.Names.Allow) == 0 && len(a.Names.Deny) == 0 {
 		return true

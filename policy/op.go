@@ -10,10 +10,10 @@ type Op uint16
 
 // The operations a rule can permit.
 const (
-	List      Op = 1 << iota // see names in a directory, and the attributes of what is there
+	List      Op = 1 << iota // see the names in a directory, and the attributes of what exists
 	Read                     // read a file, a link
 	Create                   // make a new file
-	Overwrite                // write to a file that is there
+	Overwrite                // write to a file that exists
 	Mkdir
 	Rename
 	Delete // a file or a link

@@ -214,6 +214,11 @@ func testLinks(t *tester) {
 	t.holds("/d/g", "g")
 	t.must(t.Rename("/dir/g", "/dir/sub/h", false), "rename through links")
 	t.holds("/d/sub/h", "g")
+	t.write("/dir/g", "g")
+	t.symlink("f", "/d/lf")
+	t.must(t.Rename("/dir/g", "/d/lf", true), "rename through a link, over another") // which is replaced, not followed
+	t.holds("/d/f", "f")
+	t.holds("/d/lf", "g")
 	t.must(t.Remove("/dir/sub/h"), "remove through a link")
 
 	t.write("/l1", "made through a dangling link")
@@ -492,12 +497,12 @@ func testErrors(t *tester) {
 func testStatFS(t *tester) {
 	s, ok := t.FS.(fs.StatFS)
 	if !ok {
-		t.Log("does not tell how much room there is")
+		t.Log("does not report its room")
 		return
 	}
 	u, err := s.StatFS("/")
 	if errors.Is(err, fs.ErrNotSupported) {
-		t.Log("does not tell how much room there is")
+		t.Log("does not report its room")
 		return
 	}
 	if err != nil || u.BlockSize == 0 || u.BlocksFree > u.Blocks || u.BlocksAvail > u.BlocksFree {
