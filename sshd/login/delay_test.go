@@ -292,3 +292,24 @@ func TestOwnChangeThenAnother(t *testing.T) {
 		t.Error("the password is another one, and the session goes on")
 	}
 }
+
+// unchecked says that the password has expired before it compares it, as some
+// servers do.
+type unchecked struct{ *world }
+
+func (u unchecked) Authenticate(context.Context, *directory.User, string) error {
+	return &directory.Refusal{Why: directory.ErrPasswordExpired}
+}
+
+func TestExpiryWithoutProofIsNoProof(t *testing.T) {
+	for _, method := range []string{methodPassword, methodInteractive} {
+		w := newWorld(directory.StatusPasswordExpired)
+		w.policy = &policy.Policy{Services: []string{"passwd"}}
+		a := newAttempt(w)
+		a.gate.Directory = unchecked{w}
+		g, asked, text := play(w, a, []try{{method, false}}, true)
+		if g != nil || asked || text != "" {
+			t.Errorf("%s: grant %v, asked for a new password: %t, told %q; want a refusal without a word", method, g, asked, text)
+		}
+	}
+}

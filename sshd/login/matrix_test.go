@@ -621,6 +621,11 @@ func TestReview(t *testing.T) {
 			_, err := a.gate.Review(g, nil, &directory.Refusal{Why: directory.ErrNoUser})
 			return err
 		}(),
+		"another method is required": func() error {
+			w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{{"publickey"}}}
+			_, err := review(same, nil)
+			return err
+		}(),
 		"another factor is required": func() error {
 			w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{{"password", "totp"}}}
 			_, err := review(same, nil)
