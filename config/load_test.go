@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"berth/directory/ldap"
 	"berth/policy"
+	"berth/sshd/totp"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -322,6 +324,18 @@ func TestEverySectionIsChecked(t *testing.T) {
 		var m *Mistake
 		if !errors.As(err, &m) || !slices.ContainsFunc(split(err), func(err error) bool { return strings.Contains(err.Error(), ": "+key+": ") }) {
 			t.Errorf("%s: %v, want a mistake of %s", text, err, key)
+		}
+	}
+}
+
+func TestOneTimeCodes(t *testing.T) {
+	file, attribute := totp.Settings{File: "/x"}, []ldap.Settings{{}, {TOTPAttribute: "totpSecret"}}
+	for i, tt := range []struct {
+		cfg  Config
+		want bool
+	}{{Config{}, false}, {Config{TOTP: file}, true}, {Config{Directories: attribute}, true}, {Config{TOTP: file, Directories: attribute}, true}, {Config{Directories: attribute[:1]}, false}} {
+		if got := tt.cfg.OneTimeCodes(); got != tt.want {
+			t.Errorf("configuration %d: one-time codes: %t, want %t", i, got, tt.want)
 		}
 	}
 }

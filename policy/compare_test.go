@@ -24,7 +24,7 @@ func TestCompare(t *testing.T) {
 			Name: "rest", When: When{Groups: []string{"finance"}},
 			Folders: []Mount{
 				{Path: "/shared", Host: "/srv/shared", Permissions: []string{"full"}},
-				{Path: "/new", Host: "/srv/new", Quota: new(int64(1 << 30)), QuotaFiles: new(int64(9))},
+				{Path: "/new", Host: "/srv/new", Quota: new(int64(1 << 30)), QuotaFiles: new(int64(1))},
 			},
 			Access:   []Grant{{Path: "/inbox", Names: Names{Deny: []string{"*.exe"}}}, {Path: "/outbox", Permissions: []string{"full"}}},
 			Services: []string{"sftp", "passwd"},
@@ -42,7 +42,7 @@ func TestCompare(t *testing.T) {
 	}{
 		{alice, before, before, "Alice\n"},
 		{alice, before, after, `Alice
-  + folder        /new     /srv/new, quota 1GiB, quota_files 9
+  + folder        /new     /srv/new, quota 1GiB, quota_files 1
   - folder        /old     /srv/old
   ~ rights        /inbox   full -> full, not *.exe
   ~ rights        /new     full -> list, read

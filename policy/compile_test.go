@@ -142,6 +142,31 @@ func TestClashes(t *testing.T) {
 	}
 }
 
+func TestUmask(t *testing.T) {
+	for umask, want := range map[string]uint32{"": 0o027, "0": 0, "007": 0o007, "777": 0o777} {
+		p, err := compile(t, Rule{Name: "r", Home: &Home{Host: "/srv", Umask: umask}}).Resolve(aliceFrom("10.1.2.3"))
+		if err != nil || p.Folders[0].Umask != want {
+			t.Errorf("umask %q: %+v, %v, want %o", umask, p, err, want)
+		}
+	}
+	for _, umask := range []string{"1000", "778", "-1", "0x7", "rwx"} {
+		if _, err := Compile([]Rule{{Name: "r", Home: &Home{Host: "/srv", Umask: umask}}}); err == nil {
+			t.Errorf("umask %q is accepted", umask)
+		}
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	for host, good := range map[string]bool{
+		"/%{azAZ09}": true, "/%{a;binary}": true, "/%{1.2.840-x_y}": true, "/%u%i%d%%": true,
+		"/%{}": false, "/%{a b}": false, "/%{ä}": false, "/%{a": false, "/%U": false, "/%": false, "/%{a:b}": false, "/%{a/b}": false, "/%{a@b}": false, "/%{a[b}": false, "/%{a`b}": false, "/%{a{b}": false,
+	} {
+		if _, err := parseTemplate(host); (err == nil) != good {
+			t.Errorf("parseTemplate(%q) = %v, want accepted: %t", host, err, good)
+		}
+	}
+}
+
 func TestGroupsAndAttributes(t *testing.T) {
 	set := compile(
 		t,

@@ -102,3 +102,22 @@ func TestForUser(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainNothing explains a login that is allowed and gets no folder, and one
+// that gets a single folder.
+func TestExplainNothing(t *testing.T) {
+	for host, want := range map[string]bool{"": true, "/srv/home": false} {
+		rule := Rule{Name: "all"}
+		if host != "" {
+			rule.Home = &Home{Host: host}
+		}
+		var b strings.Builder
+		if err := compile(t, rule).Explain(aliceFrom("10.1.2.3")).WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
+		_, folders, _ := strings.Cut(b.String(), "\nfolders\n")
+		if got := strings.HasPrefix(strings.TrimSpace(folders), "none"); got != want {
+			t.Errorf("home %q: folders are none: %t, want %t\n%s", host, got, want, folders)
+		}
+	}
+}

@@ -23,6 +23,7 @@ func TestMatch(t *testing.T) {
 		{"[a-c]x", "Bx", true},
 		{"[^a-c]x", "bx", false},
 		{"[A-C]x", "bx", true},
+		{"[^a]", "^", true},
 		{`\*`, "*", true},
 		{`\*`, "a", false},
 		{`a\`, "a", false},

@@ -300,6 +300,8 @@ func TestValidUntil(t *testing.T) {
 		{"hours end", []Rule{{Name: "a", When: When{Hours: "07:00-17:00 UTC"}}}, "17:00"},
 		{"other hours begin", []Rule{{Name: "a"}, evening}, "18:00"},
 		{"a denial begins", []Rule{{Name: "a"}, {Name: "d", Deny: true, When: When{Hours: "12:00-13:00 UTC"}}}, "12:00"},
+		{"of another address", []Rule{{Name: "a"}, {Name: "b", When: When{From: []string{"192.0.2.0/24"}, Hours: "12:00-13:00 UTC"}}}, ""},
+		{"of another method", []Rule{{Name: "a"}, {Name: "b", When: When{Method: []string{"password"}, Hours: "12:00-13:00 UTC"}}}, ""},
 		{"of somebody else", []Rule{{Name: "a"}, {Name: "b", When: When{Users: []string{"bob"}, Hours: "12:00-13:00 UTC"}}}, ""},
 	}
 	for _, tt := range tests {
