@@ -110,10 +110,11 @@ type guardFile struct {
 	file
 	g       *guard
 	name    string
-	reads   policy.Op   // what reading needs; 0 when it was not permitted at the open
-	writes  policy.Op   // what writing needs; 0 likewise
-	uploads bool        // the session made it or wrote all of it anew
-	refused atomic.Bool // a write, so that the file is not whole
+	reads   policy.Op             // what reading needs; 0 when it was not permitted at the open
+	writes  policy.Op             // what writing needs; 0 likewise
+	uploads bool                  // the session made it or wrote all of it anew
+	refused atomic.Bool           // a write, so that the file is not whole
+	failed  atomic.Pointer[error] // the first of a write
 	seen    atomic.Pointer[rules]
 }
 
@@ -146,7 +147,10 @@ func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, fail("write", f.name, iofs.ErrPermission)
 	}
 	n, err := f.file.WriteAt(p, off)
-	return n, fail("write", f.name, err)
+	if err = fail("write", f.name, err); err != nil {
+		f.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err
 }
 
 func (f *guardFile) Stat() (iofs.FileInfo, error) {
@@ -162,6 +166,13 @@ func (f *guardFile) Sync() error { return fail("sync", f.name, f.file.Sync()) }
 func (f *guardFile) SetAttr(a Attr) error {
 	if a.Set&AttrSize != 0 && !f.still(f.writes) {
 		return fail("setattr", f.name, iofs.ErrPermission)
+	}
+	if first := f.failed.Load(); first != nil && a.Set&AttrSize != 0 {
+		// OpenSSH's scp sets the size of the whole file even then: the zeros would
+		// pass for its content.
+		if fi, err := f.file.Stat(); err != nil || a.Size > fi.Size() {
+			return fail("setattr", f.name, *first)
+		}
 	}
 	size := a.Set & AttrSize
 	a.Set &^= AttrSize

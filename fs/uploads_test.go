@@ -644,3 +644,25 @@ func TestUploadTakenOver(t *testing.T) {
 	}
 	hostHolds(t, host+"/f", "half more")
 }
+
+// TestNoZerosAfterFailedWrite sets the size after a write that failed, as
+// OpenSSH's scp does: a file in place must not get zeros for what is missing.
+func TestNoZerosAfterFailedWrite(t *testing.T) {
+	host := t.TempDir()
+	p := full(host)
+	p.Limits.Quota = 100
+	up := start(t, mustOpen(t, p, Settings{}), "/f", os.O_WRONLY|os.O_CREATE, "1234567890", 0)
+	if _, err := up.WriteAt(make([]byte, 100), 10); !errors.Is(err, ErrQuota) {
+		t.Fatalf("WriteAt = %v, want ErrQuota", err)
+	}
+	if err := up.SetAttr(Attr{Set: AttrSize, Size: 50}); !errors.Is(err, ErrQuota) {
+		t.Errorf("a larger size after a failed write = %v, want ErrQuota", err)
+	}
+	if err := up.SetAttr(Attr{Set: AttrSize, Size: 5}); err != nil {
+		t.Errorf("a smaller size after a failed write = %v", err)
+	}
+	if err := up.Close(); err != nil {
+		t.Error(err)
+	}
+	hostHolds(t, host+"/f", "12345")
+}

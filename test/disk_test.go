@@ -100,6 +100,9 @@ func TestFullDisk(t *testing.T) {
 			if got, err := os.ReadFile(filepath.Join(home, "kept")); string(got) != "old" {
 				t.Errorf("%s: a file acknowledged before holds %q, %v", name, got, err)
 			}
+			if fi, err := os.Stat(filepath.Join(home, "f")); err != nil || fi.Size() > 2<<20 {
+				t.Errorf("%s, atomic %t: the file is %v, %v, want no zeros at its end", name, atomic, fi, err)
+			}
 			left, err := filepath.Glob(home + "/.*")
 			if atomic && (err != nil || len(left) > 0) {
 				t.Errorf("%s: left behind: %q, %v", name, left, err)
