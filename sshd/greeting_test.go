@@ -27,6 +27,7 @@ func TestMessageOfTheDay(t *testing.T) {
 	}{
 		{"no file", "", "secret-1", directory.StatusActive, "No trespassing.\n"},
 		{"shown", "Maintenance on Friday.\n", "secret-1", directory.StatusActive, "No trespassing.\nMaintenance on Friday.\n"},
+		{"not UTF-8", "Gr\xfc\xdfe\n", "secret-1", directory.StatusActive, "No trespassing.\nGr?e\n"},
 		{"not to strangers", "Maintenance on Friday.\n", "wrong", directory.StatusActive, "No trespassing.\n"},
 		{
 			"before what must be done", "Maintenance on Friday.\n", "secret-1", directory.StatusMustChange,

@@ -22,9 +22,11 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Say what is wrong with the configuration, and what the directory says",
 		Long: `Check reads the configuration and reports every mistake with its line and what
-would be right. Then it asks each directory: connection, certificate, bind,
-base, clock, users, groups, what of them can be read. The exit status is 1 when
-something is wrong.
+would be right. Then it tries what "berth serve" does at its start: host keys,
+other files, ports. A port of the running server is no mistake. Then it asks each
+directory: connection, certificate, bind, base, clock, users, groups, what of them
+can be read. The exit status is 1 when something is wrong. Call it as the user
+that the server runs as, or as root.
 
 With --as it logs in to the directory as one of its people and also reports
 whether people may write what decides about them: attributes that rules use, the

@@ -15,8 +15,9 @@ func (g *Gate) text(key, file string) string {
 	if err != nil {
 		g.Log.Warn("read a text for people", "setting", "ssh."+key, "error", err)
 	}
-	if len(text) == 0 || strings.HasSuffix(string(text), "\n") {
-		return string(text)
+	valid := strings.ToValidUTF8(string(text), "?") // or clients end the connection
+	if valid == "" || strings.HasSuffix(valid, "\n") {
+		return valid
 	}
-	return string(text) + "\n" // the client's next line follows
+	return valid + "\n" // the client's next line follows
 }
