@@ -125,11 +125,11 @@ func TestTrace(t *testing.T) {
 			io.Writer
 		}{strings.NewReader(says), io.Discard}, io.Discard, open(t, host), Options{Log: log})
 	}
-	run("scp -r -t .", "C0644 1 a b\na\x00D0755 0 d\nD0755 0 a b\nC0644 1 x\nx\x00E\nC0644 1 a b\nC0644 1 y\ny\x01scp: y: gone\n")
+	run("scp -r -t .", "C0644 1 a b\na\x00D0755 0 d\nD0755 0 a b\nC0644 1 x\nx\x00E\nC0644 1 a b\nE\nC0644 1 y\ny\x01scp: y: gone\n")
 	run("scp -r -f a\\ b d no", strings.Repeat("\x00", 20))
 	want := []string{
 		`record=C name="/a b" outcome=OK`, `record=D name="/d" outcome=OK`, `record=D name="/d/a b" outcome=OK`, `record=C name="/d/a b/x" outcome=OK`,
-		`record=C name="/d/a b" outcome="./d/a b: Is a directory"`, `record=C name="/d/y" outcome="the client reports an error: scp: y: gone"`,
+		`record=C name="/d/a b" outcome="./d/a b: Is a directory"`, `record=C name="/y" outcome="the client reports an error: scp: y: gone"`,
 		`record=C name="/a b" outcome=OK`, `record=D name="/d" outcome=OK`, `record=D name="/d/a b" outcome=OK`, `record=C name="/d/a b/x" outcome=OK`,
 		`record=C name="/no" outcome="no: No such file or directory"`,
 	}
@@ -149,5 +149,26 @@ func TestTrace(t *testing.T) {
 	log.SetLevel(hclog.Debug)
 	if run("scp -f no", "\x00"); out.Len() > 0 {
 		t.Errorf("at level debug the log has %q", out.String())
+	}
+}
+
+// TestAhead has the client refuse the second of three files. Its answers are read late,
+// and each still belongs to its own file.
+func TestAhead(t *testing.T) {
+	host := t.TempDir()
+	for _, name := range []string{"a", "b", "c"} {
+		write(t, filepath.Join(host, name), name, 0o644)
+	}
+	for _, ahead := range []bool{true, false} {
+		var told bytes.Buffer
+		c := Command{Source: true, Paths: []string{"a", "b", "c"}}
+		err := c.Serve(t.Context(), struct {
+			io.Reader
+			io.Writer
+		}{strings.NewReader("\x00" + "\x00\x00" + "\x01scp: b: no room\n" + "\x00\x01scp: c: lost\n"), &told}, io.Discard, open(t, host), Options{Ahead: ahead})
+		want := "C0644 1 a\na\x00C0644 1 b\nC0644 1 c\nc\x00"
+		if told.String() != want || err == nil || !strings.Contains(err.Error(), "b: no room (and 1 more)") {
+			t.Errorf("ahead %t: told %q, %v; want %q and both errors", ahead, told.String(), err, want)
+		}
 	}
 }
