@@ -147,10 +147,11 @@ func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, fail("write", f.name, iofs.ErrPermission)
 	}
 	n, err := f.file.WriteAt(p, off)
-	if err = fail("write", f.name, err); err != nil {
-		f.failed.CompareAndSwap(nil, &err)
+	if err != nil {
+		first := fail("write", f.name, err) // only this one costs memory
+		f.failed.CompareAndSwap(nil, &first)
 	}
-	return n, err
+	return n, fail("write", f.name, err)
 }
 
 func (f *guardFile) Stat() (iofs.FileInfo, error) {
