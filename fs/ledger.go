@@ -35,21 +35,6 @@ func (l *ledger) lock(paths ...string) (unlock func()) {
 	for slices.ContainsFunc(paths, func(p string) bool { return l.locked[p] }) {
 		l.freed.Wait()
 	}
-	return l.hold(paths)
-}
-
-// lockTarget is lock for the target of up. It reports whether up is listed.
-func (l *ledger) lockTarget(up *upload) (unlock func(), listed bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.locked[up.path()] {
-		l.freed.Wait()
-	}
-	return l.hold([]string{up.path()}), l.lists(up)
-}
-
-// hold locks paths that nobody has locked. The caller holds mu.
-func (l *ledger) hold(paths []string) (unlock func()) {
 	for _, p := range paths {
 		l.locked[p] = true
 	}
@@ -63,18 +48,44 @@ func (l *ledger) hold(paths []string) (unlock func()) {
 	}
 }
 
-// add lists an upload that is about to begin. An exclusive one fails if anybody
-// uploads to its name.
-func (l *ledger) add(up *upload) error {
+// lockTarget is lock for the target of up. It reports whether up is listed.
+func (l *ledger) lockTarget(up *upload) (unlock func(), listed bool) {
+	for {
+		was, _ := l.state(up)
+		unlock = l.lock(up.u.path(was.name))
+		if now, listed := l.state(up); now.name == was.name {
+			return unlock, listed
+		}
+		unlock() // the directory was renamed
+	}
+}
+
+// add lists up.
+func (l *ledger) add(up *upload) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := up.path()
-	if up.exclusive && len(l.uploads[at]) > 0 {
-		return iofs.ErrExist
-	}
-	l.uploads[at] = append(l.uploads[at], up)
-	return nil
+	l.uploads[up.path()] = append(l.uploads[up.path()], up)
 }
+
+// found notes what has the name of up, which is listed, unless an upload that
+// was opened earlier got the name meanwhile.
+func (l *ledger) found(up *upload, before iofs.FileInfo) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if up.before == nil {
+		up.before = before
+	}
+}
+
+// state is what may change while up runs, and whether it may still get its name.
+func (l *ledger) state(up *upload) (s uploadState, listed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return up.uploadState, l.lists(up)
+}
+
+// lists is state for a caller that holds mu.
+func (l *ledger) lists(up *upload) bool { return slices.Contains(l.uploads[up.path()], up) }
 
 // to is the uploads to a path.
 func (l *ledger) to(at string) []*upload {
@@ -83,48 +94,13 @@ func (l *ledger) to(at string) []*upload {
 	return slices.Clone(l.uploads[at])
 }
 
-// newest is that upload of a person to a path which was opened last, and the
-// base name of its temporary file. It is nil if there is none.
-func (l *ledger) newest(at, person string) (*upload, string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, up := range slices.Backward(l.uploads[at]) {
-		if up.u.person == person && up.temp != "" {
-			return up, path.Base(up.temp)
-		}
-	}
-	return nil, ""
-}
-
-// lists reports whether up may still get its name. The caller holds mu.
-func (l *ledger) lists(up *upload) bool { return slices.Contains(l.uploads[up.path()], up) }
-
-// opened notes the temporary file of up, and what its target showed before. It
-// reports whether up is still listed.
-func (l *ledger) opened(up *upload, f file, temp string, before iofs.FileInfo) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	up.file, up.temp = f, temp
-	if up.before == nil { // else an upload that was opened earlier has its name since
-		up.before = before
-	}
-	return l.lists(up)
-}
-
-// state is what may change while up runs.
-func (l *ledger) state(up *upload) (s uploadState, listed bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return up.uploadState, l.lists(up)
-}
-
-// match is the uploads, with an open file, that match.
+// match is the uploads that match.
 func (l *ledger) match(match func(up *upload) bool) (found []*upload) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, all := range l.uploads {
 		for _, up := range all {
-			if up.temp != "" && match(up) {
+			if match(up) {
 				found = append(found, up)
 			}
 		}

@@ -10,16 +10,15 @@ import (
 // upload is a temporary file that gets the name of its target when it is closed.
 type upload struct {
 	file
-	u         *uploads
-	exclusive bool
-	begun     time.Time // by the clock of the file system
+	u     *uploads
+	begun time.Time // by the clock of the file system
 	uploadState
 }
 
 // uploadState is guarded by the mu of the ledger.
 type uploadState struct {
 	name   string        // of the target
-	temp   string        // of the temporary file; empty until that is open
+	temp   string        // of the temporary file
 	before iofs.FileInfo // what the upload may replace; nil: nothing
 	failed error         // the first error of a write
 	ended  bool          // closed, aborted, or its session has ended
@@ -58,9 +57,6 @@ func (up *upload) end() bool {
 // discard removes the temporary file.
 func (up *upload) discard() error {
 	s, _ := up.u.ledger.state(up)
-	if s.temp == "" {
-		return nil
-	}
 	return discard(up.u.layer, s.temp)
 }
 

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,18 +46,16 @@ func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
 	if !u.atomic || isTemp(path.Base(name)) {
 		return nil, ""
 	}
-	if _, base := u.ledger.newest(u.path(name), u.person); base != "" {
-		temp := join(path.Dir(name), base)
+	if up := u.newest(name); up != nil {
+		s, _ := u.ledger.state(up)
+		temp := join(path.Dir(name), path.Base(s.temp))
 		if fi, err := u.layer.Lstat(temp); err == nil {
 			return named(fi, path.Base(name)), temp
 		}
 	}
-	if !canLock {
-		return nil, "" // a broken upload cannot be told from a running one
-	}
 	temp := partName(u.person, name)
 	part, err := u.layer.Lstat(temp)
-	if err != nil || part.Size() == 0 {
+	if err != nil || part.Size() == 0 || !canLock { // it cannot be told from a running one
 		return nil, ""
 	}
 	fi, err := u.layer.Lstat(name)
@@ -72,72 +71,64 @@ func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
 	return named(part, path.Base(name)), temp
 }
 
+// newest is the person's running upload to name that was opened last, or nil.
+func (u *uploads) newest(name string) *upload {
+	for _, up := range slices.Backward(u.ledger.to(u.path(name))) {
+		if up.u.person == u.person {
+			return up
+		}
+	}
+	return nil
+}
+
 func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL
-	if exclusive {
-		defer u.ledger.lock(u.path(name))() // until the name is taken
+	if exclusive { // until the name is taken
+		defer u.ledger.lock(u.path(name))()
 	}
-	switch {
-	case isTemp(path.Base(name)): // another layer's
-		return u.layer.OpenFile(name, flag, perm)
-	case exclusive && len(u.ledger.to(u.path(name))) > 0:
+	if exclusive && len(u.ledger.to(u.path(name))) > 0 {
 		return nil, fail("open", name, iofs.ErrExist)
-	case !u.atomic:
-		return u.layer.OpenFile(name, flag, perm)
 	}
 	_, temp := u.unfinished(name)
-	if temp != "" && !writes(flag) {
-		f, err := u.layer.OpenFile(temp, flag, perm)
+	if temp != "" && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
+		f, err := u.openUnfinished(name, temp, flag)
 		if !errors.Is(err, iofs.ErrNotExist) { // else it has its name by now
 			return f, err
 		}
 	}
-	if !writes(flag) {
+	if !u.atomic || !writes(flag) || isTemp(path.Base(name)) { // a temporary file is another layer's
 		return u.layer.OpenFile(name, flag, perm)
-	}
-	if temp != "" && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
-		f, err := u.resume(name, temp, flag)
-		if !errors.Is(err, iofs.ErrNotExist) {
-			return f, err
-		}
 	}
 	fi, err := u.layer.Lstat(name)
 	switch {
-	case err != nil && (flag&os.O_CREATE == 0 || !errors.Is(err, iofs.ErrNotExist)):
-	case err != nil:
-		return opened(u.begin(name, flag, perm))
-	case exclusive:
+	case err == nil && exclusive:
 		err = iofs.ErrExist
-	case fi.Mode()&iofs.ModeSymlink != 0:
+	case err == nil && fi.Mode()&iofs.ModeSymlink != 0:
 		err = ErrTooManyLinks
-	case flag&openFlags == os.O_WRONLY|os.O_CREATE:
+	case err == nil && flag&openFlags == os.O_WRONLY|os.O_CREATE:
 		return u.rewrite(name, flag, perm)
-	case flag&os.O_TRUNC == 0:
+	case err == nil && flag&os.O_TRUNC == 0:
 		return u.layer.OpenFile(name, flag, perm)
-	default:
-		if err = u.writable(name); err == nil {
-			return opened(u.beginOver(name, flag, fi))
+	case err == nil:
+		f, werr := u.layer.OpenFile(name, os.O_WRONLY, 0) // what cannot be written is not replaced either
+		if werr == nil {
+			werr = f.Close()
 		}
+		if err = werr; err == nil {
+			return asFile(u.beginOver(name, flag, fi))
+		}
+	case flag&os.O_CREATE != 0 && errors.Is(err, iofs.ErrNotExist):
+		return asFile(u.begin(name, flag, perm))
 	}
 	return nil, fail("open", name, err)
 }
 
-// opened is an upload as a file: nil if there is none.
-func opened(up *upload, err error) (file, error) {
+// asFile is an upload as a file: nil if there is none.
+func asFile(up *upload, err error) (file, error) {
 	if err != nil {
 		return nil, err
 	}
 	return up, nil
-}
-
-// writable reports why the file name could not be written in place. It must not
-// be replaced then either.
-func (u *uploads) writable(name string) error {
-	f, err := u.layer.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // beginOver begins an upload over the file fi, with its permissions.
@@ -155,101 +146,73 @@ func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, e
 	return up, nil
 }
 
-// begin begins an upload with an empty file. It takes the name first, so that of
-// two exclusive opens one fails.
-func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, error) {
-	up := &upload{u: u, exclusive: flag&os.O_EXCL != 0, uploadState: uploadState{name: name}}
-	if err := u.ledger.add(up); err != nil {
-		return nil, fail("open", name, err)
-	}
-	before, err := u.layer.Lstat(name)
-	switch {
-	case err == nil && up.exclusive:
-		err = iofs.ErrExist
-	case err == nil || errors.Is(err, iofs.ErrNotExist):
-		err = u.create(up, flag, perm, before)
-	}
-	if err != nil {
-		u.ledger.drop(up)
-		return nil, fail("open", name, err)
-	}
-	return up, nil
-}
-
-// attempts bounds how often the temporary file is opened again because another
-// session of the person finished or began with it at the same moment.
+// attempts bounds how often a file is opened again because another session
+// changed it at the same moment.
 const attempts = 8
 
-// create makes the temporary file of up. It has a name that can be found again,
-// unless another upload has that.
-func (u *uploads) create(up *upload, flag int, perm iofs.FileMode, before iofs.FileInfo) error {
-	temp := partName(u.person, up.name)
+// begin begins an upload with an empty file. That has a name which can be found
+// again, unless another upload of the person has it.
+func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, error) {
+	temp := partName(u.person, name)
 	for range attempts {
 		f, err := u.layer.OpenFile(temp, flag&^os.O_TRUNC|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, iofs.ErrExist) {
 			if clearTemp(u.layer, temp) != nil { // it is in use
-				temp = join(path.Dir(up.name), newTempName())
+				temp = join(path.Dir(name), newTempName())
 			}
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		err = u.adopt(up, f, temp, before)
-		if err == nil {
-			return nil
+		if up, err := u.list(f, name, temp); err == nil {
+			return up, nil
 		}
 		if err := f.Close(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return iofs.ErrExist
+	return nil, fail("open", name, iofs.ErrExist)
 }
 
-// adopt makes f, which is temp, the file of up.
-func (u *uploads) adopt(up *upload, f file, temp string, before iofs.FileInfo) error {
+// list makes f, which is temp, an upload to name.
+func (u *uploads) list(f file, name, temp string) (*upload, error) {
 	fi, err := lockTemp(u.layer, f, temp)
 	if err != nil && !errors.Is(err, ErrNotSupported) {
-		return err
+		return nil, err
 	}
-	up.begun = changed(fi)
-	if !u.ledger.opened(up, f, temp, before) { // the name was removed at the same moment
-		return up.discard()
-	}
-	return nil
-}
-
-// resume goes on with the person's unfinished upload: beside the handle that
-// this session has, or in place of that of another session, whose client may be
-// gone without the server knowing yet.
-func (u *uploads) resume(name, temp string, flag int) (file, error) {
-	defer u.ledger.lock(u.path(name))()
-	flag &^= os.O_CREATE | os.O_EXCL | os.O_TRUNC
-	running, _ := u.ledger.newest(u.path(name), u.person)
-	if running != nil && running.u == u {
-		return u.layer.OpenFile(temp, flag, 0)
-	}
-	if running != nil && u.ledger.drop(running) {
-		_ = running.file.Close() // which unlocks it
-	}
+	up := &upload{file: f, u: u, begun: changed(fi), uploadState: uploadState{name: name, temp: temp}}
+	u.ledger.add(up)
 	before, err := u.layer.Lstat(name)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := u.layer.OpenFile(temp, flag, 0)
-	if err != nil {
-		return nil, err
-	}
-	up := &upload{u: u, uploadState: uploadState{name: name}}
-	if err = u.ledger.add(up); err == nil {
-		err = u.adopt(up, f, temp, before)
-	}
-	if err != nil { // another process goes on with it
 		u.ledger.drop(up)
+		return nil, err
+	}
+	u.ledger.found(up, before)
+	return up, nil
+}
+
+// openUnfinished opens the person's unfinished upload. Writing goes on with it:
+// beside the handle that this session has, or in place of that of another
+// session, whose client may be gone without the server knowing yet.
+func (u *uploads) openUnfinished(name, temp string, flag int) (file, error) {
+	defer u.ledger.lock(u.path(name))()
+	running := u.newest(name)
+	if running != nil && running.u != u && writes(flag) && u.ledger.drop(running) {
+		_ = running.file.Close() // which unlocks it
+	}
+	f, err := u.layer.OpenFile(temp, flag&^os.O_CREATE, 0)
+	if err != nil || !writes(flag) || running != nil && running.u == u {
+		return f, err
+	}
+	up, err := u.list(f, name, temp)
+	if err != nil { // another process goes on with it
 		return nil, errors.Join(fail("open", name, iofs.ErrPermission), f.Close())
 	}
 	return up, nil
 }
+
+func (u *uploads) Stat(name string) (iofs.FileInfo, error) { return u.Lstat(name) }
 
 func (u *uploads) Lstat(name string) (iofs.FileInfo, error) {
 	if fi, temp := u.unfinished(name); temp != "" {
@@ -260,7 +223,7 @@ func (u *uploads) Lstat(name string) (iofs.FileInfo, error) {
 
 func (u *uploads) SetAttr(name string, a Attr) error {
 	if _, temp := u.unfinished(name); temp != "" {
-		return u.layer.SetAttr(temp, a)
+		name = temp
 	}
 	return u.layer.SetAttr(name, a)
 }
@@ -330,33 +293,24 @@ func (u *uploads) unfinishedIn(dir string) map[string]iofs.FileInfo {
 	return found
 }
 
-// absent fails if the person has an unfinished upload to name.
-func (u *uploads) absent(op, name string) error {
-	if _, temp := u.unfinished(name); temp != "" {
-		return fail(op, name, iofs.ErrExist)
-	}
-	return nil
-}
-
 func (u *uploads) Mkdir(name string, perm iofs.FileMode) error {
-	if err := u.absent("mkdir", name); err != nil {
-		return err
-	}
-	return u.layer.Mkdir(name, perm)
+	return u.make("mkdir", name, func() error { return u.layer.Mkdir(name, perm) })
 }
 
 func (u *uploads) Symlink(target, name string) error {
-	if err := u.absent("symlink", name); err != nil {
-		return err
-	}
-	return u.layer.Symlink(target, name)
+	return u.make("symlink", name, func() error { return u.layer.Symlink(target, name) })
 }
 
 func (u *uploads) Link(oldname, newname string) error {
-	if err := u.absent("link", newname); err != nil {
-		return err
+	return u.make("link", newname, func() error { return u.layer.Link(oldname, newname) })
+}
+
+// make calls do, which makes something with a name that must not be shown yet.
+func (u *uploads) make(op, name string, do func() error) error {
+	if _, temp := u.unfinished(name); temp != "" {
+		return fail(op, name, iofs.ErrExist)
 	}
-	return u.layer.Link(oldname, newname)
+	return do()
 }
 
 // Remove also gives up the person's unfinished uploads to name.
@@ -426,7 +380,7 @@ func (u *uploads) Rename(oldname, newname string, replace bool) error {
 	}
 	for _, up := range u.ledger.to(from) {
 		switch s, _ := u.ledger.state(up); {
-		case up.u.person != u.person || s.temp == "":
+		case up.u.person != u.person:
 		case path.Base(s.temp) == path.Base(temp):
 			before, _ := u.layer.Lstat(newname)
 			u.ledger.move(up, to, path.Base(part), before)
