@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -258,6 +259,10 @@ func TestRewrite(t *testing.T) {
 	text, _ := os.ReadFile(path)
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 || string(text) != "two" {
 		t.Errorf("got %q, %v, %v", text, info.Mode(), err)
+	}
+	long := filepath.Join(filepath.Dir(path), strings.Repeat("x", 255)) // no room for the name of the new file
+	if err := Rewrite(long, func() ([]byte, error) { return nil, nil }); !errors.Is(err, syscall.ENAMETOOLONG) {
+		t.Errorf("a name that is too long: got %v", err)
 	}
 	err := Rewrite(path, func() ([]byte, error) { return nil, write("three", nil) })
 	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "f.new exists") {

@@ -216,6 +216,9 @@ func TestFileRefusals(t *testing.T) {
 			if _, err := (&Codes{File: g}).Check("id-1@corp", nil, "000000", time.Now()); !errors.Is(err, ErrUnreadable) {
 				t.Errorf("Check = %v, want ErrUnreadable", err)
 			}
+			if yes, err := (&Codes{File: g}).Enrolled("id-1@corp", []string{secret}); yes || !errors.Is(err, ErrUnreadable) {
+				t.Errorf("Enrolled = %t, %v, want ErrUnreadable", yes, err)
+			}
 			before, _ := os.ReadFile(s.File)
 			if _, err := g.Add(Person{ID: "id-2", Directory: "corp", Name: "bob", Added: time.Now()}); err == nil {
 				t.Error("Add wrote over it")
@@ -309,6 +312,27 @@ func TestSecretsOfAnOlderVersion(t *testing.T) {
 	}
 	if err := several.Remove(Person{ID: "id-1", Directory: "corp"}); err != nil || enrolled(one, "id-1@corp") {
 		t.Errorf("removed, and there: %v", err)
+	}
+}
+
+func TestSettingsCheck(t *testing.T) {
+	for _, tt := range []struct {
+		s    Settings
+		want string // beginnings of the errors
+	}{
+		{DefaultSettings(), ""},
+		{Settings{File: "/f", KeyFile: "/k", Issuer: "Corp"}, ""},
+		{Settings{File: "/f"}, "key_file: missing"},
+		{Settings{KeyFile: "/k"}, "file: missing"},
+		{Settings{Issuer: "Corp: Inc"}, `issuer: "Corp: Inc"`},
+	} {
+		got := errors.Join(tt.s.Check()...)
+		if (got == nil) != (tt.want == "") || got != nil && !strings.HasPrefix(got.Error(), tt.want) {
+			t.Errorf("%+v: got %v, want %q", tt.s, got, tt.want)
+		}
+		if tt.s.Enabled() != (tt.s.File != "") {
+			t.Errorf("%+v: Enabled is %t", tt.s, tt.s.Enabled())
+		}
 	}
 }
 
