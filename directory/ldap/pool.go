@@ -78,7 +78,7 @@ type pool struct {
 	servers  []*server
 	idle     []*conn // the last one was used last
 	busy     map[*conn]bool
-	refused  error   // the service account could not bind
+	refused  error // the service account could not bind
 	rebindAt time.Time
 	closed   bool
 }
