@@ -119,12 +119,10 @@ func (g *guard) refusal(r *rules, name string, u use, err error) error {
 	switch {
 	case lerr == nil && u == makes:
 		return iofs.ErrExist
-	case errors.Is(lerr, ErrTooManyLinks): // the rights are those of the place it leads to
-		return lerr
 	case lerr == nil || errors.Is(lerr, iofs.ErrPermission) || !r.allows(policy.List, path.Dir(name)):
 		return err
 	case u == needs || !errors.Is(lerr, iofs.ErrNotExist):
-		return lerr
+		return lerr // also that a link is on the way: the rights are those of the place it leads to
 	}
 	if _, lerr := g.Lstat(path.Dir(name)); lerr != nil {
 		return lerr

@@ -334,6 +334,16 @@ func TestGuardFollowsLinks(t *testing.T) {
 	if err := f.(Linker).Link("/d/g", "/g"); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("hard link to what may not be read = %v, want ErrPermission", err)
 	}
+	if err := os.Symlink("e", host+"/way"); err != nil {
+		t.Fatal(err)
+	}
+	p.Access = []policy.Access{{Path: "/", Ops: policy.List}, {Path: "/e", Ops: policy.Full}}
+	f.(PolicySetter).SetPolicy(p)
+	if err := openClose(f, "/way/x", truncating); err != nil { // the rights of /way do not count
+		t.Errorf("create through a link to a directory with all rights = %v", err)
+	}
+	p.Access = append(full(host).Access, policy.Access{Path: "/d"}, policy.Access{Path: "/e", Ops: policy.ReadOnly})
+	f.(PolicySetter).SetPolicy(p)
 	for _, name := range []string{"/d", "/e"} {
 		if err := f.Rename(name, "/elsewhere", false); !errors.Is(err, iofs.ErrPermission) {
 			t.Errorf("rename of %s, which has rights of its own = %v, want ErrPermission", name, err)
@@ -566,7 +576,8 @@ func TestWindowsNames(t *testing.T) {
 }
 
 // TestNarrowedUpload checks that an upload does not take its place once its
-// rights are gone, even if nothing is written after that.
+// rights are gone, even if nothing is written after that; and if a write was
+// refused meanwhile, not with the rights back either.
 func TestNarrowedUpload(t *testing.T) {
 	host := sample(t)
 	p := full(host)
@@ -579,6 +590,16 @@ func TestNarrowedUpload(t *testing.T) {
 	if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("Close = %v, want ErrPermission", err)
 	}
+	f.(PolicySetter).SetPolicy(p)
+	w = start(t, f, "/f", truncating, "new", 0)
+	f.(PolicySetter).SetPolicy(&narrow)
+	if _, err := w.WriteAt([]byte("more"), 3); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("WriteAt = %v, want ErrPermission", err)
+	}
+	f.(PolicySetter).SetPolicy(p)
+	if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("Close after a refused write = %v, want ErrPermission", err)
+	}
 	hostHolds(t, host+"/f", "content")
 }
 
@@ -588,6 +609,9 @@ func TestHiddenNames(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(host, name), []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Mkdir(host+"/dir.exe", 0o755); err != nil {
+		t.Fatal(err)
 	}
 	for _, hide := range []bool{false, true} {
 		p := full(host)
@@ -601,13 +625,20 @@ func TestHiddenNames(t *testing.T) {
 			}
 			listed[fi.Name()] = true
 		}
-		if listed["a.exe"] == hide || !listed["b.txt"] || listed[tempPrefix+"x"] {
+		if listed["a.exe"] == hide || listed["dir.exe"] == hide || !listed["b.txt"] || listed[tempPrefix+"x"] {
 			t.Errorf("hide %t: listed %v", hide, listed)
 		}
 		want := iofs.ErrPermission
 		if hide {
 			want = iofs.ErrNotExist
 		}
+		readOnly := *p
+		readOnly.Access = []policy.Access{{Path: "/", Ops: policy.ReadOnly, Names: p.Access[0].Names, Hide: hide}}
+		f.(PolicySetter).SetPolicy(&readOnly)
+		if _, err := f.Stat("/dir.exe/x"); !errors.Is(err, want) {
+			t.Errorf("hide %t: Stat below a refused directory = %v, want %v", hide, err, want)
+		}
+		f.(PolicySetter).SetPolicy(p)
 		if err := openClose(f, "/a.exe", os.O_RDONLY); !errors.Is(err, want) {
 			t.Errorf("hide %t: open = %v, want %v", hide, err, want)
 		}

@@ -154,6 +154,11 @@ func TestReadOnlyMount(t *testing.T) {
 	if err := first.Mkdir("/d", 0o755); err != nil {
 		t.Errorf("mkdir in the first session = %v", err)
 	}
+	for f, want := range map[FS]uint64{first: 0, second: unix.MS_RDONLY} {
+		if u, err := f.(StatFS).StatFS("/"); err != nil || u.Flags&unix.MS_RDONLY != want {
+			t.Errorf("StatFS = %+v, %v, want the flag %d for a read-only mount", u, err, want)
+		}
+	}
 	if err := second.Mkdir("/e", 0o755); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("mkdir in the second session = %v, want ErrReadOnly", err)
 	}

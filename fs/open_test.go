@@ -80,6 +80,9 @@ func TestReadWrite(t *testing.T) {
 	if err := f.Mkdir("/d", 0o777); err != nil {
 		t.Fatal(err)
 	}
+	if fi, err := f.Stat("/d"); err != nil || fi.Mode().Perm() != 0o750 {
+		t.Errorf("directory is %v, %v, want mode 0750 by the umask of the folder", fi, err)
+	}
 	w, err := f.OpenFile("/d/f", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		t.Fatal(err)
