@@ -24,7 +24,7 @@ func keysMakeCommand() *cobra.Command {
 		Use:   "make FILE...",
 		Short: "Make host keys",
 		Long: `Make makes a key in each FILE, which only its owner may read, and its public half
-in FILE.pub. The name of the file says of what type: ed25519, ecdsa or rsa. No
+in FILE.pub. The name of the file contains the type: ed25519, ecdsa or rsa. No
 file is ever overwritten.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -8,7 +8,7 @@ import (
 	"berth/sshd/hostkey"
 )
 
-// conversion is a key on its way from one format to another.
+// conversion is how a key is converted to another format.
 type conversion struct {
 	to, out         string
 	public          bool
@@ -21,7 +21,7 @@ func keysConvertCommand() *cobra.Command {
 	c := conversion{}
 	cmd := &cobra.Command{
 		Use:   "convert FILE --to FORMAT",
-		Short: "Carry a key from one file format to another",
+		Short: "Convert a key to another file format",
 		Long: `Convert reads the key in FILE, in whatever format it is, and writes it in another:
 
   openssh   what ssh-keygen makes

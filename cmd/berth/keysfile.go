@@ -80,9 +80,9 @@ func newPassphrase() ([]byte, error) {
 	return once, nil
 }
 
-// prompt asks on the terminal, whatever standard input and output are. The echo
-// is off before the question is there: what somebody types at once, a program
-// above all, must not be seen. The flag is what to use where there is none.
+// prompt asks on the terminal, whatever standard input and output are. It switches
+// the echo off before it writes the question, so that an answer that comes at once
+// cannot be seen. Without a terminal the error names the flag to use.
 func prompt(question, flag string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {

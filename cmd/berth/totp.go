@@ -167,8 +167,7 @@ func openCodes(cfg *config.Config) (*totp.Codes, error) {
 	return codes, err
 }
 
-// enrolled says whether u has a secret, and nothing about it: nil where nobody
-// can have one.
+// enrolled reports whether u has a secret: nil where nobody can have one.
 func enrolled(codes *totp.Codes, u *directory.User) (*bool, error) {
 	if codes == nil {
 		return nil, nil

@@ -63,7 +63,7 @@ func (r *revocations) certsOf(authority string) *revokedCerts {
 	return c
 }
 
-// of says what of cert is revoked, "" if nothing is.
+// of returns what of cert is revoked, "" if nothing is.
 func (r *revocations) of(cert *ssh.Certificate) string {
 	authority := cert.SignatureKey.Marshal()
 	switch {
@@ -89,8 +89,8 @@ func (r *revocations) hasKey(blob []byte) bool {
 	return r.keys[string(blob)] || r.sha1[sha1.Sum(blob)] || r.sha256[sha256.Sum256(blob)]
 }
 
-// hasSerial takes 0 for no serial number, as OpenSSH does: it is what authorities
-// that do not count give to all.
+// hasSerial does not know the serial number 0, as OpenSSH: authorities that do not
+// count give it to all certificates.
 func (c *revokedCerts) hasSerial(serial uint64) bool {
 	if serial == 0 {
 		return false
@@ -127,9 +127,9 @@ const (
 	certExtension    = 0x39
 )
 
-// parseKRL reads a key revocation list (PROTOCOL.krl). What it does not know is
+// parseKRL reads a key revocation list (PROTOCOL.krl). Something unknown is
 // an error, since it may revoke something. Signatures are skipped: the list is
-// trusted because it lies where the settings say, as with OpenSSH.
+// trusted because the settings name its file, as with OpenSSH.
 func parseKRL(data []byte) (*revocations, error) {
 	in := &reader{rest: data[len(krlMagic):]}
 	if v := in.uint32(); in.err == nil && v != krlVersion {
@@ -231,7 +231,7 @@ var (
 	errShort   = errors.New("the list ends too early")
 )
 
-// extension passes over what is not critical.
+// extension skips an extension that is not critical.
 func extension(in *reader) error {
 	name, critical := in.string(), in.byte()
 	in.string()

@@ -93,8 +93,8 @@ func (r *revocations) line(line string) error {
 	return errors.New(`is neither a public key, a fingerprint, "serial: 7", nor "id: NAME"`)
 }
 
-// fingerprint revokes a key as ssh-keygen -l shows it. What stands behind it is
-// a comment.
+// fingerprint revokes a key by the fingerprint that ssh-keygen -l shows. Words
+// after it are a comment.
 func (r *revocations) fingerprint(s string) error {
 	s, _, _ = strings.Cut(s, " ")
 	s, ok := strings.CutPrefix(s, "SHA256:")

@@ -1,6 +1,6 @@
-// Package cert decides on SSH user certificates (OpenSSH's PROTOCOL.certkeys): is
-// one signed by a configured authority, for this user, now, from here, and not
-// revoked. Who the user is, and what they may do, is for others.
+// Package cert decides about SSH user certificates (OpenSSH's PROTOCOL.certkeys):
+// is one signed by a configured authority, for this user, now, from this address,
+// and not revoked? It does not know who the user is, or what the user may do.
 //
 // Start at Open and Authority.Check.
 package cert

@@ -75,10 +75,10 @@ func (a Agent) load(path string) (ssh.Signer, error) {
 	return signer(agentKey{a, k.Public})
 }
 
-// ErrNoSignature says that an agent did not sign for the server.
+// ErrNoSignature means that an agent did not sign for the server.
 var ErrNoSignature = errors.New("no signature of the host key")
 
-// errNotHeld says that an agent lacks a key.
+// errNotHeld means that an agent does not hold a key.
 var errNotHeld = errors.New("does not hold the key")
 
 // An agentKey is a key that an agent signs with.
@@ -106,7 +106,7 @@ func (k agentKey) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) 
 		sig, err = c.SignWithFlags(k.pub, data, agentFlags[algorithm])
 		return err
 	})
-	if err == nil && sig.Format != algorithm { // an old agent takes no notice of flags
+	if err == nil && sig.Format != algorithm { // an old agent ignores flags
 		err = fmt.Errorf("agent %s signed by %s, not %s", k.agent, sig.Format, algorithm)
 	}
 	if err != nil {

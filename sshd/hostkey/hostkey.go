@@ -1,5 +1,5 @@
 // Package hostkey loads the server's host keys, makes those that are missing,
-// and carries SSH keys from one file format to another.
+// and converts SSH keys between file formats.
 //
 // Start at Load for a server, at Parse and Key for conversion.
 package hostkey
@@ -16,7 +16,7 @@ import (
 	"berth/privatefile"
 )
 
-// minRSA is the smallest RSA modulus in bits that is taken for a host key.
+// minRSA is the smallest RSA modulus, in bits, that a host key may have.
 const minRSA = 2048
 
 // A Passphrase returns the passphrase of the key file at path. An empty one
@@ -34,7 +34,7 @@ var order = []string{
 }
 
 // Load returns the signers of the key files at paths, ed25519 first, RSA last.
-// A file that is missing is made, of the type its base name speaks of
+// A file that is missing is made, of the type that its base name contains
 // (…ed25519…, …ecdsa…, …rsa…), mode 0600, with its public half beside it in
 // path+".pub"; if passphrase gives one, it is encrypted with it. A file that
 // others may read is refused, and so is a second key of one type, since SSH
@@ -107,7 +107,7 @@ func load(path string, passphrase Passphrase) (ssh.Signer, error) {
 	return signer(s.(ssh.AlgorithmSigner))
 }
 
-// signer refuses what is too weak to stand for a server.
+// signer refuses keys that are too weak for a server.
 func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	if rank(s) < 0 {
 		return nil, fmt.Errorf("keys of type %s cannot be host keys: use ed25519, ecdsa or rsa", s.PublicKey().Type())

@@ -60,7 +60,7 @@ func Parse(text []byte, ask Ask) (Key, error) {
 	return Key{Public: pub, Comment: comment}, nil
 }
 
-// parsePEM reads what stands between -----BEGIN and -----END.
+// parsePEM reads a block between -----BEGIN and -----END.
 func parsePEM(text []byte, ask Ask) (Key, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -243,7 +243,7 @@ func encodeLine(k Key) ([]byte, error) {
 	return line, nil
 }
 
-// oneLine keeps a comment from breaking the file it stands in.
+// oneLine makes one line of a comment, so that it cannot break a file.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func encodePEM(k Key, passphrase []byte) ([]byte, error) {

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// ErrPrivate says that a text is a private key where a public one is wanted.
+// ErrPrivate means that a text is a private key where a public one is wanted.
 var ErrPrivate = errors.New("is a private key: the public one is needed")
 
-// ParsePublic reads a public key in any of the formats. PuTTY has none for
-// public keys that people would find, so that of a private key file is taken,
-// which needs no passphrase. Any other private key is refused with ErrPrivate.
+// ParsePublic reads a public key in any of the formats. A private key of PuTTY is
+// accepted too, because people do not find the public one in PuTTY: its public
+// half needs no passphrase. Any other private key is refused with ErrPrivate.
 func ParsePublic(text []byte) (Key, error) {
 	text = bytes.TrimSpace(text)
 	if len(text) <= mostText && bytes.HasPrefix(text, []byte(ppkMagic)) {

@@ -44,8 +44,8 @@ const (
 
 // AcceptSecContext takes the client's first and only token. It returns the
 // client's principal, as in alice@CORP.EXAMPLE, and the answer by which the
-// client knows that it speaks with the service. Nothing is proved to be of this
-// session until VerifyMIC.
+// client knows that it talks to the service. Only VerifyMIC proves that the
+// client is the one of this session.
 func (a *Acceptor) AcceptSecContext(token []byte) (answer []byte, client string, more bool, err error) {
 	defer guard(&err)
 	req, err := parseRequest(token)
@@ -130,8 +130,8 @@ func parseRequest(token []byte) (*messages.APReq, error) {
 }
 
 // wishes reads the flags in the "checksum" of an authenticator (RFC 4121,
-// section 4.1.1). SSH has no channel bindings to compare, and what credentials
-// are delegated nobody here would use.
+// section 4.1.1). SSH has no channel bindings to compare. Delegated
+// credentials are ignored.
 func wishes(sum types.Checksum) (uint32, error) {
 	const bindings = 16 // length of the field before the flags
 	b := sum.Checksum

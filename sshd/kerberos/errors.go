@@ -24,9 +24,9 @@ var (
 	ErrNotAPerson   = errors.New("principal is not a person's")
 )
 
-// guard makes a panic an error. The parser and the ciphers of the Kerberos
-// library index into what strangers send, before anybody has proved anything,
-// and one bad token must not end everybody's sessions.
+// guard turns a panic into an error. The parser and the ciphers of the Kerberos
+// library handle bytes of strangers without checking every length, and one bad
+// token must not end the sessions of everybody.
 func guard(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("%w: %v", ErrMalformed, r)

@@ -12,7 +12,7 @@ const (
 	maxReplays = 1 << 16
 )
 
-// replays remembers the authenticators of late (RFC 4120, section 3.2.3).
+// replays remembers recent authenticators (RFC 4120, section 3.2.3).
 type replays struct {
 	mu    sync.Mutex
 	seen  map[[32]byte]bool
@@ -24,9 +24,9 @@ type replay struct {
 	until time.Time
 }
 
-// add returns false if sum was added before. When too many are remembered the
-// oldest is forgotten: refusing would let one user keep everybody out, while a
-// replay alone gains nothing without the key that signs the session.
+// add returns false if sum was added before. When there are too many, the oldest
+// is forgotten. To refuse new ones instead would let one user lock out everybody,
+// while a replay is useless without the key that signs the session.
 func (r *replays) add(sum [32]byte) bool {
 	now := time.Now()
 	r.mu.Lock()

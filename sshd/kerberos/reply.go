@@ -57,9 +57,9 @@ func tagged(tag int, content []byte) ([]byte, error) {
 	return asn1.Marshal(asn1.RawValue{Class: asn1.ClassApplication, Tag: tag, IsCompound: true, Bytes: content})
 }
 
-// sequence is where our count of messages begins. Thirty bits, because some
-// clients take a number with the highest bit for a negative one; not 0, which
-// the encoding would leave out.
+// sequence returns our first sequence number. It has thirty bits, because some
+// clients read a number with the highest bit as negative, and is not 0, which the
+// encoding would leave out.
 func sequence() int64 {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -23,8 +23,8 @@ import (
 const skew = 5 * time.Minute
 
 // verify proves a request of a client at remote, RFC 4120, section 3.2.3. The
-// library has a function for it, which takes the client's realm from the client
-// instead of from the KDC and remembers authenticators without an end.
+// library's function for it is not used: it believes the client about its realm,
+// and never forgets an authenticator.
 func (k *Keytab) verify(req *messages.APReq, remote netip.Addr) error {
 	if err := k.open(&req.Ticket); err != nil {
 		return err
@@ -56,8 +56,8 @@ func (k *Keytab) verify(req *messages.APReq, remote netip.Addr) error {
 	return nil
 }
 
-// open decrypts the ticket. The version of the key is only a hint: tools put
-// wrong ones into keytabs, and what does not fit does not open.
+// open decrypts the ticket. The version of the key is only a hint, because tools
+// put wrong versions into keytabs. A wrong key does not open the ticket.
 func (k *Keytab) open(t *messages.Ticket) error {
 	if len(t.SName.NameString) == 0 {
 		return fmt.Errorf("%w: ticket for a service without a name", ErrMalformed)
@@ -80,12 +80,13 @@ func (k *Keytab) open(t *messages.Ticket) error {
 	err := fmt.Errorf("%w: it needs %.200q version %d %s, while the keytab holds %s",
 		ErrWrongKey, service, t.EncPart.KVNO, enctype(t.EncPart.EType), list(ours))
 	if stale := k.Err(); stale != nil {
-		err = fmt.Errorf("%w; what is there now cannot be used: %w", err, stale)
+		err = fmt.Errorf("%w; the present keytab cannot be used: %w", err, stale)
 	}
 	return err
 }
 
-// sameClient compares whom the KDC and the client itself speak of.
+// sameClient compares the client that the KDC names with the one that the client
+// names.
 func sameClient(t *messages.EncTicketPart, a *types.Authenticator) error {
 	if t.CRealm != a.CRealm || !t.CName.Equal(a.CName) {
 		return fmt.Errorf("%w: %.200q and %.200q", ErrMismatch,
@@ -94,7 +95,7 @@ func sameClient(t *messages.EncTicketPart, a *types.Authenticator) error {
 	return nil
 }
 
-// inTime says whether the ticket is valid at now.
+// inTime returns nil if the ticket is valid at now.
 func inTime(t *messages.EncTicketPart, now time.Time) error {
 	start := t.StartTime
 	if start.IsZero() {
@@ -109,7 +110,7 @@ func inTime(t *messages.EncTicketPart, now time.Time) error {
 	return nil
 }
 
-// fresh says whether the client made the authenticator just now.
+// fresh returns nil if the client made the authenticator just now.
 func fresh(a *types.Authenticator, now time.Time) error {
 	if a.Cusec < 0 || a.Cusec > 999_999 {
 		return fmt.Errorf("%w: %d microseconds", ErrMalformed, a.Cusec)
@@ -140,8 +141,8 @@ func boundTo(addresses types.HostAddresses, remote netip.Addr) error {
 	return nil
 }
 
-// trustworthy looks at the realms that vouched for a client of another realm,
-// unless our KDC has done so: each of them could have made the client up. RFC
+// trustworthy checks the realms that vouched for a client of another realm, unless
+// our KDC has checked them: each of them could have invented the client. RFC
 // 4120, section 2.7.
 func (k *Keytab) trustworthy(t *messages.EncTicketPart, ours string) error {
 	if t.CRealm == ours || len(t.Transited.Contents) == 0 || t.Flags.At(flags.TransitedPolicyChecked) != 0 {

@@ -20,10 +20,10 @@ import (
 
 const (
 	period = 30 // seconds a code is shown
-	skew   = 1  // codes before and after the present one that are taken too: clocks differ, people are slow
+	skew   = 1  // codes before and after the present one that are accepted too: clocks differ, people are slow
 
 	newSecret   = 20 // bytes of a secret made here: RFC 4226, section 4, R6
-	leastSecret = 10 // bytes that are taken: old tokens have 80 bits
+	leastSecret = 10 // bytes that are accepted: old tokens have 80 bits
 )
 
 // A Key is the secret of one token, and how codes are made of it. Printing it
@@ -122,7 +122,7 @@ func (k Key) code(counter uint64) string {
 	return fmt.Sprintf("%0*d", k.digits, n%modulus)
 }
 
-// match returns which code it is that was typed, of those that are taken at now.
+// match returns the number of the code that was typed, if it is accepted at now.
 func (k Key) match(typed string, now time.Time) (counter uint64, ok bool) {
 	present := counterAt(now)
 	for c := present - skew; c <= present+skew; c++ {

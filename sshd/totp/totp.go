@@ -29,7 +29,7 @@ type Settings struct {
 	Issuer string `mapstructure:"issuer"`
 }
 
-// DefaultSettings is what a file that says nothing gets.
+// DefaultSettings are those of a file without the section.
 func DefaultSettings() Settings { return Settings{Issuer: "Berth"} }
 
 // Enabled reports whether there is a file.
