@@ -69,6 +69,15 @@ func TestCheckAndServeAgree(t *testing.T) {
 		}, ""},
 		{"an event file that is a folder", func(c *config.Config, dir string) { c.Events.File = dir }, "is a directory"},
 		{"a folder of events that is a file", func(c *config.Config, dir string) { c.Events.File = write(dir+"/file", "", 0o600) + "/events" }, "not a"},
+		{"an event file that is a socket", func(c *config.Config, dir string) {
+			l, err := net.Listen("unix", dir+"/s")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { l.Close() })
+			c.Events.File = dir + "/s"
+		}, "is a pipe or a socket"},
 		{"standard output for events", func(c *config.Config, _ string) { c.Events.File = "stderr" }, ""},
 		{"no events", func(c *config.Config, _ string) { c.Events.File = "" }, ""},
 		{"a CA of syslog that is missing", func(c *config.Config, dir string) {
