@@ -560,8 +560,10 @@ func fsClock(t *testing.T) (tick func()) {
 			t.Fatal(err)
 		}
 		first, err := l.Lstat("/t")
-		for now := first; err == nil && !changed(now).After(changed(first)); now, err = l.Lstat("/t") {
-			err = errors.Join(l.Rmdir("/t"), l.Mkdir("/t", 0o777))
+		for now := first; err == nil && !changed(now).After(changed(first)); {
+			if err = errors.Join(l.Rmdir("/t"), l.Mkdir("/t", 0o777)); err == nil {
+				now, err = l.Lstat("/t")
+			}
 		}
 		if err := errors.Join(err, l.Rmdir("/t")); err != nil {
 			t.Fatal(err)
