@@ -49,7 +49,15 @@ func Load(paths []string, passphrase Passphrase, agent Agent) ([]ssh.Signer, err
 	var signers []ssh.Signer
 	from := map[string]string{} // type -> path
 	for _, path := range paths {
-		s, err := loadOne(path, passphrase, agent)
+		var s ssh.Signer
+		var err error
+		if strings.HasSuffix(path, ".pub") {
+			s, err = agent.load(path)
+		} else if s, err = load(path, passphrase); errors.Is(err, iofs.ErrNotExist) {
+			if err = Make(path, passphrase); err == nil || errors.Is(err, iofs.ErrExist) {
+				s, err = load(path, passphrase) // also when another process was faster
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("host key %s: %w", path, err)
 		}
@@ -65,24 +73,6 @@ func Load(paths []string, passphrase Passphrase, agent Agent) ([]ssh.Signer, err
 }
 
 func rank(s ssh.Signer) int { return slices.Index(order, s.PublicKey().Type()) }
-
-func loadOne(path string, passphrase Passphrase, agent Agent) (ssh.Signer, error) {
-	if strings.HasSuffix(path, ".pub") {
-		return agent.load(path)
-	}
-	return loadOrMake(path, passphrase)
-}
-
-func loadOrMake(path string, passphrase Passphrase) (ssh.Signer, error) {
-	s, err := load(path, passphrase)
-	if !errors.Is(err, iofs.ErrNotExist) {
-		return s, err
-	}
-	if err := Make(path, passphrase); err != nil && !errors.Is(err, iofs.ErrExist) {
-		return nil, err
-	}
-	return load(path, passphrase) // also when another process was faster
-}
 
 func load(path string, passphrase Passphrase) (ssh.Signer, error) {
 	text, err := privatefile.Read(path, privatefile.OwnerReads, mostText)

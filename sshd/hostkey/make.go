@@ -1,17 +1,16 @@
 package hostkey
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/pem"
 	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -19,60 +18,46 @@ import (
 	"berth/privatefile"
 )
 
-// kinds are the keys that can be made, by the word in a file's name.
-var kinds = []struct {
+// A kind is a type of key that can be made, by the word in a file's name.
+type kind struct {
 	word string
-	make func() (crypto.Signer, error)
-}{
-	{"ed25519", func() (crypto.Signer, error) {
+	make func() (any, error)
+}
+
+var kinds = []kind{
+	{"ed25519", func() (any, error) {
 		_, k, err := ed25519.GenerateKey(rand.Reader)
 		return k, err
 	}},
-	{"ecdsa", func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
-	{"rsa", func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) }},
+	{"ecdsa", func() (any, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
+	{"rsa", func() (any, error) { return rsa.GenerateKey(rand.Reader, 3072) }},
 }
 
-// Make makes a key file at path as Load does. The error wraps
-// io/fs.ErrExist when there is one: no key is ever overwritten.
+// Make makes a key file at path as Load does. The error wraps io/fs.ErrExist when
+// there is one: no key is ever overwritten.
 func Make(path string, passphrase Passphrase) error {
-	key, err := generate(filepath.Base(path))
+	name := strings.ToLower(filepath.Base(path))
+	i := slices.IndexFunc(kinds, func(k kind) bool { return strings.Contains(name, k.word) })
+	if i < 0 {
+		return fmt.Errorf("is missing and cannot be made: its name should hold ed25519, ecdsa or rsa: %w", iofs.ErrNotExist)
+	}
+	key, err := privateKey(kinds[i].make())
 	if err != nil {
 		return err
 	}
-	block, err := seal(key, path, passphrase)
+	var secret []byte
+	if passphrase != nil {
+		if secret, err = passphrase(path); err != nil {
+			return fmt.Errorf("passphrase: %w", err)
+		}
+	}
+	text, err := encodeOpenSSH(key, secret)
 	if err != nil {
 		return err
 	}
-	pub, err := ssh.NewPublicKey(key.Public())
-	if err != nil {
-		return err
-	}
-	if err := privatefile.Create(path, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err := privatefile.Create(path, text, 0o600); err != nil {
 		return err
 	}
 	os.Remove(path + ".pub") // of a key that is gone
-	return privatefile.Create(path+".pub", ssh.MarshalAuthorizedKey(pub), 0o644)
-}
-
-func generate(name string) (crypto.Signer, error) {
-	for _, k := range kinds {
-		if strings.Contains(strings.ToLower(name), k.word) {
-			return k.make()
-		}
-	}
-	return nil, fmt.Errorf("is missing and cannot be made: its name should hold ed25519, ecdsa or rsa: %w", iofs.ErrNotExist)
-}
-
-func seal(key crypto.Signer, path string, passphrase Passphrase) (*pem.Block, error) {
-	var secret []byte
-	if passphrase != nil {
-		var err error
-		if secret, err = passphrase(path); err != nil {
-			return nil, fmt.Errorf("passphrase: %w", err)
-		}
-	}
-	if len(secret) == 0 {
-		return ssh.MarshalPrivateKey(key, "")
-	}
-	return ssh.MarshalPrivateKeyWithPassphrase(key, "", secret)
+	return privatefile.Create(path+".pub", ssh.MarshalAuthorizedKey(key.Public), 0o644)
 }

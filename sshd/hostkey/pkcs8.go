@@ -71,16 +71,16 @@ func decryptPKCS8(der, passphrase []byte) (any, error) {
 	if rest, err := asn1.Unmarshal(der, &info); err != nil || len(rest) > 0 {
 		return nil, errors.New("encrypted PKCS#8 key: not well formed")
 	}
-	mode, err := pkcs8Mode(info.Algorithm, passphrase)
+	block, iv, err := pkcs8Cipher(info.Algorithm, passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("encrypted PKCS#8 key: %w", err)
 	}
 	data := info.Data
-	size := mode.block.BlockSize()
+	size := block.BlockSize()
 	if len(data) == 0 || len(data)%size != 0 {
 		return nil, errors.New("encrypted PKCS#8 key: cut off")
 	}
-	cipher.NewCBCDecrypter(mode.block, mode.iv).CryptBlocks(data, data)
+	cipher.NewCBCDecrypter(block, iv).CryptBlocks(data, data)
 	pad := int(data[len(data)-1])
 	if pad == 0 || pad > size {
 		return nil, ErrWrongPassphrase
@@ -92,52 +92,44 @@ func decryptPKCS8(der, passphrase []byte) (any, error) {
 	return key, nil
 }
 
-// blockMode is a cipher ready for use.
-type blockMode struct {
-	block cipher.Block
-	iv    []byte
-}
-
-func pkcs8Mode(a pkix.AlgorithmIdentifier, passphrase []byte) (blockMode, error) {
-	var none blockMode
+// pkcs8Cipher returns the cipher that an algorithm describes, with its key.
+func pkcs8Cipher(a pkix.AlgorithmIdentifier, passphrase []byte) (block cipher.Block, iv []byte, err error) {
 	var params pbes2Params
 	var kdf pbkdf2Params
-	var iv []byte
 	if !a.Algorithm.Equal(oidPBES2) {
-		return none, fmt.Errorf("scheme %v is not supported: only PBES2 is", a.Algorithm)
+		return nil, nil, fmt.Errorf("scheme %v is not supported: only PBES2 is", a.Algorithm)
 	}
 	if _, err := asn1.Unmarshal(a.Parameters.FullBytes, &params); err != nil {
-		return none, err
+		return nil, nil, err
 	}
 	if !params.KDF.Algorithm.Equal(oidPBKDF2) {
-		return none, fmt.Errorf("key derivation %v is not supported: only PBKDF2 is", params.KDF.Algorithm)
+		return nil, nil, fmt.Errorf("key derivation %v is not supported: only PBKDF2 is", params.KDF.Algorithm)
 	}
 	if _, err := asn1.Unmarshal(params.KDF.Parameters.FullBytes, &kdf); err != nil {
-		return none, err
+		return nil, nil, err
 	}
 	if _, err := asn1.Unmarshal(params.Cipher.Parameters.FullBytes, &iv); err != nil {
-		return none, err
+		return nil, nil, err
 	}
 	h, ok := pbkdf2Hashes[kdf.PRF.Algorithm.String()]
 	c, known := pkcs8Ciphers[params.Cipher.Algorithm.String()]
 	if !ok || !known {
-		return none, fmt.Errorf("hash %v with cipher %v is not supported", kdf.PRF.Algorithm, params.Cipher.Algorithm)
+		return nil, nil, fmt.Errorf("hash %v with cipher %v is not supported", kdf.PRF.Algorithm, params.Cipher.Algorithm)
 	}
 	if kdf.Iterations < 1 || kdf.Iterations > mostIterations {
-		return none, fmt.Errorf("%d iterations are out of bounds", kdf.Iterations)
+		return nil, nil, fmt.Errorf("%d iterations are out of bounds", kdf.Iterations)
 	}
 	key, err := pbkdf2.Key(h, string(passphrase), kdf.Salt, kdf.Iterations, c.keySize)
 	if err != nil {
-		return none, err
+		return nil, nil, err
 	}
-	block, err := c.make(key)
-	if err != nil {
-		return none, err
+	if block, err = c.make(key); err != nil {
+		return nil, nil, err
 	}
 	if len(iv) != block.BlockSize() {
-		return none, errors.New("the initialization vector has a wrong length")
+		return nil, nil, errors.New("the initialization vector has a wrong length")
 	}
-	return blockMode{block, iv}, nil
+	return block, iv, nil
 }
 
 func encodePKCS8(k Key, passphrase []byte) ([]byte, error) {
@@ -152,7 +144,7 @@ func encodePKCS8(k Key, passphrase []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	mode, err := pkcs8Mode(algorithm, passphrase)
+	block, _, err := pkcs8Cipher(algorithm, passphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -160,23 +152,25 @@ func encodePKCS8(k Key, passphrase []byte) ([]byte, error) {
 	for range pad {
 		der = append(der, byte(pad))
 	}
-	cipher.NewCBCEncrypter(mode.block, mode.iv).CryptBlocks(der, der)
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(der, der)
 	der, err = asn1.Marshal(encryptedKeyInfo{algorithm, der})
 	return toPEM("ENCRYPTED PRIVATE KEY", der, err)
 }
 
 // pbes2 describes PBKDF2 with SHA-256 and AES-256.
 func pbes2(salt, iv []byte) (pkix.AlgorithmIdentifier, error) {
-	kdf, err1 := identifier(oidPBKDF2, pbkdf2Params{
-		Salt: salt, Iterations: pkcs8Iterations,
-		PRF: pkix.AlgorithmIdentifier{Algorithm: oidSHA256, Parameters: asn1.NullRawValue},
+	var errs []error
+	identifier := func(oid asn1.ObjectIdentifier, params any) pkix.AlgorithmIdentifier {
+		der, err := asn1.Marshal(params)
+		errs = append(errs, err)
+		return pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.RawValue{FullBytes: der}}
+	}
+	all := identifier(oidPBES2, pbes2Params{
+		KDF: identifier(oidPBKDF2, pbkdf2Params{
+			Salt: salt, Iterations: pkcs8Iterations,
+			PRF: pkix.AlgorithmIdentifier{Algorithm: oidSHA256, Parameters: asn1.NullRawValue},
+		}),
+		Cipher: identifier(oidAES256, iv),
 	})
-	enc, err2 := identifier(oidAES256, iv)
-	all, err3 := identifier(oidPBES2, pbes2Params{kdf, enc})
-	return all, errors.Join(err1, err2, err3)
-}
-
-func identifier(oid asn1.ObjectIdentifier, params any) (pkix.AlgorithmIdentifier, error) {
-	der, err := asn1.Marshal(params)
-	return pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.RawValue{FullBytes: der}}, err
+	return all, errors.Join(errs...)
 }

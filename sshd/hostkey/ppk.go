@@ -296,7 +296,6 @@ func (f *ppk) key() (any, error) {
 }
 
 func encodePPK2(k Key, passphrase []byte) ([]byte, error) { return encodePPK(k, 2, passphrase) }
-
 func encodePPK3(k Key, passphrase []byte) ([]byte, error) { return encodePPK(k, 3, passphrase) }
 
 func encodePPK(k Key, version int, passphrase []byte) ([]byte, error) {

@@ -36,7 +36,11 @@ func (k *Keytab) User(principal string) (name, directory string, err error) {
 	realms := k.realms()
 	i := slices.IndexFunc(realms, func(r Realm) bool { return r.Name == realm })
 	if i < 0 {
-		return "", "", fmt.Errorf("%w: %.200q is not of %s", ErrForeignRealm, principal, names(realms))
+		var accepted []string
+		for _, r := range realms {
+			accepted = append(accepted, r.Name)
+		}
+		return "", "", fmt.Errorf("%w: %.200q is not of %s", ErrForeignRealm, principal, list(accepted))
 	}
 	if name == "" || strings.ContainsAny(name, `/@\`) || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return "", "", fmt.Errorf("%w: %.200q", ErrNotAPerson, principal)
@@ -57,12 +61,4 @@ func (k *Keytab) realms() []Realm {
 		}
 	}
 	return own
-}
-
-func names(realms []Realm) string {
-	var list []string
-	for _, r := range realms {
-		list = append(list, r.Name)
-	}
-	return strings.Join(list, ", ")
 }
