@@ -260,6 +260,13 @@ func TestRewrite(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 || string(text) != "two" {
 		t.Errorf("got %q, %v, %v", text, info.Mode(), err)
 	}
+	folder := t.TempDir() // nothing can take the place of a folder
+	if err := Rewrite(folder, func() ([]byte, error) { return nil, nil }); err == nil {
+		t.Error("a folder in the place of the file: no error")
+	}
+	if _, err := os.Lstat(folder + ".new"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("the new file is left: %v", err)
+	}
 	long := filepath.Join(filepath.Dir(path), strings.Repeat("x", 255)) // no room for the name of the new file
 	if err := Rewrite(long, func() ([]byte, error) { return nil, nil }); !errors.Is(err, syscall.ENAMETOOLONG) {
 		t.Errorf("a name that is too long: got %v", err)

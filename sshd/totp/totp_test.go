@@ -336,6 +336,21 @@ func TestSettingsCheck(t *testing.T) {
 	}
 }
 
+// TestShortKey seals with a key that somebody made.
+func TestShortKey(t *testing.T) {
+	for n, ok := range map[int]bool{31: false, 32: true} {
+		s := settings(t)
+		write(t, s.KeyFile, strings.Repeat("k", n)+" \n", 0o600)
+		f, err := Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Add(Person{ID: "id-1", Directory: "corp", Name: "alice"}); (err == nil) != ok {
+			t.Errorf("a key of %d bytes: %v, want accepted: %t", n, err, ok)
+		}
+	}
+}
+
 // TestSealedWithANewNonce seals the same records twice.
 func TestSealedWithANewNonce(t *testing.T) {
 	s := settings(t)
