@@ -202,7 +202,7 @@ func (g *guard) Mkdir(name string, perm iofs.FileMode) error {
 	if err := g.layer.Mkdir(name, perm); err != nil {
 		return err
 	}
-	g.remember(r, name)
+	g.remember(r, name, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
 	return nil
 }
 

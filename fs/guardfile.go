@@ -62,7 +62,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 		f.writes = policy.Create
 	}
 	if f.uploads {
-		g.rememberFile(r, name, f)
+		g.remember(r, name, f.Stat)
 	}
 	return f, nil
 }
@@ -92,7 +92,7 @@ func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 		return nil, err
 	}
 	f.uploads, f.writes = true, policy.Create
-	if !g.own.isFile(name, f) {
+	if fi, err := f.Stat(); err != nil || !g.own.is(name, fi) {
 		return nil, errors.Join(iofs.ErrPermission, f.Abort())
 	}
 	if flag&os.O_TRUNC != 0 {

@@ -61,16 +61,15 @@ func (f *sizedFile) SetAttr(a Attr) error {
 	return f.file.SetAttr(a)
 }
 
-// A Pace is how fast a session moves data in each direction. All views of one
-// session share it, first come, first served: more channels are no faster, and
-// another policy's rates count in files that are open, too. The zero value is
-// ready; it is safe for concurrent use.
+// A Pace limits how fast a session moves data in each direction. All views of one
+// session share it, so more channels are not faster. The rates of a new policy
+// apply to open files, too. The zero value is ready; it is safe for concurrent use.
 type Pace struct {
 	mu               sync.Mutex
 	upload, download *rate.Limiter // nil: there never was a limit
 }
 
-// set makes the rates of limits count from now on.
+// set applies the rates of limits from now on.
 func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +78,7 @@ func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter) {
 	return p.upload, p.download
 }
 
-// burst is how many bytes may pass at once: a whole request of any client.
+// burst is how many bytes may be moved at once: a whole request of any client.
 const burst = 256 << 10
 
 // limited is l at another rate, or a new limiter if there is none yet.
@@ -105,7 +104,7 @@ type rates struct {
 	stop             context.CancelFunc // of those who wait, when the FS is closed
 }
 
-// newRates is l at the pace that limits allow, or l itself where they allow any.
+// newRates limits l to the pace, or is l itself if limits have no rate.
 func newRates(l layer, limits policy.Limits, pace *Pace) layer {
 	r := &rates{layer: l}
 	if r.upload, r.download = pace.set(limits); r.upload == nil && r.download == nil {
@@ -128,7 +127,7 @@ func (r *rates) Close() error {
 	return r.layer.Close()
 }
 
-// wait returns when n more bytes may pass.
+// wait returns when n more bytes may be moved.
 func (r *rates) wait(l *rate.Limiter, n int) error {
 	for ; l != nil && n > 0; n -= burst {
 		if err := l.WaitN(r.ctx, min(n, burst)); err != nil {

@@ -7,17 +7,21 @@ import (
 	"berth/policy"
 )
 
-// maxOwn is how many names a session is known to have made; the oldest is
-// forgotten first.
-const maxOwn = 4096
+// maxOwn is how many names a session is known to have made, and maxOwnBytes how
+// long they are together. The oldest is forgotten first.
+const (
+	maxOwn      = 4096
+	maxOwnBytes = 512 << 10
+)
 
-// own is what a session made itself in places where it may not see, change or
-// rename what is there. A file is known by its identity too, for the name may
-// since be somebody else's.
+// own lists what a session made itself in places where it may not see, change or
+// rename what is there. A file is known by its identity too, since somebody else
+// may have the name by now.
 type own struct {
 	mu    sync.Mutex
 	files map[string]fileID
 	order []string // of files, oldest first
+	bytes int      // in order
 }
 
 func (o *own) add(name string, id fileID) {
@@ -28,45 +32,43 @@ func (o *own) add(name string, id fileID) {
 	}
 	if _, known := o.files[name]; !known {
 		o.order = append(o.order, name)
+		o.bytes += len(name)
 	}
 	o.files[name] = id
-	if len(o.order) > maxOwn {
+	for len(o.order) > maxOwn || o.bytes > maxOwnBytes {
 		delete(o.files, o.order[0])
+		o.bytes -= len(o.order[0])
 		o.order = o.order[1:]
 	}
 }
 
+// rename notes another name of what the session may have made.
 func (o *own) rename(oldname, newname string) {
-	o.mu.Lock()
-	id, known := o.files[oldname]
-	o.mu.Unlock()
-	if known {
+	if id, known := o.get(oldname); known {
 		o.add(newname, id)
 	}
 }
 
-func (o *own) has(name string) bool {
+// get is the identity of what the session made under name, if it made anything.
+func (o *own) get(name string) (fileID, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, known := o.files[name]
+	id, known := o.files[name]
+	return id, known
+}
+
+func (o *own) has(name string) bool {
+	_, known := o.get(name)
 	return known
 }
 
 // is reports whether fi, found under name, is what the session made.
 func (o *own) is(name string, fi iofs.FileInfo) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	id, known := o.files[name]
+	id, known := o.get(name)
 	return known && id == idOf(fi)
 }
 
-// isFile is is for an open file.
-func (o *own) isFile(name string, f File) bool {
-	fi, err := f.Stat()
-	return err == nil && o.is(name, fi)
-}
-
-// current reports whether what stands under name now was made by the session.
+// current reports whether the session made what has the name now.
 func (o *own) current(l layer, name string) bool {
 	if !o.has(name) {
 		return false
@@ -75,26 +77,16 @@ func (o *own) current(l layer, name string) bool {
 	return err == nil && o.is(name, fi)
 }
 
-// owns are the rights that make knowing one's own files unnecessary.
+// owns are the rights that make it unnecessary to know one's own files.
 const owns = policy.List | policy.Overwrite | policy.Rename | policy.SetAttr
 
-// remember notes that the session made name, if that gives it any right.
-func (g *guard) remember(r *rules, name string) {
+// remember notes that the session made name, which stat finds, if that gives it
+// any right.
+func (g *guard) remember(r *rules, name string, stat func() (iofs.FileInfo, error)) {
 	if r.Rights(name).Ops&owns == owns {
 		return
 	}
-	if fi, err := g.layer.Lstat(name); err == nil {
-		g.own.add(name, idOf(fi))
-	}
-}
-
-// rememberFile is remember for a file that is still open, and so perhaps not
-// yet under its name.
-func (g *guard) rememberFile(r *rules, name string, f File) {
-	if r.Rights(name).Ops&owns == owns {
-		return
-	}
-	if fi, err := f.Stat(); err == nil {
+	if fi, err := stat(); err == nil {
 		g.own.add(name, idOf(fi))
 	}
 }

@@ -2,8 +2,10 @@ package fs
 
 import (
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"os"
+	"strings"
 	"testing"
 
 	"berth/policy"
@@ -43,5 +45,21 @@ func TestInodeIsUsedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestOwnHasFewLongNames checks that long names are forgotten sooner.
+func TestOwnHasFewLongNames(t *testing.T) {
+	var o own
+	long := "/" + strings.Repeat("x", maxName-8)
+	for i := range 2 * maxOwnBytes / len(long) {
+		o.add(fmt.Sprint(long, i), fileID{ino: uint64(i)})
+	}
+	total := 0
+	for _, name := range o.order {
+		total += len(name)
+	}
+	if total > maxOwnBytes || total < maxOwnBytes-maxName || len(o.files) != len(o.order) || o.bytes != total {
+		t.Errorf("own holds %d names of %d bytes, %d in order, want at most %d bytes", len(o.files), total, len(o.order), maxOwnBytes)
 	}
 }

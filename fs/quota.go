@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// quota bounds the bytes and files of a host directory, or only counts them, as
-// others are bounded there. The folder below may be one in that directory.
-// Sizes count as a listing shows them. An atomic upload counts while it is
-// written, beside what it replaces.
+// quota limits the bytes and files of a host directory, or only counts them for
+// the limits that others have there. The layer below may be a folder in that
+// directory. Sizes count as a listing shows them. While an atomic upload is
+// written it counts beside the file that it will replace.
 type quota struct {
 	layer
 	u     *usage
@@ -23,7 +23,7 @@ func newQuota(l layer, u *usage, limit bounds) *quota {
 	return &quota{layer: l, u: u, limit: limit}
 }
 
-// change is one change of names.
+// change calls do, which changes names, when the directory has been counted.
 func (q *quota) change(op, name string, do func() error) error {
 	q.u.names.Lock()
 	defer q.u.names.Unlock()
@@ -33,7 +33,7 @@ func (q *quota) change(op, name string, do func() error) error {
 	return fail(op, name, do())
 }
 
-// create is a change that makes one name.
+// create is change for an operation that makes one name.
 func (q *quota) create(op, name string, do func() error) error {
 	return q.change(op, name, func() error {
 		if err := q.u.reserve(0, 1, q.limit); err != nil {
@@ -123,8 +123,8 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err
 	return f, nil
 }
 
-// openOld opens a file that is there. It is truncated, if it is to be, in a
-// step of its own that counts.
+// openOld opens an existing file. O_TRUNC is done in a second step, which is
+// counted.
 func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (file, error) {
 	below, err := q.layer.OpenFile(name, flag&^os.O_TRUNC, perm)
 	if err != nil {
@@ -165,7 +165,7 @@ func (q *quota) openRead(name string, flag int, perm iofs.FileMode) (file, error
 	return nil, fail("open", name, iofs.ErrNotExist)
 }
 
-// track makes file one whose growth counts.
+// track makes an open file one whose growth is counted.
 func (q *quota) track(name string, below file, flag int) (file, error) {
 	t, _, err := q.hold(below.Stat)
 	if err != nil {
@@ -227,7 +227,8 @@ func (q *quota) SetAttr(name string, a Attr) error {
 	return q.layer.SetAttr(name, a)
 }
 
-// StatFS shows the quota as the size of the file system, unless that is smaller.
+// StatFS shows the quota as the size of the file system, unless the file system
+// is smaller.
 func (q *quota) StatFS(name string) (Usage, error) {
 	s, err := q.layer.StatFS(name)
 	if err != nil || s.BlockSize == 0 || q.limit == (bounds{}) {

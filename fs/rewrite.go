@@ -8,12 +8,12 @@ import (
 	"sync"
 )
 
-// rewrite is a file that was opened for writing, to be made if need be, but not
-// truncated. OpenSSH's scp opens what it replaces like that, and sets the size
-// at the end; other clients mean to change a part. The first thing they do tells:
-// a write at the beginning, or a size of 0, begins an upload, anything else
-// changes the file in place. What the client does not write anew the upload gets
-// from the old file, so that either way gives the same content.
+// rewrite is an existing file that was opened for writing with O_CREATE but
+// without O_TRUNC. OpenSSH's scp replaces files like that and sets the size at
+// the end; other clients change a part. The first operation decides: a write at
+// the beginning, or a size of 0, begins an upload. Anything else changes the file
+// in place. The upload copies from the old file what the client does not write,
+// so the content is the same either way.
 type rewrite struct {
 	file // the old file
 	u    *uploads
@@ -23,8 +23,8 @@ type rewrite struct {
 	mu      sync.Mutex
 	decided bool
 	up      *upload // nil: in place
-	done    int64   // up to here up holds what the file is to be
-	old     int64   // from there up to here it is to be the old content
+	done    int64   // so many bytes of up are as they will be
+	old     int64   // from done to here the content of the old file is missing in up
 }
 
 // rewrite opens the file at name.
@@ -54,7 +54,7 @@ func (r *rewrite) decide(anew bool) error {
 	return err
 }
 
-// current is the old file, and whether it is the one found under its name.
+// current is the old file, and whether found, which has its name, is the same.
 func (r *rewrite) current(found iofs.FileInfo, missing error) (is iofs.FileInfo, same bool, err error) {
 	if is, err = r.file.Stat(); err != nil {
 		return nil, false, err
@@ -79,8 +79,7 @@ func (r *rewrite) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// fill makes the upload hold the old content up to end. An error fails all of
-// the upload.
+// fill copies the old content up to end. After an error Close removes the upload.
 func (r *rewrite) fill(end int64) error {
 	if end <= r.done {
 		return nil
@@ -162,11 +161,11 @@ func (r *rewrite) Close() error {
 	if r.up == nil {
 		return r.file.Close()
 	}
-	_ = r.fill(r.old) // Close of the upload tells
+	_ = r.fill(r.old) // Close of the upload returns the error
 	return errors.Join(r.up.Close(), r.file.Close())
 }
 
-// Abort gives up the upload, if it is one.
+// Abort aborts the upload, if there is one.
 func (r *rewrite) Abort() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

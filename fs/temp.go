@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// tempPrefix begins the name of every file that is not yet what it will be.
-// Such files are the server's own: no client sees, opens or makes one.
+// tempPrefix begins the name of every file that is not complete yet. Such files
+// belong to the server: no client sees, opens or makes one.
 const tempPrefix = ".berth-upload-"
 
-// newTempName is a base name that no other file has.
+// newTempName is a base name that no other file uses.
 func newTempName() string { return tempPrefix + strings.ToLower(rand.Text()) }
 
 // partPrefix begins the names of a person's uploads. Nobody can choose to have
@@ -44,7 +44,7 @@ func isTemp(base string) bool { return strings.HasPrefix(base, tempPrefix) }
 // hasTemp reports whether any element of name is that of a temporary file.
 func hasTemp(name string) bool { return strings.Contains(name, "/"+tempPrefix) }
 
-// stale reports whether fi is a temporary file that nobody came back to.
+// stale reports whether fi is a temporary file that nobody has changed for age.
 func stale(fi iofs.FileInfo, age time.Duration) bool {
 	return isTemp(fi.Name()) && fi.Mode().IsRegular() && time.Since(fi.ModTime()) > age
 }
@@ -87,9 +87,9 @@ func clearTemp(l layer, temp string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Sweep removes what broken uploads left anywhere under a host directory and
-// nobody touched for age, and says how many files that were. It goes on after
-// an error and returns the first one.
+// Sweep removes temporary files anywhere under a host directory that nobody has
+// changed for age, and returns how many it removed. It continues after an error
+// and returns the first one.
 func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (removed int, err error) {
 	l, err := openLocal(host, 0)
 	if err != nil {
@@ -123,7 +123,7 @@ func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (rem
 	return removed, errors.Join(first, ctx.Err())
 }
 
-// counting is l, which is host, as one that counts what is removed in dir.
+// counting is l, the directory host, with the quotas that count what is in dir.
 func (q *Quotas) counting(l layer, host, dir string) layer {
 	for _, u := range q.around(filepath.Join(realHost(host), filepath.FromSlash(dir))) {
 		l = &quota{layer: l, u: u}

@@ -9,20 +9,20 @@ import (
 	"berth/policy"
 )
 
-// Quotas remembers how full the host directories are that somebody's quota
-// bounds: each is counted once, when something first changes there, and then
-// followed through all folders that are in it. All sessions of a process share
-// one. The zero value is ready; it is safe for concurrent use.
+// Quotas knows how full the host directories are that have a quota. Each is
+// counted once, when something first changes there, and then kept up to date by
+// all folders in it. All sessions of a process share one Quotas. The zero value is
+// ready; it is safe for concurrent use.
 //
-// What comes there past these folders is found when the directory is counted
-// again: from other programs, and from a folder that the directory is deep in.
+// Changes by other programs, and through folders above the directory, are found
+// when it is counted again.
 type Quotas struct {
 	mu    sync.Mutex
 	hosts map[string]*usage
 }
 
-// recount is how old a count may be when the next session comes to a directory
-// that none was using: other programs may have changed it since.
+// recount is how old a count may be when a session comes to a directory that no
+// session was using: other programs may have changed the directory since.
 const recount = time.Hour
 
 // of is the usage of a host directory.
@@ -40,8 +40,8 @@ func (q *Quotas) of(host string) *usage {
 	return u
 }
 
-// around is what is known of a host directory and of those that it lies in, the
-// innermost first.
+// around is the usage of a host directory and of those that it lies in, as far
+// as they are known, the innermost first.
 func (q *Quotas) around(host string) []*usage {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -165,7 +165,7 @@ func (u *usage) release(t *tracked) {
 	}
 }
 
-// add counts what a limit does not matter to, since it is there already or gone.
+// add counts what exists already or was removed, whatever the limit.
 func (u *usage) add(bytes, files int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -212,9 +212,9 @@ func (u *usage) count() error {
 	return nil
 }
 
-// measure counts the bytes of all regular files, one with several names once,
-// and all names. A directory that cannot be read counts as empty, for nobody
-// can fill it either; only the root must be readable.
+// measure counts all names and the bytes of all regular files, those of a file
+// with several names once. A directory that cannot be read counts as empty, since
+// nobody can fill it either; only the root must be readable.
 func measure(l layer) (bytes, files int64, err error) {
 	seen := map[fileID]bool{}
 	dirs := []string{"/"}
