@@ -50,7 +50,7 @@ func (r *reloader) onHangup(ctx context.Context) {
 	}
 }
 
-// run reloads for the operator by, and has open sessions follow the rules before
+// run reloads, with by as the first fields of its event, and has open sessions follow the rules before
 // it returns. A mistake changes nothing.
 func (r *reloader) run(ctx context.Context, by map[string]string) (waits string, err error) {
 	r.mu.Lock()
@@ -63,6 +63,7 @@ func (r *reloader) run(ctx context.Context, by map[string]string) (waits string,
 		r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error(), Fields: by})
 		return "", err
 	}
+	by["rules_hash"] = r.rules.Hash()
 	r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits, Fields: by})
 	r.server.Reconsider(ctx)
 	return waits, nil
@@ -76,8 +77,8 @@ func (r *reloader) asked(name string) bool {
 	return slices.ContainsFunc(r.attributes, same) || !slices.ContainsFunc(r.started.Directories, lacks)
 }
 
-// reload reads the rules, admission, and people who live in files here. It returns in a
-// sentence what else has changed in the file, which it does not take up.
+// reload reads the rules, admission, and people who live in files here. It returns
+// in a sentence what else has changed in the file, which it does not take up.
 func (r *reloader) reload() (waits string, err error) {
 	cfg, err := config.Load(r.started.Path)
 	if err != nil {

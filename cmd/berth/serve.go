@@ -197,7 +197,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if err != nil {
 		log.Warn("mark that the server is running", "error", err)
 	}
-	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release, Fields: map[string]string{"last_stop": lastStop}})
+	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release, Fields: map[string]string{"last_stop": lastStop, "rules_hash": live.Hash()}})
 	served := make(chan error, len(r.listeners))
 	for _, l := range r.listeners {
 		go func() { served <- srv.Serve(beside, l) }()

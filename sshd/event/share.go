@@ -56,7 +56,7 @@ func (q *Queue) sharer(e *Event, now time.Time) *sharer {
 		if now.Sub(q.swept) >= time.Second {
 			q.swept = now
 			maps.DeleteFunc(q.sharers, func(_ sharerKey, s *sharer) bool {
-				return s.types == nil && now.Sub(s.at) >= burst*time.Second
+				return now.Sub(s.at) >= burst*time.Second
 			})
 		}
 		if len(q.sharers) >= maxSharers {
