@@ -92,7 +92,7 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 		for name, a := range found {
 			u, err := j.owned(m, a.User, a.Err)
 			if other := copied[name]; err == nil && other != nil {
-				u, err = nil, &Refusal{Why: ErrAmbiguous, Detail: fmt.Sprintf("%s is %q in directory %s and %q in directory %s", u.ID, u.DN, m.Name, other.DN, other.Source)}
+				u, err = nil, ambiguousID(u, other)
 			}
 			answers[name] = Answer{u, err}
 		}
@@ -158,6 +158,35 @@ func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[st
 		}
 	}
 	return answers
+}
+
+// Clashes says which of users, who are those of all members with their own names,
+// are refused because another directory has the name or the id.
+func (j *Joined) Clashes(users []*User) []string {
+	var all []string
+	owners := map[string]*User{} // by own name and id: those of the earliest member
+	for i := range j.members {
+		m := &j.members[i]
+		for _, u := range users {
+			if u.Source != m.Name {
+				continue
+			}
+			if _, err := j.owned(m, u, nil); err != nil {
+				all = append(all, err.Error())
+			}
+			key := strings.ToLower(u.Name) + "\x00" + u.ID
+			if owner := owners[key]; owner == nil {
+				owners[key] = u
+			} else if owner.Source != u.Source && u.ID != "" {
+				all = append(all, ambiguousID(u, owner).Error())
+			}
+		}
+	}
+	return all
+}
+
+func ambiguousID(u, owner *User) error {
+	return &Refusal{Why: ErrAmbiguous, Detail: fmt.Sprintf("%s is %q in directory %s and %q in directory %s", u.ID, u.DN, u.Source, owner.DN, owner.Source)}
 }
 
 // Users implements Directory: the users of all directories, one directory after

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/config"
+	"berth/directory"
 	"berth/directory/ldap"
 	"berth/policy"
 )
@@ -83,7 +85,7 @@ func (c *check) run(ctx context.Context) error {
 		return err
 	}
 	defer people.Close()
-	if err := c.directories(ctx, people, set.Groups()); err != nil {
+	if err := c.directories(ctx, people, cfg.Rules); err != nil {
 		return err
 	}
 	if c.wrong {
@@ -102,15 +104,19 @@ func plural(n int, one, many string) string {
 // directoryWithin bounds how long a directory may take to answer everything.
 const directoryWithin = time.Minute
 
-// directories prints what each directory says. groups are those that rules name.
-func (c *check) directories(ctx context.Context, people *directories, groups []string) error {
+// directories prints what each directory says.
+func (c *check) directories(ctx context.Context, people *directories, rules []policy.Rule) error {
 	for _, e := range people.embedded {
 		if err := e.Writable(); err != nil {
 			fmt.Fprintf(c.out, "warning  ldif: nobody can change a password or keys, and wrong passwords are counted until the server stops: %v: put the file into a folder that the server may write, such as /var/lib/berth\n", err)
 		}
 	}
 	for _, client := range people.clients {
-		c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Report(ctx, groups) })
+		groups, strict := groupsOf(rules, people, client)
+		c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Report(ctx, groups, strict...) })
+	}
+	if joined, ok := people.Directory.(*directory.Joined); ok {
+		c.clashes(ctx, people, joined)
 	}
 	if c.as == "" {
 		fmt.Fprintln(c.out, "note     rights of users: not looked at: --as USER finds out whether people may write what decides about them")
@@ -126,10 +132,66 @@ func (c *check) directories(ctx context.Context, people *directories, groups []s
 	}
 	for _, client := range people.clients {
 		if client.Settings().Name == u.Source { // nobody else is told the password
+			groups, _ := groupsOf(rules, people, client)
 			c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Rights(ctx, u, password, groups) })
 		}
 	}
 	return nil
+}
+
+// groupsOf returns the groups that rules name and that one directory may have,
+// and those of them by which rules refuse or ask for more.
+func groupsOf(rules []policy.Rule, people *directories, of *ldap.Client) (groups, strict []string) {
+	s := of.Settings()
+	mine := func(name string) bool { return strings.EqualFold(name, s.Name) }
+	for _, r := range rules {
+		if len(r.When.Directory) > 0 && !slices.ContainsFunc(r.When.Directory, mine) {
+			continue
+		}
+		for _, g := range r.When.Groups {
+			if dn, err := directory.ParseDN(g); err == nil && strings.Contains(g, "=") {
+				holds := func(c *ldap.Client) bool { return dn.Within(directory.DNOf(c.Settings().GroupBase)) }
+				if !holds(of) && slices.ContainsFunc(people.clients, holds) {
+					continue // another directory has it
+				}
+			} else if source, name, found := strings.Cut(g, `\`); found {
+				if g = name; !mine(source) {
+					continue
+				}
+			}
+			groups = append(groups, g)
+			if r.Deny || r.Require != nil {
+				strict = append(strict, g)
+			}
+		}
+	}
+	slices.Sort(groups)
+	return slices.Compact(groups), strict
+}
+
+// clashes prints the users whom nobody can tell from those of another directory,
+// and who are refused for it.
+func (c *check) clashes(ctx context.Context, people *directories, joined *directory.Joined) {
+	ctx, cancel := context.WithTimeout(ctx, directoryWithin)
+	defer cancel()
+	var users []*directory.User
+	for _, client := range people.clients {
+		some, err := client.Names(ctx)
+		if err != nil {
+			fmt.Fprintf(c.out, "note     names of several directories: not compared: %v\n", err)
+			return
+		}
+		users = append(users, some...)
+	}
+	clashes := joined.Clashes(users)
+	for i, clash := range clashes {
+		if i == 20 {
+			fmt.Fprintf(c.out, "bad      names of several directories: and %d more\n", len(clashes)-i)
+			break
+		}
+		fmt.Fprintf(c.out, "bad      names of several directories: %s\n", clash)
+	}
+	c.wrong = c.wrong || len(clashes) > 0
 }
 
 // password is that of the user who is named by --as.

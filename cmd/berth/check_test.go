@@ -46,3 +46,59 @@ func TestCheckNamesClashes(t *testing.T) {
 }
 
 func at(line int) string { return fmt.Sprintf("line %d", line) }
+
+// TestCheckOfTwoDirectories has two directories with entries that were copied
+// from one to the other, and a rule for a group of each.
+func TestCheckOfTwoDirectories(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	entry := func(uid, mail string) string {
+		return "dn: uid=" + uid + ",dc=x\nobjectClass: inetOrgPerson\nuid: " + uid + "\nmail: " + mail + "\ncn: " + uid + "\nsn: " + uid + "\nuserPassword: password-1\n\n"
+	}
+	group := func(name string) string {
+		return "dn: cn=" + name + ",dc=x\nobjectClass: groupOfNames\ncn: " + name + "\nmember: uid=alice,dc=x\n\n"
+	}
+	files := map[string]string{
+		"corp.ldif":    entry("alice", "alice@x") + entry("bob", "bob@partner") + group("finance") + group("both"),
+		"partner.ldif": entry("alice", "alice@x") + entry("carol", "carol@x") + group("guests") + group("both"),
+		"berth.yaml": `
+listen: [127.0.0.1:0]
+host_keys: [key]
+directories:
+  - {name: corp, kind: embedded, ldif: corp.ldif}
+  - {name: partner, kind: embedded, ldif: partner.ldif}
+rules:
+  - {name: a, when: {groups: ['corp\finance', 'partner\guests', 'partner\gone']}}
+  - {name: b, when: {directory: [partner], groups: [both]}}
+  - {name: c, when: {directory: [corp], groups: [guests]}, deny: true}
+`,
+	}
+	for name, text := range files {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	cmd := root()
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"check", "--config", "berth.yaml"})
+	if err := cmd.ExecuteContext(t.Context()); err == nil {
+		t.Error("check succeeded")
+	}
+	got := out.String()
+	for _, want := range []string{
+		`bad      names of several directories: name means more than one user (`,
+		`is "uid=alice,dc=x" in directory partner and "uid=alice,dc=x" in directory corp`,
+		"warning  partner: group gone: is named in a rule, but there is no such group",
+		"bad      corp: group guests: a rule refuses its members or asks them for more, but the service account sees no such group",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	for _, not := range []string{"corp: group gone", "partner: group finance", `group corp\`, "group both"} {
+		if strings.Contains(got, not) {
+			t.Errorf("%q in\n%s", not, got)
+		}
+	}
+}

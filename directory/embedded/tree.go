@@ -87,6 +87,9 @@ func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
 		return nil, at(line, "%s is where the server shows its password policy: give the entry another name", policy.name.String())
 	}
 	t.add(policy)
+	if t.find(t.base.Key()) == nil { // clients look whether the base is there
+		t.add(&entry{name: t.base, fields: []field{{name: "objectClass", value: "top"}}, virtual: true, guard: new(sync.Mutex)})
+	}
 	for _, e := range t.entries {
 		if e.has("userPassword") {
 			e.computed = append(e.computed, field{name: "pwdPolicySubentry", value: policy.name.String()})

@@ -148,12 +148,3 @@ func (c *Client) keyChangeError(ctx context.Context, cn *conn, u *directory.User
 	}
 	return fmt.Errorf("change the keys of %q: %s: %w", u.Name, cn.server.url, err)
 }
-
-// keyChange reports who may write keys. Whether the server lets it cannot be
-// tried without writing.
-func (r *reporter) keyChange() {
-	s := r.c.settings
-	if s.KeyChange == keyChangeService {
-		r.add(OK, "key change", "%s writes %s: who has its password can give anybody a key", s.BindDN, s.KeyAttribute)
-	}
-}

@@ -428,9 +428,21 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	if err != nil {
 		return err
 	}
-	err = cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Bind(c.settings.BindDN, password) })
-	if err == nil {
+	a, err := c.bind(ctx, cn, c.settings.BindDN, password)
+	if err != nil {
+		return fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
+	}
+	v, ok := a.bindVerdict()
+	if ok && v.why == nil {
 		return nil
+	}
+	code := uint16(a.code)
+	if code == ldap.LDAPResultSuccess { // the server lets the account in, but to nothing
+		code = ldap.LDAPResultInsufficientAccessRights
+	}
+	err = ldap.NewError(code, errors.New(a.detail()))
+	if v.why != nil {
+		err = fmt.Errorf("%w: %w", v.why, err)
 	}
 	err = fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
 	if !unwell(err) {

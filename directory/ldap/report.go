@@ -43,9 +43,11 @@ const (
 
 // Report tries everything that logins need, and says what it found: each
 // server with its certificate and clock, the service account, the base, users,
-// groups, and what of them can be read. groups are names that rules use; those
-// that do not exist are reported. It changes nothing and binds as no user.
-func (c *Client) Report(ctx context.Context, groups []string) []Finding {
+// groups, and what of them can be read; what the service account may write; and
+// a look-up as for a login. groups are names that rules use, and strict those of
+// them by which rules refuse or ask for more; those that cannot be seen are
+// reported. It changes nothing and binds as no user.
+func (c *Client) Report(ctx context.Context, groups []string, strict ...string) []Finding {
 	r := reporter{c: c}
 	for _, s := range c.pool.servers {
 		r.server(ctx, s)
@@ -58,13 +60,17 @@ func (c *Client) Report(ctx context.Context, groups []string) []Finding {
 		return r.findings
 	}
 	if err := c.Ping(ctx); err != nil {
-		r.add(Bad, "base "+c.settings.Base, err.Error())
+		right := r.cure(err)
+		if root, _, _ := read(ctx, c.search, "", "(objectClass=*)", "namingContexts"); right == "" && root.has("namingContexts") {
+			right = fmt.Sprintf("; the server has %s: base must be one of these or below", strings.Join(root.all("namingContexts"), " and "))
+		}
+		r.add(Bad, "base "+c.settings.Base, "%v%s", err, right)
 		return r.findings
 	}
 	r.add(OK, "base "+c.settings.Base, "can be read")
+	r.schema(ctx)
 	r.users(ctx)
-	r.keyChange()
-	r.groups(ctx, groups)
+	r.groups(ctx, groups, strict)
 	r.policies(ctx)
 	return r.findings
 }
@@ -91,16 +97,17 @@ func (r *reporter) server(ctx context.Context, s *server) {
 	}
 	cn, err := r.c.pool.connectTo(ctx, s, r.c.settings.ConnectTimeout, func(context.Context, *conn) error { return nil })
 	if err != nil {
-		r.add(Bad, "server "+s.url, err.Error())
+		r.add(Bad, "server "+s.url, "%v%s", err, advice(s, err))
 		return
 	}
 	defer cn.close()
 	r.certificate(s, cn.tls)
-	if err := r.c.bindService(ctx, cn); err != nil {
-		if ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials) {
-			err = fmt.Errorf("bind_dn or its password is wrong: %w", err)
-		}
-		r.add(Bad, "server "+s.url, err.Error())
+	err = r.c.bindService(ctx, cn)
+	if password, _ := r.c.settings.bindPassword(); strings.TrimSpace(password) != password {
+		r.add(Warning, "service account", "its password begins or ends with a blank, which counts: remove the blank if it is not meant")
+	}
+	if err != nil {
+		r.add(Bad, "server "+s.url, "%v%s", err, advice(s, err))
 		return
 	}
 	r.reached = true
@@ -239,15 +246,18 @@ func (r *reporter) clock(s *server, now time.Time) {
 func (r *reporter) users(ctx context.Context) {
 	c := r.c
 	filter := c.anyUser()
-	entries, more, err := r.some(ctx, c.settings.Base, filter, append(c.userAttributes(), psoAttribute)...)
+	entries, more, err := r.some(ctx, c.settings.Base, filter, append(c.userAttributes(), psoAttribute, "objectClass")...)
 	if err != nil {
-		r.add(Bad, "users", err.Error())
+		r.add(Bad, "users", "%v%s", err, r.cure(err))
+		r.login(ctx, nil)
 		return
 	}
+	r.login(ctx, entries)
 	if len(entries) == 0 {
 		r.add(Bad, "users", "none below %q match %s", c.settings.Base, filter)
 		return
 	}
+	r.writes(ctx, entries[0])
 	r.add(OK, "users", "%s found", count(len(entries), more))
 	r.attribute(entries, "login name", c.settings.NameAttribute, Bad)
 	r.attribute(entries, "stable id", c.settings.IDAttribute, Bad)
@@ -313,12 +323,12 @@ func (r *reporter) keys(entries []entry) {
 }
 
 // groups counts groups, and looks for those that rules name.
-func (r *reporter) groups(ctx context.Context, named []string) {
+func (r *reporter) groups(ctx context.Context, named, strict []string) {
 	c := r.c
 	entries, more, err := r.some(ctx, c.settings.GroupBase, "(|"+c.anyMember()+")", c.settings.GroupNameAttribute)
 	switch {
 	case err != nil:
-		r.add(Bad, "groups", err.Error())
+		r.add(Bad, "groups", "%v%s", err, r.cure(err))
 	case len(entries) == 0:
 		r.add(Warning, "groups", "none with members below %q", c.settings.GroupBase)
 	default:
@@ -328,7 +338,9 @@ func (r *reporter) groups(ctx context.Context, named []string) {
 		found, err := c.groupsCalled(ctx, c.search, name, 2)
 		switch {
 		case err != nil:
-			r.add(Bad, "group "+name, err.Error())
+			r.add(Bad, "group "+name, "%v%s", err, r.cure(err))
+		case len(found) == 0 && slices.Contains(strict, name) && !strings.Contains(name, "*"):
+			r.add(Bad, "group "+name, "a rule refuses its members or asks them for more, but the service account sees no such group: they would not be noticed")
 		case len(found) == 0:
 			r.add(Warning, "group "+name, "is named in a rule, but there is no such group")
 		case len(found) > 1 && !strings.Contains(name, "*"):
@@ -380,20 +392,18 @@ func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name strin
 
 // some returns up to sample entries, and whether there are more.
 func (r *reporter) some(ctx context.Context, base, filter string, attributes ...string) ([]entry, bool, error) {
-	req := request(base, ldap.ScopeWholeSubtree, filter, 0, attributes...)
-	req.EnforceSizeLimit = false
-	req.Controls = []ldap.Control{ldap.NewControlPaging(sample)}
+	req := request(base, ldap.ScopeWholeSubtree, filter, sample, attributes...)
+	req.EnforceSizeLimit = false // some servers return all
 	res, err := r.c.search(ctx, req)
 	full := ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded)
 	if err != nil && !full {
 		return nil, false, err
 	}
 	var entries []entry
-	for _, e := range res.Entries {
+	for _, e := range res.Entries[:min(len(res.Entries), sample)] {
 		entries = append(entries, newEntry(e))
 	}
-	next, ok := ldap.FindControl(res.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
-	return entries, full || (ok && len(next.Cookie) > 0), nil
+	return entries, full || len(res.Entries) > sample, nil
 }
 
 // policies reports the password policy and when accounts are locked.

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,7 +37,7 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 		r.add(Bad, what, "not found out: %v", err)
 		return r.findings
 	}
-	ask, err := c.rightsTeller(ctx, cn, user)
+	ask, err := c.rightsTeller(ctx, cn, user.dn, user)
 	if err != nil {
 		r.add(Note, what, "not found out: %v", err)
 		return r.findings
@@ -105,8 +106,9 @@ const (
 
 var errNotTold = errors.New("this server has no way to ask what a user may write")
 
-// rightsTeller finds out how the server tells.
-func (c *Client) rightsTeller(ctx context.Context, cn *conn, user entry) (rightsTeller, error) {
+// rightsTeller finds out how the server reports the rights of subject, who is
+// bound over cn. e is an entry that subject can read.
+func (c *Client) rightsTeller(ctx context.Context, cn *conn, subject string, e entry) (rightsTeller, error) {
 	if c.settings.Kind == "embedded" { // where users write nothing
 		return func(context.Context, entry, string, string) (bool, error) { return false, nil }, nil
 	}
@@ -117,15 +119,15 @@ func (c *Client) rightsTeller(ctx context.Context, cn *conn, user entry) (rights
 	case contains(root.all("supportedCapabilities"), capabilityAD):
 		return c.allowedAttributes(cn), nil
 	case contains(root.all("supportedControl"), controlRights):
-		return c.effectiveRights(cn, user.dn), nil
+		return c.effectiveRights(cn, subject), nil
 	}
 	// A server that let an unknown critical control pass might let this one pass
 	// and make the change. So it is tried with one that nobody knows, on a change
 	// that changes nothing.
-	if err := c.modifyWith(ctx, cn, controlNobodys, user, c.settings.NameAttribute, ""); !ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
+	if err := c.modifyWith(ctx, cn, controlNobodys, e, c.settings.NameAttribute, ""); !ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
 		return nil, errNotTold
 	}
-	err = c.modifyWith(ctx, cn, controlNoop, user, c.settings.NameAttribute, "")
+	err = c.modifyWith(ctx, cn, controlNoop, e, c.settings.NameAttribute, "")
 	if ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
 		return nil, errNotTold
 	}
@@ -212,15 +214,19 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 			return false, fmt.Errorf("change %q: %w", e.dn, err)
 		}
 		switch answer.ResultCode {
-		case resultNoop, ldap.LDAPResultAttributeOrValueExists, ldap.LDAPResultNamingViolation:
+		case resultNoop, ldap.LDAPResultAttributeOrValueExists, ldap.LDAPResultNoSuchAttribute, ldap.LDAPResultNamingViolation:
 			return true, nil // such mistakes are noticed after the access rules let it pass
 		case ldap.LDAPResultObjectClassViolation:
-			if !e.has("objectClass") {
-				return false, nil
+			if !e.has("objectClass") || strings.EqualFold(attribute, "objectClass") {
+				return e.has("objectClass"), nil // classes are looked at after the access rules
 			}
 			// The class that it needs might be added with it.
-			err := c.modifyWith(ctx, cn, controlNoop, e, "objectClass", "")
-			return ldap.IsErrorAnyOf(err, resultNoop), nil
+			class := ""
+			if strings.EqualFold(attribute, c.settings.KeyAttribute) && c.settings.KeyClass != none {
+				class = c.settings.KeyClass
+			}
+			err := c.modifyWith(ctx, cn, controlNoop, e, "objectClass", class)
+			return ldap.IsErrorAnyOf(err, resultNoop, ldap.LDAPResultObjectClassViolation), nil
 		case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultNoSuchObject, // not even visible
 			ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultConstraintViolation: // the server alone writes it
 			return false, nil
@@ -233,7 +239,9 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 // as one more, or if that is empty the values it has.
 func (c *Client) modifyWith(ctx context.Context, cn *conn, control string, e entry, attribute, value string) error {
 	req := ldap.NewModifyRequest(e.dn, []ldap.Control{ldap.NewControlString(control, true, "")})
-	if value == "" && e.has(attribute) {
+	if strings.EqualFold(attribute, "userPassword") {
+		req.Delete(attribute, []string{rand.Text()}) // which it is not, so nothing is removed
+	} else if value == "" && e.has(attribute) {
 		req.Replace(attribute, e.all(attribute))
 	} else {
 		req.Add(attribute, []string{value})

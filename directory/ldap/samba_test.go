@@ -124,7 +124,7 @@ func TestSambaDetails(t *testing.T) {
 		}
 		for _, want := range []string{
 			"ok: password change on " + p.LDAPS + ": possible by unicode_pwd", "ok: clock of " + p.LDAPS + ": differs by ",
-			"ok: account state: userAccountControl of ", "ok: keys: 1 can be used", "ok: key change: " + s.BindDN + " writes altSecurityIdentities", "warning: group S-1-5-32-999: ", "warning: group finance: ",
+			"ok: account state: userAccountControl of ", "ok: keys: 1 can be used", "ok: key change: " + s.BindDN + " may write altSecurityIdentities", "warning: group S-1-5-32-999: ", "warning: group finance: ",
 			"ok: lock-out: 3 wrong passwords in 30m0s lock an account (the default policy)",
 			"ok: lock-out: 2 wrong passwords in 20m0s lock an account (CN=strict,",
 			`warning: lock-out: lock-out policy for "minage": "CN=minage,CN=Password Settings Container,`,

@@ -429,6 +429,14 @@ func (s Settings) checkBind(bad complain) {
 	if s.BindDN == "" {
 		return
 	}
+	if _, err := directory.ParseDN(s.BindDN); err != nil {
+		switch {
+		case slices.Contains([]string{"openldap", "389ds", "freeipa"}, s.Kind):
+			bad("bind_dn", "%q: must be a DN, such as cn=berth,ou=services,dc=corp,dc=example", s.BindDN)
+		case !strings.ContainsAny(s.BindDN, `@\`):
+			bad("bind_dn", `%q: must be a DN, name@domain or DOMAIN\name`, s.BindDN)
+		}
+	}
 	switch password, err := s.bindPassword(); {
 	case err != nil:
 		bad("bind_password_file", "%w", err)
@@ -445,6 +453,11 @@ func (s Settings) bindPassword() (string, error) {
 	b, err := os.ReadFile(s.BindPasswordFile)
 	if err != nil {
 		return "", err
+	}
+	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+		if strings.HasPrefix(string(b), mark) {
+			return "", fmt.Errorf("%s: begins with a byte order mark: must be plain UTF-8 without one", s.BindPasswordFile)
+		}
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	return strings.TrimSuffix(line, "\r"), nil

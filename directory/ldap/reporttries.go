@@ -1,0 +1,249 @@
+package ldap
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"berth/directory"
+)
+
+// advice says what would be right after err, where that is known.
+func advice(s *server, err error) string {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var record tls.RecordHeaderError
+	why := ""
+	switch ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET); {
+	case errors.As(err, &authority):
+		why = "ca_file must hold the certificate of the authority that signed that of the server"
+	case errors.As(err, &host):
+		why = fmt.Sprintf("the certificate is for %s: write that name in urls, or set server_name", strings.Join(host.Certificate.DNSNames, ", "))
+	case s.ldaps && (ended || errors.As(err, &record)):
+		why = "the port does not speak TLS: write ldap:// and start_tls: true, or the port for ldaps, which is 636"
+	case !s.ldaps && (ended || !answered(err) && strings.Contains(err.Error(), "EOF")): // go-ldap flattens it
+		why = "the server ended the connection: if the port is one for TLS, write ldaps://"
+	case ldap.IsErrorAnyOf(err, ldap.LDAPResultConfidentialityRequired, ldap.LDAPResultStrongAuthRequired):
+		why = "the server wants TLS: write ldaps://, or start_tls: true"
+	case errors.Is(err, directory.ErrBadPassword):
+		why = "bind_dn or its password is wrong, or the account is locked and the server does not say so"
+	case errors.Is(err, directory.ErrLocked), errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrExpired), errors.Is(err, directory.ErrOutsideHours):
+		why = "the password may be right: let an administrator open the account of bind_dn again"
+	case errors.Is(err, directory.ErrPasswordExpired), errors.Is(err, directory.ErrMustChange):
+		why = "give the account of bind_dn a new password, and one that does not expire"
+	default:
+		return ""
+	}
+	return "; " + why
+}
+
+// cure says what would be right after an error of a limit of the server.
+func (r *reporter) cure(err error) string {
+	if !ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded, ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultUnwillingToPerform) {
+		return ""
+	}
+	s := r.c.settings
+	limit := "raise the limits of the service account"
+	switch s.Kind {
+	case "389ds", "freeipa":
+		limit = fmt.Sprintf("set nsLookThroughLimit, nsSizeLimit and nsTimeLimit in the entry of %s", s.BindDN)
+	case "openldap":
+		limit = fmt.Sprintf("add limits dn.exact=%q size=unlimited time=unlimited", s.BindDN)
+	}
+	indexed := append(append(slices.Clone(s.LoginAttributes), s.MemberAttributes...), s.MemberUIDAttribute)
+	indexed = slices.DeleteFunc(indexed, func(a string) bool { return a == none })
+	return fmt.Sprintf("; have the server index %s for equality, or %s", strings.Join(indexed, ", "), limit)
+}
+
+// slowLookup is how long a look-up takes that an index would make quicker.
+const slowLookup = time.Second
+
+// login looks people up as a login does: one of the entries, and somebody who
+// does not exist, since a server without an index finds out about nobody last.
+func (r *reporter) login(ctx context.Context, entries []entry) {
+	names := []string{"nobody-" + strings.ToLower(rand.Text()[:8])}
+	for _, e := range entries {
+		if name := r.c.loginName(e); name != "" {
+			names = append(names, name)
+			break
+		}
+	}
+	for i, name := range names {
+		what := "look-up of " + name
+		start := time.Now()
+		_, err := r.c.Lookup(ctx, name)
+		switch took := time.Since(start); {
+		case i == 0 && errors.Is(err, directory.ErrNoUser):
+		case i > 0 && errors.Is(err, directory.ErrNoUser):
+			r.add(Bad, what, "%s is the name of this user (name_attribute), but login_attributes do not find it: add %s to login_attributes", name, r.c.settings.NameAttribute)
+		case err != nil:
+			r.add(Bad, what, "%v%s: until then people are refused", err, r.cure(err))
+		case took > slowLookup:
+			r.add(Warning, what, "takes %v: have the server index %s for equality", took.Round(time.Millisecond), strings.Join(r.c.settings.LoginAttributes, ", "))
+		case i > 0:
+			r.add(OK, what, "works as for a login, in %v", took.Round(time.Millisecond))
+		}
+	}
+}
+
+// writes reports whether the service account may write what it must: keys, and
+// passwords that have expired. e is a user.
+func (r *reporter) writes(ctx context.Context, e entry) {
+	s := r.c.settings
+	expired, changes := ExpiredChange[s.Kind], s.PasswordChange == changeRFC3062 && r.c.kind.changeExpired
+	keys := s.KeyChange == keyChangeService
+	if s.Kind == "embedded" || s.BindDN == "" || !keys && (expired == "" || !changes) {
+		return
+	}
+	cn, err := r.c.pool.connect(ctx, r.c.bindService)
+	if err != nil {
+		r.add(Bad, "service account", err.Error())
+		return
+	}
+	defer cn.close()
+	ask, err := r.c.rightsTeller(ctx, cn, s.BindDN, e)
+	may := func(attribute, value string) (may bool) {
+		if err == nil {
+			may, err = ask(ctx, e, attribute, value)
+		}
+		return may
+	}
+	if keys {
+		missing := slices.DeleteFunc([]string{s.KeyAttribute, "objectClass"}, func(a string) bool {
+			if a == "objectClass" {
+				return s.KeyClass == none || contains(e.all(a), s.KeyClass) || may(a, s.KeyClass)
+			}
+			return may(a, "")
+		})
+		switch {
+		case err != nil:
+			r.add(Note, "key change", "not found out whether %s may write %s: %v", s.BindDN, s.KeyAttribute, err)
+		case len(missing) > 0:
+			r.add(Bad, "key change", "%s may not write %s of %q, but key_change is service: give it that right, or set key_change: none", s.BindDN, strings.Join(missing, " and "), e.dn)
+		default:
+			r.add(OK, "key change", "%s may write %s: who has its password can give anybody a key", s.BindDN, s.KeyAttribute)
+		}
+	}
+	if expired == "" || !changes {
+		return
+	}
+	err = nil
+	if ask == nil {
+		err = errNotTold
+	}
+	switch allowed := may("userPassword", ""); {
+	case err != nil:
+		r.add(Note, "expired passwords", "not found out whether %s may change them: %v", s.BindDN, err)
+	case allowed:
+		r.add(OK, "expired passwords", "%s may change them for people who know the old one", s.BindDN)
+	default:
+		r.add(Warning, "expired passwords", "nobody can change one here, since the server does not let such people in and %s may not write userPassword: %s", s.BindDN, expired)
+	}
+}
+
+// Names returns all users with nothing but their names, DNs and ids.
+func (c *Client) Names(ctx context.Context) ([]*directory.User, error) {
+	if c.settings.BindAs != "" {
+		return nil, directory.ErrNotListed
+	}
+	entries, err := all(ctx, c.search, c.settings.Base, c.anyUser(), c.settings.NameAttribute, c.settings.IDAttribute)
+	var users []*directory.User
+	for _, e := range entries {
+		id := directory.Identity{Source: c.settings.Name, ID: idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))}
+		if name := c.loginName(e); name != "" {
+			users = append(users, &directory.User{Identity: id, Name: name, DN: e.dn})
+		}
+	}
+	return users, err
+}
+
+// attributeNames finds the names in the description of an attribute (RFC 4512,
+// section 4.1.2).
+var attributeNames = regexp.MustCompile(`\bNAME\s+(?:'([^']+)'|\(([^)]*)\))`)
+
+// schema reports attributes of the settings that the server does not know.
+func (r *reporter) schema(ctx context.Context) {
+	s := r.c.settings
+	root, _, err := read(ctx, r.c.search, "", "(objectClass=*)", "subschemaSubentry")
+	if err != nil || root.first("subschemaSubentry") == "" {
+		return
+	}
+	schema, _, err := read(ctx, r.c.search, root.first("subschemaSubentry"), "(objectClass=*)", "attributeTypes")
+	known := map[string]string{}
+	for _, description := range schema.all("attributeTypes") {
+		for _, m := range attributeNames.FindAllStringSubmatch(description, -1) {
+			for name := range strings.FieldsSeq(strings.ReplaceAll(m[1]+m[2], "'", " ")) {
+				known[strings.ToLower(name)] = name
+			}
+		}
+	}
+	if err != nil || len(known) == 0 {
+		r.add(Note, "schema", "cannot be read, so misspelt attributes are not noticed")
+		return
+	}
+	usual := kinds[s.Kind].defaults
+	for _, list := range []struct {
+		key   string
+		names []string
+	}{
+		{"name_attribute", []string{s.NameAttribute}},
+		{"id_attribute", []string{s.IDAttribute}},
+		{"key_attribute", []string{s.KeyAttribute}},
+		{"login_attributes", s.LoginAttributes},
+		{"group_name_attribute", []string{s.GroupNameAttribute}},
+		{"member_attributes", s.MemberAttributes},
+		{"member_uid_attribute", []string{s.MemberUIDAttribute}},
+		{"totp_attribute", []string{s.TOTPAttribute}},
+		{"state_required", s.StateRequired},
+		{"attributes, or %{…} in rules", s.Attributes},
+	} {
+		for _, name := range list.names {
+			if name == "" || name == none || known[strings.ToLower(name)] != "" || strings.Contains(name, ".") {
+				continue
+			}
+			if name == orDefault(usual.KeyAttribute, common.KeyAttribute) && list.key == "key_attribute" {
+				r.add(Warning, list.key, "the server has no attribute %s, so there are no logins with keys: add its schema, or set key_attribute: none", name)
+				continue
+			}
+			hint := ""
+			if close := closest(name, known); close != "" {
+				hint = ": do you mean " + close + "?"
+			}
+			r.add(Bad, list.key, "the server has no attribute %s%s", name, hint)
+		}
+	}
+}
+
+// closest returns the known name that is one or two slips away from name.
+func closest(name string, known map[string]string) string {
+	best, at := "", 3
+	for _, lower := range slices.Sorted(maps.Keys(known)) {
+		if d := slips(strings.ToLower(name), lower, at); d < at {
+			best, at = known[lower], d
+		}
+	}
+	return best
+}
+
+// slips counts the letters to add, remove or replace to make b of a, up to most.
+func slips(a, b string, most int) int {
+	switch {
+	case a == "" || b == "" || most == 0:
+		return min(len(a)+len(b), most)
+	case a[0] == b[0]:
+		return slips(a[1:], b[1:], most)
+	}
+	return min(most, 1+min(slips(a[1:], b, most-1), slips(a, b[1:], most-1), slips(a[1:], b[1:], most-1)))
+}
