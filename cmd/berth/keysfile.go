@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/term"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 	"berth/sshd/hostkey"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // An Authority knows whose certificates are trusted. It is safe for concurrent

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // An Agent is the socket of an ssh-agent, or SSH_AUTH_SOCK for the one that the

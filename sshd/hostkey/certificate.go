@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // Certify returns signers, and after them each once more with its certificate

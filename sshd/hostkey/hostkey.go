@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // minRSA is the smallest RSA modulus, in bits, that a host key may have.

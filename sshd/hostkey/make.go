@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // A kind is a type of key that can be made, by the word in a file's name.

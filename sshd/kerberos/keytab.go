@@ -10,7 +10,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/types"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // A Keytab is the keys of this service. It is safe for concurrent use.

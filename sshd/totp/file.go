@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/crypto/chacha20poly1305"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // The sealed file is this line, a nonce, and the records as JSON, encrypted by

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"berth/privatefile"
+	"berth/sshd/privatefile"
 )
 
 // TestVectors is RFC 6238, appendix B, with the secrets of its errata: as many
