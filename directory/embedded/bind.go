@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"crypto/subtle"
-	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
@@ -87,20 +86,12 @@ func (c *conn) bindUser(ctx context.Context, key, password string) result {
 	if r.code != success {
 		return r
 	}
-	now := c.now()
-	expires := c.policy.expires(e)
-	switch {
-	case e.disabled():
+	if e.disabled() {
 		return answer(unwillingToPerform, "account disabled: ask an administrator").because(accountLocked)
-	case !expires.IsZero() && !now.Before(expires):
-		return done(invalidCredentials).because(passwordExpired)
 	}
 	c.kind, c.bound = user, key
 	if e.mustChange() {
 		return done(success).because(changeAfterReset)
-	}
-	if !expires.IsZero() && expires.Sub(now) <= c.policy.ExpireWarning {
-		r.policy.expires = int64(expires.Sub(now) / time.Second)
 	}
 	return r
 }

@@ -44,17 +44,11 @@ uid: mustchange
 userPassword: right-password
 pwdReset: TRUE
 
-dn: uid=expired,ou=people,dc=org
+dn: uid=old,ou=people,dc=org
 objectClass: person
-uid: expired
+uid: old
 userPassword: right-password
 pwdChangedTime: 20200101000000Z
-
-dn: uid=expiring,ou=people,dc=org
-objectClass: person
-uid: expiring
-userPassword: right-password
-pwdChangedTime: EXPIRING
 
 dn: uid=over,ou=people,dc=org
 objectClass: person
@@ -79,12 +73,9 @@ func person(uid string) string { return "uid=" + uid + ",ou=people,dc=org" }
 func openStates(t *testing.T) *Server {
 	t.Helper()
 	p := DefaultPolicy()
-	p.History = 5
-	p.MaxAge = 90 * 24 * time.Hour
 	p.MaxFailure = 3
 	p.LockoutDuration = time.Hour
-	expiring := formatTime(time.Now().Add(-p.MaxAge + 48*time.Hour))
-	return open(t, Settings{LDIF: writeLDIF(t, strings.ReplaceAll(states, "EXPIRING", expiring)), Policy: p})
+	return open(t, Settings{LDIF: writeLDIF(t, states), Policy: p})
 }
 
 func TestBind(t *testing.T) {
@@ -108,9 +99,8 @@ func TestBind(t *testing.T) {
 		{person("unlocked"), right, fine},
 		{person("mustchange"), right, outcome{ldap.LDAPResultSuccess, 2}},
 		{person("mustchange"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
-		{person("expired"), right, outcome{ldap.LDAPResultInvalidCredentials, 0}},
-		{person("expired"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
-		{person("expiring"), right, fine},
+		{person("old"), right, fine}, // passwords do not expire
+		{person("old"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
 		{person("over"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
 		{person("ahead"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
 		{person("nopassword"), right, outcome{ldap.LDAPResultInvalidCredentials, -1}},
@@ -136,18 +126,6 @@ func TestEmptyPassword(t *testing.T) {
 	}
 	if err := dial(t, s).UnauthenticatedBind(""); err != nil {
 		t.Errorf("anonymous: got %v want no error", err)
-	}
-}
-
-func TestExpiryWarning(t *testing.T) {
-	s := openStates(t)
-	c := dial(t, s)
-	_, ctl := tryBind(c, person("expiring"), "right-password")
-	if want := int64(48 * time.Hour / time.Second); ctl == nil || ctl.Expire > want || ctl.Expire < want-600 {
-		t.Errorf("expiring: got %+v want about %d seconds", ctl, want)
-	}
-	if _, ctl = tryBind(c, person("active"), "right-password"); ctl == nil || ctl.Expire != -1 {
-		t.Errorf("active: got %+v want no warning", ctl)
 	}
 }
 

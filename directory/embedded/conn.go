@@ -111,7 +111,7 @@ func (c *conn) perform(ctx context.Context, op operation, m *message) result {
 		}
 	}
 	r := op.serve(c, ctx, m)
-	if _, asked := m.control(oidPasswordPolicy); asked && (op.name == "bind" || r.policy.err != noPolicyError) {
+	if _, asked := m.control(oidPasswordPolicy); asked && (op.name == "bind" || r.policy != noPolicyError) {
 		r.controls = append(r.controls, r.policy.control())
 	}
 	return r

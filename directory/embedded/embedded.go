@@ -79,9 +79,6 @@ func Open(s Settings, log hclog.Logger) (*Server, error) {
 	if s.Policy == (Policy{}) {
 		s.Policy = DefaultPolicy()
 	}
-	if err := s.Policy.check(); err != nil {
-		return nil, fmt.Errorf("password policy of the embedded directory: %w", err)
-	}
 	if s.hashMemory == 0 {
 		s.hashMemory = argonMemory
 	}

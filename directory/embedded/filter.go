@@ -41,8 +41,8 @@ func parseFilter(p *ber.Packet) (filter, error) {
 		return parseSubstrings(p)
 	case 7:
 		return present(content(p)), nil
-	case 9:
-		return parseExtensible(p)
+	case 9: // a matching rule is named, and none is known
+		return func(view) truth { return undefined }, nil
 	}
 	test, ok := assertions[p.Tag]
 	if !ok {
@@ -179,59 +179,4 @@ func hasParts(s, initial string, middle []string, final string) bool {
 		}
 	}
 	return strings.HasSuffix(s, final)
-}
-
-// matchingRules are the rules that an extensible filter may name (RFC 4517,
-// section 4.2), by OID and by name in lower case.
-var matchingRules = map[string]comparison{
-	"2.5.13.2":  ignoreCase,
-	"2.5.13.5":  exact,
-	"2.5.13.1":  distinguished,
-	"2.5.13.14": integer,
-
-	"caseignorematch":        ignoreCase,
-	"caseexactmatch":         exact,
-	"distinguishednamematch": distinguished,
-	"integermatch":           integer,
-}
-
-// parseExtensible reads a filter such as (cn:dn:caseExactMatch:=Fred). A rule
-// that is not known, as Active Directory's of nested groups, is undefined for
-// every entry.
-func parseExtensible(p *ber.Packet) (filter, error) {
-	var rule, name, value string
-	var inDN bool
-	for f := partsOf(p); f.more(); {
-		switch part := f.any(); part.Tag {
-		case 1:
-			rule = strings.ToLower(content(part))
-		case 2:
-			name = content(part)
-		case 3:
-			value = content(part)
-		case 4:
-			inDN = strings.Trim(content(part), "\x00") != ""
-		}
-	}
-	kind := typeOf(name)
-	compare, known := matchingRules[rule]
-	if rule == "" {
-		compare, known = kind.compare, true
-	}
-	want, ok := compare.form(value)
-	return func(v view) truth {
-		if !known || !ok || name == "" || !v.readable(kind) {
-			return undefined
-		}
-		values := v.values(name)
-		if inDN {
-			values = append(values, v.valuesInDN(name)...)
-		}
-		for _, value := range values {
-			if have, ok := compare.form(value); ok && have == want {
-				return yes
-			}
-		}
-		return no
-	}, nil
 }

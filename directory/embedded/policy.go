@@ -14,52 +14,18 @@ import (
 )
 
 // A Policy is what the passwords of users must obey. The zero value of a field
-// means that the rule does not exist.
+// means that the rule does not exist. Passwords do not expire.
 type Policy struct {
 	MaxFailure      int           // wrong passwords in a row that lock the account
 	LockoutDuration time.Duration // how long; zero: until an administrator removes pwdAccountLockedTime
 	FailureWindow   time.Duration // a wrong password is forgotten after this; zero: at the next right one
-
-	MinLength  int // in characters
-	MinClasses int // of lower-case letters, upper-case letters, digits and all else: how many must be there
-	History    int // how many former passwords cannot be used again
-
-	MinAge        time.Duration // a password cannot be changed again before
-	MaxAge        time.Duration // a password expires after; one without pwdChangedTime does not
-	ExpireWarning time.Duration // how long before that the server says so
+	MinLength       int           // in characters
 }
 
-// DefaultPolicy is a policy that suits a small site: no expiry, and a pause of
-// a quarter of an hour after ten wrong passwords.
+// DefaultPolicy is a policy that suits a small site: a pause of a quarter of an
+// hour after ten wrong passwords.
 func DefaultPolicy() Policy {
-	return Policy{
-		MaxFailure:      10,
-		LockoutDuration: 15 * time.Minute,
-		FailureWindow:   15 * time.Minute,
-		MinLength:       8,
-		ExpireWarning:   7 * 24 * time.Hour,
-	}
-}
-
-// check finds settings that cannot be meant.
-func (p Policy) check() error {
-	for _, n := range []int{p.MaxFailure, p.MinLength, p.MinClasses, p.History} {
-		if n < 0 {
-			return fmt.Errorf("a number is negative: %d; 0 means no such rule", n)
-		}
-	}
-	for _, d := range []time.Duration{p.LockoutDuration, p.FailureWindow, p.MinAge, p.MaxAge, p.ExpireWarning} {
-		if d < 0 {
-			return fmt.Errorf("a time is negative: %v; 0 means no such rule", d)
-		}
-	}
-	if p.MinClasses > 4 {
-		return fmt.Errorf("MinClasses: %d: there are four classes of characters", p.MinClasses)
-	}
-	if p.MaxAge > 0 && p.MinAge >= p.MaxAge {
-		return fmt.Errorf("MinAge: %v: must be less than MaxAge, %v", p.MinAge, p.MaxAge)
-	}
-	return nil
+	return Policy{MaxFailure: 10, LockoutDuration: 15 * time.Minute, FailureWindow: 15 * time.Minute, MinLength: 8}
 }
 
 // policyError is an error of the password policy control
@@ -67,15 +33,13 @@ func (p Policy) check() error {
 type policyError int
 
 const (
-	passwordExpired policyError = iota
-	accountLocked
-	changeAfterReset
-	passwordModNotAllowed
-	mustSupplyOldPassword
-	insufficientPasswordQuality
-	passwordTooShort
-	passwordTooYoung
-	passwordInHistory
+	accountLocked               policyError = 1
+	changeAfterReset            policyError = 2
+	passwordModNotAllowed       policyError = 3
+	mustSupplyOldPassword       policyError = 4
+	insufficientPasswordQuality policyError = 5
+	passwordTooShort            policyError = 6
+	passwordInHistory           policyError = 8
 
 	noPolicyError policyError = -1
 )
@@ -142,15 +106,6 @@ func clearFailures(e *entry) {
 	e.set("pwdAccountLockedTime")
 }
 
-// expires is when the password of e does; zero: never.
-func (p Policy) expires(e *entry) time.Time {
-	t, err := parseTime(e.first("pwdChangedTime"))
-	if p.MaxAge == 0 || err != nil {
-		return time.Time{}
-	}
-	return t.Add(p.MaxAge)
-}
-
 // A weakness is why a password cannot be chosen.
 type weakness struct {
 	err  policyError
@@ -158,11 +113,8 @@ type weakness struct {
 }
 
 // judge returns what stands against password as the next one of e, or nil.
-func (p Policy) judge(e *entry, password string, now time.Time) *weakness {
-	changed, err := parseTime(e.first("pwdChangedTime"))
+func (p Policy) judge(e *entry, password string) *weakness {
 	switch {
-	case err == nil && !e.mustChange() && now.Before(changed.Add(p.MinAge)):
-		return &weakness{passwordTooYoung, "Password is too young to change"}
 	case utf8.RuneCountInString(password) < p.MinLength:
 		return &weakness{passwordTooShort, fmt.Sprintf("Password is too short: want at least %d characters", p.MinLength)}
 	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
@@ -171,52 +123,16 @@ func (p Policy) judge(e *entry, password string, now time.Time) *weakness {
 		return &weakness{insufficientPasswordQuality, "Password begins or ends with a space"}
 	case directory.FoldValue(password) == directory.FoldValue(e.first("uid")):
 		return &weakness{insufficientPasswordQuality, "Password is the user's name"}
-	case classes(password) < p.MinClasses:
-		return &weakness{insufficientPasswordQuality, fmt.Sprintf("Password needs %d of: lower-case letters, upper-case letters, digits, other characters", p.MinClasses)}
 	}
 	return nil
 }
 
-// classes counts the kinds of characters in a password.
-func classes(password string) int {
-	var seen [4]int
-	for _, c := range password {
-		switch {
-		case unicode.IsLower(c):
-			seen[0] = 1
-		case unicode.IsUpper(c):
-			seen[1] = 1
-		case unicode.IsDigit(c):
-			seen[2] = 1
-		default:
-			seen[3] = 1
-		}
-	}
-	return seen[0] + seen[1] + seen[2] + seen[3]
-}
-
 // setPassword puts a new stored password into a clone, and what follows from it.
-func (p Policy) setPassword(e *entry, stored string, now time.Time) {
-	if old := e.first("userPassword"); p.History > 0 && old != "" {
-		past := append(e.values("pwdHistory"), historyValue(old, now))
-		e.set("pwdHistory", past[max(0, len(past)-p.History):]...)
-	}
+func setPassword(e *entry, stored string, now time.Time) {
 	e.set("userPassword", stored)
 	e.set("pwdChangedTime", formatTime(now))
 	e.set("pwdReset")
 	clearFailures(e)
-}
-
-// historyValue is "time#syntax#length#data", as the draft has it in section 5.3.6;
-// the syntax is octet string.
-func historyValue(stored string, now time.Time) string {
-	return fmt.Sprintf("%s#1.3.6.1.4.1.1466.115.121.1.40#%d#%s", formatTime(now), len(stored), stored)
-}
-
-// fromHistory returns the stored password in a value of pwdHistory.
-func fromHistory(value string) string {
-	parts := strings.SplitN(value, "#", 4)
-	return parts[len(parts)-1]
 }
 
 // policyName is the RDN of the entry that shows the policy to clients.
@@ -242,10 +158,6 @@ func (p Policy) entry(base string) *entry {
 		{name: "pwdLockoutDuration", value: seconds(p.LockoutDuration)},
 		{name: "pwdFailureCountInterval", value: seconds(p.FailureWindow)},
 		{name: "pwdMinLength", value: strconv.Itoa(p.MinLength)},
-		{name: "pwdInHistory", value: strconv.Itoa(p.History)},
-		{name: "pwdMinAge", value: seconds(p.MinAge)},
-		{name: "pwdMaxAge", value: seconds(p.MaxAge)},
-		{name: "pwdExpireWarning", value: seconds(p.ExpireWarning)},
 	}
 	return &entry{name: directory.DNOf(name), fields: fields, virtual: true, guard: new(sync.Mutex)}
 }

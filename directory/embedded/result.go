@@ -31,13 +31,7 @@ type result struct {
 	code     resultCode
 	text     string        // for people
 	controls []*ber.Packet // of the response
-	policy   policyInfo    // told if the request had the password policy control
-}
-
-// A policyInfo is what the password policy control of a response says.
-type policyInfo struct {
-	err     policyError // noPolicyError if none
-	expires int64       // seconds until the password does; negative: no warning
+	policy   policyError   // for the password policy control, if the request had it
 }
 
 // done is a result with nothing to add.
@@ -45,12 +39,12 @@ func done(code resultCode) result { return answer(code, "") }
 
 // answer is a result with a text for people.
 func answer(code resultCode, text string) result {
-	return result{code: code, text: text, policy: policyInfo{noPolicyError, -1}}
+	return result{code: code, text: text, policy: noPolicyError}
 }
 
 // because adds an error of the password policy.
 func (r result) because(e policyError) result {
-	r.policy.err = e
+	r.policy = e
 	return r
 }
 
@@ -66,14 +60,10 @@ func (r result) envelope(id int64, tag ber.Tag) *ber.Packet {
 
 // control is the password policy control (draft-behera-ldap-password-policy-10,
 // section 6.2).
-func (p policyInfo) control() *ber.Packet {
+func (e policyError) control() *ber.Packet {
 	value := sequence()
-	if p.expires >= 0 {
-		left := ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 0, p.expires, "")
-		value.AppendChild(constructed(ber.ClassContext, 0, left))
-	}
-	if p.err != noPolicyError {
-		value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, int64(p.err), ""))
+	if e != noPolicyError {
+		value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, int64(e), ""))
 	}
 	return newControl(oidPasswordPolicy, value)
 }

@@ -209,7 +209,6 @@ func TestLink(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
-	good := peopleFile(t)
 	bad := writeLDIF(t, "dn: dc=org\ndc: org\n")
 	tests := []struct {
 		name string
@@ -219,7 +218,6 @@ func TestOpenErrors(t *testing.T) {
 		{"no file", Settings{LDIF: filepath.Join(t.TempDir(), "none.ldif")}, "reading the LDIF file"},
 		{"directory", Settings{LDIF: t.TempDir()}, "reading the LDIF file"},
 		{"bad file", Settings{LDIF: bad}, bad + ":1: dc=org has no objectClass"},
-		{"policy", Settings{LDIF: good, Policy: Policy{MinLength: -1}}, "password policy of the embedded directory"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -63,19 +63,6 @@ func (v view) asserted(name string) []string {
 	return v.values(name)
 }
 
-// valuesInDN returns the values that an attribute has in the entry's DN.
-func (v view) valuesInDN(name string) []string {
-	var values []string
-	for d := v.name; !d.IsZero(); d = d.Parent() {
-		for _, p := range d.Own() {
-			if strings.EqualFold(p.Name, name) {
-				values = append(values, p.Value)
-			}
-		}
-	}
-	return values
-}
-
 // isOrRefines reports whether have is the attribute want, or has more options.
 func isOrRefines(have, want string) bool {
 	return len(have) >= len(want) && strings.EqualFold(have[:len(want)], want) &&
