@@ -29,6 +29,7 @@ type fake struct {
 	wrong     map[string]int
 	lockAt    int
 	window    time.Duration
+	empty     int        // passwords that were asked for
 	lockErr   error      // of Lockout
 	asked     [][]string // together
 	listed    []string
@@ -67,6 +68,9 @@ func (f *fake) Authenticate(_ context.Context, u *User, password string) error {
 		return errDown
 	}
 	f.binds[u.Name]++
+	if password == "" {
+		f.empty++
+	}
 	if own := f.users[strings.ToLower(u.Name)]; own == nil || own.DN != u.DN {
 		return &Refusal{Why: ErrBadPassword, Detail: "no such entry"}
 	}

@@ -232,3 +232,19 @@ func TestDSA(t *testing.T) {
 		t.Errorf("OneKey = %v, want ErrKeyUnusable", err)
 	}
 }
+
+// TestSeveralExpiries has the earliest of several ends of a key count, wherever
+// it is.
+func TestSeveralExpiries(t *testing.T) {
+	want := time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)
+	for _, options := range []string{
+		`expiry-time="20300102Z",expiry-time="20310102Z"`,
+		`expiry-time="20310102Z",expiry-time="20300102Z"`,
+		`expiry-time="20310102Z",expiry-time="20300102Z",expiry-time="20320102Z"`,
+	} {
+		keys, notes := ParseKeys("k", "", []string{options + " " + newKey(t)})
+		if len(keys) != 1 || !keys[0].Expires.Equal(want) {
+			t.Errorf("%s: %v, %v; want one key until %v", options, keys, notes, want)
+		}
+	}
+}

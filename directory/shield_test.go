@@ -29,6 +29,9 @@ func TestShield(t *testing.T) {
 		if err := s.ChangePassword(t.Context(), alice, "wrong", "new"); !errors.Is(err, ErrBadPassword) {
 			t.Errorf("ChangePassword = %v, want ErrBadPassword", err)
 		}
+		if err := s.ChangePassword(t.Context(), alice, "", "new"); !errors.Is(err, ErrBadPassword) || f.empty > 0 {
+			t.Errorf("ChangePassword without the old one = %v, and %d were asked for; want ErrBadPassword and none", err, f.empty)
+		}
 		try(alice, "wrong", ErrShielded)
 		try(alice, "alice-right", ErrShielded)
 		if err := s.ChangePassword(t.Context(), alice, "alice-right", "new"); !errors.Is(err, ErrShielded) {

@@ -13,6 +13,8 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
 )
 
 // A script is an LDAP server in memory that behaves as it is told. In a bubble
@@ -269,6 +271,25 @@ func TestSlowConnect(t *testing.T) {
 		atOnce(t, c, 8)
 		if s[1].dials() > before {
 			t.Error("the second server was asked, though the first was as slow as always")
+		}
+	})
+}
+
+// TestEmptyPasswords are refused before anything is sent: a bind without a
+// password succeeds at many servers (RFC 4513, section 5.1.2).
+func TestEmptyPasswords(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		u := &directory.User{Name: "alice", DN: "uid=alice,dc=x"}
+		for name, err := range map[string]error{
+			"Authenticate":   c.Authenticate(t.Context(), u, ""),
+			"ChangePassword": c.ChangePassword(t.Context(), u, "", "N3w-Passw0rd!"),
+		} {
+			if !errors.Is(err, directory.ErrBadPassword) || directory.Proved(err) {
+				t.Errorf("%s = %v, want ErrBadPassword, not proved", name, err)
+			}
+		}
+		if n := s[0].dials(); n > 0 {
+			t.Errorf("%d connections, want none", n)
 		}
 	})
 }
