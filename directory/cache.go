@@ -44,8 +44,8 @@ func Fresh(ctx context.Context) context.Context {
 	return context.WithValue(ctx, freshKey{}, true)
 }
 
-// Lookup implements Directory. A User that stands in for an answer that could
-// not be had is marked as Cached.
+// Lookup implements Directory. A User that is returned because no server
+// answered is marked as Cached.
 func (c *Cache) Lookup(ctx context.Context, name string) (*User, error) {
 	if u := c.recallFor(ctx, name); u != nil {
 		return u, nil
@@ -76,8 +76,8 @@ func (c *Cache) LookupMany(ctx context.Context, names []string) map[string]Answe
 	return answers
 }
 
-// learn remembers an answer of the directory, and returns what stands in for one
-// that could not be had.
+// learn remembers an answer of the directory. If there was no answer, it returns
+// what was remembered.
 func (c *Cache) learn(ctx context.Context, name string, u *User, err error) (*User, error) {
 	switch {
 	case err == nil:
@@ -193,7 +193,7 @@ func (c *Cache) current(ctx context.Context, u *User) (*User, error) {
 }
 
 // Authenticate implements Directory. It always asks the directory, and forgets
-// a user of whom it learns something new.
+// a user whose account proves to be in another state.
 func (c *Cache) Authenticate(ctx context.Context, u *User, password string) error {
 	u, err := c.current(ctx, u)
 	if err != nil {

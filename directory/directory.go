@@ -43,12 +43,12 @@ type Group struct {
 	DN   DN
 	Name string // cn, or sAMAccountName on Active Directory
 	SID  string // S-1-5-21-…, only on Active Directory
-	// Via tells how it was found: "direct", "nested", "primary", "memberUid", or
+	// Via says how it was found: "direct", "nested", "primary", "memberUid", or
 	// "memberOf" where the directory does not say whether directly.
 	Via string
 }
 
-// Status tells whether a user may log in. The zero value is StatusUnknown,
+// Status says whether a user may log in. The zero value is StatusUnknown,
 // which refuses: what could not be read is never a yes.
 type Status int
 
@@ -70,7 +70,7 @@ type State struct {
 	Until           time.Time // when Status ends by itself; zero if it does not or that is not known
 	PasswordExpires time.Time // zero if it does not or that is not known
 	PasswordChanged time.Time // last; zero if it never was or that is not known
-	ExpiresSoon     bool      // PasswordExpires is so near that the user should be told
+	ExpiresSoon     bool      // PasswordExpires is so near that the user should be warned
 	Reason          string    // the attribute and value that decided, for the log: "userAccountControl=514"
 }
 

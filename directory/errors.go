@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// What a directory can say no with. Test with errors.Is; a Refusal wraps one.
+// Why a directory refuses. Test with errors.Is; a Refusal wraps one of these.
 var (
 	ErrNoUser          = errors.New("no such user")
 	ErrBadPassword     = errors.New("wrong password")
@@ -38,11 +38,11 @@ var (
 // ErrNotListed is the error of a directory that cannot list its users.
 var ErrNotListed = errors.New("the directory does not list its users")
 
-// A Refusal is the directory's "no". Whatever else goes wrong while asking is
-// an ordinary error.
+// A Refusal is the answer "no" of a directory. Any other error means that the
+// directory could not be asked.
 type Refusal struct {
 	Why    error  // one of the errors above
-	Proved bool   // the password was right all the same: only then may the user be told why
+	Proved bool   // the password was right: only then may the user learn Why
 	Bound  bool   // the directory let the user in; it is the account's state that refuses
 	Detail string // the server's own words, for the log; never holds a password
 }
@@ -56,8 +56,7 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Why }
 
-// Refused reports whether err is an answer: the directory was asked and said
-// no. If it is false for an error, the directory could not say.
+// Refused reports whether err is an answer: the directory was asked and refused. If it is false for an error, the directory could not say.
 func Refused(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r) || errors.Is(err, ErrNoUser)

@@ -41,13 +41,13 @@ const (
 	minRSABits  = 2048
 )
 
-// MaxKeys is how many keys of one user are looked at.
+// MaxKeys is how many keys of one user are read.
 const MaxKeys = 100
 
 // ParseKeys reads the values of attribute as OpenSSH public key lines
 // (options, several lines a value and CRLF allowed) or RFC 4716 blocks. A value
 // that cannot be used makes a KeyNote, never an error. With a prefix such as
-// "SSHKey:" only the values that begin with it, in any case, are looked at.
+// "SSHKey:" only the values that begin with it, in any case, are read.
 func ParseKeys(attribute, prefix string, values []string) ([]Key, []KeyNote) {
 	p := keyParser{attribute: attribute}
 	for i, value := range values {
@@ -135,7 +135,7 @@ func (p *keyParser) note(fingerprint, reason string) {
 	}
 }
 
-// strong says what stands against a kind of key.
+// strong returns an error if a kind of key is too weak to be used.
 func strong(pub ssh.PublicKey) error {
 	if _, ok := pub.(*ssh.Certificate); ok {
 		return errors.New("a certificate, not a key")

@@ -9,7 +9,7 @@ import (
 	"berth/directory/rfc4716"
 )
 
-// Bears reports whether a key with the fingerprint stands in a value of the key
+// Bears reports whether a key with the fingerprint is in a value of the key
 // attribute, after any prefix, whether or not it can be used.
 func Bears(value, fingerprint string) bool {
 	keys, notes := ParseKeys("", "", []string{value})

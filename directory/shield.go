@@ -27,8 +27,8 @@ type Shield struct {
 	sweepAt  int // number of accounts at which those are dropped that matter least
 }
 
-// An account is what wrong passwords are counted for: a person or, as long as
-// the directory has not said who that is, a name as it was typed.
+// An account is what wrong passwords are counted for: a person or, as long as it
+// is not known who that is, a name as it was typed.
 type account struct {
 	Identity
 	typed string // in lower case; empty if Identity holds an id
@@ -205,7 +205,7 @@ func (s *Shield) end(a *attempts, err error) {
 func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time.Duration) {
 	threshold, window = s.threshold, s.window
 	if threshold == 0 {
-		threshold, window = s.told(ctx, u)
+		threshold, window = s.ofDirectory(ctx, u)
 	}
 	if s.window > 0 {
 		window = s.window
@@ -216,7 +216,8 @@ func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time
 	return threshold, window
 }
 
-func (s *Shield) told(ctx context.Context, u *User) (threshold int, window time.Duration) {
+// ofDirectory returns what the directory says, or what is assumed.
+func (s *Shield) ofDirectory(ctx context.Context, u *User) (threshold int, window time.Duration) {
 	threshold, window, err := s.Lockout(ctx, u)
 	if err != nil {
 		return AssumedThreshold, unknownWindow

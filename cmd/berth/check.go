@@ -40,7 +40,7 @@ members of groups. Nothing is changed.`,
 		},
 	}
 	configFlag(cmd, &c.file)
-	cmd.Flags().BoolVar(&c.offline, "offline", false, "look at the file only")
+	cmd.Flags().BoolVar(&c.offline, "offline", false, "check the file only")
 	cmd.Flags().StringVar(&c.as, "as", "", "also find out what `user` may write; asks for the password")
 	cmd.Flags().StringVar(&c.secret, "password-file", "", "read the password of --as from the first line of `file`")
 	return cmd
@@ -119,7 +119,7 @@ func (c *check) directories(ctx context.Context, people *directories, rules []po
 		c.clashes(ctx, people, joined)
 	}
 	if c.as == "" {
-		fmt.Fprintln(c.out, "note     rights of users: not looked at: --as USER finds out whether people may write what decides about them")
+		fmt.Fprintln(c.out, "note     rights of users: not checked: --as USER finds out whether people may write what decides about them")
 		return nil
 	}
 	u, err := people.Lookup(ctx, c.as)
@@ -131,7 +131,7 @@ func (c *check) directories(ctx context.Context, people *directories, rules []po
 		return err
 	}
 	for _, client := range people.clients {
-		if client.Settings().Name == u.Source { // nobody else is told the password
+		if client.Settings().Name == u.Source { // no other directory gets the password
 			groups, _ := groupsOf(rules, people, client)
 			c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Rights(ctx, u, password, groups) })
 		}
@@ -169,8 +169,8 @@ func groupsOf(rules []policy.Rule, people *directories, of *ldap.Client) (groups
 	return slices.Compact(groups), strict
 }
 
-// clashes prints the users whom nobody can tell from those of another directory,
-// and who are refused for it.
+// clashes prints the users who are refused because another directory has their
+// name or id.
 func (c *check) clashes(ctx context.Context, people *directories, joined *directory.Joined) {
 	ctx, cancel := context.WithTimeout(ctx, directoryWithin)
 	defer cancel()

@@ -71,9 +71,9 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 	return c.bindUser(ctx, key, password)
 }
 
-// bindUser checks the password of a user and then what stands against a login,
-// so that only the user learns what does. A lock is the exception, as
-// everywhere: it is told without a look at the password.
+// bindUser checks the password of a user and then the state of the account,
+// so that only the user learns that state. A lock is the exception, as in other
+// servers: it is reported without checking the password.
 func (c *conn) bindUser(ctx context.Context, key, password string) result {
 	e := c.store.tree().find(key)
 	if e == nil || !e.has("userPassword") {
@@ -97,7 +97,7 @@ func (c *conn) bindUser(ctx context.Context, key, password string) result {
 }
 
 // verify checks a password with the entry's guard held, and counts it if it is
-// wrong. It returns the entry it looked at; nil with a refusal.
+// wrong. It returns the entry; nil with a refusal.
 func (c *conn) verify(ctx context.Context, key, password string) (*entry, result) {
 	e := c.store.tree().find(key) // again: it may have changed before the guard was ours
 	if e == nil {

@@ -6,12 +6,12 @@
 // # The file
 //
 // The LDIF file (RFC 2849) is the database. What changes (passwords, failed logins, locks,
-// SSH keys) is written back to it before the client is told; comments stay, in
-// front of the entry they stand at. Entries are added and removed by editing
+// SSH keys) is written back to it before the client gets an answer; comments
+// stay in front of their entries. Entries are added and removed by editing
 // the file and calling Reload. A file that was edited and not yet reloaded is
 // never overwritten.
 //
-// A userPassword may stand there in the clear, and is then hashed, or as {SSHA},
+// A userPassword may be in the clear there, and is then hashed, or be {SSHA},
 // {SSHA256}, {SSHA512}, {CRYPT} with $2b$, $5$ or $6$, {PBKDF2-SHA256} or
 // {ARGON2}. What keeps people out has the names it has in OpenLDAP and 389 DS:
 //
@@ -69,8 +69,7 @@ type Server struct {
 	served sync.WaitGroup // every connection
 }
 
-// Open reads the LDIF file and hashes the passwords that stand in it in the
-// clear. An error about the file says file:line and what would be right there.
+// Open reads the LDIF file and hashes the passwords that are in the clear in it. An error about the file says file:line and what would be right there.
 // Call Close to end the server.
 func Open(s Settings, log hclog.Logger) (*Server, error) {
 	if log == nil {

@@ -166,7 +166,7 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	}, nil
 }
 
-// hasParts reports whether the parts stand in s in this order.
+// hasParts reports whether the parts are in s in this order.
 func hasParts(s, initial string, middle []string, final string) bool {
 	s, ok := strings.CutPrefix(s, initial)
 	if !ok {

@@ -17,7 +17,7 @@ type document struct {
 	footer  []string // comment lines after the last entry
 }
 
-// A record is one entry as it stands in the file.
+// A record is one entry as it is in the file.
 type record struct {
 	comments []string // lines before or inside it
 	line     int      // of its dn, from 1
@@ -203,7 +203,7 @@ func writeField(b *bytes.Buffer, name, value string) {
 	b.WriteString(text + "\n")
 }
 
-// isSafe reports whether s may stand in a line as it is (RFC 2849, SAFE-STRING).
+// isSafe reports whether s may be in a line as it is (RFC 2849, SAFE-STRING).
 func isSafe(s string) bool {
 	if s == "" {
 		return true

@@ -9,7 +9,7 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
-// Requests are read into memory before they are looked at.
+// Requests are read into memory before they are decoded.
 const (
 	maxRequest = 1 << 20
 	maxNesting = 64 // of BER elements: bounds the depth of filters too
@@ -85,7 +85,7 @@ func readElement(r *bufio.Reader) ([]byte, error) {
 	return data, err
 }
 
-// decodeBER decodes one element. The nesting is looked at first, because each
+// decodeBER decodes one element. The nesting is checked first, because each
 // level costs the decoder a copy of all below it.
 func decodeBER(data []byte) (*ber.Packet, error) {
 	if !nestsUpTo(data, maxNesting) {

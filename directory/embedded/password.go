@@ -40,7 +40,7 @@ var salted = map[string]func() hash.Hash{
 	"SSHA512": sha512.New,
 }
 
-// parseStored returns the check that a stored password stands for. An error
+// parseStored returns the check that a stored password asks for. An error
 // says what would be right.
 func parseStored(stored string) (check func(password string) bool, err error) {
 	name := strings.ToUpper(scheme.FindString(stored))

@@ -112,7 +112,7 @@ type weakness struct {
 	text string // the words OpenLDAP uses, so that clients know them
 }
 
-// judge returns what stands against password as the next one of e, or nil.
+// judge returns why password cannot be the next one of e, or nil.
 func (p Policy) judge(e *entry, password string) *weakness {
 	switch {
 	case utf8.RuneCountInString(password) < p.MinLength:

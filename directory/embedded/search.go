@@ -36,7 +36,7 @@ const (
 	scopeChildren // draft-sermersheim-ldap-subordinate-scope, as in OpenLDAP
 )
 
-// inScope reports whether the search looks at the entry.
+// inScope reports whether the entry is in the scope of the search.
 func (q *query) inScope(e *entry) bool {
 	switch q.scope {
 	case scopeBase:
@@ -83,7 +83,7 @@ func mustChangeFirst() result {
 }
 
 // reaches reports whether there is an entry at or below base. The entries that
-// stand between need not exist.
+// are between need not exist.
 func (t *tree) reaches(base directory.DN) bool {
 	within := func(e *entry) bool { return e.name.Within(base) }
 	return t.base.Within(base) || t.find(base.Key()) != nil || slices.ContainsFunc(t.entries, within)

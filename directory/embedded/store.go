@@ -79,7 +79,7 @@ func (s *store) reload() error {
 	if !t.completed {
 		return nil
 	}
-	if err := s.write(t); err != nil { // as with a read-only file: it serves all the same
+	if err := s.write(t); err != nil { // as with a read-only file: the server works without
 		s.log.Warn("the LDIF file cannot be written: passwords in it stay as they are", "file", s.file, "error", err)
 	}
 	return nil
@@ -188,7 +188,7 @@ func (s *store) altered(key string, alter func(*entry) error) (*tree, error) {
 	return t.with(e), nil
 }
 
-// write replaces the file by t, in one step: at any moment the name stands for
+// write replaces the file by t, in one step: at any moment the name means
 // the whole old or the whole new content.
 func (s *store) write(t *tree) error {
 	file, err := filepath.EvalSymlinks(s.file) // a link stays a link

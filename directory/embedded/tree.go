@@ -200,7 +200,7 @@ func (t *tree) computeMembers(log hclog.Logger) {
 		for _, m := range slices.Concat(group.values("member"), group.values("uniqueMember")) {
 			name := directory.DNOf(m)
 			if name.IsZero() {
-				continue // groupOfNames needs a member; an empty one stands for none
+				continue // groupOfNames needs a member; an empty one means none
 			}
 			member := t.find(name.Key())
 			if member == nil {

@@ -84,7 +84,7 @@ func (c *Client) tlsFor(srv *server) *tls.Config {
 	}
 }
 
-// roots reads the CA file; nil stands for the authorities of the system.
+// roots reads the CA file; nil means the authorities of the system.
 func (s Settings) roots() (*x509.CertPool, error) {
 	if s.CAFile == "" {
 		return nil, nil
@@ -151,8 +151,8 @@ func (cn *conn) close() {
 	_ = cn.Conn.Close()
 }
 
-// answered reports whether err is what a server said, not a connection that
-// failed.
+// answered reports whether err is an answer of a server, not a failure of the
+// connection.
 func answered(err error) bool {
 	var e *ldap.Error
 	return errors.As(err, &e) && e.ResultCode < ldap.ErrorNetwork

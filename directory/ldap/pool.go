@@ -24,7 +24,7 @@ type server struct {
 
 	// guarded by pool.mu
 	down    error         // why it is not asked; nil: well
-	retry   time.Time     // when it may be asked all the same, if no other is well
+	retry   time.Time     // when it may be asked again, if no other is well
 	doubted bool          // it was silent, and a probe finds out whether it is down
 	took    time.Duration // to connect to it the last time
 }
@@ -60,8 +60,8 @@ const (
 	backOff    = 4
 	maxBackOff = 30 * time.Second
 
-	// rebind is how long a refused service account is not tried again, lest the
-	// directory locks it.
+	// rebind is how long a refused service account is not tried again, so that
+	// the directory does not lock it.
 	rebind = 10 * time.Second
 )
 
@@ -184,8 +184,8 @@ func (p *pool) fresh(cn *conn) bool {
 	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && cn.server.good() && cn.server == p.preferred()
 }
 
-// preferred returns the first server that is well, so that the pool comes home
-// when a server does.
+// preferred returns the first server that is well, so that the
+// pool returns to the first server when it is back.
 func (p *pool) preferred() *server {
 	for _, s := range p.servers {
 		if s.good() {
@@ -384,7 +384,7 @@ func (p *pool) well(s *server) {
 	}
 }
 
-// isDown tells the probe whether its work is done.
+// isDown reports whether a server is down, for the probe to end.
 func (p *pool) isDown(s *server) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,14 +20,14 @@ type Level int
 // The levels of a Finding.
 const (
 	OK      Level = iota // as it should be
-	Warning              // works, but should be looked at
+	Warning              // works, but needs attention
 	Bad                  // does not work, or lets people in who should not be
 	Note                 // could not be found out
 )
 
 func (l Level) String() string { return [...]string{"ok", "warning", "bad", "note"}[l] }
 
-// A Finding is one thing that Report looked at.
+// A Finding is one result of Report.
 type Finding struct {
 	Level  Level
 	What   string // "certificate of ldaps://dc1"
@@ -148,7 +148,7 @@ var changeWays = map[string]struct{ attribute, value string }{
 
 // makes are what the root DSE shows of each kind of server, the first that fits
 // counts. A server of one kind may also be read as one of the others named: they
-// look at all that its accounts have.
+// read all that its accounts have.
 var makes = []struct {
 	kind, attribute, value string
 	others                 []string
@@ -205,7 +205,7 @@ func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 	r.clock(s, now)
 }
 
-// clocks are where servers tell the time: Active Directory, 389 DS, OpenLDAP
+// clocks are where servers show the time: Active Directory, 389 DS, OpenLDAP
 // with its monitor.
 var clocks = []struct{ dn, attribute string }{
 	{"", "currentTime"},
@@ -220,7 +220,7 @@ func (r *reporter) serverTime(ctx context.Context, cn *conn) (time.Time, error) 
 			return generalizedTime(e.first(at.attribute))
 		}
 	}
-	return time.Time{}, errors.New("the server does not tell the time (OpenLDAP: its monitor database does)")
+	return time.Time{}, errors.New("the server does not show the time (OpenLDAP shows it in its monitor database)")
 }
 
 func contains(values []string, value string) bool {
@@ -242,7 +242,7 @@ func (r *reporter) clock(s *server, now time.Time) {
 	r.add(OK, what, "differs by %v from here", skew.Abs())
 }
 
-// users looks at up to sample users as a look-up would read them.
+// users reads up to sample users as a look-up would.
 func (r *reporter) users(ctx context.Context) {
 	c := r.c
 	filter := c.anyUser()

@@ -19,8 +19,8 @@ import (
 // of groups, which are names that rules use. Whoever can write those can give
 // themselves anything. It changes nothing. u is from Lookup.
 //
-// Active Directory and 389 DS tell it themselves; OpenLDAP tells the result of
-// changes that it was asked not to make. Other servers do not tell.
+// Active Directory and 389 DS compute it themselves; OpenLDAP answers with the
+// result of changes that it is asked not to make. Other servers cannot be asked.
 func (c *Client) Rights(ctx context.Context, u *directory.User, password string, groups []string) []Finding {
 	r := reporter{c: c}
 	what := "rights of " + u.Name
@@ -52,7 +52,7 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 }
 
 // themselves reads the entry of u as u sees it. What a user cannot see, the
-// service account tells.
+// service account reads.
 func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (entry, error) {
 	if u.DN == "" { // bind_as
 		full, err := c.find(ctx, c.searchOn(cn), u.Name)
@@ -73,11 +73,11 @@ func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (e
 }
 
 // groupDNs returns the DNs of groups that rules name. Patterns can mean any
-// number of groups; the first ones stand for them.
+// number of groups; only the first ones are tried.
 func (r *reporter) groupDNs(ctx context.Context, search searchFunc, names []string) []string {
 	var dns []string
 	for _, name := range names {
-		found, err := r.c.groupsCalled(ctx, search, name, groupsLookedAt)
+		found, err := r.c.groupsCalled(ctx, search, name, groupsTried)
 		if err != nil {
 			r.add(Bad, "group "+name, err.Error())
 		}
@@ -87,21 +87,21 @@ func (r *reporter) groupDNs(ctx context.Context, search searchFunc, names []stri
 	return slices.Compact(dns)
 }
 
-// groupsLookedAt is how many groups of one pattern Rights looks at.
-const groupsLookedAt = 20
+// groupsTried is how many groups of one pattern Rights tries.
+const groupsTried = 20
 
 // A rightsTeller says whether the user who is bound may write an attribute of
 // the entry e. value is one that the user might want to write.
 type rightsTeller func(ctx context.Context, e entry, attribute, value string) (may bool, err error)
 
-// OIDs that tell how a server speaks of rights.
+// OIDs that show how a server reports rights.
 const (
 	capabilityAD   = "1.2.840.113556.1.4.800"
 	controlRights  = "1.3.6.1.4.1.42.2.27.9.5.2" // Get Effective Rights
 	controlNoop    = "1.3.6.1.4.1.4203.666.5.2"  // of OpenLDAP, which does not list it
 	controlNobodys = "1.3.6.1.4.1.4203.666.5.9999"
 
-	resultNoop = 0x410e // what OpenLDAP answers to a change that it let be
+	resultNoop = 0x410e // what OpenLDAP answers to a change that it did not make
 )
 
 var errNotTold = errors.New("this server has no way to ask what a user may write")
@@ -134,7 +134,7 @@ func (c *Client) rightsTeller(ctx context.Context, cn *conn, subject string, e e
 	return c.noChange(cn), nil
 }
 
-// allowedAttributes reads what Active Directory computes for whoever asks
+// allowedAttributes reads what Active Directory computes for the user who asks
 // ([MS-ADTS] 3.1.1.4.5.21).
 func (c *Client) allowedAttributes(cn *conn) rightsTeller {
 	known := map[string]entry{}
@@ -195,7 +195,7 @@ func attributeRights(list, attribute string) (string, error) {
 }
 
 // noChange asks OpenLDAP for a change with the control not to make it. slapd
-// looks at its access rules first.
+// checks its access rules first.
 func (c *Client) noChange(cn *conn) rightsTeller {
 	return func(ctx context.Context, e entry, attribute, value string) (bool, error) {
 		values := []string{value}
@@ -218,7 +218,7 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 			return true, nil // such mistakes are noticed after the access rules let it pass
 		case ldap.LDAPResultObjectClassViolation:
 			if !e.has("objectClass") || strings.EqualFold(attribute, "objectClass") {
-				return e.has("objectClass"), nil // classes are looked at after the access rules
+				return e.has("objectClass"), nil // classes are checked after the access rules
 			}
 			// The class that it needs might be added with it.
 			class := ""
