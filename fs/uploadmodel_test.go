@@ -547,26 +547,3 @@ func TestUploadsModel(t *testing.T) {
 		}
 	}
 }
-
-// fsClock waits until files get another time of change than before.
-func fsClock(t *testing.T) (tick func()) {
-	l, err := openLocal(t.TempDir(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return func() {
-		if err := l.Mkdir("/t", 0o777); err != nil {
-			t.Fatal(err)
-		}
-		first, err := l.Lstat("/t")
-		for now := first; err == nil && !changed(now).After(changed(first)); {
-			if err = errors.Join(l.Rmdir("/t"), l.Mkdir("/t", 0o777)); err == nil {
-				now, err = l.Lstat("/t")
-			}
-		}
-		if err := errors.Join(err, l.Rmdir("/t")); err != nil {
-			t.Fatal(err)
-		}
-	}
-}

@@ -94,6 +94,11 @@ func (o *observed) follow(g *login.Grant) error {
 		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.peer.Session, "user", g.User.Name, "error", err)
 		return err
 	}
+	if d, ok := files.(fs.Degraded); ok {
+		for _, b := range d.Broken() {
+			o.conn.emit(event.Event{Type: event.FolderMissing, Service: o.service, Path: b.Path, HostPath: b.Host, Err: b.Err})
+		}
+	}
 	if o.openFiles.Load() == 0 {
 		o.closeViews()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/event"
 )
 
 // changing is a server whose policy is what set says at the moment.
@@ -159,5 +160,32 @@ func TestViewsAreClosed(t *testing.T) {
 	}
 	if n := len(o.views); n != 1 {
 		t.Errorf("%d views are open, want the current one", n)
+	}
+}
+
+// TestMissingFolder leaves out one folder that cannot be opened, with an event,
+// and serves the others.
+func TestMissingFolder(t *testing.T) {
+	f := start(t)
+	resolve, none := f.Gate.Rules, filepath.Join(t.TempDir(), "none")
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		p, err := resolve.Resolve(q)
+		p.Folders = append(p.Folders, policy.Folder{Path: "/team", Host: none})
+		p.Access = append(p.Access, policy.Access{Path: "/team", Ops: policy.Full})
+		return p, err
+	})
+	c, err := sftp.NewClient(f.must(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ReadDir("/"); err != nil {
+		t.Errorf("the home: %v", err)
+	}
+	if _, err := c.ReadDir("/team"); err == nil {
+		t.Error("a folder that is missing can be listed")
+	}
+	e := f.events.last(event.FolderMissing)
+	if e.Path != "/team" || e.HostPath != none || e.Err == nil {
+		t.Errorf("event %+v, want one about /team", e)
 	}
 }

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/term"
 
-	"berth/sshd/privatefile"
 	"berth/sshd/hostkey"
+	"berth/sshd/privatefile"
 )
 
 // readKey reads the key in file, "-" for standard input. ask may be nil.

@@ -40,6 +40,7 @@ var levels = map[Type]hclog.Level{
 	ServiceStarted: hclog.Debug,
 	ServiceEnded:   hclog.Debug,
 	ServiceRefused: hclog.Info,
+	FolderMissing:  hclog.Error,
 
 	FileWriteFailed:  hclog.Info,
 	FileUpdateFailed: hclog.Info,

@@ -47,6 +47,7 @@ const (
 	ServiceStarted Type = 1400
 	ServiceEnded   Type = 1401
 	ServiceRefused Type = 1402
+	FolderMissing  Type = 1403
 
 	FileOpened          Type = 1500
 	FileOpenFailed      Type = 1501

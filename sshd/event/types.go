@@ -63,6 +63,7 @@ var types = map[Type]struct {
 
 	ServiceStarted: {"service_started", Success, "A service such as sftp began on a connection."},
 	ServiceEnded:   {"service_ended", Success, "A service on a connection ended."},
+	FolderMissing:  {"folder_missing", Failure, "A folder of the rules could not be opened and is missing from the view of a session; `path` and `host_path` say which."},
 	ServiceRefused: {"service_refused", Refused, "A service was asked for that is not there or not allowed."},
 
 	FileOpened:          {"file_opened", Success, "A file was opened; `mode` says for what."},

@@ -100,7 +100,7 @@ func TestNumbersNeverChange(t *testing.T) {
 		"login_revoked": 1205, "key_skipped": 1206, "rights_changed": 1207,
 		"key_added": 1310, "key_removed": 1311, "key_change_failed": 1312, "code_secret_added": 1320, "code_secret_removed": 1321,
 		"password_changed": 1300, "password_change_failed": 1301, "password_expiring": 1302,
-		"service_started": 1400, "service_ended": 1401, "service_refused": 1402,
+		"service_started": 1400, "service_ended": 1401, "service_refused": 1402, "folder_missing": 1403,
 		"file_opened": 1500, "file_open_failed": 1501, "file_read_closed": 1502, "file_read_failed": 1503, "file_write_closed": 1504,
 		"file_write_failed": 1505, "file_update_closed": 1506, "file_update_failed": 1507, "directory_listed": 1510,
 		"directory_list_failed": 1511, "attributes_set": 1520, "attributes_set_failed": 1521, "renamed": 1530, "rename_failed": 1531,
