@@ -125,3 +125,26 @@ func TestCacheCancelled(t *testing.T) {
 		t.Errorf("Lookup with a cancelled context = %v, want an error", u)
 	}
 }
+
+// TestCacheForgetsOldState has a right password show that the account is in
+// another state than remembered, as after a change of the password elsewhere. A
+// right password of an active account shows nothing new.
+func TestCacheForgetsOldState(t *testing.T) {
+	for status, want := range map[Status]int{StatusMustChange: 1, StatusActive: 0} {
+		f := newFake("alice")
+		f.users["alice"].State.Status = status
+		c := NewCache(f, time.Hour, 0)
+		u, err := c.Lookup(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.users["alice"].State.Status = StatusActive
+		if err := c.Authenticate(t.Context(), u, "alice-right"); err != nil {
+			t.Fatal(err)
+		}
+		before := f.lookups
+		if u, err = c.Lookup(t.Context(), "alice"); err != nil || u.State.Status != StatusActive || f.lookups-before != want {
+			t.Errorf("remembered as %v: %v, %v after %d look-ups; want active after %d", status, u, err, f.lookups-before, want)
+		}
+	}
+}
