@@ -54,6 +54,7 @@ func TestGarbage(t *testing.T) {
 		"too deep":          nested,
 		"no operation":      sequence(number(ber.TagInteger, 1)).Bytes(),
 		"unknown operation": request(1, constructed(ber.ClassApplication, 29)),
+		"huge id":           request(1<<31, constructed(ber.ClassApplication, 23, tagged(0, "1"))),
 		"negative id":       request(-1, constructed(ber.ClassApplication, 0)),
 		"inner length":      {0x30, 5, 2, 1, 1, 0x60, 9},
 	}
@@ -117,6 +118,14 @@ func TestPort(t *testing.T) {
 	defer c.Close()
 	if err := c.Bind(alice, "alice-demo-1"); err != nil {
 		t.Errorf("bind: %v", err)
+	}
+	broken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Close()
+	if err := s.Serve(broken); err == nil {
+		t.Error("Serve of a closed port = nil want an error")
 	}
 	s.Close()
 	if err := <-served; err != nil {

@@ -58,6 +58,7 @@ nsAccountLock: true
 		{"(cn=al*b.*er)", yes},
 		{"(cn=*b.*al*)", no},
 		{"(cn=*archer)", yes},
+		{"(cn=*arch)", no},
 		{"(cn=ali*ice*)", no}, // parts do not overlap
 		{"(uidNumber>=9999)", yes},
 		{"(uidNumber>=10002)", no},

@@ -222,3 +222,21 @@ func TestEditInstead(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherRequests wants an answer to what clients may ask and this server does
+// not do.
+func TestOtherRequests(t *testing.T) {
+	s := open(t, Settings{})
+	if err := dial(t, s).ExternalBind(); codeOf(err) != ldap.LDAPResultAuthMethodNotSupported {
+		t.Errorf("SASL: got %v want code 7", err)
+	}
+	for _, scope := range []int{-1, 4, 99} {
+		_, err := asService(t, s).Search(ldap.NewSearchRequest(base, scope, 0, 0, 0, false, "(uid=*)", nil, nil))
+		if codeOf(err) != ldap.LDAPResultProtocolError {
+			t.Errorf("scope %d: got %v want code 2", scope, err)
+		}
+	}
+	if _, err := asService(t, s).Search(ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, 0, -1, 0, false, "(uid=*)", nil, nil)); codeOf(err) != ldap.LDAPResultProtocolError {
+		t.Errorf("negative limit: got %v want code 2", err)
+	}
+}

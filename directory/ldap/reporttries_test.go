@@ -182,3 +182,34 @@ func TestReportOfNoTLS(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestReportOfABareServer asks one that shows nothing of itself.
+func TestReportOfABareServer(t *testing.T) {
+	url := fakeServer(t, func(r *ber.Packet) []byte {
+		if r.Children[1].Tag == 0 {
+			return result(r, bindResponse, 0, "")
+		}
+		return append(item(r, "uid=alice,dc=example,dc=test", "cn", "x", 1), result(r, searchDone, 0, "")...)
+	})
+	got := printed(open(t, fakeSettings(url)).Report(t.Context(), nil))
+	for _, want := range []string{
+		"warning: server " + url + ": connection is not encrypted",
+		"bad: password change on " + url + ": password_change is rfc3062, but the server does not list",
+		"note: clock of " + url + ": the server does not show the time",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+// TestRightsOnLoginNames finds who may write the login names in a group.
+func TestRightsOnLoginNames(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	configure(t, p, "access to dn.base=\"\" by * read", "access to dn.base=\"cn=posix,ou=groups,dc=example,dc=test\" attrs=memberUid val=\"alice\"\n  by dn.exact=\"uid=alice,ou=people,dc=example,dc=test\" write\n  by users read\naccess to dn.base=\"\" by * read")
+	c := open(t, settings(p))
+	if got := rights(t, c, "alice", "posix"); !strings.Contains(got, "bad: rights of alice: may write memberUid of group cn=posix,") {
+		t.Errorf("got %s", got)
+	}
+	wantLines(t, rights(t, c, "bob", "posix"), "may not write the members of 1 of")
+}
