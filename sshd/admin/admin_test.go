@@ -77,6 +77,40 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// A crowd of scrapes does not hold the server up.
+func TestScrapesAreBounded(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	slow := prometheus.NewRegistry()
+	slow.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slow"}, func() float64 {
+		begun <- struct{}{}
+		<-end
+		return 0
+	}))
+	h := Handler(ready, slow, hclog.NewNullLogger())
+	scrape := func() int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		return w.Code
+	}
+	var wg sync.WaitGroup
+	for range scrapesAtOnce {
+		wg.Go(func() { scrape() })
+		<-begun
+	}
+	done := make(chan int, 1)
+	go func() { done <- scrape() }()
+	select {
+	case code := <-done:
+		if code != http.StatusServiceUnavailable {
+			t.Errorf("one scrape too many: status %d", code)
+		}
+	case <-begun:
+		t.Error("one scrape too many is answered")
+	}
+	close(end)
+	wg.Wait()
+}
+
 func TestReadinessIsAskedOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -241,6 +275,7 @@ func TestSettingsCheck(t *testing.T) {
 	}{
 		{DefaultSettings(), ""},
 		{Settings{}, ""},
+		{Settings{Socket: "/" + strings.Repeat("s", longestSocket-1)}, ""},
 		{Settings{Listen: "[::1]:9022"}, ""},
 		{Settings{Listen: "127.8.9.10:0"}, ""},
 		{Settings{Listen: "[::ffff:127.0.0.1]:9022"}, ""},
@@ -256,7 +291,10 @@ func TestSettingsCheck(t *testing.T) {
 		{Settings{Listen: "127.0.0.1:ssh"}, `port "ssh" must be a number`},
 		{Settings{Listen: "127.0.0.1:99999"}, `port "99999" must be a number`},
 	}
-	for _, tt := range tests {
+	for _, tt := range append(tests, struct {
+		s    Settings
+		want string
+	}{Settings{Socket: "/" + strings.Repeat("s", longestSocket)}, "longer than the 107 bytes"}) {
 		err := errors.Join(tt.s.Check()...)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%+v: got %v, want %q", tt.s, err, tt.want)

@@ -166,6 +166,9 @@ func TestCaller(t *testing.T) {
 	if got := userName(4_000_000_000); got != "4000000000" {
 		t.Errorf("a user that nobody has is %q", got)
 	}
+	if got := Self().Login; got == "4294967295" || got == "-1" {
+		t.Errorf("nobody logged in to the machine, and Login is %q", got)
+	}
 	c := Caller{User: "berth", UID: "990", Login: "alice"}
 	if want := (map[string]string{"operator": "berth", "operator_uid": "990", "operator_login": "alice"}); !reflect.DeepEqual(c.Fields(), want) {
 		t.Errorf("got %v, want %v", c.Fields(), want)

@@ -8,7 +8,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +87,8 @@ func (a *archive) split() (base, ext string) {
 	return strings.TrimSuffix(a.settings.File, ext) + "-", ext
 }
 
-// files returns the full files, the oldest first, compressed or not.
+// files returns the full files, compressed or not, in the order of their names:
+// the oldest first.
 func (a *archive) files() ([]string, error) {
 	dir := filepath.Dir(a.settings.File)
 	entries, err := os.ReadDir(dir)
@@ -101,7 +101,6 @@ func (a *archive) files() ([]string, error) {
 			files = append(files, path)
 		}
 	}
-	slices.Sort(files)
 	return files, nil
 }
 

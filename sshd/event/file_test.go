@@ -409,18 +409,22 @@ func onDisk(d *disk, queue int64, log hclog.Logger) *File {
 	return start(s, &output{path: "disk", f: d, log: log}, log)
 }
 
-// A full disk leaves nothing of a line that did not fit, unless nothing can be
-// removed from the file.
+// A full disk leaves nothing of a line that did not fit. Where nothing can be
+// removed, or not safely, the line is ended.
 func TestFullDisk(t *testing.T) {
-	t.Run("ordinary", func(t *testing.T) { testFullDisk(t, false) })
-	t.Run("append only", func(t *testing.T) { testFullDisk(t, true) })
+	t.Run("ordinary", func(t *testing.T) { testFullDisk(t, 0, &output{path: "disk", f: &disk{}}) })
+	t.Run("append only", func(t *testing.T) { testFullDisk(t, 1, &output{path: "disk", f: &disk{appendOnly: true}}) })
+	t.Run("a stream", func(t *testing.T) { testFullDisk(t, 1, &output{f: &disk{}}) })
+	t.Run("another writer", func(t *testing.T) { testFullDisk(t, 1, &output{path: "disk", f: &disk{}, size: 7}) })
 }
 
-func testFullDisk(t *testing.T, appendOnly bool) {
+func testFullDisk(t *testing.T, wantTorn int, out *output) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
-		d := &disk{room: 550, appendOnly: appendOnly}
-		f := onDisk(d, 2000, hclog.New(&hclog.LoggerOptions{Output: &logged}))
+		d := out.f.(*disk)
+		d.set(550)
+		out.log = hclog.New(&hclog.LoggerOptions{Output: &logged})
+		f := start(Settings{File: "disk", Queue: 2000}, out, out.log)
 		for i := range 100 {
 			f.Emit(numbered(i))
 			synctest.Wait()
@@ -429,8 +433,9 @@ func testFullDisk(t *testing.T, appendOnly bool) {
 		if dropped == 0 || dropped > 90 {
 			t.Fatalf("dropped: got %d, want some", dropped)
 		}
-		if _, torn := d.lines(); torn > 0 && !appendOnly {
-			t.Errorf("while the disk is full: %d torn lines", torn)
+		time.Sleep(2 * gatherFor) // and not until the next try
+		if _, torn := d.lines(); torn != wantTorn {
+			t.Errorf("while the disk is full: %d torn lines, want %d", torn, wantTorn)
 		}
 		time.Sleep(10 * time.Second)
 		d.set(1 << 20)
@@ -443,7 +448,7 @@ func testFullDisk(t *testing.T, appendOnly bool) {
 		whole, torn := d.lines()
 		got := paths(t, whole)
 		kept := 100 - int(dropped)
-		if len(got) != kept+2 || torn != map[bool]int{true: 1}[appendOnly] {
+		if len(got) != kept+2 || torn != wantTorn {
 			t.Fatalf("got %d lines and %d torn, want %d", len(got), torn, kept+2)
 		}
 		for i := range kept {
@@ -535,9 +540,9 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestSettingsCheck(t *testing.T) {
-	bad := Settings{File: "/var/log/", MaxSize: -1, Keep: -1, Queue: 10}
+	bad := Settings{File: "/var/log/", MaxSize: -1, Keep: -1, KeepFor: -1, Queue: 10, Rate: 10, WhenLost: "weep"}
 	errs := errors.Join(bad.Check()...)
-	for _, key := range []string{"file: /var/log/", "max_size: -1", "keep: -1", "queue: 10"} {
+	for _, key := range []string{"file: /var/log/", "max_size: -1", "keep: -1", "keep_for: -1ns", "queue: 10", "rate: 10", `when_lost: "weep": must be continue or refuse`} {
 		if errs == nil || !strings.Contains(errs.Error(), key) {
 			t.Errorf("got %v, want %q in it", errs, key)
 		}

@@ -21,6 +21,8 @@ func TestLog(t *testing.T) {
 		}, "[INFO]  login rejected: session=5f1c user=bob remote=192.0.2.1:1234 method=password reason=bad_password a=1 b=2\n"},
 		{Event{Type: DirectoryDown, Err: errors.New("refused")}, "[WARN]  directory down: error=refused\n"},
 		{Event{Type: LoginRejected, User: "bob\n[ERROR] disk on fire"}, "[INFO]  login rejected: user=\"bob\\u000a[ERROR] disk on fire\"\n"},
+		{Event{Type: EventsLeftOut, User: "bob", Reason: RateExceeded}, "[WARN]  events left out: user=bob reason=rate_exceeded\n"},
+		{Event{Type: SessionKicked, User: "bob"}, "[INFO]  session kicked: user=bob\n"},
 		{Event{Type: ConnectionOpened}, ""}, // Debug
 		{Event{Type: FileReadClosed, Path: "/a"}, ""},
 		{Event{Type: ProbeSeen}, ""},

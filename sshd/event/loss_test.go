@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,6 +42,7 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 			f.Emit(numbered(1))
 			waitFor(t, s.File, "/000001")
 			size := len(read(t, s.File))
+			old := f.out.f
 			if err := remove(s.File); err != nil {
 				t.Fatal(err)
 			}
@@ -60,6 +62,9 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 			if len(got) != 2 || got[0].Path != "/000002" || got[1].Type != "events_file_lost" || got[1].Fields.Size != fmt.Sprint(size) {
 				t.Errorf("got %+v, want /000002 and the loss of %d bytes", got, size)
 			}
+			if _, err := old.Stat(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the removed file is still open: %v", err)
+			}
 			if len(other) != 1 || other[0].Type != FileLost {
 				t.Errorf("other sinks got %v, want the loss", other)
 			}
@@ -67,6 +72,22 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 				t.Errorf("log: %s", &logged)
 			}
 		})
+	}
+}
+
+// Standard output may be a file that was removed: it is the caller's.
+func TestStreamIsNotRestored(t *testing.T) {
+	stream, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if err := os.Remove(stream.Name()); err != nil {
+		t.Fatal(err)
+	}
+	o := &output{f: stream, log: hclog.NewNullLogger()}
+	if rest, err := o.write([]byte("{}\n")); rest != nil || err != nil {
+		t.Errorf("got %q, %v", rest, err)
 	}
 }
 
@@ -183,6 +204,10 @@ func TestKeepFor(t *testing.T) {
 	s.Keep, s.KeepFor = 2, 0
 	if got := kept(); got != 2 {
 		t.Errorf("without keep_for: got %d files, want 2", got)
+	}
+	s.Keep = 0
+	if got := kept(); got != 2 {
+		t.Errorf("with keep 0 and without keep_for: got %d files, want all", got)
 	}
 	if files := glob(t, s, "events-*"); !strings.Contains(files[1], now.Format("150405")) {
 		t.Errorf("kept %v, want the youngest", files)

@@ -416,13 +416,21 @@ func TestLost(t *testing.T) {
 		time.Sleep(2 * gatherFor)
 		fill(Removed, 35)
 		lost("disk as fast as they come")
+		fill(Removed, 100)
+		resume() // for one batch; while the next is gathered, an event is lost
+		synctest.Wait()
+		fill(Removed, 1)
+		resume = d.stop()
+		time.Sleep(2 * gatherFor) // the queue is empty again, but its events are not written
+		lost("disk as fast as they come")
 		resume()
 		time.Sleep(time.Second)
 		lost("<nil>")
 
+		before := f.Dropped()
 		d.set(0)
 		fill(Removed, 100)
-		if n := f.Dropped(); n == 0 {
+		if n := f.Dropped(); n == before {
 			t.Error("nothing was dropped")
 		}
 		lost("no space left on device")

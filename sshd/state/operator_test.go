@@ -126,6 +126,11 @@ func TestSetSettings(t *testing.T) {
 	s.StartupsPerSource, s.MaxSessions = 1, 1
 	m.SetSettings(s)
 	check("after", SourcePenalized, "", SourceBlocked, SourceBusy)
+	for _, p := range m.Penalties() {
+		if p.Source.Contains(addr("10.1.2.3")) {
+			t.Error("a penalty is held against an exempt network")
+		}
+	}
 	if _, err := m.Acquire("bob", 0); reason(t, err) != TotalSessions {
 		t.Errorf("a session beyond the new limit: %v", err)
 	}
