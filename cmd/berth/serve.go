@@ -222,7 +222,7 @@ func listen(cfg *config.Config) (_ *running, err error) {
 	for _, a := range cfg.Addresses() {
 		l, err := net.Listen(a.Network, a.Address)
 		if err != nil {
-			return nil, fmt.Errorf("listen: %w", err)
+			return nil, fmt.Errorf("listen: %s: %w", a.Address, err)
 		}
 		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
 	}
