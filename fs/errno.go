@@ -31,6 +31,16 @@ var errnos = map[syscall.Errno]error{
 	syscall.ENOSYS:       ErrNotSupported,
 }
 
+// A systemError has the same text on every system. errors.Is finds its errno.
+type systemError struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e *systemError) Error() string { return e.text }
+
+func (e *systemError) Is(target error) bool { return target == e.errno }
+
 // translate turns an error of package os or of a system call into one that
 // names no path of the host.
 func translate(err error) error {

@@ -14,6 +14,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"iter"
+	"syscall"
 	"time"
 
 	"berth/policy"
@@ -93,20 +94,21 @@ const (
 )
 
 // More errors than io/fs has. A protocol engine maps them to its own status.
+// errors.Is finds the error of the system in each.
 var (
-	ErrNotSupported  = errors.New("operation not supported")
-	ErrNotEmpty      = errors.New("directory not empty")
-	ErrNotDir        = errors.New("not a directory")
-	ErrIsDir         = errors.New("is a directory")
-	ErrNotRegular    = errors.New("not a regular file")
-	ErrNoSpace       = errors.New("no space left on device")
-	ErrQuota         = errors.New("quota exceeded")
-	ErrTooLarge      = errors.New("file too large")
-	ErrNameTooLong   = errors.New("file name too long")
-	ErrReadOnly      = errors.New("read-only file system")
-	ErrCrossFolder   = errors.New("cannot be moved to another folder")
-	ErrTooManyLinks  = errors.New("too many levels of symbolic links")
-	ErrFolderMissing = errors.New("folder is missing on the server")
+	ErrNotSupported  error = &systemError{"operation not supported", syscall.EOPNOTSUPP}
+	ErrNotEmpty      error = &systemError{"directory not empty", syscall.ENOTEMPTY}
+	ErrNotDir        error = &systemError{"not a directory", syscall.ENOTDIR}
+	ErrIsDir         error = &systemError{"is a directory", syscall.EISDIR}
+	ErrNotRegular    error = &systemError{"not a regular file", syscall.ENXIO}
+	ErrNoSpace       error = &systemError{"no space left on device", syscall.ENOSPC}
+	ErrQuota         error = &systemError{"quota exceeded", syscall.EDQUOT}
+	ErrTooLarge      error = &systemError{"file too large", syscall.EFBIG}
+	ErrNameTooLong   error = &systemError{"file name too long", syscall.ENAMETOOLONG}
+	ErrReadOnly      error = &systemError{"read-only file system", syscall.EROFS}
+	ErrCrossFolder   error = &systemError{"cannot be moved to another folder", syscall.EXDEV}
+	ErrTooManyLinks  error = &systemError{"too many levels of symbolic links", syscall.ELOOP}
+	ErrFolderMissing       = errors.New("folder is missing on the server")
 )
 
 // Owner says who a file belongs to, by number, as the SFTP protocol carries it.

@@ -35,6 +35,8 @@ var causes = []struct {
 	{iofs.ErrNotExist, NoSuchFile},
 	{iofs.ErrExist, FileExists},
 	{errors.ErrUnsupported, NotSupported},
+	{syscall.EOPNOTSUPP, NotSupported},
+	{syscall.ENXIO, NotRegular},
 	{iofs.ErrInvalid, InvalidRequest},
 	{syscall.EINVAL, InvalidRequest},
 }

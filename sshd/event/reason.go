@@ -132,7 +132,7 @@ var (
 // Files
 var (
 	Busy             = Reason{"busy"}                // the file or folder is in use
-	DifferentDisks   = Reason{"different_disks"}     // a file cannot be renamed from one file system to another
+	DifferentDisks   = Reason{"different_disks"}     // the file cannot be renamed to another folder or file system
 	DiskFull         = Reason{"disk_full"}           // the file system has no room left
 	FileExists       = Reason{"exists"}              // there is a file or folder of that name
 	FileTooLarge     = Reason{"file_too_large"}      // the file would be larger than the limits or the file system allow
@@ -143,6 +143,7 @@ var (
 	NoSuchFile       = Reason{"no_such_file"}        // there is no file or folder of that name
 	NotADirectory    = Reason{"not_a_directory"}     // a file is not a folder
 	NotEmpty         = Reason{"not_empty"}           // a folder that is not empty cannot be removed
+	NotRegular       = Reason{"not_regular"}         // it is a FIFO, a device or a socket
 	NotSupported     = Reason{"not_supported"}       // the file system, or the directory, cannot do this
 	PermissionDenied = Reason{"permission_denied"}   // the rules or the file system do not allow it
 	QuotaExceeded    = Reason{"quota_exceeded"}      // the quota of the rule or of the file system is used up
