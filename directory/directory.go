@@ -85,8 +85,8 @@ type Directory interface {
 	// ErrNoUser when the directory answered that there is no such user.
 	Lookup(ctx context.Context, name string) (*User, error)
 
-	// LookupMany returns for each of the names what Lookup would, at a lower
-	// price.
+	// LookupMany returns for each of the names, if there are any, what Lookup
+	// would, at a lower price.
 	LookupMany(ctx context.Context, names []string) map[string]Answer
 
 	// Users yields every user, as Lookup would return it. It ends after the

@@ -81,7 +81,7 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 		m := &j.members[i]
 		found := j.suffixed(ctx, m, of[m])
 		var next []string
-		for name, a := range m.lookup(ctx, free) {
+		for name, a := range m.LookupMany(ctx, free) {
 			if errors.Is(a.Err, ErrNoUser) {
 				next = append(next, name)
 			} else {
@@ -104,14 +104,6 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 	return answers
 }
 
-// lookup is LookupMany, which is not asked for nobody.
-func (m *Member) lookup(ctx context.Context, names []string) map[string]Answer {
-	if len(names) == 0 {
-		return map[string]Answer{}
-	}
-	return m.LookupMany(ctx, names)
-}
-
 // copied returns those of found, by the name they were looked up by, whom a
 // directory before the i-th knows by the same name and the same id. A directory
 // that cannot be asked knows nobody: it must not end the logins of another one.
@@ -125,7 +117,7 @@ func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map
 	}
 	copied := map[string]*User{}
 	for k := range j.members[:i] {
-		other := j.members[k].lookup(ctx, slices.Compact(slices.Sorted(maps.Values(asked))))
+		other := j.members[k].LookupMany(ctx, slices.Compact(slices.Sorted(maps.Values(asked))))
 		for name, own := range asked {
 			if a := other[own]; a.Err == nil && a.User.ID == found[name].User.ID {
 				owned := *a.User
@@ -140,7 +132,7 @@ func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map
 // suffixed looks up those whose suffix is m's: by their whole names first, as
 // Lookup does.
 func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[string]Answer {
-	answers := m.lookup(ctx, names)
+	answers := m.LookupMany(ctx, names)
 	whole := map[string][]string{} // by the name without the suffix
 	var bares []string
 	for name, a := range answers {
@@ -152,7 +144,7 @@ func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[st
 			whole[bare] = append(whole[bare], name)
 		}
 	}
-	for bare, a := range m.lookup(ctx, bares) {
+	for bare, a := range m.LookupMany(ctx, bares) {
 		for _, name := range whole[bare] {
 			answers[name] = a
 		}
@@ -246,66 +238,48 @@ func (j *Joined) owned(m *Member, u *User, err error) (*User, error) {
 	return &owned, nil
 }
 
-// owner returns the directory of a user, and the user as that one knows them.
-func (j *Joined) owner(u *User) (Directory, *User, error) {
-	for i := range j.members {
-		m := &j.members[i]
-		if m.Name != u.Source {
-			continue
-		}
-		own := *u
-		if i > 0 {
-			own.Name = strings.TrimSuffix(u.Name, "@"+m.Suffixes[0])
-		}
-		return m.Directory, &own, nil
+// ask calls do with the directory of a user, and the user as that directory knows
+// them.
+func (j *Joined) ask(u *User, do func(d Directory, own *User) error) error {
+	i := slices.IndexFunc(j.members, func(m Member) bool { return m.Name == u.Source })
+	if i < 0 {
+		return fmt.Errorf("user %q is of directory %q, which is not here", u.Name, u.Source)
 	}
-	return nil, nil, fmt.Errorf("user %q is of directory %q, which is not here", u.Name, u.Source)
+	own := *u
+	if i > 0 {
+		own.Name = strings.TrimSuffix(u.Name, "@"+j.members[i].Suffixes[0])
+	}
+	return do(j.members[i].Directory, &own)
 }
 
 // Authenticate implements Directory. Only the user's own directory sees the
 // password.
 func (j *Joined) Authenticate(ctx context.Context, u *User, password string) error {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return err
-	}
-	return d.Authenticate(ctx, own, password)
+	return j.ask(u, func(d Directory, own *User) error { return d.Authenticate(ctx, own, password) })
 }
 
 // ChangePassword implements Directory.
 func (j *Joined) ChangePassword(ctx context.Context, u *User, old, new string) error {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return err
-	}
-	return d.ChangePassword(ctx, own, old, new)
+	return j.ask(u, func(d Directory, own *User) error { return d.ChangePassword(ctx, own, old, new) })
 }
 
 // AddKey implements Directory.
 func (j *Joined) AddKey(ctx context.Context, u *User, line string) error {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return err
-	}
-	return d.AddKey(ctx, own, line)
+	return j.ask(u, func(d Directory, own *User) error { return d.AddKey(ctx, own, line) })
 }
 
 // RemoveKey implements Directory.
 func (j *Joined) RemoveKey(ctx context.Context, u *User, fingerprint string) error {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return err
-	}
-	return d.RemoveKey(ctx, own, fingerprint)
+	return j.ask(u, func(d Directory, own *User) error { return d.RemoveKey(ctx, own, fingerprint) })
 }
 
 // Lockout implements Directory.
 func (j *Joined) Lockout(ctx context.Context, u *User) (threshold int, window time.Duration, err error) {
-	d, own, err := j.owner(u)
-	if err != nil {
-		return 0, 0, err
-	}
-	return d.Lockout(ctx, own)
+	err = j.ask(u, func(d Directory, own *User) (err error) {
+		threshold, window, err = d.Lockout(ctx, own)
+		return err
+	})
+	return threshold, window, err
 }
 
 // Ping implements Directory. It returns nil only if every directory answers,

@@ -205,22 +205,16 @@ func (s *Shield) end(a *attempts, err error) {
 func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time.Duration) {
 	threshold, window = s.threshold, s.window
 	if threshold == 0 {
-		threshold, window = s.ofDirectory(ctx, u)
+		var err error
+		if threshold, window, err = s.Lockout(ctx, u); err != nil {
+			threshold, window = AssumedThreshold, unknownWindow
+		}
 	}
 	if s.window > 0 {
 		window = s.window
 	}
 	if window == 0 {
 		window = longestWindow
-	}
-	return threshold, window
-}
-
-// ofDirectory returns what the directory says, or what is assumed.
-func (s *Shield) ofDirectory(ctx context.Context, u *User) (threshold int, window time.Duration) {
-	threshold, window, err := s.Lockout(ctx, u)
-	if err != nil {
-		return AssumedThreshold, unknownWindow
 	}
 	return threshold, window
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -126,7 +125,7 @@ func (c *check) directories(ctx context.Context, people *directories, rules []po
 	if err != nil {
 		return fmt.Errorf("--as: %w", err)
 	}
-	password, err := c.password()
+	password, err := readPassword("Password of "+c.as+" in the directory: ", "--password-file", c.secret)
 	if err != nil {
 		return err
 	}
@@ -192,20 +191,6 @@ func (c *check) clashes(ctx context.Context, people *directories, joined *direct
 		fmt.Fprintf(c.out, "bad      names of several directories: %s\n", clash)
 	}
 	c.wrong = c.wrong || len(clashes) > 0
-}
-
-// password is that of the user who is named by --as.
-func (c *check) password() (string, error) {
-	if c.secret == "" {
-		secret, err := prompt("Password of "+c.as+" in the directory: ", "--password-file")
-		return string(secret), err
-	}
-	text, err := os.ReadFile(c.secret)
-	if err != nil {
-		return "", fmt.Errorf("--password-file: %w", err)
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
 }
 
 func (c *check) print(ctx context.Context, client *ldap.Client, ask func(context.Context) []ldap.Finding) {

@@ -55,17 +55,23 @@ func (l *probeLogin) auth() ([]ssh.AuthMethod, error) {
 }
 
 func (l *probeLogin) password() (string, error) {
-	if l.passwordFile == "" {
-		secret, err := prompt("Password: ", "--identity or --password-file")
+	return readPassword("Password: ", "--identity or --password-file", l.passwordFile)
+}
+
+// readPassword returns the first line of file. If file is empty, it asks; without
+// a terminal the error names the flags that give a password.
+func readPassword(question, flags, file string) (string, error) {
+	if file == "" {
+		secret, err := prompt(question, flags)
 		return string(secret), err
 	}
-	text, err := os.ReadFile(l.passwordFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", fmt.Errorf("%s: the first line is empty, and should be the password", l.passwordFile)
+		return "", fmt.Errorf("%s: the first line is empty, and should be the password", file)
 	}
 	return line, nil
 }

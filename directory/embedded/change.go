@@ -27,8 +27,6 @@ func (c *conn) passwordModify(ctx context.Context, value string) result {
 		key = by.entry.name.Key()
 	case key == "" || key == serviceDN:
 		return answer(unwillingToPerform, "the service account's password is made at each start")
-	case by.kind == user && key != by.entry.name.Key() && by.entry.mustChange():
-		return mustChangeFirst()
 	case by.kind == user && key != by.entry.name.Key():
 		return answer(insufficientAccessRights, "one can only change one's own password").because(passwordModNotAllowed)
 	}

@@ -15,13 +15,12 @@ import (
 
 // Controls and extended operations that are understood.
 const (
-	oidPaging         = "1.2.840.113556.1.4.319"    // RFC 2696
 	oidPasswordPolicy = "1.3.6.1.4.1.42.2.27.8.5.1" // draft-behera-ldap-password-policy-10
 	oidManageDsaIT    = "2.16.840.1.113730.3.4.2"   // RFC 3296: there are no referrals to manage
 	oidPasswordModify = "1.3.6.1.4.1.4203.1.11.1"   // RFC 3062
 )
 
-var supportedControls = []string{oidPaging, oidPasswordPolicy, oidManageDsaIT}
+var supportedControls = []string{oidPasswordPolicy, oidManageDsaIT}
 
 // writeTimeout is how long a client may take to read what it asked for.
 const writeTimeout = 30 * time.Second
@@ -97,24 +96,21 @@ func (c *conn) next(ctx context.Context) error {
 	}
 	r := c.perform(ctx, op, m)
 	c.log.Debug("embedded directory served", "operation", op.name, "bound", c.bound, "code", int64(r.code), "text", r.text)
-	if err := c.send(r.envelope(m.id, op.reply)); err != nil {
+	_, asked := m.control(oidPasswordPolicy)
+	if err := c.send(r.envelope(m.id, op.reply, asked && (op.name == "bind" || r.policy != noPolicyError))); err != nil {
 		return err
 	}
 	return c.out.Flush()
 }
 
-// perform serves one request and adds the password policy control.
+// perform serves one request.
 func (c *conn) perform(ctx context.Context, op operation, m *message) result {
 	for _, ctl := range m.controls {
 		if ctl.critical && !slices.Contains(supportedControls, ctl.oid) {
 			return answer(unavailableCriticalExtension, "control "+clip(ctl.oid)+" is not known")
 		}
 	}
-	r := op.serve(c, ctx, m)
-	if _, asked := m.control(oidPasswordPolicy); asked && (op.name == "bind" || r.policy != noPolicyError) {
-		r.controls = append(r.controls, r.policy.control())
-	}
-	return r
+	return op.serve(c, ctx, m)
 }
 
 // refuse answers what this server does not do.

@@ -25,8 +25,7 @@
 // # The protocol
 //
 // It speaks as much of LDAP version 3 (RFC 4511) as the client needs: simple
-// bind, search with paged results (RFC 2696), modify of keys, Password Modify
-// (RFC 3062), and the password policy control of
+// bind, search, modify of keys, Password Modify (RFC 3062), and the password policy control of
 // draft-behera-ldap-password-policy-10. It has no TLS, no schema, no referrals
 // and no replication. Start at Open.
 package embedded

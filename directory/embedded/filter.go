@@ -17,17 +17,10 @@ const (
 	yes
 )
 
-func truthOf(b bool) truth {
-	if b {
-		return yes
-	}
-	return no
-}
-
 // A filter decides about an entry as the client may see it.
 type filter func(view) truth
 
-// parseFilter reads a Filter, no deeper than maxNesting.
+// parseFilter reads a Filter.
 func parseFilter(p *ber.Packet) (filter, error) {
 	if p == nil || p.ClassType != ber.ClassContext {
 		return nil, fmt.Errorf("%w: no filter", errProtocol)
@@ -123,7 +116,10 @@ func present(name string) filter {
 		if !v.readable(kind) {
 			return undefined
 		}
-		return truthOf(len(v.values(name)) > 0)
+		if v.has(name) {
+			return yes
+		}
+		return no
 	}
 }
 

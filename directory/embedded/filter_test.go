@@ -47,7 +47,7 @@ nsAccountLock: true
 		{"(uid=ALICE)", yes},
 		{"(uid=alic)", no},
 		{"(cn=alice  b. archer)", yes},
-		{"(cn=älis)", yes}, // a subtype
+		{"(cn;lang-de=älis)", yes},
 		{"(cn;lang-de=Alice B. Archer)", no},
 		{"(sn=x)", no},
 		{"(homeDirectory=/HOME/alice)", no},

@@ -9,11 +9,9 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
-// Requests are read into memory before they are decoded.
-const (
-	maxRequest = 1 << 20
-	maxNesting = 64 // of BER elements: bounds the depth of filters too
-)
+// maxRequest bounds what is read into memory. The decoder copies nested elements
+// again for each level, so it bounds their cost, too.
+const maxRequest = 256 << 10
 
 // errProtocol is what breaks the protocol: the connection ends.
 var errProtocol = errors.New("not an LDAP message")
@@ -85,46 +83,13 @@ func readElement(r *bufio.Reader) ([]byte, error) {
 	return data, err
 }
 
-// decodeBER decodes one element. The nesting is checked first, because each
-// level costs the decoder a copy of all below it.
+// decodeBER decodes one element.
 func decodeBER(data []byte) (*ber.Packet, error) {
-	if !nestsUpTo(data, maxNesting) {
-		return nil, fmt.Errorf("%w: bad lengths, or nested too deep", errProtocol)
-	}
 	p, err := ber.DecodePacketErr(data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errProtocol, err)
 	}
 	return p, nil
-}
-
-// nestsUpTo reports whether data is a row of elements of definite length, and
-// so on inside constructed ones for no more than depth levels.
-func nestsUpTo(data []byte, depth int) bool {
-	for len(data) > 0 {
-		if depth == 0 || len(data) < 2 || data[0]&0x1f == 0x1f { // LDAP has no high tags
-			return false
-		}
-		size, header := int(data[1]), 2
-		if size >= 0x80 {
-			octets := size - 0x80
-			if octets == 0 || octets > 4 || len(data) < 2+octets {
-				return false
-			}
-			size, header = 0, 2+octets
-			for _, b := range data[2:header] {
-				size = size<<8 | int(b)
-			}
-		}
-		if size > len(data)-header {
-			return false
-		}
-		if data[0]&0x20 != 0 && !nestsUpTo(data[header:header+size], depth-1) {
-			return false
-		}
-		data = data[header+size:]
-	}
-	return true
 }
 
 // parseMessage reads the envelope.
@@ -255,9 +220,4 @@ func constructed(class ber.Class, tag ber.Tag, children ...*ber.Packet) *ber.Pac
 
 func number(tag ber.Tag, n int64) *ber.Packet {
 	return ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, n, "")
-}
-
-// newControl makes a control of a response.
-func newControl(oid string, value *ber.Packet) *ber.Packet {
-	return sequence(octets(oid), octets(string(value.Bytes())))
 }

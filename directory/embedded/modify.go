@@ -21,11 +21,10 @@ type modification struct {
 	values    []string
 }
 
-// The kinds of modification (RFC 4511, section 4.6).
+// The kinds of modification that are done (RFC 4511, section 4.6).
 const (
-	modifyAdd     = 0
-	modifyDelete  = 1
-	modifyReplace = 2
+	modifyAdd    = 0
+	modifyDelete = 1
 )
 
 // parseModify reads a modify request.
@@ -66,14 +65,16 @@ func (c *conn) modify(_ context.Context, m *message) result {
 		return answer(invalidDNSyntax, "the entry's name is not a DN")
 	}
 	e := c.store.tree().find(key)
-	other := func(m modification) bool { return !strings.EqualFold(m.name, sshPublicKey) }
+	other := func(m modification) bool {
+		return !strings.EqualFold(m.name, sshPublicKey) || m.operation > modifyDelete || len(m.values) == 0
+	}
 	switch {
 	case c.who().kind != serviceAccount:
 		return answer(insufficientAccessRights, "only the service account modifies entries")
 	case e == nil:
 		return done(noSuchObject)
 	case e.virtual || slices.ContainsFunc(steps, other):
-		return answer(insufficientAccessRights, "only sshPublicKey can be modified here; the rest in the LDIF file")
+		return answer(insufficientAccessRights, "only values of sshPublicKey can be added and deleted here; the rest in the LDIF file")
 	}
 	return c.modifyKeys(key, steps)
 }
@@ -83,12 +84,27 @@ var errRefused = errors.New("refused")
 
 // modifyKeys applies all steps or none.
 func (c *conn) modifyKeys(key string, steps []modification) result {
-	var r result
+	r := done(success)
 	err := c.store.change(key, func(e *entry) error {
 		values := e.values(sshPublicKey)
 		for _, m := range steps {
-			if values, r = m.apply(values); r.code != success {
-				return errRefused
+			for _, v := range m.values {
+				i := slices.Index(values, v)
+				switch {
+				case v == "":
+					r = answer(invalidAttributeSyntax, "a value is empty")
+				case m.operation == modifyAdd && i >= 0:
+					r = answer(attributeOrValueExists, "the value is already there")
+				case m.operation == modifyAdd:
+					values = append(values, v)
+				case i < 0:
+					r = answer(noSuchAttribute, "the value to delete is not there")
+				default:
+					values = slices.Delete(values, i, i+1)
+				}
+				if r.code != success {
+					return errRefused
+				}
 			}
 		}
 		e.set(sshPublicKey, values...)
@@ -98,52 +114,6 @@ func (c *conn) modifyKeys(key string, steps []modification) result {
 		return r
 	}
 	return c.stored(err)
-}
-
-// apply returns what a step makes of an attribute's values.
-func (m modification) apply(values []string) ([]string, result) {
-	if slices.Contains(m.values, "") {
-		return nil, answer(invalidAttributeSyntax, "a value is empty")
-	}
-	switch m.operation {
-	case modifyAdd:
-		return m.add(values)
-	case modifyDelete:
-		return m.remove(values)
-	case modifyReplace:
-		return m.add(nil)
-	}
-	return nil, answer(protocolError, "a modification is add, delete or replace")
-}
-
-func (m modification) add(values []string) ([]string, result) {
-	values = slices.Clone(values)
-	for _, v := range m.values {
-		if slices.Contains(values, v) {
-			return nil, answer(attributeOrValueExists, "the value is already there")
-		}
-		values = append(values, v)
-	}
-	return values, done(success)
-}
-
-// remove deletes the values named, or all if none is.
-func (m modification) remove(values []string) ([]string, result) {
-	if len(values) == 0 {
-		return nil, answer(noSuchAttribute, "there is no value to delete")
-	}
-	left := slices.Clone(values)
-	if len(m.values) == 0 {
-		left = nil
-	}
-	for _, v := range m.values {
-		i := slices.Index(left, v)
-		if i < 0 {
-			return nil, answer(noSuchAttribute, "the value to delete is not there")
-		}
-		left = slices.Delete(left, i, i+1)
-	}
-	return left, done(success)
 }
 
 // stored is the answer to a change that the store made or not. It is a refusal

@@ -28,10 +28,9 @@ const (
 
 // A result is how an operation ended.
 type result struct {
-	code     resultCode
-	text     string        // for people
-	controls []*ber.Packet // of the response
-	policy   policyError   // for the password policy control, if the request had it
+	code   resultCode
+	text   string      // for people
+	policy policyError // for the password policy control, if the request had it
 }
 
 // done is a result with nothing to add.
@@ -48,22 +47,18 @@ func (r result) because(e policyError) result {
 	return r
 }
 
-// envelope is the message that carries r as an operation of type tag.
-func (r result) envelope(id int64, tag ber.Tag) *ber.Packet {
+// envelope is the message that carries r as an operation of type tag, with the
+// password policy control (draft-behera-ldap-password-policy-10, section 6.2) if
+// the client is to have that.
+func (r result) envelope(id int64, tag ber.Tag, withPolicy bool) *ber.Packet {
 	op := constructed(ber.ClassApplication, tag, number(ber.TagEnumerated, int64(r.code)), octets(""), octets(r.text))
 	m := sequence(number(ber.TagInteger, id), op)
-	if len(r.controls) > 0 {
-		m.AppendChild(constructed(ber.ClassContext, 0, r.controls...))
+	if withPolicy {
+		value := sequence()
+		if r.policy != noPolicyError {
+			value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, int64(r.policy), ""))
+		}
+		m.AppendChild(constructed(ber.ClassContext, 0, sequence(octets(oidPasswordPolicy), octets(string(value.Bytes())))))
 	}
 	return m
-}
-
-// control is the password policy control (draft-behera-ldap-password-policy-10,
-// section 6.2).
-func (e policyError) control() *ber.Packet {
-	value := sequence()
-	if e != noPolicyError {
-		value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, int64(e), ""))
-	}
-	return newControl(oidPasswordPolicy, value)
 }

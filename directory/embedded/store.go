@@ -71,7 +71,6 @@ func (s *store) reload() error {
 		return err
 	}
 	if old := s.tree(); old != nil {
-		t.reading = old.reading + 1
 		s.keepCounters(old, t)
 	}
 	s.seen = seen

@@ -16,7 +16,6 @@ import (
 // the tree it began with.
 type tree struct {
 	base    directory.DN // of which all entries are part
-	reading int          // how many times the file had been read: paged searches end when it is read again
 	entries []*entry
 	byKey   map[string]int // index in entries
 

@@ -1,6 +1,9 @@
 package embedded
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A view is an entry as one client may see it: what it may not read, it cannot
 // search by either.
@@ -20,19 +23,6 @@ func (v view) readable(t attributeType) bool {
 		return v.by.kind == serviceAccount || v.by.kind == user && v.by.entry.name.Equal(v.name)
 	}
 	return false
-}
-
-// values returns the values of an attribute and of its subtypes with options.
-func (v view) values(name string) []string {
-	var values []string
-	for _, fields := range [][]field{v.fields, v.computed} {
-		for _, f := range fields {
-			if isOrRefines(f.name, name) {
-				values = append(values, f.value)
-			}
-		}
-	}
-	return values
 }
 
 // superclass is what a class is a kind of: a search for persons finds
@@ -63,12 +53,6 @@ func (v view) asserted(name string) []string {
 	return v.values(name)
 }
 
-// isOrRefines reports whether have is the attribute want, or has more options.
-func isOrRefines(have, want string) bool {
-	return len(have) >= len(want) && strings.EqualFold(have[:len(want)], want) &&
-		(len(have) == len(want) || have[len(want)] == ';')
-}
-
 // A selection is the attributes that a search asks for (RFC 4511, section
 // 4.5.1.8, and RFC 3673).
 type selection struct {
@@ -97,10 +81,5 @@ func (s selection) includes(name string) bool {
 	if typeOf(name).operational && s.operational || !typeOf(name).operational && s.user {
 		return true
 	}
-	for _, n := range s.names {
-		if isOrRefines(name, n) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, name) })
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 )
 
 // Bounds on one message of a server. The decoder behind it makes an object of
@@ -19,10 +20,12 @@ const (
 type boundedConn struct {
 	net.Conn
 	scan berScanner
+	read atomic.Int64 // bytes so far
 }
 
 func (c *boundedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.read.Add(int64(n))
 	if bad := c.scan.write(p[:n]); bad != nil {
 		return 0, bad
 	}

@@ -19,6 +19,7 @@ type conn struct {
 	*ldap.Conn
 	pool   *pool
 	raw    net.Conn // beneath TLS: closing it ends every call at once
+	stream *boundedConn
 	server *server
 	tls    *tls.ConnectionState // nil in the clear
 	used   time.Time            // when it was last of use
@@ -69,7 +70,8 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 		state := secured.ConnectionState()
 		cn.tls, stream = &state, secured
 	}
-	cn.Conn = ldap.NewConn(&boundedConn{Conn: stream}, cn.tls != nil)
+	cn.stream = &boundedConn{Conn: stream}
+	cn.Conn = ldap.NewConn(cn.stream, cn.tls != nil)
 	return cn, nil
 }
 
@@ -133,7 +135,12 @@ func (cn *conn) do(ctx context.Context, limit time.Duration, request func() erro
 		return context.Cause(ctx)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cn.raw.Close() })
-	silent := time.AfterFunc(cn.pool.patience(cn.server), func() { cn.pool.doubt(cn.server) })
+	before := cn.stream.read.Load()
+	silent := time.AfterFunc(cn.pool.patience(cn.server), func() {
+		if cn.stream.read.Load() == before {
+			cn.pool.doubt(cn.server)
+		}
+	})
 	defer silent.Stop()
 	err := request()
 	if !stop() && err != nil && !answered(err) {

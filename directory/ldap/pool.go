@@ -421,8 +421,12 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	if c.settings.BindDN == "" {
 		return nil
 	}
-	if err := c.pool.barred(); err != nil {
-		return err
+	p := c.pool
+	p.mu.Lock()
+	refused, until := p.refused, p.rebindAt
+	p.mu.Unlock()
+	if time.Now().Before(until) {
+		return refused
 	}
 	password, err := c.settings.bindPassword()
 	if err != nil {
@@ -446,25 +450,11 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	}
 	err = fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
 	if !unwell(err) {
-		c.pool.bar(err)
+		p.mu.Lock()
+		p.refused, p.rebindAt = err, time.Now().Add(rebind)
+		p.mu.Unlock()
 	}
 	return err
-}
-
-// barred returns why the service account is not tried at present.
-func (p *pool) barred() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if time.Now().Before(p.rebindAt) {
-		return p.refused
-	}
-	return nil
-}
-
-func (p *pool) bar(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.refused, p.rebindAt = err, time.Now().Add(rebind)
 }
 
 // close ends the probes and the idle connections. Those in use end when they

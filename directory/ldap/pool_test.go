@@ -26,6 +26,7 @@ type script struct {
 	stopped bool              // it takes connections and says nothing, as after SIGSTOP
 	refuses bool              // it takes no connections
 	slow    time.Duration     // each search below a base takes
+	pieces  bool              // its answer begins at once
 	binds   int
 	dialled int
 }
@@ -55,7 +56,7 @@ func (s *script) serve(nc net.Conn) {
 		}
 		op := req.Children[1]
 		s.mu.Lock()
-		silent, slow := s.stopped || s.lost[nc], s.slow
+		silent, slow, pieces := s.stopped || s.lost[nc], s.slow, s.pieces
 		if op.Tag == ldap.ApplicationBindRequest {
 			s.binds++
 		}
@@ -69,7 +70,7 @@ func (s *script) serve(nc net.Conn) {
 			reply = ldap.ApplicationBindResponse
 		case op.Tag == ldap.ApplicationUnbindRequest:
 			return
-		case op.Children[0].Value != "":
+		case op.Children[0].Value != "" && !pieces:
 			time.Sleep(slow)
 		}
 		answer := ber.Encode(ber.ClassApplication, ber.TypeConstructed, reply, nil, "")
@@ -79,7 +80,15 @@ func (s *script) serve(nc net.Conn) {
 		m := ber.NewSequence("")
 		m.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, req.Children[0].Value, ""))
 		m.AppendChild(answer)
-		if _, err := nc.Write(m.Bytes()); err != nil {
+		rest := m.Bytes()
+		for op.Tag == ldap.ApplicationSearchRequest && pieces && len(rest) > 1 {
+			if _, err := nc.Write(rest[:1]); err != nil {
+				return
+			}
+			rest = rest[1:]
+			time.Sleep(slow / 10)
+		}
+		if _, err := nc.Write(rest); err != nil {
 			return
 		}
 	}
@@ -292,4 +301,51 @@ func TestEmptyPasswords(t *testing.T) {
 			t.Errorf("%d connections, want none", n)
 		}
 	})
+}
+
+// TestIdleConnectionsEnd has connections that are not needed any more end, though
+// one is in use all the time.
+func TestIdleConnectionsEnd(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		s[0].set(func() { s[0].slow = time.Millisecond })
+		atOnce(t, c, 5)
+		for range 10 {
+			time.Sleep(maxIdle / 5)
+			atOnce(t, c, 1)
+		}
+		c.pool.mu.Lock()
+		defer c.pool.mu.Unlock()
+		if n := len(c.pool.idle); n != 1 {
+			t.Errorf("%d idle connections after %v with one request at a time, want 1", n, 2*maxIdle)
+		}
+		if n := s[0].dials(); n != 5 {
+			t.Errorf("%d connections in all, want the first 5", n)
+		}
+	})
+}
+
+// TestStreamIsNoSilence has a long answer that comes in pieces be no reason to
+// probe the server.
+func TestStreamIsNoSilence(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		atOnce(t, c, 1)
+		s[0].set(func() { s[0].slow, s[0].pieces = 3*time.Second, true })
+		before := s[0].dials()
+		atOnce(t, c, 1)
+		if n := s[0].dials() - before; n > 0 {
+			t.Errorf("%d connections besides the one that is busy, want none", n)
+		}
+	})
+}
+
+// TestCure names the attributes to index, and no others.
+func TestCure(t *testing.T) {
+	r := reporter{c: testClient(Settings{Kind: "active_directory", LoginAttributes: []string{"uid"}, MemberAttributes: []string{"member"}, MemberUIDAttribute: none})}
+	got := r.cure(ldap.NewError(ldap.LDAPResultAdminLimitExceeded, errors.New("")))
+	if want := "; have the server index uid, member for equality, or raise the limits of the service account"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := r.cure(ldap.NewError(ldap.LDAPResultBusy, errors.New(""))); got != "" {
+		t.Errorf("busy: got %q, want nothing", got)
+	}
 }

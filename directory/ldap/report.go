@@ -224,12 +224,7 @@ func (r *reporter) serverTime(ctx context.Context, cn *conn) (time.Time, error) 
 }
 
 func contains(values []string, value string) bool {
-	for _, v := range values {
-		if strings.EqualFold(v, value) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, value) })
 }
 
 func (r *reporter) clock(s *server, now time.Time) {

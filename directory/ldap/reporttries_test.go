@@ -7,6 +7,7 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
+	"berth/directory"
 	"berth/directory/ldap"
 	"berth/test/peers"
 )
@@ -212,4 +213,42 @@ func TestRightsOnLoginNames(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	wantLines(t, rights(t, c, "bob", "posix"), "may not write the members of 1 of")
+}
+
+// TestRightsOfTheUnseen finds out about somebody who cannot see the own entry.
+func TestRightsOfTheUnseen(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	configure(t, p, "access to dn.base=\"\" by * read", "access to dn.base=\"uid=carol,ou=people,dc=example,dc=test\"\n  by dn.exact=\""+svc+"\" read\n  by * none\naccess to dn.base=\"\" by * read")
+	if got := rights(t, open(t, settings(p)), "carol"); !strings.Contains(got, "ok: rights of carol: may not write uid, ") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestRightsThatCannotBeRead has a server of the kind of Active Directory refuse
+// to say what a user may write.
+func TestRightsThatCannotBeRead(t *testing.T) {
+	url := fakeServer(t, func(r *ber.Packet) []byte {
+		switch text := string(r.Bytes()); {
+		case r.Children[1].Tag == 0:
+			return result(r, bindResponse, 0, "")
+		case strings.Contains(text, "allowedAttributesEffective"):
+			return result(r, searchDone, 50, "not for you")
+		case strings.Contains(text, "supportedCapabilities"):
+			return append(item(r, "", "supportedCapabilities", "1.2.840.113556.1.4.800", 1), result(r, searchDone, 0, "")...)
+		}
+		return append(item(r, "uid=alice,dc=example,dc=test", "cn", "x", 1), result(r, searchDone, 0, "")...)
+	})
+	u := &directory.User{Name: "alice", DN: "uid=alice,dc=example,dc=test", State: directory.State{Status: directory.StatusActive}}
+	got := printed(open(t, fakeSettings(url)).Rights(t.Context(), u, "pw", nil))
+	if !strings.Contains(got, "note: rights of alice: not found out for ") || !strings.Contains(got, "not for you") || strings.Contains(got, "may not write") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestReportWithoutGroups says that there are none.
+func TestReportWithoutGroups(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	s := settings(p)
+	s.GroupBase = "ou=policies,dc=example,dc=test"
+	reported(t, s, `warning: groups: none with members below "ou=policies,dc=example,dc=test"`)
 }
