@@ -283,7 +283,7 @@ func (a *Attempt) wait(started time.Time) {
 // reject reports why a try failed, and returns what the client may know of it.
 func (a *Attempt) reject(name, method string, err error) error {
 	a.name.reported = true
-	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error()}
+	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error(), Work: a.work}
 	if u := a.name.user; u != nil {
 		e.User, e.UserID = u.Name, u.ID
 	}
