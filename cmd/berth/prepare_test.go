@@ -99,6 +99,9 @@ func TestCheckAndServeAgree(t *testing.T) {
 		{"no folder for the socket", func(c *config.Config, dir string) { c.Admin.Socket = dir + "/none/s" }, "admin.socket: "},
 		{"no authority", func(c *config.Config, dir string) { c.Certificates.CAKeys = []string{dir + "/none"} }, "certificates: "},
 		{"no keytab", func(c *config.Config, dir string) { c.Kerberos.Keytab = dir + "/none" }, "keytab"},
+		{"one-time codes that others can read", func(c *config.Config, dir string) {
+			c.TOTP.File, c.TOTP.KeyFile = write(dir+"/codes", "x", 0o644), dir+"/none"
+		}, "mode 0644"},
 		{"no certificate of a host key", func(c *config.Config, dir string) {
 			c.HostKeys, c.HostCertificates = []string{dir + "/keys/alice"}, []string{dir + "/none"}
 		}, "none"},
