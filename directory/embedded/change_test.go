@@ -3,6 +3,7 @@ package embedded
 import (
 	"testing"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 	"github.com/google/go-cmp/cmp"
 )
@@ -174,5 +175,27 @@ func TestJudge(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%+v, %q: got %d want %d", tt.policy, tt.password, got, tt.want)
 		}
+	}
+}
+
+// TestBadPasswordModify wants requests that are none refused.
+func TestBadPasswordModify(t *testing.T) {
+	c := bound(t, open(t, Settings{}), bob, "bob-demo-1")
+	for _, text := range []string{"x", "\x30\x05\x80", "\x04\x01a"} {
+		value := ber.NewString(ber.ClassContext, ber.TypePrimitive, 1, text, "")
+		if _, err := c.Extended(&ldap.ExtendedRequest{Name: oidPasswordModify, Value: value}); codeOf(err) != ldap.LDAPResultProtocolError {
+			t.Errorf("%q: got %v want code 2", text, err)
+		}
+	}
+}
+
+// TestSet wants an attribute to keep its place and its spelling.
+func TestSet(t *testing.T) {
+	e := &entry{fields: []field{{name: "UserPassword", value: "a"}, {name: "cn", value: "b"}}}
+	e.set("userPassword", "c")
+	e.set("sn", "d")
+	want := []field{{name: "UserPassword", value: "c"}, {name: "cn", value: "b"}, {name: "sn", value: "d"}}
+	if diff := cmp.Diff(want, e.fields, cmp.AllowUnexported(field{})); diff != "" {
+		t.Errorf("want - got +\n%s", diff)
 	}
 }

@@ -149,3 +149,11 @@ func TestDocumentedFile(t *testing.T) {
 		t.Errorf("Writable = %v want nil", err)
 	}
 }
+
+func TestAttributeName(t *testing.T) {
+	for name, want := range map[string]bool{"cn": true, "x-a0": true, "2.5.4.0": true, "cn;lang-de": true, "": false, "-a": false, "c n": false, "a_b": false, "ä": false} {
+		if got := isAttributeName(name); got != want {
+			t.Errorf("%q: got %t want %t", name, got, want)
+		}
+	}
+}

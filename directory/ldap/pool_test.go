@@ -48,7 +48,10 @@ func (s *script) dial(context.Context) (net.Conn, error) {
 }
 
 func (s *script) serve(nc net.Conn) {
-	defer nc.Close()
+	defer func() {
+		nc.Close()
+		s.set(func() { delete(s.open, nc) })
+	}()
 	for {
 		req, err := ber.ReadPacket(nc)
 		if err != nil {
@@ -348,4 +351,20 @@ func TestCure(t *testing.T) {
 	if got := r.cure(ldap.NewError(ldap.LDAPResultBusy, errors.New(""))); got != "" {
 		t.Errorf("busy: got %q, want nothing", got)
 	}
+}
+
+// TestRefusedTLS leaves no connection behind when TLS cannot be started.
+func TestRefusedTLS(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		c.settings.StartTLS = true
+		if _, err := c.search(t.Context(), request("dc=x", ldap.ScopeBaseObject, "(uid=a)", 1)); err == nil {
+			t.Error("search without TLS = nil, want an error")
+		}
+		synctest.Wait()
+		s[0].mu.Lock()
+		defer s[0].mu.Unlock()
+		if n := len(s[0].open); n > 0 {
+			t.Errorf("%d connections are open", n)
+		}
+	})
 }

@@ -187,8 +187,11 @@ func TestReportOfNoTLS(t *testing.T) {
 // TestReportOfABareServer asks one that shows nothing of itself.
 func TestReportOfABareServer(t *testing.T) {
 	url := fakeServer(t, func(r *ber.Packet) []byte {
-		if r.Children[1].Tag == 0 {
+		switch {
+		case r.Children[1].Tag == 0:
 			return result(r, bindResponse, 0, "")
+		case strings.Contains(string(r.Bytes()), "subschemaSubentry"):
+			return append(item(r, "", "subschemaSubentry", "cn=schema", 1), result(r, searchDone, 0, "")...)
 		}
 		return append(item(r, "uid=alice,dc=example,dc=test", "cn", "x", 1), result(r, searchDone, 0, "")...)
 	})
@@ -196,6 +199,7 @@ func TestReportOfABareServer(t *testing.T) {
 	for _, want := range []string{
 		"warning: server " + url + ": connection is not encrypted",
 		"bad: password change on " + url + ": password_change is rfc3062, but the server does not list",
+		"note: schema: cannot be read",
 		"note: clock of " + url + ": the server does not show the time",
 	} {
 		if !strings.Contains(got, want) {
