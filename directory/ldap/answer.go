@@ -49,19 +49,13 @@ func subCode(text string) string {
 	return code
 }
 
-// Errors of the password policy control
+// Errors of the password policy control that a bind returns
 // (draft-behera-ldap-password-policy-10, section 6.2); -1 stands for none.
 const (
-	controlNone     = -1
-	controlExpired  = 0
-	controlLocked   = 1
-	controlReset    = 2
-	controlNoChange = 3
-	controlNeedOld  = 4
-	controlWeak     = 5
-	controlShort    = 6
-	controlYoung    = 7
-	controlUsed     = 8
+	controlNone    = -1
+	controlExpired = 0
+	controlLocked  = 1
+	controlReset   = 2
 )
 
 // An answer is what a server said to a bind or a change.
@@ -80,8 +74,13 @@ func answerOf(controls []ldap.Control, err error) answer {
 	if errors.As(err, &e) {
 		a.code = int(e.ResultCode)
 		a.text = e.Err.Error()
-		if controls == nil {
-			controls = controlsOf(e)
+		// go-ldap drops the controls of an extended operation that failed.
+		if controls == nil && e.Packet != nil && len(e.Packet.Children) > 2 {
+			for _, child := range e.Packet.Children[2].Children {
+				if c, err := ldap.DecodeControl(child); err == nil {
+					controls = append(controls, c)
+				}
+			}
 		}
 	}
 	for _, c := range controls {
@@ -94,21 +93,6 @@ func answerOf(controls []ldap.Control, err error) answer {
 		}
 	}
 	return a
-}
-
-// controlsOf digs out the controls that go-ldap drops from a failed extended
-// operation.
-func controlsOf(e *ldap.Error) []ldap.Control {
-	if e.Packet == nil || len(e.Packet.Children) < 3 {
-		return nil
-	}
-	var controls []ldap.Control
-	for _, child := range e.Packet.Children[2].Children {
-		if c, err := ldap.DecodeControl(child); err == nil {
-			controls = append(controls, c)
-		}
-	}
-	return controls
 }
 
 // detail is the answer for the log.
@@ -158,17 +142,18 @@ var bindCodes = map[int]verdict{
 	ldap.LDAPResultUnwillingToPerform:          {directory.ErrDisabled, false}, // 389 DS: inactivated
 }
 
-// changeControls are the policy errors in an answer to a change.
-var changeControls = map[int]error{
-	controlExpired:  directory.ErrPasswordExpired,
-	controlLocked:   directory.ErrLocked,
-	controlReset:    directory.ErrMustChange,
-	controlNoChange: directory.ErrChangeForbidden,
-	controlNeedOld:  directory.ErrChangeForbidden,
-	controlWeak:     directory.ErrPasswordWeak,
-	controlShort:    directory.ErrPasswordTooShort,
-	controlYoung:    directory.ErrPasswordTooYoung,
-	controlUsed:     directory.ErrPasswordUsed,
+// changeControls are the errors of the same control in an answer to a change,
+// by their numbers.
+var changeControls = []error{
+	directory.ErrPasswordExpired,
+	directory.ErrLocked,
+	directory.ErrMustChange,
+	directory.ErrChangeForbidden,
+	directory.ErrChangeForbidden, // without the old password
+	directory.ErrPasswordWeak,
+	directory.ErrPasswordTooShort,
+	directory.ErrPasswordTooYoung,
+	directory.ErrPasswordUsed,
 }
 
 // changeCodes are the result codes of a refused change without a policy error.
@@ -206,23 +191,19 @@ var restrictions = []struct {
 // changeVerdict tells what an answer to a change means, nil if it says nothing
 // of the password.
 func (a answer) changeVerdict() error {
-	if why, ok := changeControls[a.control]; ok {
-		return why
+	if a.control >= 0 && a.control < len(changeControls) {
+		return changeControls[a.control]
 	}
-	if len(a.text) >= 8 {
-		if why, ok := win32Codes[strings.ToUpper(a.text[:8])]; ok {
-			return a.restriction(why)
-		}
+	if len(a.text) < 8 {
+		return changeCodes[a.code]
 	}
-	return changeCodes[a.code]
-}
-
-func (a answer) restriction(why error) error {
-	if errors.Is(why, directory.ErrPasswordWeak) {
-		for _, r := range restrictions {
-			if strings.Contains(strings.ToLower(a.text), r.text) {
-				return r.why
-			}
+	why, ok := win32Codes[strings.ToUpper(a.text[:8])]
+	if !ok {
+		return changeCodes[a.code]
+	}
+	for _, r := range restrictions {
+		if errors.Is(why, directory.ErrPasswordWeak) && strings.Contains(strings.ToLower(a.text), r.text) {
+			return r.why
 		}
 	}
 	return why

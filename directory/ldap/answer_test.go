@@ -70,11 +70,11 @@ func TestChangeVerdict(t *testing.T) {
 		in   answer
 		want error
 	}{
-		{"short", answer{code: 19, control: controlShort}, directory.ErrPasswordTooShort},
-		{"history", answer{code: 19, control: controlUsed}, directory.ErrPasswordUsed},
-		{"young", answer{code: 19, control: controlYoung}, directory.ErrPasswordTooYoung},
-		{"weak", answer{code: 19, control: controlWeak}, directory.ErrPasswordWeak},
-		{"not allowed", answer{code: 50, control: controlNoChange}, directory.ErrChangeForbidden},
+		{"short", answer{code: 19, control: 6}, directory.ErrPasswordTooShort},
+		{"history", answer{code: 19, control: 8}, directory.ErrPasswordUsed},
+		{"young", answer{code: 19, control: 7}, directory.ErrPasswordTooYoung},
+		{"weak", answer{code: 19, control: 5}, directory.ErrPasswordWeak},
+		{"not allowed", answer{code: 50, control: 3}, directory.ErrChangeForbidden},
 		{"no right", answer{code: 50, control: controlNone}, directory.ErrChangeForbidden},
 		{"svc without right", answer{code: 53, text: "unwilling to verify old password", control: controlNone}, directory.ErrChangeForbidden},
 		{"rules, no more said", answer{code: 19, control: controlNone}, directory.ErrPasswordWeak},

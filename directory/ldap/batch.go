@@ -38,7 +38,10 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 	for some := range slices.Chunk(plain, perBatch) {
 		found, err := c.findAll(ctx, some)
 		for _, name := range some {
-			matches := c.matching(name, found)
+			has := func(value string) bool { return strings.EqualFold(value, name) }
+			matches := slices.DeleteFunc(slices.Clone(found), func(e entry) bool {
+				return !slices.ContainsFunc(c.settings.LoginAttributes, func(a string) bool { return slices.ContainsFunc(e.all(a), has) })
+			})
 			switch {
 			case len(matches) == 0 && err == nil, ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded):
 				single(name)
@@ -76,16 +79,4 @@ func (c *Client) findAll(ctx context.Context, names []string) ([]entry, error) {
 	filter := fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter)
 	attributes := append(c.userAttributes(), c.settings.LoginAttributes...)
 	return all(ctx, c.search, c.settings.Base, filter, attributes...)
-}
-
-// matching returns those of entries that have the login name.
-func (c *Client) matching(name string, entries []entry) []entry {
-	has := func(value string) bool { return strings.EqualFold(value, name) }
-	var found []entry
-	for _, e := range entries {
-		if slices.ContainsFunc(c.settings.LoginAttributes, func(a string) bool { return slices.ContainsFunc(e.all(a), has) }) {
-			found = append(found, e)
-		}
-	}
-	return found
 }

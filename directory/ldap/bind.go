@@ -206,8 +206,11 @@ func (c *Client) isBound(ctx context.Context, cn *conn, e entry, name string) er
 			}
 			return err
 		})
-		if err != nil && (!answered(err) || unwell(err)) || foldDN(name) == foldDN(e.dn) {
+		switch {
+		case err != nil && (!answered(err) || unwell(err)):
 			return err
+		case foldDN(name) == foldDN(e.dn):
+			return nil
 		}
 	}
 	return &directory.Refusal{Why: directory.ErrAmbiguous, Proved: true, Detail: fmt.Sprintf("bind_as binds as %q, but the search finds %q", name, e.dn)}

@@ -108,7 +108,7 @@ func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User,
 		return err
 	})
 	if err != nil {
-		return c.changeError(ctx, cn, u, err)
+		return c.changeError(ctx, cn, fmt.Sprintf("change the password of %q", u.Name), err, passwordRefusal)
 	}
 	c.touchShadow(ctx, cn, u)
 	return nil
@@ -128,7 +128,7 @@ func (c *Client) changeUnicodePwd(ctx context.Context, cn *conn, u *directory.Us
 	req.Delete("unicodePwd", []string{unicodePwd(old)})
 	req.Add("unicodePwd", []string{unicodePwd(new)})
 	err := cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
-	return c.changeError(ctx, cn, u, err)
+	return c.changeError(ctx, cn, fmt.Sprintf("change the password of %q", u.Name), err, passwordRefusal)
 }
 
 // unicodePwd is a password in quotes, in UTF-16LE.
@@ -140,20 +140,25 @@ func unicodePwd(password string) string {
 	return string(b)
 }
 
-// changeError makes a refusal of what is one.
-func (c *Client) changeError(ctx context.Context, cn *conn, u *directory.User, err error) error {
+// changeError makes a refusal of what is one: of an answer for which the meaning
+// has a reason.
+func (c *Client) changeError(ctx context.Context, cn *conn, what string, err error, meaning func(answer) *directory.Refusal) error {
 	if err == nil {
 		return nil
 	}
 	if !answered(err) {
 		c.blame(ctx, cn, err, c.settings.RequestTimeout)
-		return fmt.Errorf("change the password of %q: %w", u.Name, err)
+	} else if r := meaning(answerOf(nil, err)); r.Why != nil {
+		r.Detail = answerOf(nil, err).detail()
+		return r
 	}
-	a := answerOf(nil, err)
-	if why := a.changeVerdict(); why != nil {
-		return &directory.Refusal{Why: why, Proved: !errors.Is(why, directory.ErrBadPassword), Detail: a.detail()}
-	}
-	return fmt.Errorf("change the password of %q: %s: %w", u.Name, cn.server.url, err)
+	return fmt.Errorf("%s: %s: %w", what, cn.server.url, err)
+}
+
+// passwordRefusal is what an answer to a change of a password means.
+func passwordRefusal(a answer) *directory.Refusal {
+	why := a.changeVerdict()
+	return &directory.Refusal{Why: why, Proved: !errors.Is(why, directory.ErrBadPassword)}
 }
 
 // touchShadow notes the day of the change where shadow(5) attributes count it:

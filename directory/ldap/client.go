@@ -13,7 +13,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,10 +38,8 @@ type Client struct {
 	nested   memory[[]directory.Group] // what holds some groups, by filter
 	self     memory[selfRead]          // by name in lower case
 	hidden   memory[[]string]          // attributes the service account may not read
+	short    memory[string]            // NetBIOS name of the domain
 	tokens   memory[[]string]          // SIDs of the service account (Active Directory)
-
-	mu    sync.Mutex
-	short string // NetBIOS name of the domain, once known
 }
 
 // Open checks the settings and returns a Client. It asks no server, so it works

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -80,7 +81,7 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 func (c *Client) tlsFor(srv *server) *tls.Config {
 	return &tls.Config{
 		RootCAs:            c.roots,
-		ServerName:         orDefault(c.settings.ServerName, srv.host),
+		ServerName:         cmp.Or(c.settings.ServerName, srv.host),
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}

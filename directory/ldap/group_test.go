@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 	"github.com/hashicorp/go-hclog"
+
+	"berth/directory"
 )
 
 // testClient is a client whose searches a test answers.
@@ -17,7 +19,7 @@ func testClient(s Settings) *Client {
 	s.Base, s.Cache = "dc=example,dc=test", time.Minute
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: hclog.NewNullLogger(), now: time.Now}
-	c.sids.max, c.nested.max = maxSIDs, maxNested
+	c.sids.max, c.nested.max, c.policies.named.max, c.tokens.max = maxSIDs, maxNested, maxNested, 1
 	return c
 }
 
@@ -265,6 +267,93 @@ func TestLoginName(t *testing.T) {
 		e := entry{dn: tt.dn, attrs: map[string][]string{"uid": tt.uids}}
 		if got := c.loginName(e); got != tt.want {
 			t.Errorf("%s with %v: got %q, want %q", tt.dn, tt.uids, got, tt.want)
+		}
+	}
+}
+
+// TestNoGroups tells no groups from groups that cannot be seen.
+func TestNoGroups(t *testing.T) {
+	none, _ := tree(nil)
+	c := testClient(Settings{Kind: "active_directory"})
+	if groups, err := c.groups(t.Context(), none, attrs(), "x"); !errors.Is(err, directory.ErrStateUnknown) || !strings.Contains(err.Error(), "tokenGroups") {
+		t.Errorf("Active Directory: %v, %v; want ErrStateUnknown", groups, err)
+	}
+	for _, walk := range []string{walkMembers, walkMemberOf} {
+		if groups, err := testClient(Settings{Kind: "generic", GroupWalk: walk}).groups(t.Context(), none, attrs(), "x"); err != nil || len(groups) != 0 {
+			t.Errorf("%s: %v, %v; want none", walk, groups, err)
+		}
+	}
+	fails := func(context.Context, *ldap.SearchRequest) (*ldap.SearchResult, error) { return nil, errClosed }
+	for _, walk := range []string{walkTokenGroups, walkMembers, walkMemberOf} {
+		c := testClient(Settings{Kind: "generic", GroupWalk: walk})
+		if groups, err := c.groups(t.Context(), fails, attrs("gidNumber=1"), "x"); !errors.Is(err, errClosed) {
+			t.Errorf("%s: %v, %v; want the error of the search", walk, groups, err)
+		}
+	}
+}
+
+// TestRememberedGroups remembers what holds a group as long as a user, and no
+// longer: it may be renamed.
+func TestRememberedGroups(t *testing.T) {
+	for cache, want := range map[time.Duration]time.Duration{0: time.Second, time.Minute: time.Minute} {
+		names := map[string][]string{"cn=a,dc=example,dc=test": {"cn=a", "objectSid=x"}}
+		search, _ := tree(names)
+		c := testClient(Settings{Kind: "generic"})
+		c.settings.Cache = cache
+		now := noon
+		c.now = func() time.Time { return now }
+		for _, tt := range []struct {
+			after time.Duration
+			name  string
+		}{{0, "a"}, {want - 1, "a"}, {want, "b"}} {
+			now = noon.Add(tt.after)
+			groups, err := c.remembered(t.Context(), search, "(cn=*)", func(entry) string { return viaNested })
+			if err != nil || len(groups) != 1 || groups[0].Name != tt.name || groups[0].Via != viaNested {
+				t.Errorf("cache %v, after %v: %v, %v; want %s", cache, tt.after, groups, err, tt.name)
+			}
+			known, err := c.names(t.Context(), search, []string{"x"})
+			if err != nil || known["x"].Name != tt.name {
+				t.Errorf("cache %v, after %v: SID is of %v, %v; want %s", cache, tt.after, known, err, tt.name)
+			}
+			names["cn=a,dc=example,dc=test"] = []string{"cn=b", "objectSid=x"}
+		}
+	}
+}
+
+// TestPrimaryByNumber adds the group whose number the user has, and what holds it.
+func TestPrimaryByNumber(t *testing.T) {
+	search := func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		res := &ldap.SearchResult{}
+		if strings.Contains(req.Filter, "(&(objectClass=posixGroup)(gidNumber=7))") {
+			res.Entries = append(res.Entries, ldapEntry("cn=own,dc=x", "cn=own", "objectClass=posixGroup", "gidNumber=7"))
+		}
+		if strings.Contains(req.Filter, "(memberUid=x)") {
+			res.Entries = append(res.Entries,
+				ldapEntry("cn=uid,dc=x", "cn=uid", "objectClass=posixGroup", "gidNumber=8"),
+				ldapEntry("cn=dn,dc=x", "cn=dn", "objectClass=groupOfNames", "gidNumber=7"))
+		}
+		if strings.Contains(req.Filter, "(member=cn=own,dc=x)") {
+			res.Entries = append(res.Entries, ldapEntry("cn=above,dc=x", "cn=above", "objectClass=groupOfNames"))
+		}
+		return res, nil
+	}
+	for walk, want := range map[string]string{
+		walkMembers:  "above nested, dn direct, listed memberOf, own primary, uid memberUid",
+		walkMemberOf: "above nested, listed memberOf, own primary",
+	} {
+		c := testClient(Settings{Kind: "generic", GroupWalk: walk})
+		groups, err := c.groups(t.Context(), search, attrs("gidNumber=7", "memberOf=ou=x+cn=listed,dc=x"), "x")
+		var got []string
+		for _, g := range groups {
+			got = append(got, g.Name+" "+g.Via)
+		}
+		if text := strings.Join(got, ", "); err != nil || text != want {
+			t.Errorf("%s: %s, %v; want %s", walk, text, err, want)
+		}
+	}
+	for _, in := range []entry{attrs(), attrs("gidNumber=7)(cn=*")} {
+		if f := primaryFilter(in); f != "" && strings.Contains(f, "=7)(cn") {
+			t.Errorf("filter %s", f)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,8 +25,7 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if !c.mayHide() {
 		return nil, nil
 	}
-	const key = "state"
-	if hidden, known := c.hidden.recall(key, c.now()); known {
+	if hidden, known := c.hidden.recall("", c.now()); known {
 		return hidden, nil
 	}
 	hidden, err := c.hiddenNow(ctx, dn)
@@ -39,7 +39,7 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if len(hidden) > 0 {
 		until = c.now().Add(hiddenFor)
 	}
-	c.hidden.remember(key, hidden, until)
+	c.hidden.remember("", hidden, until)
 	return hidden, nil
 }
 
@@ -84,8 +84,26 @@ func (c *Client) stateAttributes() []string {
 	return attributes
 }
 
-// mayHide reports whether state may be hidden, and the server is known to tell.
-// Active Directory always sets it: see StateRequired.
+// hiddenMembers returns the attributes of a group that hold members and that the
+// service account may not compare. A search by them finds nobody's groups.
+func (c *Client) hiddenMembers(ctx context.Context, dn string) (hidden []string, err error) {
+	if !c.mayHide() || c.settings.GroupWalk != walkMembers {
+		return nil, nil
+	}
+	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
+		may := true
+		if a != none {
+			may, err = c.comparable(ctx, dn, a)
+		}
+		if !may {
+			hidden = append(hidden, a)
+		}
+	}
+	return hidden, err
+}
+
+// mayHide reports whether attributes may be hidden, and the server is known to
+// answer whether they are. Of Active Directory see StateRequired and hiddenHours.
 func (c *Client) mayHide() bool {
 	return c.settings.BindDN != "" && slices.Contains([]string{"openldap", "389ds", "freeipa"}, c.settings.Kind)
 }
@@ -120,5 +138,5 @@ func (c *Client) compare(ctx context.Context, dn, attribute, value string) (answ
 		}
 		return answer
 	})
-	return orDefault(err, answer)
+	return cmp.Or(err, answer)
 }

@@ -150,3 +150,44 @@ func sidOf(t *testing.T, p *peers.Peer, name string) string {
 	}
 	return strings.Fields(sid)[0]
 }
+
+// TestHiddenMemberOf hides the list of groups where nothing else is read.
+func TestHiddenMemberOf(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	s := settings(p)
+	s.GroupWalk, s.UnreadableState = "member_of", "allow"
+	if u := find(t, open(t, s), "carol"); len(u.Groups) != 0 {
+		t.Errorf("groups of carol: %s", groupNames(u))
+	}
+	configure(t, p, "access to attrs=userPassword", "access to attrs=memberOf\n  by self read\n  by * none\naccess to attrs=userPassword")
+	c := open(t, s)
+	for _, name := range []string{"alice", "carol"} {
+		if u, err := c.Lookup(t.Context(), name); !errors.Is(err, directory.ErrStateUnknown) || !strings.Contains(err.Error(), "memberOf") {
+			t.Errorf("Lookup(%s) = %v, %v; want ErrStateUnknown", name, u, err)
+		}
+	}
+	n := 0
+	for u, err := range c.Users(t.Context()) {
+		if err != nil || u.State.Err() == nil || !strings.Contains(u.State.Reason, "memberOf") || u.Name == "" || u.ID == "" {
+			t.Fatalf("Users: %+v, %v; want everybody, in an unknown state", u, err)
+		}
+		n++
+	}
+	if n != 16 {
+		t.Errorf("%d users listed, want 16", n)
+	}
+}
+
+// TestHiddenMembers hides who is in the groups that rules refuse.
+func TestHiddenMembers(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	named := []string{"inner", "posix"}
+	if report := printed(open(t, settings(p)).Report(t.Context(), named, named...)); strings.Contains(report, "bad: group") {
+		t.Errorf("the report complains of groups that can be read:\n%s", report)
+	}
+	configure(t, p, "access to attrs=userPassword", "access to attrs=member\n  by self read\n  by * none\naccess to attrs=userPassword")
+	report := printed(open(t, settings(p)).Report(t.Context(), named, named[:1]...))
+	if !strings.Contains(report, "bad: group inner: a rule refuses its members or asks them for more, but the service account may not read member:") || strings.Contains(report, "group posix") {
+		t.Errorf("the report does not tell that members of inner are hidden:\n%s", report)
+	}
+}

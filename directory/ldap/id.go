@@ -2,7 +2,6 @@ package ldap
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -46,10 +45,9 @@ func sidSibling(sid string, rid uint32) string {
 // escapeBytes writes every byte of a binary value as a filter needs it (RFC
 // 4515, section 3).
 func escapeBytes(value string) string {
-	var b strings.Builder
+	text := ""
 	for _, c := range []byte(value) {
-		b.WriteByte('\\')
-		b.WriteString(hex.EncodeToString([]byte{c}))
+		text += fmt.Sprintf(`\%02x`, c)
 	}
-	return b.String()
+	return text
 }

@@ -2,7 +2,6 @@ package ldap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,10 +28,11 @@ func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) err
 		if err := state.Err(); err != nil {
 			return err
 		}
+		keys, notes := directory.ParseKeys(c.settings.KeyAttribute, c.settings.KeyPrefix, values)
 		switch {
 		case slices.ContainsFunc(values, func(v string) bool { return directory.Bears(v[len(c.settings.KeyPrefix):], fingerprint) }):
 			return &directory.Refusal{Why: directory.ErrKeyExists, Detail: fingerprint}
-		case c.countKeys(values) >= c.settings.MaxKeys:
+		case len(keys)+len(notes) >= c.settings.MaxKeys:
 			return &directory.Refusal{Why: directory.ErrTooManyKeys, Detail: fmt.Sprintf("max_keys: %d", c.settings.MaxKeys)}
 		}
 		if class := c.settings.KeyClass; class != none && !contains(e.all("objectClass"), class) {
@@ -96,7 +96,9 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 		return err
 	}
 	err = cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
-	return c.keyChangeError(ctx, cn, u, err)
+	return c.changeError(ctx, cn, fmt.Sprintf("change the keys of %q", u.Name), err, func(a answer) *directory.Refusal {
+		return &directory.Refusal{Why: keyChangeCodes[a.code]}
+	})
 }
 
 // keyValues are the values of the key attribute that begin with the prefix.
@@ -111,15 +113,9 @@ func (c *Client) keyValues(e entry) []string {
 	return values
 }
 
-// countKeys counts the keys in values, usable or not.
-func (c *Client) countKeys(values []string) int {
-	keys, notes := directory.ParseKeys(c.settings.KeyAttribute, c.settings.KeyPrefix, values)
-	return len(keys) + len(notes)
-}
-
 // keyChangeCodes are the answers to a change of keys that are about it, and not
 // about the server.
-var keyChangeCodes = map[uint16]error{
+var keyChangeCodes = map[int]error{
 	ldap.LDAPResultInsufficientAccessRights: directory.ErrKeyForbidden,
 	ldap.LDAPResultUnwillingToPerform:       directory.ErrKeyForbidden,
 	ldap.LDAPResultUndefinedAttributeType:   directory.ErrKeyForbidden,
@@ -129,22 +125,4 @@ var keyChangeCodes = map[uint16]error{
 	ldap.LDAPResultAttributeOrValueExists:   directory.ErrKeyExists,
 	ldap.LDAPResultNoSuchAttribute:          directory.ErrNoKey,
 	ldap.LDAPResultNoSuchObject:             directory.ErrNoUser,
-}
-
-// keyChangeError makes a refusal of what is one.
-func (c *Client) keyChangeError(ctx context.Context, cn *conn, u *directory.User, err error) error {
-	if err == nil {
-		return nil
-	}
-	if !answered(err) {
-		c.blame(ctx, cn, err, c.settings.RequestTimeout)
-		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
-	}
-	var e *ldap.Error
-	if errors.As(err, &e) {
-		if why, ok := keyChangeCodes[e.ResultCode]; ok {
-			return &directory.Refusal{Why: why, Detail: answerOf(nil, err).detail()}
-		}
-	}
-	return fmt.Errorf("change the keys of %q: %s: %w", u.Name, cn.server.url, err)
 }

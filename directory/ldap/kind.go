@@ -15,6 +15,8 @@ type kind struct {
 	// at once, because somebody else set it.
 	changeExpired bool
 
+	ppolicy bool // policies are pwdPolicy entries
+
 	// bindsByPolicy says that the server applies the policies that state reads
 	// from attributes, when somebody binds.
 	bindsByPolicy bool
@@ -43,6 +45,7 @@ var kinds = map[string]kind{
 	},
 	"openldap": {
 		state:         []stateReader{ppolicyState, shadowState},
+		ppolicy:       true,
 		changeExpired: true,
 		bindsByPolicy: true,
 	},
@@ -70,11 +73,13 @@ var kinds = map[string]kind{
 	},
 	"generic": {
 		state:         []stateReader{ppolicyState, nsState, shadowState},
+		ppolicy:       true,
 		changeExpired: true,
 	},
 	"embedded": {
 		defaults:      Settings{KeyClass: none}, // it has no schema
 		state:         []stateReader{ppolicyState, nsState},
+		ppolicy:       true,
 		changeExpired: true,
 		bindsByPolicy: true,
 	},

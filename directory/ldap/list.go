@@ -33,6 +33,10 @@ func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 			if errors.Is(err, directory.ErrNoUser) {
 				continue // without a login name
 			}
+			if errors.Is(err, directory.ErrStateUnknown) { // of one user, who may not log in
+				u = &directory.User{Identity: directory.Identity{Source: c.settings.Name, ID: c.id(e)}, Name: c.loginName(e), DN: e.dn, State: directory.State{Reason: err.Error()}}
+				err = nil
+			}
 			if err != nil {
 				yield(nil, fmt.Errorf("read %q: %w", e.dn, err))
 				return

@@ -36,30 +36,16 @@ func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, erro
 	if err != nil {
 		return policy{}, err
 	}
+	dn, threshold, window := domainOf(c.settings.Base), "lockoutThreshold", "lockOutObservationWindow"
 	if pso := e.first(psoAttribute); pso != "" {
-		e, found, err := read(ctx, c.search, pso, "(objectClass=*)", "msDS-LockoutThreshold", "msDS-LockoutObservationWindow")
-		if err != nil {
-			return policy{}, err
-		}
-		if !found || !e.has("msDS-LockoutThreshold") {
-			return policy{}, fmt.Errorf("%q cannot be read", pso)
-		}
-		return adPolicy(e, "msDS-LockoutThreshold", "msDS-LockoutObservationWindow")
+		dn, threshold, window = pso, "msDS-LockoutThreshold", "msDS-LockoutObservationWindow"
 	}
-	e, found, err := read(ctx, c.search, domainOf(c.settings.Base), "(objectClass=*)", "lockoutThreshold", "lockOutObservationWindow")
-	if err != nil {
+	if e, _, err = read(ctx, c.search, dn, "(objectClass=*)", threshold, window); err != nil {
 		return policy{}, err
 	}
-	if !found {
-		return policy{}, fmt.Errorf("%q is not there", domainOf(c.settings.Base))
-	}
-	return adPolicy(e, "lockoutThreshold", "lockOutObservationWindow")
-}
-
-func adPolicy(e entry, threshold, window string) (policy, error) {
 	n, err := strconv.Atoi(e.first(threshold))
 	if err != nil {
-		return policy{}, fmt.Errorf("%s of %q: %w", threshold, e.dn, err)
+		return policy{}, fmt.Errorf("%q cannot be read", dn)
 	}
 	return policy{failures: n, window: interval(e.first(window))}, nil
 }

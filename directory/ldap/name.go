@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -50,7 +51,8 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string,
 		fmt.Fprintf(&b, "(%s=%s)", a, value)
 	}
 	// AD lets user@dns.domain log in whatever the entry's userPrincipalName is.
-	if user, at := c.implicitUPN(name); at {
+	user, domain, _ := strings.Cut(name, "@")
+	if c.settings.Kind == "active_directory" && user != "" && strings.EqualFold(domain, dnsDomain(c.settings.Base)) {
 		fmt.Fprintf(&b, "(%s=%s)", c.settings.NameAttribute, ldap.EscapeFilter(user))
 	}
 	return fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter), nil
@@ -77,17 +79,6 @@ func (c *Client) withoutDomain(ctx context.Context, search searchFunc, name stri
 	return user, nil
 }
 
-func (c *Client) implicitUPN(name string) (user string, ok bool) {
-	if c.settings.Kind != "active_directory" {
-		return "", false
-	}
-	i := strings.LastIndexByte(name, '@')
-	if i < 1 || !strings.EqualFold(name[i+1:], dnsDomain(c.settings.Base)) {
-		return "", false
-	}
-	return name[:i], true
-}
-
 // dnsDomain returns "corp.example" for "ou=people,dc=corp,dc=example".
 func dnsDomain(dn string) string {
 	var labels []string
@@ -102,12 +93,9 @@ func dnsDomain(dn string) string {
 }
 
 // shortDomain returns the NetBIOS name of the domain, which Active Directory
-// keeps beside the domain. It is asked for once.
+// keeps beside the domain. It is asked for once a day.
 func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, error) {
-	c.mu.Lock()
-	short := c.short
-	c.mu.Unlock()
-	if short != "" {
+	if short, known := c.short.recall("", c.now()); known {
 		return short, nil
 	}
 	root, _, err := read(ctx, search, "", "(objectClass=*)", "configurationNamingContext", "defaultNamingContext")
@@ -119,12 +107,12 @@ func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, er
 	if err != nil {
 		return "", fmt.Errorf("short name of the domain: %w", err)
 	}
+	short := ""
 	if len(found) == 1 {
-		short = found[0].first("nETBIOSName")
+		if short = found[0].first("nETBIOSName"); short != "" {
+			c.short.remember("", short, c.now().Add(24*time.Hour))
+		}
 	}
-	c.mu.Lock()
-	c.short = short
-	c.mu.Unlock()
 	return short, nil
 }
 

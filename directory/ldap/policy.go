@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -102,7 +103,7 @@ func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (poli
 	if err != nil {
 		return policy{}, err
 	}
-	name := orDefault(e.first("pwdPolicySubentry"), usual.String())
+	name := cmp.Or(e.first("pwdPolicySubentry"), usual.String())
 	if p, ok := byDN[directory.DNOf(name).Key()]; ok {
 		return p, nil
 	}
@@ -167,35 +168,32 @@ func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (poli
 			return p, err
 		}
 	}
-	idleAt := orDefault(e.first("acctPolicySubentry"), nsGlobalIdle)
+	idleAt := cmp.Or(e.first("acctPolicySubentry"), nsGlobalIdle)
 	idle, err := c.policyAt(ctx, search, idleAt)
 	p.maxIdle = seconds(idle.first("accountInactivityLimit"))
 	if idleAt != nsGlobalIdle && len(idle.attrs) == 0 {
 		p.missing = idleAt
 	}
+	off := func(name string) bool { // what a local policy does not say is off
+		value := found.first(name)
+		return strings.EqualFold(value, "off") || value == "" && at != nsGlobalPolicy
+	}
 	switch n, convErr := strconv.Atoi(found.first("passwordMaxFailure")); {
 	case len(found.attrs) == 0:
 		p.missing = at
-	case !strings.EqualFold(found.first("passwordLockout"), "on"):
+	case off("passwordLockout"):
 		p.failures = 0
 	case convErr == nil:
 		p.failures = n
+	case at == nsGlobalPolicy:
+		p.missing = at
 	}
-	p.noExpiry = len(found.attrs) > 0 && !strings.EqualFold(found.first("passwordExp"), "on")
+	p.noExpiry = len(found.attrs) > 0 && off("passwordExp")
 	p.window = seconds(found.first("passwordResetFailureCount"))
 	return p, err
 }
 
-func (c *Client) usesPpolicy() bool {
-	for _, r := range c.kind.state {
-		for _, a := range r.attributes {
-			if a == "pwdReset" {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (c *Client) usesPpolicy() bool { return c.kind.ppolicy }
 
 func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[string]policy, directory.DN, error) {
 	p := &c.policies
@@ -208,24 +206,14 @@ func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[strin
 	if err != nil {
 		return nil, directory.DN{}, err
 	}
-	byDN := make(map[string]policy, len(entries))
+	byDN, usual := make(map[string]policy, len(entries)), c.settings.PasswordPolicy
 	for _, e := range entries {
 		byDN[foldDN(e.dn)] = readPolicy(e)
-	}
-	p.byDN, p.usual, p.until = byDN, c.usualPolicy(entries), c.now().Add(policiesFor)
-	return p.byDN, p.usual, nil
-}
-
-// usualPolicy guesses which entry is the default policy: slapd keeps that in its
-// own configuration.
-func (c *Client) usualPolicy(entries []entry) directory.DN {
-	if c.settings.PasswordPolicy != "" {
-		return directory.DNOf(c.settings.PasswordPolicy)
-	}
-	for _, e := range entries {
-		if len(entries) == 1 || strings.EqualFold(e.first("cn"), "default") {
-			return directory.DNOf(e.dn)
+		// slapd keeps the default one in its own configuration: this is a guess.
+		if c.settings.PasswordPolicy == "" && (len(entries) == 1 || strings.EqualFold(e.first("cn"), "default")) {
+			usual = e.dn
 		}
 	}
-	return directory.DN{}
+	p.byDN, p.usual, p.until = byDN, directory.DNOf(usual), c.now().Add(policiesFor)
+	return p.byDN, p.usual, nil
 }

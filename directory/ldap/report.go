@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -340,6 +341,12 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 			r.add(Warning, "group "+name, "is named in a rule, but there is no such group")
 		case len(found) > 1 && !strings.Contains(name, "*"):
 			r.add(Warning, "group "+name, "is named in a rule and means more than one group, such as %s and %s: name the DN of the right one", found[0], found[1])
+		}
+		if len(found) == 0 || !slices.Contains(strict, name) {
+			continue
+		}
+		if hidden, err := c.hiddenMembers(ctx, found[0]); err != nil || len(hidden) > 0 {
+			r.add(Bad, "group "+name, "a rule refuses its members or asks them for more, but the service account may not read %s: they would not be noticed", cmp.Or(strings.Join(hidden, ", "), fmt.Sprint(err)))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -39,7 +40,7 @@ func advice(s *server, err error) string {
 		why = "the server wants TLS: write ldaps://, or start_tls: true"
 	case errors.Is(err, directory.ErrBadPassword):
 		why = "bind_dn or its password is wrong, or the account is locked and the server does not say so"
-	case errors.Is(err, directory.ErrLocked), errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrExpired), errors.Is(err, directory.ErrOutsideHours):
+	case errors.Is(err, directory.ErrLocked), errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrExpired), errors.Is(err, directory.ErrOutsideHours), errors.Is(err, directory.ErrWorkstation):
 		why = "the password may be right: let an administrator open the account of bind_dn again"
 	case errors.Is(err, directory.ErrPasswordExpired), errors.Is(err, directory.ErrMustChange):
 		why = "give the account of bind_dn a new password, and one that does not expire"
@@ -213,7 +214,7 @@ func (r *reporter) schema(ctx context.Context) {
 			if name == "" || name == none || known[strings.ToLower(name)] != "" || strings.Contains(name, ".") {
 				continue
 			}
-			if name == orDefault(usual.KeyAttribute, common.KeyAttribute) && list.key == "key_attribute" {
+			if name == cmp.Or(usual.KeyAttribute, common.KeyAttribute) && list.key == "key_attribute" {
 				r.add(Warning, list.key, "the server has no attribute %s, so there are no logins with keys: add its schema, or set key_attribute: none", name)
 				continue
 			}

@@ -16,7 +16,7 @@ const (
 	pageSize   = 500     // AD gives no more than 1000 at once
 	maxEntries = 200_000 // of one search, over all pages
 	maxPages   = 10_000  // of one search: a page may be empty
-	maxSplits  = 8       // how often a search may be divided in two
+	maxParts   = 200     // of a search that the server limits
 	maxRanges  = 100     // further pieces of one attribute; AD gives 1500 values a piece
 )
 
@@ -139,33 +139,47 @@ var errTooMany = fmt.Errorf("more than %d entries", maxEntries)
 // by default. The search is then divided in two, at the middle of the entryUUIDs
 // that came, until each part is small enough.
 func all(ctx context.Context, search searchFunc, base, filter string, attributes ...string) ([]entry, error) {
-	req := request(base, ldap.ScopeWholeSubtree, filter, 0, append(attributes, "entryUUID")...)
-	req.EnforceSizeLimit = false
-	req.Controls = []ldap.Control{ldap.NewControlPaging(pageSize)}
-	res, err := search(ctx, req)
+	type part struct{ from, before string }
 	var entries []entry
-	var ids []string
-	if res != nil {
+	todo := []part{{}}
+	for tries := 0; len(todo) > 0; tries++ {
+		p, filter := todo[0], filter
+		todo = todo[1:]
+		if p.from != "" {
+			filter = "(&" + filter + "(entryUUID>=" + ldap.EscapeFilter(p.from) + "))"
+		}
+		if p.before != "" {
+			filter = "(&" + filter + "(!(entryUUID>=" + ldap.EscapeFilter(p.before) + ")))"
+		}
+		req := request(base, ldap.ScopeWholeSubtree, filter, 0, append(attributes, "entryUUID")...)
+		req.EnforceSizeLimit = false
+		req.Controls = []ldap.Control{ldap.NewControlPaging(pageSize)}
+		res, err := search(ctx, req)
+		if res == nil {
+			return entries, err
+		}
+		var ids []string
 		for _, e := range res.Entries {
-			entries = append(entries, newEntry(e))
 			ids = append(ids, e.GetAttributeValue("entryUUID"))
 		}
+		slices.Sort(ids)
+		limited := ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) && tries < maxParts
+		if limited && len(ids) > 0 && ids[0] != "" && ids[0] != ids[len(ids)/2] {
+			middle := ids[len(ids)/2]
+			todo = append(todo, part{p.from, middle}, part{middle, p.before})
+			continue
+		}
+		for _, e := range res.Entries {
+			entries = append(entries, newEntry(e))
+		}
+		if err == nil && len(entries) > maxEntries {
+			err = errTooMany
+		}
+		if err != nil {
+			return entries, err
+		}
 	}
-	slices.Sort(ids)
-	limited := ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded)
-	if !limited || len(ids) == 0 || ids[0] == "" || ids[0] == ids[len(ids)/2] || strings.Count(filter, "(entryUUID>=") >= maxSplits {
-		return entries, err
-	}
-	from := "(entryUUID>=" + ldap.EscapeFilter(ids[len(ids)/2]) + ")"
-	entries, err = all(ctx, search, base, "(&"+filter+"(!"+from+"))", attributes...)
-	if err != nil {
-		return entries, err
-	}
-	more, err := all(ctx, search, base, "(&"+filter+from+")", attributes...)
-	if entries = append(entries, more...); err == nil && len(entries) > maxEntries {
-		err = errTooMany
-	}
-	return entries, err
+	return entries, nil
 }
 
 // read returns the entry dn itself; found is false if it is not there.
@@ -204,21 +218,14 @@ func (e entry) add(name string, values []string) {
 	}
 	e.attrs[name] = append(e.attrs[name], values...)
 	for option := range strings.SplitSeq(options, ";") {
-		if span, ok := strings.CutPrefix(option, "range="); ok {
-			e.addRange(name, span)
+		if span, ok := strings.CutPrefix(option, "range="); ok { // "member;range=0-1499"; "1500-*" is the last
+			_, to, _ := strings.Cut(span, "-")
+			last, err := strconv.Atoi(to)
+			if e.ranges[name] = last + 1; err != nil || last < 0 || last > maxMessage {
+				delete(e.ranges, name)
+			}
 		}
 	}
-}
-
-// addRange notes how far "member;range=0-1499" reached; "1500-*" is the last.
-func (e entry) addRange(name, span string) {
-	_, to, _ := strings.Cut(span, "-")
-	last, err := strconv.Atoi(to)
-	if err != nil || last < 0 || last > maxMessage {
-		delete(e.ranges, name)
-		return
-	}
-	e.ranges[name] = last + 1
 }
 
 // readRanges reads the rest of the attributes of which Active Directory gave

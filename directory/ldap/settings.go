@@ -1,10 +1,12 @@
 package ldap
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -258,72 +260,23 @@ func DefaultSettings() Settings {
 
 // Complete returns s with every empty field filled in from its kind.
 func (s Settings) Complete() Settings {
-	if s.Kind == "" {
-		s.Kind = common.Kind
-	}
+	s.Kind = cmp.Or(s.Kind, common.Kind)
 	if s.KeyAttribute == "" {
 		// The prefix belongs to the attribute: another one holds nothing but keys.
-		s.KeyPrefix = orDefault(s.KeyPrefix, kinds[s.Kind].defaults.KeyPrefix)
+		s.KeyPrefix = cmp.Or(s.KeyPrefix, kinds[s.Kind].defaults.KeyPrefix)
 	}
 	for _, d := range []Settings{kinds[s.Kind].defaults, common} {
-		for _, f := range stringFields(&s, &d) {
-			if *f.set == "" {
-				*f.set = *f.def
-			}
-		}
-		for _, f := range listFields(&s, &d) {
-			if len(*f.set) == 0 {
-				*f.set = *f.def
+		d.KeyPrefix, d.WarnDays = "", 0 // 0 days is a choice
+		set, def := reflect.ValueOf(&s).Elem(), reflect.ValueOf(d)
+		for i := range set.NumField() {
+			if f := set.Field(i); f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0 {
+				f.Set(def.Field(i))
 			}
 		}
 	}
-	if s.Name == "" {
-		s.Name = s.Kind
-	}
-	if s.GroupBase == "" {
-		s.GroupBase = domainOf(s.Base)
-	}
-	s.ConnectTimeout = orDefault(s.ConnectTimeout, common.ConnectTimeout)
-	s.RequestTimeout = orDefault(s.RequestTimeout, common.RequestTimeout)
-	s.ProbeEvery = orDefault(s.ProbeEvery, common.ProbeEvery)
-	s.PoolSize = orDefault(s.PoolSize, common.PoolSize)
-	s.MaxKeys = orDefault(s.MaxKeys, common.MaxKeys)
+	s.Name = cmp.Or(s.Name, s.Kind)
+	s.GroupBase = cmp.Or(s.GroupBase, domainOf(s.Base))
 	return s
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
-type field[T any] struct{ set, def *T }
-
-// stringFields and listFields pair what a kind can give a default to.
-func stringFields(s, d *Settings) []field[string] {
-	return []field[string]{
-		{&s.UserFilter, &d.UserFilter},
-		{&s.NameAttribute, &d.NameAttribute},
-		{&s.IDAttribute, &d.IDAttribute},
-		{&s.KeyAttribute, &d.KeyAttribute},
-		{&s.GroupWalk, &d.GroupWalk},
-		{&s.GroupNameAttribute, &d.GroupNameAttribute},
-		{&s.MemberUIDAttribute, &d.MemberUIDAttribute},
-		{&s.UnreadableState, &d.UnreadableState},
-		{&s.PasswordChange, &d.PasswordChange},
-		{&s.KeyChange, &d.KeyChange},
-		{&s.KeyClass, &d.KeyClass},
-	}
-}
-
-func listFields(s, d *Settings) []field[[]string] {
-	return []field[[]string]{
-		{&s.LoginAttributes, &d.LoginAttributes},
-		{&s.MemberAttributes, &d.MemberAttributes},
-		{&s.StateRequired, &d.StateRequired},
-	}
 }
 
 // Check returns every mistake in s, each naming the key, the value and what
@@ -472,7 +425,7 @@ func (s Settings) checkAttributes(bad complain) {
 		"id_attribute":         {s.IDAttribute},
 		"key_attribute":        {s.KeyAttribute},
 		"key_class":            {s.KeyClass},
-		"totp_attribute":       {orDefault(s.TOTPAttribute, none)},
+		"totp_attribute":       {cmp.Or(s.TOTPAttribute, none)},
 		"group_name_attribute": {s.GroupNameAttribute},
 		"member_uid_attribute": {s.MemberUIDAttribute},
 		"login_attributes":     s.LoginAttributes,
@@ -535,5 +488,5 @@ func domainOf(dn string) string {
 			domain = d
 		}
 	}
-	return orDefault(domain.String(), dn)
+	return cmp.Or(domain.String(), dn)
 }

@@ -57,7 +57,7 @@ func (c *Client) state(ctx context.Context, search searchFunc, e entry, bound bo
 	if missing != "" && c.settings.UnreadableState != "allow" {
 		return c.unreadable(missing), nil
 	}
-	sum := directory.State{Status: directory.StatusActive}
+	sum := active
 	for _, r := range c.kind.state {
 		sum = join(sum, r.read(e, in))
 	}
@@ -137,9 +137,65 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// active is the state of an account that may log in.
+var active = directory.State{Status: directory.StatusActive}
+
 // because returns a state with the attribute that decided.
 func because(status directory.Status, attribute string, e entry) directory.State {
 	return directory.State{Status: status, Reason: fmt.Sprintf("%s=%.64s", attribute, e.first(attribute))}
+}
+
+// at returns what the time in an attribute means, if the entry has it. If the
+// value is no time, the state is unknown.
+func at(e entry, attribute string, meaning func(time.Time) directory.State) directory.State {
+	if !e.has(attribute) {
+		return active
+	}
+	t, err := generalizedTime(e.first(attribute))
+	if err != nil {
+		return because(directory.StatusUnknown, attribute, e)
+	}
+	return meaning(t)
+}
+
+// expires is the state of an account that ends at end.
+func expires(end time.Time, attribute string, e entry, in stateInput) directory.State {
+	s := active
+	if !in.now.Before(end) {
+		return because(directory.StatusExpired, attribute, e)
+	}
+	s.Until = end
+	return s
+}
+
+// passwordUntil is the state of an account whose password is good until end.
+func passwordUntil(end time.Time, attribute string, e entry, in stateInput) directory.State {
+	s := active
+	if !in.now.Before(end) {
+		if in.bound {
+			return s
+		}
+		s = because(directory.StatusPasswordExpired, attribute, e)
+	}
+	s.PasswordExpires = end
+	return s
+}
+
+// idle locks an account whose last login is too long ago. The attribute
+// otherwise stands in for the one of an account that was never used.
+func idle(e entry, in stateInput, attribute, otherwise string) directory.State {
+	if !e.has(attribute) {
+		attribute = otherwise
+	}
+	if in.policy.maxIdle == 0 || in.bound {
+		return active
+	}
+	return at(e, attribute, func(last time.Time) directory.State {
+		if in.now.After(last.Add(in.policy.maxIdle)) {
+			return because(directory.StatusLocked, attribute, e)
+		}
+		return active
+	})
 }
 
 // Bits of userAccountControl and of its computed companion ([MS-ADTS] 2.2.16).
@@ -161,22 +217,26 @@ var adState = stateReader{
 
 func readAD(e entry, in stateInput) directory.State {
 	control, err := strconv.ParseInt(e.first("userAccountControl"), 10, 64)
-	if err != nil {
+	switch {
+	case err != nil:
 		return because(directory.StatusUnknown, "userAccountControl", e)
+	case control&adDisabled != 0:
+		return because(directory.StatusDisabled, "userAccountControl", e)
 	}
 	computed, err := strconv.ParseInt(e.first("msDS-User-Account-Control-Computed"), 10, 64)
 	hasComputed := err == nil
-	s := directory.State{Status: directory.StatusActive}
-	if control&adDisabled != 0 {
-		return because(directory.StatusDisabled, "userAccountControl", e)
-	}
+	s := active
 	// lockoutTime alone proves nothing: it stays when the lock has run out.
 	if hasComputed && computed&adLocked != 0 {
 		s = join(s, because(directory.StatusLocked, "msDS-User-Account-Control-Computed", e))
 	} else if _, never, err := fileTime(e.first("lockoutTime")); !hasComputed && err == nil && !never {
 		s = join(s, because(directory.StatusLocked, "lockoutTime", e))
 	}
-	s = join(s, adExpiry(e, in))
+	if end, never, err := fileTime(e.first("accountExpires")); err != nil && e.has("accountExpires") {
+		s = join(s, because(directory.StatusUnknown, "accountExpires", e))
+	} else if err == nil && !never {
+		s = join(s, expires(end, "accountExpires", e, in))
+	}
 	s = join(s, adHours(e, in))
 	if control&(adNeverExpires|adSmartcard) != 0 {
 		return s
@@ -187,28 +247,10 @@ func readAD(e entry, in stateInput) directory.State {
 	case hasComputed && computed&adPasswordExpired != 0:
 		s = join(s, because(directory.StatusPasswordExpired, "msDS-User-Account-Control-Computed", e))
 	}
-	expires, never, err := fileTime(e.first("msDS-UserPasswordExpiryTimeComputed"))
-	if err == nil && !never {
-		s.PasswordExpires = expires
+	if end, never, err := fileTime(e.first("msDS-UserPasswordExpiryTimeComputed")); err == nil && !never {
+		s.PasswordExpires = end
 	}
 	return s
-}
-
-// adExpiry reads the account's own end date.
-func adExpiry(e entry, in stateInput) directory.State {
-	if !e.has("accountExpires") {
-		return directory.State{Status: directory.StatusActive}
-	}
-	end, never, err := fileTime(e.first("accountExpires"))
-	switch {
-	case err != nil:
-		return because(directory.StatusUnknown, "accountExpires", e)
-	case never:
-		return directory.State{Status: directory.StatusActive}
-	case !in.now.Before(end):
-		return because(directory.StatusExpired, "accountExpires", e)
-	}
-	return directory.State{Status: directory.StatusActive, Until: end}
 }
 
 // adHours reads logonHours, which Active Directory itself looks at in binds
@@ -217,11 +259,12 @@ func adHours(e entry, in stateInput) directory.State {
 	hours := e.first("logonHours")
 	switch {
 	case hours == "":
-		return directory.State{Status: directory.StatusActive}
+		return active
 	case len(hours) != weekHours/8:
 		return directory.State{Reason: fmt.Sprintf("logonHours has %d bytes", len(hours))}
 	}
-	s := directory.State{Status: directory.StatusActive, Until: hoursChange(hours, in.now)}
+	s := active
+	s.Until = hoursChange(hours, in.now)
 	if !hourAllowed(hours, in.now) {
 		s.Status, s.Reason = directory.StatusOutsideHours, "logonHours"
 	}
@@ -242,100 +285,36 @@ var ppolicyState = stateReader{
 const lockedForEver = "000001010000Z"
 
 func readPpolicy(e entry, in stateInput) directory.State {
-	s := directory.State{Status: directory.StatusActive}
-	s = join(s, ppolicyLock(e, in))
-	s = join(s, window(e, in.now, "pwdStartTime", "pwdEndTime"))
+	s := active
+	if value := e.first("pwdAccountLockedTime"); value != "" {
+		lock := because(directory.StatusLocked, "pwdAccountLockedTime", e)
+		since, err := generalizedTime(value)
+		if err == nil && value != lockedForEver && in.policy.lockFor > 0 {
+			lock.Until = since.Add(in.policy.lockFor)
+		}
+		if lock.Until.IsZero() || in.now.Before(lock.Until) {
+			s = lock
+		}
+	}
+	s = join(s, at(e, "pwdStartTime", func(start time.Time) directory.State {
+		if !in.now.Before(start) {
+			return active
+		}
+		early := because(directory.StatusExpired, "pwdStartTime", e)
+		early.Until = start
+		return early
+	}))
+	s = join(s, at(e, "pwdEndTime", func(end time.Time) directory.State { return expires(end, "pwdEndTime", e, in) }))
 	if isTrue(e.first("pwdReset")) && in.policy.mustChange {
 		s = join(s, because(directory.StatusMustChange, "pwdReset", e))
 	}
 	s = join(s, idle(e, in, "pwdLastSuccess", "pwdChangedTime"))
-	if e.has("pwdChangedTime") && in.policy.maxAge > 0 {
-		changed, err := generalizedTime(e.first("pwdChangedTime"))
-		if err != nil {
-			return join(s, because(directory.StatusUnknown, "pwdChangedTime", e))
-		}
-		s = join(s, passwordUntil(changed.Add(in.policy.maxAge), "pwdChangedTime", e, in))
-	}
-	return s
-}
-
-// idle locks an account whose last login is too long ago. The attribute
-// otherwise stands in for the one of an account that was never used.
-func idle(e entry, in stateInput, attribute, otherwise string) directory.State {
-	if !e.has(attribute) {
-		attribute = otherwise
-	}
-	if in.policy.maxIdle == 0 || in.bound || !e.has(attribute) {
-		return directory.State{Status: directory.StatusActive}
-	}
-	switch last, err := generalizedTime(e.first(attribute)); {
-	case err != nil:
-		return because(directory.StatusUnknown, attribute, e)
-	case in.now.After(last.Add(in.policy.maxIdle)):
-		return because(directory.StatusLocked, attribute, e)
-	}
-	return directory.State{Status: directory.StatusActive}
-}
-
-func ppolicyLock(e entry, in stateInput) directory.State {
-	value := e.first("pwdAccountLockedTime")
-	if value == "" {
-		return directory.State{Status: directory.StatusActive}
-	}
-	s := because(directory.StatusLocked, "pwdAccountLockedTime", e)
-	if value == lockedForEver || in.policy.lockFor == 0 {
+	if in.policy.maxAge == 0 {
 		return s
 	}
-	since, err := generalizedTime(value)
-	if err != nil {
-		return s
-	}
-	s.Until = since.Add(in.policy.lockFor)
-	if !in.now.Before(s.Until) {
-		return directory.State{Status: directory.StatusActive}
-	}
-	return s
-}
-
-// window reads the two ends of the time in which an account is good.
-func window(e entry, now time.Time, start, end string) directory.State {
-	s := directory.State{Status: directory.StatusActive}
-	if e.has(start) {
-		t, err := generalizedTime(e.first(start))
-		if err != nil {
-			return because(directory.StatusUnknown, start, e)
-		}
-		if now.Before(t) {
-			s = because(directory.StatusExpired, start, e)
-			s.Until = t
-			return s
-		}
-	}
-	if e.has(end) {
-		t, err := generalizedTime(e.first(end))
-		if err != nil {
-			return because(directory.StatusUnknown, end, e)
-		}
-		if !now.Before(t) {
-			return because(directory.StatusExpired, end, e)
-		}
-		s.Until = t
-	}
-	return s
-}
-
-// passwordUntil is the state of an account whose password is good until end.
-func passwordUntil(end time.Time, attribute string, e entry, in stateInput) directory.State {
-	s := directory.State{Status: directory.StatusActive}
-	switch {
-	case in.now.Before(end):
-	case in.bound:
-		return s
-	default:
-		s = because(directory.StatusPasswordExpired, attribute, e)
-	}
-	s.PasswordExpires = end
-	return s
+	return join(s, at(e, "pwdChangedTime", func(changed time.Time) directory.State {
+		return passwordUntil(changed.Add(in.policy.maxAge), "pwdChangedTime", e, in)
+	}))
 }
 
 func isTrue(value string) bool { return strings.EqualFold(value, "true") }
@@ -358,23 +337,21 @@ var nsLockState = stateReader{attributes: []string{"nsAccountLock"}, read: readN
 const resetTime = "19700101000000Z"
 
 func readNS(e entry, in stateInput) directory.State {
-	s := directory.State{Status: directory.StatusActive}
+	s := active
 	if isTrue(e.first("nsAccountLock")) {
 		s = because(directory.StatusDisabled, "nsAccountLock", e)
 	}
-	if e.has("accountUnlockTime") {
-		end, err := generalizedTime(e.first("accountUnlockTime"))
+	s = join(s, at(e, "accountUnlockTime", func(end time.Time) directory.State {
 		lock := because(directory.StatusLocked, "accountUnlockTime", e)
 		switch {
-		case err != nil:
-			s = join(s, because(directory.StatusUnknown, "accountUnlockTime", e))
 		case e.first("accountUnlockTime") == resetTime: // until an administrator unlocks it
-			s = join(s, lock)
+			return lock
 		case in.now.Before(end):
 			lock.Until = end
-			s = join(s, lock)
+			return lock
 		}
-	}
+		return active
+	}))
 	s = join(s, idle(e, in, "lastLoginTime", "createTimestamp"))
 	switch {
 	case e.first("passwordExpirationTime") == resetTime:
@@ -382,19 +359,9 @@ func readNS(e entry, in stateInput) directory.State {
 	case in.policy.noExpiry:
 		return s
 	}
-	return join(s, passwordEnd(e, in, "passwordExpirationTime"))
-}
-
-// passwordEnd reads an attribute that holds the end of the password's life.
-func passwordEnd(e entry, in stateInput, attribute string) directory.State {
-	if !e.has(attribute) {
-		return directory.State{Status: directory.StatusActive}
-	}
-	end, err := generalizedTime(e.first(attribute))
-	if err != nil {
-		return because(directory.StatusUnknown, attribute, e)
-	}
-	return passwordUntil(end, attribute, e, in)
+	return join(s, at(e, "passwordExpirationTime", func(end time.Time) directory.State {
+		return passwordUntil(end, "passwordExpirationTime", e, in)
+	}))
 }
 
 // ipaState is what the KDC of FreeIPA leaves in an entry. LDAP binds do not
@@ -402,11 +369,14 @@ func passwordEnd(e entry, in stateInput, attribute string) directory.State {
 var ipaState = stateReader{
 	attributes: []string{"krbPasswordExpiration", "krbPrincipalExpiration", "krbLastPwdChange"},
 	read: func(e entry, in stateInput) directory.State {
-		return join(passwordEnd(e, stateInput{now: in.now}, "krbPasswordExpiration"), window(e, in.now, "", "krbPrincipalExpiration"))
+		in.bound = false
+		s := at(e, "krbPasswordExpiration", func(end time.Time) directory.State { return passwordUntil(end, "krbPasswordExpiration", e, in) })
+		return join(s, at(e, "krbPrincipalExpiration", func(end time.Time) directory.State { return expires(end, "krbPrincipalExpiration", e, in) }))
 	},
 }
 
-// shadowState is RFC 2307's form of shadow(5), in days since 1970.
+// shadowState is RFC 2307's form of shadow(5), in days since 1970. LDAP binds do
+// not look at it.
 var shadowState = stateReader{
 	attributes: []string{"shadowExpire", "shadowLastChange", "shadowMax"},
 	rare:       true,
@@ -414,12 +384,10 @@ var shadowState = stateReader{
 }
 
 func readShadow(e entry, in stateInput) directory.State {
-	s := directory.State{Status: directory.StatusActive}
+	s := active
+	in.bound = false
 	if end, ok := epochDays(e.first("shadowExpire")); ok { // -1 is never
-		s.Until = dayStart(end)
-		if !in.now.Before(s.Until) {
-			s = because(directory.StatusExpired, "shadowExpire", e)
-		}
+		s = expires(dayStart(end), "shadowExpire", e, in)
 	}
 	if e.has("pwdChangedTime") || e.has("passwordExpirationTime") {
 		return s // a password policy keeps the date, and nobody may keep this one
@@ -431,7 +399,7 @@ func readShadow(e entry, in stateInput) directory.State {
 	longest, limited := epochDays(e.first("shadowMax"))
 	if ok && limited && longest < 99999 {
 		// The last day is still good.
-		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, stateInput{now: in.now}))
+		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, in))
 	}
 	return s
 }

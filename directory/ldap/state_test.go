@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,85 @@ func TestPasswordChanged(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.in.attrs, got, tt.want)
+		}
+	}
+}
+
+// TestStateByPolicy is what depends on a policy of the server, before and after
+// the server has applied it to a bind.
+func TestStateByPolicy(t *testing.T) {
+	day := 24 * time.Hour
+	tests := []struct {
+		name   string
+		kind   string
+		in     entry
+		policy policy
+		want   directory.Status
+		bound  directory.Status
+	}{
+		{"ppolicy idle", "openldap", attrs("pwdLastSuccess=20261120000000Z"), policy{maxIdle: day}, directory.StatusLocked, directory.StatusActive},
+		{"ppolicy in use", "openldap", attrs("pwdLastSuccess=20261122000000Z", "pwdChangedTime=20200101000000Z"), policy{maxIdle: day}, directory.StatusActive, directory.StatusActive},
+		{"ppolicy never used", "openldap", attrs("pwdChangedTime=20261120000000Z"), policy{maxIdle: day}, directory.StatusLocked, directory.StatusActive},
+		{"ppolicy, idle for ever", "openldap", attrs("pwdLastSuccess=20000101000000Z"), policy{}, directory.StatusActive, directory.StatusActive},
+		{"ppolicy, broken", "openldap", attrs("pwdLastSuccess=x"), policy{maxIdle: day}, directory.StatusUnknown, directory.StatusActive},
+		{"ppolicy, expired", "openldap", attrs("pwdChangedTime=20200101000000Z"), policy{maxAge: day}, directory.StatusPasswordExpired, directory.StatusActive},
+		{"ppolicy, locked", "openldap", attrs("pwdAccountLockedTime=000001010000Z"), policy{}, directory.StatusLocked, directory.StatusLocked},
+		{"389 idle", "389ds", attrs("lastLoginTime=20261120000000Z"), policy{maxIdle: day}, directory.StatusLocked, directory.StatusActive},
+		{"389 never used", "389ds", attrs("createTimestamp=20261120000000Z"), policy{maxIdle: day}, directory.StatusLocked, directory.StatusActive},
+		{"389 new", "389ds", attrs("createTimestamp=20261122000000Z"), policy{maxIdle: day}, directory.StatusActive, directory.StatusActive},
+		{"389, nothing to go by", "389ds", attrs(), policy{maxIdle: day}, directory.StatusActive, directory.StatusActive},
+		{"389 expired", "389ds", attrs("passwordExpirationTime=20200101000000Z"), policy{}, directory.StatusPasswordExpired, directory.StatusActive},
+		{"389, nothing expires", "389ds", attrs("passwordExpirationTime=20200101000000Z"), policy{noExpiry: true}, directory.StatusActive, directory.StatusActive},
+		{"389, must change", "389ds", attrs("passwordExpirationTime=19700101000000Z"), policy{noExpiry: true}, directory.StatusMustChange, directory.StatusMustChange},
+		{"shadow", "389ds", attrs("shadowLastChange=20000", "shadowMax=90"), policy{}, directory.StatusPasswordExpired, directory.StatusPasswordExpired},
+		{"IPA", "freeipa", attrs("krbPasswordExpiration=20200101000000Z"), policy{}, directory.StatusPasswordExpired, directory.StatusPasswordExpired},
+	}
+	for _, tt := range tests {
+		for bound, want := range map[bool]directory.Status{false: tt.want, true: tt.bound} {
+			got := active
+			for _, r := range kinds[tt.kind].state {
+				got = join(got, r.read(tt.in, stateInput{now: noon, policy: tt.policy, bound: bound}))
+			}
+			if got.Status != want {
+				t.Errorf("%s, bound: %t: %v (%s), want %v", tt.name, bound, got.Status, got.Reason, want)
+			}
+		}
+	}
+	// Only servers that are known to apply such policies are believed.
+	search, _ := tree(map[string][]string{"cn=p,dc=example,dc=test": {"pwdMaxAge=60"}})
+	for kind, want := range map[string]directory.Status{"openldap": directory.StatusActive, "embedded": directory.StatusActive, "generic": directory.StatusPasswordExpired} {
+		c := testClient(Settings{Kind: kind})
+		if s, err := c.state(t.Context(), search, attrs("pwdChangedTime=20200101000000Z"), true); err != nil || s.Status != want {
+			t.Errorf("%s: %v, %v; want %v", kind, s.Status, err, want)
+		}
+	}
+}
+
+// TestEarlierAndWorse joins what several attributes say.
+func TestEarlierAndWorse(t *testing.T) {
+	one, two := noon.Add(time.Hour), noon.Add(2*time.Hour)
+	state := func(s directory.Status, until, password time.Time) directory.State {
+		return directory.State{Status: s, Until: until, PasswordExpires: password}
+	}
+	for _, tt := range []struct{ a, b, want directory.State }{
+		{state(directory.StatusActive, one, two), state(directory.StatusActive, two, one), state(directory.StatusActive, one, one)},
+		{state(directory.StatusActive, time.Time{}, two), state(directory.StatusActive, two, time.Time{}), state(directory.StatusActive, two, two)},
+		{state(directory.StatusActive, one, one), state(directory.StatusLocked, two, two), state(directory.StatusLocked, two, one)},
+		{state(directory.StatusOutsideHours, two, two), state(directory.StatusUnknown, one, one), state(directory.StatusOutsideHours, two, one)},
+	} {
+		for _, got := range []directory.State{join(tt.a, tt.b), join(tt.b, tt.a)} {
+			if got != tt.want {
+				t.Errorf("%+v and %+v: %+v, want %+v", tt.a, tt.b, got, tt.want)
+			}
+		}
+	}
+	// Of the hour that the account ends and the hour that the day ends, the first
+	// one counts.
+	end := (noon.Add(90*time.Minute).Unix() - fileTimeEpoch) * fileTimeUnit
+	for closing, want := range map[int]time.Time{13: one, 15: noon.Add(90 * time.Minute)} {
+		got := readAD(attrs("userAccountControl=512", fmt.Sprint("accountExpires=", end), "logonHours="+hours(0, closing)), stateInput{now: noon})
+		if got.Status != directory.StatusActive || !got.Until.Equal(want) {
+			t.Errorf("hours until %d: %v until %v, want active until %v", closing, got.Status, got.Until, want)
 		}
 	}
 }

@@ -3,43 +3,21 @@ package ldap
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 )
 
 // generalizedTime reads "20261122101500Z" and the other forms of RFC 4517,
-// section 3.3.13: minutes, seconds and a fraction may be missing, and an offset
-// may stand for Z.
+// section 3.3.13: minutes, seconds and a fraction of a second may be missing, and
+// an offset may stand for Z.
 func generalizedTime(s string) (time.Time, error) {
-	bad := fmt.Errorf("%.40q is no generalized time", s)
-	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
-	layout, ok := map[int]string{10: "2006010215", 12: "200601021504", 14: "20060102150405"}[digits]
-	if !ok {
-		return time.Time{}, bad
-	}
-	rest := s[digits:]
-	if fraction := strings.TrimLeft(rest, ".,"); len(fraction) == len(rest)-1 {
-		number := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
-		if number == 0 || number > 9 || digits != 14 {
-			return time.Time{}, bad
+	for _, digits := range []string{"20060102150405", "200601021504", "2006010215"} {
+		for _, zone := range []string{"Z0700", "Z07"} {
+			if t, err := time.Parse(digits+zone, s); err == nil { // which takes a fraction, too
+				return t.UTC(), nil
+			}
 		}
-		layout += ".999999999"
-		s = s[:digits] + "." + fraction
-		rest = fraction[number:]
 	}
-	switch {
-	case rest == "Z":
-		layout += "Z"
-	case len(rest) == 3:
-		layout += "Z07"
-	default:
-		layout += "Z0700"
-	}
-	t, err := time.Parse(layout, s)
-	if err != nil {
-		return time.Time{}, bad
-	}
-	return t.UTC(), nil
+	return time.Time{}, fmt.Errorf("%.40q is no generalized time", s)
 }
 
 // fileTimeEpoch is 1601-01-01 in Unix seconds; a FILETIME counts units of 100 ns

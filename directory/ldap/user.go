@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -38,7 +39,7 @@ func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) 
 		}
 		res, err := search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, c.userAttributes()...))
 		if ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded) {
-			given = orDefault(given, fmt.Errorf("%w: an attribute of login_attributes may lack an index (%s)", err, strings.Join(by, ", ")))
+			given = cmp.Or(given, fmt.Errorf("%w: an attribute of login_attributes may lack an index (%s)", err, strings.Join(by, ", ")))
 			continue
 		}
 		if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
@@ -104,12 +105,8 @@ func (c *Client) userAttributes() []string {
 		names = append(names, r.attributes...)
 	}
 	names = append(names, s.Attributes...)
-	seen := map[string]bool{}
-	return slices.DeleteFunc(names, func(name string) bool {
-		name = strings.ToLower(name)
-		defer func() { seen[name] = true }()
-		return seen[name]
-	})
+	slices.SortFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return slices.CompactFunc(names, strings.EqualFold)
 }
 
 // user makes a User of an entry, and asks for the groups.
