@@ -86,7 +86,7 @@ func TestUploadIsSafe(t *testing.T) {
 		if err := errors.Join(os.Mkdir(host+"/d", 0o755), os.WriteFile(host+"/d/f", []byte("old"), 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		l, err := openLocal(host, 0)
+		l, err := openJail(host, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,8 +124,8 @@ func TestMoveIsSafe(t *testing.T) {
 		if err := os.WriteFile(from+"/f", []byte("whole"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		a, errA := openLocal(from, 0)
-		b, errB := openLocal(to, 0)
+		a, errA := openJail(from, 0)
+		b, errB := openJail(to, 0)
 		if err := errors.Join(errA, errB); err != nil {
 			t.Fatal(err)
 		}

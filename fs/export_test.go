@@ -2,19 +2,15 @@ package fs
 
 // Layers by themselves, for the tests of package fs_test.
 
-func OpenRoot(host string, umask uint32) (FS, error) {
-	return following(openRoot(host, umask))
-}
-
-func OpenLocal(host string, umask uint32) (FS, error) {
-	return following(openLocal(host, umask))
+func OpenJail(host string, umask uint32) (FS, error) {
+	return following(openJail(host, umask))
 }
 
 // OpenMounts joins host directories without a guard.
 func OpenMounts(hosts map[string]string) (FS, error) {
 	var folders []mounted
 	for path, host := range hosts {
-		l, err := openLocal(host, 0)
+		l, err := openJail(host, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -34,4 +30,11 @@ func following(l layer, err error) (FS, error) {
 // asFS is a layer as an FS.
 func asFS(l layer) FS {
 	return &links{layer: l, below: l, folder: func(string) string { return "/" }}
+}
+
+// WithoutOpenat2 makes this process take the other resolver until restore is called.
+func WithoutOpenat2() (restore func()) {
+	was := resolve
+	resolve = func() resolver { return byElement }
+	return func() { resolve = was }
 }

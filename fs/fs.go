@@ -112,9 +112,7 @@ var (
 )
 
 // Owner says who a file belongs to, by number, as the SFTP protocol carries it.
-// Sys of a FileInfo of this package returns a *Owner. Do not change it. On a
-// system without this information the numbers are 0 and Atime is the time of the
-// last change.
+// Sys of a FileInfo of this package returns a *Owner. Do not change it.
 type Owner struct {
 	UID, GID uint32
 	Nlink    uint64

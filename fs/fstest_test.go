@@ -15,8 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // suites are the ways an FS can be made of layers. Each is opened on an empty
 // host directory.
 var suites = map[string]func(host string) (fs.FS, error){
-	"local": func(host string) (fs.FS, error) { return fs.OpenLocal(host, 0) },
-	"root":  func(host string) (fs.FS, error) { return fs.OpenRoot(host, 0) },
+	"jail": func(host string) (fs.FS, error) { return fs.OpenJail(host, 0) },
 	"mounts": func(host string) (fs.FS, error) {
 		return fs.OpenMounts(map[string]string{"/": host})
 	},
@@ -48,7 +47,15 @@ func fullPolicy(host string) *policy.Policy {
 	}
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conform(t) }
+
+// TestConformanceWithoutOpenat2 is for old kernels and filters of system calls.
+func TestConformanceWithoutOpenat2(t *testing.T) {
+	defer fs.WithoutOpenat2()()
+	conform(t)
+}
+
+func conform(t *testing.T) {
 	for name, open := range suites {
 		t.Run(name, func(t *testing.T) {
 			fstest.Test(t, func(t *testing.T) fs.FS {

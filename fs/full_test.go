@@ -1,5 +1,3 @@
-//go:build linux
-
 package fs
 
 import (
@@ -159,11 +157,11 @@ func (r recorded) Remove(name string) error {
 // of the new one is safe.
 func TestMoveIsDurable(t *testing.T) {
 	host, other := sample(t), t.TempDir()
-	from, err := openLocal(host, 0)
+	from, err := openJail(host, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := openLocal(other, 0)
+	to, err := openJail(other, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,3 @@
-//go:build linux
-
 package fs
 
 import (
@@ -168,8 +166,8 @@ func TestReadOnlyMount(t *testing.T) {
 // the process cannot open any more files.
 func TestOpenWithoutDescriptors(t *testing.T) {
 	p := full(t.TempDir())
-	p.Folders = append(p.Folders, policy.Folder{Path: "/other", Host: t.TempDir()})
-	f := mustOpen(t, full(p.Folders[0].Host), Settings{}) // one of the two is open already
+	p.Folders = append(p.Folders, policy.Folder{Path: "/other", Host: t.TempDir()}, policy.Folder{Path: "/third", Host: t.TempDir()})
+	f := mustOpen(t, full(p.Folders[0].Host), Settings{}) // one of the three is open already
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
 		t.Fatal(err)
@@ -198,7 +196,7 @@ func TestOpenWithoutDescriptors(t *testing.T) {
 		if err := release(); err != nil {
 			t.Fatal(err)
 		}
-		if v, err := Open(p, Settings{}); !errors.Is(err, unix.EMFILE) { // one is enough for one of the folders
+		if v, err := Open(p, Settings{}); !errors.Is(err, unix.EMFILE) { // one is enough for two of the folders
 			t.Errorf("Open with %s descriptor left = %v, %v, want EMFILE", what, v, err)
 		}
 	}

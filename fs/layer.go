@@ -197,14 +197,14 @@ type info struct {
 	size  int64
 	mode  iofs.FileMode
 	mtime time.Time
-	ctime time.Time // of the last change, which no client can set; else mtime
+	ctime time.Time // of the last change, which no client can set
 	owner Owner
 	id    fileID
 }
 
-// fileID tells one file of a machine from another. It is zero where the system
-// does not say. File systems give the number of a removed file to the next one;
-// the generation is then another. ReadDir, and some file systems, leave it 0.
+// fileID tells one file of a machine from another. It is zero for virtual
+// directories. File systems give the number of a removed file to the next one; the
+// generation is then another. ReadDir, and some file systems, leave it 0.
 type fileID struct{ dev, ino, generation uint64 }
 
 func (i *info) Name() string        { return i.name }

@@ -211,7 +211,7 @@ func openFolder(f policy.Folder) (layer, error) {
 			return nil, err
 		}
 	}
-	l, err := openLocal(f.Host, f.Umask)
+	l, err := openJail(f.Host, f.Umask)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = fmt.Errorf("%s: %w", f.Host, ErrFolderMissing)
 	}

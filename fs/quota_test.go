@@ -30,7 +30,7 @@ func used(t *testing.T, q *Quotas, host string) (bytes, files int64) {
 	if u.counted.IsZero() {
 		return 0, 0
 	}
-	l, err := openLocal(host, 0)
+	l, err := openJail(host, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

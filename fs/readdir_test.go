@@ -34,7 +34,7 @@ func TestReadDirStreams(t *testing.T) {
 	const million = 1_000_000
 	p := everything(t.TempDir())
 	p.Access[0].Names, p.Access[0].Hide = policy.Names{Deny: []string{"*9"}}, true
-	l, err := openLocal(p.Folders[0].Host, 0)
+	l, err := openJail(p.Folders[0].Host, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

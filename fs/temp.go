@@ -91,7 +91,7 @@ func clearTemp(l layer, temp string) error {
 // changed for age, and returns how many it removed. It continues after an error
 // and returns the first one.
 func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (removed int, err error) {
-	l, err := openLocal(host, 0)
+	l, err := openJail(host, 0)
 	if err != nil {
 		return 0, err
 	}

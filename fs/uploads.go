@@ -55,7 +55,7 @@ func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
 	}
 	temp := partName(u.person, name)
 	part, err := u.layer.Lstat(temp)
-	if err != nil || part.Size() == 0 || !canLock { // it cannot be told from a running one
+	if err != nil || part.Size() == 0 {
 		return nil, ""
 	}
 	fi, err := u.layer.Lstat(name)

@@ -669,7 +669,7 @@ func TestNoZerosAfterFailedWrite(t *testing.T) {
 
 // fsClock waits until files get another time of change than before.
 func fsClock(t *testing.T) (tick func()) {
-	l, err := openLocal(t.TempDir(), 0)
+	l, err := openJail(t.TempDir(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -197,7 +197,7 @@ func (u *usage) count() error {
 	if done {
 		return nil
 	}
-	l, err := openLocal(u.host, 0)
+	l, err := openJail(u.host, 0)
 	if err != nil {
 		return translate(err)
 	}

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// jail is a host directory that no name leads out of. Every name is resolved by
-// openat2(2) relative to a handle of the directory: the kernel keeps it inside,
-// also while others move directories.
+// jail is a host directory that no name leads out of. Every name is resolved
+// relative to a handle of the directory and stays inside, also while others move
+// directories.
 type jail struct {
-	umask uint32
+	resolve resolver
+	umask   uint32
 
 	mu  sync.RWMutex // held for reading while dir is in use, so that its number is not another file's
 	dir *hostDir     // nil when closed
@@ -35,9 +36,8 @@ type hostDir struct {
 // hostID tells one directory from another, and one mount of it: what is mounted
 // read-only has the files of what is not.
 type hostID struct {
-	host         string // for kernels before 5.8, which do not know mount
-	major, minor uint32
-	ino, mount   uint64
+	host            string // for kernels before 5.8, which do not know mount
+	dev, ino, mount uint64
 }
 
 // hostDirs are those that are open.
@@ -52,11 +52,13 @@ func openHost(host string) (*hostDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	id := hostID{host, st.Dev_major, st.Dev_minor, st.Ino, st.Mnt_id}
+	var stx unix.Statx_t // filters of system calls may refuse it
+	_ = unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stx)
+	id := hostID{host, uint64(st.Dev), st.Ino, stx.Mnt_id}
 	hostDirs.Lock()
 	defer hostDirs.Unlock()
 	h, known := hostDirs.open[id]
@@ -81,10 +83,6 @@ func (h *hostDir) close() error {
 	return unix.Close(h.fd)
 }
 
-// resolveInside never leaves the root and follows no link; links are the
-// business of the layer of that name, so that a policy sees where they lead.
-const resolveInside = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS
-
 // harmless are the flags that keep any open from waiting, from becoming the
 // terminal of this process and from being inherited.
 const harmless = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_LARGEFILE
@@ -93,32 +91,13 @@ const harmless = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_LARGE
 // openat2(2)) or was interrupted.
 const tries = 64
 
-// openJail opens the host directory. It fails with ErrNotSupported where the
-// kernel, or a filter in front of it, has no openat2.
+// openJail opens the host directory.
 func openJail(host string, umask uint32) (layer, error) {
 	dir, err := openHost(host)
 	if err != nil {
 		return nil, err
 	}
-	j := &jail{dir: dir, umask: umask}
-	fd, err := j.openat2("/", unix.O_PATH, 0)
-	if err == nil {
-		return j, unix.Close(fd)
-	}
-	_ = j.Close()
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		return nil, ErrNotSupported
-	}
-	return nil, err
-}
-
-// openLocal opens a host directory, confined by the kernel if it can.
-func openLocal(host string, umask uint32) (layer, error) {
-	l, err := openJail(host, umask)
-	if errors.Is(err, ErrNotSupported) {
-		return openRoot(host, umask)
-	}
-	return l, err
+	return &jail{resolve: resolve(), dir: dir, umask: umask}, nil
 }
 
 // folding are the types of file systems that find a file by other spellings too.
@@ -131,7 +110,8 @@ func foldsNames(host string) bool {
 	return unix.Statfs(host, &st) == nil && slices.Contains(folding, uint32(st.Type))
 }
 
-func (j *jail) openat2(name string, flags int, mode uint32) (int, error) {
+// open resolves name. The handle is not inherited by other programs.
+func (j *jail) open(name string, flags int, mode uint32) (fd int, err error) {
 	if err := valid(name); err != nil {
 		return -1, err
 	}
@@ -140,10 +120,8 @@ func (j *jail) openat2(name string, flags int, mode uint32) (int, error) {
 	if j.dir == nil {
 		return -1, iofs.ErrClosed
 	}
-	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: resolveInside}
-	var fd int
-	err := again(func() (err error) {
-		fd, err = unix.Openat2(j.dir.fd, name, &how)
+	err = again(func() (err error) {
+		fd, err = j.resolve(j.dir.fd, name, flags|unix.O_CLOEXEC, mode)
 		return err
 	})
 	return fd, err
@@ -167,7 +145,7 @@ func (j *jail) at(name string, do func(dir int, base string) error) error {
 		return iofs.ErrPermission
 	}
 	dir, base := path.Split(name)
-	fd, err := j.openat2(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := j.open(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return translate(err)
 	}
@@ -180,7 +158,7 @@ func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 	if flag&unix.O_CREAT != 0 {
 		mode = uint32(perm.Perm()) &^ j.umask
 	}
-	fd, err := j.openat2(name, flag&openFlags|harmless, mode)
+	fd, err := j.open(name, flag&openFlags|harmless, mode)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -201,7 +179,7 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			yield(nil, translate(err))
 			return
@@ -254,7 +232,7 @@ func readNames(fd int, names []string) (n int, _ []string, err error) {
 
 func (j *jail) names(name string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 		if err == nil {
 			defer unix.Close(fd)
 		}
@@ -312,7 +290,7 @@ func fileMode(mode uint32) iofs.FileMode {
 }
 
 func (j *jail) Lstat(name string) (iofs.FileInfo, error) {
-	fd, err := j.openat2(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err := j.open(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -440,7 +418,7 @@ func (j *jail) Symlink(target, name string) error {
 }
 
 func (j *jail) StatFS(name string) (Usage, error) {
-	fd, err := j.openat2(name, unix.O_PATH, 0)
+	fd, err := j.open(name, unix.O_PATH, 0)
 	if err != nil {
 		return Usage{}, translate(err)
 	}
@@ -458,7 +436,7 @@ func (j *jail) StatFS(name string) (Usage, error) {
 }
 
 func (j *jail) syncDir(name string) error {
-	fd, err := j.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return translate(err)
 	}

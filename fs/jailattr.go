@@ -14,7 +14,7 @@ func (j *jail) SetAttr(name string, a Attr) error {
 	if a.NoFollow {
 		flags |= unix.O_NOFOLLOW // with O_PATH: a handle of the link itself
 	}
-	fd, err := j.openat2(name, flags, 0)
+	fd, err := j.open(name, flags, 0)
 	if err != nil {
 		return translate(err)
 	}
@@ -49,7 +49,8 @@ func chmod(fd int, m iofs.FileMode) error {
 		}
 	}
 	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
-	if errors.Is(err, unix.EOPNOTSUPP) && st.Mode&unix.S_IFMT != unix.S_IFLNK { // before Linux 6.6
+	missing := errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) // before Linux 6.6, or a filter of system calls
+	if missing && st.Mode&unix.S_IFMT != unix.S_IFLNK {
 		return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 	}
 	return err
