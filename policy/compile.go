@@ -87,7 +87,7 @@ func (s *Set) Hash() string { return s.hash }
 func Compile(rules []Rule, directories ...string) (*Set, error) {
 	words := (len(rules) + 63) / 64
 	s := &Set{
-		groups: newIndex(), users: newIndex(),
+		groups: index{hashed: map[uint64][]indexed{}}, users: index{hashed: map[uint64][]indexed{}},
 		withGroups: make(ruleSet, words), withUsers: make(ruleSet, words), strict: make(ruleSet, words),
 	}
 	var mistakes []error

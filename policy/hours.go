@@ -149,7 +149,7 @@ func (h hours) next(t time.Time) time.Time {
 	var next time.Time
 	for _, w := range h {
 		for _, at := range w.edges(t) {
-			if at.After(t) && h.hold(at) != now && (next.IsZero() || at.Before(next)) {
+			if at.After(t) && (next.IsZero() || at.Before(next)) && h.hold(at) != now {
 				next = at
 			}
 		}

@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -10,12 +12,13 @@ import (
 	"berth/directory"
 )
 
-// index finds the rules that name a group or a user. It is what makes a
-// thousand rules as cheap as one.
+// An index finds the rules that name a group or a user. It is what makes a
+// thousand rules as cheap as one. Rules are found by the hash of a name, DN or
+// SID; the matcher then compares the whole text, so two texts with one hash do
+// no harm.
 type index struct {
-	names    map[string][]indexed // in lower case
-	dns      map[string][]indexed // by directory.DN.Key
-	sids     map[string][]indexed // in upper case
+	hashed   map[uint64][]indexed
+	known    [256]uint64 // a bit for each hash: most groups are in no rule, and the map is slower to say so
 	patterns []indexed
 }
 
@@ -24,28 +27,27 @@ type indexed struct {
 	rule int
 }
 
-func newIndex() index {
-	return index{names: map[string][]indexed{}, dns: map[string][]indexed{}, sids: map[string][]indexed{}}
-}
+var seed = maphash.MakeSeed()
 
 func (x *index) add(m matcher, rule int) {
 	in := indexed{m, rule}
-	switch {
-	case m.sid != "":
-		x.sids[m.sid] = append(x.sids[m.sid], in)
-	case m.dn != "":
-		x.dns[m.dn] = append(x.dns[m.dn], in)
-	case m.name != "":
-		x.names[m.name] = append(x.names[m.name], in)
-	default:
+	text := cmp.Or(m.sid, m.dn, m.name)
+	if text == "" {
 		x.patterns = append(x.patterns, in)
+		return
 	}
+	hash := maphash.String(seed, text)
+	x.hashed[hash] = append(x.hashed[hash], in)
+	x.known[hash/64%256] |= 1 << (hash % 64)
 }
 
 // name adds the rules that name a user.
 func (x *index) name(name string, found ruleSet) {
-	for _, in := range x.names[strings.ToLower(name)] {
-		found.add(in.rule)
+	folded := strings.ToLower(name)
+	for _, in := range x.hashed[maphash.String(seed, folded)] {
+		if in.name == folded {
+			found.add(in.rule)
+		}
 	}
 	for _, in := range x.patterns {
 		if match(in.glob, name) {
@@ -56,16 +58,18 @@ func (x *index) name(name string, found ruleSet) {
 
 // group adds the rules that name a group of the directory source. It may use buf.
 func (x *index) group(g *directory.Group, source string, found ruleSet, buf []byte) {
-	for _, in := range x.names[string(appendLower(buf, g.Name))] {
-		if in.of(source) {
-			found.add(in.rule)
+	hashes := [...]uint64{
+		maphash.Bytes(seed, appendLower(buf, g.Name)), maphash.String(seed, g.DN.Key()), maphash.String(seed, g.SID),
+	}
+	for _, hash := range hashes {
+		if x.known[hash/64%256]&(1<<(hash%64)) == 0 {
+			continue
 		}
-	}
-	for _, in := range x.sids[g.SID] {
-		found.add(in.rule)
-	}
-	for _, in := range x.dns[g.DN.Key()] {
-		found.add(in.rule)
+		for _, in := range x.hashed[hash] {
+			if in.group(g, source) {
+				found.add(in.rule)
+			}
+		}
 	}
 	for _, in := range x.patterns {
 		if !found.has(in.rule) && in.group(g, source) {
@@ -90,7 +94,7 @@ func appendLower(b []byte, s string) []byte {
 // matcher is one value of groups or users: a name, a DN, a SID, or a pattern.
 type matcher struct {
 	directory     string   // the group is one of this directory; empty: of any
-	name, dn, sid string   // in the forms of index
+	name, dn, sid string   // the name in lower case, directory.DN.Key, the SID in upper case
 	glob          string   // of a name
 	rdns          []string // of a DN: one pattern each
 	anyDepth      bool     // the pattern began with "**,": any number of RDNs may come before rdns
