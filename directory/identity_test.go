@@ -119,6 +119,11 @@ func TestShieldCountsPeople(t *testing.T) {
 		{"same name", User{Identity: Identity{"corp", "1"}, Name: "alice", DN: "uid=alice"}, User{Identity: Identity{"corp", "2"}, Name: "alice", DN: "uid=alice"}, false},
 		{"copied", User{Identity: Identity{"corp", "1"}, Name: "alice"}, User{Identity: Identity{"partner", "1"}, Name: "alice"}, false},
 		{"typed", User{Identity: Identity{Source: "corp"}, Name: "alice"}, User{Identity: Identity{Source: "corp"}, Name: "ALICE"}, true},
+		{"typed with spaces", User{Identity: Identity{Source: "corp"}, Name: "alice smith"}, User{Identity: Identity{Source: "corp"}, Name: " Alice\u00a0 smith "}, true},
+		{"typed wide", User{Identity: Identity{Source: "corp"}, Name: "alice"}, User{Identity: Identity{Source: "corp"}, Name: "\uff41lice"}, true},
+		{"typed with an invisible letter", User{Identity: Identity{Source: "corp"}, Name: "alice"}, User{Identity: Identity{Source: "corp"}, Name: "ali\u200bce"}, true},
+		{"typed without accent", User{Identity: Identity{Source: "corp"}, Name: "jörg"}, User{Identity: Identity{Source: "corp"}, Name: "JORG"}, true},
+		{"typed in two directories", User{Identity: Identity{Source: "corp"}, Name: "alice"}, User{Identity: Identity{Source: "partner"}, Name: "alice"}, false},
 		{"others typed", User{Identity: Identity{Source: "corp"}, Name: "alice"}, User{Identity: Identity{Source: "corp"}, Name: "bob"}, false},
 	}
 	for _, tt := range tests {
@@ -131,6 +136,40 @@ func TestShieldCountsPeople(t *testing.T) {
 			t.Errorf("%s: second try = %v, want shielded: %t", tt.name, err, tt.oneAccount)
 		}
 	}
+}
+
+// TestShieldByName counts a person under the name before and after the directory
+// tells the id.
+func TestShieldByName(t *testing.T) {
+	s := NewShield(newFake(), 3, time.Hour)
+	s.ByName = true
+	known, typed := &User{Identity: Identity{"corp", "1"}, Name: "Alice"}, &User{Identity: Identity{Source: "corp"}, Name: "alice"}
+	for i, u := range []*User{known, typed, known, typed} {
+		if err := s.Authenticate(t.Context(), u, "wrong"); errors.Is(err, ErrShielded) != (i > 1) {
+			t.Errorf("try %d = %v, want shielded: %t", i+1, err, i > 1)
+		}
+	}
+}
+
+// TestShieldFlood has a name whose wrong passwords are remembered whatever other
+// names are tried after it.
+func TestShieldFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewShield(newFake(), 2, time.Hour)
+		typed := func(name string) error {
+			return s.Authenticate(t.Context(), &User{Identity: Identity{Source: "corp"}, Name: name}, "wrong")
+		}
+		if err := typed("victim"); !errors.Is(err, ErrBadPassword) {
+			t.Fatal(err)
+		}
+		for i := range maxAccounts + 1 {
+			time.Sleep(time.Microsecond)
+			_ = typed(fmt.Sprint("nobody", i))
+		}
+		if err := typed("victim"); !errors.Is(err, ErrShielded) {
+			t.Errorf("after %d other names: %v, want ErrShielded", maxAccounts+1, err)
+		}
+	})
 }
 
 // TestShieldOfTypedNames fills the shield with names that nobody has. What it

@@ -105,8 +105,12 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 }
 
 // copied returns those of found, by the name they were looked up by, whom a
-// directory before the i-th knows by the same name and the same id. A directory
-// that cannot be asked knows nobody: it must not end the logins of another one.
+// directory before the i-th knows by the same name and the same id.
+//
+// An earlier directory that cannot be asked copies nobody. Otherwise its outage
+// would end all logins of the later ones. A copied entry that logs in meanwhile
+// gains nothing from it: its Identity, name and groups are those of its own
+// directory.
 func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map[string]*User {
 	asked := map[string]string{} // own names, by the name looked up
 	for name, a := range found {

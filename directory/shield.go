@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"hash/maphash"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A Shield is a Directory that stops asking for an account after so many wrong
@@ -19,19 +22,31 @@ import (
 // Wrong passwords that other services send are not seen here.
 type Shield struct {
 	Directory
+
+	// ByName says that wrong passwords are counted for the names of users, not for
+	// their ids, because ids are known only after a login (bind_as). It must not be
+	// changed after the first try.
+	ByName bool
+
 	threshold int
 	window    time.Duration
 
 	mu       sync.Mutex
 	accounts map[account]*attempts
-	sweepAt  int // number of accounts at which those are dropped that matter least
+	seed     maphash.Seed
 }
 
-// An account is what wrong passwords are counted for: a person or, as long as it
-// is not known who that is, a name as it was typed.
+// An account is what wrong passwords are counted for: a person, or the names
+// that share a slot.
+//
+// Anybody can type any number of names, and a directory accepts several
+// spellings of one name. So a name is counted in one of maxAccounts slots, which
+// its letters and digits choose: other spellings come to the same slot, memory is
+// bounded, and no flood of other names makes the shield forget one. Two people
+// may share a slot; wrong passwords of one then count for the other too.
 type account struct {
 	Identity
-	typed string // in lower case; empty if Identity holds an id
+	slot uint64 // if Identity has no id
 }
 
 // attempts are the wrong passwords of one account.
@@ -50,14 +65,14 @@ const AssumedThreshold = 3
 const (
 	unknownWindow = 30 * time.Minute
 	longestWindow = 24 * time.Hour // for directories that never forget
-	maxAccounts   = 10_000         // that are names; there are as many others as people
+	maxAccounts   = 1 << 16        // that are names; there are as many others as people
 )
 
 // NewShield returns a Shield over d. threshold is the number of wrong passwords
 // that locks an account, window how long the directory counts one. Where they
 // are 0, d is asked.
 func NewShield(d Directory, threshold int, window time.Duration) *Shield {
-	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[account]*attempts{}, sweepAt: maxAccounts}
+	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[account]*attempts{}, seed: maphash.MakeSeed()}
 }
 
 // Authenticate implements Directory. It refuses with ErrShielded without asking
@@ -88,8 +103,8 @@ func (s *Shield) try(ctx context.Context, u *User, password string, ask func() e
 // refuses it. Tries under way count as wrong until they have ended.
 func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
 	key := account{Identity: u.Identity}
-	if u.ID == "" {
-		key.typed = strings.ToLower(u.Name)
+	if u.ID == "" || s.ByName {
+		key = account{Identity{Source: u.Source}, maphash.String(s.seed, letters(u.Name)) % maxAccounts}
 	}
 	for {
 		a, ended, first := s.start(key)
@@ -122,7 +137,6 @@ func (s *Shield) start(key account) (a *attempts, ended chan struct{}, first boo
 	defer s.mu.Unlock()
 	a = s.accounts[key]
 	if a == nil {
-		s.sweep()
 		a = &attempts{ended: make(chan struct{})}
 		s.accounts[key] = a
 	}
@@ -133,30 +147,16 @@ func (s *Shield) start(key account) (a *attempts, ended chan struct{}, first boo
 	return a, a.ended, false
 }
 
-// sweep drops accounts that nobody asks about any more and then, if names are
-// still too many, the older half of the names: anybody can type any number of
-// them. s.mu is held.
-func (s *Shield) sweep() {
-	if len(s.accounts) < s.sweepAt {
-		return
-	}
-	var names []account
-	for key, a := range s.accounts {
-		switch {
-		case a.running > 0:
-		case a.wrong == 0 || time.Since(a.last) > longestWindow:
-			delete(s.accounts, key)
-		case key.ID == "":
-			names = append(names, key)
+// letters returns the letters and digits of a name, without case and accents.
+// Directories ignore differences in spaces, width (U+FF41 is an "a") and
+// invisible characters (RFC 4518), Active Directory those in accents too.
+func letters(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsNumber(r) {
+			return -1
 		}
-	}
-	if len(names) >= maxAccounts/2 {
-		slices.SortFunc(names, func(a, b account) int { return s.accounts[a].last.Compare(s.accounts[b].last) })
-		for _, key := range names[:len(names)/2] {
-			delete(s.accounts, key)
-		}
-	}
-	s.sweepAt = len(s.accounts) + maxAccounts/2
+		return unicode.ToLower(unicode.ToUpper(r))
+	}, norm.NFKD.String(name))
 }
 
 // room begins a try if there is room for it; otherwise it says to wait for

@@ -71,7 +71,9 @@ func (all *directories) open(s ldap.Settings, attributes []string, log hclog.Log
 	s = client.Settings()
 	var d directory.Directory = client
 	if s.Shield.Threshold >= 0 {
-		d = directory.NewShield(d, s.Shield.Threshold, s.Shield.Window)
+		shield := directory.NewShield(d, s.Shield.Threshold, s.Shield.Window)
+		shield.ByName = s.BindAs != ""
+		d = shield
 	}
 	d = directory.NewCache(d, s.Cache, s.Outage.Keep)
 	return directory.Member{Name: s.Name, Suffixes: s.Suffixes, Directory: d}, nil
