@@ -20,6 +20,9 @@ var (
 	ErrAmbiguous       = errors.New("name means more than one user")
 	ErrShielded        = errors.New("too many wrong passwords") // here, not in the directory: see Shield
 
+	// only from ChangePassword, AddKey and RemoveKey
+	ErrNotStored = errors.New("the directory cannot store the change now")
+
 	// only from ChangePassword
 	ErrChangeForbidden  = errors.New("changing the password is not allowed")
 	ErrPasswordTooShort = errors.New("password too short")

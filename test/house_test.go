@@ -113,7 +113,7 @@ func TestYAMLOfDocs(t *testing.T) {
 		"directories": `directories: [{name: corp, kind: active_directory, urls: ["ldaps://dc1.corp.example"], base: "DC=corp,DC=example", bind_dn: "CN=berth,DC=corp,DC=example", bind_password: x}]`,
 		"rules":       `rules: [{name: all}]`,
 	}
-	theirFile := regexp.MustCompile(`: open /(etc|run|var/lib)/[a-z./-]+: no such file or directory$`)
+	theirFile := regexp.MustCompile(`: (open )?/(etc|run|var/lib)/[a-z./-]+: no such file or directory$`)
 	blocks := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)

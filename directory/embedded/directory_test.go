@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,6 +46,51 @@ objectClass: inetOrgPerson
 uid: changer
 userPassword: right-password
 `
+
+// TestReadOnly has a file that cannot be written. A person learns that the change
+// cannot be stored now, not that it is not allowed.
+func TestReadOnly(t *testing.T) {
+	example, err := os.ReadFile("testdata/people.ldif")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "people.ldif")
+	if err := os.WriteFile(file, example, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server, err := embedded.Open(embedded.Settings{LDIF: file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	dn, secret := server.Service()
+	c, err := ldap.OpenLocal(ldap.Settings{
+		Kind: "embedded", KeyChange: "service", Base: server.Base(), BindDN: dn, BindPassword: secret, RequestTimeout: time.Minute,
+	}, server.Dial, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	bob, err := c.Lookup(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil { // works for root too
+		t.Fatal(err)
+	}
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1pEn8ZrUlTsCFAyTslGOfgn3lY9Tes2fQBcYuDOYeB new"
+	for what, err := range map[string]error{
+		"ChangePassword": c.ChangePassword(t.Context(), bob, "bob-demo-1", "bob-demo-2"),
+		"AddKey":         c.AddKey(t.Context(), bob, key),
+	} {
+		if !errors.Is(err, directory.ErrNotStored) || !directory.Refused(err) {
+			t.Errorf("%s = %v, want a refusal with ErrNotStored", what, err)
+		}
+	}
+	if err := c.Authenticate(t.Context(), bob, "bob-demo-1"); err != nil {
+		t.Errorf("Authenticate with the old password = %v, want nil", err)
+	}
+}
 
 // TestDirectory runs the suite that every directory passes, through the client
 // that every directory is reached by.

@@ -127,7 +127,7 @@ func (c *conn) stored(err error) result {
 	case errors.Is(err, errGone):
 		return done(noSuchObject)
 	case errors.Is(err, errEdited), errors.Is(err, errUnwritable):
-		return answer(unwillingToPerform, err.Error()).because(passwordModNotAllowed)
+		return answer(unavailable, err.Error())
 	}
 	return answer(other, "the change could not be written to disk")
 }

@@ -22,6 +22,7 @@ const (
 	invalidDNSyntax              resultCode = 34
 	invalidCredentials           resultCode = 49
 	insufficientAccessRights     resultCode = 50
+	unavailable                  resultCode = 52
 	unwillingToPerform           resultCode = 53
 	other                        resultCode = 80
 )

@@ -115,7 +115,7 @@ func TestEdited(t *testing.T) {
 	s := open(t, Settings{Policy: p})
 	c := bound(t, s, bob, "bob-demo-1")
 	edit(t, s, "cn: Bob Baker", "cn: Robert Baker")
-	want := outcome{ldap.LDAPResultUnwillingToPerform, int8(passwordModNotAllowed)}
+	want := outcome{ldap.LDAPResultUnavailable, int8(noPolicyError)}
 	if got := tryChange(c, "", "bob-demo-1", "bob-demo-2"); got != want {
 		t.Errorf("change: got %+v want %+v", got, want)
 	}
@@ -150,14 +150,14 @@ func TestUnwritable(t *testing.T) {
 	if err := os.Remove(s.store.file); err != nil { // works for root too
 		t.Fatal(err)
 	}
-	want := outcome{ldap.LDAPResultUnwillingToPerform, int8(passwordModNotAllowed)}
+	want := outcome{ldap.LDAPResultUnavailable, int8(noPolicyError)}
 	if got := tryChange(c, "", "bob-demo-1", "bob-demo-2"); got != want {
 		t.Errorf("change: got %+v want %+v", got, want)
 	}
 	keys := ldap.NewModifyRequest(bob, nil)
 	keys.Add("sshPublicKey", []string{"k"})
-	if err := asService(t, s).Modify(keys); codeOf(err) != ldap.LDAPResultUnwillingToPerform || !strings.Contains(err.Error(), "cannot be written") {
-		t.Errorf("modify: got %v want code 53 and why", err)
+	if err := asService(t, s).Modify(keys); codeOf(err) != ldap.LDAPResultUnavailable || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("modify: got %v want code 52 and why", err)
 	}
 	if err := s.Writable(); err == nil {
 		t.Error("Writable = nil want an error")
@@ -186,7 +186,7 @@ func TestUnwritableStart(t *testing.T) {
 	}
 	s := open(t, Settings{LDIF: fmt.Sprintf("/proc/self/fd/%d", f.Fd())})
 	c := bound(t, s, bob, "bob-demo-1")
-	want := outcome{ldap.LDAPResultUnwillingToPerform, int8(passwordModNotAllowed)}
+	want := outcome{ldap.LDAPResultUnavailable, int8(noPolicyError)}
 	if got := tryChange(c, "", "bob-demo-1", "bob-demo-2"); got != want {
 		t.Errorf("change: got %+v want %+v", got, want)
 	}

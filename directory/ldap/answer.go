@@ -164,6 +164,7 @@ var changeCodes = map[int]error{
 	ldap.LDAPResultInsufficientAccessRights: directory.ErrChangeForbidden,
 	ldap.LDAPResultUnwillingToPerform:       directory.ErrChangeForbidden,
 	ldap.LDAPResultInvalidCredentials:       directory.ErrBadPassword,
+	ldap.LDAPResultUnavailable:              directory.ErrNotStored,
 }
 
 // win32Codes begin the text of Active Directory's answers to a change.

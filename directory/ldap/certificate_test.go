@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -39,6 +40,44 @@ func TestExpiredCertificate(t *testing.T) {
 				t.Errorf("Report = %v, want a bad certificate first", findings)
 			}
 		})
+	}
+}
+
+// TestNewAuthorities has a CA file that is changed while the client is open.
+func TestNewAuthorities(t *testing.T) {
+	url, right := tlsServer(t, time.Now().Add(-time.Hour))
+	_, wrong := tlsServer(t, time.Now().Add(-time.Hour))
+	s := fakeSettings(url)
+	s.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	put := func(from string) {
+		t.Helper()
+		text, err := os.ReadFile(from)
+		if err != nil {
+			text = []byte(from)
+		}
+		if err := os.WriteFile(s.CAFile, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(wrong)
+	c := open(t, s)
+	for _, tt := range []struct {
+		name, content string
+		unknown       bool
+	}{
+		{"of another server", wrong, true},
+		{"of this server", right, false},
+		{"no certificate, so the last one counts", "nothing", false},
+		{"of another server again", wrong, true},
+	} {
+		put(tt.content)
+		var unknown x509.UnknownAuthorityError
+		if findings := c.Report(t.Context(), nil); strings.Contains(fmt.Sprint(findings), "ca_file must hold") != tt.unknown {
+			t.Errorf("%s: %v, want an unknown authority: %t", tt.name, findings, tt.unknown)
+		}
+		if err := c.Authenticate(t.Context(), &directory.User{Name: "a", DN: "cn=a"}, "pw"); errors.As(err, &unknown) != tt.unknown {
+			t.Errorf("%s: Authenticate = %v, want an unknown authority: %t", tt.name, err, tt.unknown)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ package ldap
 
 import (
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"berth/directory"
+	"berth/sshd/privatefile"
 )
 
 // A Client is one directory, reached over one or more servers. It is safe for
@@ -28,7 +29,8 @@ type Client struct {
 	settings Settings
 	kind     kind
 	log      hclog.Logger
-	roots    *x509.CertPool
+	caFile   *privatefile.File[authorities]
+	system   authorities // without a CA file
 	pool     *pool
 	now      func() time.Time
 	searches atomic.Int64 // sent so far
@@ -67,17 +69,13 @@ func open(s Settings, local *server, log hclog.Logger) (*Client, error) {
 	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
 	c.sids.max, c.nested.max, c.self.max, c.hidden.max = maxSIDs, maxNested, maxSelfs, 1
 	c.policies.named.max, c.tokens.max = maxNested, 1
-	var err error
-	if c.roots, err = s.roots(); err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
+	c.caFile, c.system.sessions = s.authorities(), tls.NewLRUClientSessionCache(0)
 	var servers []*server
 	for _, raw := range s.URLs {
 		srv, err := newServer(raw)
 		if err != nil {
 			return nil, fmt.Errorf("urls: %w", err)
 		}
-		srv.tls = c.tlsFor(srv)
 		servers = append(servers, srv)
 	}
 	if local != nil {

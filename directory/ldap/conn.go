@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
+
+	"berth/sshd/privatefile"
 )
 
 // A conn is one connection to one server.
@@ -64,7 +65,11 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 				return nil, fmt.Errorf("starting TLS: %w", err)
 			}
 		}
-		secured := tls.Client(raw, srv.tls)
+		config, err := c.tlsFor(srv)
+		if err != nil {
+			return nil, err
+		}
+		secured := tls.Client(raw, config)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}
@@ -76,31 +81,45 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 	return cn, nil
 }
 
-// tlsFor returns how one server is verified. Sessions are resumed, which spares
-// both sides the signatures: every user bind has a connection of its own.
-func (c *Client) tlsFor(srv *server) *tls.Config {
-	return &tls.Config{
-		RootCAs:            c.roots,
-		ServerName:         cmp.Or(c.settings.ServerName, srv.host),
-		MinVersion:         tls.VersionTLS12,
-		ClientSessionCache: tls.NewLRUClientSessionCache(0),
-	}
+// authorities are what certificates of servers are verified with. Sessions are
+// resumed, which spares both sides the signatures: every user bind has a
+// connection of its own. They end with the authorities that verified them.
+type authorities struct {
+	roots    *x509.CertPool // nil: the authorities of the system
+	sessions tls.ClientSessionCache
 }
 
-// roots reads the CA file; nil means the authorities of the system.
-func (s Settings) roots() (*x509.CertPool, error) {
-	if s.CAFile == "" {
-		return nil, nil
+// authorities is the CA file.
+func (s Settings) authorities() *privatefile.File[authorities] {
+	return &privatefile.File[authorities]{Path: s.CAFile, Forbidden: privatefile.AllRead, Most: 16 << 20, Parse: func(pem []byte) (authorities, error) {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return authorities{}, errors.New("must hold certificates in PEM form")
+		}
+		return authorities{roots, tls.NewLRUClientSessionCache(0)}, nil
+	}}
+}
+
+// tlsFor returns how a server is verified: by the CA file as it is now or, if
+// that cannot be read, as it was last.
+func (c *Client) tlsFor(srv *server) (*tls.Config, error) {
+	by := c.system
+	if c.settings.CAFile != "" {
+		var err error
+		by, err = c.caFile.Current()
+		switch {
+		case err != nil && by.roots == nil:
+			return nil, fmt.Errorf("ca_file: %s: %w", c.settings.CAFile, err)
+		case err != nil:
+			c.log.Warn("ca_file cannot be read: its last content counts", "file", c.settings.CAFile, "error", err)
+		}
 	}
-	pem, err := os.ReadFile(s.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: must hold certificates in PEM form", s.CAFile)
-	}
-	return pool, nil
+	return &tls.Config{
+		RootCAs:            by.roots,
+		ServerName:         cmp.Or(c.settings.ServerName, srv.host),
+		MinVersion:         tls.VersionTLS12,
+		ClientSessionCache: by.sessions,
+	}, nil
 }
 
 const startTLSName = "1.3.6.1.4.1.1466.20037" // RFC 4511, section 4.14.1

@@ -125,4 +125,5 @@ var keyChangeCodes = map[int]error{
 	ldap.LDAPResultAttributeOrValueExists:   directory.ErrKeyExists,
 	ldap.LDAPResultNoSuchAttribute:          directory.ErrNoKey,
 	ldap.LDAPResultNoSuchObject:             directory.ErrNoUser,
+	ldap.LDAPResultUnavailable:              directory.ErrNotStored,
 }

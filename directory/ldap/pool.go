@@ -2,7 +2,6 @@ package ldap
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,8 +18,7 @@ type server struct {
 	url   string
 	host  string
 	dial  Dialer
-	ldaps bool        // TLS from the start
-	tls   *tls.Config // shared by all its connections, which do not change it
+	ldaps bool // TLS from the start
 
 	// guarded by pool.mu
 	down    error         // why it is not asked; nil: well

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"berth/directory"
+	"berth/sshd/privatefile"
 )
 
 // Settings says where a directory is and how it is read. Only URLs and Base are
@@ -36,8 +36,9 @@ type Settings struct {
 	// section 4.14).
 	StartTLS bool `mapstructure:"start_tls"`
 
-	// CAFile is a PEM file of the authorities that may vouch for the servers.
-	// Default: those of the system.
+	// CAFile is a PEM file of the authorities that may vouch for the servers. New
+	// content counts from the next connection on. Only its owner, root or the user
+	// of the server, may change it. Default: the authorities of the system.
 	CAFile string `mapstructure:"ca_file"`
 
 	// ServerName is the name the servers' certificates must carry. Default: the
@@ -63,7 +64,9 @@ type Settings struct {
 	BindPassword string `mapstructure:"bind_password"`
 
 	// BindPasswordFile holds the password of the service account in its first
-	// line. It is read at every connect, so that it can be changed under way.
+	// line. It is read at every connect, so that it can be changed under way. It
+	// must belong to root or the user of the server, and only its owner and its
+	// group may read it.
 	BindPasswordFile string `mapstructure:"bind_password_file"`
 
 	// BindAs is for sites without a service account: the name to bind as, with
@@ -301,8 +304,8 @@ func (s Settings) Check() error {
 			bad("urls", "%w", err)
 		}
 	}
-	if _, err := s.roots(); err != nil {
-		bad("ca_file", "%w", err)
+	if _, err := s.authorities().Current(); err != nil && s.CAFile != "" {
+		bad("ca_file", "%s: %w", s.CAFile, err)
 	}
 	checkDN := func(key, dn string) {
 		if _, err := directory.ParseDN(dn); err != nil {
@@ -403,17 +406,16 @@ func (s Settings) bindPassword() (string, error) {
 	if s.BindPasswordFile == "" {
 		return s.BindPassword, nil
 	}
-	b, err := os.ReadFile(s.BindPasswordFile)
-	if err != nil {
-		return "", err
-	}
+	line, err := privatefile.FirstLine(s.BindPasswordFile)
 	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
-		if strings.HasPrefix(string(b), mark) {
-			return "", fmt.Errorf("%s: begins with a byte order mark: must be plain UTF-8 without one", s.BindPasswordFile)
+		if strings.HasPrefix(line, mark) {
+			err = errors.New("begins with a byte order mark: must be plain UTF-8 without one")
 		}
 	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.BindPasswordFile, err)
+	}
+	return line, nil
 }
 
 // attributeName is RFC 4512, section 2.5: a name or an OID.

@@ -25,6 +25,13 @@ func TestCheck(t *testing.T) {
 		}
 		return path
 	}
+	open := func(name string, mode os.FileMode) string {
+		path := write(name, "secret")
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	tests := []struct {
 		name string
 		edit func(*Settings)
@@ -43,12 +50,14 @@ func TestCheck(t *testing.T) {
 		{"embedded", func(s *Settings) { s.Kind, s.URLs = "embedded", nil }, nil},
 		{"embedded with an address", func(s *Settings) { s.Kind, s.URLs = "embedded", []string{"ldap://127.0.0.1"} }, []string{"in the clear"}},
 		{"base", func(s *Settings) { s.Base = "corp.example" }, []string{`base: "corp.example": must be a DN`, `group_base: "corp.example": must be a DN`}},
-		{"no CA file", func(s *Settings) { s.CAFile = filepath.Join(dir, "gone") }, []string{"ca_file: open "}},
+		{"no CA file", func(s *Settings) { s.CAFile = filepath.Join(dir, "gone") }, []string{"ca_file: " + filepath.Join(dir, "gone") + ": no such file"}},
 		{"empty CA file", func(s *Settings) { s.CAFile = write("ca", "x") }, []string{"ca_file: "}},
 		{"bind without password", func(s *Settings) { s.BindDN = "cn=svc" }, []string{`bind_password: missing for bind_dn "cn=svc"`}},
 		{"bind with a file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("pw", "secret\r\nmore\n") }, nil},
-		{"bind with an empty file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("pw", "\n") }, []string{"bind_password: missing"}},
-		{"bind with no file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", filepath.Join(dir, "gone") }, []string{"bind_password_file: open "}},
+		{"bind with an empty file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("pw", "\n") }, []string{"bind_password_file: " + filepath.Join(dir, "pw") + ": the first line is empty"}},
+		{"bind with no file", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", filepath.Join(dir, "gone") }, []string{"bind_password_file: " + filepath.Join(dir, "gone") + ": no such file"}},
+		{"bind with a file for everybody", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", open("open", 0o644) }, []string{"bind_password_file: " + filepath.Join(dir, "open") + ": mode 0644 gives other users too much access: chmod 0640"}},
+		{"CA file that others can write", func(s *Settings) { s.CAFile = open("ca", 0o666) }, []string{"ca_file: " + filepath.Join(dir, "ca") + ": mode 0666"}},
 		{"both passwords", func(s *Settings) { s.BindDN, s.BindPassword, s.BindPasswordFile = "cn=svc", "x", write("pw", "y") }, []string{"must not be set together"}},
 		{"file with a mark", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("bom", "\ufeffsecret\n") }, []string{"begins with a byte order mark: must be plain UTF-8 without one"}},
 		{"file in UTF-16", func(s *Settings) { s.BindDN, s.BindPasswordFile = "cn=svc", write("utf16", "\xff\xfes\x00") }, []string{"byte order mark"}},

@@ -116,6 +116,7 @@ var (
 	KeyOption          = Reason{"key_option"}           // the key has an option other than `from=` and `expiry-time=`
 	KeyUnusable        = Reason{"key_unusable"}         // the key is too weak, or an option cannot be read
 	NoAnswer           = Reason{"no_answer"}            // the dialogue was ended
+	NotStored          = Reason{"not_stored"}           // the directory cannot store the change now; nothing was changed
 	NotAKey            = Reason{"not_a_key"}            // the text is not one public key
 	PasswordBlank      = Reason{"password_blank"}       // the new password begins or ends with a blank and was not sent to the directory
 	PasswordEmpty      = Reason{"password_empty"}       // the new password is empty and was not sent to the directory

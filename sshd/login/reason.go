@@ -78,6 +78,7 @@ var answers = []struct {
 	{directory.ErrMustChange, event.PasswordMustChange, "Your password must be changed before you can go on."},
 	{directory.ErrStateUnknown, event.StateUnknown, "The state of your account could not be read."},
 	{directory.ErrChangeForbidden, event.ChangeForbidden, "You are not allowed to change your password."},
+	{directory.ErrNotStored, event.NotStored, "The directory cannot store the change now. Please try again later."},
 	{directory.ErrPasswordTooShort, event.PasswordTooShort, "The new password is too short."},
 	{directory.ErrPasswordTooYoung, event.PasswordTooYoung, "The password was changed too recently to be changed again."},
 	{directory.ErrPasswordUsed, event.PasswordUsed, "The new password has been used before."},
