@@ -121,7 +121,7 @@ func TestExpiredIsBelieved(t *testing.T) {
 			case bindRequest:
 				return result(r, bindResponse, 49, "", policyError(0))
 			case extendedRequest:
-				changes = append(changes, string(r.Children[1].Children[1].Data.Bytes()))
+				changes = append(changes, r.Children[1].Children[1].Data.String())
 				return result(r, extendedResponse, 0, "")
 			}
 			if baseOf(r) == "" {
