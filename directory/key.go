@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,58 +156,39 @@ func strong(pub ssh.PublicKey) error {
 // option that cannot be kept refuses the key.
 func (k *Key) apply(option string) error {
 	name, value, _ := strings.Cut(option, "=")
+	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = value[1 : len(value)-1]
+	}
+	value = strings.ReplaceAll(value, `\"`, `"`)
 	name = strings.ToLower(name)
-	apply, ok := keyOptions[name]
-	if !ok {
+	switch why := refusedOptions[name]; {
+	case name == "from":
+		return k.setFrom(value)
+	case name == "expiry-time":
+		return k.setExpiry(value)
+	case name == "no-touch-required":
+		k.NoTouch = true
+	case why != "":
+		return errors.New(why)
+	case !slices.Contains(harmlessOptions, name):
 		return fmt.Errorf("unknown option %q", name)
 	}
-	if apply == nil {
-		return nil
+	return nil
+}
+
+// The other options of sshd(8).
+var (
+	refusedOptions = map[string]string{
+		"command":         "a forced command cannot be run here",
+		"cert-authority":  "an authority for certificates, not a key",
+		"principals":      "only good for certificates",
+		"verify-required": "cannot be checked here",
 	}
-	return apply(k, unquote(value))
-}
+	harmlessOptions = strings.Fields(`restrict pty no-pty port-forwarding no-port-forwarding permitopen permitlisten
+		agent-forwarding no-agent-forwarding x11-forwarding no-x11-forwarding user-rc no-user-rc environment tunnel`)
+)
 
-// unquote takes the quotes of an option's value away (sshd(8)).
-func unquote(s string) string {
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		s = s[1 : len(s)-1]
-	}
-	return strings.ReplaceAll(s, `\"`, `"`)
-}
-
-// keyOptions holds the options of sshd(8); nil means harmless.
-var keyOptions = map[string]func(k *Key, value string) error{
-	"from":              setFrom,
-	"expiry-time":       setExpiry,
-	"no-touch-required": func(k *Key, _ string) error { k.NoTouch = true; return nil },
-
-	"command":         refuse("a forced command cannot be run here"),
-	"cert-authority":  refuse("an authority for certificates, not a key"),
-	"principals":      refuse("only good for certificates"),
-	"verify-required": refuse("cannot be checked here"),
-
-	"restrict":            nil,
-	"pty":                 nil,
-	"no-pty":              nil,
-	"port-forwarding":     nil,
-	"no-port-forwarding":  nil,
-	"permitopen":          nil,
-	"permitlisten":        nil,
-	"agent-forwarding":    nil,
-	"no-agent-forwarding": nil,
-	"x11-forwarding":      nil,
-	"no-x11-forwarding":   nil,
-	"user-rc":             nil,
-	"no-user-rc":          nil,
-	"environment":         nil,
-	"tunnel":              nil,
-}
-
-func refuse(why string) func(*Key, string) error {
-	return func(*Key, string) error { return errors.New(why) }
-}
-
-func setFrom(k *Key, value string) error {
+func (k *Key) setFrom(value string) error {
 	patterns := strings.Split(value, ",")
 	for _, p := range patterns {
 		if strings.Trim(p, "! \t") == "" {
@@ -223,17 +205,14 @@ func setFrom(k *Key, value string) error {
 // expiryLayouts are the forms of expiry-time= by their length.
 var expiryLayouts = map[int]string{8: "20060102", 12: "200601021504", 14: "20060102150405"}
 
-func setExpiry(k *Key, value string) error {
+func (k *Key) setExpiry(value string) error {
 	digits, zone := value, time.Local
 	if s, utc := strings.CutSuffix(strings.ToUpper(value), "Z"); utc {
 		digits, zone = s, time.UTC
 	}
-	layout, ok := expiryLayouts[len(digits)]
-	if !ok {
-		return fmt.Errorf("option expiry-time=%q is not YYYYMMDD[HHMM[SS]][Z]", value)
-	}
+	layout, known := expiryLayouts[len(digits)]
 	t, err := time.ParseInLocation(layout, digits, zone)
-	if err != nil {
+	if !known || err != nil {
 		return fmt.Errorf("option expiry-time=%q is not YYYYMMDD[HHMM[SS]][Z]", value)
 	}
 	if k.Expires.IsZero() || t.Before(k.Expires) {

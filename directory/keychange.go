@@ -2,6 +2,7 @@ package directory
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -47,7 +48,7 @@ func WithoutKey(value, fingerprint string) string {
 func pieces(value string) []string {
 	var all []string
 	block := ""
-	for line := range linesWithEnds(value) {
+	for _, line := range lines.FindAllString(value, -1) {
 		switch text := strings.TrimSpace(line); {
 		case text == rfc4716.End:
 			all, block = append(all, block+line), ""
@@ -63,24 +64,8 @@ func pieces(value string) []string {
 	return all
 }
 
-// linesWithEnds yields lines that end at LF, CRLF or CR, as rfc4716.Lines has them.
-func linesWithEnds(s string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for s != "" {
-			end := strings.IndexAny(s, "\r\n") + 1
-			switch {
-			case end == 0:
-				end = len(s)
-			case strings.HasPrefix(s[end-1:], "\r\n"):
-				end++
-			}
-			if !yield(s[:end]) {
-				return
-			}
-			s = s[end:]
-		}
-	}
-}
+// lines are those of rfc4716.Lines, with the LF, CRLF or CR that ends them.
+var lines = regexp.MustCompile(`[^\r\n]*(\r\n|\r|\n)|[^\r\n]+`)
 
 // OneKey reads a value that must hold exactly one key, a strong one.
 func OneKey(value string) (Key, error) {

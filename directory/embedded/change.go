@@ -81,8 +81,8 @@ func (c *conn) changePassword(ctx context.Context, key, old, fresh string) resul
 	if e.disabled() {
 		return answer(unwillingToPerform, "account disabled: ask an administrator").because(accountLocked)
 	}
-	if w := c.policy.judge(e, fresh); w != nil {
-		return answer(constraintViolation, w.text).because(w.err)
+	if r := c.policy.judge(e, fresh); r.code != success {
+		return r
 	}
 	if old == fresh {
 		return answer(constraintViolation, "Password is not being changed from existing value").because(passwordInHistory)

@@ -168,12 +168,8 @@ func TestJudge(t *testing.T) {
 		{Policy{}, "space after ", insufficientPasswordQuality},
 	}
 	for _, tt := range tests {
-		got := noPolicyError
-		if w := tt.policy.judge(e, tt.password); w != nil {
-			got = w.err
-		}
-		if got != tt.want {
-			t.Errorf("%+v, %q: got %d want %d", tt.policy, tt.password, got, tt.want)
+		if got := tt.policy.judge(e, tt.password); got.policy != tt.want || (got.code == success) != (tt.want == noPolicyError) {
+			t.Errorf("%+v, %q: got %+v want policy error %d", tt.policy, tt.password, got, tt.want)
 		}
 	}
 }

@@ -96,7 +96,7 @@ func (c *conn) next(ctx context.Context) error {
 	}
 	r := c.perform(ctx, op, m)
 	c.log.Debug("embedded directory served", "operation", op.name, "bound", c.bound, "code", int64(r.code), "text", r.text)
-	_, asked := m.control(oidPasswordPolicy)
+	_, asked := m.controls[oidPasswordPolicy]
 	if err := c.send(r.envelope(m.id, op.reply, asked && (op.name == "bind" || r.policy != noPolicyError))); err != nil {
 		return err
 	}
@@ -105,9 +105,9 @@ func (c *conn) next(ctx context.Context) error {
 
 // perform serves one request.
 func (c *conn) perform(ctx context.Context, op operation, m *message) result {
-	for _, ctl := range m.controls {
-		if ctl.critical && !slices.Contains(supportedControls, ctl.oid) {
-			return answer(unavailableCriticalExtension, "control "+clip(ctl.oid)+" is not known")
+	for oid, critical := range m.controls {
+		if critical && !slices.Contains(supportedControls, oid) {
+			return answer(unavailableCriticalExtension, "control "+clip(oid)+" is not known")
 		}
 	}
 	return op.serve(c, ctx, m)

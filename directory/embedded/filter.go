@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -33,7 +34,7 @@ func parseFilter(p *ber.Packet) (filter, error) {
 	case 4:
 		return parseSubstrings(p)
 	case 7:
-		return present(content(p)), nil
+		return anyValue(content(p), func(string) bool { return true }), nil
 	case 9: // a matching rule is named, and none is known
 		return func(view) truth { return undefined }, nil
 	}
@@ -94,33 +95,31 @@ var assertions = map[ber.Tag]func(have, want string) bool{
 	8: func(have, want string) bool { return have == want }, // approximately: there is no better idea
 }
 
-func assertion(name, value string, test func(have, want string) bool) filter {
+// anyValue is a filter that holds if one value of an attribute passes the test.
+// Nothing is known of an attribute that the client may not read.
+func anyValue(name string, test func(value string) bool) filter {
 	kind := typeOf(name)
-	want, ok := kind.compare.form(value)
 	return func(v view) truth {
-		if !ok || !v.readable(kind) {
+		switch {
+		case !v.readable(kind):
 			return undefined
-		}
-		for _, value := range v.asserted(name) {
-			if have, ok := kind.compare.form(value); ok && test(have, want) {
-				return yes
-			}
+		case slices.ContainsFunc(v.asserted(name), test):
+			return yes
 		}
 		return no
 	}
 }
 
-func present(name string) filter {
-	kind := typeOf(name)
-	return func(v view) truth {
-		if !v.readable(kind) {
-			return undefined
-		}
-		if v.has(name) {
-			return yes
-		}
-		return no
+func assertion(name, value string, test func(have, want string) bool) filter {
+	compare := typeOf(name).compare
+	want, ok := compare.form(value)
+	if !ok {
+		return func(view) truth { return undefined }
 	}
+	return anyValue(name, func(value string) bool {
+		have, ok := compare.form(value)
+		return ok && test(have, want)
+	})
 }
 
 // parseSubstrings reads a filter such as (cn=a*b*c): initial, any and final
@@ -129,9 +128,8 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	f := partsOf(p)
 	name := f.text()
 	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
-	kind := typeOf(name)
 	form := func(s string) string { return s }
-	if kind.compare != exact {
+	if typeOf(name).compare != exact {
 		form = strings.ToLower // a space at the edge of a part counts
 	}
 	var initial, final string
@@ -149,17 +147,7 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	if f.err != nil || list.err != nil {
 		return nil, fmt.Errorf("%w: bad substring filter", errProtocol)
 	}
-	return func(v view) truth {
-		if !v.readable(kind) {
-			return undefined
-		}
-		for _, value := range v.values(name) {
-			if hasParts(form(value), initial, middle, final) {
-				return yes
-			}
-		}
-		return no
-	}, nil
+	return anyValue(name, func(value string) bool { return hasParts(form(value), initial, middle, final) }), nil
 }
 
 // hasParts reports whether the parts are in s in this order.

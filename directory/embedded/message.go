@@ -20,24 +20,7 @@ var errProtocol = errors.New("not an LDAP message")
 type message struct {
 	id       int64
 	op       *ber.Packet
-	controls []control
-}
-
-// A control is one that came with a request.
-type control struct {
-	oid      string
-	critical bool
-	value    string
-}
-
-// control returns the control of that kind.
-func (m *message) control(oid string) (control, bool) {
-	for _, c := range m.controls {
-		if c.oid == oid {
-			return c, true
-		}
-	}
-	return control{}, false
+	controls map[string]bool // whether each is critical, by OID; no value of one matters here
 }
 
 // readMessage reads one message.
@@ -95,29 +78,19 @@ func decodeBER(data []byte) (*ber.Packet, error) {
 // parseMessage reads the envelope.
 func parseMessage(p *ber.Packet) (*message, error) {
 	f := partsOf(p)
-	m := &message{id: f.integer(ber.TagInteger), op: f.any()}
+	m := &message{id: f.integer(ber.TagInteger), op: f.any(), controls: map[string]bool{}}
 	if f.err != nil || m.op.ClassType != ber.ClassApplication || m.id < 0 || m.id > 1<<31-1 {
 		return nil, fmt.Errorf("%w: no message id and operation", errProtocol)
 	}
 	if f.more() {
 		controls := partsOf(f.context(0))
 		for controls.more() {
-			m.controls = append(m.controls, parseControl(controls.any()))
+			c := partsOf(controls.any())
+			oid := c.text()
+			m.controls[oid] = m.controls[oid] || c.nextIs(ber.ClassUniversal, ber.TagBoolean) && c.boolean()
 		}
 	}
 	return m, f.err
-}
-
-func parseControl(p *ber.Packet) control {
-	f := partsOf(p)
-	c := control{oid: f.text()}
-	if f.nextIs(ber.ClassUniversal, ber.TagBoolean) {
-		c.critical = f.boolean()
-	}
-	if f.more() {
-		c.value = f.text()
-	}
-	return c
 }
 
 // parts takes the elements of a constructed one, one after another. The first

@@ -106,25 +106,23 @@ func clearFailures(e *entry) {
 	e.set("pwdAccountLockedTime")
 }
 
-// A weakness is why a password cannot be chosen.
-type weakness struct {
-	err  policyError
-	text string // the words OpenLDAP uses, so that clients know them
-}
-
-// judge returns why password cannot be the next one of e, or nil.
-func (p Policy) judge(e *entry, password string) *weakness {
+// judge says whether password can be the next one of e, in the words of OpenLDAP,
+// which clients know.
+func (p Policy) judge(e *entry, password string) result {
+	weak := func(text string) result {
+		return answer(constraintViolation, text).because(insufficientPasswordQuality)
+	}
 	switch {
 	case utf8.RuneCountInString(password) < p.MinLength:
-		return &weakness{passwordTooShort, fmt.Sprintf("Password is too short: want at least %d characters", p.MinLength)}
+		return weak(fmt.Sprintf("Password is too short: want at least %d characters", p.MinLength)).because(passwordTooShort)
 	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
-		return &weakness{insufficientPasswordQuality, "Password holds characters that cannot be typed"}
+		return weak("Password holds characters that cannot be typed")
 	case strings.TrimSpace(password) != password:
-		return &weakness{insufficientPasswordQuality, "Password begins or ends with a space"}
+		return weak("Password begins or ends with a space")
 	case directory.FoldValue(password) == directory.FoldValue(e.first("uid")):
-		return &weakness{insufficientPasswordQuality, "Password is the user's name"}
+		return weak("Password is the user's name")
 	}
-	return nil
+	return done(success)
 }
 
 // setPassword puts a new stored password into a clone, and what follows from it.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -106,27 +107,13 @@ func (c comparison) form(v string) (form string, ok bool) {
 	case boolean:
 		return strings.ToUpper(v), true
 	case integer:
-		return integerForm(v)
+		n, err := strconv.ParseInt(v, 10, 64)
+		return fmt.Sprintf("%020d", uint64(n)^1<<63), err == nil // so that the strings are in the order of the numbers
 	case timestamp:
 		t, err := parseTime(v)
 		return t.UTC().Format("20060102150405.000000000"), err == nil
 	}
 	return directory.FoldValue(v), true
-}
-
-// integerForm writes an integer so that strings order as numbers do: sign, then
-// number of digits, then digits. Negative numbers, which no attribute here has,
-// only compare equal.
-func integerForm(v string) (string, bool) {
-	digits, negative := strings.CutPrefix(v, "-")
-	if digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return "", false
-	}
-	digits = strings.TrimLeft(digits, "0")
-	if negative && digits != "" {
-		return "-" + digits, true
-	}
-	return fmt.Sprintf("0%08d:%s", len(digits), digits), true
 }
 
 // parseTime reads a GeneralizedTime that ends in Z (RFC 4517, section 3.3.13);
