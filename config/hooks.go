@@ -12,13 +12,22 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 
+	"berth/directory/ldap"
 	"berth/policy"
 )
 
 // hooks turn what YAML and the environment hold into what settings hold.
 var hooks mapstructure.DecodeHookFunc = mapstructure.ComposeDecodeHookFunc(
-	duration, size, network, basic, requirement, list, text, shape,
+	duration, size, network, basic, requirement, list, text, shape, defaults,
 )
+
+// defaults puts the defaults of a directory where its keys are then decoded.
+func defaults(from, to reflect.Value) (any, error) {
+	if to.Type() == reflect.TypeFor[ldap.Settings]() {
+		to.Set(reflect.ValueOf(ldap.DefaultSettings()))
+	}
+	return from.Interface(), nil
+}
 
 var (
 	durationType  = reflect.TypeFor[time.Duration]()

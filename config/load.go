@@ -81,38 +81,20 @@ func merge(text []byte) (map[string]any, []*Mistake, error) {
 	directories, _ := v.Get("directories").([]any)
 	passwords := map[string]int{} // directories whose password a variable sets
 	for _, item := range directories {
-		if dir, ok := item.(map[string]any); ok {
-			passwords[passwordVariable(dir)]++
-		}
-	}
-	mistakes := environment(keys, passwords, func(key, value string) { v.Set(key, value) })
-	settings := v.AllSettings()
-	return settings, mistakes, completeDirectories(directories)
-}
-
-// completeDirectories fills in what the directories of the list do not say:
-// the defaults, and passwords from the environment.
-func completeDirectories(list []any) error {
-	for _, item := range list {
 		dir, ok := item.(map[string]any)
 		if !ok {
 			continue // the decoder reports it
 		}
-		if password := os.Getenv(passwordVariable(dir)); password != "" {
+		name := passwordVariable(dir)
+		passwords[name]++
+		if password := os.Getenv(name); password != "" {
 			dir["bind_password"] = password
 			delete(dir, "bind_password_file")
 		}
-		var defaults map[string]any
-		if err := mapstructure.Decode(ldap.DefaultSettings(), &defaults); err != nil {
-			return err
-		}
-		for key, value := range defaults {
-			if _, given := dir[key]; !given && !reflect.ValueOf(value).IsZero() {
-				dir[key] = value
-			}
-		}
 	}
-	return nil
+	mistakes := environment(keys, passwords, func(key, value string) { v.Set(key, value) })
+	settings := v.AllSettings()
+	return settings, mistakes, nil
 }
 
 func decode(settings map[string]any, cfg *Config) error {

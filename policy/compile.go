@@ -50,12 +50,6 @@ type compiledRule struct {
 	has        Rule // for the single values
 }
 
-// named is a condition with its key.
-type compiledCondition struct {
-	key string
-	condition
-}
-
 // mount is a folder of a rule. The home is the one at "/" that is marked so.
 type compiledMount struct {
 	folder   Folder // Host is empty until the template is filled in
@@ -167,64 +161,6 @@ func (c *compiler) compile(r Rule) compiledRule {
 func grantsSomething(r Rule) bool {
 	return r.Home != nil || len(r.Folders)+len(r.Access)+len(r.Services)+len(r.Require) > 0 ||
 		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
-}
-
-func (c *compiler) when(r Rule) []compiledCondition {
-	w := r.When
-	var out []compiledCondition
-	// given reports whether the condition key is written, and compiles its values.
-	given := func(key string, values []string, each func(string) error) bool {
-		if values != nil && len(values) == 0 {
-			c.mistake("when."+key, "", "empty: would match everybody: name at least one value, or leave the condition out")
-		}
-		for i, v := range values {
-			c.check(fmt.Sprintf("when.%s[%d]", key, i), v, each(v))
-		}
-		return len(values) > 0
-	}
-	if given("directory", w.Directory, func(v string) error { return knownDirectory(v, c.directories) }) {
-		out = append(out, compiledCondition{"directory", directoryCondition{w.Directory}})
-	}
-	if given("users", w.Users, func(v string) error {
-		m, err := parseUser(v)
-		c.set.users.add(m, c.index)
-		return err
-	}) {
-		c.set.withUsers.add(c.index)
-		out = append(out, compiledCondition{"users", userCondition{w.Users}})
-	}
-	groups := groupCondition{values: w.Groups}
-	if given("groups", w.Groups, func(v string) error {
-		m, err := parseGroup(v, c.directories, len(w.Directory) > 0)
-		c.set.groups.add(m, c.index)
-		groups.matchers = append(groups.matchers, m)
-		return err
-	}) {
-		c.set.withGroups.add(c.index)
-		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups.matchers, matcher.byName) {
-			c.set.strict.add(c.index)
-		}
-		out = append(out, compiledCondition{"groups", groups})
-	}
-	from := fromCondition{values: w.From}
-	if given("from", w.From, func(v string) error {
-		p, err := ParseNetwork(v)
-		from.prefixes = append(from.prefixes, p)
-		return err
-	}) {
-		out = append(out, compiledCondition{"from", from})
-	}
-	if given("method", w.Method, func(v string) error { return oneOf(v, methods) }) {
-		out = append(out, compiledCondition{"method", methodCondition{w.Method}})
-	}
-	if w.Hours != "" {
-		h, err := parseHours(w.Hours)
-		if err != nil {
-			c.mistake("when.hours", w.Hours, err.Error()+`: write it as "Mon-Fri 06:00-20:00 Europe/Berlin"`)
-		}
-		out = append(out, compiledCondition{"hours", hoursCondition{w.Hours, h}})
-	}
-	return out
 }
 
 func (c *compiler) mount(key string, home bool, m Mount) compiledMount {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,12 +31,14 @@ const (
 	Full     = List | Read | Write | Mkdir | Rename | Delete | Rmdir | SetAttr | Symlink
 )
 
-// permissions are the words of a rule. The single operations come first, in
-// the order of their bits; after them the names of sets, largest first.
-var permissions = []struct {
+type permission struct {
 	name string
 	op   Op
-}{
+}
+
+// permissions are the words of a rule. The single operations come first, in
+// the order of their bits; after them the names of sets, largest first.
+var permissions = []permission{
 	{"list", List},
 	{"read", Read},
 	{"create", Create},
@@ -60,22 +63,13 @@ const singles = 10
 func ParseOps(names []string) (Op, error) {
 	var ops Op
 	for _, name := range names {
-		op, ok := opNamed(name)
-		if !ok {
+		i := slices.IndexFunc(permissions, func(p permission) bool { return p.name == name })
+		if i < 0 {
 			return 0, fmt.Errorf("%q is not a permission: use some of %s", name, permissionNames())
 		}
-		ops |= op
+		ops |= permissions[i].op
 	}
 	return ops, nil
-}
-
-func opNamed(name string) (Op, bool) {
-	for _, p := range permissions {
-		if p.name == name {
-			return p.op, true
-		}
-	}
-	return 0, false
 }
 
 func permissionNames() string {

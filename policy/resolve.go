@@ -100,11 +100,7 @@ func (r *compiledRule) change(t time.Time) time.Time {
 	if len(r.conditions) == 0 {
 		return time.Time{}
 	}
-	c, ok := r.conditions[len(r.conditions)-1].condition.(hoursCondition)
-	if !ok {
-		return time.Time{}
-	}
-	return c.next(t)
+	return r.conditions[len(r.conditions)-1].hours.next(t)
 }
 
 // earlier returns the earlier of two times, of which zero is never.

@@ -10,12 +10,117 @@ import (
 	"berth/directory"
 )
 
-// A condition is one line of a rule's when, compiled.
-type condition interface {
+// A compiledCondition is one line of a rule's when.
+type compiledCondition struct {
+	key string
+
 	// holds reports whether the condition of rule i holds. It must be cheap.
-	holds(f *facts, i int) bool
+	holds func(f *facts, i int) bool
+
 	// explain says why it does or does not, in words.
-	explain(f *facts, held bool) string
+	explain func(f *facts, held bool) string
+
+	hours hours // of the condition hours
+}
+
+// when compiles the conditions of r.
+func (c *compiler) when(r Rule) []compiledCondition {
+	w := r.When
+	var out []compiledCondition
+	// given reports whether the condition key is written, and compiles its values.
+	given := func(key string, values []string, each func(string) error) bool {
+		if values != nil && len(values) == 0 {
+			c.mistake("when."+key, "", "empty: would match everybody: name at least one value, or leave the condition out")
+		}
+		for i, v := range values {
+			c.check(fmt.Sprintf("when.%s[%d]", key, i), v, each(v))
+		}
+		return len(values) > 0
+	}
+	if given("directory", w.Directory, func(v string) error { return knownDirectory(v, c.directories) }) {
+		out = append(out, compiledCondition{
+			key: "directory",
+			holds: func(f *facts, _ int) bool {
+				return slices.ContainsFunc(w.Directory, func(d string) bool { return strings.EqualFold(d, f.User.Source) })
+			},
+			explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Source), w.Directory) },
+		})
+	}
+	if given("users", w.Users, func(v string) error {
+		m, err := parseUser(v)
+		c.set.users.add(m, c.index)
+		return err
+	}) {
+		c.set.withUsers.add(c.index)
+		out = append(out, compiledCondition{
+			key:     "users",
+			holds:   func(f *facts, i int) bool { return f.users.has(i) },
+			explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Name), w.Users) },
+		})
+	}
+	var groups []matcher
+	if given("groups", w.Groups, func(v string) error {
+		m, err := parseGroup(v, c.directories, len(w.Directory) > 0)
+		c.set.groups.add(m, c.index)
+		groups = append(groups, m)
+		return err
+	}) {
+		c.set.withGroups.add(c.index)
+		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups, matcher.byName) {
+			c.set.strict.add(c.index)
+		}
+		out = append(out, compiledCondition{
+			key:     "groups",
+			holds:   func(f *facts, i int) bool { return f.groups.has(i) },
+			explain: explainGroups(groups, w.Groups),
+		})
+	}
+	var from []netip.Prefix
+	if given("from", w.From, func(v string) error {
+		p, err := ParseNetwork(v)
+		from = append(from, p)
+		return err
+	}) {
+		out = append(out, compiledCondition{
+			key: "from",
+			holds: func(f *facts, _ int) bool {
+				remote := f.Remote.Unmap().WithZone("")
+				return slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(remote) })
+			},
+			explain: func(f *facts, held bool) string {
+				if !f.Remote.IsValid() {
+					return "the address is not known"
+				}
+				return outcome(held, f.Remote.Unmap().String(), w.From)
+			},
+		})
+	}
+	if given("method", w.Method, func(v string) error { return oneOf(v, methods) }) {
+		out = append(out, compiledCondition{
+			key:     "method",
+			holds:   func(f *facts, _ int) bool { return slices.Contains(w.Method, f.Method) },
+			explain: func(f *facts, held bool) string { return outcome(held, f.Method, w.Method) },
+		})
+	}
+	if w.Hours != "" {
+		h, err := parseHours(w.Hours)
+		if err != nil {
+			c.mistake("when.hours", w.Hours, err.Error()+`: write it as "Mon-Fri 06:00-20:00 Europe/Berlin"`)
+		}
+		out = append(out, compiledCondition{
+			key:   "hours",
+			hours: h,
+			holds: func(f *facts, _ int) bool { return h.hold(f.Time) },
+			explain: func(f *facts, held bool) string {
+				word := "outside"
+				if held {
+					word = "within"
+				}
+				return fmt.Sprintf("%s is %s %s", f.Time.In(h[0].zone).Format("Mon 15:04 MST"), word, w.Hours)
+			},
+		})
+	}
+	return out
 }
 
 // facts is a request, and what was found out about its user once for all rules.
@@ -64,22 +169,17 @@ func hiddenGroup(u *directory.User) *directory.Group {
 	return nil
 }
 
-// groupCondition holds for the members of any of some groups.
-type groupCondition struct {
-	values   []string // as written
-	matchers []matcher
-}
-
-func (groupCondition) holds(f *facts, i int) bool { return f.groups.has(i) }
-
-func (c groupCondition) explain(f *facts, held bool) string {
-	for i := range f.User.Groups {
-		g := &f.User.Groups[i]
-		if slices.ContainsFunc(c.matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
-			return fmt.Sprintf("in %s (%s)", groupName(g), g.Via)
+// explainGroups says which group of the user is one that the rule means.
+func explainGroups(matchers []matcher, values []string) func(*facts, bool) string {
+	return func(f *facts, _ bool) string {
+		for i := range f.User.Groups {
+			g := &f.User.Groups[i]
+			if slices.ContainsFunc(matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
+				return fmt.Sprintf("in %s (%s)", groupName(g), g.Via)
+			}
 		}
+		return "in none of " + quoted(values)
 	}
-	return "in none of " + quoted(c.values)
 }
 
 func groupName(g *directory.Group) string {
@@ -87,44 +187,6 @@ func groupName(g *directory.Group) string {
 		return quote(g.DN.String())
 	}
 	return quote(g.Name)
-}
-
-// directoryCondition holds for the people of some directories.
-type directoryCondition struct{ values []string }
-
-func (c directoryCondition) holds(f *facts, _ int) bool {
-	return slices.ContainsFunc(c.values, func(d string) bool { return strings.EqualFold(d, f.User.Source) })
-}
-
-func (c directoryCondition) explain(f *facts, held bool) string {
-	return outcome(held, quote(f.User.Source), c.values)
-}
-
-// userCondition holds for some names.
-type userCondition struct{ values []string }
-
-func (userCondition) holds(f *facts, i int) bool { return f.users.has(i) }
-
-func (c userCondition) explain(f *facts, held bool) string {
-	return outcome(held, quote(f.User.Name), c.values)
-}
-
-// fromCondition holds for some addresses.
-type fromCondition struct {
-	values   []string
-	prefixes []netip.Prefix
-}
-
-func (c fromCondition) holds(f *facts, _ int) bool {
-	remote := f.Remote.Unmap().WithZone("")
-	return slices.ContainsFunc(c.prefixes, func(p netip.Prefix) bool { return p.Contains(remote) })
-}
-
-func (c fromCondition) explain(f *facts, held bool) string {
-	if !f.Remote.IsValid() {
-		return "the address is not known"
-	}
-	return outcome(held, f.Remote.Unmap().String(), c.values)
 }
 
 // ParseNetwork reads a network, or an address as a network of one. An IPv4
@@ -146,31 +208,6 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 		return p, fmt.Errorf("has an address within the network: write %s", p.Masked())
 	}
 	return p, nil
-}
-
-// methodCondition holds for some methods of authentication.
-type methodCondition struct{ values []string }
-
-func (c methodCondition) holds(f *facts, _ int) bool { return slices.Contains(c.values, f.Method) }
-
-func (c methodCondition) explain(f *facts, held bool) string {
-	return outcome(held, f.Method, c.values)
-}
-
-// hoursCondition holds at some times.
-type hoursCondition struct {
-	text string
-	hours
-}
-
-func (c hoursCondition) holds(f *facts, _ int) bool { return c.hold(f.Time) }
-
-func (c hoursCondition) explain(f *facts, held bool) string {
-	word := "outside"
-	if held {
-		word = "within"
-	}
-	return fmt.Sprintf("%s is %s %s", f.Time.In(c.hours[0].zone).Format("Mon 15:04 MST"), word, c.text)
 }
 
 // outcome says that value is or is not one of values.

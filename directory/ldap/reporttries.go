@@ -170,9 +170,9 @@ func (c *Client) Names(ctx context.Context) ([]*directory.User, error) {
 	return users, err
 }
 
-// attributeNames finds the names in the description of an attribute (RFC 4512,
+// describedNames finds the names in the description of an attribute (RFC 4512,
 // section 4.1.2).
-var attributeNames = regexp.MustCompile(`\bNAME\s+(?:'([^']+)'|\(([^)]*)\))`)
+var describedNames = regexp.MustCompile(`\bNAME\s+(?:'([^']+)'|\(([^)]*)\))`)
 
 // schema reports attributes of the settings that the server does not know.
 func (r *reporter) schema(ctx context.Context) {
@@ -184,7 +184,7 @@ func (r *reporter) schema(ctx context.Context) {
 	schema, _, err := read(ctx, r.c.search, root.first("subschemaSubentry"), "(objectClass=*)", "attributeTypes")
 	known := map[string]string{}
 	for _, description := range schema.all("attributeTypes") {
-		for _, m := range attributeNames.FindAllStringSubmatch(description, -1) {
+		for _, m := range describedNames.FindAllStringSubmatch(description, -1) {
 			for name := range strings.FieldsSeq(strings.ReplaceAll(m[1]+m[2], "'", " ")) {
 				known[strings.ToLower(name)] = name
 			}
@@ -195,34 +195,25 @@ func (r *reporter) schema(ctx context.Context) {
 		return
 	}
 	usual := kinds[s.Kind].defaults
-	for _, list := range []struct {
-		key   string
-		names []string
-	}{
-		{"name_attribute", []string{s.NameAttribute}},
-		{"id_attribute", []string{s.IDAttribute}},
-		{"key_attribute", []string{s.KeyAttribute}},
-		{"login_attributes", s.LoginAttributes},
-		{"group_name_attribute", []string{s.GroupNameAttribute}},
-		{"member_attributes", s.MemberAttributes},
-		{"member_uid_attribute", []string{s.MemberUIDAttribute}},
-		{"totp_attribute", []string{s.TOTPAttribute}},
-		{"state_required", s.StateRequired},
-		{"attributes, or %{…} in rules", s.Attributes},
-	} {
-		for _, name := range list.names {
-			if name == "" || name == none || known[strings.ToLower(name)] != "" || strings.Contains(name, ".") {
+	named := s.attributeNames()
+	for _, key := range slices.Sorted(maps.Keys(named)) {
+		what := key
+		if key == "attributes" {
+			what += ", or %{…} in rules"
+		}
+		for _, name := range named[key] {
+			if name == none || known[strings.ToLower(name)] != "" || strings.Contains(name, ".") {
 				continue
 			}
-			if name == cmp.Or(usual.KeyAttribute, common.KeyAttribute) && list.key == "key_attribute" {
-				r.add(Warning, list.key, "the server has no attribute %s, so there are no logins with keys: add its schema, or set key_attribute: none", name)
+			if name == cmp.Or(usual.KeyAttribute, common.KeyAttribute) && key == "key_attribute" {
+				r.add(Warning, key, "the server has no attribute %s, so there are no logins with keys: add its schema, or set key_attribute: none", name)
 				continue
 			}
 			hint := ""
 			if close := closest(name, known); close != "" {
 				hint = ": do you mean " + close + "?"
 			}
-			r.add(Bad, list.key, "the server has no attribute %s%s", name, hint)
+			r.add(Bad, what, "the server has no attribute %s%s", name, hint)
 		}
 	}
 }

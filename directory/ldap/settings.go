@@ -421,12 +421,12 @@ func (s Settings) bindPassword() (string, error) {
 // attributeName is RFC 4512, section 2.5: a name or an OID.
 var attributeName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`)
 
-func (s Settings) checkAttributes(bad complain) {
-	lists := map[string][]string{
+// attributeNames returns the settings that name attributes.
+func (s Settings) attributeNames() map[string][]string {
+	return map[string][]string{
 		"name_attribute":       {s.NameAttribute},
 		"id_attribute":         {s.IDAttribute},
 		"key_attribute":        {s.KeyAttribute},
-		"key_class":            {s.KeyClass},
 		"totp_attribute":       {cmp.Or(s.TOTPAttribute, none)},
 		"group_name_attribute": {s.GroupNameAttribute},
 		"member_uid_attribute": {s.MemberUIDAttribute},
@@ -435,7 +435,13 @@ func (s Settings) checkAttributes(bad complain) {
 		"attributes":           s.Attributes,
 		"state_required":       s.StateRequired,
 	}
-	for key, names := range lists {
+}
+
+func (s Settings) checkAttributes(bad complain) {
+	if !attributeName.MatchString(s.KeyClass) {
+		bad("key_class", "%q: must be the name of an object class", s.KeyClass)
+	}
+	for key, names := range s.attributeNames() {
 		for _, name := range names {
 			switch {
 			case !attributeName.MatchString(name):
