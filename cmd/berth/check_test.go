@@ -90,7 +90,7 @@ rules:
 		`bad      names of several directories: name means more than one user (`,
 		`is "uid=alice,dc=x" in directory partner and "uid=alice,dc=x" in directory corp`,
 		"warning  partner: group gone: is named in a rule, but there is no such group",
-		"bad      corp: group guests: a rule refuses its members or asks them for more, but the service account sees no such group",
+		"bad      corp: group guests: a rule denies or requires something for its members, but the service account sees no such group",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

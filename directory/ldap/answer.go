@@ -13,12 +13,12 @@ import (
 // A verdict is what an answer of a server means.
 type verdict struct {
 	why    error
-	proved bool // the password was right all the same
+	proved bool // the password was right
 }
 
-// subCodes explains the number that Active Directory hides in the text of an
-// "invalid credentials" answer, as in "… error, data 532, v4563". It tells all
-// but 775 and the wrong password only to who has the password.
+// subCodes explains the number in the text of Active Directory's answer "invalid
+// credentials", as in "… error, data 532, v4563". It sends 775 whatever the
+// password was, and the other numbers but 525 and 52e only if it was right.
 var subCodes = map[string]verdict{
 	"525": {directory.ErrBadPassword, false}, // no such user
 	"52e": {directory.ErrBadPassword, false},
@@ -58,7 +58,7 @@ const (
 	controlReset   = 2
 )
 
-// An answer is what a server said to a bind or a change.
+// An answer is the answer of a server to a bind or a change.
 type answer struct {
 	code    int
 	text    string
@@ -104,8 +104,8 @@ func (a answer) detail() string {
 	return strings.TrimSpace(fmt.Sprintf("result %d %.300s", a.code, text))
 }
 
-// bindVerdict tells what an answer to a bind means. ok is false when it says
-// nothing of the user, such as "busy".
+// bindVerdict returns what an answer to a bind means. ok is false if the answer is
+// not about the user, such as "busy".
 func (a answer) bindVerdict() (v verdict, ok bool) {
 	code := subCode(a.text)
 	switch {
@@ -131,8 +131,8 @@ func (a answer) bindVerdict() (v verdict, ok bool) {
 	return v, ok
 }
 
-// bindCodes are the result codes that are about the user, when no control and
-// no sub-code says more.
+// bindCodes are the result codes that are about the user. They count if there is
+// no policy error and no sub-code.
 var bindCodes = map[int]verdict{
 	ldap.LDAPResultInvalidCredentials:          {directory.ErrBadPassword, false},
 	ldap.LDAPResultInappropriateAuthentication: {directory.ErrBadPassword, false}, // no password in the entry
@@ -156,9 +156,9 @@ var changeControls = []error{
 	directory.ErrPasswordUsed,
 }
 
-// changeCodes are the result codes of a refused change without a policy error.
-// The old password was proved by a bind just before, so "unwilling to verify"
-// is about rights.
+// changeCodes are the result codes of a refused change without a policy error. A
+// bind has just accepted the old password, so "unwilling to verify" means that a
+// right is missing.
 var changeCodes = map[int]error{
 	ldap.LDAPResultConstraintViolation:      directory.ErrPasswordWeak,
 	ldap.LDAPResultInsufficientAccessRights: directory.ErrChangeForbidden,
@@ -175,8 +175,8 @@ var win32Codes = map[string]error{
 	"00000775": directory.ErrLocked,
 }
 
-// restrictions are the reasons that Samba adds to 0000052D; Active Directory
-// itself gives none.
+// restrictions are the reasons that Samba adds to 0000052D. Active Directory gives
+// none.
 var restrictions = []struct {
 	text string
 	why  error
@@ -189,8 +189,8 @@ var restrictions = []struct {
 	{"previous password", directory.ErrPasswordUsed},
 }
 
-// changeVerdict tells what an answer to a change means, nil if it says nothing
-// of the password.
+// changeVerdict returns what an answer to a change means; nil if it is not about
+// the password.
 func (a answer) changeVerdict() error {
 	if a.control >= 0 && a.control < len(changeControls) {
 		return changeControls[a.control]

@@ -14,13 +14,13 @@ import (
 // perBatch is how many users one search asks for.
 const perBatch = 100
 
-// LookupMany implements directory.Directory: one search for perBatch users.
-// Their groups are read as for a login, of which the nested ones are remembered
-// for all: the other way, to read the groups with all who are in them, would
-// move every member of every group again and again.
+// LookupMany implements directory.Directory with one search for perBatch users.
+// Their groups are read as for a login; nested groups are remembered for all of
+// them. To read the groups with their members instead would transfer every member
+// of every group.
 //
-// Names that the search does not settle are looked up one by one: those of
-// nobody, and those that the server finds by a rule of its own.
+// Names that the search does not find are looked up one by one: they may be the
+// names of nobody, or the server has its own rule for them.
 func (c *Client) LookupMany(ctx context.Context, names []string) map[string]directory.Answer {
 	answers := make(map[string]directory.Answer, len(names))
 	single := func(name string) {
@@ -60,9 +60,8 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 	return answers
 }
 
-// batches reports whether name can be asked for together with others: a filter
-// of the administrator's own or a domain in the name say more than which value
-// an attribute has.
+// batches reports whether name can be searched together with others. That is
+// impossible with a filter that contains %u, or with a domain in the name.
 func (c *Client) batches(name string) bool {
 	return c.settings.BindAs == "" && checkName(name) == nil &&
 		!strings.Contains(c.settings.UserFilter, "%u") && !strings.ContainsAny(name, `\@`)

@@ -29,16 +29,16 @@ func (c *Client) Authenticate(ctx context.Context, u *directory.User, password s
 	return nil
 }
 
-// bindUser connects and binds as u. It returns the bound connection, also
-// beside a refusal after which the server takes a change of the password over
-// it. The caller closes it.
+// bindUser connects and binds as u. It returns the connection, which the caller
+// closes. Beside a refusal it returns the connection too, because the server may
+// accept a change of the password over it.
 func (c *Client) bindUser(ctx context.Context, u *directory.User, password string) (*conn, error) {
 	name := c.bindName(u)
 	if password == "" || name == "" {
 		return nil, &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty"}
 	}
-	// Finding a server may take several attempts; the bind itself has one only,
-	// because a directory counts it.
+	// Several servers may be tried for the connection. The bind has one attempt
+	// only, because the directory counts wrong passwords.
 	cn, err := c.pool.connect(ctx, func(context.Context, *conn) error { return nil })
 	if err != nil {
 		return nil, fmt.Errorf("check the password of %q: %w", u.Name, err)
@@ -59,8 +59,8 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 	return cn, c.confirm(ctx, u, a)
 }
 
-// bindName returns what to bind as. Nobody has an empty name: such a bind would
-// be anonymous and succeed.
+// bindName returns the name to bind as. If it is empty, the caller must not bind:
+// the bind would be anonymous and succeed.
 func (c *Client) bindName(u *directory.User) string {
 	if c.settings.BindAs == "" {
 		return u.DN
@@ -74,9 +74,9 @@ func (c *Client) bindName(u *directory.User) string {
 	return strings.ReplaceAll(c.settings.BindAs, "%u", u.Name)
 }
 
-// bind sends one bind with the password policy control, without which some
-// servers hide that a password must be changed. The error is nil if the server
-// answered anything.
+// bind sends one bind with the password policy control. Without it some servers
+// do not report that a password must be changed. The error is nil if the server
+// gave any answer.
 func (c *Client) bind(ctx context.Context, cn *conn, name, password string) (answer, error) {
 	req := ldap.NewSimpleBindRequest(name, password, []ldap.Control{ldap.NewControlBeheraPasswordPolicy()})
 	var res *ldap.SimpleBindResult
@@ -96,9 +96,9 @@ func (c *Client) bind(ctx context.Context, cn *conn, name, password string) (ans
 	return answerOf(controls, err), nil
 }
 
-// confirm reads the account state of a user whose password proved right: what
-// the server does not look at when it binds still counts. The state in u may be
-// older than the password, so it is read again.
+// confirm reads the account state of a user whose password is right, because the
+// server may ignore parts of that state in a bind. The state in u may be older
+// than the password, so it is read again.
 func (c *Client) confirm(ctx context.Context, u *directory.User, a answer) error {
 	if u.State.Status == directory.StatusActive || c.settings.BindAs != "" {
 		return nil
@@ -114,21 +114,21 @@ func (c *Client) confirm(ctx context.Context, u *directory.User, a answer) error
 	return c.proved(state, a)
 }
 
-// proved returns the refusal for a state, to be told to who has the password.
+// proved returns the refusal for a state, for a user whose password is right.
 func (c *Client) proved(state directory.State, a answer) error {
 	var r *directory.Refusal
 	if !errors.As(state.Err(), &r) {
 		return nil
 	}
 	if a.grace && state.Status == directory.StatusPasswordExpired {
-		return nil // the directory grants some more logins
+		return nil // the directory allows a few more logins
 	}
 	r.Proved, r.Bound = true, true
 	return r
 }
 
-// Users read as themselves are taken as they were for selfFor. For selfKept more
-// they stay known, so that open sessions can go on, but not by their keys.
+// With bind_as a user that was read is used again for selfFor. For selfKept the
+// user is used without keys, so that open sessions can go on.
 const (
 	selfFor  = time.Minute
 	selfKept = 12 * time.Hour
@@ -174,7 +174,7 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 		full, err = c.user(ctx, search, e)
 	}
 	if errors.Is(err, directory.ErrNoUser) {
-		return &directory.Refusal{Why: directory.ErrStateUnknown, Proved: true, Detail: "the user cannot read the own entry"}
+		return &directory.Refusal{Why: directory.ErrStateUnknown, Proved: true, Detail: "the user may not read their own entry"}
 	}
 	if err != nil {
 		return err
@@ -188,10 +188,10 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 	return nil
 }
 
-// isBound refuses an entry that is not the one that is bound over cn with name:
-// the name may be that of one person for the bind and of another for the search.
-// Active Directory lists the SID of who is bound, other servers answer "Who am
-// I?" (RFC 4532).
+// isBound refuses an entry e that is not the entry bound over cn with name: one
+// name may mean one person for the bind and another for the search. Active
+// Directory lists the SID of the bound user, other servers answer "Who am I?" (RFC
+// 4532).
 func (c *Client) isBound(ctx context.Context, cn *conn, e entry, name string) error {
 	if c.settings.Kind == "active_directory" {
 		root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", "tokenGroups")

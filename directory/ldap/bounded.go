@@ -7,16 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// Bounds on one message of a server. The decoder behind it makes an object of
-// about 200 bytes of every element, so their number counts as much as bytes.
+// Bounds on one message of a server. The decoder needs about 200 bytes for each
+// element, so the number of elements is bounded too.
 const (
 	maxMessage  = 16 << 20
 	maxElements = 400_000
 )
 
-// A boundedConn breaks off when the server sends a message that is too long,
-// has too many elements, or is not BER as LDAP allows it (RFC 4511, section
-// 5.1: definite lengths only).
+// A boundedConn fails to read a message that is too long, has too many elements, or
+// is not BER as LDAP allows it (RFC 4511, section 5.1: definite lengths only).
 type boundedConn struct {
 	net.Conn
 	scan berScanner
@@ -32,7 +31,7 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A berScanner follows a stream of BER elements without keeping any of it.
+// A berScanner checks a stream of BER elements without storing it.
 type berScanner struct {
 	header   []byte // of the element being read, as far as it came
 	skip     int    // bytes of contents still to come of a primitive element

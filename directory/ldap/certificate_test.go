@@ -131,5 +131,5 @@ func ExampleOpen() {
 	fmt.Println(err)
 	// Output:
 	// bind_password: missing for bind_dn "cn=berth,dc=corp,dc=example": must be set here or in bind_password_file
-	// urls: "ldap://ldap.corp.example": would send passwords in the clear: use ldaps://, or start_tls: true (or, if it must be, insecure: true)
+	// urls: "ldap://ldap.corp.example": would send passwords in the clear: use ldaps:// or start_tls: true (if neither is possible, insecure: true)
 }

@@ -14,10 +14,9 @@ import (
 	"berth/directory"
 )
 
-// ChangePassword replaces a password. It binds as the user first, because that
-// is what the directory counts, and because the service account could change,
-// and by that unlock, accounts that must stay locked. See
-// directory.Directory.
+// ChangePassword replaces a password. It binds as the user first: the directory
+// counts a wrong old password, and a locked account is refused, which the service
+// account could change and so unlock. See directory.Directory.
 func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new string) error {
 	change, ok := map[string]func(context.Context, *conn, *directory.User, string, string) error{
 		changeRFC3062:    c.changeRFC3062,
@@ -56,7 +55,7 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 			return fmt.Errorf("change the password of %q: %w", u.Name, err)
 		}
 		if !contains(root.all("objectClass"), "OpenLDAProotDSE") && !contains(root.all("vendorName"), "389 Project") {
-			return &directory.Refusal{Why: directory.ErrChangeForbidden, Detail: "password expired, and it is not known whether this server checks a password before it says so: kind"}
+			return &directory.Refusal{Why: directory.ErrChangeForbidden, Detail: "password expired, but this server may say so without checking the password: set kind"}
 		}
 	}
 	err = change(ctx, service, u, old, new)
@@ -67,16 +66,15 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 	return err
 }
 
-// ExpiredChange says, for each kind of server that does not let people in whose
-// password has expired, what lets them change it all the same.
+// ExpiredChange says, for each kind of server that refuses binds with an expired
+// password, what an administrator must do so that people can change theirs.
 var ExpiredChange = map[string]string{
 	"openldap": `it needs the access "=xw" to userPassword; or set pwdGraceAuthNLimit in the password policy, so that people change it themselves`,
 	"389ds":    `it needs the right "write" on userPassword; or set passwordGraceLimit in the password policy, so that people change it themselves`,
 }
 
-// mayChange tells whether a refused bind still lets the password be changed,
-// and who must do it: the user, or the service account because the user is not
-// let in.
+// mayChange reports whether the password can be changed after a refused bind, and
+// whether the service account must do it because the user could not bind.
 func (c *Client) mayChange(err error) (asService, may bool) {
 	var r *directory.Refusal
 	if !errors.As(err, &r) || !r.Proved {
@@ -114,9 +112,9 @@ func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User,
 	return nil
 }
 
-// changeUnicodePwd changes a password as Active Directory wants it: delete the
-// old and add the new value in one request ([MS-ADTS] 3.1.1.3.1.5). This is a
-// change and no reset, whoever does it: the old password and the rules count.
+// changeUnicodePwd changes a password as Active Directory requires it: delete the
+// old and add the new value in one request ([MS-ADTS] 3.1.1.3.1.5). This is never
+// a reset: Active Directory checks the old password and applies its rules.
 func (c *Client) changeUnicodePwd(ctx context.Context, cn *conn, u *directory.User, old, new string) error {
 	if cn.tls == nil {
 		return fmt.Errorf("change the password of %q: %s: needs ldaps:// or start_tls", u.Name, cn.server.url)
@@ -140,8 +138,8 @@ func unicodePwd(password string) string {
 	return string(b)
 }
 
-// changeError makes a refusal of what is one: of an answer for which the meaning
-// has a reason.
+// changeError returns the error of a change: a refusal if meaning knows the reason
+// of the answer.
 func (c *Client) changeError(ctx context.Context, cn *conn, what string, err error, meaning func(answer) *directory.Refusal) error {
 	if err == nil {
 		return nil
@@ -161,8 +159,9 @@ func passwordRefusal(a answer) *directory.Refusal {
 	return &directory.Refusal{Why: why, Proved: !errors.Is(why, directory.ErrBadPassword)}
 }
 
-// touchShadow notes the day of the change where shadow(5) attributes count it:
-// the directory itself may not, and the password would stay expired.
+// touchShadow writes the day of the change into an entry that has it in a
+// shadow(5) attribute. The directory may not do so, and the new password would be
+// expired.
 func (c *Client) touchShadow(ctx context.Context, cn *conn, u *directory.User) {
 	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(shadowLastChange=*)", "shadowLastChange")
 	today := strconv.FormatInt(c.now().Unix()/86400, 10)
@@ -172,6 +171,6 @@ func (c *Client) touchShadow(ctx context.Context, cn *conn, u *directory.User) {
 	req := ldap.NewModifyRequest(u.DN, nil)
 	req.Replace("shadowLastChange", []string{today})
 	if err := cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) }); err != nil {
-		c.log.Warn("password changed, but not the day of its change", "user", u.Name, "error", err)
+		c.log.Warn("password changed, but shadowLastChange not written", "user", u.Name, "error", err)
 	}
 }

@@ -3,9 +3,9 @@
 // up, checks and changes their passwords, over a pool of connections to several
 // servers.
 //
-// It is the only place that knows LDAP. What differs between servers is in
-// tables: defaults in kind.go, account states in state.go, answers in
-// answer.go. Start at Settings and Open.
+// Only this package knows LDAP. The differences between servers are in tables:
+// defaults in kind.go, account states in state.go, answers in answer.go. Start at
+// Settings and Open.
 package ldap
 
 import (
@@ -44,8 +44,8 @@ type Client struct {
 	tokens   memory[[]string]          // SIDs of the service account (Active Directory)
 }
 
-// Open checks the settings and returns a Client. It asks no server, so it works
-// while none is up. The error holds all mistakes, each with its key.
+// Open checks the settings and returns a Client. It works while no server is up,
+// because it asks none. The error contains all mistakes, each with its key.
 func Open(s Settings, log hclog.Logger) (*Client, error) {
 	return open(s, nil, log)
 }
@@ -102,9 +102,9 @@ func (c *Client) Searches() int64 { return c.searches.Load() }
 // directory.Directory.
 //
 // With bind_as there is no account to search with. Lookup then returns a User
-// that holds nothing but Name, in an unknown state, until Authenticate has
-// proved the password and read the entry. For a minute Lookup then returns what
-// it read; for twelve hours more the same without keys, marked as Cached.
+// with a Name only, in an unknown state, until Authenticate has checked the
+// password and read the entry. For a minute Lookup then returns the user that was
+// read, and for twelve hours the same user without keys, marked as Cached.
 func (c *Client) Lookup(ctx context.Context, name string) (*directory.User, error) {
 	if c.settings.BindAs != "" {
 		return c.lookupSelf(name)

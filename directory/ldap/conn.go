@@ -24,8 +24,8 @@ type conn struct {
 	stream *boundedConn
 	server *server
 	tls    *tls.ConnectionState // nil in the clear
-	used   time.Time            // when it was last of use
-	pooled bool                 // served a request before
+	used   time.Time            // when a request last succeeded
+	pooled bool                 // it has been in the pool
 }
 
 // dial connects to one server and starts TLS as the settings say. It is bounded
@@ -124,7 +124,7 @@ func (c *Client) tlsFor(srv *server) (*tls.Config, error) {
 
 const startTLSName = "1.3.6.1.4.1.1466.20037" // RFC 4511, section 4.14.1
 
-// startTLS asks the server to start TLS and returns when it agreed.
+// startTLS asks the server to start TLS and returns when it has agreed.
 func startTLS(raw net.Conn) error {
 	request := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "")
 	request.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, startTLSName, ""))
@@ -146,8 +146,8 @@ func startTLS(raw net.Conn) error {
 var errNoAnswer = errors.New("no answer in time")
 
 // do runs one request of the connection, for at most limit. go-ldap's requests
-// take no context; closing the connection beneath them is what ends them. A
-// server that is silent for longer than usual is doubted, but not given up.
+// take no context: closing the connection beneath them ends them. If the server
+// is silent for longer than usual, it is doubted, and the request goes on.
 func (cn *conn) do(ctx context.Context, limit time.Duration, request func() error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errNoAnswer, limit))
 	defer cancel()
@@ -170,7 +170,7 @@ func (cn *conn) do(ctx context.Context, limit time.Duration, request func() erro
 	return err
 }
 
-// close says good-bye if that can be done at once.
+// close ends the connection, with an unbind request if that does not block.
 func (cn *conn) close() {
 	_ = cn.raw.SetDeadline(time.Now().Add(time.Second))
 	_ = cn.Unbind()
@@ -185,8 +185,8 @@ func answered(err error) bool {
 	return errors.As(err, &e) && e.ResultCode < ldap.ErrorNetwork
 }
 
-// unwell reports whether err says that the server cannot do its work now, so
-// that another one should be asked.
+// unwell reports whether err means that the server cannot answer now, so that
+// another one should be asked.
 func unwell(err error) bool {
 	return !answered(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultBusy, ldap.LDAPResultUnavailable)
 }

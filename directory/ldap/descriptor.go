@@ -16,10 +16,10 @@ const (
 	guidUserLogon  = "\x10\x20\x20\x5f\xa5\x79\xd0\x11\x90\x20\x00\xc0\x4f\xc2\xd4\xcf"
 )
 
-// hiddenHours returns logonHours if the entry does not show it and whoever
-// searches may not read it. No other attribute of account state may be missing
-// from an entry, and no question to the server tells whether this one is hidden.
-// So the access rules of the entry are read.
+// hiddenHours returns logonHours if it is missing from the entry and the account
+// that searches may not read it. All other attributes of account state are in every
+// entry. The server cannot be asked whether this one is hidden, so the access
+// rules of the entry are read.
 func (c *Client) hiddenHours(ctx context.Context, search searchFunc, e entry) ([]string, error) {
 	if e.has("logonHours") {
 		return nil, nil
@@ -43,16 +43,16 @@ func (c *Client) hiddenHours(ctx context.Context, search searchFunc, e entry) ([
 	return nil, nil
 }
 
-// sidSelf is S-1-5-10, which stands for the entry itself.
+// sidSelf is S-1-5-10, which means the entry itself.
 const sidSelf = "\x01\x01\x00\x00\x00\x00\x00\x05\x0a\x00\x00\x00"
 
-// mayRead reports whether a security descriptor lets who has the SIDs read an
-// attribute, which rules name by one of the GUIDs ([MS-DTYP] 2.4.6, [MS-ADTS]
-// 5.1.3.3.3). The first rule that is about both decides. What cannot be
-// understood allows nothing.
+// mayRead reports whether a security descriptor allows an account with these SIDs
+// to read an attribute, which rules name by one of the GUIDs ([MS-DTYP] 2.4.6,
+// [MS-ADTS] 5.1.3.3.3). The first rule for the account and the attribute decides. A
+// descriptor that cannot be parsed allows nothing.
 func mayRead(descriptor string, sids []string, guids ...string) (may bool) {
 	defer func() {
-		if recover() != nil { // it ends too early
+		if recover() != nil { // the descriptor is too short
 			may = false
 		}
 	}()

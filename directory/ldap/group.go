@@ -47,8 +47,8 @@ func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name st
 	return groups, err
 }
 
-// memberOf trusts the directory to list nested groups in the user's entry, as
-// FreeIPA does. Only the primary group needs a search.
+// memberOf takes all groups, nested ones too, from the user's entry, where FreeIPA
+// lists them. Only the primary group needs a search.
 func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
 	if !e.has("memberOf") && c.mayHide() {
 		switch may, err := c.comparable(ctx, e.dn, "memberOf"); {
@@ -68,8 +68,8 @@ func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry, _ str
 	return c.climb(ctx, search, level, c.listed(e))
 }
 
-// unreadableGroups refuses a user who looks as if in no group, because a rule
-// that denies a group would then let the user in.
+// unreadableGroups refuses a user whose groups cannot be read. Otherwise the user
+// would seem to be in no group, and no rule that denies a group would apply.
 func unreadableGroups(e entry, attribute string) error {
 	return &directory.Refusal{Why: directory.ErrStateUnknown, Detail: fmt.Sprintf("the service account may not read %s of %q", attribute, e.dn)}
 }
@@ -84,8 +84,8 @@ func (c *Client) listed(e entry) []directory.Group {
 	return groups
 }
 
-// walk searches for the groups that hold the user, then for those that hold
-// these. Each level costs one search for every perFilter groups.
+// walk searches for the groups that contain the user, then for those that contain
+// these groups, and so on. Each level costs one search for every perFilter groups.
 func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name string) ([]directory.Group, error) {
 	filter := c.memberFilter([]string{e.dn}) + primaryFilter(e)
 	if c.settings.MemberUIDAttribute != none {
@@ -96,12 +96,12 @@ func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name stri
 	if err != nil {
 		return nil, err
 	}
-	// A nested-aware memberOf may know of groups that the walk cannot read.
+	// memberOf may list groups that this account cannot search for.
 	return c.climb(ctx, search, append(level, c.listed(e)...), nil)
 }
 
-// climb returns the groups known, and those of level with the groups that hold
-// them, until no new one turns up.
+// climb returns the groups of known and level, and all groups that contain those of
+// level, directly or not.
 func (c *Client) climb(ctx context.Context, search searchFunc, level, known []directory.Group) ([]directory.Group, error) {
 	seen := map[string]directory.Group{}
 	for _, g := range known {
@@ -146,8 +146,8 @@ func primaryFilter(e entry) string {
 	return "(&(objectClass=posixGroup)(gidNumber=" + ldap.EscapeFilter(e.first("gidNumber")) + "))"
 }
 
-// viaOf says how the group g holds the user e: by number, by DN, or by login
-// name (RFC 2307). Which attribute matched is not in the answer.
+// viaOf says how the group g contains the user e: by number, by DN, or by login
+// name (RFC 2307). The answer of the server does not say which attribute matched.
 func viaOf(g, e entry) string {
 	if g.has("gidNumber") && g.first("gidNumber") == e.first("gidNumber") && contains(g.all("objectClass"), "posixGroup") {
 		return viaPrimary
@@ -160,9 +160,9 @@ func viaOf(g, e entry) string {
 	return viaMemberUID
 }
 
-// remembered returns the groups that filter matches. They are remembered as long
-// as a user is: names of groups are what rules go by. A second at least, for the
-// users of one batch.
+// remembered returns the groups that filter matches. They are remembered as long as
+// users are, because rules name groups, but at least a second, for the users of one
+// batch.
 func (c *Client) remembered(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
 	if groups, known := c.nested.recall(filter, c.now()); known {
 		return groups, nil
@@ -174,7 +174,8 @@ func (c *Client) remembered(ctx context.Context, search searchFunc, filter strin
 	return groups, err
 }
 
-// memberFilter matches the groups that hold one of dns, as alternatives.
+// memberFilter matches the groups that contain one of dns, as a list of
+// alternatives.
 func (c *Client) memberFilter(dns []string) string {
 	var b strings.Builder
 	for _, a := range c.settings.MemberAttributes {
@@ -205,9 +206,9 @@ func (c *Client) groupName(e entry) string {
 	return ownName(directory.DNOf(e.dn), c.settings.GroupNameAttribute, "")
 }
 
-// tokenGroups reads the list that Active Directory makes itself of all security
-// groups of a user: nested ones and the primary group, of all domains. It holds
-// SIDs, which are looked up by one search unless they are remembered.
+// tokenGroups reads the list of all security groups of a user that Active Directory
+// computes: nested ones and the primary group, of all domains. The list contains
+// SIDs. Their names come from one search, unless they are remembered.
 func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
 	token, _, err := read(ctx, search, e.dn, "(objectClass=*)", "tokenGroups")
 	if err != nil {
@@ -246,8 +247,8 @@ func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ 
 	return groups, nil
 }
 
-// names returns DN and name for binary SIDs. A SID of another domain may have
-// none.
+// names returns DN and name for binary SIDs. They are empty for a SID that this
+// domain does not know.
 func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (map[string]directory.Group, error) {
 	known := make(map[string]directory.Group, len(sids))
 	var missing []string
@@ -282,7 +283,7 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 	return known, nil
 }
 
-// A memory keeps answers for a while. It holds at most max of them.
+// A memory keeps values for a while, at most max of them.
 type memory[T any] struct {
 	max int
 

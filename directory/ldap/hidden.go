@@ -14,13 +14,13 @@ import (
 // How long it is remembered whether the service account may read account state.
 const (
 	readableFor = 10 * time.Minute
-	hiddenFor   = 10 * time.Second // an administrator may be at it
+	hiddenFor   = 10 * time.Second // an administrator may be changing that
 )
 
-// hiddenState returns the attributes of account state that the service account
-// may not read. They look as if they were not set, and a locked account as if it
-// was open. The entry dn stands for all, since access rules that differ from user
-// to user are rare.
+// hiddenState returns the attributes of account state that the service account may
+// not read. They seem to be missing, so that a locked account would seem to be
+// active. Only the entry dn is tried: access rules that differ from user to user
+// are rare.
 func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if !c.mayHide() {
 		return nil, nil
@@ -30,10 +30,10 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	}
 	hidden, err := c.hiddenNow(ctx, dn)
 	if err != nil {
-		return nil, fmt.Errorf("may the account's state be read: %w", err)
+		return nil, fmt.Errorf("asking which account state can be read: %w", err)
 	}
 	if foldDN(dn) == foldDN(c.settings.BindDN) {
-		return hidden, nil // of its own entry it may read more: that says nothing of others
+		return hidden, nil // it may read more of its own entry than of others
 	}
 	until := c.now().Add(readableFor)
 	if len(hidden) > 0 {
@@ -43,9 +43,9 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	return hidden, nil
 }
 
-// hiddenNow asks 389 DS for the rights of the service account. Where these are
-// none, or there are no rights to ask for, it compares: servers look at their
-// access rules first, whether the attribute is set or not.
+// hiddenNow asks 389 DS for the rights of the service account. If it reports none,
+// or the server cannot be asked for rights, hiddenNow sends a compare request:
+// servers apply their access rules first, whether the attribute is set or not.
 func (c *Client) hiddenNow(ctx context.Context, dn string) ([]string, error) {
 	attributes := c.stateAttributes()
 	list := ""
@@ -84,8 +84,8 @@ func (c *Client) stateAttributes() []string {
 	return attributes
 }
 
-// hiddenMembers returns the attributes of a group that hold members and that the
-// service account may not compare. A search by them finds nobody's groups.
+// hiddenMembers returns the attributes with the members of a group that the
+// service account may not compare. A search by them finds no group.
 func (c *Client) hiddenMembers(ctx context.Context, dn string) (hidden []string, err error) {
 	if !c.mayHide() || c.settings.GroupWalk != walkMembers {
 		return nil, nil
@@ -102,8 +102,8 @@ func (c *Client) hiddenMembers(ctx context.Context, dn string) (hidden []string,
 	return hidden, err
 }
 
-// mayHide reports whether attributes may be hidden, and the server is known to
-// answer whether they are. Of Active Directory see StateRequired and hiddenHours.
+// mayHide reports whether attributes may be hidden on a server that can be asked
+// about it. For Active Directory see StateRequired and hiddenHours.
 func (c *Client) mayHide() bool {
 	return c.settings.BindDN != "" && slices.Contains([]string{"openldap", "389ds", "freeipa"}, c.settings.Kind)
 }
@@ -122,7 +122,7 @@ func (c *Client) comparable(ctx context.Context, dn, attribute string) (bool, er
 		}
 		return false, err
 	}
-	return true, nil // so the server does look at the value
+	return true, nil // the server has checked the value, so it allows to compare
 }
 
 // compare compares over the pool. The error is nil for both answers, true and
@@ -134,7 +134,7 @@ func (c *Client) compare(ctx context.Context, dn, attribute, value string) (answ
 			return err
 		})
 		if answered(answer) && !unwell(answer) {
-			return nil // says nothing bad of the connection
+			return nil // the connection is good
 		}
 		return answer
 	})

@@ -187,7 +187,7 @@ func TestHiddenMembers(t *testing.T) {
 	}
 	configure(t, p, "access to attrs=userPassword", "access to attrs=member\n  by self read\n  by * none\naccess to attrs=userPassword")
 	report := printed(open(t, settings(p)).Report(t.Context(), named, named[:1]...))
-	if !strings.Contains(report, "bad: group inner: a rule refuses its members or asks them for more, but the service account may not read member:") || strings.Contains(report, "group posix") {
+	if !strings.Contains(report, "bad: group inner: a rule denies or requires something for its members, but the service account may not read member:") || strings.Contains(report, "group posix") {
 		t.Errorf("the report does not tell that members of inner are hidden:\n%s", report)
 	}
 }

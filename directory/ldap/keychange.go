@@ -44,8 +44,8 @@ func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) err
 }
 
 // RemoveKey deletes values of the key attribute, as the service account. See
-// directory.Directory. A value that holds other keys too is put back without
-// the one.
+// directory.Directory. A value that contains other keys too is replaced by one
+// without the key.
 func (c *Client) RemoveKey(ctx context.Context, u *directory.User, fingerprint string) error {
 	return c.changeKeys(ctx, u, func(_ entry, values []string, req *ldap.ModifyRequest) error {
 		var gone, instead []string
@@ -70,15 +70,15 @@ func (c *Client) RemoveKey(ctx context.Context, u *directory.User, fingerprint s
 	})
 }
 
-// changeKeys reads u's entry, has plan fill a request from it and from those of
-// its values that hold keys, and sends that. Values are named one by one and
-// never replaced as a whole: somebody else may be changing others of them.
+// changeKeys reads u's entry, calls plan to fill a request, and sends it. plan gets
+// the entry and its values that are keys. The request must name single values and
+// not replace all of them: somebody else may be changing others.
 func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(entry, []string, *ldap.ModifyRequest) error) error {
 	if c.settings.KeyChange != keyChangeService {
 		return &directory.Refusal{Why: directory.ErrKeyForbidden, Detail: "key_change: " + c.settings.KeyChange}
 	}
-	// A connection of its own: what a pooled one that proves dead has done is not
-	// known.
+	// A new connection: if a pooled one proves dead, nobody knows whether the change
+	// was made.
 	cn, err := c.pool.connect(ctx, c.bindService)
 	if err != nil {
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
@@ -89,7 +89,7 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 	case err != nil:
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
 	case !found || c.id(e) != u.ID:
-		return &directory.Refusal{Why: directory.ErrNoUser, Detail: "the entry went away"}
+		return &directory.Refusal{Why: directory.ErrNoUser, Detail: "the entry has been removed"}
 	}
 	req := ldap.NewModifyRequest(u.DN, nil)
 	if err := plan(e, c.keyValues(e), req); err != nil {
@@ -113,8 +113,8 @@ func (c *Client) keyValues(e entry) []string {
 	return values
 }
 
-// keyChangeCodes are the answers to a change of keys that are about it, and not
-// about the server.
+// keyChangeCodes are the answers to a change of keys that are about the change,
+// not about the server.
 var keyChangeCodes = map[int]error{
 	ldap.LDAPResultInsufficientAccessRights: directory.ErrKeyForbidden,
 	ldap.LDAPResultUnwillingToPerform:       directory.ErrKeyForbidden,

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// A kind is what is known of one make of server.
+// A kind is the knowledge about one make of server.
 type kind struct {
 	defaults Settings
 	state    []stateReader
 
-	// changeExpired tells that the service account may change a password that
-	// has expired, given the old one. FreeIPA would mark the new one as expired
-	// at once, because somebody else set it.
+	// changeExpired says that the service account can change a password that has
+	// expired, with the old one. FreeIPA would mark the new one as expired, because
+	// somebody else set it.
 	changeExpired bool
 
 	ppolicy bool // policies are pwdPolicy entries

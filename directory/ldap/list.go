@@ -13,9 +13,9 @@ import (
 // anyUser is the filter of all users.
 func (c *Client) anyUser() string { return strings.ReplaceAll(c.settings.UserFilter, "%u", "*") }
 
-// Users implements directory.Directory. The users come in pages, and of groups
-// each is read once for all users. Where the server lists only some users, the
-// error comes after those.
+// Users implements directory.Directory. The users come in pages, and each group is
+// read once for all of them. If the server lists only some users, the error comes
+// after those.
 func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 	return func(yield func(*directory.User, error) bool) {
 		if c.settings.BindAs != "" {

@@ -9,9 +9,8 @@ import (
 	"berth/directory"
 )
 
-// Lockout implements directory.Directory: it reads from the directory after
-// how many wrong passwords it locks u. An error means that the service account
-// may not read that, or that no server answers.
+// Lockout implements directory.Directory. An error means that the service account
+// may not read the policy, or that no server answers.
 func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int, window time.Duration, err error) {
 	read := map[string]func(context.Context, *directory.User) (policy, error){
 		"active_directory": c.adLockout,

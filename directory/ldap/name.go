@@ -30,10 +30,10 @@ func checkName(name string) error {
 }
 
 // userFilter returns the filter that finds the user called name by one of the
-// attributes. Whatever name holds, it stays a value: "*" finds nobody.
+// attributes. Special characters of the name are escaped: "*" finds nobody.
 //
-// The name comes before the class: 389 DS reads all entries that match the first
-// part as long as these are few, and gives up a search that reads too many.
+// The name comes before the class, because 389 DS reads all entries that match the
+// first part and gives up a search that reads too many.
 func (c *Client) userFilter(ctx context.Context, search searchFunc, name string, attributes []string) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
@@ -58,7 +58,7 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string,
 	return fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter), nil
 }
 
-// withoutDomain takes the CORP of CORP\alice away if it is this directory's.
+// withoutDomain removes the CORP of CORP\alice, which must be this directory's.
 func (c *Client) withoutDomain(ctx context.Context, search searchFunc, name string) (string, error) {
 	domain, user, found := strings.Cut(name, `\`)
 	if !found {

@@ -346,7 +346,7 @@ func TestReport(t *testing.T) {
 		"warning: group bob: is named in a rule, but there is no such group", // that is a person
 		"warning: group cn=gone,ou=groups,dc=example,dc=test: is named",
 		"ok: lock-out: 3 wrong passwords in 10m0s lock an account (cn=grace,ou=policies,dc=example,dc=test)",
-		"ok: password policy: cn=default,ou=policies,dc=example,dc=test: a password lives 90 days",
+		"ok: password policy: cn=default,ou=policies,dc=example,dc=test: passwords expire after 90 days",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report has no line %q", want)

@@ -15,16 +15,16 @@ import (
 	"berth/directory"
 )
 
-// A policy is what a password policy says, as far as it matters here.
+// A policy is the part of a password policy that matters here.
 type policy struct {
 	maxAge     time.Duration // of a password; 0: it does not expire
-	noExpiry   bool          // dates on which passwords expire are left over (389 DS)
+	noExpiry   bool          // ignore the dates on which passwords expire (389 DS)
 	maxIdle    time.Duration // since the last login, until an account is locked; 0: for ever
 	lockFor    time.Duration // after too many wrong passwords; 0: until an administrator unlocks
 	mustChange bool          // after a reset by an administrator
 	failures   int           // wrong passwords that lock an account; 0: none do
 	window     time.Duration // in which they are counted; 0: for ever
-	missing    string        // the policy that applies and cannot be read
+	missing    string        // DN of the policy that applies, if it cannot be read
 }
 
 // policiesFor is how long policies are remembered.
@@ -34,8 +34,8 @@ var policyAttributes = []string{
 	"pwdMaxAge", "pwdMaxIdle", "pwdLockout", "pwdLockoutDuration", "pwdMustChange", "pwdMaxFailure", "pwdFailureCountInterval",
 }
 
-// nsPolicyAttributes are those of 389 DS, which knows some by the names above,
-// too, and returns a value by one name only.
+// nsPolicyAttributes are those of 389 DS. It knows some of them by the names above
+// too, but returns a value by one name only.
 var nsPolicyAttributes = []string{
 	"passwordExp", "passwordLockout", "passwordMaxFailure", "passwordResetFailureCount", "nsslapd-pwpolicy-local", "accountInactivityLimit",
 }
@@ -54,8 +54,8 @@ func readPolicy(e entry) policy {
 	return p
 }
 
-// strictest is taken where no policy can be read: an account marked as reset or
-// locked then stays so.
+// strictest is used if no policy can be read: accounts that are marked as reset or
+// locked are refused.
 var strictest = policy{mustChange: true}
 
 // stricter returns the stricter of each part of two policies.
@@ -107,7 +107,7 @@ func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (poli
 	if p, ok := byDN[directory.DNOf(name).Key()]; ok {
 		return p, nil
 	}
-	if name == "" { // one of these, and it is not known which
+	if name == "" { // one of several applies, and it is not known which
 		p := strictest
 		for i, other := range slices.Collect(maps.Values(byDN)) {
 			if i == 0 {
@@ -174,7 +174,7 @@ func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (poli
 	if idleAt != nsGlobalIdle && len(idle.attrs) == 0 {
 		p.missing = idleAt
 	}
-	off := func(name string) bool { // what a local policy does not say is off
+	off := func(name string) bool { // a value that a local policy lacks is off
 		value := found.first(name)
 		return strings.EqualFold(value, "off") || value == "" && at != nsGlobalPolicy
 	}
@@ -209,7 +209,7 @@ func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[strin
 	byDN, usual := make(map[string]policy, len(entries)), c.settings.PasswordPolicy
 	for _, e := range entries {
 		byDN[foldDN(e.dn)] = readPolicy(e)
-		// slapd keeps the default one in its own configuration: this is a guess.
+		// This is a guess: slapd's configuration names the default policy.
 		if c.settings.PasswordPolicy == "" && (len(entries) == 1 || strings.EqualFold(e.first("cn"), "default")) {
 			usual = e.dn
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// A server is one of the URLs, and how it is.
+// A server is one of the URLs, and whether it answers.
 type server struct {
 	url   string
 	host  string
@@ -21,9 +21,9 @@ type server struct {
 	ldaps bool // TLS from the start
 
 	// guarded by pool.mu
-	down    error         // why it is not asked; nil: well
-	retry   time.Time     // when it may be asked again, if no other is well
-	doubted bool          // it was silent, and a probe finds out whether it is down
+	down    error         // why it is not asked; nil: it answers
+	retry   time.Time     // when it may be asked again, if no other answers
+	doubted bool          // it was silent, and a probe is asking whether it is down
 	took    time.Duration // to connect to it the last time
 }
 
@@ -42,9 +42,9 @@ func newServer(raw string) (*server, error) {
 }
 
 const (
-	// maxIdle is how long an unused connection is kept. Firewalls forget
-	// connections without a word, so one that was not used for checkAfter is asked
-	// for an answer first.
+	// maxIdle is how long an unused connection is kept. Firewalls drop idle
+	// connections silently. So a connection that was not used for checkAfter is
+	// tested before its next use.
 	maxIdle    = time.Minute
 	checkAfter = time.Second
 
@@ -52,14 +52,14 @@ const (
 	// doubted. See pool.patience.
 	minPatience = 500 * time.Millisecond
 
-	// A server that failed after d is left alone for backOff*d if no other is
-	// well: one that refuses connections is tried again at once, a hung one is
-	// not waited for by every login.
+	// A server that took d to fail is not asked again for backOff*d, even if no
+	// other answers. So a server that refuses connections is tried again at once,
+	// and not every login waits for one that hangs.
 	backOff    = 4
 	maxBackOff = 30 * time.Second
 
-	// rebind is how long a refused service account is not tried again, so that
-	// the directory does not lock it.
+	// rebind is how long a refused service account is not tried again. Otherwise
+	// the directory could lock it.
 	rebind = 10 * time.Second
 )
 
@@ -111,8 +111,8 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 	return cn, nil
 }
 
-// put gives a connection back. After an error that leaves it in doubt it is
-// closed: what the server will not do over it now it may never do again.
+// put gives a connection back. After an error that may be one of the connection
+// it is closed.
 func (p *pool) put(cn *conn, err error) {
 	defer func() { <-p.slots }()
 	p.mu.Lock()
@@ -128,8 +128,8 @@ func (p *pool) put(cn *conn, err error) {
 	}
 }
 
-// harmless reports whether a search that ended so says nothing bad of its
-// connection.
+// harmless reports whether the connection is good although a search ended with
+// err.
 func harmless(err error) bool {
 	return err == nil || ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded)
 }
@@ -152,8 +152,8 @@ func (p *pool) reuse(ctx context.Context) *conn {
 	}
 }
 
-// unused returns the idle connection that was used last, and drops those that
-// are dead or were not used for long.
+// unused returns the idle connection that was used last, and closes those that
+// are dead or have been idle for too long.
 func (p *pool) unused() *conn {
 	p.mu.Lock()
 	var found *conn
@@ -182,8 +182,8 @@ func (p *pool) fresh(cn *conn) bool {
 	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && cn.server.good() && cn.server == p.preferred()
 }
 
-// preferred returns the first server that is well, so that the
-// pool returns to the first server when it is back.
+// preferred returns the first server that answers. So the pool returns to the
+// first server of the settings when that is back.
 func (p *pool) preferred() *server {
 	for _, s := range p.servers {
 		if s.good() {
@@ -195,8 +195,8 @@ func (p *pool) preferred() *server {
 
 func (s *server) good() bool { return s.down == nil && !s.doubted }
 
-// connect dials the servers, the well ones first, until one lets prepare pass.
-// An answer of a server, such as a refused bind, ends the search.
+// connect dials the servers, those that answer first, until prepare succeeds with
+// one. An answer of a server, such as a refused bind, ends the attempts.
 func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn) error) (*conn, error) {
 	var errs []error
 	servers := p.order()
@@ -204,7 +204,7 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 	for i := 0; i < len(servers); i++ {
 		s := servers[i]
 		if i > last && p.isDown(s) {
-			continue // as is known by now
+			continue // it failed meanwhile
 		}
 		limit := p.c.settings.ConnectTimeout
 		if i < last {
@@ -217,7 +217,7 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 		}
 		if i < last && errors.Is(err, errNoAnswer) && ctx.Err() == nil {
 			p.doubt(s)
-			servers = append(servers, s) // with all the time, if no other answers
+			servers = append(servers, s) // again, with more time, if no other answers
 			continue
 		}
 		err = fmt.Errorf("%s: %w", s.url, err)
@@ -226,7 +226,7 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 		}
 		errs = append(errs, err)
 		if errors.Is(ctx.Err(), context.Canceled) {
-			break // the caller went away, which says nothing of the server
+			break // the caller has given up: the server may be good
 		}
 		p.fail(s, err, time.Since(start))
 		if ctx.Err() != nil {
@@ -257,16 +257,16 @@ func (p *pool) connectTo(ctx context.Context, s *server, limit time.Duration, pr
 	return cn, nil
 }
 
-// patience is how long s may be silent before it is doubted. It follows from how
-// long it took to connect to s, which is several round trips and a bind.
+// patience is how long s may be silent before it is doubted: a multiple of the
+// time it took to connect to s, which is several round trips and a bind.
 func (p *pool) patience(s *server) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return min(max(minPatience, 4*s.took), p.c.settings.ConnectTimeout)
 }
 
-// order returns the servers to try: those that are well, in the order of the
-// settings; those that are doubted; those whose time to be tried again has come.
+// order returns the servers to try: those that answer, in the order of the
+// settings; then those that are doubted; then those that may be tried again.
 func (p *pool) order() []*server {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -300,8 +300,8 @@ func (p *pool) allDown() error {
 	return errors.Join(errs...)
 }
 
-// fail notes that a server could not do its work, which took as long as took,
-// and has it probed until it is well.
+// fail marks a server as down and starts to probe it. took is how long it took to
+// fail.
 func (p *pool) fail(s *server, err error, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -317,7 +317,7 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 	p.c.log.Warn("directory server is down", "url", s.url, "error", err)
 	p.probes.Go(func() { p.probe(s) })
 	if slices.ContainsFunc(p.servers, (*server).good) {
-		for cn := range p.busy { // what waits for s asks another one
+		for cn := range p.busy { // requests that wait for s go to another server
 			if cn.server == s {
 				_ = cn.raw.Close()
 			}
@@ -325,9 +325,9 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 	}
 }
 
-// blame judges the server of cn by err, which came after took. A pooled
-// connection that was closed meanwhile says nothing of the server. Silence has
-// many reasons, such as a long search, so a probe finds out.
+// blame decides what err, which came after took, says about the server of cn. If a
+// pooled connection was closed, the server may be good. A server that is silent
+// may be busy with a long search, so a probe finds out.
 func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Duration) {
 	switch {
 	case !unwell(err), errors.Is(ctx.Err(), context.Canceled):
@@ -338,8 +338,8 @@ func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Durat
 	}
 }
 
-// doubt has a server probed that was silent, by one probe however many ask for
-// it. Meanwhile other servers are asked first.
+// doubt starts a probe of a server that was silent, one for all requests that
+// wait for it. Meanwhile other servers are asked first.
 func (p *pool) doubt(s *server) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -405,8 +405,7 @@ func (p *pool) probe(s *server) {
 	}
 }
 
-// ping reads the root DSE, which every server lets everybody do (RFC 4512,
-// section 5.1).
+// ping reads the root DSE, which everybody may read (RFC 4512, section 5.1).
 func (cn *conn) ping(ctx context.Context, limit time.Duration) error {
 	return cn.do(ctx, limit, func() error {
 		_, err := cn.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"}})
@@ -439,7 +438,7 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 		return nil
 	}
 	code := uint16(a.code)
-	if code == ldap.LDAPResultSuccess { // the server lets the account in, but to nothing
+	if code == ldap.LDAPResultSuccess { // the bind succeeded, but the account may do nothing
 		code = ldap.LDAPResultInsufficientAccessRights
 	}
 	err = ldap.NewError(code, errors.New(a.detail()))

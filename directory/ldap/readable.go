@@ -10,8 +10,8 @@ import (
 	"berth/directory"
 )
 
-// readable reports whether the service account may read what the state of an
-// account is in.
+// readable reports whether the service account may read the attributes of account
+// state.
 func (r *reporter) readable(ctx context.Context, e entry) {
 	const what = "account state"
 	if !r.c.mayHide() {
@@ -30,8 +30,8 @@ func (r *reporter) readable(ctx context.Context, e entry) {
 	r.add(OK, what, "%s can be read", strings.Join(open, ", "))
 }
 
-// lockouts reports when wrong passwords lock an account and what the shield
-// makes of it, for each password policy that a user has.
+// lockouts reports, for each password policy of a user, after how many wrong
+// passwords an account is locked, and whether the shield stops before.
 func (r *reporter) lockouts(ctx context.Context, entries []entry) {
 	const what = "lock-out"
 	c := r.c

@@ -22,8 +22,8 @@ type Level int
 const (
 	OK      Level = iota // as it should be
 	Warning              // works, but needs attention
-	Bad                  // does not work, or lets people in who should not be
-	Note                 // could not be found out
+	Bad                  // does not work, or lets in people who should be refused
+	Note                 // could not be checked
 )
 
 func (l Level) String() string { return [...]string{"ok", "warning", "bad", "note"}[l] }
@@ -42,12 +42,12 @@ const (
 	sample   = 1000 // entries counted, not more
 )
 
-// Report tries everything that logins need, and says what it found: each
-// server with its certificate and clock, the service account, the base, users,
-// groups, and what of them can be read; what the service account may write; and
-// a look-up as for a login. groups are names that rules use, and strict those of
-// them by which rules refuse or ask for more; those that cannot be seen are
-// reported. It changes nothing and binds as no user.
+// Report tries everything that logins need and returns what it found. It tries each
+// server with its certificate and clock, the service account, the base, the users
+// and groups and which attributes of them can be read, what the service account may
+// write, and a look-up as for a login. groups are the names that rules use; strict
+// are those of them in rules that deny or require something. Groups that cannot be
+// seen are reported. Report changes nothing and does not bind as a user.
 func (c *Client) Report(ctx context.Context, groups []string, strict ...string) []Finding {
 	r := reporter{c: c}
 	for _, s := range c.pool.servers {
@@ -79,7 +79,7 @@ func (c *Client) Report(ctx context.Context, groups []string, strict ...string) 
 type reporter struct {
 	c        *Client
 	findings []Finding
-	reached  bool // some server let us in
+	reached  bool // a server has accepted the bind of the service account
 }
 
 func (r *reporter) add(l Level, what, format string, args ...any) {
@@ -116,8 +116,8 @@ func (r *reporter) server(ctx context.Context, s *server) {
 	r.root(ctx, s, cn)
 }
 
-// certificate reports how long the chain is good. That it is good now has been
-// verified by the connection.
+// certificate reports how long the chain is valid. The connection has verified that
+// it is valid now.
 func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
 	what := "certificate of " + s.url
 	switch {
@@ -141,15 +141,16 @@ func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
 	r.add(level, what, "%s; %d days left, until %s; %s", strings.Join(names, " < "), days, end.UTC().Format(time.DateOnly), tls.VersionName(state.Version))
 }
 
-// changeWays are what the root DSE lists for each way of changing a password.
+// changeWays are the values in the root DSE of servers that support each way of
+// changing a password.
 var changeWays = map[string]struct{ attribute, value string }{
 	changeRFC3062:    {"supportedExtension", passwordModifyName},
 	changeUnicodePwd: {"supportedCapabilities", capabilityAD},
 }
 
-// makes are what the root DSE shows of each kind of server, the first that fits
-// counts. A server of one kind may also be read as one of the others named: they
-// read all that its accounts have.
+// makes are attributes in the root DSE that show the kind of a server; the first
+// that matches counts. The settings may also name one of the kinds in others, which
+// read the same attributes of its accounts.
 var makes = []struct {
 	kind, attribute, value string
 	others                 []string
@@ -160,15 +161,15 @@ var makes = []struct {
 	{"openldap", "objectClass", "OpenLDAProotDSE", []string{"generic"}},
 }
 
-// make reports a server of another kind than the settings say. Most would work,
-// but the state of accounts would be looked for where it is not.
+// make reports a server of another kind than the settings say. Logins would mostly
+// work, but account state would be read from attributes that the server lacks.
 func (r *reporter) make(s *server, root entry) {
 	for _, m := range makes {
 		if !root.has(m.attribute) || (m.value != "" && !contains(root.all(m.attribute), m.value)) {
 			continue
 		}
 		if kind := r.c.settings.Kind; kind != m.kind && !slices.Contains(m.others, kind) {
-			r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or accounts that are disabled, locked or have ended look good at key logins", m.kind, kind)
+			r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or disabled, locked and expired accounts can log in with keys", m.kind, kind)
 		}
 		return
 	}
@@ -285,8 +286,8 @@ func count(n int, more bool) string {
 	return fmt.Sprint(n)
 }
 
-// attribute reports how many entries have an attribute. None at all mostly means
-// that the service account may not read it.
+// attribute reports how many entries have an attribute. If none has it, the service
+// account mostly may not read it.
 func (r *reporter) attribute(entries []entry, what, name string, worst Level) {
 	n := 0
 	for _, e := range entries {
@@ -336,7 +337,7 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 		case err != nil:
 			r.add(Bad, "group "+name, "%v%s", err, r.cure(err))
 		case len(found) == 0 && slices.Contains(strict, name) && !strings.Contains(name, "*"):
-			r.add(Bad, "group "+name, "a rule refuses its members or asks them for more, but the service account sees no such group: they would not be noticed")
+			r.add(Bad, "group "+name, "a rule denies or requires something for its members, but the service account sees no such group: the rule would apply to nobody")
 		case len(found) == 0:
 			r.add(Warning, "group "+name, "is named in a rule, but there is no such group")
 		case len(found) > 1 && !strings.Contains(name, "*"):
@@ -346,12 +347,12 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 			continue
 		}
 		if hidden, err := c.hiddenMembers(ctx, found[0]); err != nil || len(hidden) > 0 {
-			r.add(Bad, "group "+name, "a rule refuses its members or asks them for more, but the service account may not read %s: they would not be noticed", cmp.Or(strings.Join(hidden, ", "), fmt.Sprint(err)))
+			r.add(Bad, "group "+name, "a rule denies or requires something for its members, but the service account may not read %s: the rule would apply to nobody", cmp.Or(strings.Join(hidden, ", "), fmt.Sprint(err)))
 		}
 	}
 }
 
-// anyMember matches what has members, as part of a filter.
+// anyMember is the part of a filter that matches entries with members.
 func (c *Client) anyMember() string {
 	var b strings.Builder
 	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
@@ -362,13 +363,13 @@ func (c *Client) anyMember() string {
 	return b.String()
 }
 
-// anyGroup matches groups, those too that have no members.
+// anyGroup is a filter of all groups, with or without members.
 func (c *Client) anyGroup() string {
 	return "(|(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup)" + c.anyMember() + ")"
 }
 
-// groupsCalled returns the DNs of up to limit groups with a DN, SID or plain
-// name, of which * may be part as in rules.
+// groupsCalled returns the DNs of up to limit groups with a DN, SID or plain name. A
+// name may contain * as in rules.
 func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name string, limit int) ([]string, error) {
 	if dn, err := directory.ParseDN(name); err == nil && !dn.Parent().IsZero() && !strings.Contains(name, "*") {
 		if _, found, err := read(ctx, search, name, "(objectClass=*)", "1.1"); !found {
@@ -408,7 +409,7 @@ func (r *reporter) some(ctx context.Context, base, filter string, attributes ...
 	return entries, full || len(res.Entries) > sample, nil
 }
 
-// policies reports the password policy and when accounts are locked.
+// policies reports the default password policy.
 func (r *reporter) policies(ctx context.Context) {
 	if !r.c.usesPpolicy() {
 		return
@@ -423,10 +424,10 @@ func (r *reporter) policies(ctx context.Context) {
 		r.add(Warning, "password policy", "there are %d, and none is called default: password_policy must name the default one", len(byDN))
 	default:
 		p := byDN[usual.Key()]
-		age := "for ever"
+		age := "passwords do not expire"
 		if p.maxAge > 0 {
-			age = fmt.Sprintf("%.4g days", p.maxAge.Hours()/24)
+			age = fmt.Sprintf("passwords expire after %.4g days", p.maxAge.Hours()/24)
 		}
-		r.add(OK, "password policy", "%s: a password lives %s", usual, age)
+		r.add(OK, "password policy", "%s: %s", usual, age)
 	}
 }

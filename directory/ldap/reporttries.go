@@ -21,7 +21,7 @@ import (
 	"berth/directory"
 )
 
-// advice says what would be right after err, where that is known.
+// advice says how to repair the cause of err, if that is known.
 func advice(s *server, err error) string {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -50,7 +50,7 @@ func advice(s *server, err error) string {
 	return "; " + why
 }
 
-// cure says what would be right after an error of a limit of the server.
+// cure says how to repair the cause of err if that is a limit of the server.
 func (r *reporter) cure(err error) string {
 	if !ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded, ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultUnwillingToPerform) {
 		return ""
@@ -68,11 +68,11 @@ func (r *reporter) cure(err error) string {
 	return fmt.Sprintf("; have the server index %s for equality, or %s", strings.Join(indexed, ", "), limit)
 }
 
-// slowLookup is how long a look-up takes that an index would make quicker.
+// slowLookup is how long a look-up takes if the server lacks an index.
 const slowLookup = time.Second
 
-// login looks people up as a login does: one of the entries, and somebody who
-// does not exist, since a server without an index finds out about nobody last.
+// login looks people up as a login does: one of the entries, and a name that does
+// not exist, because a server without an index reads all entries for that.
 func (r *reporter) login(ctx context.Context, entries []entry) {
 	names := []string{"nobody-" + strings.ToLower(rand.Text()[:8])}
 	for _, e := range entries {
@@ -90,7 +90,7 @@ func (r *reporter) login(ctx context.Context, entries []entry) {
 		case i > 0 && errors.Is(err, directory.ErrNoUser):
 			r.add(Bad, what, "%s is the name of this user (name_attribute), but login_attributes do not find it: add %s to login_attributes", name, r.c.settings.NameAttribute)
 		case err != nil:
-			r.add(Bad, what, "%v%s: until then people are refused", err, r.cure(err))
+			r.add(Bad, what, "%v%s: logins are refused until then", err, r.cure(err))
 		case took > slowLookup:
 			r.add(Warning, what, "takes %v: have the server index %s for equality", took.Round(time.Millisecond), strings.Join(r.c.settings.LoginAttributes, ", "))
 		case i > 0:
@@ -99,8 +99,8 @@ func (r *reporter) login(ctx context.Context, entries []entry) {
 	}
 }
 
-// writes reports whether the service account may write what it must: keys, and
-// passwords that have expired. e is a user.
+// writes reports whether the service account may write what the settings need: keys,
+// and passwords that have expired. e is a user.
 func (r *reporter) writes(ctx context.Context, e entry) {
 	s := r.c.settings
 	expired, changes := ExpiredChange[s.Kind], s.PasswordChange == changeRFC3062 && r.c.kind.changeExpired
@@ -114,7 +114,7 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 		return
 	}
 	defer cn.close()
-	ask, err := r.c.rightsTeller(ctx, cn, s.BindDN, e)
+	ask, err := r.c.writeCheck(ctx, cn, s.BindDN, e)
 	may := func(attribute, value string) (may bool) {
 		if err == nil {
 			may, err = ask(ctx, e, attribute, value)
@@ -130,11 +130,11 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 		})
 		switch {
 		case err != nil:
-			r.add(Note, "key change", "not found out whether %s may write %s: %v", s.BindDN, s.KeyAttribute, err)
+			r.add(Note, "key change", "could not check whether %s may write %s: %v", s.BindDN, s.KeyAttribute, err)
 		case len(missing) > 0:
 			r.add(Bad, "key change", "%s may not write %s of %q, but key_change is service: give it that right, or set key_change: none", s.BindDN, strings.Join(missing, " and "), e.dn)
 		default:
-			r.add(OK, "key change", "%s may write %s: who has its password can give anybody a key", s.BindDN, s.KeyAttribute)
+			r.add(OK, "key change", "%s may write %s: whoever has its password can give any user a key", s.BindDN, s.KeyAttribute)
 		}
 	}
 	if expired == "" || !changes {
@@ -142,15 +142,15 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 	}
 	err = nil
 	if ask == nil {
-		err = errNotTold
+		err = errNoRights
 	}
 	switch allowed := may("userPassword", ""); {
 	case err != nil:
-		r.add(Note, "expired passwords", "not found out whether %s may change them: %v", s.BindDN, err)
+		r.add(Note, "expired passwords", "could not check whether %s may change them: %v", s.BindDN, err)
 	case allowed:
-		r.add(OK, "expired passwords", "%s may change them for people who know the old one", s.BindDN)
+		r.add(OK, "expired passwords", "%s may change them for users who know the old one", s.BindDN)
 	default:
-		r.add(Warning, "expired passwords", "nobody can change one here, since the server does not let such people in and %s may not write userPassword: %s", s.BindDN, expired)
+		r.add(Warning, "expired passwords", "users cannot change them here: the server refuses their binds, and %s may not write userPassword: %s", s.BindDN, expired)
 	}
 }
 
@@ -218,7 +218,7 @@ func (r *reporter) schema(ctx context.Context) {
 	}
 }
 
-// closest returns the known name that is one or two slips away from name.
+// closest returns the known name that differs from name in one or two letters.
 func closest(name string, known map[string]string) string {
 	best, at := "", 3
 	for _, lower := range slices.Sorted(maps.Keys(known)) {
@@ -229,7 +229,8 @@ func closest(name string, known map[string]string) string {
 	return best
 }
 
-// slips counts the letters to add, remove or replace to make b of a, up to most.
+// slips counts the letters that must be added, removed or replaced to turn a into
+// b, up to most.
 func slips(a, b string, most int) int {
 	switch {
 	case a == "" || b == "" || most == 0:

@@ -31,7 +31,7 @@ func TestReportOfMistakes(t *testing.T) {
 		want []string
 	}{
 		{"none", func(*ldap.Settings) {}, []string{
-			"ok: key change: " + svc + " may write sshPublicKey: who has",
+			"ok: key change: " + svc + " may write sshPublicKey: whoever has",
 			"ok: expired passwords: " + svc + " may change them for",
 			"ok: look-up of ",
 		}},
@@ -83,7 +83,7 @@ func TestReportOfMistakes(t *testing.T) {
 	}
 	t.Run("groups", func(t *testing.T) {
 		got := printed(open(t, settings(p)).Report(t.Context(), []string{"blocked", "typo", "inner", "no*"}, "blocked", "inner", "no*"))
-		for _, want := range []string{"bad: group blocked: a rule refuses its members", "warning: group typo: is named in a rule, but there is no such group", "warning: group no*: "} {
+		for _, want := range []string{"bad: group blocked: a rule denies or requires something", "warning: group typo: is named in a rule, but there is no such group", "warning: group no*: "} {
 			if !strings.Contains(got, want) {
 				t.Errorf("no %q in\n%s", want, got)
 			}
@@ -99,9 +99,9 @@ func TestReportOfTheServiceAccount(t *testing.T) {
 	s.BindDN, s.BindPassword = "cn=reader,ou=services,dc=example,dc=test", peers.Password("reader")
 	reported(t, s,
 		"bad: key change: "+s.BindDN+" may not write sshPublicKey", `but key_change is service: give it that right, or set key_change: none`,
-		"warning: expired passwords: nobody can change one here", `it needs the access "=xw" to userPassword`)
+		"warning: expired passwords: users cannot change them here", `it needs the access "=xw" to userPassword`)
 	s.KeyChange = "none"
-	reported(t, s, "warning: expired passwords: nobody")
+	reported(t, s, "warning: expired passwords: users cannot")
 	for _, state := range []struct{ change, want string }{
 		{"pwdAccountLockedTime: 000001010000Z", "account locked"},
 		{"pwdReset: TRUE", "password must be changed"},
@@ -244,7 +244,7 @@ func TestRightsThatCannotBeRead(t *testing.T) {
 	})
 	u := &directory.User{Name: "alice", DN: "uid=alice,dc=example,dc=test", State: directory.State{Status: directory.StatusActive}}
 	got := printed(open(t, fakeSettings(url)).Rights(t.Context(), u, "pw", nil))
-	if !strings.Contains(got, "note: rights of alice: not found out for ") || !strings.Contains(got, "not for you") || strings.Contains(got, "may not write") {
+	if !strings.Contains(got, "note: rights of alice: could not be checked for ") || !strings.Contains(got, "not for you") || strings.Contains(got, "may not write") {
 		t.Errorf("got %s", got)
 	}
 }

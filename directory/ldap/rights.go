@@ -14,13 +14,15 @@ import (
 	"berth/directory"
 )
 
-// Rights binds as u and reports what u may write of what decides about u: the
-// attributes that rules, names, groups and state are read from, and the members
-// of groups, which are names that rules use. Whoever can write those can give
-// themselves anything. It changes nothing. u is from Lookup.
+// Rights binds as u and reports which of the values that decide about u's access u
+// may write: the attributes from which rules, names, groups and account state are
+// read, and the members of groups, which are names that rules use. Users who can
+// write those can give themselves any access. Rights changes nothing. u is from
+// Lookup.
 //
-// Active Directory and 389 DS compute it themselves; OpenLDAP answers with the
-// result of changes that it is asked not to make. Other servers cannot be asked.
+// Active Directory and 389 DS report the rights. OpenLDAP is sent changes with a
+// control not to make them, and answers what the result would be. Other servers
+// cannot be asked.
 func (c *Client) Rights(ctx context.Context, u *directory.User, password string, groups []string) []Finding {
 	r := reporter{c: c}
 	what := "rights of " + u.Name
@@ -29,17 +31,17 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 		defer cn.close()
 	}
 	if err != nil {
-		r.add(Bad, what, "not found out: %v", err)
+		r.add(Bad, what, "could not be checked: %v", err)
 		return r.findings
 	}
 	user, err := c.themselves(ctx, cn, u)
 	if err != nil {
-		r.add(Bad, what, "not found out: %v", err)
+		r.add(Bad, what, "could not be checked: %v", err)
 		return r.findings
 	}
-	ask, err := c.rightsTeller(ctx, cn, user.dn, user)
+	ask, err := c.writeCheck(ctx, cn, user.dn, user)
 	if err != nil {
-		r.add(Note, what, "not found out: %v", err)
+		r.add(Note, what, "could not be checked: %v", err)
 		return r.findings
 	}
 	r.ownRights(ctx, what, user, ask)
@@ -51,8 +53,8 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 	return r.findings
 }
 
-// themselves reads the entry of u as u sees it. What a user cannot see, the
-// service account reads.
+// themselves reads the entry of u as u sees it. If u cannot see it, the service
+// account reads it.
 func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (entry, error) {
 	if u.DN == "" { // bind_as
 		full, err := c.find(ctx, c.searchOn(cn), u.Name)
@@ -67,13 +69,13 @@ func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (e
 		e, found, err = read(ctx, c.search, u.DN, "(objectClass=*)", attributes...)
 	}
 	if !found && err == nil {
-		err = fmt.Errorf("%q is not there", u.DN)
+		err = fmt.Errorf("%q does not exist, or cannot be seen", u.DN)
 	}
 	return e, err
 }
 
-// groupDNs returns the DNs of groups that rules name. Patterns can mean any
-// number of groups; only the first ones are tried.
+// groupDNs returns the DNs of groups that rules name, of each pattern only the first
+// groupsTried.
 func (r *reporter) groupDNs(ctx context.Context, search searchFunc, names []string) []string {
 	var dns []string
 	for _, name := range names {
@@ -87,12 +89,11 @@ func (r *reporter) groupDNs(ctx context.Context, search searchFunc, names []stri
 	return slices.Compact(dns)
 }
 
-// groupsTried is how many groups of one pattern Rights tries.
 const groupsTried = 20
 
-// A rightsTeller says whether the user who is bound may write an attribute of
-// the entry e. value is one that the user might want to write.
-type rightsTeller func(ctx context.Context, e entry, attribute, value string) (may bool, err error)
+// A writeCheck asks whether the user who is bound may write an attribute of the
+// entry e. value is one that the user might want to write.
+type writeCheck func(ctx context.Context, e entry, attribute, value string) (may bool, err error)
 
 // OIDs that show how a server reports rights.
 const (
@@ -104,11 +105,11 @@ const (
 	resultNoop = 0x410e // what OpenLDAP answers to a change that it did not make
 )
 
-var errNotTold = errors.New("this server has no way to ask what a user may write")
+var errNoRights = errors.New("this server has no way to ask what a user may write")
 
-// rightsTeller finds out how the server reports the rights of subject, who is
+// writeCheck finds out how to ask the server for the rights of subject, who is
 // bound over cn. e is an entry that subject can read.
-func (c *Client) rightsTeller(ctx context.Context, cn *conn, subject string, e entry) (rightsTeller, error) {
+func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e entry) (writeCheck, error) {
 	if c.settings.Kind == "embedded" { // where users write nothing
 		return func(context.Context, entry, string, string) (bool, error) { return false, nil }, nil
 	}
@@ -121,22 +122,22 @@ func (c *Client) rightsTeller(ctx context.Context, cn *conn, subject string, e e
 	case contains(root.all("supportedControl"), controlRights):
 		return c.effectiveRights(cn, subject), nil
 	}
-	// A server that let an unknown critical control pass might let this one pass
-	// and make the change. So it is tried with one that nobody knows, on a change
-	// that changes nothing.
+	// A server that ignores unknown critical controls would ignore this one and make
+	// the change. So a control that no server knows is tried first, with a change
+	// that has no effect.
 	if err := c.modifyWith(ctx, cn, controlNobodys, e, c.settings.NameAttribute, ""); !ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
-		return nil, errNotTold
+		return nil, errNoRights
 	}
 	err = c.modifyWith(ctx, cn, controlNoop, e, c.settings.NameAttribute, "")
 	if ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension) {
-		return nil, errNotTold
+		return nil, errNoRights
 	}
 	return c.noChange(cn), nil
 }
 
 // allowedAttributes reads what Active Directory computes for the user who asks
 // ([MS-ADTS] 3.1.1.4.5.21).
-func (c *Client) allowedAttributes(cn *conn) rightsTeller {
+func (c *Client) allowedAttributes(cn *conn) writeCheck {
 	known := map[string]entry{}
 	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
 		rights, ok := known[e.dn]
@@ -153,7 +154,7 @@ func (c *Client) allowedAttributes(cn *conn) rightsTeller {
 
 // effectiveRights asks with the control of 389 DS what the user with the DN
 // subject may do (draft-ietf-ldapext-acl-model-08, section 9).
-func (c *Client) effectiveRights(cn *conn, subject string) rightsTeller {
+func (c *Client) effectiveRights(cn *conn, subject string) writeCheck {
 	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
 		list, err := rightsOn(ctx, c.searchOn(cn), subject, e.dn, attribute)
 		if err != nil {
@@ -191,12 +192,12 @@ func attributeRights(list, attribute string) (string, error) {
 		}
 		return rights, nil
 	}
-	return "", fmt.Errorf("the server does not tell its rights on %s", attribute)
+	return "", fmt.Errorf("the server does not report the rights on %s", attribute)
 }
 
-// noChange asks OpenLDAP for a change with the control not to make it. slapd
-// checks its access rules first.
-func (c *Client) noChange(cn *conn) rightsTeller {
+// noChange sends OpenLDAP a change with the control not to make it. slapd checks its
+// access rules first.
+func (c *Client) noChange(cn *conn) writeCheck {
 	return func(ctx context.Context, e entry, attribute, value string) (bool, error) {
 		values := []string{value}
 		if value == "" && !e.has(attribute) {
@@ -215,7 +216,7 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 		}
 		switch answer.ResultCode {
 		case resultNoop, ldap.LDAPResultAttributeOrValueExists, ldap.LDAPResultNoSuchAttribute, ldap.LDAPResultNamingViolation:
-			return true, nil // such mistakes are noticed after the access rules let it pass
+			return true, nil // the server has applied its access rules before it finds such mistakes
 		case ldap.LDAPResultObjectClassViolation:
 			if !e.has("objectClass") || strings.EqualFold(attribute, "objectClass") {
 				return e.has("objectClass"), nil // classes are checked after the access rules
@@ -240,7 +241,7 @@ func (c *Client) noChange(cn *conn) rightsTeller {
 func (c *Client) modifyWith(ctx context.Context, cn *conn, control string, e entry, attribute, value string) error {
 	req := ldap.NewModifyRequest(e.dn, []ldap.Control{ldap.NewControlString(control, true, "")})
 	if strings.EqualFold(attribute, "userPassword") {
-		req.Delete(attribute, []string{rand.Text()}) // which it is not, so nothing is removed
+		req.Delete(attribute, []string{rand.Text()}) // no such value exists, so nothing is removed
 	} else if value == "" && e.has(attribute) {
 		req.Replace(attribute, e.all(attribute))
 	} else {
@@ -270,7 +271,7 @@ func (c *Client) decisiveAttributes() []decisive {
 	}
 	add(Bad, "rules use it", s.Attributes...)
 	add(Bad, "it is the login name", s.NameAttribute)
-	add(Bad, "it tells people apart", s.IDAttribute)
+	add(Bad, "it is the id of the user", s.IDAttribute)
 	if s.GroupWalk == walkTokenGroups {
 		add(Bad, "it names a group", "primaryGroupID")
 	} else {
@@ -287,7 +288,7 @@ func (c *Client) decisiveAttributes() []decisive {
 	return list
 }
 
-func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask rightsTeller) {
+func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask writeCheck) {
 	var safe []string
 	unknown := map[string][]string{} // attributes by what the server says
 	for _, d := range r.c.decisiveAttributes() {
@@ -301,7 +302,7 @@ func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask r
 		}
 	}
 	for _, why := range slices.Sorted(maps.Keys(unknown)) {
-		r.add(Note, what, "not found out for %s: %s", strings.Join(unknown[why], ", "), why)
+		r.add(Note, what, "could not be checked for %s: %s", strings.Join(unknown[why], ", "), why)
 	}
 	if len(safe) > 0 {
 		r.add(OK, what, "may not write %s of the own entry", strings.Join(safe, ", "))
@@ -309,17 +310,17 @@ func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask r
 	if key := r.c.settings.KeyAttribute; key != none {
 		switch may, err := ask(ctx, user, key, ""); {
 		case err != nil:
-			r.add(Note, what, "not found out for %s: %v", key, err)
+			r.add(Note, what, "could not be checked for %s: %v", key, err)
 		case may:
-			r.add(OK, what, "may write %s of the own entry: people look after their keys themselves", key)
+			r.add(OK, what, "may write %s of the own entry: users manage their keys themselves", key)
 		default:
-			r.add(OK, what, "may not write %s of the own entry: administrators look after keys", key)
+			r.add(OK, what, "may not write %s of the own entry: administrators manage keys", key)
 		}
 	}
 }
 
-// groupRights tries to become a member of each group.
-func (r *reporter) groupRights(ctx context.Context, what string, user entry, groups []string, ask rightsTeller) {
+// groupRights asks whether the user may become a member of each group.
+func (r *reporter) groupRights(ctx context.Context, what string, user entry, groups []string, ask writeCheck) {
 	c := r.c
 	try := map[string]string{}
 	for _, a := range c.settings.MemberAttributes {
@@ -342,7 +343,7 @@ func (r *reporter) groupRights(ctx context.Context, what string, user entry, gro
 		case open != "":
 			r.add(Bad, what, "may write %s of group %s, but rules use it: take that right away", open, dn)
 		case unknown != nil:
-			r.add(Note, what, "not found out for group %s: %v", dn, unknown)
+			r.add(Note, what, "could not be checked for group %s: %v", dn, unknown)
 		default:
 			safe++
 		}

@@ -35,7 +35,7 @@ func printed(findings []ldap.Finding) string {
 }
 
 // wantLines expects each line of want to be part of got, and nothing else that
-// is bad or not found out.
+// is bad or could not be checked.
 func wantLines(t *testing.T, got string, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -72,7 +72,7 @@ func TestRights(t *testing.T) {
 	c := open(t, s)
 	wantLines(t, rights(t, c, "alice", groups...),
 		"ok: rights of alice: may not write employeeType, departmentNumber, uidNumber, manager, uid, entryUUID, memberOf, ",
-		"ok: rights of alice: may write sshPublicKey of the own entry: people look after",
+		"ok: rights of alice: may write sshPublicKey of the own entry: users manage",
 		"bad: rights of alice: may write uniqueMember of group cn=unique,ou=groups,dc=example,dc=test",
 		"ok: rights of alice: may not write the members of 3 of")
 	wantLines(t, rights(t, c, "bob", groups...),
@@ -90,10 +90,10 @@ func TestRights(t *testing.T) {
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		u := &directory.User{Name: "bob", DN: "uid=bob,ou=people,dc=example,dc=test"}
-		wantLines(t, printed(c.Rights(t.Context(), u, "wrong", nil)), "bad: rights of bob: not found out: wrong password")
+		wantLines(t, printed(c.Rights(t.Context(), u, "wrong", nil)), "bad: rights of bob: could not be checked: wrong password")
 	})
 	t.Run("must change", func(t *testing.T) {
-		wantLines(t, rights(t, c, "mustchange"), "bad: rights of mustchange: not found out: password must be changed")
+		wantLines(t, rights(t, c, "mustchange"), "bad: rights of mustchange: could not be checked: password must be changed")
 	})
 }
 
@@ -149,8 +149,8 @@ func TestRightsOfServersThatDoNotTell(t *testing.T) {
 			c := open(t, fakeSettings(url))
 			u := &directory.User{Name: "alice", DN: "uid=alice,dc=example,dc=test"}
 			got := printed(c.Rights(t.Context(), u, "pw", []string{"inner"}))
-			if !strings.HasPrefix(got, "note: rights of alice: not found out: this server has no way") {
-				t.Errorf("got %s, want that it is not found out", got)
+			if !strings.HasPrefix(got, "note: rights of alice: could not be checked: this server has no way") {
+				t.Errorf("got %s, want that it could not be checked", got)
 			}
 			if n := changes.Load(); n > 2 {
 				t.Errorf("asked for %d changes, want only to write the login name as it is", n)

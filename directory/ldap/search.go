@@ -33,10 +33,10 @@ func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (res *ldap
 	return res, err
 }
 
-// overPool makes a request that changes nothing over a connection of the pool.
-// When the connection turns out dead or the server unwell, the request is made
-// once more, over another connection. Active Directory calls it an operations
-// error when a connection has lost its bind.
+// overPool makes a request that changes nothing over a connection of the pool. If
+// the connection is dead or the server cannot answer, the request is made once
+// more, over another connection. Active Directory answers "operations error" on a
+// connection that has lost its bind.
 func (c *Client) overPool(ctx context.Context, request func(*conn) error) error {
 	for try := 1; ; try++ {
 		cn, err := c.pool.take(ctx)
@@ -51,8 +51,8 @@ func (c *Client) overPool(ctx context.Context, request func(*conn) error) error 
 	}
 }
 
-// searchOn searches over one connection. All pages come over it, because servers
-// tie the cookie of a page to the connection.
+// searchOn searches over one connection. All pages must use it, because the
+// cookie of a page is valid on its connection only.
 func (c *Client) searchOn(cn *conn) searchFunc {
 	return func(ctx context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
 		if slices.Contains(req.Attributes, descriptorAttribute) && ldap.FindControl(req.Controls, ldap.ControlTypeMicrosoftSDFlags) == nil {
@@ -76,8 +76,8 @@ func (c *Client) searchOn(cn *conn) searchFunc {
 	}
 }
 
-// pages runs ask once, or if req has a paging control for each page. It returns
-// what came before an error with it.
+// pages runs ask once, or once for each page if req has a paging control. Beside
+// an error it returns the entries that came before the error.
 func pages(req *ldap.SearchRequest, ask func() (*ldap.SearchResult, error)) (*ldap.SearchResult, error) {
 	paging, paged := ldap.FindControl(req.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
 	if !paged {
@@ -129,15 +129,14 @@ func request(base string, scope int, filter string, limit int, attributes ...str
 	}
 }
 
-// errTooMany tells of more entries than anybody can have meant.
 var errTooMany = fmt.Errorf("more than %d entries", maxEntries)
 
-// all returns every entry below base that matches filter, and beside an error
-// those that came before it. Referrals to other servers are ignored.
+// all returns every entry below base that matches filter. Beside an error it
+// returns the entries that came before the error. Referrals are ignored.
 //
 // A server may limit the entries of one search over all pages, as OpenLDAP does
-// by default. The search is then divided in two, at the middle of the entryUUIDs
-// that came, until each part is small enough.
+// by default. The search is then split in two at the middle of the entryUUIDs that
+// came, again and again until each part is small enough.
 func all(ctx context.Context, search searchFunc, base, filter string, attributes ...string) ([]entry, error) {
 	type part struct{ from, before string }
 	var entries []entry
@@ -195,12 +194,12 @@ func read(ctx context.Context, search searchFunc, dn, filter string, attributes 
 	return e, true, e.readRanges(ctx, search)
 }
 
-// An entry is what a server told of one DN. Attribute names are in lower case
-// and without options, because a server may spell them its own way.
+// An entry is one entry as a server sent it. Attribute names are in lower case
+// and without options, because servers spell them differently.
 type entry struct {
 	dn     string
 	attrs  map[string][]string
-	ranges map[string]int // attributes that came in part, and how many values came
+	ranges map[string]int // attributes of which not all values came, and how many came
 }
 
 func newEntry(e *ldap.Entry) entry {

@@ -36,13 +36,13 @@ type Settings struct {
 	// section 4.14).
 	StartTLS bool `mapstructure:"start_tls"`
 
-	// CAFile is a PEM file of the authorities that may vouch for the servers. New
-	// content counts from the next connection on. Only its owner, root or the user
+	// CAFile is a PEM file of the authorities that sign the servers' certificates.
+	// New content applies to the next connection. Only its owner, root or the user
 	// of the server, may change it. Default: the authorities of the system.
 	CAFile string `mapstructure:"ca_file"`
 
-	// ServerName is the name the servers' certificates must carry. Default: the
-	// host of the URL.
+	// ServerName is the name that the servers' certificates must contain. Default:
+	// the host of the URL.
 	ServerName string `mapstructure:"server_name"`
 
 	// Insecure allows ldap:// without start_tls: passwords then cross the network
@@ -64,42 +64,42 @@ type Settings struct {
 	BindPassword string `mapstructure:"bind_password"`
 
 	// BindPasswordFile holds the password of the service account in its first
-	// line. It is read at every connect, so that it can be changed under way. It
-	// must belong to root or the user of the server, and only its owner and its
-	// group may read it.
+	// line. It is read for every new connection, so it can be changed while the
+	// server runs. It must belong to root or the user of the server, and only its
+	// owner and its group may read it.
 	BindPasswordFile string `mapstructure:"bind_password_file"`
 
 	// BindAs is for sites without a service account: the name to bind as, with
 	// %u for what the user typed, such as "%u@corp.example" or
-	// "uid=%u,ou=people,dc=corp,dc=example". The entry is read as the user
-	// itself, so that only password logins are possible, and nobody notices in open
-	// sessions that an account was disabled.
+	// "uid=%u,ou=people,dc=corp,dc=example". The user's own connection reads the
+	// entry. So only logins with a password are possible, and open sessions do not
+	// end when an account is disabled.
 	BindAs string `mapstructure:"bind_as"`
 
 	// UserFilter selects the entries that are users, such as
-	// "(objectClass=person)"; the login attributes are added to it. With %u in
-	// it, which stands for the typed name, it is the whole filter.
+	// "(objectClass=person)"; the login attributes are added to it. A filter that
+	// contains %u, the typed name, is used as it is.
 	UserFilter string `mapstructure:"user_filter"`
 
-	// LoginAttributes are those that a typed name may match, such as uid and
-	// mail. Each needs an index in the directory.
+	// LoginAttributes are the attributes that a typed name may match, such as uid
+	// and mail. Each needs an index in the directory.
 	LoginAttributes []string `mapstructure:"login_attributes"`
 
-	// Domains are the names that may stand before a backslash, as in CORP\alice.
-	// On Active Directory the domain's own short name is found by itself.
+	// Domains are the names that users may type before a backslash, as in
+	// CORP\alice. The short name of an Active Directory domain need not be listed.
 	Domains []string `mapstructure:"domains"`
 
 	// NameAttribute holds the user's one login name.
 	NameAttribute string `mapstructure:"name_attribute"`
 
-	// IDAttribute holds what stays the same when a user is renamed.
+	// IDAttribute holds an id that stays the same when a user is renamed.
 	IDAttribute string `mapstructure:"id_attribute"`
 
 	// KeyAttribute holds SSH public keys; "none" switches key logins off.
 	KeyAttribute string `mapstructure:"key_attribute"`
 
-	// KeyPrefix is what a value of key_attribute begins with to be a key, such
-	// as "SSHKey:" in altSecurityIdentities.
+	// KeyPrefix is the beginning of those values of key_attribute that are keys,
+	// such as "SSHKey:" in altSecurityIdentities.
 	KeyPrefix string `mapstructure:"key_prefix"`
 
 	// TOTPAttribute holds secrets of one-time codes (RFC 6238), in base32 or as
@@ -107,7 +107,8 @@ type Settings struct {
 	// Default: none.
 	TOTPAttribute string `mapstructure:"totp_attribute"`
 
-	// Attributes of the user that rules need besides, for %{attribute}.
+	// Attributes are further attributes of the user that rules need, for
+	// %{attribute}.
 	Attributes []string `mapstructure:"attributes"`
 
 	// GroupWalk is how groups are found: token_groups (Active Directory),
@@ -125,12 +126,12 @@ type Settings struct {
 	// used.
 	MemberUIDAttribute string `mapstructure:"member_uid_attribute"`
 
-	// StateRequired are attributes without which an account's state counts as
-	// unreadable, which refuses logins.
+	// StateRequired are attributes that every user has. If one cannot be read, the
+	// state of the account is unknown and the login is refused.
 	StateRequired []string `mapstructure:"state_required"`
 
-	// UnreadableState says what becomes of a user whose account state cannot be
-	// read: refuse or allow. What can be read of it counts all the same.
+	// UnreadableState says whether a user whose account state cannot be read may
+	// log in: refuse or allow. The parts of the state that can be read still count.
 	UnreadableState string `mapstructure:"unreadable_state"`
 
 	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),
@@ -143,10 +144,10 @@ type Settings struct {
 	// unicode_pwd (Active Directory) or none.
 	PasswordChange string `mapstructure:"password_change"`
 
-	// KeyChange is who adds and removes SSH keys for users who ask for it with
-	// "ssh HOST keys add" and "keys remove": service (the service account, which
-	// must be allowed to write key_attribute, and objectClass where entries lack
-	// key_class) or none. A rule must list the service "keys" besides.
+	// KeyChange says who adds and removes SSH keys when a user calls "ssh HOST keys
+	// add" or "keys remove": service (the service account, which must be allowed to
+	// write key_attribute, and objectClass where entries lack key_class) or none.
+	// A rule must also list the service "keys".
 	KeyChange string `mapstructure:"key_change"`
 
 	// KeyClass is the auxiliary object class that an entry needs to hold keys. It
@@ -156,7 +157,7 @@ type Settings struct {
 	// MaxKeys is how many keys an entry may hold for a user to add one more.
 	MaxKeys int `mapstructure:"max_keys"`
 
-	// WarnDays is how many days before a password expires its user is told.
+	// WarnDays is how many days before a password expires its user is warned.
 	WarnDays int `mapstructure:"warn_days"`
 
 	// ConnectTimeout bounds dialling, TLS and the bind of the service account
@@ -166,20 +167,20 @@ type Settings struct {
 	// RequestTimeout bounds each request.
 	RequestTimeout time.Duration `mapstructure:"request_timeout"`
 
-	// ProbeEvery is how often a server that failed is tried until it is well.
+	// ProbeEvery is how often a failed server is tried until it answers again.
 	ProbeEvery time.Duration `mapstructure:"probe_every"`
 
 	// PoolSize is how many connections searches may use at once.
 	PoolSize int `mapstructure:"pool_size"`
 
-	// Cache is how long what was read of a user, or of groups that hold groups, is
-	// used again; 0 asks each time.
+	// Cache is how long a user, or the groups that contain a group, are used again
+	// after they were read; 0 asks the server each time.
 	Cache time.Duration `mapstructure:"cache"`
 
-	// Outage says what goes on while no server answers.
+	// Outage says what works while no server answers.
 	Outage Outage `mapstructure:"outage"`
 
-	// Shield keeps guessed passwords from locking accounts in the directory.
+	// Shield prevents wrong passwords here from locking accounts in the directory.
 	Shield Shield `mapstructure:"shield"`
 
 	// Suffixes are the domains of this directory's users when there are several
@@ -190,17 +191,17 @@ type Settings struct {
 	LDIF string `mapstructure:"ldif"`
 }
 
-// Outage says what goes on while no server answers.
+// Outage says what works while no server answers.
 type Outage struct {
-	// Keep is how long after the last look-up key logins go on from the cache, as
-	// in 4h; 0 refuses them.
+	// Keep is how long a user can log in with a key after the last look-up that a
+	// server answered, such as 4h; 0 refuses such logins.
 	Keep time.Duration `mapstructure:"keep"`
 }
 
-// Shield keeps guessed passwords from locking accounts in the directory.
+// Shield prevents wrong passwords here from locking accounts in the directory.
 type Shield struct {
-	// Threshold is the number of wrong passwords at which the directory locks an
-	// account; the shield stops one before. 0 reads it from the directory, or
+	// Threshold is the number of wrong passwords after which the directory locks an
+	// account; the shield allows one less. 0 reads it from the directory, or
 	// assumes 3 if that cannot be read; -1 switches the shield off.
 	Threshold int `mapstructure:"threshold"`
 
@@ -265,7 +266,7 @@ func DefaultSettings() Settings {
 func (s Settings) Complete() Settings {
 	s.Kind = cmp.Or(s.Kind, common.Kind)
 	if s.KeyAttribute == "" {
-		// The prefix belongs to the attribute: another one holds nothing but keys.
+		// The prefix belongs to the default attribute. Others contain only keys.
 		s.KeyPrefix = cmp.Or(s.KeyPrefix, kinds[s.Kind].defaults.KeyPrefix)
 	}
 	for _, d := range []Settings{kinds[s.Kind].defaults, common} {
@@ -282,9 +283,9 @@ func (s Settings) Complete() Settings {
 	return s
 }
 
-// Check returns every mistake in s, each naming the key, the value and what
-// would be right, joined; nil if there is none. It reads the files that s
-// names, and asks no server.
+// Check returns every mistake in s, joined, or nil. Each mistake has the key, the
+// value and what would be right. Check reads the files that s names, and asks no
+// server.
 func (s Settings) Check() error {
 	var errs []error
 	bad := func(key, format string, args ...any) {
@@ -292,7 +293,7 @@ func (s Settings) Check() error {
 	}
 	if _, ok := kinds[s.Kind]; s.Kind != "" && !ok {
 		bad("kind", "%q: must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
-		return errors.Join(errs...) // all else depends on it
+		return errors.Join(errs...) // the other checks depend on the kind
 	}
 	s = s.Complete()
 
@@ -362,7 +363,7 @@ func (s Settings) checkURL(raw string) error {
 		return fmt.Errorf("%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
 	}
 	if u.Scheme == "ldap" && !s.StartTLS && !s.Insecure {
-		return fmt.Errorf("%q: would send passwords in the clear: use ldaps://, or start_tls: true (or, if it must be, insecure: true)", raw)
+		return fmt.Errorf("%q: would send passwords in the clear: use ldaps:// or start_tls: true (if neither is possible, insecure: true)", raw)
 	}
 	if s.Kind == "active_directory" && u.Scheme == "ldap" && !s.StartTLS && s.PasswordChange == changeUnicodePwd && !s.Insecure {
 		return fmt.Errorf("%q: Active Directory changes passwords over TLS only", raw)

@@ -10,8 +10,8 @@ import (
 	"berth/directory"
 )
 
-// A stateReader knows one family of attributes that say what an account may
-// do. It leaves Status at StatusActive if nothing stands against a login.
+// A stateReader reads the account state from one family of attributes. Status is
+// StatusActive if none of them refuses a login.
 type stateReader struct {
 	attributes []string
 	rare       bool // few entries have the class for the attributes
@@ -22,12 +22,12 @@ type stateReader struct {
 type stateInput struct {
 	now    time.Time
 	policy policy // that applies to the entry
-	bound  bool   // the server, which knows its policies, has just let the user in
+	bound  bool   // the server, which applies its policies, has just accepted a bind
 }
 
-// rank orders what stands against a login when there are several: the first is
-// told. What could not be read comes behind what keeps a person out, lest
-// unreadable_state lets a disabled one in, and before what a new password mends.
+// rank is the order of several states of one account: the lowest number counts.
+// Unknown comes after the states that refuse a person; otherwise unreadable_state
+// could let in a disabled account. It comes before those that a new password ends.
 var rank = map[directory.Status]int{
 	directory.StatusDisabled:        0,
 	directory.StatusLocked:          1,
@@ -40,8 +40,8 @@ var rank = map[directory.Status]int{
 }
 
 // state reads the account's state from its entry. bound says that the server has
-// just let the user in: then it has applied its policies itself, whatever can be
-// read of them.
+// just accepted a bind of the user. Then it has applied its policies itself, and
+// those that can be read here do not count.
 func (c *Client) state(ctx context.Context, search searchFunc, e entry, bound bool) (directory.State, error) {
 	missing, err := c.unread(ctx, search, e)
 	if err != nil {
@@ -70,8 +70,8 @@ func (c *Client) state(ctx context.Context, search searchFunc, e entry, bound bo
 	return sum, nil
 }
 
-// passwordChanged returns when the password of an entry was last changed, as the
-// first attribute says that is there.
+// passwordChanged returns when the password of an entry was last changed, from
+// the first of the attributes that is there.
 func passwordChanged(e entry) time.Time {
 	if t, never, err := fileTime(e.first("pwdLastSet")); err == nil && !never {
 		return t
@@ -87,7 +87,7 @@ func passwordChanged(e entry) time.Time {
 	return time.Time{}
 }
 
-// unread says which part of the state could not be read, "" if all was.
+// unread says which part of the state could not be read; "" if nothing is missing.
 func (c *Client) unread(ctx context.Context, search searchFunc, e entry) (string, error) {
 	for _, name := range c.settings.StateRequired {
 		if !e.has(name) {
@@ -116,8 +116,7 @@ func (c *Client) unreadable(reason string) directory.State {
 	return directory.State{Reason: reason}
 }
 
-// join returns what two states mean together: the worse status and the earlier
-// times.
+// join returns two states as one: with the worse status and the earlier times.
 func join(a, b directory.State) directory.State {
 	if rank[b.Status] < rank[a.Status] {
 		a, b = b, a
@@ -181,8 +180,8 @@ func passwordUntil(end time.Time, attribute string, e entry, in stateInput) dire
 	return s
 }
 
-// idle locks an account whose last login is too long ago. The attribute
-// otherwise stands in for the one of an account that was never used.
+// idle locks an account whose last login, the time in attribute, is too long ago.
+// If the account was never used, the time in otherwise counts.
 func idle(e entry, in stateInput, attribute, otherwise string) directory.State {
 	if !e.has(attribute) {
 		attribute = otherwise
@@ -226,7 +225,7 @@ func readAD(e entry, in stateInput) directory.State {
 	computed, err := strconv.ParseInt(e.first("msDS-User-Account-Control-Computed"), 10, 64)
 	hasComputed := err == nil
 	s := active
-	// lockoutTime alone proves nothing: it stays when the lock has run out.
+	// lockoutTime alone is no proof: it keeps its value when the lock has ended.
 	if hasComputed && computed&adLocked != 0 {
 		s = join(s, because(directory.StatusLocked, "msDS-User-Account-Control-Computed", e))
 	} else if _, never, err := fileTime(e.first("lockoutTime")); !hasComputed && err == nil && !never {
@@ -253,8 +252,7 @@ func readAD(e entry, in stateInput) directory.State {
 	return s
 }
 
-// adHours reads logonHours, which Active Directory itself looks at in binds
-// only.
+// adHours reads logonHours, which Active Directory itself applies to binds only.
 func adHours(e entry, in stateInput) directory.State {
 	hours := e.first("logonHours")
 	switch {
@@ -271,7 +269,7 @@ func adHours(e entry, in stateInput) directory.State {
 	return s
 }
 
-// ppolicyState is what the password policy of OpenLDAP leaves in an entry
+// ppolicyState is the state that the password policy of OpenLDAP keeps in an entry
 // (draft-behera-ldap-password-policy-10, section 5.3).
 var ppolicyState = stateReader{
 	attributes: []string{
@@ -319,7 +317,7 @@ func readPpolicy(e entry, in stateInput) directory.State {
 
 func isTrue(value string) bool { return strings.EqualFold(value, "true") }
 
-// nsState is what 389 DS and its relatives leave in an entry.
+// nsState is the state that 389 DS and its relatives keep in an entry.
 var nsState = stateReader{
 	// pwdUpdateTime is there with passwordTrackUpdateTime: on.
 	attributes: []string{
@@ -364,8 +362,8 @@ func readNS(e entry, in stateInput) directory.State {
 	}))
 }
 
-// ipaState is what the KDC of FreeIPA leaves in an entry. LDAP binds do not
-// look at it.
+// ipaState is the state that the KDC of FreeIPA keeps in an entry. LDAP binds
+// ignore it.
 var ipaState = stateReader{
 	attributes: []string{"krbPasswordExpiration", "krbPrincipalExpiration", "krbLastPwdChange"},
 	read: func(e entry, in stateInput) directory.State {
@@ -375,8 +373,8 @@ var ipaState = stateReader{
 	},
 }
 
-// shadowState is RFC 2307's form of shadow(5), in days since 1970. LDAP binds do
-// not look at it.
+// shadowState is RFC 2307's form of shadow(5), in days since 1970. LDAP binds
+// ignore it.
 var shadowState = stateReader{
 	attributes: []string{"shadowExpire", "shadowLastChange", "shadowMax"},
 	rare:       true,
@@ -390,7 +388,7 @@ func readShadow(e entry, in stateInput) directory.State {
 		s = expires(dayStart(end), "shadowExpire", e, in)
 	}
 	if e.has("pwdChangedTime") || e.has("passwordExpirationTime") {
-		return s // a password policy keeps the date, and nobody may keep this one
+		return s // a password policy keeps the date; this one may be out of date
 	}
 	changed, ok := epochDays(e.first("shadowLastChange"))
 	if ok && changed == 0 {
@@ -398,7 +396,7 @@ func readShadow(e entry, in stateInput) directory.State {
 	}
 	longest, limited := epochDays(e.first("shadowMax"))
 	if ok && limited && longest < 99999 {
-		// The last day is still good.
+		// The password is still good on the last day.
 		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, in))
 	}
 	return s

@@ -12,9 +12,9 @@ import (
 	"berth/directory"
 )
 
-// A sweep answers searches for groups from memory. To look for the groups of each
-// of many people, a server reads every group with all of its members again and
-// again; a sweep reads each group once.
+// A sweep answers searches for groups from memory. If each of many users searched
+// for groups, the server would read each group with all its members many times; a
+// sweep reads each group once.
 type sweep struct {
 	base    string
 	entries []*ldap.Entry
@@ -22,9 +22,9 @@ type sweep struct {
 	folded  map[string]map[int]bool // the same without case
 }
 
-// sweepGroups returns a search that answers like the pool's. It asks the server
-// whatever it cannot be certain of; all if the service account may not read the
-// members of a group that it may search by.
+// sweepGroups returns a search that answers like the pool's. It asks the server if
+// its own answer is not certain, and always if the service account may search by
+// members that it may not read.
 func (c *Client) sweepGroups(ctx context.Context) searchFunc {
 	if c.settings.GroupWalk != walkMembers {
 		return c.search
@@ -87,8 +87,8 @@ func (c *Client) sweepGroups(ctx context.Context) searchFunc {
 	}
 }
 
-// keys returns what values of an attribute are compared by: exactly, which for a
-// DN is its normal form, and without case.
+// keys returns two forms of a value by which it is found: the exact one, for a DN
+// its normal form, and one without case.
 func keys(name, value string) (exact, folded string) {
 	name = strings.ToLower(name)
 	if dn, err := directory.ParseDN(value); err == nil && strings.Contains(value, "=") {
@@ -111,9 +111,9 @@ func (s *sweep) add(name, value string, n int) {
 	put(s.folded, folded)
 }
 
-// match returns the entries that match filter. It is not certain where the schema
-// of the server, which says whether case matters, would decide, and of filters
-// other than those for groups.
+// match returns the entries that match filter. It is certain only for filters of
+// groups, and not if the result depends on whether case matters, which only the
+// schema of the server says.
 func (s *sweep) match(filter *ber.Packet) (numbers map[int]bool, certain bool) {
 	switch filter.Tag {
 	case ldap.FilterEqualityMatch:

@@ -8,7 +8,7 @@ import (
 
 // generalizedTime reads "20261122101500Z" and the other forms of RFC 4517,
 // section 3.3.13: minutes, seconds and a fraction of a second may be missing, and
-// an offset may stand for Z.
+// there may be an offset instead of Z.
 func generalizedTime(s string) (time.Time, error) {
 	for _, digits := range []string{"20060102150405", "200601021504", "2006010215"} {
 		for _, zone := range []string{"Z0700", "Z07"} {
@@ -28,8 +28,8 @@ const (
 	fileTimeUnit  = 10_000_000 // a second
 )
 
-// fileTime reads the decimal text of a FILETIME. never is true for the two
-// values that stand for no time at all.
+// fileTime reads the decimal text of a FILETIME. never is true for the two values
+// that mean "no time".
 func fileTime(s string) (t time.Time, never bool, err error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
@@ -41,8 +41,8 @@ func fileTime(s string) (t time.Time, never bool, err error) {
 	return time.Unix(n/fileTimeUnit+fileTimeEpoch, n%fileTimeUnit*100).UTC(), false, nil
 }
 
-// interval reads a negative number of 100 ns units, as the policies of Active
-// Directory have it. 0 and the smallest number mean for ever: zero.
+// interval reads a negative number of 100 ns units, as in the policies of Active
+// Directory. 0 and the smallest number mean for ever, which is zero here.
 func interval(s string) time.Duration {
 	n, err := strconv.ParseInt(s, 10, 64)
 	const longest = int64(1<<63-1) / 100

@@ -27,9 +27,9 @@ func (c *Client) find(ctx context.Context, search searchFunc, name string) (*dir
 
 // findEntry returns the whole entry that a login name means.
 //
-// A server gives up a search by an attribute without an index (389 DS: result
-// 11). The login name is then searched alone: who has it is meant, whatever
-// values of other attributes match (see choose).
+// A server gives up a search by an attribute without an index (389 DS: result 11).
+// Then only the name attribute is searched. The entry with that name is the right
+// one, whatever other attributes match (see choose).
 func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) (entry, error) {
 	var given error
 	for _, by := range [][]string{c.settings.LoginAttributes, {c.settings.NameAttribute}} {
@@ -58,9 +58,9 @@ func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) 
 	return entry{}, given
 }
 
-// choose returns the entry that name means, with all its values. When several
-// match, as one person's mail address may be the login name of another, the
-// login name counts; a domain before it has been looked at.
+// choose returns the entry that name means, with all its values. One person's mail
+// address may be the login name of another. So if several entries match, the one
+// with the login name counts. A domain before the name has been checked.
 func (c *Client) choose(ctx context.Context, search searchFunc, name string, entries []entry) (entry, error) {
 	name = name[strings.IndexByte(name, '\\')+1:]
 	if len(entries) > 1 {
@@ -84,8 +84,8 @@ func (c *Client) choose(ctx context.Context, search searchFunc, name string, ent
 	return entries[0], entries[0].readRanges(ctx, search)
 }
 
-// userAttributes are those asked for in a look-up. Operational ones come only
-// by name.
+// userAttributes are the attributes that a look-up asks for. Operational ones are
+// returned only if they are named.
 func (c *Client) userAttributes() []string {
 	s := c.settings
 	names := []string{s.NameAttribute, s.IDAttribute, "memberOf"}
@@ -146,8 +146,8 @@ func (c *Client) id(e entry) string {
 	return idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))
 }
 
-// loginName returns the one name of the user. Values of an attribute have no
-// order, so of several it is the one in the DN, or else the smallest.
+// loginName returns the one name of the user: of several values the one in the DN,
+// or else the smallest, because values of an attribute have no order.
 func (c *Client) loginName(e entry) string {
 	names := e.all(c.settings.NameAttribute)
 	if len(names) == 0 {
