@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -26,27 +27,25 @@ const (
 // ssh.max_connections, and the result is how many connections to take, and how
 // many files their clients may have open. The log says what the limits are.
 func fitLimits(maxConnections int, log hclog.Logger) (connections, files int) {
-	descriptors := descriptorLimit() // Go has raised it to the hard limit
-	connections, warning := fitConnections(maxConnections, descriptors)
+	var limit syscall.Rlimit // Go has raised it to the hard limit
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+	connections, warning := fitConnections(maxConnections, limit.Cur)
 	if warning != "" {
 		log.Warn(warning)
 	}
 	memory := memoryLimit(os.DirFS("/"))
 	tuneMemory(os.Getenv, memory)
-	values := []any{"descriptors", descriptors, "max_connections", connections}
+	values := []any{"descriptors", limit.Cur, "max_connections", connections}
 	if memory < math.MaxInt64 {
 		values = append(values, "memory", memory)
 	}
 	log.Info("limits", values...)
-	return connections, fitFiles(connections, descriptors)
+	return connections, fitFiles(connections, limit.Cur)
 }
 
 // fitFiles returns how many files may be open beside so many connections, with
-// enough descriptors left for logins and the directory. 0 is no limit.
+// enough descriptors left for logins and the directory.
 func fitFiles(connections int, descriptors uint64) int {
-	if descriptors == 0 { // not known
-		return 0
-	}
 	kept := min(descriptorsKept, descriptors/2)
 	return max(1, int(min(descriptors-kept, math.MaxInt32))-connections)
 }
@@ -55,16 +54,13 @@ func fitFiles(connections int, descriptors uint64) int {
 // want; 0 is no limit. Without descriptors not even the directory can be asked,
 // so refusing more connections is better than failing logins.
 func fitConnections(want int, descriptors uint64) (connections int, warning string) {
-	if descriptors == 0 { // not known
-		return want, ""
-	}
 	kept := min(descriptorsKept, descriptors/2)
 	carried := int(min(max(1, (descriptors-kept)/descriptorsEach), math.MaxInt32))
-	if want > 0 && want <= carried {
-		return want, ""
-	}
-	if want == 0 {
+	switch {
+	case want == 0:
 		return carried, ""
+	case want <= carried:
+		return want, ""
 	}
 	return carried, fmt.Sprintf("the limit of %d open files (RLIMIT_NOFILE) is enough for %d connections, and ssh.max_connections is %d: raise the limit to %d (LimitNOFILE of systemd)",
 		descriptors, carried, want, want*descriptorsEach+descriptorsKept)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"syscall"
 )
 
 // writePID writes our own process to file and locks it: a second server with the
@@ -17,7 +18,7 @@ func writePID(file string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("pid_file: %w", err)
 	}
-	if err := lock(f); err != nil {
+	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK}); err != nil {
 		defer f.Close()
 		if pid := locker(f); pid != 0 {
 			return nil, fmt.Errorf("pid_file: %s: process %d is a server that has this file: stop it, or give each server a pid_file of its own", file, pid)
@@ -57,4 +58,14 @@ func runningServer(file string) (pid int, err error) {
 	}
 	defer f.Close()
 	return locker(f), nil
+}
+
+// locker returns the other process that has the lock of f; 0 if none has. The
+// kernel reports it, not the file.
+func locker(f *os.File) int {
+	l := syscall.Flock_t{Type: syscall.F_WRLCK}
+	if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &l); err != nil || l.Type == syscall.F_UNLCK {
+		return 0
+	}
+	return int(l.Pid)
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -133,7 +134,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	}
 	defer people.Close()
 
-	clearUmask()
+	syscall.Umask(0) // each folder has an umask of its own
 	quotas, store := &fs.Quotas{}, state.NewMemory(cfg.Admission)
 	gate := &login.Gate{
 		Settings:     settings.Settings,

@@ -123,12 +123,8 @@ func writeJSON(w http.ResponseWriter, v any) {
 // ListenSocket listens on a unix socket that only the user of this process, and
 // root, can reach. One that a dead server left behind is replaced; one that
 // answers is an error.
-func ListenSocket(path string) (l net.Listener, err error) {
-	privately(func() { l, err = listenSocket(path) })
-	return l, err
-}
-
-func listenSocket(path string) (net.Listener, error) {
+func ListenSocket(path string) (net.Listener, error) {
+	defer syscall.Umask(syscall.Umask(0o177)) // from the first moment
 	l, err := net.Listen("unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		if c, dialErr := net.Dial("unix", path); dialErr == nil {

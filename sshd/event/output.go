@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -102,7 +103,10 @@ func (o *output) reopen() error {
 // what is written to that.
 func (o *output) restore() error {
 	info, err := o.f.Stat()
-	if err != nil || o.path == "" || !removed(info) {
+	if err != nil || o.path == "" {
+		return nil
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Nlink > 0 {
 		return nil
 	}
 	old := o.f

@@ -59,7 +59,7 @@ func read(path string, forbidden Mask, most int) ([]byte, os.FileInfo, error) {
 	if mode := info.Mode().Perm(); mode&os.FileMode(forbidden) != 0 {
 		return nil, nil, fmt.Errorf("mode %04o gives other users too much access: chmod %04o is right", mode, mode&^os.FileMode(forbidden))
 	}
-	if uid, known := owner(info); known && !mayOwn(uid, os.Geteuid()) {
+	if uid := info.Sys().(*syscall.Stat_t).Uid; !mayOwn(uid, os.Geteuid()) {
 		return nil, nil, fmt.Errorf("belongs to user id %d, who could change it: it must belong to root or to the user that the server runs as", uid)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, int64(most)+1))

@@ -1,6 +1,0 @@
-//go:build !unix
-
-package admin
-
-// privately calls do: there is no umask here.
-func privately(do func()) { do() }
