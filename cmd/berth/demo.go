@@ -1,10 +1,7 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"embed"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -17,10 +14,11 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/crypto/ssh"
 
 	"berth/config"
 	"berth/sshd/admin"
+	"berth/sshd/hostkey"
+	"berth/sshd/privatefile"
 )
 
 // demoFiles is the directory and the configuration of the demonstration.
@@ -70,10 +68,13 @@ func (d *demo) run(cmd *cobra.Command) error {
 		return err
 	}
 	cfg := *written
-	cfg.Listen = []string{d.Listen}
-	cfg.Admin.Listen = d.Admin
-	if !cmd.Flags().Changed("admin") && taken(d.Admin) {
-		cfg.Admin.Listen = "127.0.0.1:0"
+	cfg.Listen, cfg.Admin.Listen = []string{d.Listen}, d.Admin
+	if !cmd.Flags().Changed("admin") {
+		if free, err := net.Listen("tcp", d.Admin); err != nil {
+			cfg.Admin.Listen = "127.0.0.1:0"
+		} else {
+			free.Close()
+		}
 	}
 	var l net.Listener
 	if d.LDAP != "" {
@@ -93,16 +94,6 @@ func (d *demo) run(cmd *cobra.Command) error {
 			go func() { _ = r.people.embedded[0].Serve(l) }() // ends with the directory
 		}
 	})
-}
-
-// taken reports whether something listens on addr.
-func taken(addr string) bool {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return true
-	}
-	l.Close()
-	return false
 }
 
 // prepare makes what is missing in the demonstration's folder.
@@ -126,26 +117,17 @@ func (d *demo) prepare() error {
 	if d.Dave, err = d.key("dave"); err != nil {
 		return err
 	}
-	if err := writeMissing(filepath.Join(dir, "shared", "welcome.txt"), "Staff can read this, and nobody can change it here.\n"); err != nil {
-		return err
-	}
-	if err := writeMissing(filepath.Join(dir, "finance", "budget.csv"), "year,euros\n2026,1000000\n"); err != nil {
-		return err
-	}
-	if err := d.fill("people.ldif"); err != nil {
-		return err
-	}
-	return d.fill("berth.yaml")
+	return errors.Join(
+		writeMissing(filepath.Join(dir, "shared", "welcome.txt"), "Staff can read this, and nobody can change it here.\n"),
+		writeMissing(filepath.Join(dir, "finance", "budget.csv"), "year,euros\n2026,1000000\n"),
+		d.fill("people.ldif"),
+		d.fill("berth.yaml"))
 }
 
 // fill writes one of the templates to the demonstration's folder, unless it is
 // there: what the administrator or the server changed stays.
 func (d *demo) fill(name string) error {
-	text, err := demoFiles.ReadFile("demo/" + name)
-	if err != nil {
-		return err
-	}
-	t, err := template.New(name).Parse(string(text))
+	t, err := template.ParseFS(demoFiles, "demo/"+name)
 	if err != nil {
 		return err
 	}
@@ -156,46 +138,35 @@ func (d *demo) fill(name string) error {
 	return writeMissing(filepath.Join(d.Dir, name), b.String())
 }
 
-// writeMissing writes a file unless it is there.
+// writeMissing writes a file unless it exists.
 func writeMissing(file, text string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := privatefile.Create(file, []byte(text), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(f, text)
-	return errors.Join(err, f.Close())
+	return err
 }
 
 // key returns the public key of a sample person, and makes the pair if the
 // private half is missing.
 func (d *demo) key(name string) (string, error) {
 	file := filepath.Join(d.Dir, "keys", name)
-	text, err := os.ReadFile(file)
+	k, err := readKey(file, nil)
 	if errors.Is(err, fs.ErrNotExist) {
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
+		if k, err = hostkey.Generate("ed25519"); err != nil {
 			return "", err
 		}
-		block, err := ssh.MarshalPrivateKey(private, name+"@demo")
-		if err != nil {
-			return "", err
+		k.Comment = name + "@demo"
+		var text []byte
+		if text, err = k.Encode(hostkey.OpenSSH, nil); err == nil {
+			err = privatefile.Create(file, text, 0o600)
 		}
-		text = pem.EncodeToMemory(block)
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			return "", err
-		}
-	} else if err != nil {
+	}
+	if err != nil {
 		return "", err
 	}
-	signer, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", file, err)
-	}
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-	return line + " " + name + "@demo", nil
+	line, err := k.EncodePublic(hostkey.OpenSSH)
+	return strings.TrimSpace(string(line)), err
 }
 
 // welcome says what to type.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -37,15 +39,7 @@ directory gets. With --diff it prints whose access changes, and how, when the
 rules of the second file come in the place of those of the first; the directories
 are those of the second. --from, --method and --at say how people log in.`,
 		Args: f.args,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case f.all:
-				return f.explainAll(cmd)
-			case f.diff:
-				return f.explainChanges(cmd, args[0], args[1], args[2:])
-			}
-			return f.explain(cmd, args[0])
-		},
+		RunE: f.run,
 	}
 	configFlag(cmd, &f.config)
 	cmd.Flags().StringVar(&f.from, "from", "127.0.0.1", "`address` the login comes from")
@@ -73,23 +67,40 @@ func (f *explainFlags) args(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
+func (f *explainFlags) run(cmd *cobra.Command, args []string) error {
 	req, err := f.request()
 	if err != nil {
 		return err
 	}
-	cfg, set, err := readRules(f.config)
+	file, old := f.config, &policy.Set{}
+	if f.diff {
+		if _, old, err = readRules(args[0]); err != nil {
+			return err
+		}
+		file, args = args[1], args[2:]
+	}
+	cfg, set, err := readRules(file)
 	if err != nil {
 		return err
 	}
-	people, err := openDirectories(cfg.Directories, set.Attributes(), hclog.NewNullLogger())
+	people, err := openDirectories(cfg.Directories, append(old.Attributes(), set.Attributes()...), hclog.NewNullLogger())
 	if err != nil {
 		return err
 	}
 	defer people.Close()
-	if req.User, err = lookup(cmd.Context(), people, name); err != nil {
+	switch {
+	case f.all:
+		return f.explainAll(cmd, people, set, req)
+	case f.diff:
+		return f.explainChanges(cmd, people, old, set, req, args)
+	}
+	if req.User, err = lookup(cmd.Context(), people, args[0]); err != nil {
 		return err
 	}
+	return f.explain(cmd.OutOrStdout(), cfg, set, req)
+}
+
+func (f *explainFlags) explain(out io.Writer, cfg *config.Config, set *policy.Set, req policy.Request) error {
 	codes, err := openCodes(cfg)
 	if err != nil {
 		return err
@@ -102,11 +113,79 @@ func (f *explainFlags) explain(cmd *cobra.Command, name string) error {
 		why.Warnings = append(places(p.Folders), keyChangeOf(cfg, p)...)
 	}
 	if f.json {
-		e := json.NewEncoder(cmd.OutOrStdout())
+		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		return e.Encode(why)
 	}
-	return why.WriteText(cmd.OutOrStdout())
+	return why.WriteText(out)
+}
+
+// explainAll prints a line for each user.
+func (f *explainFlags) explainAll(cmd *cobra.Command, people *directories, set *policy.Set, req policy.Request) (err error) {
+	lines := json.NewEncoder(cmd.OutOrStdout())
+	table := policy.NewSummaryTable(cmd.OutOrStdout())
+	if !f.json {
+		defer func() { err = errors.Join(err, table.Flush()) }()
+	}
+	for u, err := range people.Users(cmd.Context()) {
+		if err != nil {
+			return err
+		}
+		req.User = u
+		if sum := set.Summary(req); !f.json {
+			table.Add(sum)
+		} else if err := lines.Encode(sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explainChanges prints what changes for the users of those names, or for all.
+func (f *explainFlags) explainChanges(cmd *cobra.Command, people *directories, old, next *policy.Set, req policy.Request, names []string) error {
+	out := cmd.OutOrStdout()
+	users, changed := 0, 0
+	for u, err := range people.users(cmd.Context(), names) {
+		if err != nil {
+			return err
+		}
+		users++
+		req.User = u
+		changes := old.Compare(next, req)
+		if len(changes) == 0 {
+			continue
+		}
+		changed++
+		if f.json {
+			err = json.NewEncoder(out).Encode(struct {
+				User    string          `json:"user"`
+				Changes []policy.Change `json:"changes"`
+			}{u.Name, changes})
+		} else {
+			err = policy.WriteChanges(out, u.Name, changes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !f.json {
+		fmt.Fprintf(out, "%d of %d users: access changes\n", changed, users)
+	}
+	return nil
+}
+
+// users yields the users of those names, or all that the directories list.
+func (d *directories) users(ctx context.Context, names []string) iter.Seq2[*directory.User, error] {
+	if len(names) == 0 {
+		return d.Users(ctx)
+	}
+	return func(yield func(*directory.User, error) bool) {
+		for _, name := range names {
+			if u, err := lookup(ctx, d, name); !yield(u, err) {
+				return
+			}
+		}
+	}
 }
 
 func lookup(ctx context.Context, people *directories, name string) (*directory.User, error) {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"berth/config"
 )
 
 func main() {
@@ -47,4 +49,21 @@ const defaultConfig = "/etc/berth/berth.yaml"
 // configFlag adds --config to cmd.
 func configFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "config", defaultConfig, "configuration `file`")
+}
+
+// configCommand is a command that begins by reading the configuration.
+func configCommand(use, short, long string, args cobra.PositionalArgs, run func(*cobra.Command, *config.Config, []string) error) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			return run(cmd, cfg, args)
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,24 +13,48 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/config"
+	"berth/policy"
 	"berth/sshd/admin"
+	"berth/sshd/state"
 )
 
-func sessionsCommand() *cobra.Command {
-	var file string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "sessions",
-		Short: "Show who is logged in to the running server",
-		Long: `Sessions asks the running server, by admin.socket of the configuration, who is
-logged in, from where, since when, and what they have moved. Call it as the user
-the server runs as, or as root.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			server, err := askServer(file)
+// operatorCommand is a command that asks the running server by the socket of the
+// configuration.
+func operatorCommand(use, short, long string, args cobra.PositionalArgs, run func(*cobra.Command, *admin.Client, []string) error) *cobra.Command {
+	return configCommand(use, short, long, args, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
+		if cfg.Admin.Socket == "" {
+			return errors.New("admin.socket: missing in the configuration: a running server can be asked only by its socket, such as /run/berth/berth.sock")
+		}
+		return run(cmd, admin.Dial(cfg.Admin.Socket), args)
+	})
+}
+
+func reloadCommand() *cobra.Command {
+	return operatorCommand("reload", "Have the running server read its configuration again",
+		`Reload reads the configuration first: if it has a mistake, nothing happens.
+Then it asks the running server, by admin.socket, to take up the rules, admission
+and people of embedded directories, and waits for the outcome. It fails if
+something else has changed, which only a restart takes up. Call it as the user the
+server runs as, or as root. A server without admin.socket reloads at SIGHUP, and
+the outcome is only an event.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			waits, err := server.Reload(cmd.Context())
 			if err != nil {
-				return err
+				return fmt.Errorf("reload: %w", err)
 			}
+			fmt.Fprintln(cmd.OutOrStdout(), "the rules, admission and people of embedded directories are in force as they are in the file now")
+			if waits != "" {
+				return errors.New(waits)
+			}
+			return nil
+		})
+}
+
+func sessionsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := operatorCommand("sessions", "Show who is logged in to the running server",
+		`Sessions asks the running server, by admin.socket of the configuration, who is
+logged in, from where, since when, and what they have moved. Call it as the user
+the server runs as, or as root.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			all, err := server.Sessions(cmd.Context())
 			if err != nil {
 				return err
@@ -37,29 +62,24 @@ the server runs as, or as root.`,
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return printSessions(cmd.OutOrStdout(), all, time.Now())
-		},
-	}
-	configFlag(cmd, &file)
+			return printTable(cmd.OutOrStdout(), all, "nobody is logged in", "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT", func(s admin.Session) string {
+				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s", s.ID, s.User, s.Remote.Addr(), s.Method,
+					s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
+					s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"))
+			})
+		})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }
 
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
 func kickCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "kick SESSION|USER",
-		Short: "End a session of the running server, or all of a user",
-		Long: `Kick ends the session with that id, as events and "berth sessions" show it, or
+	return operatorCommand("kick SESSION|USER", "End a session of the running server, or all of a user",
+		`Kick ends the session with that id, as events and "berth sessions" show it, or
 all sessions of the user with that name. What they were uploading is not put
 into place. They can log in again at once: to keep somebody out, disable them in
-the directory or change the rules.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := askServer(file)
-			if err != nil {
-				return err
-			}
+the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
 			ended, err := server.Kick(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -71,47 +91,79 @@ the directory or change the rules.`,
 				fmt.Fprintf(cmd.OutOrStdout(), "ended %s of %s from %s\n", s.ID, s.User, s.Remote)
 			}
 			return nil
-		},
-	}
-	configFlag(cmd, &file)
-	return cmd
+		})
 }
 
 func drainCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "drain",
-		Short: "End the running server when its transfers have ended",
-		Long: `Drain does what SIGTERM does: the server is not ready any more, takes no new
+	return operatorCommand("drain", "End the running server when its transfers have ended",
+		`Drain does what SIGTERM does: the server is not ready any more, takes no new
 sessions, lets running transfers come to the end of their file for ssh.drain at
-most, and ends.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			server, err := askServer(file)
-			if err != nil {
-				return err
-			}
+most, and ends.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			if err := server.Drain(cmd.Context()); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the server is draining")
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "the server is draining")
 			return err
-		},
-	}
-	configFlag(cmd, &file)
+		})
+}
+
+func penaltiesCommand() *cobra.Command {
+	var asJSON bool
+	cmd := operatorCommand("penalties", "Show which addresses the running server keeps out, or lift that",
+		`Penalties asks the running server, by admin.socket of the configuration, which
+addresses and networks have penalties. Those whose penalties have reached
+admission.penalties.min are kept out for the time that is left. Call it as the
+user the server runs as, or as root.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			all, err := server.Penalties(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			return printTable(cmd.OutOrStdout(), all, "nothing is held against anybody", "SOURCE\tLEFT\tKEPT OUT", func(p state.Penalty) string {
+				keptOut := map[bool]string{true: "yes", false: "not yet"}[p.KeptOut]
+				return fmt.Sprintf("%s\t%s\t%s", p.Source, p.Left.Round(time.Second), keptOut)
+			})
+		})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
+	cmd.AddCommand(operatorCommand("lift ADDRESS|NETWORK|all", "Let an address, a network or everybody try again",
+		`Lift forgets the penalties of an address, of all addresses in a network such as
+192.0.2.0/24, or of everybody. What they do wrong from now on counts anew.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
+			networks, err := parseNetworks(args[0])
+			if err != nil {
+				return err
+			}
+			count := 0
+			for _, n := range networks {
+				lifted, err := server.Lift(cmd.Context(), n)
+				if err != nil {
+					return err
+				}
+				for _, source := range lifted {
+					fmt.Fprintf(cmd.OutOrStdout(), "lifted: %s\n", source)
+				}
+				count += len(lifted)
+			}
+			if count == 0 {
+				return fmt.Errorf("lift %s: nothing is held against it", args[0])
+			}
+			return nil
+		}))
 	return cmd
 }
 
-// askServer returns a client of the server that the configuration is of.
-func askServer(file string) (*admin.Client, error) {
-	cfg, err := config.Load(file)
+// parseNetworks reads an address, a network, or "all".
+func parseNetworks(s string) ([]netip.Prefix, error) {
+	if s == "all" {
+		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}, nil
+	}
+	withoutZone, _, _ := strings.Cut(s, "%")
+	n, err := policy.ParseNetwork(withoutZone)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%q: %w, or all", s, err)
 	}
-	if cfg.Admin.Socket == "" {
-		return nil, errors.New("admin.socket: missing in the configuration: a running server can be asked only by its socket, such as /run/berth/berth.sock")
-	}
-	return admin.Dial(cfg.Admin.Socket), nil
+	return []netip.Prefix{n}, nil
 }
 
 // printJSON prints one object a line.
@@ -125,20 +177,17 @@ func printJSON[T any](out io.Writer, all []T) error {
 	return nil
 }
 
-// printSessions prints a table, or that there is nothing for one.
-func printSessions(out io.Writer, all []admin.Session, now time.Time) error {
+// printTable prints a line for each of all, with tabs between the columns, or
+// that there is none.
+func printTable[T any](out io.Writer, all []T, none, head string, line func(T) string) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(out, "nobody is logged in")
+		_, err := fmt.Fprintln(out, none)
 		return err
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT")
-	for _, s := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.ID, s.User, s.Remote.Addr(), s.Method,
-			s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
-			s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"))
+	fmt.Fprintln(t, head)
+	for _, v := range all {
+		fmt.Fprintln(t, line(v))
 	}
 	return t.Flush()
 }
-
-func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -28,19 +28,10 @@ import (
 )
 
 func serveCommand() *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Serve files",
-		Long: `Serve reads the configuration and serves until it gets SIGTERM or SIGINT; then
+	return configCommand("serve", "Serve files",
+		`Serve reads the configuration and serves until it gets SIGTERM or SIGINT; then
 running transfers have ssh.drain to end. SIGHUP reads the rules again and reopens
-the event file: open sessions have the new rights at their next operation.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file)
-			if err != nil {
-				return err
-			}
+the event file: open sessions have the new rights at their next operation.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 			return serve(cmd.Context(), cfg, cfg, func(r *running) {
 				for _, l := range r.listeners {
 					fmt.Fprintf(cmd.OutOrStdout(), "listening on %s\n", l.Addr())
@@ -49,10 +40,7 @@ the event file: open sessions have the new rights at their next operation.`,
 					fmt.Fprintf(cmd.OutOrStdout(), "health and metrics on http://%s/\n", r.admin.Addr())
 				}
 			})
-		},
-	}
-	configFlag(cmd, &file)
-	return cmd
+		})
 }
 
 // running is what a server in service listens on.

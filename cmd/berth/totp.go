@@ -31,26 +31,16 @@ sees the change at the next login. Each change is an event.`,
 	}
 	// command is a sub-command that works on the secrets.
 	command := func(use, short, long string, args cobra.PositionalArgs, run func(*cobra.Command, *config.Config, *totp.File, []string) error) {
-		var file string
-		sub := &cobra.Command{
-			Use: use, Short: short, Long: long, Args: args,
-			RunE: func(cmd *cobra.Command, args []string) error {
-				cfg, err := config.Load(file)
-				if err != nil {
-					return err
-				}
-				if !cfg.TOTP.Enabled() {
-					return fmt.Errorf("%s: totp.file: missing: must be the file to keep secrets in, such as /var/lib/berth/totp", file)
-				}
-				secrets, err := totp.Open(cfg.TOTP, cfg.DirectoryNames()...)
-				if err != nil {
-					return err
-				}
-				return run(cmd, cfg, secrets, args)
-			},
-		}
-		configFlag(sub, &file)
-		cmd.AddCommand(sub)
+		cmd.AddCommand(configCommand(use, short, long, args, func(cmd *cobra.Command, cfg *config.Config, args []string) error {
+			if !cfg.TOTP.Enabled() {
+				return fmt.Errorf("%s: totp.file: missing: must be the file to keep secrets in, such as /var/lib/berth/totp", cfg.Path)
+			}
+			secrets, err := totp.Open(cfg.TOTP, cfg.DirectoryNames()...)
+			if err != nil {
+				return err
+			}
+			return run(cmd, cfg, secrets, args)
+		}))
 	}
 	command("add USER", "Make a secret for a user, and print it",
 		`Add looks USER up in the directory, makes a secret, and prints it as an

@@ -18,30 +18,27 @@ import (
 	"berth/sshd/privatefile"
 )
 
-// A kind is a type of key that can be made, by the word in a file's name.
-type kind struct {
-	word string
-	make func() (any, error)
-}
-
-var kinds = []kind{
-	{"ed25519", func() (any, error) {
+// Generate makes a key of type ed25519, ecdsa or rsa.
+func Generate(kind string) (Key, error) {
+	switch kind {
+	case "ed25519":
 		_, k, err := ed25519.GenerateKey(rand.Reader)
-		return k, err
-	}},
-	{"ecdsa", func() (any, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
-	{"rsa", func() (any, error) { return rsa.GenerateKey(rand.Reader, 3072) }},
+		return privateKey(k, err)
+	case "ecdsa":
+		return privateKey(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	}
+	return privateKey(rsa.GenerateKey(rand.Reader, 3072))
 }
 
 // Make makes a key file at path as Load does. The error wraps io/fs.ErrExist when
 // there is one: no key is ever overwritten.
 func Make(path string, passphrase Passphrase) error {
-	name := strings.ToLower(filepath.Base(path))
-	i := slices.IndexFunc(kinds, func(k kind) bool { return strings.Contains(name, k.word) })
+	name, kinds := strings.ToLower(filepath.Base(path)), []string{"ed25519", "ecdsa", "rsa"}
+	i := slices.IndexFunc(kinds, func(kind string) bool { return strings.Contains(name, kind) })
 	if i < 0 {
 		return fmt.Errorf("is missing and cannot be made: its name should hold ed25519, ecdsa or rsa: %w", iofs.ErrNotExist)
 	}
-	key, err := privateKey(kinds[i].make())
+	key, err := Generate(kinds[i])
 	if err != nil {
 		return err
 	}
