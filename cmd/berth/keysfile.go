@@ -13,6 +13,8 @@ import (
 	"berth/sshd/privatefile"
 )
 
+const mostKey = 1 << 20 // bytes that are read of a file; hostkey.Parse accepts fewer
+
 // readKey reads the key in file, "-" for standard input. ask may be nil.
 func readKey(file string, ask hostkey.Ask) (hostkey.Key, error) {
 	in := os.Stdin
@@ -24,7 +26,7 @@ func readKey(file string, ask hostkey.Ask) (hostkey.Key, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, 1<<20)) // Parse refuses less
+	text, err := io.ReadAll(io.LimitReader(in, mostKey))
 	if err != nil {
 		return hostkey.Key{}, err
 	}

@@ -246,11 +246,11 @@ func (p *probe) start() (string, error) {
 	if err := session.RequestSubsystem("sftp"); err != nil {
 		return "", fmt.Errorf("start SFTP: %w", err)
 	}
-	first := &firstPacket{Reader: out}
-	if p.files, err = sftp.NewClientPipe(first, in); err != nil {
+	var first head
+	if p.files, err = sftp.NewClientPipe(io.TeeReader(out, &first), in); err != nil {
 		return "", fmt.Errorf("start SFTP: %w", err)
 	}
-	p.report.Server.Extensions = first.extensions()
+	p.report.Server.Extensions = extensions(first)
 	names := slices.Sorted(maps.Keys(p.report.Server.Extensions))
 	return fmt.Sprintf("version 3 with %d extensions: %s", len(names), strings.Join(names, " ")), nil
 }

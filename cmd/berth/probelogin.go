@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +12,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"berth/sshd/hostkey"
+	"berth/sshd/privatefile"
 )
 
 // probeLogin says who a probe is, and how it knows the server.
@@ -25,9 +27,13 @@ type probeLogin struct {
 func (l *probeLogin) auth() ([]ssh.AuthMethod, error) {
 	var methods []ssh.AuthMethod
 	if l.identity != "" {
-		k, err := readKey(l.identity, passphraseOf(l.identity, l.passphraseFile))
+		text, err := privatefile.Read(l.identity, privatefile.OwnerReads, mostKey)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", l.identity, err)
+		}
+		k, err := hostkey.Parse(text, passphraseOf(l.identity, l.passphraseFile))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.identity, err)
 		}
 		if k.Private == nil {
 			return nil, fmt.Errorf("%s: is a public key: name the private one", l.identity)
@@ -41,7 +47,7 @@ func (l *probeLogin) auth() ([]ssh.AuthMethod, error) {
 	if l.identity != "" && l.passwordFile == "" {
 		return methods, nil
 	}
-	password, err := l.password()
+	password, err := readPassword("Password: ", "--identity or --password-file", l.passwordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +60,6 @@ func (l *probeLogin) auth() ([]ssh.AuthMethod, error) {
 	return append(methods, ssh.Password(password), ssh.KeyboardInteractive(answer)), nil
 }
 
-func (l *probeLogin) password() (string, error) {
-	return readPassword("Password: ", "--identity or --password-file", l.passwordFile)
-}
-
 // readPassword returns the first line of file. If file is empty, it asks; without
 // a terminal the error names the flags that give a password.
 func readPassword(question, flags, file string) (string, error) {
@@ -65,13 +67,9 @@ func readPassword(question, flags, file string) (string, error) {
 		secret, err := prompt(question, flags)
 		return string(secret), err
 	}
-	text, err := os.ReadFile(file)
+	line, err := privatefile.FirstLine(file)
 	if err != nil {
-		return "", err
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", fmt.Errorf("%s: the first line is empty, and should be the password", file)
+		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	return line, nil
 }
@@ -158,48 +156,37 @@ func (noKey) Type() string                        { return "none" }
 func (noKey) Marshal() []byte                     { return nil }
 func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
 
-// firstPacket keeps the first packet that is read through it: VERSION of SFTP,
-// which lists the server's extensions.
-type firstPacket struct {
-	io.Reader
-	packet []byte // with its length; not touched any more when it is whole
+// mostVersion is more than a VERSION packet of SFTP has, in bytes.
+const mostVersion = 8 << 10
+
+// A head keeps what is written to it until the first packet is whole. Then it is
+// not written any more, because others read it.
+type head []byte
+
+func (h *head) Write(p []byte) (int, error) {
+	if n := len(*h); n < 4 || n < mostVersion && n < 4+int(binary.BigEndian.Uint32(*h)) {
+		*h = append(*h, p[:min(len(p), mostVersion)]...)
+	}
+	return len(p), nil
 }
 
-const mostVersion = 8 << 10 // bytes of a VERSION packet
-
-func (f *firstPacket) Read(p []byte) (int, error) {
-	n, err := f.Reader.Read(p)
-	for rest := p[:n]; len(rest) > 0 && len(f.packet) < f.size(); {
-		take := min(len(rest), f.size()-len(f.packet))
-		f.packet, rest = append(f.packet, rest[:take]...), rest[take:]
-	}
-	return n, err
-}
-
-// size is how long the packet is as far as is known.
-func (f *firstPacket) size() int {
-	if len(f.packet) < 4 {
-		return 4
-	}
-	return int(min(binary.BigEndian.Uint32(f.packet), mostVersion)) + 4
-}
-
-// extensions are the pairs of name and version behind the length, type and
-// version of the packet.
-func (f *firstPacket) extensions() map[string]string {
-	var fields []string
-	for b := f.packet[min(9, len(f.packet)):]; len(b) >= 4; {
-		n := binary.BigEndian.Uint32(b)
-		if b = b[4:]; uint64(n) > uint64(len(b)) {
-			break
-		}
-		fields, b = append(fields, string(b[:n])), b[n:]
-	}
+// extensions returns the pairs of name and version in a VERSION packet, which b
+// begins with.
+func extensions(b []byte) map[string]string {
 	found := map[string]string{}
-	for pair := range slices.Chunk(fields, 2) {
-		if len(pair) == 2 {
-			found[pair[0]] = pair[1]
-		}
+	if len(b) < 4 {
+		return found
 	}
-	return found
+	b = b[4:][:min(len(b)-4, int(binary.BigEndian.Uint32(b)))]
+	b = b[min(5, len(b)):] // type and version
+	for {
+		var pair struct {
+			Name, Version string
+			Rest          []byte `ssh:"rest"`
+		}
+		if ssh.Unmarshal(b, &pair) != nil {
+			return found
+		}
+		found[pair.Name], b = pair.Version, pair.Rest
+	}
 }
