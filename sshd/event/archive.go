@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// stampLayout is the UTC time at which a file became full, as it stands in its
+// stampLayout is the UTC time at which a file became full, as it is in its
 // name: events-20260131T235959.999Z.jsonl. Such names sort by age.
 const stampLayout = "20060102T150405.000Z"
 
@@ -80,7 +80,7 @@ func exists(path string) bool {
 	return !errors.Is(err, iofs.ErrNotExist)
 }
 
-// split returns what stands before and after the time in the names of full
+// split returns what is before and after the time in the names of full
 // files.
 func (a *archive) split() (base, ext string) {
 	ext = filepath.Ext(a.settings.File)

@@ -13,11 +13,11 @@ import (
 type File struct {
 	*Queue
 	out  *output
-	mark string // the file that says that a server is running; empty: none
+	mark string // the file that exists while a server runs; empty: none
 }
 
 // Open begins to write to s.File, which is made with mode 0640 if it is
-// missing. s must have passed Check. log is told when writing fails and when it
+// missing. s must have passed Check. log has a line when writing fails and when it
 // works again. Close must be called.
 func Open(s Settings, log hclog.Logger) (*File, error) {
 	out, err := openOutput(s, log)

@@ -6,54 +6,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// levels is what operators want to see in the log, and how loudly. What is not
-// here is for the audit file alone.
-var levels = map[Type]hclog.Level{
-	ServerStarted:  hclog.Info,
-	ServerStopped:  hclog.Info,
-	ServerReloaded: hclog.Info,
-	ServerDraining: hclog.Info,
-	ReloadFailed:   hclog.Error,
-	EventsDropped:  hclog.Error,
-	EventsLeftOut:  hclog.Warn,
-	SessionKicked:  hclog.Info,
-	PenaltyLifted:  hclog.Info,
-	DirectoryUp:    hclog.Info,
-	DirectoryDown:  hclog.Warn,
-
-	ConnectionOpened:  hclog.Debug,
-	ConnectionRefused: hclog.Info,
-	ConnectionClosed:  hclog.Debug,
-
-	LoginAccepted: hclog.Info,
-	LoginPartial:  hclog.Debug,
-	LoginRejected: hclog.Info,
-	LoginDenied:   hclog.Info,
-	LoginShielded: hclog.Warn,
-	LoginRevoked:  hclog.Info,
-	KeySkipped:    hclog.Warn,
-	RightsChanged: hclog.Info,
-
-	PasswordChanged:      hclog.Info,
-	PasswordChangeFailed: hclog.Info,
-
-	ServiceStarted: hclog.Debug,
-	ServiceEnded:   hclog.Debug,
-	ServiceRefused: hclog.Info,
-	FolderMissing:  hclog.Error,
-
-	FileWriteFailed:  hclog.Info,
-	FileUpdateFailed: hclog.Info,
-}
-
 // Log is a Sink that writes what matters to operators to log.
 func Log(log hclog.Logger) Sink { return logSink{log} }
 
 type logSink struct{ log hclog.Logger }
 
 func (s logSink) Emit(e Event) {
-	level, ok := levels[e.Type]
-	if !ok || level < s.log.GetLevel() {
+	level := types[e.Type].level
+	if level == hclog.NoLevel || level < s.log.GetLevel() {
 		return
 	}
 	s.log.Log(level, strings.ReplaceAll(e.Type.String(), "_", " "), e.pairs()...)

@@ -22,15 +22,6 @@ var standard = map[string]*os.File{
 	"stderr": os.Stderr,
 }
 
-// nowhere takes events that nobody wants to keep.
-type nowhere struct{}
-
-func (nowhere) Write(b []byte) (int, error)  { return len(b), nil }
-func (nowhere) Stat() (iofs.FileInfo, error) { return nil, iofs.ErrInvalid }
-func (nowhere) Sync() error                  { return nil }
-func (nowhere) Truncate(int64) error         { return nil }
-func (nowhere) Close() error                 { return nil }
-
 // output is the file that lines go to. It begins a new one when that is full.
 type output struct {
 	path    string // empty for a standard stream
@@ -56,7 +47,8 @@ type file interface {
 
 func openOutput(s Settings, log hclog.Logger) (*output, error) {
 	if s.File == "" {
-		return &output{f: nowhere{}, log: log}, nil
+		f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		return &output{f: f, log: log}, err
 	}
 	if f, ok := standard[s.File]; ok {
 		return &output{f: f, log: log}, nil

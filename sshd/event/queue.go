@@ -13,7 +13,7 @@ const (
 	gatherFor  = 10 * time.Millisecond // after a write: the next one costs as much for one event as for a hundred
 	retryAfter = time.Second           // a write that failed is tried again
 	lostAfter  = 5 * time.Second       // writing that fails for so long is no hiccup
-	sayEvery   = time.Minute           // how often the log repeats that writing fails
+	logEvery   = time.Minute           // how often the log repeats that writing fails
 	closeLimit = 10 * time.Second      // what Close gives a disk or a server that does not answer
 )
 
@@ -223,7 +223,7 @@ func (q *Queue) take(spare []byte) []byte {
 // write writes batch, again and again until it succeeds. Only after Close was
 // called does it give up, and return what it could not write.
 func (q *Queue) write(batch []byte) []byte {
-	var said time.Time
+	var logged time.Time
 	for {
 		rest, err := q.out.write(batch)
 		now := time.Now()
@@ -238,9 +238,9 @@ func (q *Queue) write(batch []byte) []byte {
 		switch {
 		case err == nil && before != nil:
 			q.log.Info("events are written again", "to", q.name, "lost", q.Dropped())
-		case err != nil && (said.IsZero() || now.Sub(said) >= sayEvery):
+		case err != nil && (logged.IsZero() || now.Sub(logged) >= logEvery):
 			q.log.Error("write events", "to", q.name, "error", err, "lost", q.Dropped())
-			said = now
+			logged = now
 		}
 		if err == nil {
 			return batch[:0]

@@ -437,7 +437,7 @@ func TestLost(t *testing.T) {
 		mu.Lock()
 		logged.Reset()
 		mu.Unlock()
-		time.Sleep(10 * sayEvery)
+		time.Sleep(10 * logEvery)
 		synctest.Wait()
 		if n := strings.Count(logged.String(), "write events"); n < 9 || n > 11 {
 			t.Errorf("in ten minutes the log was written to %d times:\n%s", n, &logged)

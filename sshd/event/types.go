@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // Outcome is how what happened ended.
@@ -17,81 +19,84 @@ const (
 	Refused Outcome = "refused" // somebody decided that it may not be
 )
 
-// types says of each Type its name, its usual outcome, and what it means.
+// types says of each Type its name, its usual outcome, how loudly the log of the
+// operators has it (0: not at all; it is for the audit file alone), and what it
+// means.
 var types = map[Type]struct {
 	name        string
 	outcome     Outcome
+	level       hclog.Level
 	description string
 }{
-	ServerStarted:  {"server_started", Success, "The server has begun to accept connections."},
-	ServerStopped:  {"server_stopped", Success, "The server has ended."},
-	ServerReloaded: {"server_reloaded", Success, "The configuration was read again and is in force."},
-	ServerDraining: {"server_draining", Success, "The server takes no new connections and waits for running transfers."},
-	ReloadFailed:   {"reload_failed", Failure, "The configuration was read again and has mistakes; the old one stays in force."},
-	EventsDropped:  {"events_dropped", Failure, "Events were lost because they could not be written fast enough, or at all; `fields.count` says how many."},
-	EventsLeftOut:  {"events_left_out", Failure, "One person, or one address, caused more events than `events.rate` allows; `fields.count` and `fields.types` say how many were not written."},
-	FileLost:       {"events_file_lost", Failure, "The file that events were written to was removed while in use, and a new one was begun."},
-	DirectoryUp:    {"directory_up", Success, "A directory answers again."},
-	DirectoryDown:  {"directory_down", Failure, "No server of a directory answers."},
-	SessionKicked:  {"session_kicked", Success, "An operator ended a session; `session` and `user` say whose."},
-	PenaltyLifted:  {"penalty_lifted", Success, "An operator lifted what was held against an address or network, `fields.source`."},
+	ServerStarted:  {"server_started", Success, hclog.Info, "The server has begun to accept connections."},
+	ServerStopped:  {"server_stopped", Success, hclog.Info, "The server has ended."},
+	ServerReloaded: {"server_reloaded", Success, hclog.Info, "The configuration was read again and is in force."},
+	ServerDraining: {"server_draining", Success, hclog.Info, "The server takes no new connections and waits for running transfers."},
+	ReloadFailed:   {"reload_failed", Failure, hclog.Error, "The configuration was read again and has mistakes; the old one stays in force."},
+	EventsDropped:  {"events_dropped", Failure, hclog.Error, "Events were lost because they could not be written fast enough, or at all; `fields.count` says how many."},
+	EventsLeftOut:  {"events_left_out", Failure, hclog.Warn, "One person, or one address, caused more events than `events.rate` allows; `fields.count` and `fields.types` say how many were not written."},
+	FileLost:       {"events_file_lost", Failure, 0, "The file that events were written to was removed while in use, and a new one was begun."},
+	DirectoryUp:    {"directory_up", Success, hclog.Info, "A directory answers again."},
+	DirectoryDown:  {"directory_down", Failure, hclog.Warn, "No server of a directory answers."},
+	SessionKicked:  {"session_kicked", Success, hclog.Info, "An operator ended a session, `session` of `user`."},
+	PenaltyLifted:  {"penalty_lifted", Success, hclog.Info, "An operator lifted the penalty of an address or network, `fields.source`."},
 
-	ConnectionOpened:  {"connection_opened", Success, "A client connected and agreed on algorithms."},
-	ConnectionRefused: {"connection_refused", Refused, "A connection was closed before anything was said on it."},
-	ConnectionClosed:  {"connection_closed", Success, "A connection ended; a failure if it broke off, or nobody logged in."},
-	ProbeSeen:         {"probe_seen", Success, "A connection closed without a word, as health probes do. Counted in the metrics, never written."},
+	ConnectionOpened:  {"connection_opened", Success, hclog.Debug, "A client connected and agreed on algorithms."},
+	ConnectionRefused: {"connection_refused", Refused, hclog.Info, "A connection was closed at once, before SSH began."},
+	ConnectionClosed:  {"connection_closed", Success, hclog.Debug, "A connection ended; a failure if it broke off, or nobody logged in."},
+	ProbeSeen:         {"probe_seen", Success, 0, "A connection closed before the client sent anything, as health probes do. Counted in the metrics, never written."},
 
-	LoginAccepted: {"login_accepted", Success, "A person logged in."},
-	LoginPartial:  {"login_partial", Success, "One of several factors was right; another is still asked for."},
-	LoginRejected: {"login_rejected", Failure, "A login did not prove who the person is, or the account may not log in."},
-	LoginDenied:   {"login_denied", Refused, "A person proved who they are, but no rule lets them in."},
-	LoginShielded: {"login_shielded", Refused, "A password was not passed on to the directory, so that guessing cannot lock the account there."},
-	LoginRevoked:  {"login_revoked", Refused, "An open session was ended because the directory or the rules no longer allow it."},
-	KeySkipped:    {"key_skipped", Failure, "A key in the directory cannot be used."},
-	RightsChanged: {"rights_changed", Success, "What an open session may do is another thing now, because the directory or the rules say so."},
+	LoginAccepted: {"login_accepted", Success, hclog.Info, "A person logged in."},
+	LoginPartial:  {"login_partial", Success, hclog.Debug, "One of several factors was right; another is still asked for."},
+	LoginRejected: {"login_rejected", Failure, hclog.Info, "A login did not prove who the person is, or the account may not log in."},
+	LoginDenied:   {"login_denied", Refused, hclog.Info, "A person proved who they are, but no rule lets them in."},
+	LoginShielded: {"login_shielded", Refused, hclog.Warn, "A password was not passed on to the directory, so that guessing cannot lock the account there."},
+	LoginRevoked:  {"login_revoked", Refused, hclog.Info, "An open session was ended because the directory or the rules no longer allow it."},
+	KeySkipped:    {"key_skipped", Failure, hclog.Warn, "A key in the directory cannot be used."},
+	RightsChanged: {"rights_changed", Success, hclog.Info, "The rights of an open session changed, because the directory or the rules did."},
 
-	PasswordChanged:      {"password_changed", Success, "A person changed their password in the directory."},
-	PasswordChangeFailed: {"password_change_failed", Failure, "A person's password was not changed."},
-	PasswordExpiring:     {"password_expiring", Success, "A person was told that their password expires soon."},
+	PasswordChanged:      {"password_changed", Success, hclog.Info, "A person changed their password in the directory."},
+	PasswordChangeFailed: {"password_change_failed", Failure, hclog.Info, "A person's password was not changed."},
+	PasswordExpiring:     {"password_expiring", Success, 0, "A person was informed that their password expires soon."},
 
-	KeyAdded:        {"key_added", Success, "A person added an SSH key to their entry in the directory; `fields.fingerprint` says which."},
-	KeyRemoved:      {"key_removed", Success, "A person removed an SSH key from their entry in the directory; `fields.fingerprint` says which."},
-	KeyChangeFailed: {"key_change_failed", Failure, "A person's SSH key was not added or removed; `fields.change` says which of the two was asked for."},
+	KeyAdded:        {"key_added", Success, 0, "A person added an SSH key to their entry in the directory; `fields.fingerprint` says which."},
+	KeyRemoved:      {"key_removed", Success, 0, "A person removed an SSH key from their entry in the directory; `fields.fingerprint` says which."},
+	KeyChangeFailed: {"key_change_failed", Failure, 0, "A person's SSH key was not added or removed; `fields.change` says which of the two was asked for."},
 
-	CodeSecretAdded:   {"code_secret_added", Success, "An operator made a secret of one-time codes for a person."},
-	CodeSecretRemoved: {"code_secret_removed", Success, "An operator removed a person's secret of one-time codes."},
+	CodeSecretAdded:   {"code_secret_added", Success, 0, "An operator made a secret of one-time codes for a person."},
+	CodeSecretRemoved: {"code_secret_removed", Success, 0, "An operator removed a person's secret of one-time codes."},
 
-	ServiceStarted: {"service_started", Success, "A service such as sftp began on a connection."},
-	ServiceEnded:   {"service_ended", Success, "A service on a connection ended."},
-	FolderMissing:  {"folder_missing", Failure, "A folder of the rules could not be opened and is missing from the view of a session; `path` and `host_path` say which."},
-	ServiceRefused: {"service_refused", Refused, "A service was asked for that is not there or not allowed."},
+	ServiceStarted: {"service_started", Success, hclog.Debug, "A service such as sftp began on a connection."},
+	ServiceEnded:   {"service_ended", Success, hclog.Debug, "A service on a connection ended."},
+	FolderMissing:  {"folder_missing", Failure, hclog.Error, "A folder of the rules could not be opened and is missing from the view of a session; `path` and `host_path` say which."},
+	ServiceRefused: {"service_refused", Refused, hclog.Info, "A service was asked for that is not there or not allowed."},
 
-	FileOpened:          {"file_opened", Success, "A file was opened; `mode` says for what."},
-	FileOpenFailed:      {"file_open_failed", Failure, "A file could not be opened; `mode` says for what."},
-	FileReadClosed:      {"file_read_closed", Success, "A file was closed after being open only for reading."},
-	FileReadFailed:      {"file_read_failed", Failure, "A file was closed after being open only for reading, and something went wrong."},
-	FileWriteClosed:     {"file_write_closed", Success, "A file was closed after being open only for writing."},
-	FileWriteFailed:     {"file_write_failed", Failure, "A file was closed after being open only for writing, and something went wrong."},
-	FileUpdateClosed:    {"file_update_closed", Success, "A file was closed after being open for reading and writing."},
-	FileUpdateFailed:    {"file_update_failed", Failure, "A file was closed after being open for reading and writing, and something went wrong."},
-	DirectoryListed:     {"directory_listed", Success, "A folder was listed."},
-	DirectoryListFailed: {"directory_list_failed", Failure, "A folder could not be listed."},
-	AttributesSet:       {"attributes_set", Success, "Mode, times, size or owner of a file or folder were changed."},
-	AttributesSetFailed: {"attributes_set_failed", Failure, "Mode, times, size or owner of a file or folder could not be changed."},
-	Renamed:             {"renamed", Success, "A file or folder was renamed to `target`."},
-	RenameFailed:        {"rename_failed", Failure, "A file or folder could not be renamed to `target`."},
-	Removed:             {"removed", Success, "A file or link was removed."},
-	RemoveFailed:        {"remove_failed", Failure, "A file or link could not be removed."},
-	DirectoryMade:       {"directory_made", Success, "A folder was made."},
-	DirectoryMakeFailed: {"directory_make_failed", Failure, "A folder could not be made."},
-	DirectoryRemoved:    {"directory_removed", Success, "A folder was removed."},
-	DirectoryRemoveFail: {"directory_remove_failed", Failure, "A folder could not be removed."},
-	Linked:              {"linked", Success, "A second name, `target`, was given to a file."},
-	LinkFailed:          {"link_failed", Failure, "A second name, `target`, could not be given to a file."},
-	Symlinked:           {"symlinked", Success, "A symbolic link to `target` was made."},
-	SymlinkFailed:       {"symlink_failed", Failure, "A symbolic link to `target` could not be made."},
-	Copied:              {"copied", Success, "Bytes of a file were copied to `target` on the server."},
-	CopyFailed:          {"copy_failed", Failure, "Bytes of a file could not be copied to `target` on the server."},
+	FileOpened:          {"file_opened", Success, 0, "A file was opened; `mode` says for what."},
+	FileOpenFailed:      {"file_open_failed", Failure, 0, "A file could not be opened; `mode` says for what."},
+	FileReadClosed:      {"file_read_closed", Success, 0, "A file was closed after being open only for reading."},
+	FileReadFailed:      {"file_read_failed", Failure, 0, "A file was closed after being open only for reading, and something went wrong."},
+	FileWriteClosed:     {"file_write_closed", Success, 0, "A file was closed after being open only for writing."},
+	FileWriteFailed:     {"file_write_failed", Failure, hclog.Info, "A file was closed after being open only for writing, and something went wrong."},
+	FileUpdateClosed:    {"file_update_closed", Success, 0, "A file was closed after being open for reading and writing."},
+	FileUpdateFailed:    {"file_update_failed", Failure, hclog.Info, "A file was closed after being open for reading and writing, and something went wrong."},
+	DirectoryListed:     {"directory_listed", Success, 0, "A folder was listed."},
+	DirectoryListFailed: {"directory_list_failed", Failure, 0, "A folder could not be listed."},
+	AttributesSet:       {"attributes_set", Success, 0, "Mode, times, size or owner of a file or folder were changed."},
+	AttributesSetFailed: {"attributes_set_failed", Failure, 0, "Mode, times, size or owner of a file or folder could not be changed."},
+	Renamed:             {"renamed", Success, 0, "A file or folder was renamed to `target`."},
+	RenameFailed:        {"rename_failed", Failure, 0, "A file or folder could not be renamed to `target`."},
+	Removed:             {"removed", Success, 0, "A file or link was removed."},
+	RemoveFailed:        {"remove_failed", Failure, 0, "A file or link could not be removed."},
+	DirectoryMade:       {"directory_made", Success, 0, "A folder was made."},
+	DirectoryMakeFailed: {"directory_make_failed", Failure, 0, "A folder could not be made."},
+	DirectoryRemoved:    {"directory_removed", Success, 0, "A folder was removed."},
+	DirectoryRemoveFail: {"directory_remove_failed", Failure, 0, "A folder could not be removed."},
+	Linked:              {"linked", Success, 0, "A second name, `target`, was given to a file."},
+	LinkFailed:          {"link_failed", Failure, 0, "A second name, `target`, could not be given to a file."},
+	Symlinked:           {"symlinked", Success, 0, "A symbolic link to `target` was made."},
+	SymlinkFailed:       {"symlink_failed", Failure, 0, "A symbolic link to `target` could not be made."},
+	Copied:              {"copied", Success, 0, "Bytes of a file were copied to `target` on the server."},
+	CopyFailed:          {"copy_failed", Failure, 0, "Bytes of a file could not be copied to `target` on the server."},
 }
 
 // Types yields all types in the order of their numbers.
@@ -117,6 +122,3 @@ func (t Type) Outcome() Outcome {
 	}
 	return Success
 }
-
-// Failed reports whether t says that something did not happen.
-func (t Type) Failed() bool { return t.Outcome() != Success }

@@ -4,10 +4,12 @@ package metrics
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"berth/sshd/event"
 )
@@ -36,35 +38,26 @@ type Sink struct {
 
 // New returns a Sink with a new registry.
 func New() *Sink {
-	s := &Sink{
-		Registry: prometheus.NewRegistry(),
-		open:     map[string]struct{}{},
-		logins: counters("logins_total", "Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage.",
-			"method", "outcome", "reason"),
-		loginDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "berth", Name: "login_duration_seconds",
-			Help:    "Time that the server needed for a login: the directory, signatures, rules. People's typing is not included.",
-			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
-		}, []string{"outcome"}),
-		sessions: gauge("sessions", "Sessions that are logged in now."),
-		transferBytes: counters("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server.",
-			"direction", "service"),
-		operations: counters("operations_total", "Operations on files and folders by type of event and outcome.",
-			"type", "outcome"),
-		connections: counters("connections_total", "Connections that were accepted or refused, without probes.",
-			"outcome"),
-		probes: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "berth", Name: "probes_total",
-			Help: "Connections that closed without a word, as health probes do.",
-		}),
-		passwordChanges: counters("password_changes_total", "Password changes by outcome.",
-			"outcome"),
-		filesLost: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "berth", Name: "events_files_lost_total",
-			Help: "How often the events file was removed while it was in use.",
-		}),
-		directoryUp: gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."),
-	}
+	s := &Sink{Registry: prometheus.NewRegistry(), open: map[string]struct{}{}}
+	with := promauto.With(s.Registry)
+	s.logins = with.NewCounterVec(counter("logins_total", "Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage."),
+		[]string{"method", "outcome", "reason"})
+	s.loginDuration = with.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "berth", Name: "login_duration_seconds",
+		Help:    "Time that the server needed for a login: the directory, signatures, rules. People's typing is not included.",
+		Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
+	}, []string{"outcome"})
+	s.sessions = with.NewGauge(gauge("sessions", "Sessions that are logged in now."))
+	s.transferBytes = with.NewCounterVec(counter("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server."),
+		[]string{"direction", "service"})
+	s.operations = with.NewCounterVec(counter("operations_total", "Operations on files and folders by type of event and outcome."),
+		[]string{"type", "outcome"})
+	s.connections = with.NewCounterVec(counter("connections_total", "Connections that were accepted or refused, without probes."),
+		[]string{"outcome"})
+	s.probes = with.NewCounter(counter("probes_total", "Connections that closed before the client sent anything, as health probes do."))
+	s.passwordChanges = with.NewCounterVec(counter("password_changes_total", "Password changes by outcome."), []string{"outcome"})
+	s.filesLost = with.NewCounter(counter("events_files_lost_total", "How often the events file was removed while it was in use."))
+	s.directoryUp = with.NewGauge(gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."))
 	s.directoryUp.Set(math.NaN())
 	for m := range methods { // a rate needs a zero to begin at
 		s.logins.WithLabelValues(m, string(event.Success), "")
@@ -72,27 +65,23 @@ func New() *Sink {
 			s.logins.WithLabelValues(m, string(event.Failure), r.String())
 		}
 	}
-	s.Registry.MustRegister(
-		s.logins, s.loginDuration, s.sessions, s.transferBytes, s.operations,
-		s.connections, s.probes, s.passwordChanges, s.directoryUp, s.filesLost,
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
+	s.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }
 
-func counters(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}, labels)
+func counter(name, help string) prometheus.CounterOpts {
+	return prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}
 }
 
-func gauge(name, help string) prometheus.Gauge {
-	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help})
+func gauge(name, help string) prometheus.GaugeOpts {
+	return prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help}
 }
 
 // Watch exports what became of the events of queues. It is called once.
 func (s *Sink) Watch(queues ...*event.Queue) {
-	sum := func(name, help string, of func(*event.Queue) uint64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}, func() float64 {
+	with := promauto.With(s.Registry)
+	sum := func(name, help string, of func(*event.Queue) uint64) {
+		with.NewCounterFunc(counter(name, help), func() float64 {
 			var n uint64
 			for _, q := range queues {
 				n += of(q)
@@ -100,21 +89,14 @@ func (s *Sink) Watch(queues ...*event.Queue) {
 			return float64(n)
 		})
 	}
-	s.Registry.MustRegister(
-		sum("events_dropped_total", "Events that were lost because they could not be written fast enough, or at all.", (*event.Queue).Dropped),
-		sum("events_left_out_total", "Events that were only counted because one person or address caused too many.", (*event.Queue).LeftOut),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: "berth", Name: "events_writable",
-			Help: "1 if events are being written, 0 while they cannot be and are lost or soon will be.",
-		}, func() float64 {
-			for _, q := range queues {
-				if q.Lost() != nil {
-					return 0
-				}
-			}
-			return 1
-		}),
-	)
+	sum("events_dropped_total", "Events that were lost because they could not be written fast enough, or at all.", (*event.Queue).Dropped)
+	sum("events_left_out_total", "Events that were only counted because one person or address caused too many.", (*event.Queue).LeftOut)
+	with.NewGaugeFunc(gauge("events_writable", "1 if events are being written, 0 while they cannot be and are lost or soon will be."), func() float64 {
+		if slices.ContainsFunc(queues, func(q *event.Queue) bool { return q.Lost() != nil }) {
+			return 0
+		}
+		return 1
+	})
 }
 
 // counts says what is done with each type of event that is not about files.

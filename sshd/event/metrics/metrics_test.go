@@ -88,7 +88,7 @@ berth_operations_total{outcome="success",type="other"} 1
 # TYPE berth_password_changes_total counter
 berth_password_changes_total{outcome="failure"} 1
 berth_password_changes_total{outcome="success"} 1
-# HELP berth_probes_total Connections that closed without a word, as health probes do.
+# HELP berth_probes_total Connections that closed before the client sent anything, as health probes do.
 # TYPE berth_probes_total counter
 berth_probes_total 1
 # HELP berth_sessions Sessions that are logged in now.
