@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/config"
+	"berth/directory"
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd"
@@ -124,6 +125,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 
 	syscall.Umask(0) // each folder has an umask of its own
 	quotas, store := &fs.Quotas{}, state.NewMemory(cfg.Admission)
+	shown := &folders{report: counts.MissingFolders, missing: map[string]policy.Folder{}, opened: map[string]bool{}}
 	gate := &login.Gate{
 		Settings:     settings.Settings,
 		Directory:    people.Directory,
@@ -141,7 +143,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Settings: settings,
 		Gate:     gate,
 		Open: func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
-			return fs.Open(p, fs.Settings{Quotas: quotas, Pace: pace})
+			return shown.open(p, fs.Settings{Quotas: quotas, Pace: pace})
 		},
 		Events: sinks,
 		Log:    log.Named("sshd"),
@@ -162,6 +164,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	background.Go(func() { followLoad(beside) })
 	background.Go(func() { srv.Watch(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
+	background.Go(func() { shown.watch(beside) })
 	background.Go(func() { sweep(beside, live.set.Load, quotas, log.Named("sweep")) })
 	answer := func(l net.Listener, h http.Handler) {
 		background.Go(func() {
@@ -171,7 +174,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		})
 	}
 	if r.admin != nil {
-		answer(r.admin, admin.Handler(readiness(ctx, people, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
+		answer(r.admin, admin.Handler(readiness(ctx, people, shown, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
 	}
 	re := &reloader{
 		started: written, attributes: attributes, rules: live, people: people,
@@ -263,18 +266,21 @@ func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan 
 // errDraining is why a server that is shutting down is not ready.
 var errDraining = errors.New("shutting down")
 
-// readiness answers /readyz: every directory answers, this is not the end, and
-// events are written to record.
-func readiness(serving context.Context, people *directories, record *event.Queue, whenLost string) func(context.Context) error {
+// readiness answers /readyz. A server is ready if this is not its end, every
+// directory answers, and the last sessions could open a folder. Events that are
+// lost matter if whenLost is event.Refuse.
+func readiness(serving context.Context, people directory.Directory, shown *folders, record *event.Queue, whenLost string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if serving.Err() != nil {
 			return errDraining
 		}
-		err, lost := people.Ping(ctx), record.Lost()
-		if err == nil && lost != nil && whenLost != event.Refuse {
-			return admin.Degraded{Err: lost}
+		down, lost := people.Ping(ctx), record.Lost()
+		all, missing := shown.Err()
+		err := errors.Join(down, lost, missing)
+		if down == nil && !all && (lost == nil || whenLost != event.Refuse) && err != nil {
+			return admin.Degraded{Err: err}
 		}
-		return errors.Join(err, lost)
+		return err
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 type Session struct {
 	ID       string         `json:"session"` // as in events
 	User     string         `json:"user"`
+	UserID   string         `json:"user_id"` // the directory's stable id
 	Remote   netip.AddrPort `json:"remote"`
 	Method   string         `json:"method"` // of the login
 	Client   string         `json:"client"` // what it calls itself

@@ -31,6 +31,7 @@ type Sink struct {
 	passwordChanges *prometheus.CounterVec
 	directoryUp     prometheus.Gauge
 	filesLost       prometheus.Counter
+	foldersMissing  *prometheus.GaugeVec
 
 	mu   sync.Mutex
 	open map[string]struct{} // sessions that logged in and have not ended
@@ -58,6 +59,8 @@ func New() *Sink {
 	s.passwordChanges = with.NewCounterVec(counter("password_changes_total", "Password changes by outcome."), []string{"outcome"})
 	s.filesLost = with.NewCounter(counter("events_files_lost_total", "How often the events file was removed while it was in use."))
 	s.directoryUp = with.NewGauge(gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."))
+	s.foldersMissing = with.NewGaugeVec(gauge("folders_missing", "Host directories of the folder at this path that could not be opened when a session began."),
+		[]string{"path"})
 	s.directoryUp.Set(math.NaN())
 	for m := range methods { // a rate needs a zero to begin at
 		s.logins.WithLabelValues(m, string(event.Success), "")
@@ -97,6 +100,14 @@ func (s *Sink) Watch(queues ...*event.Queue) {
 		}
 		return 1
 	})
+}
+
+// MissingFolders exports how many host directories are missing, by the path of
+// their folder in the view.
+func (s *Sink) MissingFolders(byPath map[string]int) {
+	for path, n := range byPath {
+		s.foldersMissing.WithLabelValues(path).Set(float64(n))
+	}
 }
 
 // counts says what is done with each type of event that is not about files.
