@@ -6,6 +6,7 @@
 # make bench-logins  logins by password and key against slapd, with CPU time
 # make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration (port 2022 must be free)
 # make fuzz       every fuzz target for FUZZTIME each
+# make patches-test  the SSH library's own tests with our patches, and our tests of sshd without and with them
 
 GO       ?= go
 FUZZTIME ?= 30s
@@ -16,48 +17,61 @@ OUT      ?= berth
 # correct and slower: docs/adr/0005-a-quiet-scheduler.md.
 LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 
-.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs pictures recording
+# The SSH library with Berth's patches: docs/adr/0010-patches-for-the-ssh-library.md.
+# Every target below is built with it. A plain `go build` has the library as it is.
+PATCHED = .patched/go.mod
+export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)
 
-build:
+.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs pictures recording patches-test
+
+$(PATCHED): go.mod go.sum $(wildcard patches/*.go)
+	GOFLAGS= $(GO) run ./patches apply
+
+build: $(PATCHED)
 	$(GO) build $(BUILDFLAGS) -ldflags "$(LDFLAGS)" -o $(OUT) ./cmd/berth
 
 demo: build
 	./berth demo
 
-test:
+test: $(PATCHED)
 	test/packages.sh base
 	$(GO) test -race -parallel 4 -timeout 20m ./...
 	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp # the race detector makes pools allocate
 
-test-peers:
+test-peers: $(PATCHED)
 	test/packages.sh base peers
 	BERTH_PEERS=openldap,samba,389ds,kdc,suites $(GO) test -race -parallel 4 -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
 	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp
 
-lint:
-	@test -z "$$($(GO) tool gofumpt -l . | tee /dev/stderr)" || { echo "run: go tool gofumpt -w ." >&2; exit 1; }
+lint: $(PATCHED)
+	@test -z "$$($(GO) tool gofumpt -l */ | tee /dev/stderr)" || { echo "run: go tool gofumpt -w */" >&2; exit 1; }
 	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
-	$(GO) mod tidy -diff
+	GOFLAGS= $(GO) tool staticcheck ./...
+	GOFLAGS= $(GO) mod tidy -diff
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
 
-bench bench-quick:
+bench bench-quick: $(PATCHED)
 	test/packages.sh base
 	$(GO) run ./test/bench $(if $(filter bench-quick,$@),-quick)
 
-bench-logins:
+bench-logins: $(PATCHED)
 	test/packages.sh base
 	$(GO) test -run - -bench Logins -benchtime 2000x -count 3 ./test
 
-fuzz:
+fuzz: $(PATCHED)
 	test/fuzz.sh $(FUZZTIME)
 
-docs:
+docs: $(PATCHED)
 	$(GO) test ./config ./sshd/event -update
 	$(GO) test ./sshd/sftp -run TestPage -update
 
-pictures:
+pictures: $(PATCHED)
 	$(GO) run ./test/pictures
 
 recording: build
 	$(GO) run ./test/pictures record
+
+patches-test: $(PATCHED)
+	cd .patched/crypto && GOFLAGS= $(GO) test -timeout 5m ./ssh/...
+	GOFLAGS= $(GO) test -timeout 10m ./sshd
+	$(GO) test -timeout 10m ./sshd

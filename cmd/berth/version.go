@@ -17,22 +17,38 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "berth %s%s (%s, %s/%s)\n", release, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				info = &debug.BuildInfo{}
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "berth %s%s (%s, %s/%s)\nSSH library: %s\n",
+				release, revision(info), runtime.Version(), runtime.GOOS, runtime.GOARCH, sshLibrary(info))
 			return err
 		},
 	}
 }
 
 // revision is the commit this was built from, if the build recorded one.
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
+func revision(info *debug.BuildInfo) string {
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
 			return "+" + s.Value[:12]
 		}
 	}
 	return ""
+}
+
+// sshLibrary is the version of the SSH library, and whether it has Berth's
+// patches: docs/adr/0010-patches-for-the-ssh-library.md.
+func sshLibrary(info *debug.BuildInfo) string {
+	for _, m := range info.Deps {
+		switch {
+		case m.Path != "golang.org/x/crypto":
+		case m.Replace != nil:
+			return m.Path + " " + m.Version + " with Berth's patches"
+		default:
+			return m.Path + " " + m.Version + " without Berth's patches; build with make to have them"
+		}
+	}
+	return "unknown"
 }
