@@ -102,7 +102,7 @@ type patch struct {
 type edit struct{ file, in, old, new string }
 
 // all are the patches, in the order in which they are applied.
-var all = []patch{unexpectedMessages, abandonedMethods, passwordChange, clientSignature, disconnectReason}
+var all = []patch{unexpectedMessages, abandonedMethods, passwordChange, clientSignature, disconnectReason, packets, channelWindow}
 
 // apply returns the files that the patches change.
 func apply(ssh fs.FS, patches []patch) (map[string]string, error) {
