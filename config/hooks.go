@@ -14,6 +14,7 @@ import (
 
 	"berth/directory/ldap"
 	"berth/policy"
+	"berth/sshd"
 )
 
 // hooks turn what YAML and the environment hold into what settings hold.
@@ -35,6 +36,7 @@ var (
 	stringType    = reflect.TypeFor[string]()
 	errNeedsUnit  = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
 	errNeedsText  = errors.New(`must be text: put it in quotes`)
+	windowType    = reflect.TypeFor[sshd.Window]()
 	prefixType    = reflect.TypeFor[netip.Prefix]()
 	errNeedsBytes = errors.New("must be a number of bytes, such as 100MiB")
 )
@@ -77,10 +79,13 @@ var units = []struct {
 	{"B", 1},
 }
 
-// size reads 10MiB where an int64 is wanted.
+// size reads 10MiB where an int64 is wanted, and auto for a window.
 func size(from, to reflect.Type, data any) (any, error) {
 	if from != stringType || to.Kind() != reflect.Int64 || to == durationType {
 		return data, nil
+	}
+	if to == windowType && data == "auto" {
+		return sshd.WindowAuto, nil
 	}
 	return parseSize(data.(string))
 }

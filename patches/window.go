@@ -17,6 +17,7 @@ var channelWindow = patch{
 		{"channel.go", "func (c *channel) adjustWindow", "if (channelWindowSize-c.myWindow > 3*channelMaxPacket) ||\n\t\t(c.myWindow < channelWindowSize/2) {", "c.charge()\n\tif c.myConsumed >= 3*channelMaxPacket {"},
 		{"channel.go", "func (ch *channel) handleData", "ch.myWindow -= length\n", "ch.myWindow -= length\n\terr := ch.charge()\n"},
 		{"channel.go", "func (ch *channel) handleData", "if extended == 1 {", "if err != nil {\n\t\treturn err\n\t}\n\n\tif extended == 1 && ch.direction == channelOutbound {"},
+		{"channel.go", "func (c *channel) close", "c.pending.eof()", "c.settle()\n\t\tc.pending.eof()"},
 		{"mux.go", "type mux struct", "chanList chanList", "chanList chanList\n\tcharge   func(bytes int64) error"},
 		{"buffer.go", "func (b *buffer) write", "b.Cond.L.Lock()\n", "b.Cond.L.Lock()\n\tif b.join(buf) {\n\t\tb.Cond.L.Unlock()\n\t\treturn\n\t}\n"},
 	},
@@ -39,9 +40,11 @@ func (ch *channel) charge() error {
 		return nil
 	}
 	step := (unread + chargeStep - 1) / chargeStep * chargeStep
-	err := ch.mux.charge(int64(step) - int64(ch.charged))
+	if err := ch.mux.charge(int64(step) - int64(ch.charged)); err != nil {
+		return err
+	}
 	ch.charged = step
-	return err
+	return nil
 }
 
 // settle gives back what is charged, since the channel is closed.

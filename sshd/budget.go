@@ -23,18 +23,21 @@ type holding struct {
 	files    int   // open files and directories, each a descriptor
 	channels int   // sessions, each some goroutines and buffers
 	unread   int64 // bytes that clients sent and services have not read
+	window   int64 // bytes by which windows of channels were made larger
 }
 
 func (h *holding) add(d holding) {
 	h.files += d.files
 	h.channels += d.channels
 	h.unread += d.unread
+	h.window += d.window
 }
 
-// within reports whether h respects each limit that is set.
+// within reports whether h respects each limit that is set. Who was given larger
+// windows may fill them.
 func (h holding) within(limit holding) bool {
 	return (limit.files == 0 || h.files <= limit.files) && (limit.channels == 0 || h.channels <= limit.channels) &&
-		(limit.unread == 0 || h.unread <= limit.unread)
+		(limit.unread == 0 || h.unread <= limit.unread+h.window) && h.window <= limit.window
 }
 
 // errBudget refuses what would be more than a person or the process may hold.
@@ -51,7 +54,7 @@ func (b *budget) take(u directory.Identity, d holding) error {
 	}
 	own.add(d)
 	all.add(d)
-	grows := d.files > 0 || d.channels > 0 || d.unread > 0
+	grows := d.files > 0 || d.channels > 0 || d.unread > 0 || d.window > 0
 	if grows && (!own.within(b.perUser) || !all.within(b.total)) {
 		return errBudget
 	}

@@ -10,7 +10,7 @@ import (
 // TestBudget takes and gives back at random, as many people: nobody ever holds
 // more than they may, nor all together, and in the end nothing is held.
 func TestBudget(t *testing.T) {
-	b := &budget{perUser: holding{files: 10, channels: 4, unread: 100}, total: holding{files: 25, unread: 250}}
+	b := &budget{perUser: holding{files: 10, channels: 4, unread: 100, window: 50}, total: holding{files: 25, unread: 250, window: 120}}
 	held := map[directory.Identity]*holding{}
 	refused := 0
 	for range 20_000 {
@@ -18,11 +18,16 @@ func TestBudget(t *testing.T) {
 		if held[u] == nil {
 			held[u] = &holding{}
 		}
-		d := []holding{{files: 1}, {channels: 1}, {unread: int64(rand.IntN(40))}, {files: -1}, {channels: -1}, {unread: -1}}[rand.IntN(6)]
+		d := []holding{{files: 1}, {channels: 1}, {unread: int64(rand.IntN(40))}, {window: int64(rand.IntN(20))}, {files: -1}, {channels: -1}, {unread: -1}, {window: -1}}[rand.IntN(8)]
 		after := *held[u]
 		after.add(d)
-		if after.files < 0 || after.channels < 0 || after.unread < 0 {
+		if after.files < 0 || after.channels < 0 || after.unread < 0 || after.window < 0 {
 			continue // nobody gives back more than they hold
+		}
+		total := b.all
+		total.add(d)
+		if d.window < 0 && !(after.within(b.perUser) && total.within(b.total)) {
+			continue // the channel that fills its window is closed first
 		}
 		if b.take(u, d) != nil {
 			refused++
@@ -44,7 +49,7 @@ func TestBudget(t *testing.T) {
 		t.Error("nothing was refused")
 	}
 	for u, h := range held {
-		if err := b.take(u, holding{-h.files, -h.channels, -h.unread}); err != nil {
+		if err := b.take(u, holding{-h.files, -h.channels, -h.unread, -h.window}); err != nil {
 			t.Errorf("to give back fails: %v", err)
 		}
 	}

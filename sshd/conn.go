@@ -33,7 +33,6 @@ type conn struct {
 	peer   login.Peer
 	client string // identification string, once known
 
-	meter    *meter
 	ssh      *ssh.ServerConn
 	channels <-chan ssh.NewChannel
 	requests <-chan *ssh.Request
@@ -105,9 +104,7 @@ func (c *conn) serve(ctx context.Context) {
 		return
 	}
 	loggedIn()
-	defer c.meter.end()
-	u := c.grant.Load().User.Identity // it stays, whatever a re-check changes
-	c.meter.chargeTo(func(bytes int64) error { return c.srv.budget.take(u, holding{unread: bytes}) })
+	c.chargeUnread(c.grant.Load().User.Identity) // which stays, whatever a re-check changes
 	c.serveChannels(ctx)
 	c.ended(nil, true)
 }
@@ -170,8 +167,7 @@ func (c *conn) handshake(ctx context.Context) (*login.Attempt, error) {
 	c.client = hello.Version
 	reviews := c.srv.reviews.Load()
 	a := c.srv.Gate.Attempt(ctx, c.peer, hello)
-	c.meter = newMeter(nc, func() { c.close(event.TooMuchUnread) })
-	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(c.meter, a.Config(hello))
+	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(nc, a.Config(hello))
 	if err != nil {
 		nc.Close()
 		if !time.Now().Before(grace) {

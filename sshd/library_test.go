@@ -1,9 +1,9 @@
 package sshd
 
 import (
-	"errors"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"berth/directory"
 	"berth/sshd/event"
 )
 
@@ -57,8 +58,9 @@ func (a *ahead) Close() error {
 }
 
 // libraryPair is a client and a server of the library, on a pipe. accepted has the
-// server's side of every channel; nobody reads from it.
-func libraryPair(t *testing.T) (client ssh.Conn, accepted <-chan ssh.Channel) {
+// server's side of every channel; nobody reads from it. charge is set if the library
+// has Berth's patches.
+func libraryPair(t *testing.T, charge func(bytes int64) error) (client ssh.Conn, accepted <-chan ssh.Channel) {
 	t.Helper()
 	here, there := net.Pipe()
 	channels := make(chan ssh.Channel, 1)
@@ -66,10 +68,13 @@ func libraryPair(t *testing.T) (client ssh.Conn, accepted <-chan ssh.Channel) {
 	config.AddHostKey(newSigner(t))
 	go func() {
 		defer close(channels)
-		_, opened, requests, err := ssh.NewServerConn(newAhead(there), config)
+		sc, opened, requests, err := ssh.NewServerConn(newAhead(there), config)
 		if err != nil {
 			t.Error(err)
 			return
+		}
+		if lib, ok := sc.Conn.(charged); ok {
+			lib.Charge(charge)
 		}
 		go ssh.DiscardRequests(requests)
 		for nc := range opened {
@@ -93,46 +98,202 @@ func libraryPair(t *testing.T) (client ssh.Conn, accepted <-chan ssh.Channel) {
 	return client, channels
 }
 
-// TestLibraryWindow writes into a channel that nobody reads from, and the same as
-// standard error. The library takes one window for both together, in packets of at
-// most 32 KiB: this is what the meter's bounds are made of.
+// patched skips a test of what the library only does with Berth's patches.
+func patched(t *testing.T, conn ssh.Conn) {
+	t.Helper()
+	if _, ok := conn.(charged); !ok {
+		t.Skip("the library does not have Berth's patches: run make test")
+	}
+}
+
+// openChannel opens a channel and returns both sides.
+func openChannel(t *testing.T, client ssh.Conn, accepted <-chan ssh.Channel) (here, there ssh.Channel) {
+	t.Helper()
+	here, requests, err := client.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ssh.DiscardRequests(requests)
+	return here, <-accepted
+}
+
+// fill writes to w, in pieces of size, what is taken although nobody reads it. The
+// writer stays until the connection ends.
+func fill(w io.Writer, size int) (sent *atomic.Int64) {
+	sent = new(atomic.Int64)
+	go func() {
+		for {
+			n, err := w.Write(make([]byte, size))
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}()
+	synctest.Wait()
+	return sent
+}
+
+// TestLibraryWindow: nobody reads from a channel, so it takes one window.
 func TestLibraryWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, accepted := libraryPair(t)
-		ch, requests, err := client.OpenChannel("session", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go ssh.DiscardRequests(requests)
-		server := <-accepted
-		var sent atomic.Int64
-		ended := make(chan error)
-		go func() {
-			for i := 0; ; i++ {
-				w := io.Writer(ch)
-				if i%2 == 1 {
-					w = ch.Stderr()
-				}
-				n, err := w.Write(make([]byte, 1024))
-				if sent.Add(int64(n)); err != nil {
-					ended <- err
-					return
-				}
-			}
-		}()
-		synctest.Wait()
-		if n := sent.Load(); n != windowSize {
-			t.Errorf("%d bytes were taken that nobody reads, want a window of %d", n, windowSize)
-		}
-		if n, err := server.Read(make([]byte, 2*windowSize)); n > windowSize/2 || err != nil {
-			t.Errorf("Read gave %d bytes, %v, want no more than the half that is no standard error", n, err)
+		client, accepted := libraryPair(t, nil)
+		ch, _ := openChannel(t, client, accepted)
+		if n := fill(ch, 1024).Load(); n != int64(minWindow) {
+			t.Errorf("%d bytes were taken that nobody reads, want a window of %d", n, minWindow)
 		}
 		client.Close()
-		if err := <-ended; !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Write = %v at the end, want that the connection is gone", err)
-		}
 		synctest.Wait()
 	})
+}
+
+// TestGrowWindow: a client may send as much more as the window is made larger by.
+func TestGrowWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, accepted := libraryPair(t, nil)
+		patched(t, client)
+		ch, there := openChannel(t, client, accepted)
+		sent := fill(ch, 1024)
+		lib := there.(windowed)
+		if err := lib.GrowWindow(3 << 20); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		size, left, unread := lib.Window()
+		if n := sent.Load(); n != 5<<20 || size != 5<<20 || left != 0 || unread != 5<<20 {
+			t.Errorf("%d bytes were taken by a window of %d, with %d left and %d unread; want 5 MiB, all of it used", n, size, left, unread)
+		}
+		io.ReadFull(there, make([]byte, 2<<20))
+		synctest.Wait()
+		if n := sent.Load(); n != 7<<20 {
+			t.Errorf("%d bytes were taken when 2 MiB had been read, want 7 MiB", n)
+		}
+		client.Close()
+		synctest.Wait()
+	})
+}
+
+// A fakeWindow is a channel that always has more, and has as many bytes in its
+// window as it is set to.
+type fakeWindow struct {
+	ssh.Channel
+	size, left, unread uint32
+}
+
+func (*fakeWindow) Read(p []byte) (int, error)            { return len(p), nil }
+func (f *fakeWindow) Window() (size, left, unread uint32) { return f.size, f.left, f.unread }
+func (f *fakeWindow) GrowWindow(by uint32) error          { f.size += by; return nil }
+
+// TestGrow: a window is made larger if the client has used it up and all was read,
+// and only then; never beyond its bound and the budget; and all is given back.
+func TestGrow(t *testing.T) {
+	const mib = 1 << 20
+	for name, tt := range map[string]struct {
+		window       Window
+		budget       int64
+		left, unread uint32
+		want         uint32 // MiB
+	}{
+		"used up and read":             {WindowAuto, 1 << 30, 0, 0, 64},
+		"nearly":                       {WindowAuto, 1 << 30, 200 << 10, 200 << 10, 64},
+		"not used up":                  {WindowAuto, 1 << 30, mib, 0, 2},
+		"not read: the disk is slower": {WindowAuto, 1 << 30, 0, mib, 2},
+		"until the budget":             {WindowAuto, 7 * mib, 0, 0, 8},
+		"a size":                       {5 * mib, 1 << 30, mib, mib, 5},
+		"a size beyond the budget":     {5 * mib, mib, 0, 0, 2},
+		"the library's size":           {minWindow, 1 << 30, 0, 0, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := &Server{Settings: Settings{Window: tt.window}}
+			srv.budget.perUser, srv.budget.total = holding{window: tt.budget}, holding{window: 1 << 40}
+			lib := &fakeWindow{size: uint32(minWindow), left: tt.left, unread: tt.unread}
+			ch, end := (&conn{srv: srv}).grow(lib, directory.Identity{ID: "alice"})
+			for range 100 {
+				ch.Read(make([]byte, 32<<10))
+			}
+			if lib.size != tt.want*mib {
+				t.Errorf("the window has %d bytes, want %d MiB", lib.size, tt.want)
+			}
+			if held := srv.budget.all.window; held != int64(lib.size)-int64(minWindow) {
+				t.Errorf("%d bytes are held for a window of %d", held, lib.size)
+			}
+			if end(); srv.budget.all != (holding{}) {
+				t.Errorf("%+v is held at the end", srv.budget.all)
+			}
+		})
+	}
+}
+
+// TestCharge: what is not read is charged, at most a step more, and given back when
+// it was read or the channel has ended. If it cannot be charged the connection ends.
+func TestCharge(t *testing.T) {
+	const step = 256 << 10
+	for _, limit := range []int64{1 << 40, 1 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			var held, most atomic.Int64
+			client, accepted := libraryPair(t, func(bytes int64) error {
+				if bytes > 0 && held.Load()+bytes > limit {
+					return errBudget
+				}
+				most.Store(max(most.Load(), held.Add(bytes)))
+				return nil
+			})
+			patched(t, client)
+			ch, there := openChannel(t, client, accepted)
+			n := fill(ch, 1000).Load()
+			if limit > int64(minWindow) {
+				if held.Load() < n || held.Load() > n+step {
+					t.Errorf("%d bytes are charged for %d that nobody has read", held.Load(), n)
+				}
+				io.ReadFull(there, make([]byte, minWindow))
+				io.ReadFull(there, make([]byte, minWindow))
+			} else if most.Load() != limit || client.Wait() == nil {
+				t.Errorf("%d bytes were charged, want %d and the end", most.Load(), limit)
+			}
+			client.Close()
+			synctest.Wait()
+			if held.Load() != 0 {
+				t.Errorf("%d bytes are charged after the end, of a limit of %d", held.Load(), limit)
+			}
+		})
+	}
+}
+
+// TestSmallPackets: a window full of packets of one byte does not take a hundred
+// times its size, and standard error, which nobody reads, nothing.
+func TestSmallPackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, accepted := libraryPair(t, nil)
+		patched(t, client)
+		ch, there := openChannel(t, client, accepted)
+		before := heap()
+		if n := fill(ch, 1).Load(); n != int64(minWindow) {
+			t.Fatalf("%d bytes were taken, want %d", n, minWindow)
+		}
+		if used := heap() - before; used > 2*int64(minWindow) {
+			t.Errorf("%d bytes in packets of one take %d of memory", minWindow, used)
+		}
+		client.Close()
+		runtime.KeepAlive(there)
+		synctest.Wait()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		client, accepted := libraryPair(t, nil)
+		patched(t, client)
+		ch, _ := openChannel(t, client, accepted)
+		if n, err := ch.Stderr().Write(make([]byte, 10*minWindow)); n != 10*int(minWindow) || err != nil {
+			t.Errorf("%d bytes of standard error were taken, %v; want all", n, err)
+		}
+		client.Close()
+		synctest.Wait()
+	})
+}
+
+// heap is how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestLibraryCountsKeyOffers: as many refused offers as max_tries are free, and the

@@ -72,19 +72,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// Bounds of what clients may send and services have not read, in bytes: of one
-// person and of everybody.
+// Bounds of what clients may send and services have not read, and of what windows
+// are made larger by, in bytes: of one person and of everybody.
 const (
-	maxUserUnread  = 4 * maxUnread
+	maxUserUnread  = 96 << 20
 	maxTotalUnread = 512 << 20
+	maxUserWindow  = 64 << 20
+	maxTotalWindow = 256 << 20
 )
 
 // plan sets the limits of the budget.
 func (s *Server) plan() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.budget.perUser = holding{files: s.MaxUserFiles, channels: s.MaxUserChannels, unread: maxUserUnread}
-	s.budget.total = holding{files: s.MaxFiles, unread: maxTotalUnread}
+	s.budget.perUser = holding{files: s.MaxUserFiles, channels: s.MaxUserChannels, unread: maxUserUnread, window: maxUserWindow}
+	s.budget.total = holding{files: s.MaxFiles, unread: maxTotalUnread, window: maxTotalWindow}
 }
 
 // refusing returns why no new work may begin now.

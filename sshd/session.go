@@ -51,9 +51,9 @@ func (c *conn) serveChannels(ctx context.Context) {
 				defer c.survive()
 				defer open.Add(-1)
 				defer release()
-				metered := c.meter.channel(ch)
-				defer metered.forget()
-				s := &session{conn: c, ch: metered}
+				ch, end := c.grow(ch, user)
+				defer end()
+				s := &session{conn: c, ch: ch}
 				c.enter(s)
 				defer c.leave(s)
 				s.serve(ctx, reqs)

@@ -22,9 +22,20 @@ type Settings struct {
 	Idle            time.Duration  `mapstructure:"idle"`              // without a request, unless a rule says otherwise; 0: no limit
 	Drain           time.Duration  `mapstructure:"drain"`             // what running transfers get at shutdown
 	Recheck         time.Duration  `mapstructure:"recheck"`           // how often users with open sessions are looked up again; 0: never
+	Window          Window         `mapstructure:"window"`            // what a client may send on a channel before it is read: auto, or a size from 2MiB to 64MiB. An upload moves no more than a window in one round trip; auto makes the window larger while that is what bounds an upload
 	Checksums       bool           `mapstructure:"checksums"`         // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
 	ProxyFrom       []netip.Prefix `mapstructure:"proxy_from"`        // networks of balancers, which must say by PROXY protocol who they speak for
 }
+
+// Window is the size of the window of a channel in bytes (RFC 4254, section 5.2).
+type Window int64
+
+// WindowAuto is a window that grows from minWindow to maxWindow.
+const (
+	WindowAuto Window = 0
+	minWindow  Window = 2 << 20 // the SSH library's
+	maxWindow  Window = 64 << 20
+)
 
 // DefaultSettings is what a file that says nothing gets.
 func DefaultSettings() Settings {
@@ -58,6 +69,9 @@ func (s *Settings) Check() []error {
 		if d.d < 0 || (d.d == 0 && !d.zero) {
 			errs = append(errs, fmt.Errorf("%s: %v: must be a positive time, such as 30s", d.key, d.d))
 		}
+	}
+	if s.Window != WindowAuto && (s.Window < minWindow || s.Window > maxWindow) {
+		errs = append(errs, fmt.Errorf("window: %d: must be auto, or from 2MiB to 64MiB", s.Window))
 	}
 	for _, n := range []struct {
 		key   string

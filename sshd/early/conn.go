@@ -3,14 +3,14 @@ package early
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"sync"
 )
 
 // A Conn is a connection for ssh.NewServerConn. On TCP it reads from the socket
-// in pieces of up to 256 KiB and joins the two writes that the library makes for one
-// packet. While it waits it holds no buffers. Read is for one goroutine at a time;
-// everything else is safe for concurrent use.
+// in pieces of up to 256 KiB. While it waits it holds no buffers. Read is for one
+// goroutine at a time, and so is Write; everything else is safe for concurrent use.
 type Conn struct {
 	net.Conn
 	tcp *net.TCPConn // what Conn writes to, nil if that is something else
@@ -20,7 +20,6 @@ type Conn struct {
 	socket socket
 
 	swallow []byte // the identification string, which was sent and is not written again
-	w       joiner
 }
 
 // A carrier is a connection that has read the first bytes of a TCP connection, such as
@@ -29,9 +28,9 @@ type carrier interface {
 	TCPConn() (*net.TCPConn, bool)
 }
 
-// NewConn wraps nc without a Look. Writes are joined if nc is a *net.TCPConn or a
-// carrier of one. Reads are larger if nc is a *net.TCPConn; a carrier may have read
-// ahead. Any other type, even if it embeds one of these, is used as it is.
+// NewConn wraps nc without a Look. The pieces of a packet are written at once if nc is
+// a *net.TCPConn or a carrier of one. Reads are larger if nc is a *net.TCPConn; a
+// carrier may have read ahead. Any other type, even if it embeds one of these, is used as it is.
 func NewConn(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc}
 	switch nc := nc.(type) {
@@ -78,37 +77,44 @@ func (c *Conn) release() {
 	}
 }
 
-// Write writes p. A piece that looks like the first half of a packet may be held back
-// for a moment. If sending it then fails, the next Write returns the error.
+// Write writes p.
 func (c *Conn) Write(p []byte) (int, error) {
-	c.w.Lock()
-	defer c.w.Unlock()
-	skipped := 0
-	if len(c.swallow) > 0 {
-		n := min(len(p), len(c.swallow))
-		if !bytes.Equal(p[:n], c.swallow[:n]) {
-			return 0, errVersion
-		}
-		c.swallow, p, skipped = c.swallow[n:], p[n:], n
-		if len(p) == 0 {
-			return skipped, nil
-		}
+	rest, err := c.unsent(p)
+	if err != nil {
+		return 0, err
 	}
-	if c.tcp == nil {
-		n, err := c.Conn.Write(p)
-		return skipped + n, err
+	if len(rest) == 0 {
+		return len(p), nil
 	}
-	n, err := c.w.write(c.tcp, p)
-	return skipped + n, err
+	n, err := c.Conn.Write(rest)
+	return len(p) - len(rest) + n, err
 }
+
+// WriteBuffers writes all of pieces, in TCP with one system call. The SSH library uses
+// it for a packet if it has Berth's patches.
+func (c *Conn) WriteBuffers(pieces net.Buffers) error {
+	w := io.Writer(c.Conn)
+	if c.tcp != nil {
+		w = c.tcp
+	}
+	if len(c.swallow) > 0 {
+		w = c
+	}
+	_, err := pieces.WriteTo(w)
+	return err
+}
+
+// unsent is what remains of p to be sent: the identification string was sent before.
+func (c *Conn) unsent(p []byte) ([]byte, error) {
+	n := min(len(p), len(c.swallow))
+	if !bytes.Equal(p[:n], c.swallow[:n]) {
+		return nil, errVersion
+	}
+	c.swallow = c.swallow[n:]
+	return p[n:], nil
+}
+
+// ReadsAhead reports whether small reads cost no system call.
+func (c *Conn) ReadsAhead() bool { return c.socket.usable() }
 
 var errVersion = errors.New("the library identifies itself with another string than the one sent")
-
-// Close sends what was held back, if it can be sent at once, and closes the
-// connection.
-func (c *Conn) Close() error {
-	if c.tcp != nil {
-		c.w.close(c.tcp)
-	}
-	return c.Conn.Close()
-}

@@ -1,7 +1,6 @@
 package early
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -14,27 +13,6 @@ import (
 	"time"
 )
 
-// A packet that fills the library's buffer exactly is flushed with one write of
-// 4096 bytes, and nothing follows until the peer has answered.
-func TestExactBufferIsNotHeldForever(t *testing.T) {
-	client, server := pair(t)
-	c := NewConn(server)
-	defer c.Close()
-	client.SetDeadline(time.Now().Add(time.Minute))
-	w := bufio.NewWriterSize(c, libraryBuffer)
-	for range 20 {
-		want := bytes.Repeat([]byte{7}, libraryBuffer)
-		w.Write(want)
-		if err := w.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, libraryBuffer)
-		if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("the peer did not get a packet of %d bytes: %v", libraryBuffer, err)
-		}
-	}
-}
-
 func TestWritesKeepOrder(t *testing.T) {
 	client, server := pair(t)
 	c := NewConn(server)
@@ -43,19 +21,20 @@ func TestWritesKeepOrder(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer c.Close()
-		w := bufio.NewWriterSize(c, libraryBuffer)
-		for range 2000 {
+		for i := range 2000 {
 			p := make([]byte, rnd.IntN(40_000))
-			if rnd.IntN(4) == 0 {
-				p = p[:min(len(p), libraryBuffer)]
-			}
 			for i := range p {
 				p[i] = byte(rnd.Uint32())
 			}
 			want.Write(p)
-			w.Write(p)
-			if err := w.Flush(); err != nil {
-				t.Errorf("Flush = %v", err)
+			err := error(nil)
+			if i%3 == 0 {
+				_, err = c.Write(p)
+			} else {
+				err = c.WriteBuffers(net.Buffers{p[:len(p)/3], p[len(p)/3:]})
+			}
+			if err != nil {
+				t.Errorf("write %d: %v", i, err)
 				return
 			}
 		}
@@ -64,98 +43,6 @@ func TestWritesKeepOrder(t *testing.T) {
 	wg.Wait()
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("the peer got %d bytes (%v), want the %d written, in order", len(got), err, want.Len())
-	}
-}
-
-func TestHalvesAreJoined(t *testing.T) {
-	_, server := pair(t)
-	c := NewConn(server)
-	defer c.Close()
-	c.w.armed = true // no timer in the way
-	if n, err := c.Write(make([]byte, libraryBuffer)); n != libraryBuffer || err != nil || c.w.held == nil {
-		t.Fatalf("first half: %d, %v, held %t; want it held", n, err, c.w.held != nil)
-	}
-	if n, err := c.Write(make([]byte, 28_700)); n != 28_700 || err != nil || c.w.held != nil {
-		t.Errorf("second half: %d, %v, held %t; want both sent", n, err, c.w.held != nil)
-	}
-}
-
-func TestCloseSendsWhatIsHeld(t *testing.T) {
-	client, server := pair(t)
-	c := NewConn(server)
-	c.w.armed = true // no timer in the way
-	c.Write(make([]byte, libraryBuffer))
-	if err := c.Close(); err != nil {
-		t.Errorf("Close = %v", err)
-	}
-	if got, err := io.ReadAll(client); len(got) != libraryBuffer || err != nil {
-		t.Errorf("the peer got %d bytes (%v), want %d", len(got), err, libraryBuffer)
-	}
-	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Write after Close = %v, want %v", err, net.ErrClosed)
-	}
-}
-
-// Close does not wait for a peer that takes nothing.
-func TestCloseOfFullSocket(t *testing.T) {
-	_, server := pair(t)
-	c := NewConn(server)
-	server.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-	for {
-		if _, err := c.Write(make([]byte, 1<<20)); err != nil {
-			break
-		}
-	}
-	server.SetWriteDeadline(time.Time{})
-	c.w.armed = true
-	c.Write(make([]byte, libraryBuffer))
-	if err := c.Close(); err != nil {
-		t.Errorf("Close = %v", err)
-	}
-}
-
-// A held write that cannot be sent is reported by the next one.
-func TestLostWriteIsReported(t *testing.T) {
-	_, server := pair(t)
-	c := NewConn(server)
-	c.w.armed = true
-	c.Write(make([]byte, libraryBuffer))
-	server.Close()
-	c.w.Lock()
-	c.w.send(c.tcp)
-	c.w.Unlock()
-	if n, err := c.Write([]byte("x")); n != 0 || !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Write after a lost one = %d, %v; want %v", n, err, net.ErrClosed)
-	}
-}
-
-// TestBrokenStreamStaysBroken loses the first part of a packet, of which nobody can say
-// how much was sent: nothing may follow it.
-func TestBrokenStreamStaysBroken(t *testing.T) {
-	_, server := pair(t)
-	c := NewConn(server)
-	defer c.Close()
-	c.w.armed = true // no timer in the way
-	c.SetWriteDeadline(time.Now().Add(-time.Second))
-	if n, err := c.Write(make([]byte, libraryBuffer)); n != libraryBuffer || err != nil {
-		t.Fatalf("first part: %d, %v; want it held", n, err)
-	}
-	if _, err := c.Write([]byte("rest")); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the rest: %v, want that the deadline is over", err)
-	}
-	c.SetWriteDeadline(time.Time{})
-	if _, err := c.Write([]byte("next")); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the next packet: %v, want the error of the one that was lost", err)
-	}
-}
-
-// TestWriteAfterClose holds nothing back that can never be sent.
-func TestWriteAfterClose(t *testing.T) {
-	_, server := pair(t)
-	c := NewConn(server)
-	c.Close()
-	if n, err := c.Write(make([]byte, libraryBuffer)); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Write after Close = %d, %v, want %v", n, err, net.ErrClosed)
 	}
 }
 
@@ -254,14 +141,12 @@ func TestCarrier(t *testing.T) {
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Errorf("read %q (%v), want %q", got, err, want)
 	}
-	c.swallow = nil
-	c.w.armed = true // no timer in the way
-	if c.Write(make([]byte, libraryBuffer)); c.w.held == nil {
-		t.Error("the first half of a packet was not held")
+	if err := c.WriteBuffers(net.Buffers{[]byte(ours), []byte("\r\n"), []byte("packet")}); err != nil || c.tcp == nil {
+		t.Errorf("WriteBuffers = %v, to the socket itself: %t", err, c.tcp != nil)
 	}
 	c.Close()
-	if got, err := io.ReadAll(client); len(got) != libraryBuffer+len(ours)+2 || err != nil {
-		t.Errorf("the peer got %d bytes (%v), want %d", len(got), err, libraryBuffer+len(ours)+2)
+	if got, err := io.ReadAll(client); string(got) != ours+"\r\npacket" || err != nil {
+		t.Errorf("the peer got %q (%v), want our identification once, and the packet", got, err)
 	}
 }
 
@@ -280,7 +165,7 @@ func TestIdleMemory(t *testing.T) {
 		wg.Go(func() {
 			p := make([]byte, 10)
 			c.Read(p)
-			c.Write(make([]byte, libraryBuffer))
+			c.Write(make([]byte, 4096))
 			c.Read(p) // waits until the end
 		})
 	}
