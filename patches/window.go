@@ -57,12 +57,12 @@ func (ch *channel) settle() {
 	}
 }
 
-// Window returns the size of the window, how much of it the client may still use, and
-// how much it has used for what was not read yet.
-func (ch *channel) Window() (size, left, unread uint32) {
+// Window returns the size of the window, and how much of it is in use by what has
+// arrived and was not read yet.
+func (ch *channel) Window() (size, unread uint32) {
 	ch.windowMu.Lock()
 	defer ch.windowMu.Unlock()
-	return channelWindowSize + ch.grown, ch.myWindow, ch.unread()
+	return channelWindowSize + ch.grown, ch.unread()
 }
 
 func (ch *channel) GrowWindow(by uint32) error {

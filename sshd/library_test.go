@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -158,9 +159,9 @@ func TestGrowWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		size, left, unread := lib.Window()
-		if n := sent.Load(); n != 5<<20 || size != 5<<20 || left != 0 || unread != 5<<20 {
-			t.Errorf("%d bytes were taken by a window of %d, with %d left and %d unread; want 5 MiB, all of it used", n, size, left, unread)
+		size, unread := lib.Window()
+		if n := sent.Load(); n != 5<<20 || size != 5<<20 || unread != 5<<20 {
+			t.Errorf("%d bytes were taken by a window of %d, with %d unread; want 5 MiB, all of it used", n, size, unread)
 		}
 		io.ReadFull(there, make([]byte, 2<<20))
 		synctest.Wait()
@@ -172,53 +173,67 @@ func TestGrowWindow(t *testing.T) {
 	})
 }
 
-// A fakeWindow is a channel that always has more, and has as many bytes in its
-// window as it is set to.
+// A fakeWindow is a channel with a client at some distance, that sends as much in a
+// round trip as the window allows, but no more than the line does.
 type fakeWindow struct {
 	ssh.Channel
-	size, left, unread uint32
+	trip         time.Duration
+	line         int // bytes a round trip
+	size, unread uint32
 }
 
-func (*fakeWindow) Read(p []byte) (int, error)            { return len(p), nil }
-func (f *fakeWindow) Window() (size, left, unread uint32) { return f.size, f.left, f.unread }
-func (f *fakeWindow) GrowWindow(by uint32) error          { f.size += by; return nil }
+func (f *fakeWindow) Read(p []byte) (int, error) {
+	inTrip := min(f.line, int(f.size))
+	time.Sleep(time.Duration(float64(f.trip) * float64(len(p)) / float64(inTrip)))
+	return len(p), nil
+}
+func (f *fakeWindow) Window() (size, unread uint32) { return f.size, f.unread }
+func (f *fakeWindow) GrowWindow(by uint32) error    { f.size += by; return nil }
 
-// TestGrow: a window is made larger if the client has used it up and all was read,
-// and only then; never beyond its bound and the budget; and all is given back.
+// TestGrow: a window is made larger if it bounds an upload, and only then; never
+// beyond its bound and the budget; and all is given back.
 func TestGrow(t *testing.T) {
 	const mib = 1 << 20
 	for name, tt := range map[string]struct {
-		window       Window
-		budget       int64
-		left, unread uint32
-		want         uint32 // MiB
+		window Window
+		budget int64
+		trip   time.Duration
+		line   float64 // MiB a round trip
+		unread uint32
+		want   uint32 // MiB
 	}{
-		"used up and read":             {WindowAuto, 1 << 30, 0, 0, 64},
-		"nearly":                       {WindowAuto, 1 << 30, 200 << 10, 200 << 10, 64},
-		"not used up":                  {WindowAuto, 1 << 30, mib, 0, 2},
-		"not read: the disk is slower": {WindowAuto, 1 << 30, 0, mib, 2},
-		"until the budget":             {WindowAuto, 7 * mib, 0, 0, 8},
-		"a size":                       {5 * mib, 1 << 30, mib, mib, 5},
-		"a size beyond the budget":     {5 * mib, mib, 0, 0, 2},
-		"the library's size":           {minWindow, 1 << 30, 0, 0, 2},
+		"a long way":               {WindowAuto, 1 << 30, 150 * time.Millisecond, 1000, 0, 64},
+		"a short way":              {WindowAuto, 1 << 30, 5 * time.Millisecond, 1000, 0, 64},
+		"a line that is full":      {WindowAuto, 1 << 30, 50 * time.Millisecond, 3, 0, 8},
+		"a slow line":              {WindowAuto, 1 << 30, 150 * time.Millisecond, 0.5, 0, 2},
+		"a disk that is slower":    {WindowAuto, 1 << 30, 50 * time.Millisecond, 1000, mib, 2},
+		"until the budget":         {WindowAuto, 7 * mib, 50 * time.Millisecond, 1000, 0, 8},
+		"a size":                   {5 * mib, 1 << 30, 50 * time.Millisecond, 1000, 0, 5},
+		"a size beyond the budget": {5 * mib, mib, 50 * time.Millisecond, 1000, 0, 2},
+		"the library's size":       {minWindow, 1 << 30, 50 * time.Millisecond, 1000, 0, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := &Server{Settings: Settings{Window: tt.window}}
-			srv.budget.perUser, srv.budget.total = holding{window: tt.budget}, holding{window: 1 << 40}
-			lib := &fakeWindow{size: uint32(minWindow), left: tt.left, unread: tt.unread}
-			ch, end := (&conn{srv: srv}).grow(lib, directory.Identity{ID: "alice"})
-			for range 100 {
-				ch.Read(make([]byte, 32<<10))
-			}
-			if lib.size != tt.want*mib {
-				t.Errorf("the window has %d bytes, want %d MiB", lib.size, tt.want)
-			}
-			if held := srv.budget.all.window; held != int64(lib.size)-int64(minWindow) {
-				t.Errorf("%d bytes are held for a window of %d", held, lib.size)
-			}
-			if end(); srv.budget.all != (holding{}) {
-				t.Errorf("%+v is held at the end", srv.budget.all)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				srv := &Server{Settings: Settings{Window: tt.window}}
+				srv.budget.perUser, srv.budget.total = holding{window: tt.budget}, holding{window: 1 << 40}
+				lib := &fakeWindow{trip: tt.trip, line: int(tt.line * mib), size: uint32(minWindow), unread: tt.unread}
+				ch, end := (&conn{srv: srv}).grow(lib, directory.Identity{ID: "alice"})
+				if g, ok := ch.(*growing); ok {
+					g.ping = func() error { time.Sleep(tt.trip); return nil }
+				}
+				for range 10_000 {
+					ch.Read(make([]byte, 32<<10))
+				}
+				if lib.size != tt.want*mib {
+					t.Errorf("the window has %d bytes, want %d MiB", lib.size, tt.want)
+				}
+				if held := srv.budget.all.window; held != int64(lib.size)-int64(minWindow) {
+					t.Errorf("%d bytes are held for a window of %d", held, lib.size)
+				}
+				if end(); srv.budget.all != (holding{}) {
+					t.Errorf("%+v is held at the end", srv.budget.all)
+				}
+			})
 		})
 	}
 }

@@ -7,23 +7,29 @@ import (
 	"time"
 )
 
-// roundTrip is how far away the clients of the distant workloads are.
-const roundTrip = 50 * time.Millisecond
+// distantGet and distantPut are of clients that are a round trip of trip away.
+func distantGet(trip time.Duration) func(*job) (result, error) {
+	return func(j *job) (result, error) { return j.distantGet(trip) }
+}
 
-func distantGet(j *job) (result, error) {
-	return j.distant(func(d *job) (time.Duration, float64, error) {
+func distantPut(trip time.Duration) func(*job) (result, error) {
+	return func(j *job) (result, error) { return j.distantPut(trip) }
+}
+
+func (j *job) distantGet(trip time.Duration) (result, error) {
+	return j.distant(trip, func(d *job) (time.Duration, float64, error) {
 		return d.sftp(aes128, "get "+d.target.remote(distantFile)+" /dev/null")
 	})
 }
 
-func distantPut(j *job) (result, error) {
+func (j *job) distantPut(trip time.Duration) (result, error) {
 	dir, remove, err := j.bench.upload()
 	if err != nil {
 		return result{}, err
 	}
 	defer remove()
 	name := dir + "/" + distantFile
-	r, err := j.distant(func(d *job) (time.Duration, float64, error) {
+	r, err := j.distant(trip, func(d *job) (time.Duration, float64, error) {
 		return d.sftp(aes128, fmt.Sprintf("put %s %s", d.bench.host(distantFile), d.target.remote(name)))
 	})
 	if err != nil {
@@ -34,8 +40,8 @@ func distantPut(j *job) (result, error) {
 
 // distant runs a transfer over a long line. What a login takes is measured
 // first and does not count.
-func (j *job) distant(transfer func(*job) (time.Duration, float64, error)) (result, error) {
-	l, err := longLine(j.target.addr, roundTrip/2)
+func (j *job) distant(trip time.Duration, transfer func(*job) (time.Duration, float64, error)) (result, error) {
+	l, err := longLine(j.target.addr, trip/2)
 	if err != nil {
 		return result{}, err
 	}

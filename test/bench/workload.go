@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 // A workload is one thing that clients do, and how much better than OpenSSH
 // Berth is meant to be at it.
 type workload struct {
@@ -61,6 +63,7 @@ var workloads = []workload{
 	{"random-reads", bytesPerSecond, 0, goal{speed: 1.3, cpu: 0.7}, randomReads},
 	{"stat-1", answerTime, 0, goal{speed: 1.3, cpu: 0.7}, stats(1)},
 	{"stat-16", answerTime, 0, goal{speed: 1.4, cpu: 0.7}, stats(16)},
-	{"rtt50-get", bytesPerSecond, 3, goal{speed: 1.0, cpu: 0.8}, distantGet},
-	{"rtt50-put", bytesPerSecond, 3, goal{speed: 1.05, cpu: 0.8}, distantPut},
+	{"rtt50-get", bytesPerSecond, 3, goal{speed: 1.0, cpu: 0.8}, distantGet(50 * time.Millisecond)},
+	{"rtt50-put", bytesPerSecond, 3, goal{speed: 4, cpu: 0.8}, distantPut(50 * time.Millisecond)},
+	{"rtt150-put", bytesPerSecond, 3, goal{speed: 4, cpu: 0.8}, distantPut(150 * time.Millisecond)},
 }
