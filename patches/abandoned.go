@@ -4,8 +4,8 @@ package main
 // (RFC 4252 section 5), which has no answer to the first. PuTTY and JSch do so when
 // gssapi-with-mic is offered and they have no ticket; without the patch they are
 // disconnected before they can ask for a password. A client may also leave a
-// dialogue of keyboard-interactive. Whatever the callback of such a method returns
-// does not count.
+// dialogue of keyboard-interactive, which counts as a failure: the client may have
+// learned from it. Whatever the callback of such a method returns has no effect.
 //
 // Upstream: golang.org/issue/75268. The patch goes when that is solved.
 var abandonedMethods = patch{
@@ -20,7 +20,7 @@ var abandonedMethods = patch{
 		{"server.go", "func gssExchangeToken", "\n\tpacket, err := s.transport.readPacket()", "\n\tpacket, err := s.authPacket(msgUserAuthGSSAPIMIC)"},
 		{"server.go", "func (s *connection) serverAuthenticate", "\n\t\t\tpacket, err := s.transport.readPacket()\n\t\t\tif err != nil {", "\n\t\t\tpacket, err := s.authPacket(msgUserAuthGSSAPIToken)\n\t\t\tif err == errAbandoned {\n\t\t\t\tcontinue userAuthLoop\n\t\t\t}\n\t\t\tif err != nil {"},
 		{"server.go", "func (s *connection) serverAuthenticate", "userAuthReq)\n\t\t\tif err != nil {", "userAuthReq)\n\t\t\tif err != nil && err != errAbandoned {"},
-		{"server.go", "func (s *connection) serverAuthenticate", "// The source-address critical option is enforced on", "if s.pushed != nil {\n\t\t\tcontinue userAuthLoop\n\t\t}\n\n\t\t// The source-address critical option is enforced on"},
+		{"server.go", "func (s *connection) serverAuthenticate", "// The source-address critical option is enforced on", "if s.pushed != nil {\n\t\t\tif userAuthReq.Method == \"keyboard-interactive\" {\n\t\t\t\tauthFailures++\n\t\t\t}\n\t\t\tcontinue userAuthLoop\n\t\t}\n\n\t\t// The source-address critical option is enforced on"},
 	},
 	code: `
 import "errors"

@@ -101,8 +101,12 @@ type patch struct {
 // the function begins; empty means the whole file.
 type edit struct{ file, in, old, new string }
 
-// all are the patches, in the order in which they are applied.
-var all = []patch{unexpectedMessages, abandonedMethods, passwordChange, clientSignature, disconnectReason, packets, channelWindow}
+// all are the patches, in the order in which they are applied: some change what others
+// have added.
+var all = []patch{
+	unexpectedMessages, abandonedMethods, passwordChange, clientSignature, disconnectReason,
+	oneWrite, keptBuffers, channelWindow, unreadData, smallPackets,
+}
 
 // apply returns the files that the patches change.
 func apply(ssh fs.FS, patches []patch) (map[string]string, error) {

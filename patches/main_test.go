@@ -39,10 +39,12 @@ func TestApply(t *testing.T) {
 		for _, e := range p.edits {
 			lines += max(0, strings.Count(e.new, "\n")-strings.Count(e.old, "\n"))
 		}
-		if total += lines; lines > 70 {
+		t.Logf("%3d lines %s", lines, p.name)
+		if total += lines; lines > 65 {
 			t.Errorf("patch %q adds %d lines", p.name, lines)
 		}
 	}
+	t.Logf("%3d lines in all", total)
 	if total > 300 {
 		t.Errorf("the patches add %d lines, at most 300 are wanted", total)
 	}

@@ -1,0 +1,49 @@
+package main
+
+// unreadData bounds what a client can make the server keep. What it sends and no
+// service reads is charged to Charge of the connection, in steps. What it sends as
+// standard error, for which no service has a use, is dropped.
+//
+// Upstream: no issue is known. The patch goes when the memory of a channel is bounded.
+var unreadData = patch{
+	name: "unread",
+	edits: []edit{
+		{"channel.go", "type channel struct", "myConsumed uint32", "myConsumed uint32\n\tcharged    uint32 // of what has not been read\n\tsettled    bool   // nothing is charged any more"},
+		{"channel.go", "func (c *channel) adjustWindow", "var sendAdj uint32\n", "c.charge()\n\tvar sendAdj uint32\n"},
+		{"channel.go", "func (ch *channel) handleData", "ch.myWindow -= length\n", "ch.myWindow -= length\n\terr := ch.charge()\n"},
+		{"channel.go", "func (ch *channel) handleData", "if extended == 1 {", "if err != nil {\n\t\treturn err\n\t}\n\n\tif extended == 1 && ch.direction == channelOutbound {"},
+		{"channel.go", "func (c *channel) close", "c.pending.eof()", "c.settle()\n\t\tc.pending.eof()"},
+		{"mux.go", "type mux struct", "chanList chanList", "chanList chanList\n\tcharge   func(bytes int64) error"},
+	},
+	code: `
+const chargeStep = 256 << 10
+
+// Charge has what is not read charged to charge, in steps, and given back. If charge
+// fails the connection ends. It is called before a channel is opened.
+func (c *connection) Charge(charge func(bytes int64) error) { c.mux.charge = charge }
+
+// charge adapts what is charged to what is not read. ch.windowMu is held.
+func (ch *channel) charge() error {
+	unread := ch.unread()
+	if ch.mux.charge == nil || ch.settled || (unread <= ch.charged && unread+chargeStep > ch.charged) {
+		return nil
+	}
+	step := (unread + chargeStep - 1) / chargeStep * chargeStep
+	if err := ch.mux.charge(int64(step) - int64(ch.charged)); err != nil {
+		return err
+	}
+	ch.charged = step
+	return nil
+}
+
+// settle gives back what is charged, since the channel is closed.
+func (ch *channel) settle() {
+	ch.windowMu.Lock()
+	defer ch.windowMu.Unlock()
+	if ch.settled = true; ch.charged > 0 {
+		ch.mux.charge(-int64(ch.charged))
+		ch.charged = 0
+	}
+}
+`,
+}
