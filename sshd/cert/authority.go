@@ -66,32 +66,24 @@ func Open(s Settings, directories ...string) (*Authority, error) {
 	if len(directories) == 1 {
 		only = directories[0]
 	}
+	all := slices.Clone(s.Authorities)
 	for _, path := range s.CAKeys {
-		a.trusted = append(a.trusted, trusted{open(path, parseAuthorities), only})
-	}
-	for _, t := range s.Authorities {
-		a.trusted = append(a.trusted, trusted{open(t.File, parseAuthorities), cmp.Or(t.Directory, only)})
-	}
-	for _, path := range s.Revoked {
-		a.revoked = append(a.revoked, open(path, parseRevocations))
+		all = append(all, Trusted{File: path})
 	}
 	var errs []error
-	for _, f := range a.trusted {
-		_, err := current(f.File)
-		errs = append(errs, err)
-	}
-	for _, f := range a.revoked {
+	for _, t := range all {
+		f := &privatefile.File[keySet]{Path: t.File, Forbidden: privatefile.AllRead, Most: maxFile, Parse: parseAuthorities}
 		_, err := current(f)
 		errs = append(errs, err)
+		a.trusted = append(a.trusted, trusted{f, cmp.Or(t.Directory, only)})
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	for _, path := range s.Revoked {
+		f := &privatefile.File[*revocations]{Path: path, Forbidden: privatefile.AllRead, Most: maxFile, Parse: parseRevocations}
+		_, err := current(f)
+		errs = append(errs, err)
+		a.revoked = append(a.revoked, f)
 	}
-	return a, nil
-}
-
-func open[T any](path string, parse func([]byte) (T, error)) *privatefile.File[T] {
-	return &privatefile.File[T]{Path: path, Forbidden: privatefile.AllRead, Most: maxFile, Parse: parse}
+	return a, errors.Join(errs...)
 }
 
 // current returns what a file holds now. Errors wrap ErrUnreadable.
@@ -255,7 +247,11 @@ func options(critical map[string]string, remote netip.Addr) error {
 	}
 	inside := false
 	for network := range strings.SplitSeq(networks, ",") {
-		p, err := prefix(network)
+		addr, err := netip.ParseAddr(network)
+		p := netip.PrefixFrom(addr, addr.BitLen())
+		if err != nil {
+			p, err = netip.ParsePrefix(network)
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrOption, sourceAddress, err)
 		}
@@ -265,18 +261,6 @@ func options(critical map[string]string, remote netip.Addr) error {
 		return fmt.Errorf("%w: only from %s", ErrSource, networks)
 	}
 	return nil
-}
-
-// prefix reads a network or a single address.
-func prefix(s string) (netip.Prefix, error) {
-	if strings.Contains(s, "/") {
-		return netip.ParsePrefix(s)
-	}
-	addr, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	return addr.Prefix(addr.BitLen())
 }
 
 // minRSA is the smallest RSA modulus in bits that is accepted.

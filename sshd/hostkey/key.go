@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -108,6 +109,29 @@ func (a Ask) now() ([]byte, error) {
 	return secret, nil
 }
 
+// ErrPrivate means that a text is a private key where a public one is wanted.
+var ErrPrivate = errors.New("is a private key: the public one is needed")
+
+// ParsePublic reads a public key in any of the formats. A private key of PuTTY is
+// accepted too, because people do not find the public one in PuTTY: its public
+// half needs no passphrase. Any other private key is refused with ErrPrivate.
+func ParsePublic(text []byte) (Key, error) {
+	text = bytes.TrimSpace(text)
+	if len(text) <= mostText && bytes.HasPrefix(text, []byte(ppkMagic)) {
+		f, err := readPPK(text)
+		if err != nil {
+			return Key{}, fmt.Errorf("PuTTY key: %w", err)
+		}
+		pub, err := ssh.ParsePublicKey(f.public)
+		return Key{Public: pub, Comment: f.comment}, err
+	}
+	k, err := Parse(text, nil)
+	if errors.Is(err, ErrEncrypted) || k.Private != nil {
+		return Key{}, ErrPrivate
+	}
+	return k, err
+}
+
 // privateKey makes a Key of what a parser returned.
 func privateKey(key any, err error) (Key, error) {
 	if err != nil {
@@ -148,29 +172,15 @@ func opensshComment(block *pem.Block) string {
 	if ssh.Unmarshal(body, &file) != nil || file.Cipher != "none" || len(file.Private) < 8 {
 		return ""
 	}
-	rest := file.Private[8:] // two check numbers
-	next := func() string {
-		var s struct {
-			Value string
-			Rest  []byte `ssh:"rest"`
-		}
-		if ssh.Unmarshal(rest, &s) != nil {
-			return ""
-		}
-		rest = s.Rest
-		return s.Value
+	// After two check numbers there are byte strings: the type, what the type
+	// needs, and the comment. The padding after them, 1, 2, 3, is not one.
+	var field struct {
+		Value string
+		Rest  []byte `ssh:"rest"`
 	}
-	fields := 3 // ecdsa
-	switch next() {
-	case ssh.KeyAlgoED25519:
-		fields = 2
-	case ssh.KeyAlgoRSA:
-		fields = 6
+	for field.Rest = file.Private[8:]; ssh.Unmarshal(field.Rest, &field) == nil; {
 	}
-	for range fields {
-		next()
-	}
-	return next()
+	return field.Value
 }
 
 // A Format is a way to write a key to a file.
@@ -241,6 +251,25 @@ func encodeLine(k Key) ([]byte, error) {
 		line = fmt.Appendf(line[:len(line)-1], " %s\n", comment)
 	}
 	return line, nil
+}
+
+func encodeRFC4716(k Key) ([]byte, error) {
+	lines := []string{rfc4716.Begin}
+	if comment := oneLine(k.Comment); comment != "" {
+		folded := wrap(`Comment: "`+comment+`"`, 71)
+		lines = append(lines, strings.Join(folded, "\\\n"))
+	}
+	lines = append(lines, wrap(base64.StdEncoding.EncodeToString(k.Public.Marshal()), 70)...)
+	return []byte(strings.Join(append(lines, rfc4716.End, ""), "\n")), nil
+}
+
+// wrap cuts a text into lines of at most width bytes.
+func wrap(text string, width int) (lines []string) {
+	for len(text) > width {
+		lines = append(lines, text[:width])
+		text = text[width:]
+	}
+	return append(lines, text)
 }
 
 // oneLine makes one line of a comment, so that it cannot break a file.

@@ -1,6 +1,7 @@
 package hostkey
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
@@ -140,37 +141,28 @@ func encodePKCS8(k Key, passphrase []byte) ([]byte, error) {
 	salt, iv := make([]byte, 16), make([]byte, aes.BlockSize)
 	rand.Read(salt)
 	rand.Read(iv)
-	algorithm, err := pbes2(salt, iv)
+	key, err := pbkdf2.Key(sha256.New, string(passphrase), salt, pkcs8Iterations, 32)
 	if err != nil {
 		return nil, err
 	}
-	block, _, err := pkcs8Cipher(algorithm, passphrase)
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
 	pad := aes.BlockSize - len(der)%aes.BlockSize
-	for range pad {
-		der = append(der, byte(pad))
-	}
+	der = append(der, bytes.Repeat([]byte{byte(pad)}, pad)...)
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(der, der)
-	der, err = asn1.Marshal(encryptedKeyInfo{algorithm, der})
-	return toPEM("ENCRYPTED PRIVATE KEY", der, err)
-}
-
-// pbes2 describes PBKDF2 with SHA-256 and AES-256.
-func pbes2(salt, iv []byte) (pkix.AlgorithmIdentifier, error) {
-	var errs []error
-	identifier := func(oid asn1.ObjectIdentifier, params any) pkix.AlgorithmIdentifier {
-		der, err := asn1.Marshal(params)
-		errs = append(errs, err)
-		return pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.RawValue{FullBytes: der}}
+	type algorithm struct {
+		ID         asn1.ObjectIdentifier
+		Parameters any
 	}
-	all := identifier(oidPBES2, pbes2Params{
-		KDF: identifier(oidPBKDF2, pbkdf2Params{
-			Salt: salt, Iterations: pkcs8Iterations,
-			PRF: pkix.AlgorithmIdentifier{Algorithm: oidSHA256, Parameters: asn1.NullRawValue},
-		}),
-		Cipher: identifier(oidAES256, iv),
-	})
-	return all, errors.Join(errs...)
+	prf := pkix.AlgorithmIdentifier{Algorithm: oidSHA256, Parameters: asn1.NullRawValue}
+	der, err = asn1.Marshal(struct {
+		Algorithm algorithm
+		Data      []byte
+	}{algorithm{oidPBES2, []algorithm{
+		{oidPBKDF2, pbkdf2Params{Salt: salt, Iterations: pkcs8Iterations, PRF: prf}},
+		{oidAES256, iv},
+	}}, der})
+	return toPEM("ENCRYPTED PRIVATE KEY", der, err)
 }
