@@ -6,7 +6,7 @@
 // do not speak SSH. The Conn that it returns is for ssh.NewServerConn: Conn drops the
 // library's own identification string, because it has been sent, gives the library
 // what has been read, and then moves data in larger pieces than the library asks for.
-// The package knows only net: the caller chooses algorithms, limits and logs.
+// The caller chooses algorithms, limits and logs.
 package early
 
 import (

@@ -21,7 +21,7 @@ const ours = "SSH-2.0-Test"
 
 // kexInit is a client's first packet with the given ciphers for both directions.
 func kexInit(ciphers ...string) []byte {
-	payload := append([]byte{msgKexInit}, make([]byte, cookieSize)...)
+	payload := append([]byte{20}, make([]byte, 16)...) // the cookie
 	both := strings.Join(ciphers, ",")
 	for _, list := range []string{"curve25519-sha256", "ssh-ed25519", both, both, "hmac-sha2-256", "hmac-sha2-512", "none", "", "", ""} {
 		payload = append(payload, 0, 0, byte(len(list)>>8), byte(len(list)))
@@ -106,16 +106,25 @@ func TestHello(t *testing.T) {
 	}
 }
 
-func TestNameList(t *testing.T) {
-	for in, want := range map[string][]string{"\x00\x00\x00\x00rest": nil, "\x00\x00\x00\x01arest": {"a"}, "\x00\x00\x00\x04a,bcrest": {"a", "bc"}} {
-		if got, rest, ok := nameList([]byte(in)); !slices.Equal(got, want) || (got == nil) != (want == nil) || string(rest) != "rest" || !ok {
-			t.Errorf("nameList(%q) = %q, %q, %t, want %q", in, got, rest, ok, want)
+// TestParseCutOff has messages that end early: there are all lists or none.
+func TestParseCutOff(t *testing.T) {
+	payload, _, err := firstPacket(kexInit("a", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := bytes.Index(payload, []byte("hmac-sha2-512")) + len("hmac-sha2-512")
+	for n := range len(payload) + 1 {
+		h := Hello{Version: "SSH-2.0-x"}
+		h.parse(payload[:n])
+		if h.Version != "SSH-2.0-x" || h.KexInit != (n >= needed) || (len(h.KeyExchanges) > 0) != h.KexInit {
+			t.Errorf("of %d bytes, %d needed: %+v", n, needed, h)
 		}
 	}
-	for _, in := range []string{"", "\x00\x00\x00", "\x00\x00\x00\x02a", "\xff\xff\xff\xffa"} {
-		if got, _, ok := nameList([]byte(in)); ok {
-			t.Errorf("nameList(%q) = %q, want no list", in, got)
-		}
+	var h Hello
+	h.parse(append([]byte{21}, payload[1:]...))
+	h.parse(bytes.Replace(payload, []byte{0, 0, 0, 3, 'a'}, []byte{255, 255, 255, 255, 'a'}, 1))
+	if h.KexInit {
+		t.Errorf("another message, or a list of 4 GiB: %+v", h)
 	}
 }
 

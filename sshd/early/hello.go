@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // A Hello is what a client sends before keys are exchanged. Nothing in it is verified.
@@ -35,11 +36,6 @@ func (h Hello) Ciphers(offered, fast []string) []string {
 	return both
 }
 
-const (
-	msgKexInit = 20
-	cookieSize = 16
-)
-
 // firstPacket returns the payload of the packet that b begins with. It is not
 // encrypted: RFC 4253, section 6. The error says that b does not begin with a packet.
 func firstPacket(b []byte) (payload []byte, complete bool, err error) {
@@ -59,36 +55,15 @@ func firstPacket(b []byte) (payload []byte, complete bool, err error) {
 
 // parse reads a KEXINIT message into h. Any other message is ignored.
 func (h *Hello) parse(payload []byte) {
-	if len(payload) < 1+cookieSize || payload[0] != msgKexInit {
-		return
-	}
-	rest := payload[1+cookieSize:]
-	seen := Hello{Version: h.Version, KexInit: true}
-	for _, list := range []*[]string{
-		&seen.KeyExchanges, &seen.HostKeys,
-		&seen.CiphersIn, &seen.CiphersOut,
-		&seen.MACsIn, &seen.MACsOut,
-	} {
-		var ok bool
-		if *list, rest, ok = nameList(rest); !ok {
-			return
-		}
-	}
-	*h = seen
-}
+	var m struct {
+		Cookie [16]byte `sshtype:"20"`
 
-// nameList reads one list of names: RFC 4251, section 5.
-func nameList(b []byte) (names []string, rest []byte, ok bool) {
-	if len(b) < 4 {
-		return nil, nil, false
+		KeyExchanges, HostKeys []string
+		CiphersIn, CiphersOut  []string
+		MACsIn, MACsOut        []string
+		Rest                   []byte `ssh:"rest"`
 	}
-	n := binary.BigEndian.Uint32(b)
-	b = b[4:]
-	if uint64(n) > uint64(len(b)) {
-		return nil, nil, false
+	if ssh.Unmarshal(payload, &m) == nil {
+		*h = Hello{h.Version, true, m.KeyExchanges, m.HostKeys, m.CiphersIn, m.CiphersOut, m.MACsIn, m.MACsOut}
 	}
-	if n > 0 {
-		names = strings.Split(string(b[:n]), ",")
-	}
-	return names, b[n:], true
 }
