@@ -43,19 +43,16 @@ type File struct {
 
 // A record is one person's secret. Its key in the file is that of the person.
 type record struct {
-	ID        string    `json:"id"`
-	Directory string    `json:"directory"`
-	Name      string    `json:"name"` // when the secret was made, for people
-	Added     time.Time `json:"added"`
-	URI       string    `json:"uri"`
+	Person
+	URI string `json:"uri"`
 }
 
-// A Person has a secret in a File. Directory and ID say who it is.
+// A Person has a secret in a File. Directory and ID identify the person.
 type Person struct {
-	ID        string // stable id in the directory
-	Directory string // name of the directory; empty: the secret can be used by nobody
-	Name      string // when the secret was made, for people
-	Added     time.Time
+	ID        string    `json:"id"`        // stable id in the directory
+	Directory string    `json:"directory"` // name of the directory; empty: the secret can be used by nobody
+	Name      string    `json:"name"`      // when the secret was made, for people
+	Added     time.Time `json:"added"`
 }
 
 // key is what the secrets of a person are kept under: the text of the identity.
@@ -86,7 +83,7 @@ func (f *File) People() ([]Person, error) {
 	}
 	var people []Person
 	for _, r := range records {
-		people = append(people, Person{r.ID, r.Directory, r.Name, r.Added})
+		people = append(people, r.Person)
 	}
 	slices.SortFunc(people, func(a, b Person) int { return strings.Compare(a.Name+"\x00"+a.key(), b.Name+"\x00"+b.key()) })
 	return people, nil
@@ -109,7 +106,8 @@ func (f *File) Add(p Person) (uri string, err error) {
 		if _, ok := records[p.key()]; ok {
 			return fmt.Errorf("%q %w", p.Name, ErrExists)
 		}
-		records[p.key()] = record{p.ID, p.Directory, p.Name, p.Added.UTC().Truncate(time.Second), uri}
+		p.Added = p.Added.UTC().Truncate(time.Second)
+		records[p.key()] = record{p, uri}
 		return nil
 	})
 }
@@ -159,7 +157,7 @@ func (f *File) open(text []byte) (map[string]record, error) {
 		if r.ID == "" { // of an older version, which kept secrets by the id alone
 			r.ID, r.Directory = id, f.only
 		}
-		records[Person{ID: r.ID, Directory: r.Directory}.key()] = r
+		records[r.key()] = r
 	}
 	return records, nil
 }
