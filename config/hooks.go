@@ -156,7 +156,7 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 	case string:
 		return [][]string{{v}}, nil
 	case []any:
-		if !slices.ContainsFunc(v, isList) && len(v) > 0 {
+		if !slices.ContainsFunc(v, func(e any) bool { _, list := e.([]any); return list }) && len(v) > 0 {
 			return []any{v}, nil
 		}
 	}
@@ -165,11 +165,6 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 
 // isStruct reports whether a t is keys with values.
 func isStruct(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != prefixType }
-
-func isList(v any) bool {
-	_, ok := v.([]any)
-	return ok
-}
 
 // list reads a single text or network where a list of them is wanted.
 func list(from, to reflect.Type, data any) (any, error) {

@@ -39,7 +39,11 @@ func Load(file string) (*Config, error) {
 	mistakes = append(mistakes, unrelated(where.decodeErrors(decode(settings, &cfg)), mistakes)...)
 	mistakes = append(mistakes, unrelated(cfg.check(where), mistakes)...)
 	if len(mistakes) > 0 {
-		where.nameRules(mistakes)
+		for _, m := range mistakes {
+			if rule := inRule.FindString(m.Key); rule != "" {
+				m.Rule = where.values[rule+".name"]
+			}
+		}
 		slices.SortStableFunc(mistakes, func(a, b *Mistake) int { return a.Line - b.Line })
 		return nil, join(mistakes)
 	}

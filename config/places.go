@@ -104,15 +104,6 @@ func Places(file string) (func(key string) string, error) {
 // inRule is the key of the rule that a key is in.
 var inRule = regexp.MustCompile(`^rules\[\d+\]`)
 
-// nameRules says which rules mistakes are in.
-func (p *places) nameRules(mistakes []*Mistake) {
-	for _, m := range mistakes {
-		if rule := inRule.FindString(m.Key); rule != "" {
-			m.Rule = p.values[rule+".name"]
-		}
-	}
-}
-
 func (p *places) notYAML(err error) error {
 	m := &Mistake{File: p.file}
 	if found := syntax.FindStringSubmatch(err.Error()); found != nil {

@@ -84,7 +84,11 @@ func (c *Cache) learn(ctx context.Context, name string, u *User, err error) (*Us
 		c.remember(name, u)
 		return u, nil
 	case Refused(err):
-		c.forgetName(name)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if e, ok := c.users[strings.ToLower(name)]; ok {
+			c.drop(e.user.Identity)
+		}
 		return nil, err
 	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for an answer
 		return nil, err
@@ -141,14 +145,6 @@ func (c *Cache) remember(name string, u *User) {
 	e := cached{u, time.Now()}
 	c.users[strings.ToLower(name)] = e
 	c.users[strings.ToLower(u.Name)] = e
-}
-
-func (c *Cache) forgetName(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.users[strings.ToLower(name)]; ok {
-		c.drop(e.user.Identity)
-	}
 }
 
 // forget makes the next look-up of u, by whatever name, ask the directory.

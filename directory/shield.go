@@ -112,13 +112,10 @@ func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
 			return a, nil
 		}
 		threshold, window := s.rules(ctx, u)
-		wait, until := s.room(a, threshold, window)
+		wait, err := s.room(a, threshold, window)
 		switch {
-		case !until.IsZero():
-			return nil, &Refusal{
-				Why:    ErrShielded,
-				Detail: fmt.Sprintf("%d wrong passwords; the account locks at %d; asked again at %s", a.wrongNow(s), threshold, until.UTC().Format(time.RFC3339)),
-			}
+		case err != nil:
+			return nil, err
 		case !wait:
 			return a, nil
 		}
@@ -130,8 +127,8 @@ func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
 	}
 }
 
-// start returns the account's attempts. If there is none that counts, it begins
-// one at once: a single try needs no knowledge of the rules.
+// start returns the account's attempts. If none is wrong or under way, it begins a
+// try at once: one try is always allowed, so nobody needs to know the threshold.
 func (s *Shield) start(key account) (a *attempts, ended chan struct{}, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,9 +156,9 @@ func letters(name string) string {
 	}, norm.NFKD.String(name))
 }
 
-// room begins a try if there is room for it; otherwise it says to wait for
-// another one, or until when to refuse.
-func (s *Shield) room(a *attempts, threshold int, window time.Duration) (wait bool, until time.Time) {
+// room begins a try if one more wrong password cannot lock the account. Otherwise
+// it refuses the try, or reports that it must wait for a try that is under way.
+func (s *Shield) room(a *attempts, threshold int, window time.Duration) (wait bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.wrong > 0 && time.Since(a.last) > window {
@@ -171,18 +168,13 @@ func (s *Shield) room(a *attempts, threshold int, window time.Duration) (wait bo
 	switch {
 	case threshold <= 0:
 	case a.wrong >= limit:
-		return false, a.last.Add(window)
+		until := a.last.Add(window).UTC().Format(time.RFC3339)
+		return false, &Refusal{Why: ErrShielded, Detail: fmt.Sprintf("%d wrong passwords; the account locks at %d; asked again at %s", a.wrong, threshold, until)}
 	case a.wrong+a.running >= limit:
-		return true, time.Time{}
+		return true, nil
 	}
 	a.running++
-	return false, time.Time{}
-}
-
-func (a *attempts) wrongNow(s *Shield) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return a.wrong
+	return false, nil
 }
 
 func (s *Shield) end(a *attempts, err error) {

@@ -84,8 +84,8 @@ func Open(s Settings, log hclog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := openStore(s.LDIF, s.Policy, h, log)
-	if err != nil {
+	st := &store{file: s.LDIF, policy: s.Policy, hasher: h, log: log, unsaved: map[string]bool{}}
+	if err := st.reload(); err != nil {
 		return nil, err
 	}
 	srv := &Server{policy: s.Policy, password: rand.Text(), log: log, store: st, now: time.Now}

@@ -54,19 +54,14 @@ func (c *conn) search(_ context.Context, m *message) result {
 	case by.kind == anonymous:
 		return answer(insufficientAccessRights, "bind first: only the root DSE is open to everyone")
 	case by.kind == user && by.entry.mustChange():
-		return mustChangeFirst()
+		// An administrator has set the password: nothing else is possible before a change.
+		return answer(insufficientAccessRights, "Operations are restricted to bind/unbind/abandon/StartTLS/modify password").because(changeAfterReset)
 	}
 	t := c.store.tree()
 	if !t.reaches(q.base) {
 		return answer(noSuchObject, "no entry at or below the search base")
 	}
 	return c.sendMatches(q, t.entries, by)
-}
-
-// mustChangeFirst refuses all else to a user whose password an administrator
-// set.
-func mustChangeFirst() result {
-	return answer(insufficientAccessRights, "Operations are restricted to bind/unbind/abandon/StartTLS/modify password").because(changeAfterReset)
 }
 
 // reaches reports whether there is an entry at or below base. The entries that

@@ -41,17 +41,12 @@ type store struct {
 	unsaved  map[string]bool // keys of entries whose counters are newer than the file
 }
 
-// openStore reads file, and writes it again if passwords in it are in the clear.
-func openStore(file string, p Policy, h *hasher, log hclog.Logger) (*store, error) {
-	s := &store{file: file, policy: p, hasher: h, log: log, unsaved: map[string]bool{}}
-	return s, s.reload()
-}
-
 // tree is the entries as they are now.
 func (s *store) tree() *tree { return s.current.Load() }
 
-// reload reads the file again; after an error nothing has changed. Wrong
-// passwords and locks that could not be written are kept.
+// reload reads the file, and writes it again if passwords in it are in the clear.
+// After an error nothing has changed. Wrong passwords and locks that could not be
+// written are kept.
 func (s *store) reload() error {
 	s.changing.Lock()
 	defer s.changing.Unlock()

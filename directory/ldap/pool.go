@@ -117,7 +117,8 @@ func (p *pool) put(cn *conn, err error) {
 	defer func() { <-p.slots }()
 	p.mu.Lock()
 	delete(p.busy, cn)
-	keep := !p.closed && harmless(err) && !cn.IsClosing() && cn.server.down == nil
+	harmless := err == nil || ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded)
+	keep := !p.closed && harmless && !cn.IsClosing() && cn.server.down == nil
 	if keep {
 		cn.pooled = true
 		p.idle = append(p.idle, cn)
@@ -126,12 +127,6 @@ func (p *pool) put(cn *conn, err error) {
 	if !keep {
 		cn.close()
 	}
-}
-
-// harmless reports whether the connection is good although a search ended with
-// err.
-func harmless(err error) bool {
-	return err == nil || ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded)
 }
 
 // reuse returns an idle connection that works; nil if there is none.
@@ -178,19 +173,12 @@ func (p *pool) unused() *conn {
 	return found
 }
 
+// fresh reports whether an idle connection can be used: it is to the first server
+// that answers. So the pool returns to the first server of the settings when that
+// is back.
 func (p *pool) fresh(cn *conn) bool {
-	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && cn.server.good() && cn.server == p.preferred()
-}
-
-// preferred returns the first server that answers. So the pool returns to the
-// first server of the settings when that is back.
-func (p *pool) preferred() *server {
-	for _, s := range p.servers {
-		if s.good() {
-			return s
-		}
-	}
-	return p.servers[0]
+	first := slices.IndexFunc(p.servers, (*server).good)
+	return !cn.IsClosing() && time.Since(cn.used) < maxIdle && first >= 0 && cn.server == p.servers[first]
 }
 
 func (s *server) good() bool { return s.down == nil && !s.doubted }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"berth/directory"
 )
@@ -62,14 +61,11 @@ func (r *reporter) lockouts(ctx context.Context, entries []entry) {
 		case n == 0:
 			r.add(OK, what, "wrong passwords lock no account (%s)", whose)
 		default:
-			r.add(OK, what, "%d wrong passwords%s lock an account (%s); the shield stops before", n, within(window), whose)
+			within := ""
+			if window > 0 {
+				within = fmt.Sprintf(" in %v", window)
+			}
+			r.add(OK, what, "%d wrong passwords%s lock an account (%s); the shield stops before", n, within, whose)
 		}
 	}
-}
-
-func within(window time.Duration) string {
-	if window == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" in %v", window)
 }

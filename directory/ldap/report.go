@@ -363,11 +363,6 @@ func (c *Client) anyMember() string {
 	return b.String()
 }
 
-// anyGroup is a filter of all groups, with or without members.
-func (c *Client) anyGroup() string {
-	return "(|(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup)" + c.anyMember() + ")"
-}
-
 // groupsCalled returns the DNs of up to limit groups with a DN, SID or plain name. A
 // name may contain * as in rules.
 func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name string, limit int) ([]string, error) {
@@ -378,7 +373,8 @@ func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name strin
 		return []string{name}, nil
 	}
 	value := strings.ReplaceAll(ldap.EscapeFilter(name), `\2a`, "*")
-	filter := fmt.Sprintf("(&%s(|(cn=%s)(%s=%s)))", c.anyGroup(), value, c.settings.GroupNameAttribute, value)
+	groups := "(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup)" + c.anyMember()
+	filter := fmt.Sprintf("(&(|%s)(|(cn=%s)(%s=%s)))", groups, value, c.settings.GroupNameAttribute, value)
 	if strings.HasPrefix(name, "S-1-") {
 		filter = "(objectSid=" + ldap.EscapeFilter(name) + ")"
 	}

@@ -74,13 +74,9 @@ const weekHours = 7 * 24
 // hourAllowed looks t up in logonHours: one bit an hour of the week, from Sunday
 // 00:00 UTC on, the lowest bit of each byte first.
 func hourAllowed(logonHours string, t time.Time) bool {
-	h := hourOfWeek(t)
-	return logonHours[h/8]>>(h%8)&1 == 1
-}
-
-func hourOfWeek(t time.Time) int {
 	t = t.UTC()
-	return int(t.Weekday())*24 + t.Hour()
+	h := int(t.Weekday())*24 + t.Hour()
+	return logonHours[h/8]>>(h%8)&1 == 1
 }
 
 // hoursChange returns when the answer of hourAllowed changes next after t; zero
