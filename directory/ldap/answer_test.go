@@ -113,3 +113,14 @@ func FuzzSubCode(f *testing.F) {
 		_ = a.detail()
 	})
 }
+
+// TestGrace reads the number of logins that are left after a password has expired:
+// none, this was the last one, or more.
+func TestGrace(t *testing.T) {
+	for left, want := range map[int64]bool{-1: false, 0: true, 2: true} {
+		control := &ldap.ControlBeheraPasswordPolicy{Expire: -1, Grace: left, Error: -1}
+		if a := answerOf([]ldap.Control{control}, nil); a.grace != want {
+			t.Errorf("%d left: grace = %t, want %t", left, a.grace, want)
+		}
+	}
+}

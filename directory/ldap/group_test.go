@@ -229,7 +229,7 @@ func TestPages(t *testing.T) {
 			t.Errorf("got %d entries, %v; want %d", len(got.Entries), err, 2*pageSize)
 		}
 	}
-	if got, err := pages(req, answer(1_000_000)); !errors.Is(err, errTooMany) {
+	if got, err := pages(req, answer(1_000_000)); !errors.Is(err, errTooMany) || len(got.Entries) > maxEntries+pageSize {
 		t.Errorf("got %d entries, %v; want %v", len(got.Entries), err, errTooMany)
 	}
 	empty := func() (*ldap.SearchResult, error) {

@@ -85,6 +85,34 @@ func TestKeyValuesAreKept(t *testing.T) {
 	}
 }
 
+// TestKeysWithPrefix adds and removes keys whose values begin with a prefix, in any
+// case. Values without it are not touched.
+func TestKeysWithPrefix(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	s := settings(p)
+	s.KeyPrefix = "SSHKey:"
+	c := open(t, s)
+	a, fingerprint := keyLine(t)
+	b, _ := keyLine(t)
+	d, _ := keyLine(t)
+	u := find(t, c, "bob")
+	admin := func(values ...string) []string {
+		return stored(t, p, "cn=admin,dc=example,dc=test", peers.Password("admin"), u.DN, "sshPublicKey", values...)
+	}
+	admin("sshkey:"+a+"\n"+b, a)
+	if err := c.AddKey(t.Context(), u, d); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RemoveKey(t.Context(), u, fingerprint); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"SSHKey:" + d, "sshkey:" + b, a}
+	slices.Sort(want)
+	if got := admin(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestKeysAreLimited(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	s := settings(p)

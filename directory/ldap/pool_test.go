@@ -368,3 +368,40 @@ func TestRefusedTLS(t *testing.T) {
 		}
 	})
 }
+
+// TestGivenBackAfterTheEnd has a search that ends after the client is closed. Its
+// connection is closed too.
+func TestGivenBackAfterTheEnd(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, _ []*script) {
+		cn, err := c.pool.take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.pool.close()
+		c.pool.put(cn, nil)
+		if !cn.IsClosing() || len(c.pool.idle) > 0 {
+			t.Errorf("closing: %t, idle: %d; want the connection closed", cn.IsClosing(), len(c.pool.idle))
+		}
+	})
+}
+
+// TestClosedConnection closes a connection of the pool during a search. The search
+// is made again over a new one, and the server does not count as down.
+func TestClosedConnection(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, c *Client, s []*script) {
+		atOnce(t, c, 1)
+		s[0].set(func() { s[0].slow = 200 * time.Millisecond })
+		var wg sync.WaitGroup
+		wg.Go(func() { atOnce(t, c, 1) })
+		time.Sleep(100 * time.Millisecond)
+		s[0].set(func() {
+			for nc := range s[0].open {
+				nc.Close()
+			}
+		})
+		wg.Wait()
+		if n, other := s[0].dials(), s[1].dials(); n != 2 || other != 0 || c.pool.isDown(c.pool.servers[0]) {
+			t.Errorf("%d connections to the server and %d to the other one, down: %t; want 2, 0, false", n, other, c.pool.isDown(c.pool.servers[0]))
+		}
+	})
+}

@@ -343,3 +343,19 @@ func TestUnprovedIsNotChanged(t *testing.T) {
 		}
 	}
 }
+
+// TestExpiredWithoutServiceAccount has nobody who could change an expired
+// password.
+func TestExpiredWithoutServiceAccount(t *testing.T) {
+	s := scripted(t, func(op int, r *ber.Packet) []byte {
+		if op != bindRequest {
+			t.Errorf("request %d, want binds only", op)
+		}
+		return result(r, bindResponse, 49, "", policyError(0))
+	})
+	s.Kind, s.BindDN, s.BindPassword = "openldap", "", ""
+	err := open(t, s).ChangePassword(t.Context(), alice, "old", "new")
+	if !errors.Is(err, directory.ErrChangeForbidden) || !directory.Proved(err) {
+		t.Errorf("ChangePassword = %v, want ErrChangeForbidden, and that the password is right", err)
+	}
+}

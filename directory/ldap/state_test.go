@@ -86,6 +86,8 @@ func TestStates(t *testing.T) {
 
 		{"shadow beside a policy", "openldap", attrs("shadowLastChange=20000", "shadowMax=90", "pwdChangedTime=20261101000000Z"), usual, directory.StatusActive, "", "2027-01-30"},
 
+		{"shadow beside a date", "389ds", attrs("shadowLastChange=20000", "shadowMax=90", "passwordExpirationTime=20380119031407Z"), policy{}, directory.StatusActive, "", "2038-01-19"},
+
 		{"389 active", "389ds", attrs("nsAccountLock=false", "passwordExpirationTime=20380119031407Z"), policy{}, directory.StatusActive, "", "2038-01-19"},
 		{"389 disabled", "389ds", attrs("nsAccountLock=TRUE"), policy{}, directory.StatusDisabled, "", ""},
 		{"389 locked", "389ds", attrs("accountUnlockTime=20261122130000Z"), policy{}, directory.StatusLocked, "2026-11-22", ""},
@@ -241,6 +243,21 @@ func TestEarlierAndWorse(t *testing.T) {
 		got := readAD(attrs("userAccountControl=512", fmt.Sprint("accountExpires=", end), "logonHours="+hours(0, closing)), stateInput{now: noon})
 		if got.Status != directory.StatusActive || !got.Until.Equal(want) {
 			t.Errorf("hours until %d: %v until %v, want active until %v", closing, got.Status, got.Until, want)
+		}
+	}
+}
+
+// TestExpiresSoon warns of passwords that expire within warn_days.
+func TestExpiresSoon(t *testing.T) {
+	c := testClient(Settings{Kind: "freeipa", WarnDays: 14})
+	c.now = func() time.Time { return noon }
+	for days, want := range map[int]bool{1: true, 13: true, 15: false, 0: false} {
+		e := attrs()
+		if days > 0 {
+			e = attrs("krbPasswordExpiration=" + noon.AddDate(0, 0, days).Format("20060102150405Z"))
+		}
+		if s, err := c.state(t.Context(), nil, e, false); err != nil || s.ExpiresSoon != want || s.Status != directory.StatusActive {
+			t.Errorf("%d days left: %+v, %v; want a warning: %t", days, s, err, want)
 		}
 	}
 }

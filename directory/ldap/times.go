@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,6 +11,9 @@ import (
 // section 3.3.13: minutes, seconds and a fraction of a second may be missing, and
 // there may be an offset instead of Z.
 func generalizedTime(s string) (time.Time, error) {
+	if s == "" { // as in most entries; the layouts take a microsecond
+		return time.Time{}, errors.New("no time")
+	}
 	for _, digits := range []string{"20060102150405", "200601021504", "2006010215"} {
 		for _, zone := range []string{"Z0700", "Z07"} {
 			if t, err := time.Parse(digits+zone, s); err == nil { // which takes a fraction, too
