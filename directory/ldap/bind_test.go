@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"crypto/tls"
 	"errors"
 	"strings"
 	"testing"
@@ -58,5 +59,15 @@ func TestBindName(t *testing.T) {
 		if err := c.Authenticate(t.Context(), u, "pw"); !errors.Is(err, directory.ErrBadPassword) {
 			t.Errorf("Authenticate(%+v) = %v, want ErrBadPassword without asking: an empty name binds as nobody", u, err)
 		}
+	}
+}
+
+// TestNewPasswordIsText has Active Directory not asked for a password that UTF-16
+// cannot hold.
+func TestNewPasswordIsText(t *testing.T) {
+	c := testClient(Settings{Kind: "active_directory"})
+	err := c.changeUnicodePwd(t.Context(), &conn{tls: &tls.ConnectionState{}}, &directory.User{Name: "alice"}, "old", "new\xff")
+	if !errors.Is(err, directory.ErrPasswordWeak) || !directory.Proved(err) {
+		t.Errorf("got %v, want ErrPasswordWeak, and that the old password is right", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
@@ -357,5 +358,42 @@ func TestExpiredWithoutServiceAccount(t *testing.T) {
 	err := open(t, s).ChangePassword(t.Context(), alice, "old", "new")
 	if !errors.Is(err, directory.ErrChangeForbidden) || !directory.Proved(err) {
 		t.Errorf("ChangePassword = %v, want ErrChangeForbidden, and that the password is right", err)
+	}
+}
+
+// TestShadowDay changes a password, and the day of its change where the entry has
+// one.
+func TestShadowDay(t *testing.T) {
+	const modifyRequest, modifyResponse = 6, 7
+	today := fmt.Sprint(time.Now().Unix() / 86400)
+	for _, tt := range []struct {
+		attribute string
+		modified  bool
+	}{{"shadowLastChange=20000", true}, {"shadowLastChange=" + today, false}, {"", false}} {
+		var modified []string
+		s := scripted(t, func(op int, r *ber.Packet) []byte {
+			switch op {
+			case bindRequest:
+				return result(r, bindResponse, 0, "")
+			case extendedRequest:
+				return result(r, extendedResponse, 0, "")
+			case modifyRequest:
+				modified = append(modified, words(r.Children[1])...)
+				return result(r, modifyResponse, 0, "")
+			}
+			if baseOf(r) != alice.DN || tt.attribute == "" {
+				return found(r)
+			}
+			return found(r, alice.DN+"|"+tt.attribute)
+		})
+		s.Kind = "openldap"
+		active := *alice
+		active.State.Status = directory.StatusActive
+		if err := open(t, s).ChangePassword(t.Context(), &active, "old", "new"); err != nil {
+			t.Fatal(err)
+		}
+		if has := slices.Contains(modified, "shadowLastChange") && slices.Contains(modified, today); has != tt.modified || !tt.modified && len(modified) > 0 {
+			t.Errorf("%q: modified %q, want the day: %t", tt.attribute, modified, tt.modified)
+		}
 	}
 }
