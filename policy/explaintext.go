@@ -3,9 +3,11 @@ package policy
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"berth/directory"
 )
@@ -221,6 +223,15 @@ func source(rule string, shadowed []string) string {
 func orDash(s string) string {
 	if s == "" {
 		return "-"
+	}
+	return s
+}
+
+// quote returns s as it is when it is plain text, else in quotes with escapes:
+// what a directory or a client sent must not drive the reader's terminal.
+func quote(s string) string {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return strconv.Quote(s)
 	}
 	return s
 }

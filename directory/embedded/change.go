@@ -2,7 +2,11 @@ package embedded
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"berth/directory"
 )
@@ -95,4 +99,125 @@ func (c *conn) changePassword(ctx context.Context, key, old, fresh string) resul
 		setPassword(e, stored, c.now())
 		return nil
 	}))
+}
+
+// sshPublicKey is the one attribute that clients modify.
+const sshPublicKey = "sshPublicKey"
+
+// A modification is one step of a modify request.
+type modification struct {
+	operation int64 // modifyAdd, …
+	name      string
+	values    []string
+}
+
+// The kinds of modification that are done (RFC 4511, section 4.6).
+const (
+	modifyAdd    = 0
+	modifyDelete = 1
+)
+
+// parseModify reads a modify request.
+func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
+	f := partsOf(p)
+	name = f.text()
+	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
+	for list.more() {
+		step := partsOf(list.any())
+		m := modification{operation: step.integer(ber.TagEnumerated)}
+		attribute := partsOf(step.take(ber.ClassUniversal, ber.TagSequence))
+		m.name = attribute.text()
+		values := partsOf(attribute.take(ber.ClassUniversal, ber.TagSet))
+		for values.more() {
+			m.values = append(m.values, values.text())
+		}
+		if values.err != nil {
+			return "", nil, values.err
+		}
+		steps = append(steps, m)
+	}
+	if f.err == nil {
+		f.err = list.err
+	}
+	return name, steps, f.err
+}
+
+// modify is the Modify operation. The service account changes SSH keys; nobody
+// changes anything else.
+func (c *conn) modify(_ context.Context, m *message) result {
+	name, steps, err := parseModify(m.op)
+	dn, wrong := directory.ParseDN(name)
+	key := dn.Key()
+	if err != nil || len(steps) == 0 {
+		return answer(protocolError, "bad modify request")
+	}
+	if wrong != nil {
+		return answer(invalidDNSyntax, "the entry's name is not a DN")
+	}
+	e := c.store.tree().find(key)
+	other := func(m modification) bool {
+		return !strings.EqualFold(m.name, sshPublicKey) || m.operation > modifyDelete || len(m.values) == 0
+	}
+	switch {
+	case c.who().kind != serviceAccount:
+		return answer(insufficientAccessRights, "only the service account modifies entries")
+	case e == nil:
+		return done(noSuchObject)
+	case e.virtual || slices.ContainsFunc(steps, other):
+		return answer(insufficientAccessRights, "only values of sshPublicKey can be added and deleted here; the rest in the LDIF file")
+	}
+	return c.modifyKeys(key, steps)
+}
+
+// errRefused is a change that cannot be made of what the entry holds.
+var errRefused = errors.New("refused")
+
+// modifyKeys applies all steps or none.
+func (c *conn) modifyKeys(key string, steps []modification) result {
+	r := done(success)
+	err := c.store.change(key, func(e *entry) error {
+		values := e.values(sshPublicKey)
+		for _, m := range steps {
+			for _, v := range m.values {
+				i := slices.Index(values, v)
+				switch {
+				case v == "":
+					r = answer(invalidAttributeSyntax, "a value is empty")
+				case m.operation == modifyAdd && i >= 0:
+					r = answer(attributeOrValueExists, "the value is already there")
+				case m.operation == modifyAdd:
+					values = append(values, v)
+				case i < 0:
+					r = answer(noSuchAttribute, "the value to delete is not there")
+				default:
+					values = slices.Delete(values, i, i+1)
+				}
+				if r.code != success {
+					return errRefused
+				}
+			}
+		}
+		e.set(sshPublicKey, values...)
+		return nil
+	})
+	if errors.Is(err, errRefused) {
+		return r
+	}
+	return c.stored(err)
+}
+
+// stored is the answer to a change that the store made or not. It is a refusal
+// only if nothing was changed.
+func (c *conn) stored(err error) result {
+	if err == nil {
+		return done(success)
+	}
+	c.log.Error("embedded directory refuses a change", "error", err)
+	switch {
+	case errors.Is(err, errGone):
+		return done(noSuchObject)
+	case errors.Is(err, errEdited), errors.Is(err, errUnwritable):
+		return answer(unavailable, err.Error())
+	}
+	return answer(other, "the change could not be written to disk")
 }

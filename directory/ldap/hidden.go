@@ -3,6 +3,7 @@ package ldap
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -139,4 +140,93 @@ func (c *Client) compare(ctx context.Context, dn, attribute, value string) (answ
 		return answer
 	})
 	return cmp.Or(err, answer)
+}
+
+// descriptorAttribute holds who may do what with an entry of Active Directory.
+const descriptorAttribute = "nTSecurityDescriptor"
+
+// How access rules name logonHours: by its own GUID or by that of its property
+// set, User-Logon ([MS-ADA1], [MS-ADTS] 3.1.1.2.3.3).
+const (
+	guidLogonHours = "\xab\x79\x96\xbf\xe6\x0d\xd0\x11\xa2\x85\x00\xaa\x00\x30\x49\xe2"
+	guidUserLogon  = "\x10\x20\x20\x5f\xa5\x79\xd0\x11\x90\x20\x00\xc0\x4f\xc2\xd4\xcf"
+)
+
+// hiddenHours returns logonHours if it is missing from the entry and the account
+// that searches may not read it. All other attributes of account state are in every
+// entry. The server cannot be asked whether this one is hidden, so the access
+// rules of the entry are read.
+func (c *Client) hiddenHours(ctx context.Context, search searchFunc, e entry) ([]string, error) {
+	if e.has("logonHours") {
+		return nil, nil
+	}
+	sids, known := c.tokens.recall("", c.now())
+	if !known {
+		root, _, err := read(ctx, search, "", "(objectClass=*)", "tokenGroups")
+		if err != nil {
+			return nil, err
+		}
+		if sids = root.all("tokenGroups"); c.settings.BindAs == "" {
+			c.tokens.remember("", sids, c.now().Add(policiesFor))
+		}
+	}
+	if slices.Contains(sids, e.first("objectSid")) {
+		sids = append(slices.Clip(sids), sidSelf)
+	}
+	if !mayRead(e.first(descriptorAttribute), sids, guidLogonHours, guidUserLogon) {
+		return []string{"logonHours (" + descriptorAttribute + " says so, or cannot be read)"}, nil
+	}
+	return nil, nil
+}
+
+// sidSelf is S-1-5-10, which means the entry itself.
+const sidSelf = "\x01\x01\x00\x00\x00\x00\x00\x05\x0a\x00\x00\x00"
+
+// mayRead reports whether a security descriptor allows an account with these SIDs
+// to read an attribute, which rules name by one of the GUIDs ([MS-DTYP] 2.4.6,
+// [MS-ADTS] 5.1.3.3.3). The first rule for the account and the attribute decides. A
+// descriptor that cannot be parsed allows nothing.
+func mayRead(descriptor string, sids []string, guids ...string) (may bool) {
+	defer func() {
+		if recover() != nil { // the descriptor is too short
+			may = false
+		}
+	}()
+	const (
+		inheritOnly = 0x8
+		objectType  = 0x1
+		inherited   = 0x2
+		readAny     = 0x10 | 0x10000000 | 0x80000000 // of a property, everything, generic
+	)
+	b := []byte(descriptor)
+	at := binary.LittleEndian.Uint32(b[16:])
+	if at == 0 {
+		return false
+	}
+	list := b[at:]
+	rules := list[8:]
+	for range binary.LittleEndian.Uint16(list[4:]) {
+		kind, flags, size := rules[0], rules[1], binary.LittleEndian.Uint16(rules[2:])
+		mask, rest := binary.LittleEndian.Uint32(rules[4:]), rules[8:size]
+		rules = rules[size:]
+		about := ""
+		if kind == 5 || kind == 6 {
+			has := rest[0]
+			rest = rest[4:]
+			if has&objectType != 0 {
+				about, rest = string(rest[:16]), rest[16:]
+			}
+			if has&inherited != 0 {
+				rest = rest[16:]
+			}
+		}
+		known := kind == 0 || kind == 1 || kind == 5 || kind == 6
+		if !known || flags&inheritOnly != 0 || mask&readAny == 0 || about != "" && !slices.Contains(guids, about) {
+			continue
+		}
+		if slices.Contains(sids, string(rest[:8+4*int(rest[1])])) {
+			return kind == 0 || kind == 5
+		}
+	}
+	return false
 }
