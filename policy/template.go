@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"berth/directory"
@@ -69,13 +70,9 @@ func parsePlaceholder(s string) (part, int, error) {
 	return part{}, 0, errPlaceholder
 }
 
-// isAttribute reports whether s can be the name of an LDAP attribute, options
+// isAttribute reports whether a text can be the name of an LDAP attribute, options
 // such as ";binary" included.
-func isAttribute(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-.;_", r)
-	})
-}
+var isAttribute = regexp.MustCompile(`^[A-Za-z0-9._;-]+$`).MatchString
 
 // fill returns the path for u. A value that could lead elsewhere, or to a place
 // that people share by accident, is an error.

@@ -112,13 +112,13 @@ func anyValue(name string, test func(value string) bool) filter {
 
 func assertion(name, value string, test func(have, want string) bool) filter {
 	compare := typeOf(name).compare
-	want, ok := compare.form(value)
-	if !ok {
+	want, err := compare.form(value)
+	if err != nil {
 		return func(view) truth { return undefined }
 	}
 	return anyValue(name, func(value string) bool {
-		have, ok := compare.form(value)
-		return ok && test(have, want)
+		have, err := compare.form(value)
+		return err == nil && test(have, want)
 	})
 }
 

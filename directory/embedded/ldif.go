@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -220,18 +221,6 @@ func inFile(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// isAttributeName reports whether s is an attribute's name or OID, options
+// isAttributeName reports whether a text is an attribute's name or OID, options
 // included (RFC 4512, section 2.5).
-func isAttributeName(s string) bool {
-	if s == "" {
-		return false
-	}
-	for i, c := range []byte(s) {
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		digit := '0' <= c && c <= '9'
-		if !letter && !digit && (i == 0 || c != '-' && c != '.' && c != ';') {
-			return false
-		}
-	}
-	return true
-}
+var isAttributeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.;-]*$`).MatchString

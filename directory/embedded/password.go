@@ -16,7 +16,6 @@ import (
 	"sync"
 
 	"github.com/go-crypt/crypt"
-	"github.com/go-crypt/crypt/algorithm"
 	"github.com/go-crypt/crypt/algorithm/argon2"
 	"golang.org/x/sync/semaphore"
 )
@@ -49,31 +48,25 @@ func parseStored(stored string) (check func(password string) bool, err error) {
 	if newHash, ok := salted[name]; ok {
 		return parseSalted(newHash, value)
 	}
-	var digest algorithm.Digest
 	switch name {
 	case "CRYPT", "ARGON2":
-		digest, err = decode(value)
 	case "PBKDF2", "PBKDF2-SHA1", "PBKDF2-SHA256", "PBKDF2-SHA512":
-		digest, err = decode("{" + name + "}" + value)
+		value = "{" + name + "}" + value
 	default:
 		return nil, fmt.Errorf("passwords stored as {%s} are not read here: want {ARGON2}, {CRYPT} with $2b$, $5$ or $6$, {PBKDF2-SHA256} or {SSHA512}, or the password in the clear, which is then hashed", name)
 	}
+	forms, err := decoder()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := forms.Decode(value)
 	if err != nil {
 		return nil, fmt.Errorf("stored password of scheme {%s}: %w", name, err)
 	}
 	return digest.Match, nil
 }
 
-// decode reads the "$6$…" forms.
-func decode(value string) (algorithm.Digest, error) {
-	d, err := decoder()
-	if err != nil {
-		return nil, err
-	}
-	return d.Decode(value)
-}
-
-// decoder is only read once it is made; the package's own one is made anew by
+// decoder reads the "$6$…" forms. It is only read once it is made; the package's own one is made anew by
 // whoever comes first, without a lock.
 var decoder = sync.OnceValues(crypt.NewDefaultDecoder)
 

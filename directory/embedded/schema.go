@@ -96,24 +96,33 @@ func typeOf(name string) attributeType {
 }
 
 // form is how a value is written so that two are equal exactly if they are the
-// same string. ok is false if v is no value of this kind.
-func (c comparison) form(v string) (form string, ok bool) {
+// same string. The error says what a value of this kind is.
+func (c comparison) form(v string) (string, error) {
 	switch c {
 	case exact:
-		return v, true
+		return v, nil
 	case distinguished:
 		dn, err := directory.ParseDN(v)
-		return dn.Key(), err == nil
+		if err != nil {
+			err = fmt.Errorf("%q %w", clip(v), err)
+		}
+		return dn.Key(), err
 	case boolean:
-		return strings.ToUpper(v), true
+		if !isTrue(v) && !strings.EqualFold(v, "FALSE") {
+			return "", fmt.Errorf("%q: want TRUE or FALSE", clip(v))
+		}
+		return strings.ToUpper(v), nil
 	case integer:
 		n, err := strconv.ParseInt(v, 10, 64)
-		return fmt.Sprintf("%020d", uint64(n)^1<<63), err == nil // so that the strings are in the order of the numbers
+		if err != nil {
+			return "", fmt.Errorf("%q: want a whole number", clip(v))
+		}
+		return fmt.Sprintf("%020d", uint64(n)^1<<63), nil // the strings are in the order of the numbers
 	case timestamp:
 		t, err := parseTime(v)
-		return t.UTC().Format("20060102150405.000000000"), err == nil
+		return t.UTC().Format("20060102150405.000000000"), err
 	}
-	return directory.FoldValue(v), true
+	return directory.FoldValue(v), nil
 }
 
 // parseTime reads a GeneralizedTime that ends in Z (RFC 4517, section 3.3.13);

@@ -385,6 +385,43 @@ func TestGivenBackAfterTheEnd(t *testing.T) {
 	})
 }
 
+// TestGivenBack has searches that end in several ways. The connection is kept where
+// the server has only said no.
+func TestGivenBack(t *testing.T) {
+	for want, errs := range map[bool][]error{
+		true:  {nil, ldap.NewError(ldap.LDAPResultNoSuchObject, errors.New("x")), fmt.Errorf("y: %w", ldap.NewError(ldap.LDAPResultSizeLimitExceeded, errors.New("x")))},
+		false: {ldap.NewError(ldap.LDAPResultOperationsError, errors.New("x")), ldap.NewError(ldap.LDAPResultBusy, errors.New("x")), errNoAnswer},
+	} {
+		for _, ended := range errs {
+			inBubble(t, 1, func(t *testing.T, c *Client, _ []*script) {
+				cn, err := c.pool.take(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.pool.put(cn, ended)
+				if kept := len(c.pool.idle) == 1; kept != want || cn.IsClosing() == want {
+					t.Errorf("after %v: kept %t, closing %t; want it kept: %t", ended, kept, cn.IsClosing(), want)
+				}
+			})
+		}
+	}
+}
+
+// TestRefusesNoMore has the only server refuse connections and accept them again. It
+// is asked at once, not only by the next probe.
+func TestRefusesNoMore(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		s[0].set(func() { s[0].refuses = true })
+		if _, err := c.pool.take(t.Context()); err == nil {
+			t.Fatal("a connection to a server that refuses them")
+		}
+		s[0].set(func() { s[0].refuses = false })
+		if took := atOnce(t, c, 1); took > 0 {
+			t.Errorf("a search took %v, want no wait", took)
+		}
+	})
+}
+
 // TestClosedConnection closes a connection of the pool during a search. The search
 // is made again over a new one, and the server does not count as down.
 func TestClosedConnection(t *testing.T) {
