@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A Cache is a Directory that remembers look-ups: for a short time, to spare
-// the directory; and, while no server answers, for a longer one, so that people
-// with keys can go on working. Passwords are never remembered. It is safe for
+// A Cache is a Directory that remembers look-ups for a short time, so that the
+// directory is asked less. While no server answers, it uses them for longer, so that
+// people can still log in with keys. Passwords are never remembered. It is safe for
 // concurrent use.
 type Cache struct {
 	Directory
@@ -38,8 +38,8 @@ func NewCache(d Directory, fresh, keep time.Duration) *Cache {
 // freshKey marks contexts made by Fresh.
 type freshKey struct{}
 
-// Fresh returns a context whose look-ups ask the directory even when a Cache
-// remembers the answer. What comes back is remembered.
+// Fresh returns a context whose look-ups ask the directory even if a Cache remembers
+// the answer. The new answer is remembered.
 func Fresh(ctx context.Context) context.Context {
 	return context.WithValue(ctx, freshKey{}, true)
 }
@@ -102,7 +102,7 @@ func (c *Cache) learn(ctx context.Context, name string, u *User, err error) (*Us
 	return &stale, nil
 }
 
-// recallFor returns what answers a look-up without asking.
+// recallFor returns the user if the directory need not be asked.
 func (c *Cache) recallFor(ctx context.Context, name string) *User {
 	if ctx.Value(freshKey{}) != nil {
 		return nil
@@ -110,8 +110,8 @@ func (c *Cache) recallFor(ctx context.Context, name string) *User {
 	return c.recall(name, c.fresh)
 }
 
-// recall returns what was read of name not longer than age ago, unless time has
-// changed its state since.
+// recall returns the user that was read under name at most age ago, unless the
+// account state has ended since.
 func (c *Cache) recall(name string, age time.Duration) *User {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,8 +136,8 @@ func (c *Cache) remember(name string, u *User) {
 		clear(c.users)
 	}
 	for _, n := range []string{name, u.Name} {
-		// The name has a new owner. The old one is not to be found by another name
-		// either, or would be served under this name in an outage.
+		// The name has a new owner. All names of the old owner are dropped. Otherwise
+		// the old owner would be served under this name in an outage.
 		if e, ok := c.users[strings.ToLower(n)]; ok && e.user.Identity != u.Identity {
 			c.drop(e.user.Identity)
 		}
@@ -167,9 +167,9 @@ func (c *Cache) drop(id Identity) {
 const justRead = time.Second
 
 // current returns u as the directory has it now. A person who was moved in the
-// directory since u was read has another DN: a right password sent with the old
-// one would be refused as wrong, and counted. A name that somebody else has now
-// is refused. If the directory does not know better, u is returned as it is.
+// directory has a new DN: with the old DN a right password would be refused as
+// wrong, and counted. If somebody else has the name now, current refuses. If the
+// directory cannot find the name, u is returned as it is.
 func (c *Cache) current(ctx context.Context, u *User) (*User, error) {
 	c.mu.Lock()
 	e := c.users[strings.ToLower(u.Name)]
@@ -188,8 +188,8 @@ func (c *Cache) current(ctx context.Context, u *User) (*User, error) {
 	return now, nil
 }
 
-// Authenticate implements Directory. It always asks the directory, and forgets
-// a user whose account proves to be in another state.
+// Authenticate implements Directory. It always asks the directory. If the answer
+// shows another account state, the user is forgotten.
 func (c *Cache) Authenticate(ctx context.Context, u *User, password string) error {
 	u, err := c.current(ctx, u)
 	if err != nil {

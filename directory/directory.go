@@ -1,9 +1,9 @@
 // Package directory says who people are: users, their groups, keys and account
 // state, as an LDAP directory knows them, and whether a password is theirs.
 //
-// It holds the types, the errors and what does not depend on one kind of
-// server: the parser of public keys, the cache, several directories as one.
-// Servers are reached by directory/ldap. Start at Directory.
+// It has the types, the errors and everything that does not depend on one kind of
+// server: the parser of public keys, the cache, the shield, several directories as
+// one. directory/ldap asks servers. Start at Directory.
 package directory
 
 import (
@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// An Identity says which person is meant. Names change, and two directories may
-// use the same one; an Identity stays, so everything that counts, compares or
-// stores something about a person uses it. The zero value is nobody.
+// An Identity is one person. Names change, and two directories may use the same
+// name. An Identity does not change, so everything that counts, compares or stores
+// something about a person uses it. The zero value is nobody.
 type Identity struct {
 	Source string // name of the directory that holds the person
 	ID     string // objectGUID, entryUUID or nsUniqueId: survives renames
@@ -48,8 +48,8 @@ type Group struct {
 	Via string
 }
 
-// Status says whether a user may log in. The zero value is StatusUnknown,
-// which refuses: what could not be read is never a yes.
+// Status says whether a user may log in. The zero value is StatusUnknown, which
+// refuses: a user whose state cannot be read may not log in.
 type Status int
 
 // The states an account can be in.
@@ -64,7 +64,7 @@ const (
 	StatusMustChange      // an administrator set the password; the user must choose another
 )
 
-// A State is the truth about an account at the time of a look-up.
+// A State is the state of an account at the time of a look-up.
 type State struct {
 	Status          Status
 	Until           time.Time // when Status ends by itself; zero if it does not or that is not known
@@ -85,8 +85,8 @@ type Directory interface {
 	// ErrNoUser when the directory answered that there is no such user.
 	Lookup(ctx context.Context, name string) (*User, error)
 
-	// LookupMany returns for each of the names, if there are any, what Lookup
-	// would, at a lower price.
+	// LookupMany returns the answer of Lookup for each of the names, with fewer
+	// requests.
 	LookupMany(ctx context.Context, names []string) map[string]Answer
 
 	// Users yields every user, as Lookup would return it. It ends after the
@@ -95,7 +95,7 @@ type Directory interface {
 
 	// Authenticate checks a password with exactly one bind. After an error that
 	// is no refusal, the password may or may not be right. An empty password is
-	// refused without a bind. nil means that the password is right and that the
+	// refused without a bind. A nil error means that the password is right and the
 	// account may log in.
 	Authenticate(ctx context.Context, u *User, password string) error
 
@@ -106,9 +106,9 @@ type Directory interface {
 	// changed; after any other error that is not known.
 	ChangePassword(ctx context.Context, u *User, old, new string) error
 
-	// AddKey gives u one more SSH key: a line as ParseKeys reads it. The account
-	// must be active now, whatever it was when u was read. After a refusal
-	// nothing was changed; after any other error that is not known.
+	// AddKey adds an SSH key to u's entry: a line as ParseKeys reads it. The account
+	// must be active now, whatever it was when u was read. After a refusal nothing
+	// was changed; after any other error that is not known.
 	AddKey(ctx context.Context, u *User, line string) error
 
 	// RemoveKey removes the key with a SHA-256 fingerprint from u's entry and
@@ -120,7 +120,7 @@ type Directory interface {
 	// and how long the directory remembers them, 0 if for ever.
 	Lockout(ctx context.Context, u *User) (threshold int, window time.Duration, err error)
 
-	// Ping returns nil when a server answers as it would for a look-up.
+	// Ping returns nil if a server answers a search like that of a look-up.
 	Ping(ctx context.Context) error
 }
 

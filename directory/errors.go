@@ -46,7 +46,7 @@ var ErrNotListed = errors.New("the directory does not list its users")
 type Refusal struct {
 	Why    error  // one of the errors above
 	Proved bool   // the password was right: only then may the user learn Why
-	Bound  bool   // the directory let the user in; it is the account's state that refuses
+	Bound  bool   // the directory accepted the bind; the account's state is what refuses
 	Detail string // the server's own words, for the log; never holds a password
 }
 
@@ -59,7 +59,8 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Why }
 
-// Refused reports whether err is an answer: the directory was asked and refused. If it is false for an error, the directory could not say.
+// Refused reports whether err is an answer of the directory. If it is false for an
+// error, the directory could not be asked.
 func Refused(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r) || errors.Is(err, ErrNoUser)

@@ -22,12 +22,12 @@ type Member struct {
 // directory of that suffix alone; one without to the first directory that knows
 // it. It is safe for concurrent use.
 //
-// Two directories may know different people by the same name. So that nobody
-// gets another's home, users of all members but the first are called
-// name@suffix, after the first of the member's suffixes. Some users are refused
-// with ErrAmbiguous: one of the first member whose own name is one of another
-// member (as a mail address may be), and one of a later member who has the name
-// and the id of somebody in an earlier one (an entry that was copied).
+// Two directories may have different people of the same name. So that nobody gets
+// the home of another person, users of all members but the first are called
+// name@suffix, after the first of the member's suffixes. Two kinds of users are
+// refused with ErrAmbiguous: a user of the first member whose name ends in a suffix
+// of another member (such as a mail address), and a user of a later member who has
+// the name and the id of somebody in an earlier one (a copied entry).
 type Joined struct {
 	members []Member
 }
@@ -57,9 +57,8 @@ func Join(members ...Member) (*Joined, error) {
 	return j, nil
 }
 
-// Lookup implements Directory. A directory that cannot be asked ends the
-// search: the next one may know somebody else by that name, who must not get
-// this one's password.
+// Lookup implements Directory. If a directory cannot be asked, the search ends: the
+// next one may have another person of that name, who must not get this password.
 func (j *Joined) Lookup(ctx context.Context, name string) (*User, error) {
 	a := j.LookupMany(ctx, []string{name})[name]
 	return a.User, a.Err
@@ -133,8 +132,8 @@ func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map
 	return copied
 }
 
-// suffixed looks up those whose suffix is m's: by their whole names first, as
-// Lookup does.
+// suffixed looks up names with a suffix of m: whole, and if nobody has that name,
+// without the suffix.
 func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[string]Answer {
 	answers := m.LookupMany(ctx, names)
 	whole := map[string][]string{} // by the name without the suffix
@@ -156,8 +155,8 @@ func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[st
 	return answers
 }
 
-// Clashes says which of users, who are those of all members with their own names,
-// are refused because another directory has the name or the id.
+// Clashes returns why some of users are refused: another directory has the name or
+// the id. users are those of all members, under their own names.
 func (j *Joined) Clashes(users []*User) []string {
 	var all []string
 	owners := map[string]*User{} // by own name and id: those of the earliest member

@@ -151,9 +151,9 @@ func strong(pub ssh.PublicKey) error {
 	return nil
 }
 
-// apply takes one option into k. Options that only take away what this server
-// never gives (terminals, forwarding, a shell's environment) are harmless; an
-// option that cannot be kept refuses the key.
+// apply applies one option to k. Options about things that this server never offers
+// (terminals, forwarding, a shell's environment) are ignored. An option that cannot
+// be obeyed refuses the key.
 func (k *Key) apply(option string) error {
 	name, value, _ := strings.Cut(option, "=")
 	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
@@ -221,8 +221,7 @@ func (k *Key) setExpiry(value string) error {
 	return nil
 }
 
-// Usable reports whether k may be used from remote at now: a nil error, or what
-// stands against it.
+// Usable returns nil if k may be used from remote at now, or else the reason.
 func (k Key) Usable(remote netip.Addr, now time.Time) error {
 	if !k.Expires.IsZero() && !now.Before(k.Expires) {
 		return fmt.Errorf("key expired at %s", k.Expires.UTC().Format(time.RFC3339))
@@ -233,9 +232,9 @@ func (k Key) Usable(remote netip.Addr, now time.Time) error {
 	return nil
 }
 
-// matchFrom matches as ssh_config(5) PATTERNS says: a negated pattern that
-// matches decides, else one of the others must match. Host names never match,
-// because nothing here trusts a reverse look-up.
+// matchFrom matches as ssh_config(5) PATTERNS says: if a negated pattern matches,
+// the result is false; otherwise one of the others must match. Host names never
+// match, because reverse look-ups are not trusted.
 func matchFrom(patterns []string, remote netip.Addr) bool {
 	found := false
 	for _, p := range patterns {

@@ -37,8 +37,8 @@ func (c *conn) who() identity {
 	return identity{user, e}
 }
 
-// bind is the Bind operation (RFC 4511, section 4.2). Whatever comes of it, the
-// client is anonymous first.
+// bind is the Bind operation (RFC 4511, section 4.2). If it fails, the client is
+// anonymous.
 func (c *conn) bind(ctx context.Context, m *message) result {
 	c.kind, c.bound = anonymous, ""
 	f := partsOf(m.op)
@@ -71,9 +71,9 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 	return c.bindUser(ctx, key, password)
 }
 
-// bindUser checks the password of a user and then the state of the account,
-// so that only the user learns that state. A lock is the exception, as in other
-// servers: it is reported without checking the password.
+// bindUser checks the password of a user before the state of the account, so that
+// only the user learns the state. A lock is the exception, as in other servers: it
+// is reported without checking the password.
 func (c *conn) bindUser(ctx context.Context, key, password string) result {
 	e := c.store.tree().find(key)
 	if e == nil || !e.has("userPassword") {

@@ -1,19 +1,18 @@
 // Package embedded is an LDAP server in this process, filled from an LDIF file.
-// It is for demonstrations, tests, small sites and accounts that must work when
-// the real directory does not. It opens no port: the LDAP client reaches it
-// through a connection in memory, see Server.Dial.
+// It is for demonstrations, tests, small sites and accounts that must work while
+// the real directory does not. It opens no port: the LDAP client uses a connection
+// in memory, see Server.Dial.
 //
 // # The file
 //
-// The LDIF file (RFC 2849) is the database. What changes (passwords, failed logins, locks,
-// SSH keys) is written back to it before the client gets an answer; comments
-// stay in front of their entries. Entries are added and removed by editing
-// the file and calling Reload. A file that was edited and not yet reloaded is
-// never overwritten.
+// The LDIF file (RFC 2849) is the database. Changes of passwords, failed logins,
+// locks and SSH keys are written to it before the client gets an answer. Comments
+// stay in front of their entries. To add or remove entries, edit the file and call
+// Reload. A file that was edited and not yet reloaded is never overwritten.
 //
 // A userPassword may be in the clear there, and is then hashed, or be {SSHA},
 // {SSHA256}, {SSHA512}, {CRYPT} with $2b$, $5$ or $6$, {PBKDF2-SHA256} or
-// {ARGON2}. What keeps people out has the names it has in OpenLDAP and 389 DS:
+// {ARGON2}. The attributes that refuse logins are those of OpenLDAP and 389 DS:
 //
 //	nsAccountLock: TRUE                  disabled
 //	pwdReset: TRUE                       must choose a new password first
@@ -24,10 +23,10 @@
 //
 // # The protocol
 //
-// It speaks as much of LDAP version 3 (RFC 4511) as the client needs: simple
-// bind, search, modify of keys, Password Modify (RFC 3062), and the password policy control of
-// draft-behera-ldap-password-policy-10. It has no TLS, no schema, no referrals
-// and no replication. Start at Open.
+// It supports the part of LDAP version 3 (RFC 4511) that the client needs: simple
+// bind, search, modify of keys, Password Modify (RFC 3062), and the password policy
+// control of draft-behera-ldap-password-policy-10. It has no TLS, no schema, no
+// referrals and no replication. Start at Open.
 package embedded
 
 import (
@@ -68,8 +67,9 @@ type Server struct {
 	served sync.WaitGroup // every connection
 }
 
-// Open reads the LDIF file and hashes the passwords that are in the clear in it. An error about the file says file:line and what would be right there.
-// Call Close to end the server.
+// Open reads the LDIF file and hashes the passwords that are in the clear in it. An
+// error about the file says file:line and what would be right there. Call Close to
+// end the server.
 func Open(s Settings, log hclog.Logger) (*Server, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
@@ -148,8 +148,8 @@ func (s *Server) Reload() error {
 	return nil
 }
 
-// Close ends the server and all its connections, and returns when everything
-// that they had begun is done.
+// Close ends the server and all its connections. It returns when the requests under
+// way have ended.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.stop()
