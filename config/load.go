@@ -54,31 +54,26 @@ func Load(file string) (*Config, error) {
 // which contain dots, stay whole.
 const delimiter = "::"
 
-// merge returns what the file says over the defaults, and the environment over
-// both.
+// merge returns the settings of the file, and those of the environment over them.
 func merge(text []byte) (map[string]any, []*Mistake, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	v.SetConfigType("yaml")
 	keys := map[string]string{} // of single values, by the variable that may set them
-	var set func(prefix string, s reflect.Value)
-	set = func(prefix string, s reflect.Value) {
-		for f, value := range s.Fields() {
-			key := f.Tag.Get("mapstructure")
-			switch {
+	var add func(prefix string, t reflect.Type)
+	add = func(prefix string, t reflect.Type) {
+		for f := range t.Fields() {
+			switch key := f.Tag.Get("mapstructure"); {
 			case key == "-":
 			case key == ",squash":
-				set(prefix, value)
-			case value.Kind() == reflect.Struct:
-				set(prefix+key+delimiter, value)
-			default:
-				v.SetDefault(prefix+key, value.Interface())
-				if f.Type.Kind() != reflect.Slice || !isStruct(f.Type.Elem()) {
-					keys[variable(strings.ReplaceAll(prefix+key, delimiter, "."))] = prefix + key
-				}
+				add(prefix, f.Type)
+			case f.Type.Kind() == reflect.Struct:
+				add(prefix+key+delimiter, f.Type)
+			case f.Type.Kind() != reflect.Slice || !isStruct(f.Type.Elem()):
+				keys[variable(strings.ReplaceAll(prefix+key, delimiter, "."))] = prefix + key
 			}
 		}
 	}
-	set("", reflect.ValueOf(Default()))
+	add("", reflect.TypeFor[Config]())
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
 		return nil, nil, err
 	}
