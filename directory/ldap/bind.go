@@ -65,13 +65,14 @@ func (c *Client) bindName(u *directory.User) string {
 	if c.settings.BindAs == "" {
 		return u.DN
 	}
-	if checkName(u.Name) != nil {
+	name := c.typed(u)
+	if checkName(name) != nil {
 		return ""
 	}
 	if strings.Contains(c.settings.BindAs, "=") {
-		return strings.ReplaceAll(c.settings.BindAs, "%u", ldap.EscapeDN(u.Name))
+		name = ldap.EscapeDN(name)
 	}
-	return strings.ReplaceAll(c.settings.BindAs, "%u", u.Name)
+	return strings.ReplaceAll(c.settings.BindAs, "%u", name)
 }
 
 // bind sends one bind with the password policy control. Without it some servers
@@ -137,8 +138,18 @@ const (
 
 // A selfRead is a user whose entry was read over the user's own connection.
 type selfRead struct {
-	user *directory.User
-	at   time.Time
+	user  *directory.User
+	typed string // the name for %u that has bound: it may differ from user.Name
+	at    time.Time
+}
+
+// typed returns the name that was typed for u.
+func (c *Client) typed(u *directory.User) string {
+	self, known := c.self.recall(strings.ToLower(u.Name), c.now())
+	if known && u.ID != "" && self.user.Identity == u.Identity {
+		return self.typed
+	}
+	return u.Name
 }
 
 // lookupSelf is Lookup without a service account.
@@ -165,7 +176,8 @@ func (c *Client) lookupSelf(name string) (*directory.User, error) {
 // readSelf reads the entry of u over its own connection, for the next Lookup.
 func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) error {
 	search := c.searchOn(cn)
-	e, err := c.findEntry(ctx, search, u.Name)
+	typed := c.typed(u)
+	e, err := c.findEntry(ctx, search, typed)
 	if err == nil {
 		err = c.isBound(ctx, cn, e, c.bindName(u))
 	}
@@ -182,8 +194,8 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 	if err := c.proved(full.State, answer{}); err != nil {
 		return err
 	}
-	for _, name := range []string{u.Name, full.Name} {
-		c.self.remember(strings.ToLower(name), selfRead{full, c.now()}, c.now().Add(selfKept))
+	for _, name := range []string{typed, full.Name} {
+		c.self.remember(strings.ToLower(name), selfRead{full, typed, c.now()}, c.now().Add(selfKept))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func TestSelfReadAges(t *testing.T) {
 	c.now = func() time.Time { return now }
 	c.self.max = 10
 	u := &directory.User{Name: "alice", Identity: directory.Identity{ID: "1"}, Keys: make([]directory.Key, 1), State: directory.State{Status: directory.StatusActive}}
-	c.self.remember("alice", selfRead{u, now}, now.Add(selfKept))
+	c.self.remember("alice", selfRead{u, "alice", now}, now.Add(selfKept))
 	tests := []struct {
 		after    time.Duration
 		id       string

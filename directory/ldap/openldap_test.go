@@ -269,6 +269,23 @@ func TestBindAs(t *testing.T) {
 	}
 }
 
+// TestBindAsTyped has people whose login name is another one than they type for the
+// bind. Their second login sends the typed name too.
+func TestBindAsTyped(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	replace(t, p, "uid=alice,"+people, "title", "Alice the First")
+	s := settings(p)
+	s.BindDN, s.BindPassword, s.KeyChange, s.BindAs = "", "", "none", "uid=%u,ou=people,dc=example,dc=test"
+	s.NameAttribute, s.LoginAttributes = "title", []string{"uid"}
+	c := open(t, s)
+	for _, want := range []string{"alice", "Alice the First", "Alice the First"} {
+		u := find(t, c, "alice")
+		if err := c.Authenticate(t.Context(), u, peers.Password("alice")); u.Name != want || err != nil {
+			t.Errorf("Authenticate of %q = %v, want nil for %q", u.Name, err, want)
+		}
+	}
+}
+
 // TestGuessesLockNobody sends a hundred wrong passwords past the shield.
 func TestGuessesLockNobody(t *testing.T) {
 	p := peers.OpenLDAP(t)
