@@ -119,6 +119,7 @@ func TestCheck(t *testing.T) {
 		{name: "from this second", args: []string{"-V", "20261122120000:20261123000000", "-n", "alice"}},
 		{name: "tomorrow", args: []string{"-V", "20261123000000:20261124000000", "-n", "alice"}, want: ErrNotYetValid},
 		{name: "from here", args: []string{"-n", "alice", "-O", "source-address=10.0.0.0/8,192.0.2.7/32"}},
+		{name: "from the first of two", args: []string{"-n", "alice", "-O", "source-address=192.0.2.7/32,10.0.0.0/8"}},
 		{name: "from here, mapped", args: []string{"-n", "alice", "-O", "source-address=192.0.2.0/24"}, from: "::ffff:192.0.2.7"},
 		{name: "from IPv6", args: []string{"-n", "alice", "-O", "source-address=2001:db8::/32"}, from: "2001:db8::7"},
 		{name: "from elsewhere", args: []string{"-n", "alice", "-O", "source-address=10.0.0.0/8"}, want: ErrSource},
@@ -191,6 +192,7 @@ func TestAuthorityOfDirectory(t *testing.T) {
 		want        error
 	}{
 		{"no directories", Settings{CAKeys: []string{w.path("ca.pub")}}, nil, "", nil},
+		{"no directories, but somebody of one", Settings{CAKeys: []string{w.path("ca.pub")}}, nil, "corp", ErrAuthority},
 		{"the only one", Settings{CAKeys: []string{w.path("ca.pub")}}, []string{"corp"}, "corp", nil},
 		{"the only one, as a list", Settings{Authorities: []Trusted{{File: w.path("ca.pub")}}}, []string{"corp"}, "corp", nil},
 		{"not the only one", Settings{CAKeys: []string{w.path("ca.pub")}}, []string{"corp"}, "partner", ErrAuthority},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 )
 
 // startAgent runs the real ssh-agent until the returned function is called, or
@@ -148,5 +150,45 @@ func TestAgentMistakes(t *testing.T) {
 		if _, err := Load([]string{tt.file}, nil, tt.agent); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.file) {
 			t.Errorf("Load(%s) = %v, want %q", tt.file, err, tt.want)
 		}
+	}
+}
+
+// oldAgent ignores what a client asks for: its RSA keys sign with SHA-1.
+type oldAgent struct{ agent.ExtendedAgent }
+
+func (a oldAgent) SignWithFlags(key ssh.PublicKey, data []byte, _ agent.SignatureFlags) (*ssh.Signature, error) {
+	return a.Sign(key, data)
+}
+
+// TestOldAgent refuses a signature that is not the one it asked for. Keys of 2048
+// bits are long enough.
+func TestOldAgent(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	keys := agent.NewKeyring()
+	k := samples()["rsa"]
+	if err := keys.Add(agent.AddedKey{PrivateKey: k.Private}); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go agent.ServeAgent(oldAgent{keys.(agent.ExtendedAgent)}, nc)
+		}
+	}()
+	s, err := signer(agentKey{Agent(socket), k.Public})
+	if err != nil || bits(k.Public) != minRSA {
+		t.Fatalf("a key of %d bits: %v", bits(k.Public), err)
+	}
+	sig, err := s.(ssh.AlgorithmSigner).SignWithAlgorithm(rand.Reader, []byte("x"), ssh.KeyAlgoRSASHA256)
+	if !errors.Is(err, ErrNoSignature) || !strings.Contains(err.Error(), "signed by ssh-rsa, not rsa-sha2-256") {
+		t.Errorf("got %v, %v, want that the agent signed by ssh-rsa", sig, err)
 	}
 }

@@ -278,3 +278,24 @@ func keygen(t *testing.T, args ...string) string {
 	}
 	return string(out)
 }
+
+// TestStalePublicKey makes a key beside the public half of one that is gone.
+func TestStalePublicKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ed25519")
+	write(t, file+".pub", "ssh-ed25519 AAAA of a key that is gone\n", 0o644)
+	if err := Make(file, nil); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := Parse(text, nil)
+	if err != nil || string(public) != string(ssh.MarshalAuthorizedKey(k.Public)) {
+		t.Errorf("%s.pub is %q, %v, want the public half of the new key", file, public, err)
+	}
+}

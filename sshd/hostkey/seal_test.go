@@ -2,11 +2,14 @@ package hostkey
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -85,6 +88,13 @@ func TestPPKHalves(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want errHalves", name, k, err)
 		}
 	}
+	for name, half := range map[string]any{"ed25519": ppkEd25519{Seed: make([]byte, ed25519.SeedSize)}, "ecdsa256": ppkECDSA{D: big.NewInt(1)}} {
+		pub := samples()[name].Public
+		f := &ppk{algorithm: pub.Type(), public: pub.Marshal(), private: ssh.Marshal(half)}
+		if k, err := f.key(); !errors.Is(err, errHalves) {
+			t.Errorf("%s, another key's half: got %v, %v, want errHalves", name, k, err)
+		}
+	}
 	for name, half := range map[string]any{"ed25519": ppkEd25519{Seed: make([]byte, 31)}, "ecdsa256": ppkECDSA{D: huge}, "ecdsa521": ppkECDSA{D: new(big.Int)}} {
 		pub := samples()[name].Public
 		f := &ppk{algorithm: pub.Type(), public: pub.Marshal(), private: ssh.Marshal(half)}
@@ -94,6 +104,41 @@ func TestPPKHalves(t *testing.T) {
 		f.private = f.private[:3]
 		if k, err := f.key(); err == nil {
 			t.Errorf("%s, cut off: got %v, want an error", name, k)
+		}
+	}
+}
+
+// TestBoundsOfWork has files that would take the memory or the time of the
+// machine, each by one number.
+func TestBoundsOfWork(t *testing.T) {
+	for name, kdf := range map[string]ppkKDF{
+		"memory":    {memory: mostMemory + 1, passes: 1, par: 1},
+		"passes":    {memory: 1024, passes: mostWork/1024 + 1, par: 1},
+		"lanes":     {memory: 1024, passes: 1, par: mostLanes + 1},
+		"no memory": {passes: 1, par: 1},
+		"no passes": {memory: 1024, par: 1},
+		"no lanes":  {memory: 1024, passes: 1},
+	} {
+		kdf.flavour, kdf.salt = "Argon2id", []byte("salt")
+		f := &ppk{version: 3, encryption: ppkCipher, kdf: kdf}
+		if _, err := f.keys([]byte(secret)); err == nil || !strings.Contains(err.Error(), "out of bounds") {
+			t.Errorf("Argon2, %s: got %v, want that it is out of bounds", name, err)
+		}
+	}
+	identifier := func(oid asn1.ObjectIdentifier, params any) pkix.AlgorithmIdentifier {
+		der, err := asn1.Marshal(params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.RawValue{FullBytes: der}}
+	}
+	for iterations, ok := range map[int]bool{-1: false, 0: false, 1: true, mostIterations + 1: false} {
+		kdf := pbkdf2Params{Salt: []byte("salt"), Iterations: iterations, PRF: pkix.AlgorithmIdentifier{Algorithm: oidSHA256, Parameters: asn1.NullRawValue}}
+		_, _, err := pkcs8Cipher(identifier(oidPBES2, pbes2Params{
+			KDF: identifier(oidPBKDF2, kdf), Cipher: identifier(oidAES256, make([]byte, 16)),
+		}), []byte(secret))
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "out of bounds") {
+			t.Errorf("PBKDF2, %d iterations: %v", iterations, err)
 		}
 	}
 }

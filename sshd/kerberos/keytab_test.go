@@ -165,6 +165,7 @@ func TestUser(t *testing.T) {
 		{nil, `alice\@else.example@CORP.EXAMPLE`, "", ErrNotAPerson},
 		{nil, "alice@else@CORP.EXAMPLE", "", ErrNotAPerson},
 		{nil, "al\x00ice@CORP.EXAMPLE", "", ErrNotAPerson},
+		{nil, `al\ice@CORP.EXAMPLE`, "", ErrNotAPerson},
 		{nil, "al\xffice@CORP.EXAMPLE", "", ErrNotAPerson},
 		{[]Realm{{Name: "PARTNER.EXAMPLE"}}, "alice@CORP.EXAMPLE", "", ErrForeignRealm},
 		{[]Realm{{Name: "CORP.EXAMPLE"}, {Name: "PARTNER.EXAMPLE", User: "%u@partner.example"}}, "alice@PARTNER.EXAMPLE", "alice@partner.example", nil},

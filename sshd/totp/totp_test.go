@@ -67,6 +67,8 @@ func TestParse(t *testing.T) {
 		{"otpauth://totp/%zz?secret=" + secret, 0, errBase32},
 		{"otpauth://totp/x", 0, errShort},
 		{"JBSWY3DP", 0, errShort},
+		{"GEZDGNBVGY3TQOI", 0, errShort}, // 9 bytes
+		{"GEZDGNBVGY3TQOJQ", 6, nil},     // 10
 		{"password1!", 0, errBase32},
 		{"", 0, errShort},
 	} {
@@ -82,6 +84,26 @@ func TestParse(t *testing.T) {
 				t.Errorf("a key printed with %s is %q", verb, text)
 			}
 		}
+	}
+}
+
+// TestOneCodeOfTwoSecrets types a code that two secrets of a person have, at
+// different times: the later counts, so that the code cannot be used again.
+func TestOneCodeOfTwoSecrets(t *testing.T) {
+	now := time.Unix(1_800_000_010, 0)
+	const after, before = "JBSWY3DPEHPK3PXP", "GEZAAAAAAAAA2FVI" // found by trying
+	k, err := Parse(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := counterAt(now) + 1
+	for _, secrets := range [][]string{{after, before}, {before, after}} {
+		if n, err := (&Codes{}).Check("id", secrets, k.code(want), now); n != want {
+			t.Errorf("%q: code %d, %v, want %d", secrets, n, err, want)
+		}
+	}
+	if n, err := (&Codes{}).Check("id", []string{before}, k.code(want), now); n != want-2 {
+		t.Errorf("the other secret alone: code %d, %v, want %d", n, err, want-2)
 	}
 }
 
