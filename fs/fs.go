@@ -138,6 +138,18 @@ type BrokenFolder struct {
 	Err        error
 }
 
+// Located is an FS of Open. HostPath says where name is on this machine, for the
+// record: no client may see it. Links on the way are followed, with last also the
+// last element. It is empty for what is in no folder.
+type Located interface {
+	HostPath(name string, last bool) string
+}
+
+// LocatedFile is a File of such an FS.
+type LocatedFile interface {
+	HostPath() string
+}
+
 // Linker is an FS with hard links.
 type Linker interface {
 	Link(oldname, newname string) error

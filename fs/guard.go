@@ -21,23 +21,23 @@ import (
 // it. Those files, and nothing else, are in own.
 type guard struct {
 	layer
-	rules atomic.Pointer[rules]
-	own   own
-	folds func(name string) bool // whether name is in a folder that compares names as Windows does
+	rules   atomic.Pointer[rules]
+	own     own
+	folders *mounts // which are below
 }
 
 // rules is a policy with what the guard derives from it.
 type rules struct {
 	*policy.Policy
-	places map[string]bool // paths of folders and access entries, and all above them
-	ways   map[string]bool // those above
-	hides  bool            // some entry hides names
-	folds  func(name string) bool
-	folded map[string]bool // places, as Windows compares them
+	places map[string]bool        // paths of folders and access entries, and all above them
+	ways   map[string]bool        // those above
+	hides  bool                   // some entry hides names
+	folds  func(name string) bool // whether name is in a folder that compares names as Windows does
+	folded map[string]bool        // places, as Windows compares them
 }
 
-func newGuard(l layer, p *policy.Policy, folds func(name string) bool) *guard {
-	g := &guard{layer: l, folds: folds}
+func newGuard(l layer, p *policy.Policy, folders *mounts) *guard {
+	g := &guard{layer: l, folders: folders}
 	g.SetPolicy(p)
 	return g
 }
@@ -45,7 +45,7 @@ func newGuard(l layer, p *policy.Policy, folds func(name string) bool) *guard {
 // SetPolicy makes p decide from the next operation on, in open files too. The
 // folders stay those the FS was opened with.
 func (g *guard) SetPolicy(p *policy.Policy) {
-	r := &rules{Policy: p, places: map[string]bool{"/": true}, ways: map[string]bool{}, folds: g.folds, folded: map[string]bool{}}
+	r := &rules{Policy: p, places: map[string]bool{"/": true}, ways: map[string]bool{}, folds: g.folders.folds, folded: map[string]bool{}}
 	for _, f := range p.Folders {
 		r.add(f.Path)
 	}
@@ -138,7 +138,11 @@ func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	if !shown && !g.own.has(name) {
 		return nil, r.unseen(name)
 	}
-	fi, err := g.layer.Lstat(name)
+	stat := g.layer.Lstat
+	if !shown {
+		stat = g.layer.identify
+	}
+	fi, err := stat(name)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +206,7 @@ func (g *guard) Mkdir(name string, perm iofs.FileMode) error {
 	if err := g.layer.Mkdir(name, perm); err != nil {
 		return err
 	}
-	g.remember(r, name, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
+	g.remember(r, name, func() (iofs.FileInfo, error) { return g.layer.identify(name) })
 	return nil
 }
 

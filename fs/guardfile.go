@@ -62,7 +62,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 		f.writes = policy.Create
 	}
 	if f.uploads {
-		g.remember(r, name, f.Stat)
+		g.remember(r, name, f.identify)
 	}
 	return f, nil
 }
@@ -92,7 +92,7 @@ func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 		return nil, err
 	}
 	f.uploads, f.writes = true, policy.Create
-	if fi, err := f.Stat(); err != nil || !g.own.is(name, fi) {
+	if fi, err := f.identify(); err != nil || !g.own.is(name, fi) {
 		return nil, errors.Join(iofs.ErrPermission, f.Abort())
 	}
 	if flag&os.O_TRUNC != 0 {
@@ -161,6 +161,9 @@ func (f *guardFile) Stat() (iofs.FileInfo, error) {
 	}
 	return named(fi, path.Base(f.name)), nil
 }
+
+// HostPath is where the file was opened on this machine.
+func (f *guardFile) HostPath() string { return f.g.folders.hostPath(f.name) }
 
 func (f *guardFile) Sync() error { return fail("sync", f.name, f.file.Sync()) }
 

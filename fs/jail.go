@@ -289,39 +289,44 @@ func fileMode(mode uint32) iofs.FileMode {
 	return m
 }
 
-func (j *jail) Lstat(name string) (iofs.FileInfo, error) {
+func (j *jail) Lstat(name string) (iofs.FileInfo, error)    { return j.stat(name, infoOfHandle) }
+func (j *jail) identify(name string) (iofs.FileInfo, error) { return j.stat(name, identifyHandle) }
+
+func (j *jail) stat(name string, stat func(fd int, name string) (iofs.FileInfo, error)) (iofs.FileInfo, error) {
 	fd, err := j.open(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, translate(err)
 	}
 	defer unix.Close(fd)
-	fi, err := infoOfHandle(fd, path.Base(name))
-	if err != nil {
-		return nil, translate(err)
-	}
-	return fi, nil
+	return stat(fd, path.Base(name))
 }
 
-// infoOfHandle is the info of an open file, with its generation. That is a part
-// of the handle which the kernel's file server gives to its clients, so it is
-// never used twice. Where there is no such handle the time of birth must do.
-func infoOfHandle(fd int, name string) (*info, error) {
+func infoOfHandle(fd int, name string) (iofs.FileInfo, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, translate(err)
+	}
+	return newInfo(name, &st), nil
+}
+
+// identifyHandle is infoOfHandle with the generation. That is a part of the handle
+// which the kernel's file server gives to its clients, so it is never used twice.
+// Where there is no such handle the time of birth must do.
+func identifyHandle(fd int, name string) (iofs.FileInfo, error) {
+	fi, err := infoOfHandle(fd, name)
+	if err != nil {
 		return nil, err
 	}
-	i := newInfo(name, &st)
+	generation := &fi.(*info).id.generation
+	var stx unix.Statx_t
 	if h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH); err == nil {
 		sum := fnv.New64a()
 		_, _ = sum.Write(h.Bytes())
-		i.id.generation = sum.Sum64()
-		return i, nil
+		*generation = sum.Sum64()
+	} else if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stx) == nil {
+		*generation = uint64(stx.Btime.Sec)<<30 | uint64(stx.Btime.Nsec)
 	}
-	var stx unix.Statx_t
-	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stx) == nil {
-		i.id.generation = uint64(stx.Btime.Sec)<<30 | uint64(stx.Btime.Nsec)
-	}
-	return i, nil
+	return fi, nil
 }
 
 func (j *jail) Readlink(name string) (string, error) {

@@ -60,16 +60,15 @@ func (f *jailFile) all(move func(fd int, p []byte, off int64) (int, error), p []
 	return n, nil
 }
 
-func (f *jailFile) Stat() (iofs.FileInfo, error) {
-	var fi *info
-	err := f.use(func(fd int) (err error) {
-		fi, err = infoOfHandle(fd, path.Base(f.name))
+func (f *jailFile) Stat() (iofs.FileInfo, error)     { return f.stat(infoOfHandle) }
+func (f *jailFile) identify() (iofs.FileInfo, error) { return f.stat(identifyHandle) }
+
+func (f *jailFile) stat(stat func(fd int, name string) (iofs.FileInfo, error)) (fi iofs.FileInfo, err error) {
+	err = f.use(func(fd int) error {
+		fi, err = stat(fd, path.Base(f.name))
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return fi, nil
+	return fi, err
 }
 
 func (f *jailFile) SetAttr(a Attr) error {

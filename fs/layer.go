@@ -28,6 +28,8 @@ type layer interface {
 	Close() error
 	Linker
 	StatFS
+	// identify is Lstat that also finds out the generation, which costs more.
+	identify(name string) (iofs.FileInfo, error)
 	// syncDir makes what was renamed in a directory survive a crash.
 	syncDir(name string) error
 	// names yields the names in a directory, which is much cheaper than ReadDir.
@@ -38,6 +40,8 @@ type layer interface {
 // that no method is forgotten on the way.
 type file interface {
 	File
+	// identify is Stat that also finds out the generation.
+	identify() (iofs.FileInfo, error)
 	// tryLock takes the file for this handle alone, among all that ask. The lock
 	// ends with the handle, also when the server dies.
 	tryLock() error
@@ -204,7 +208,8 @@ type info struct {
 
 // fileID tells one file of a machine from another. It is zero for virtual
 // directories. File systems give the number of a removed file to the next one; the
-// generation is then another. ReadDir, and some file systems, leave it 0.
+// generation is then another. Only identify finds that out: what Stat and Lstat say
+// is enough for a file that is open or locked meanwhile.
 type fileID struct{ dev, ino, generation uint64 }
 
 func (i *info) Name() string        { return i.name }

@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"iter"
 	"path"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -20,8 +21,9 @@ type mounts struct {
 // mounted is a folder at its place.
 type mounted struct {
 	path   string
-	folds  bool  // its file system, or the administrator, compares names as Windows does
-	broken error // why it could not be opened; the layer is then nil
+	host   string // the directory on this machine
+	folds  bool   // its file system, or the administrator, compares names as Windows does
+	broken error  // why it could not be opened; the layer is then nil
 	layer
 }
 
@@ -75,6 +77,15 @@ func (m *mounts) folder(name string) string {
 func (m *mounts) folds(name string) bool {
 	f, _, err := m.find(name)
 	return err == nil && f.folds
+}
+
+// hostPath is where name is on this machine, empty if that is not known.
+func (m *mounts) hostPath(name string) string {
+	f, rel, err := m.find(name)
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(f.host, rel)
 }
 
 // pinned reports whether name is the root of a folder or a directory above one:
@@ -159,7 +170,10 @@ func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
-func (m *mounts) Lstat(name string) (iofs.FileInfo, error) {
+func (m *mounts) Lstat(name string) (iofs.FileInfo, error)    { return m.stat(name, layer.Lstat) }
+func (m *mounts) identify(name string) (iofs.FileInfo, error) { return m.stat(name, layer.identify) }
+
+func (m *mounts) stat(name string, stat func(l layer, name string) (iofs.FileInfo, error)) (iofs.FileInfo, error) {
 	if m.virtual(name) {
 		return &info{name: path.Base(name), mode: iofs.ModeDir | 0o555, mtime: m.made, owner: Owner{Nlink: 2, Atime: m.made}}, nil
 	}
@@ -167,7 +181,7 @@ func (m *mounts) Lstat(name string) (iofs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	fi, err := f.Lstat(rel)
+	fi, err := stat(f.layer, rel)
 	if err != nil {
 		return nil, err
 	}

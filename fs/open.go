@@ -52,11 +52,11 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 		return nil, err
 	}
 	m := newMounts(folders)
-	g := newGuard(newRates(m, p.Limits, s.Pace), p, m.folds)
+	g := newGuard(newRates(m, p.Limits, s.Pace), p, m)
 	v := &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}
-	for i, f := range folders {
+	for _, f := range folders {
 		if f.broken != nil {
-			v.broken = append(v.broken, BrokenFolder{Path: f.path, Host: p.Folders[i].Host, Err: f.broken})
+			v.broken = append(v.broken, BrokenFolder{Path: f.path, Host: f.host, Err: f.broken})
 		}
 	}
 	return v, nil
@@ -74,6 +74,28 @@ func (v *view) Broken() []BrokenFolder { return v.broken }
 
 // SetPolicy makes p decide from the next operation on.
 func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
+
+// HostPath is where name is on this machine. Few names have links on the way: one
+// look at the last element that counts finds that out.
+func (v *view) HostPath(name string, last bool) string {
+	real, slash := cutSlash(name)
+	if valid(real) != nil {
+		return ""
+	}
+	end, counts := itself, path.Dir(real)
+	if last || slash {
+		end, counts = followed, real
+	}
+	if counts != "/" {
+		fi, err := v.below.Lstat(counts)
+		if err != nil || fi.Mode()&iofs.ModeSymlink != 0 {
+			if real, err = v.resolve(real, end); err != nil {
+				return ""
+			}
+		}
+	}
+	return v.guard.folders.hostPath(real)
+}
 
 // Realpath follows the links that the person may see and read.
 func (v *view) Realpath(name string) (string, error) {
@@ -162,7 +184,7 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 		}
 		works = works || broken == nil
 		folds := f.WindowsNames == string(policy.Refuse) || f.WindowsNames == "" && foldsNames(f.Host)
-		folders = append(folders, mounted{path: f.Path, folds: folds, broken: broken, layer: l})
+		folders = append(folders, mounted{path: f.Path, host: f.Host, folds: folds, broken: broken, layer: l})
 	}
 	if !works || exhausted(err) {
 		return nil, errors.Join(err, newMounts(folders).Close())

@@ -62,7 +62,7 @@ func (o *own) has(name string) bool {
 	return known
 }
 
-// is reports whether fi, found under name, is what the session made.
+// is reports whether fi, which identify found under name, is what the session made.
 func (o *own) is(name string, fi iofs.FileInfo) bool {
 	id, known := o.get(name)
 	return known && id == idOf(fi)
@@ -73,20 +73,20 @@ func (o *own) current(l layer, name string) bool {
 	if !o.has(name) {
 		return false
 	}
-	fi, err := l.Lstat(name)
+	fi, err := l.identify(name)
 	return err == nil && o.is(name, fi)
 }
 
 // owns are the rights that make it unnecessary to know one's own files.
 const owns = policy.List | policy.Overwrite | policy.Rename | policy.SetAttr
 
-// remember notes that the session made name, which stat finds, if that gives it
-// any right.
-func (g *guard) remember(r *rules, name string, stat func() (iofs.FileInfo, error)) {
+// remember notes that the session made name, which identify finds, if that gives
+// it any right.
+func (g *guard) remember(r *rules, name string, identify func() (iofs.FileInfo, error)) {
 	if r.Rights(name).Ops&owns == owns {
 		return
 	}
-	if fi, err := stat(); err == nil {
+	if fi, err := identify(); err == nil {
 		g.own.add(name, idOf(fi))
 	}
 }

@@ -70,6 +70,10 @@ func (q *quota) hold(stat func() (iofs.FileInfo, error)) (*tracked, iofs.FileInf
 		return nil, nil, err
 	}
 	t.size = fi.Size()
+	if hardLinks(fi) == 0 { // removed just before, by somebody who counted it as gone
+		t.nameless = true
+		q.u.add(t.size, 0)
+	}
 	return t, fi, nil
 }
 
@@ -96,8 +100,8 @@ func (q *quota) dropping(name string, do func() (done bool, err error)) error {
 }
 
 func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err error) {
-	if !writes(flag) {
-		return q.openRead(name, flag, perm)
+	if !writes(flag) { // needs no count, and changes no name
+		return q.openOld(name, flag, perm)
 	}
 	err = q.change("open", name, func() error {
 		_, missing := q.layer.Lstat(name)
@@ -140,38 +144,14 @@ func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (file, error)
 	return f, nil
 }
 
-// openRead opens a file for reading, which counts if its name is removed while
-// it is open. It is tracked before: a removal at the same moment then finds it.
-func (q *quota) openRead(name string, flag int, perm iofs.FileMode) (file, error) {
-	for range attempts {
-		t, _, err := q.hold(func() (iofs.FileInfo, error) { return q.layer.Lstat(name) })
-		if err != nil {
-			return nil, err
-		}
-		below, err := q.layer.OpenFile(name, flag, perm)
-		if err != nil {
-			q.u.release(t)
-			return nil, err
-		}
-		f := &quotaFile{file: below, q: q, t: t, name: name}
-		fi, err := below.Stat()
-		if err == nil && idOf(fi) == t.id {
-			return f, nil
-		}
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, err
-		}
-	}
-	return nil, fail("open", name, iofs.ErrNotExist)
-}
-
-// track makes an open file one whose growth is counted.
+// track makes an open file one whose growth is counted. A file that is open for
+// reading counts, too, if its name is removed meanwhile.
 func (q *quota) track(name string, below file, flag int) (file, error) {
 	t, _, err := q.hold(below.Stat)
 	if err != nil {
 		return nil, errors.Join(err, below.Close())
 	}
-	return &quotaFile{file: below, q: q, t: t, name: name, appends: flag&os.O_APPEND != 0}, nil
+	return &quotaFile{file: below, q: q, t: t, name: name, flag: flag}, nil
 }
 
 func (q *quota) Mkdir(name string, perm iofs.FileMode) error {

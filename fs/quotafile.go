@@ -2,17 +2,18 @@ package fs
 
 import (
 	iofs "io/fs"
+	"os"
 	"sync/atomic"
 )
 
 // quotaFile is an open file whose growth is counted before it happens.
 type quotaFile struct {
 	file
-	q       *quota
-	t       *tracked
-	name    string
-	appends bool
-	closed  atomic.Bool
+	q      *quota
+	t      *tracked
+	name   string
+	flag   int // of package os
+	closed atomic.Bool
 }
 
 func (f *quotaFile) WriteAt(p []byte, off int64) (int, error) {
@@ -51,7 +52,7 @@ func (f *quotaFile) grow(end int64, appended int) error {
 	if f.closed.Load() {
 		return iofs.ErrClosed
 	}
-	if f.appends && appended > 0 {
+	if f.flag&os.O_APPEND != 0 && appended > 0 {
 		end = f.t.size + int64(appended)
 	}
 	more := end - f.t.size
@@ -99,7 +100,9 @@ func (f *quotaFile) end(how func() error) error {
 	if f.closed.Swap(true) {
 		return fail("close", f.name, iofs.ErrClosed)
 	}
-	f.settle()
+	if writes(f.flag) {
+		f.settle()
+	}
 	f.q.u.release(f.t)
 	return how()
 }

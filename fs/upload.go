@@ -77,7 +77,7 @@ func (up *upload) leave(end func() error) error {
 	_ = up.file.SetAttr(Attr{Set: AttrTimes, Atime: now, Mtime: now})
 	err := end()
 	s, _ := up.u.ledger.state(up)
-	found, absent := up.u.layer.Lstat(s.name)
+	found, absent := up.u.layer.identify(s.name)
 	if listed && (s.failed != nil || missing == nil && fi.Size() == 0 ||
 		s.temp != partName(up.u.person, s.name) || absent == nil && up.olderThan(found, s.before)) {
 		_ = up.discard() // else Sweep does
@@ -118,7 +118,7 @@ func (up *upload) finish(err error) error {
 		l.drop(up)
 		return err
 	}
-	fi, _ := up.file.Stat()
+	fi, _ := up.file.identify()
 	for _, older := range l.took(up, fi) { // none can be closed before the target is unlocked
 		_ = older.discard()
 	}
@@ -131,7 +131,7 @@ func (up *upload) finish(err error) error {
 func (up *upload) rename() error {
 	for {
 		s, _ := up.u.ledger.state(up)
-		now, err := up.u.layer.Lstat(s.name)
+		now, err := up.u.layer.identify(s.name)
 		switch {
 		case err != nil && !errors.Is(err, iofs.ErrNotExist):
 		case err == nil && now.IsDir():

@@ -183,7 +183,7 @@ func (u *uploads) list(f file, name, temp string) (*upload, error) {
 	}
 	up := &upload{file: f, u: u, begun: changed(fi), uploadState: uploadState{name: name, temp: temp}}
 	u.ledger.add(up)
-	before, err := u.layer.Lstat(name)
+	before, err := u.layer.identify(name)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		u.ledger.drop(up)
 		return nil, err
@@ -212,13 +212,23 @@ func (u *uploads) openUnfinished(name, temp string, flag int) (file, error) {
 	return up, nil
 }
 
-func (u *uploads) Stat(name string) (iofs.FileInfo, error) { return u.Lstat(name) }
-
 func (u *uploads) Lstat(name string) (iofs.FileInfo, error) {
 	if fi, temp := u.unfinished(name); temp != "" {
 		return fi, nil
 	}
 	return u.layer.Lstat(name)
+}
+
+func (u *uploads) identify(name string) (iofs.FileInfo, error) {
+	_, temp := u.unfinished(name)
+	if temp == "" {
+		return u.layer.identify(name)
+	}
+	fi, err := u.layer.identify(temp)
+	if err != nil {
+		return nil, err
+	}
+	return named(fi, path.Base(name)), nil
 }
 
 func (u *uploads) SetAttr(name string, a Attr) error {
@@ -382,7 +392,7 @@ func (u *uploads) Rename(oldname, newname string, replace bool) error {
 		switch s, _ := u.ledger.state(up); {
 		case up.u.person != u.person:
 		case path.Base(s.temp) == path.Base(temp):
-			before, _ := u.layer.Lstat(newname)
+			before, _ := u.layer.identify(newname)
 			u.ledger.move(up, to, path.Base(part), before)
 		case u.ledger.drop(up): // the other one was opened later
 			_ = up.discard()

@@ -11,10 +11,8 @@ import (
 	"math"
 	"os"
 	"path"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,36 +169,24 @@ func (o *observed) do(done, failed event.Type, e *event.Event, act func(fs.FS) e
 		}
 	}
 	if err == nil {
-		e.HostPath = hostPath(view, e.Path, e.Mode != "" || done == event.DirectoryListed || done == event.AttributesSet)
+		if done != event.FileOpened { // an open file knows its path
+			e.HostPath = hostPath(view, e.Path, done == event.DirectoryListed || done == event.AttributesSet)
+		}
 		if done != event.Symlinked { // whose target is a text
 			e.HostTarget = hostPath(view, e.Target, false)
 		}
-		err = act(view.FS)
+		if err = act(view.FS); err != nil && done == event.FileOpened {
+			e.HostPath = hostPath(view, e.Path, true)
+		}
 	}
 	return o.report(done, failed, *e, err)
 }
 
 // hostPath is where name is on this machine, "" if that is not known. The links
-// on the way are followed, and with follow also the last one.
-func hostPath(v view, name string, follow bool) string {
-	r, ok := v.FS.(fs.Resolver)
-	if !ok || name == "" {
-		return ""
-	}
-	dir, base := name, ""
-	if !follow {
-		dir, base = path.Split(path.Clean(name))
-	}
-	real, err := r.Realpath(dir)
-	if err != nil {
-		return ""
-	}
-	real = path.Join(real, base)
-	at := folderOf(v.policy, real)
-	for _, f := range v.policy.Folders {
-		if f.Path == at {
-			return filepath.Join(f.Host, filepath.FromSlash(strings.TrimPrefix(real, at)))
-		}
+// on the way are followed, and with last also the last one.
+func hostPath(v view, name string, last bool) string {
+	if l, ok := v.FS.(fs.Located); ok && name != "" {
+		return l.HostPath(name, last)
 	}
 	return ""
 }
@@ -224,6 +210,9 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 			return &iofs.PathError{Op: "open", Path: name, Err: errDraining}
 		}
 		f, err = v.OpenFile(name, flag, perm)
+		if l, ok := f.(fs.LocatedFile); ok {
+			e.HostPath = l.HostPath()
+		}
 		return err
 	})
 	if err != nil {
