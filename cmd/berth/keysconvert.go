@@ -66,7 +66,7 @@ func (c *conversion) run(cmd *cobra.Command, file string) error {
 		}
 		return writeKey(c.out, cmd.OutOrStdout(), text, 0o644)
 	}
-	if secret, err = c.passphrase(file, secret); err != nil {
+	if secret, err = c.passphrase(secret); err != nil {
 		return fmt.Errorf("new passphrase: %w", err)
 	}
 	text, err := k.Encode(hostkey.Format(c.to), secret)
@@ -76,16 +76,15 @@ func (c *conversion) run(cmd *cobra.Command, file string) error {
 	return writeKey(c.out, cmd.OutOrStdout(), text, 0o600)
 }
 
-// passphrase is what the key in file will be encrypted with; before is what it
-// was.
-func (c *conversion) passphrase(file string, before []byte) ([]byte, error) {
+// passphrase is what the key will be encrypted with; before is what it was.
+func (c *conversion) passphrase(before []byte) ([]byte, error) {
 	switch {
 	case c.noneNew:
 		return nil, nil
 	case c.askNew:
 		return newPassphrase()
 	case c.newSecret != "":
-		return hostkey.PassphraseFile(c.newSecret)(file)
+		return hostkey.PassphraseFile(c.newSecret)()
 	}
 	return before, nil
 }

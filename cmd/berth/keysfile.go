@@ -50,7 +50,7 @@ func writeKey(file string, out io.Writer, text []byte, perm os.FileMode) error {
 }
 
 // passphraseFrom reads passphrases from a file; nil if none is named.
-func passphraseFrom(file string) hostkey.Passphrase {
+func passphraseFrom(file string) hostkey.Ask {
 	if file == "" {
 		return nil
 	}
@@ -61,7 +61,7 @@ func passphraseFrom(file string) hostkey.Passphrase {
 // the terminal if no such file is named.
 func passphraseOf(key, secret string) hostkey.Ask {
 	if read := passphraseFrom(secret); read != nil {
-		return func() ([]byte, error) { return read(key) }
+		return read
 	}
 	return func() ([]byte, error) { return prompt("Passphrase of "+key+": ", "--passphrase-file") }
 }

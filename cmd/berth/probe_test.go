@@ -29,7 +29,7 @@ func TestSecretFilesArePrivate(t *testing.T) {
 	}{
 		{"password", "secret\n", func(file string) error { _, err := (&probeLogin{passwordFile: file}).auth(); return err }},
 		{"identity", string(key), func(file string) error { _, err := (&probeLogin{identity: file}).auth(); return err }},
-		{"passphrase", "secret\n", func(file string) error { _, err := passphraseFrom(file)(""); return err }},
+		{"passphrase", "secret\n", func(file string) error { _, err := passphraseFrom(file)(); return err }},
 	} {
 		file := filepath.Join(dir, tt.name)
 		for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o644: false, 0o604: false, 0o660: false} {

@@ -19,10 +19,6 @@ import (
 // minRSA is the smallest RSA modulus, in bits, that a host key may have.
 const minRSA = 2048
 
-// A Passphrase returns the passphrase of the key file at path. An empty one
-// means that the file is not encrypted.
-type Passphrase func(path string) ([]byte, error)
-
 // order is what a client is offered first. The library prefers host keys in the
 // order in which they were added.
 var order = []string{
@@ -45,7 +41,7 @@ var order = []string{
 // private half, and signs.
 //
 // passphrase may be nil. It is asked for a file that is encrypted or missing.
-func Load(paths []string, passphrase Passphrase, agent Agent) ([]ssh.Signer, error) {
+func Load(paths []string, passphrase Ask, agent Agent) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
 	from := map[string]string{} // type -> path
 	for _, path := range paths {
@@ -74,16 +70,12 @@ func Load(paths []string, passphrase Passphrase, agent Agent) ([]ssh.Signer, err
 
 func rank(s ssh.Signer) int { return slices.Index(order, s.PublicKey().Type()) }
 
-func load(path string, passphrase Passphrase) (ssh.Signer, error) {
+func load(path string, passphrase Ask) (ssh.Signer, error) {
 	text, err := privatefile.Read(path, privatefile.OwnerReads, mostText)
 	if err != nil {
 		return nil, err
 	}
-	var ask Ask
-	if passphrase != nil {
-		ask = func() ([]byte, error) { return passphrase(path) }
-	}
-	k, err := Parse(text, ask)
+	k, err := Parse(text, passphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -128,10 +120,10 @@ func (s rsaSigner) WithSHA1() (ssh.Signer, error) {
 	return ssh.NewSignerWithAlgorithms(s.plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA})
 }
 
-// PassphraseFile is a Passphrase that reads every key's passphrase from the
-// first line of one file, such as a systemd credential.
-func PassphraseFile(file string) Passphrase {
-	return func(string) ([]byte, error) {
+// PassphraseFile reads the passphrase of all keys from the first line of one file,
+// such as a systemd credential.
+func PassphraseFile(file string) Ask {
+	return func() ([]byte, error) {
 		line, err := privatefile.FirstLine(file)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)

@@ -98,10 +98,10 @@ func TestPassphrase(t *testing.T) {
 	if _, err := Load(paths, PassphraseFile(secret), ""); err != nil {
 		t.Error(err)
 	}
-	for name, passphrase := range map[string]Passphrase{
+	for name, passphrase := range map[string]Ask{
 		"no passphrase is configured": nil,
-		"wrong passphrase":            func(string) ([]byte, error) { return []byte("wrong"), nil },
-		"cannot ask":                  func(string) ([]byte, error) { return nil, errors.New("cannot ask") },
+		"wrong passphrase":            func() ([]byte, error) { return []byte("wrong"), nil },
+		"cannot ask":                  func() ([]byte, error) { return nil, errors.New("cannot ask") },
 	} {
 		if _, err := Load(paths, passphrase, ""); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want an error that says %q", err, name)
@@ -114,7 +114,7 @@ func TestPassphrase(t *testing.T) {
 func TestPassphraseFileOfSystemd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "host-keys")
 	write(t, file, "open sesame\r\nmore", 0o440)
-	got, err := PassphraseFile(file)("")
+	got, err := PassphraseFile(file)()
 	if err != nil || string(got) != "open sesame" {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -127,7 +127,7 @@ func TestPassphraseFileRefuses(t *testing.T) {
 	write(t, open, "secret\n", 0o644)
 	write(t, empty, "\nsecret\n", 0o600)
 	for file, want := range map[string]string{open: "chmod 0640", empty: "empty", filepath.Join(dir, "none"): "no such file"} {
-		if _, err := PassphraseFile(file)(""); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := PassphraseFile(file)(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", file, err, want)
 		}
 	}

@@ -34,7 +34,8 @@ var (
 // mostText is more than the largest RSA key takes in any format, in bytes.
 const mostText = 64 << 10
 
-// Ask returns the passphrase of a key that turned out to be encrypted.
+// Ask returns the passphrase of a key that is encrypted, or will be; an empty one
+// means that the key will not be encrypted.
 type Ask func() ([]byte, error)
 
 // Parse reads a private or public key in any of the formats, which it finds out

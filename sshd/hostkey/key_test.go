@@ -465,7 +465,7 @@ func TestLoadReadsEveryFormat(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "host")
 		write(t, path, string(text), 0o600)
-		signers, err := Load([]string{path}, func(string) ([]byte, error) { return []byte(secret), nil }, "")
+		signers, err := Load([]string{path}, func() ([]byte, error) { return []byte(secret), nil }, "")
 		if err != nil || ssh.FingerprintSHA256(signers[0].PublicKey()) != ssh.FingerprintSHA256(k.Public) {
 			t.Errorf("%s: %v", f, err)
 		}

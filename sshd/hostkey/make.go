@@ -32,7 +32,7 @@ func Generate(kind string) (Key, error) {
 
 // Make makes a key file at path as Load does. The error wraps io/fs.ErrExist when
 // there is one: no key is ever overwritten.
-func Make(path string, passphrase Passphrase) error {
+func Make(path string, passphrase Ask) error {
 	name, kinds := strings.ToLower(filepath.Base(path)), []string{"ed25519", "ecdsa", "rsa"}
 	i := slices.IndexFunc(kinds, func(kind string) bool { return strings.Contains(name, kind) })
 	if i < 0 {
@@ -44,8 +44,8 @@ func Make(path string, passphrase Passphrase) error {
 	}
 	var secret []byte
 	if passphrase != nil {
-		if secret, err = passphrase(path); err != nil {
-			return fmt.Errorf("passphrase: %w", err)
+		if secret, err = passphrase.now(); err != nil {
+			return err
 		}
 	}
 	text, err := encodeOpenSSH(key, secret)
