@@ -27,6 +27,8 @@ var errnos = map[syscall.Errno]error{
 	syscall.EROFS:        ErrReadOnly,
 	syscall.EXDEV:        ErrCrossFolder,
 	syscall.ELOOP:        ErrTooManyLinks,
+	syscall.EMFILE:       ErrNoDescriptors,
+	syscall.ENFILE:       ErrNoDescriptors, // of all processes
 	syscall.EOPNOTSUPP:   ErrNotSupported,
 	syscall.ENOSYS:       ErrNotSupported,
 }

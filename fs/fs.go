@@ -108,6 +108,7 @@ var (
 	ErrReadOnly      error = &systemError{"read-only file system", syscall.EROFS}
 	ErrCrossFolder   error = &systemError{"cannot be moved to another folder", syscall.EXDEV}
 	ErrTooManyLinks  error = &systemError{"too many levels of symbolic links", syscall.ELOOP}
+	ErrNoDescriptors error = &systemError{"the server has too many open files", syscall.EMFILE}
 	ErrFolderMissing       = errors.New("folder is missing on the server")
 )
 

@@ -255,8 +255,8 @@ func TestSpecialFiles(t *testing.T) {
 }
 
 // TestSharedDirectoryKeepsGroup checks that chmod does not take the
-// set-group-id bit off a directory. It can set that bit and the sticky one, and
-// no other.
+// set-group-id bit off a directory. It can set that bit, set and clear the sticky
+// one, and no other.
 func TestSharedDirectoryKeepsGroup(t *testing.T) {
 	for name, open := range jails {
 		t.Run(name, func(t *testing.T) {
@@ -282,6 +282,12 @@ func TestSharedDirectoryKeepsGroup(t *testing.T) {
 				}
 				if fi, err := f.Stat(dir); err != nil || fi.Mode() != iofs.ModeDir|iofs.ModeSetgid|iofs.ModeSticky|0o750 {
 					t.Errorf("mode of %s = %v, %v, want both bits", dir, fi.Mode(), err)
+				}
+				if err := f.SetAttr(dir, Attr{Set: AttrMode, Mode: 0o770}); err != nil {
+					t.Error(err)
+				}
+				if fi, err := f.Stat(dir); err != nil || fi.Mode() != iofs.ModeDir|iofs.ModeSetgid|0o770 {
+					t.Errorf("mode of %s = %v, %v, want no sticky bit", dir, fi.Mode(), err)
 				}
 			}
 		})

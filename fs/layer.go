@@ -114,13 +114,14 @@ func truncate(l layer, name string, size int64) error {
 }
 
 // modeFor is the mode to set on something that has the mode old. A client may give
-// a directory the set-group-id and sticky bits. It cannot take them away: without
-// them a shared directory would lose its group. Nothing else gets such bits.
+// a directory the set-group-id and sticky bits, and nothing else. The set-group-id
+// bit of a directory stays, as with chmod of GNU: clients send modes without it, and
+// a shared directory would lose its group.
 func modeFor(old, mode iofs.FileMode) (iofs.FileMode, error) {
 	allowed := iofs.ModePerm
 	if old.IsDir() {
 		allowed |= iofs.ModeSetgid | iofs.ModeSticky
-		mode |= old & allowed &^ iofs.ModePerm
+		mode |= old & iofs.ModeSetgid
 	}
 	if mode&^allowed != 0 {
 		return 0, iofs.ErrPermission

@@ -78,6 +78,7 @@ func TestSinkFaults(t *testing.T) {
 		calls      []string
 	}{
 		{"none", faulty{}, upload, "\x00\x00\x00\x00\x00", []string{"close", "close"}},
+		{"no descriptors", faulty{writeErr: fs.ErrNoDescriptors}, upload, "\x00\x00\x01scp: ./a: The server has too many open files\n\x00\x00", []string{"abort", "close"}},
 		{"disk full", faulty{writeErr: fs.ErrNoSpace}, upload, "\x00\x00\x01scp: ./a: No space left on device\n\x00\x00", []string{"abort", "close"}},
 		{"quota", faulty{writeErr: fs.ErrQuota}, upload, "\x00\x00\x01scp: ./a: Disk quota exceeded\n\x00\x00", []string{"abort", "close"}},
 		{"unknown", faulty{writeErr: secret}, upload, "\x00\x00\x01scp: ./a: Input/output error\n\x00\x00", []string{"abort", "close"}},

@@ -158,7 +158,14 @@ func seconds(t time.Time) int64 { return max(0, t.Unix()) }
 
 // announce sends a C or D record and reports whether the client wants it.
 func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) (bool, error) {
-	line := fmt.Sprintf("%c%04o %d %s", kind, fi.Mode().Perm(), size, encodeName(base))
+	mode := fi.Mode().Perm() // with the set-id bits as they are on the wire, as OpenSSH's scp sends them
+	if fi.Mode()&iofs.ModeSetuid != 0 {
+		mode |= 0o4000
+	}
+	if fi.Mode()&iofs.ModeSetgid != 0 {
+		mode |= 0o2000
+	}
+	line := fmt.Sprintf("%c%04o %d %s", kind, uint32(mode), size, encodeName(base))
 	s.verbose("Sending file modes: " + line)
 	s.record("%s\n", line)
 	s.owed++

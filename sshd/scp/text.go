@@ -23,6 +23,7 @@ var texts = []struct {
 	{fs.ErrNotRegular, "not a regular file"},
 	{fs.ErrNoSpace, "No space left on device"},
 	{fs.ErrQuota, "Disk quota exceeded"},
+	{fs.ErrNoDescriptors, "The server has too many open files"},
 	{fs.ErrTooLarge, "File too large"},
 	{fs.ErrNameTooLong, "File name too long"},
 	{fs.ErrReadOnly, "Read-only file system"},

@@ -76,13 +76,14 @@ func sorted(answer string) string {
 // for some handles that are not there, and OK when nothing is to be set on nothing.
 // Its realpath lets ".." follow a file, which the system does not.
 var differences = map[string]map[string]string{
-	"links":      {"2 status 5": "2 status 4"},
-	"renames":    {"4 status 5": "4 status 4"},
-	"stat":       {"9 status 5": "9 status 4"},
-	"write":      {"17 status 2": "17 status 4"},
-	"handles":    {"1 status 2": "1 status 4", "10 status 2": "10 status 4"},
-	"attributes": {"7 status 0": "7 status 2"},
-	"realpath":   {`40 name ["/"]`: "40 status 2", `130 name ["/"]`: "130 status 2"},
+	"links":            {"2 status 5": "2 status 4"},
+	"renames":          {"4 status 5": "4 status 4"},
+	"stat":             {"9 status 5": "9 status 4"},
+	"write":            {"17 status 2": "17 status 4"},
+	"handles":          {"1 status 2": "1 status 4", "10 status 2": "10 status 4"},
+	"attributes":       {"7 status 0": "7 status 2"},
+	"a dot at the end": {"6 status 5": "6 status 4", "10 status 5": "10 status 4"},
+	"realpath":         {`40 name ["/"]`: "40 status 2", `130 name ["/"]`: "130 status 2"},
 }
 
 // codeOnly takes out of an answer what each server words in its own way.
@@ -154,6 +155,13 @@ func TestAnswersLikeOpenSSH(t *testing.T) {
 				packet(fxStat, 1, "f/"), packet(fxLstat, 2, "f/"), packet(fxStat, 3, "f/."), packet(fxLstat, 4, "d/"), packet(fxSymlink, 5, "d", "ld"), packet(fxLstat, 6, "ld/"), packet(fxLstat, 7, "ld"),
 				packet(fxRemove, 8, "f/"), packet(fxRemove, 9, "ld/"), packet(fxRemove, 10, "d/"), packet(fxRemove, 11, "no/"), packet(fxOpen, 12, "no/", wr|creat, noAttrs), packet(fxOpen, 13, "f/", rd, noAttrs), packet(fxOpen, 14, "l/", wr|creat|trunc, noAttrs),
 				packet(fxSetstat, 15, "f/", 4, 0o600), packet(fxRename, 16, "f/", "x"), packet(fxMkdir, 17, "m/", noAttrs), packet(fxRename, 18, "m/", "n/"), packet(fxRmdir, 19, "n/"), packet(fxStat, 20, "f"), packet(fxLstat, 21, "ld"), packet(fxStat, 22, "no"),
+			}
+		},
+		"a dot at the end": func(func(int) string) [][]byte {
+			return [][]byte{
+				packet(fxMkdir, 1, "m/.", noAttrs), packet(fxLstat, 2, "m"), packet(fxMkdir, 3, "d/.", noAttrs), packet(fxMkdir, 4, "f/.", noAttrs), packet(fxMkdir, 5, "m", noAttrs),
+				packet(fxRmdir, 6, "m/."), packet(fxLstat, 7, "m"), packet(fxRmdir, 8, "no/."), packet(fxRmdir, 9, "f/."), packet(fxRmdir, 10, "m/./"), packet(fxRmdir, 11, "m"),
+				packet(fxMkdir, 12, "m/./", noAttrs), packet(fxMkdir, 13, ".", noAttrs), packet(fxRmdir, 14, "./m/."),
 			}
 		},
 		// A name is not cleaned before what it leads through has been found.

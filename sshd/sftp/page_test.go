@@ -75,7 +75,7 @@ sha512, sha384, sha224, sha1 and md5. ` + "`copy-data`" + ` copies no more bytes
 | packet | 256 KiB | the session ends, because the start of the next packet is not known |
 | data of a READ or WRITE | 255 KiB, as ` + "`limits@openssh.com`" + ` announces | the answer to a READ is cut to this size |
 | name | 4,096 bytes without NUL | FAILURE |
-| open files and folders | 1,024 a session, of which 64 may be folders; and what all sessions may have open together | FAILURE, "Too many open files" |
+| open files and folders | 1,024 a session, of which 64 may be folders; and what all sessions may have open together | FAILURE, "Too many open files"; "The server has too many open files" if it is the server's own limit |
 | entries in an answer to READDIR | at least 100 if there are as many, up to 192 KiB | the next READDIR |
 | answers that the client does not read | two buffers of 288 KiB | the server reads no more requests |
 
@@ -85,6 +85,10 @@ answers come from one table and never contain a path of the server.
 Names are bytes and are stored as they are. A name that ends in a slash is the name of a directory. ` + "`x/../y`" + ` means what it means to
 the operating system: ` + "`x`" + ` must exist, and if ` + "`x`" + ` is a link, ` + "`..`" + ` is the parent of the directory that the link leads to. ` + "`realpath`" + ` follows
 links, and fails if anything but the last element is missing, as OpenSSH's server does. In one point it is stricter: ` + "`..`" + ` after a file is an error.
+
+A mode may set the set-group-id and sticky bits of directories, and no other special bits. The sticky bit of a directory becomes what the
+mode says. Its set-group-id bit stays when the mode lacks it, as with chmod of GNU, and unlike OpenSSH's server: clients set modes without it, and
+files in a shared directory would no longer get its group. An administrator can clear it on the server.
 
 ` + "`symlink`" + ` takes the target first, as OpenSSH's server does. The draft has the other order. Some clients use the order of the draft
 for every server that does not call itself OpenSSH. Berth recognises them by their identification: AsyncSSH, libssh, phpseclib, ssh2 of Node, WinSCP.

@@ -295,14 +295,31 @@ func appendEntry(b []byte, e entry, now time.Time) []byte {
 
 func (s *session) remove(_ *request, name string) error { return s.files.Remove(name) }
 
-func (s *session) rmdir(_ *request, name string) error { return s.files.Rmdir(name) }
+func (s *session) rmdir(q *request, name string) error {
+	if q.dot {
+		return s.refuseDot(name, iofs.ErrInvalid)
+	}
+	return s.files.Rmdir(name)
+}
 
 func (s *session) mkdir(q *request) error {
 	name, a := s.name(q), q.attrs()
 	if q.err != nil {
 		return q.err
 	}
+	if q.dot {
+		return s.refuseDot(name, iofs.ErrExist)
+	}
 	return s.files.Mkdir(name, modeOr(a, 0o777))
+}
+
+// refuseDot is the error about "." in the directory name, as POSIX has it: err, or
+// that there is no such directory.
+func (s *session) refuseDot(name string, err error) error {
+	if _, missing := s.files.Stat(name); missing != nil {
+		return missing
+	}
+	return err
 }
 
 // realpath follows links, as OpenSSH's server does. The last element of the name may

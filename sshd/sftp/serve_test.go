@@ -155,7 +155,7 @@ func TestAnswers(t *testing.T) {
 				"1 status 0 Success", "2 status 0 Success", "3 status 0 Success", "4 status 3 Permission denied",
 				"5 status 3 Permission denied", "6 status 3 Permission denied", "7 status 3 Permission denied", "8 attrs size 8 mode 100640",
 				"9 status 0 Success", "10 attrs size 4096 mode 43775", "11 status 3 Permission denied", "12 handle 0.0", "13 status 3 Permission denied", "14 status 0 Success",
-				"15 status 0 Success", "16 attrs size 4096 mode 43700",
+				"15 status 0 Success", "16 attrs size 4096 mode 42700",
 			},
 		},
 		"mkdir, rmdir, remove": {

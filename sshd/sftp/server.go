@@ -100,6 +100,7 @@ type request struct {
 	reader
 	id       uint32
 	answered bool // an answer has been started
+	dot      bool // the last element of the last name was ".", which can be neither made nor removed
 
 	// For the log: what the request is called, which files it is about, and the text
 	// of the status it was answered with, "" if by something else.
@@ -328,7 +329,8 @@ func (s *session) name(q *request) string {
 		name = dir + name[i+3:]
 	}
 	clean := path.Clean(name)
-	if clean != "/" && (strings.HasSuffix(name, "/") || strings.HasSuffix(name, "/.")) {
+	q.dot = clean != "/" && strings.HasSuffix(strings.TrimRight(name, "/"), "/.")
+	if clean != "/" && (strings.HasSuffix(name, "/") || q.dot) {
 		clean += "/"
 	}
 	q.about(clean)

@@ -249,10 +249,11 @@ func (f failing) ReadDir(string) iter.Seq2[iofs.FileInfo, error] {
 
 func TestErrorsReachTheClientWithoutPaths(t *testing.T) {
 	tests := map[string]error{
-		"3 Permission denied":       &iofs.PathError{Op: "open", Path: "/srv/secret", Err: iofs.ErrPermission},
-		"4 Quota exceeded":          fmt.Errorf("/srv/secret: %w", fs.ErrQuota),
-		"4 No space left on device": fs.ErrNoSpace,
-		"4 Failure":                 errors.New("/srv/secret is on fire"),
+		"3 Permission denied":                  &iofs.PathError{Op: "open", Path: "/srv/secret", Err: iofs.ErrPermission},
+		"4 Quota exceeded":                     fmt.Errorf("/srv/secret: %w", fs.ErrQuota),
+		"4 No space left on device":            fs.ErrNoSpace,
+		"4 The server has too many open files": fs.ErrNoDescriptors,
+		"4 Failure":                            errors.New("/srv/secret is on fire"),
 	}
 	for want, cause := range tests {
 		files := failing{aTree(t), cause}
