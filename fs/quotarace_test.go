@@ -54,7 +54,7 @@ func TestRemovedBeforeTracked(t *testing.T) {
 	if u.bytes != 0 {
 		t.Errorf("after the close %d bytes are counted, want 0", u.bytes)
 	}
-	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, iofs.ErrClosed) {
+	if _, err := f.WriteAt([]byte("x"), 12); !errors.Is(err, iofs.ErrClosed) {
 		t.Errorf("a write to a closed file = %v, want ErrClosed", err)
 	}
 	if u.bytes != 0 {
