@@ -103,6 +103,23 @@ const samePaths = `
     folders: [{path: %[1]s, host: %[1]s, permissions: [full]}]
 `
 
+// tickets offers Kerberos to clients that have no ticket, and noPenalties lets them
+// try again and again.
+const (
+	tickets     = "\nkerberos: {keytab: %[2]s/keytab}\n"
+	noPenalties = "\nadmission: {penalties: {max: 0s}}\n"
+)
+
+// withKeytab makes a keytab for which there is no KDC.
+func (s *site) withKeytab(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("ktutil")
+	cmd.Stdin = strings.NewReader("addent -password -p host/localhost@SUITES.EXAMPLE -k 1 -e aes256-cts\nsecret\nwkt " + filepath.Join(s.dir, "keytab") + "\nq\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ktutil: %v\n%s", err, out)
+	}
+}
+
 // virtualFolder shows a folder below a directory that is on no disk.
 const virtualFolder = `
   - name: virtual
@@ -115,8 +132,8 @@ var uploads = map[string]string{
 	"atomic": "\n  - {name: uploads, uploads: atomic}\n",
 }
 
-// newSite writes the configuration of a server, with more rules. In them, %[1]s
-// is the home.
+// newSite writes the configuration of a server, with more rules and settings. In
+// them, %[1]s is the home, and %[2]s where everything is.
 func newSite(t *testing.T, rules ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
@@ -130,7 +147,7 @@ func newSite(t *testing.T, rules ...string) *site {
 	}
 	files := map[string]string{
 		"people.ldif": people + string(public),
-		"berth.yaml":  fmt.Sprintf(settings, s.port, dir, s.root, strings.ReplaceAll(strings.Join(rules, ""), "%[1]s", s.root)),
+		"berth.yaml":  fmt.Sprintf(settings, s.port, dir, s.root, strings.NewReplacer("%[1]s", s.root, "%[2]s", dir).Replace(strings.Join(rules, ""))),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

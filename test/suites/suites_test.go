@@ -89,11 +89,22 @@ func TestClients(t *testing.T) {
 	for mode, rule := range uploads {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, rule, virtualFolder)
+			s := newSite(t, rule, virtualFolder, tickets)
+			s.withKeytab(t)
 			s.start(t)
 			s.suite(t, 183, "./clients.sh")
 		})
 	}
+}
+
+// TestMessages sends what the SSH library ends the connection for without Berth's patches.
+func TestMessages(t *testing.T) {
+	need(t, "/usr/bin/python3", "ktutil")
+	t.Parallel()
+	s := newSite(t, tickets, noPenalties)
+	s.withKeytab(t)
+	s.start(t)
+	s.suite(t, 36, "/usr/bin/python3", "-W", "ignore", "messages.py")
 }
 
 func TestPasswd(t *testing.T) {
