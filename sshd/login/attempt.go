@@ -47,6 +47,8 @@ type found struct {
 	offered  bool      // a key or certificate was refused
 	refused  []string
 	reported bool // an event says how a try with this name failed
+	asked    bool // for a new password, in the method password
+	asks     int  // new passwords that were tried
 }
 
 // Attempt begins a login for a client that has sent hello. ctx ends it.
@@ -65,6 +67,8 @@ type proof struct {
 	next        []string                         // what the rules ask for after it, for a password or a code
 	password    string                           // what was proved, for a change of it
 	ask         ssh.KeyboardInteractiveChallenge // nil: there is no dialogue to change it in
+	changes     bool                             // the client has sent replacement, which is to be the password
+	replacement string
 }
 
 // try is one try of a method, and the only way to a Grant. prove gets the user,
@@ -97,6 +101,11 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 			Detail: "next: " + strings.Join(more.next, " or "), Fields: a.proofs.fields(),
 		})
 		return nil, &ssh.PartialSuccessError{Next: a.callbacks(more.next...)} // the library insists on the bare type
+	}
+	var wanted *wantsPassword
+	if errors.As(err, &wanted) {
+		a.emit(event.Event{Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: method, Detail: "next: a new password"})
+		return nil, wanted
 	}
 	if err != nil {
 		if a.answered.After(started) {
@@ -176,7 +185,17 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 	if a.release, err = a.gate.State.Acquire(u.Identity.String(), g.Policy.Limits.Sessions); err != nil {
 		return nil, err
 	}
-	if g.Restriction == nil || p.ask == nil || !a.changePassword(g, p) {
+	switch {
+	case g.Restriction == nil && p.changes:
+		return nil, fmt.Errorf("%w: the password need not be changed", errMethod)
+	case g.Restriction == nil:
+		return g, nil
+	}
+	changed, err := a.changePassword(g, p)
+	if err != nil {
+		return nil, err
+	}
+	if !changed {
 		return g, nil
 	}
 	if u.ID == "" { // without a service account, users are known after a bind only

@@ -30,7 +30,10 @@ const (
 
 // password is the callback of RFC 4252, section 8.
 func (a *Attempt) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-	p := &proof{factors: []string{methodPassword}, password: string(password)}
+	return a.tryPassword(meta, &proof{factors: []string{methodPassword}, password: string(password)})
+}
+
+func (a *Attempt) tryPassword(meta ssh.ConnMetadata, p *proof) (*ssh.Permissions, error) {
 	return a.try(meta, p, func(u *directory.User, err error) error {
 		switch {
 		case err != nil:
@@ -40,6 +43,38 @@ func (a *Attempt) password(meta ssh.ConnMetadata, password []byte) (*ssh.Permiss
 		}
 		return a.authenticate(u, p.password)
 	})
+}
+
+// A wantsPassword is the answer to a right password that must be changed, in the
+// method password: PASSWD_CHANGEREQ of RFC 4252, section 8. The SSH library knows it
+// by its method if it has Berth's patches.
+type wantsPassword struct {
+	attempt *Attempt
+	prompt  string
+}
+
+func (w *wantsPassword) Error() string { return "a new password is asked for" }
+
+func (w *wantsPassword) PasswordChange() (prompt string, change func(meta ssh.ConnMetadata, old, new []byte) (*ssh.Permissions, error)) {
+	return w.prompt, func(meta ssh.ConnMetadata, old, new []byte) (*ssh.Permissions, error) {
+		p := &proof{factors: []string{methodPassword}, password: string(old), changes: true, replacement: string(new)}
+		return w.attempt.tryPassword(meta, p)
+	}
+}
+
+// cannotChange begins the identification of clients that take the request for a new
+// password for a broken connection. They get a restricted session, as from a server
+// that does not ask.
+var cannotChange = []string{"SSH-2.0-Go", "SSH-2.0-rclone", "SSH-2.0-paramiko"}
+
+// asksInPassword reports whether the method password can ask for a new one. A client
+// that was asked and sends the old password once more cannot change it.
+func (a *Attempt) asksInPassword(p *proof) bool {
+	_, patched := a.pre.(interface {
+		Disconnect(reason uint32, message string) error
+	})
+	knows := !slices.ContainsFunc(cannotChange, func(prefix string) bool { return strings.HasPrefix(a.client, prefix) })
+	return patched && knows && p.factors[0] == methodPassword && (p.changes || !a.name.asked)
 }
 
 // interactive is the callback of RFC 4256. Beside a password, a one-time code is
@@ -176,23 +211,41 @@ func PasswordEvent(u *directory.User, err error) event.Event {
 	return e
 }
 
-// changePassword asks for a new password, because that is all that keeps the
-// user out, until one is accepted or the user gives up. It reports whether the
-// password is another one now.
-func (a *Attempt) changePassword(g *Grant, p *proof) bool {
+// tries is how often a new password is asked for.
+const tries = 3
+
+// changePassword has the person choose a new password, because that is all that keeps
+// them out, until one is accepted or they give up. It reports whether the password is
+// another one now.
+func (a *Attempt) changePassword(g *Grant, p *proof) (changed bool, err error) {
 	instruction := Sentence(g.Restriction) + " Please choose a new one."
-	for range 3 {
-		answers, err := a.ask(p.ask, instruction, PromptNew, PromptConfirm)
-		if err != nil || len(answers) != 2 {
-			return false
+	if p.ask == nil && !a.asksInPassword(p) {
+		return false, nil
+	}
+	for a.name.asks < tries {
+		new, confirm := p.replacement, p.replacement
+		if p.ask != nil {
+			answers, err := a.ask(p.ask, instruction, PromptNew, PromptConfirm)
+			if err != nil {
+				return false, fmt.Errorf("%w: no new password was given: %w", g.Restriction, err)
+			}
+			if len(answers) != 2 {
+				return false, nil
+			}
+			new, confirm = answers[0], answers[1]
+		} else if !p.changes {
+			a.name.asked = true
+			return false, &wantsPassword{a, instruction}
 		}
-		e, err := a.gate.ChangePassword(a.ctx, g.User, p.password, answers[0], answers[1])
+		a.name.asks++
+		e, err := a.gate.ChangePassword(a.ctx, g.User, p.password, new, confirm)
 		a.emit(e)
 		if err == nil {
-			p.password = answers[0]
-			return true
+			p.password = new
+			return true, nil
 		}
 		instruction = Sentence(err) + " Please try again."
+		p.changes = false // the next one is asked for
 	}
-	return false
+	return false, nil
 }
