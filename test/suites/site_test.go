@@ -97,6 +97,21 @@ func (s *site) withCodes(t *testing.T) {
 	})
 }
 
+// withMustChange adds people who must choose a new password, one for each client.
+func (s *site) withMustChange(t *testing.T) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(s.dir, "people.ldif"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"openssh", "plink", "asyncssh", "paramiko"} {
+		fmt.Fprintf(f, "\ndn: uid=%[1]s,dc=suites,dc=example\nobjectClass: inetOrgPerson\nuid: %[1]s\ncn: %[1]s\nsn: %[1]s\nuserPassword: %[2]s\npwdReset: TRUE\n", name, password)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // samePaths shows the home also under the path that it has on this machine.
 const samePaths = `
   - name: same paths

@@ -108,11 +108,12 @@ func TestMessages(t *testing.T) {
 }
 
 func TestPasswd(t *testing.T) {
-	need(t, "ssh", "sshpass", "expect", "plink")
+	need(t, "ssh", "sshpass", "expect", "plink", "/usr/bin/python3")
 	t.Parallel()
 	s := newSite(t)
+	s.withMustChange(t)
 	s.start(t)
-	s.suite(t, 11, "./passwd.sh")
+	s.suite(t, 18, "./passwd.sh")
 }
 
 func TestCodes(t *testing.T) {
