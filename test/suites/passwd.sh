@@ -98,7 +98,7 @@ t.auth_password("paramiko", sys.argv[1], fallback=False)
 try:
     paramiko.SFTPClient.from_transport(t)
     sys.exit("files were shown")
-except (EOFError, paramiko.SSHException):
+except (EOFError, OSError, paramiko.SSHException):
     t.close()
 PY
 ok "paramiko: restricted" /usr/bin/python3 -W ignore "$work/by-paramiko.py" "$SFTP_PASS"
