@@ -17,7 +17,7 @@ OUT      ?= berth
 # correct and slower: docs/adr/0005-a-quiet-scheduler.md.
 LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 
-# The SSH library with Berth's patches: docs/adr/0010-patches-for-the-ssh-library.md.
+# The SSH library with Berth's patches: docs/adr/0009-patches-for-the-ssh-library.md.
 # Every target below is built with it. A plain `go build` has the library as it is.
 PATCHED = .patched/go.mod
 export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)

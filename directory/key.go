@@ -23,6 +23,7 @@ type Key struct {
 	From      []string  // patterns of the from= option; empty: from anywhere
 	Expires   time.Time // expiry-time=; zero: never
 	NoTouch   bool      // no-touch-required
+	Verified  bool      // verify-required: a FIDO key must have verified the person, by a PIN or a finger
 	Attribute string    // where it was found
 	Index     int       // which value of the attribute, from 0
 }
@@ -168,6 +169,8 @@ func (k *Key) apply(option string) error {
 		return k.setExpiry(value)
 	case name == "no-touch-required":
 		k.NoTouch = true
+	case name == "verify-required":
+		k.Verified = true
 	case why != "":
 		return errors.New(why)
 	case !slices.Contains(harmlessOptions, name):
@@ -179,10 +182,9 @@ func (k *Key) apply(option string) error {
 // The other options of sshd(8).
 var (
 	refusedOptions = map[string]string{
-		"command":         "a forced command cannot be run here",
-		"cert-authority":  "an authority for certificates, not a key",
-		"principals":      "only good for certificates",
-		"verify-required": "cannot be checked here",
+		"command":        "a forced command cannot be run here",
+		"cert-authority": "an authority for certificates, not a key",
+		"principals":     "only good for certificates",
 	}
 	harmlessOptions = strings.Fields(`restrict pty no-pty port-forwarding no-port-forwarding permitopen permitlisten
 		agent-forwarding no-agent-forwarding x11-forwarding no-x11-forwarding user-rc no-user-rc environment tunnel`)

@@ -92,7 +92,7 @@ func TestParseKeys(t *testing.T) {
 		{"forced command", "", []string{`command="ls, \"x\"" ` + a, b}, 1, []string{"forced command"}},
 		{"unknown option", "", []string{`sandbox="1" ` + a}, 0, []string{`unknown option "sandbox"`}},
 		{"cert-authority", "", []string{"cert-authority " + a}, 0, []string{"authority"}},
-		{"verify-required", "", []string{"verify-required " + a}, 0, []string{"cannot be checked"}},
+		{"verify-required", "", []string{"verify-required " + a}, 1, nil},
 		{"empty from", "", []string{`from="" ` + a, `from="!" ` + a, "from " + a}, 0, []string{"empty", "empty", "empty"}},
 		{"bad expiry", "", []string{`expiry-time="soon" ` + a, `expiry-time="20261399" ` + a}, 0, []string{"YYYYMMDD", "YYYYMMDD"}},
 		{"weak RSA", "", []string{rsaOf(t, 1024)}, 0, []string{"RSA key of 1024 bits is shorter than 2048"}},
@@ -131,8 +131,8 @@ func TestKeyFields(t *testing.T) {
 	if len(keys) != 1 || len(notes) != 1 {
 		t.Fatalf("got %d keys, %d notes, want 1 and 1", len(keys), len(notes))
 	}
-	got := fmt.Sprint(keys[0].Comment, keys[0].From, keys[0].Expires, keys[0].NoTouch, keys[0].Attribute, keys[0].Index)
-	want := fmt.Sprint("alice@desk top", []string{"10.1.*", "!10.1.9.9"}, time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), true, "k", 1)
+	got := fmt.Sprint(keys[0].Comment, keys[0].From, keys[0].Expires, keys[0].NoTouch, keys[0].Verified, keys[0].Attribute, keys[0].Index)
+	want := fmt.Sprint("alice@desk top", []string{"10.1.*", "!10.1.9.9"}, time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), true, false, "k", 1)
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -9,7 +9,7 @@
 // Each other file of this folder is one patch. It says why it is there and when
 // it can be removed. An edit names the text that it replaces. If the text is not
 // there exactly once, as after an update of the module, nothing is written and the
-// error names the patch. docs/adr/0010-patches-for-the-ssh-library.md has the reasons.
+// error names the patch. docs/adr/0009-patches-for-the-ssh-library.md has the reasons.
 package main
 
 import (

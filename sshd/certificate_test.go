@@ -107,7 +107,8 @@ func TestCertificates(t *testing.T) {
 		{name: "from elsewhere", change: option("source-address", "192.0.2.0/24"), want: "certificate_source"},
 		{name: "for a command", change: option("force-command", "/bin/sh"), want: "certificate_option"},
 		{name: "for a service with words", change: option("force-command", "internal-sftp -R"), want: "certificate_option"},
-		{name: "option", change: option("verify-required", ""), want: "certificate_option"},
+		{name: "option", change: option("no-such-option", ""), want: "certificate_option"},
+		{name: "must be verified, and is no FIDO key", change: option("verify-required", ""), want: "key_not_accepted"},
 		{name: "nobody", user: "zoe", want: "unknown_user"},
 		{name: "disabled", state: directory.StatusDisabled, want: "account_disabled", told: "disabled"},
 	}

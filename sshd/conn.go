@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -58,7 +59,21 @@ type conn struct {
 type ending struct {
 	reason event.Reason
 	detail string
+	line   string // for the person; empty: farewells has it, or there is none
 }
+
+// farewells are the sentences for people whose sessions the server ends.
+var farewells = map[event.Reason]string{
+	event.Idle:            "This session was idle for too long.",
+	event.SessionTimeOver: "This session was open for as long as it may be.",
+	event.ShuttingDown:    "The server is shutting down.",
+	event.TooMuchUnread:   "More was sent than the server can take.",
+	event.InternalError:   "Internal error of the server.",
+}
+
+// farewellWait is how long a client may take to read what was sent before the
+// farewell.
+const farewellWait = 5 * time.Second
 
 func newConn(s *Server, nc net.Conn) *conn {
 	var id [8]byte
@@ -244,12 +259,43 @@ func (c *conn) survive() {
 }
 
 // close ends the connection from our side; the first reason goes into its last
-// event.
+// event. It does not wait for the client.
 func (c *conn) close(reason event.Reason) {
 	c.closing.Do(func() {
 		c.ending.CompareAndSwap(nil, &ending{reason: reason})
-		c.nc.Close()
+		if !c.farewell() {
+			c.nc.Close()
+		}
 	})
+}
+
+// farewell sends a client that is logged in the reason for the end, as DISCONNECT
+// (RFC 4253, section 11.1), and closes the connection soon after. It reports false if
+// there is nobody to send it to, or nothing to say.
+func (c *conn) farewell() bool {
+	why := c.ending.Load()
+	line := cmp.Or(why.line, farewells[why.reason])
+	if c.grant.Load() == nil || line == "" {
+		return false
+	}
+	lib, ok := c.ssh.Conn.(disconnecter)
+	if !ok {
+		return false
+	}
+	c.nc.SetWriteDeadline(time.Now().Add(farewellWait))
+	go func() {
+		defer c.survive()
+		const byApplication = 11
+		err := lib.Disconnect(byApplication, line)
+		if half, ok := c.nc.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+			// To close now would have the kernel discard what the client has not read,
+			// if the client has sent something in the meantime.
+			time.AfterFunc(quiet, func() { c.nc.Close() })
+			return
+		}
+		c.nc.Close()
+	}()
+	return true
 }
 
 // ended reports how the connection ended. One that never said anything is a

@@ -16,6 +16,9 @@ type (
 	charged interface {
 		Charge(charge func(bytes int64) error)
 	}
+	disconnecter interface {
+		Disconnect(reason uint32, message string) error
+	}
 	windowed interface {
 		Window() (size, unread uint32)
 		GrowWindow(by uint32) error

@@ -21,8 +21,8 @@ func (s *Server) Kick(who string) []admin.Session {
 	conns := s.sessions(who)
 	kicked := describe(conns)
 	for _, c := range conns {
-		if c.ending.CompareAndSwap(nil, &ending{reason: event.EndedByOperator}) {
-			c.expel(event.EndedByOperator, "An operator has ended this session.")
+		if c.ending.CompareAndSwap(nil, &ending{reason: event.EndedByOperator, line: "An operator has ended this session."}) {
+			c.expel()
 		}
 	}
 	return kicked

@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -162,30 +163,28 @@ func (c *conn) notify(line string) {
 // revoke ends a session that err no longer allows.
 func (c *conn) revoke(err error) {
 	reason := login.ReasonOf(err)
-	if !c.ending.CompareAndSwap(nil, &ending{event.Revoked, reason.String()}) {
+	line := cmp.Or(login.Sentence(err), "You may not go on here.") + " This session has ended."
+	if !c.ending.CompareAndSwap(nil, &ending{event.Revoked, reason.String(), line}) {
 		return // it is already being ended
 	}
 	c.emit(event.Event{Type: event.LoginRevoked, Reason: reason, Detail: err.Error()})
-	line := login.Sentence(err)
-	if line == "" {
-		line = "You may not go on here."
-	}
-	c.expel(event.Revoked, line+" This session has ended.")
+	c.expel()
 }
 
-// expel ends a connection whose ending has been set. The SSH library sends no
-// disconnect message, so line goes to all sessions, which are then ended; a
-// client that does not leave by itself is cut off.
-func (c *conn) expel(reason event.Reason, line string) {
-	c.closeSoon(reason)
+// expel ends a connection whose ending has been set. All sessions show its line and
+// end, and the client can leave by itself. One that does not gets the line once more,
+// with DISCONNECT, and is cut off.
+func (c *conn) expel() {
+	why := c.ending.Load()
+	c.closeSoon(why.reason)
 	go func() {
 		defer c.survive()
 		for _, s := range c.runningSessions() {
-			io.WriteString(s.ch.Stderr(), line+"\r\n")
+			io.WriteString(s.ch.Stderr(), why.line+"\r\n")
 			s.exit(statusRevoked)
 		}
 		if len(c.runningSessions()) == 0 {
-			c.close(reason)
+			c.close(why.reason)
 		}
 	}()
 }

@@ -39,7 +39,7 @@ func revision(info *debug.BuildInfo) string {
 }
 
 // sshLibrary is the version of the SSH library, and whether it has Berth's
-// patches: docs/adr/0010-patches-for-the-ssh-library.md.
+// patches: docs/adr/0009-patches-for-the-ssh-library.md.
 func sshLibrary(info *debug.BuildInfo) string {
 	for _, m := range info.Deps {
 		switch {

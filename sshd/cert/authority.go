@@ -226,15 +226,16 @@ func date(unix uint64) string {
 }
 
 // Critical options that are supported (PROTOCOL.certkeys). A certificate with any
-// other, such as verify-required, is refused.
+// other is refused. The caller of Check enforces verify-required.
 const (
-	sourceAddress = "source-address"
-	forceCommand  = "force-command"
+	verifyRequired = "verify-required"
+	sourceAddress  = "source-address"
+	forceCommand   = "force-command"
 )
 
 func options(critical map[string]string, remote netip.Addr) error {
 	for name := range critical {
-		if name != sourceAddress && name != forceCommand {
+		if name != sourceAddress && name != forceCommand && name != verifyRequired {
 			return fmt.Errorf("%w: %q", ErrOption, name)
 		}
 	}

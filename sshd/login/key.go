@@ -65,6 +65,9 @@ func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permission
 		if k.NoTouch {
 			perms.Extensions = map[string]string{"no-touch-required": ""}
 		}
+		if k.Verified {
+			perms.ExtraData = map[any]any{verifyKey{}: true}
+		}
 		return perms, nil
 	}
 	return nil, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
@@ -79,11 +82,36 @@ func (a *Attempt) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permi
 	} else {
 		p.key = string(key.Marshal())
 	}
-	granted, err := a.try(meta, p, func(_ *directory.User, err error) error { return err })
+	verify := perms.ExtraData[verifyKey{}] == true
+	if p.certificate != nil {
+		_, verify = p.certificate.CriticalOptions["verify-required"]
+	}
+	granted, err := a.try(meta, p, func(_ *directory.User, err error) error {
+		if err == nil && verify && !personVerified(meta) {
+			return fmt.Errorf("%w: verify-required: the key did not verify the person, or this build cannot check it (see: berth version)", errKeyRefused)
+		}
+		return err
+	})
 	if granted != nil {
 		granted.Extensions = perms.Extensions
 	}
 	return granted, err
+}
+
+// verifyKey is where Permissions carry that a key needs verify-required.
+type verifyKey struct{}
+
+// personVerified reports whether a FIDO key has verified the person when it signed
+// (https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.u2f). The SSH
+// library shows the signature if it has Berth's patches.
+func personVerified(meta ssh.ConnMetadata) bool {
+	lib, ok := meta.(interface{ Signature() *ssh.Signature })
+	if !ok {
+		return false
+	}
+	const userVerified = 0x04
+	sig := lib.Signature()
+	return sig != nil && len(sig.Rest) > 0 && sig.Rest[0]&userVerified != 0
 }
 
 // skipped reports keys in the directory that cannot be used.
