@@ -117,7 +117,7 @@ func TestPasswordChangeAgain(t *testing.T) {
 			t.Errorf("grant %v, %v; want a restricted one", g, err)
 		}
 	}
-	w, a, asks := begin()
+	w, _, asks := begin()
 	var perms *ssh.Permissions
 	var err error
 	for range tries - 1 {
@@ -134,7 +134,7 @@ func TestPasswordChangeAgain(t *testing.T) {
 	if n := len(slices.DeleteFunc(slices.Clone(w.events), func(e event.Event) bool { return e.Type != event.PasswordChangeFailed })); n != tries {
 		t.Errorf("%d events of refused passwords, want %d", n, tries)
 	}
-	_, a, _ = begin()
+	_, a, _ := begin()
 	restricted(a.password(meta{"alice"}, []byte(rightPassword)))
 }
 
