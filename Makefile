@@ -24,7 +24,7 @@ export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCH
 
 .PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs pictures recording patches-test
 
-$(PATCHED): go.mod go.sum $(wildcard patches/*.go)
+$(PATCHED): go.mod go.sum $(wildcard patches/*.go patches/testdata/*.go)
 	GOFLAGS= $(GO) run ./patches apply
 
 build: $(PATCHED)
@@ -72,6 +72,6 @@ recording: build
 	$(GO) run ./test/pictures record
 
 patches-test: $(PATCHED)
-	cd .patched/crypto && GOFLAGS= $(GO) test -timeout 5m ./ssh/...
-	GOFLAGS= $(GO) test -timeout 10m ./sshd
-	$(GO) test -timeout 10m ./sshd
+	cd .patched/crypto && GOFLAGS= $(GO) test -race -timeout 8m ./ssh/...
+	GOFLAGS= $(GO) test -timeout 10m ./sshd/...
+	$(GO) test -timeout 10m ./sshd/...

@@ -56,9 +56,9 @@ func run() error {
 	return write(cached.Dir, ".patched", changed)
 }
 
-// write copies the module at src to dir/crypto with the changed files of ssh, and
-// writes the module files beside it. The module file comes last: whoever finds it
-// finds the rest.
+// write copies the module at src to dir/crypto with the changed files of ssh and our
+// tests of them, and writes the module files beside it. The module file comes last:
+// whoever finds it finds the rest.
 func write(src, dir string, changed map[string]string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -74,6 +74,13 @@ func write(src, dir string, changed map[string]string) error {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return err
 		}
+	}
+	tests, err := os.ReadFile("patches/testdata/berth_test.go")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "crypto", "ssh", "berth_test.go"), tests, 0o644); err != nil {
+		return err
 	}
 	sums, err := os.ReadFile("go.sum")
 	if err != nil {
