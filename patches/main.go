@@ -111,7 +111,7 @@ type edit struct{ file, in, old, new string }
 // all are the patches, in the order in which they are applied: some change what others
 // have added.
 var all = []patch{
-	unexpectedMessages, abandonedMethods, passwordChange, clientSignature, disconnectReason,
+	unexpectedMessages, endedReader, abandonedMethods, passwordChange, clientSignature, disconnectReason,
 	oneWrite, keptBuffers, channelWindow, unreadData, smallPackets,
 }
 

@@ -24,7 +24,9 @@ type listed struct {
 
 func packages(t *testing.T) []listed {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Imports", "berth/...").Output()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Imports", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}

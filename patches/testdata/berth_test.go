@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -188,6 +189,32 @@ func TestUnexpectedAreBounded(t *testing.T) {
 		}
 		client.Close()
 		for range ended {
+		}
+	}
+}
+
+// TestNothingRemains: of a connection that the client has filled with packets and that
+// has then failed, before or after the login, no goroutine remains.
+func TestNothingRemains(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for _, loggedIn := range []bool{false, true} {
+		for range 20 {
+			client, ended := patchedPair(t)
+			if loggedIn {
+				client.writePacket(password("right"))
+			}
+			client.writePacket([]byte{msgUserAuthRequest}) // malformed before the login
+			for range 50 {
+				client.writePacket([]byte{msgChannelData, 0, 0, 0, 9, 0, 0, 0, 0}) // of no channel
+			}
+			for range ended {
+			}
+			client.Close()
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, before %d", runtime.NumGoroutine(), before)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package early
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"sync"
 )
@@ -86,21 +85,38 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if len(rest) == 0 {
 		return len(p), nil
 	}
-	n, err := c.Conn.Write(rest)
+	w := c.Conn
+	if c.tcp != nil {
+		w = c.tcp
+	}
+	n, err := w.Write(rest)
 	return len(p) - len(rest) + n, err
 }
+
+// smallPacket is the size up to which a packet is copied together before it is written,
+// which costs less than a list of its pieces.
+const smallPacket = 4 << 10
+
+var smallBuffers = sync.Pool{New: func() any { return new([smallPacket]byte) }}
 
 // WriteBuffers writes all of pieces, in TCP with one system call. The SSH library uses
 // it for a packet if it has Berth's patches.
 func (c *Conn) WriteBuffers(pieces net.Buffers) error {
-	w := io.Writer(c.Conn)
-	if c.tcp != nil {
-		w = c.tcp
+	size := 0
+	for _, p := range pieces {
+		size += len(p)
 	}
-	if len(c.swallow) > 0 {
-		w = c
+	if size > smallPacket && c.tcp != nil && len(c.swallow) == 0 {
+		_, err := pieces.WriteTo(c.tcp)
+		return err
 	}
-	_, err := pieces.WriteTo(w)
+	small := smallBuffers.Get().(*[smallPacket]byte)
+	defer smallBuffers.Put(small)
+	packet := small[:0]
+	for _, p := range pieces {
+		packet = append(packet, p...)
+	}
+	_, err := c.Write(packet)
 	return err
 }
 
