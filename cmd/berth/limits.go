@@ -99,16 +99,9 @@ func memoryLimit(root iofs.FS) int64 {
 	return least
 }
 
-// tuneMemory lets the heap grow further between collections than Go's default
-// does: what is live is small, and the SSH library allocates a buffer a packet.
-// More than twice saves no CPU that could be measured, and costs every idle
-// session 20 KiB. Near the limit of the control group memory is collected more
-// often, because the kernel would end the process. GOGC and GOMEMLIMIT take
-// precedence.
+// tuneMemory has memory collected more often near the limit of the control group,
+// because the kernel would end the process. GOMEMLIMIT takes precedence.
 func tuneMemory(getenv func(string) string, limit int64) {
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
-	}
 	if getenv("GOMEMLIMIT") == "" && limit < math.MaxInt64 {
 		debug.SetMemoryLimit(limit / 100 * memoryUsedPercent)
 	}

@@ -70,26 +70,21 @@ func TestMemoryLimit(t *testing.T) {
 }
 
 func TestTuneMemory(t *testing.T) {
-	percent, limit := debug.SetGCPercent(50), debug.SetMemoryLimit(-1)
-	defer debug.SetGCPercent(percent)
+	limit := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(limit)
-	tests := []struct {
-		set     string // in the environment
-		memory  int64
-		percent int
-		limit   int64
+	for _, tt := range []struct {
+		set    string // in the environment
+		memory int64
+		limit  int64
 	}{
-		{"", 1000, 200, 900},
-		{"", math.MaxInt64, 200, 77},
-		{"GOGC", 1000, 50, 900},
-		{"GOMEMLIMIT", 1000, 200, 77},
-	}
-	for _, tt := range tests {
-		debug.SetGCPercent(50)
+		{"", 1000, 900},
+		{"", math.MaxInt64, 77},
+		{"GOMEMLIMIT", 1000, 77},
+	} {
 		debug.SetMemoryLimit(77)
 		tuneMemory(func(name string) string { return map[string]string{tt.set: "set"}[name] }, tt.memory)
-		if p, l := debug.SetGCPercent(100), debug.SetMemoryLimit(-1); p != tt.percent || l != tt.limit {
-			t.Errorf("with %q set and %d bytes: percent %d, limit %d, want %d, %d", tt.set, tt.memory, p, l, tt.percent, tt.limit)
+		if l := debug.SetMemoryLimit(-1); l != tt.limit {
+			t.Errorf("with %q set and %d bytes: limit %d, want %d", tt.set, tt.memory, l, tt.limit)
 		}
 	}
 }
