@@ -411,6 +411,25 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestWindow reads the size of a window, or auto, and writes what it has read.
+func TestWindow(t *testing.T) {
+	for text, want := range map[string]string{
+		"auto": "window: auto", "4MiB": "window: 4MiB", "1MiB": "", "65MiB": "", "automatic": "", "-1": "",
+	} {
+		cfg, err := load(t, small+"\nssh: {window: "+text+"}\n")
+		if (err == nil) != (want != "") || (err != nil && !strings.Contains(err.Error(), "window")) {
+			t.Errorf("window: %s: %v, want it read: %t", text, err, want != "")
+		}
+		if err != nil {
+			continue
+		}
+		var b bytes.Buffer
+		if err := cfg.Write(&b); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("window: %s is written without %q, %v", text, want, err)
+		}
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	f.Add(small)
 	f.Add("listen: &a [*a]")

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"berth/policy"
+	"berth/sshd"
 )
 
 // Write writes what is in force, defaults included, as a file that Load could
@@ -42,6 +43,11 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 		return scalar("!!str", formatDuration(value))
 	case netip.Prefix:
 		return scalar("!!str", value.String())
+	case sshd.Window:
+		if value == sshd.WindowAuto {
+			return scalar("!!str", "auto")
+		}
+		return scalar("!!str", policy.FormatSize(int64(value)))
 	case int64:
 		if strings.HasSuffix(key, "files") {
 			return scalar("!!int", fmt.Sprint(value))
