@@ -51,6 +51,16 @@ func TestSchedulerSetting(t *testing.T) {
 	}
 }
 
+// TestPatched: make builds with the patches for the SSH library.
+func TestPatched(t *testing.T) {
+	for _, program := range []string{berth, plain} {
+		out, err := exec.Command(program, "version").Output()
+		if err != nil || !strings.Contains(string(out), "with Berth's patches") {
+			t.Errorf("%s version: %v, %q; want a build with the patches", program, err, out)
+		}
+	}
+}
+
 // TestMonitorDoesNotSleep holds the runtime to the reason for the setting.
 func TestMonitorDoesNotSleep(t *testing.T) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()

@@ -68,7 +68,8 @@ func (w *wantsPassword) PasswordChange() (prompt string, change func(meta ssh.Co
 var cannotChange = []string{"SSH-2.0-Go", "SSH-2.0-rclone", "SSH-2.0-paramiko"}
 
 // asksInPassword reports whether the method password can ask for a new one. A client
-// that was asked and sends the old password once more cannot change it.
+// that was asked and sends the old password once more cannot change it. That the
+// library knows wantsPassword cannot be seen; it has all patches or none.
 func (a *Attempt) asksInPassword(p *proof) bool {
 	_, patched := a.pre.(interface {
 		Disconnect(reason uint32, message string) error
