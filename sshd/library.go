@@ -1,7 +1,6 @@
 package sshd
 
 import (
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -46,77 +45,70 @@ func (c *conn) chargeUnread(u directory.Identity) {
 // has been read: what bounds the upload is then neither this server nor the disk.
 type growing struct {
 	ssh.Channel
-	lib    windowed
+	lib    windowed // nil: the window stays as it is
 	most   Window
 	budget *budget
 	user   directory.Identity
 	grown  uint32
 
-	ping  func() error // takes a round trip
-	trip  atomic.Int64 // of it, in nanoseconds; 0: not known yet
-	since time.Time    // when read began to be counted; zero: the round trip is to be measured first
-	read  uint32
+	opened time.Time
+	trip   time.Duration // a round trip; 0: not known yet
+	since  time.Time     // when read began to be counted
+	read   uint32
 }
 
 const (
-	// pingAfter is how much is read before the round trip is measured: a session that
-	// uploads little needs no larger window.
-	pingAfter = 64 << 10
+	// leastTrip is a round trip within which a window of the library is more than a
+	// client sends. Larger windows would only take caches away from busy processors.
+	leastTrip = 4 * time.Millisecond
 	// leastCount is for how long bytes are counted, at least.
 	leastCount = 20 * time.Millisecond
 )
 
 // grow returns ch with a window of the size that the settings name. The caller calls
 // end after the last Read.
-func (c *conn) grow(ch ssh.Channel, u directory.Identity) (_ ssh.Channel, end func()) {
-	lib, ok := ch.(windowed)
-	if !ok {
-		return ch, func() {}
-	}
-	g := &growing{Channel: ch, lib: lib, most: c.srv.Window, budget: &c.srv.budget, user: u}
-	if g.most != WindowAuto {
-		size, _ := lib.Window()
+func (c *conn) grow(ch ssh.Channel, u directory.Identity) *growing {
+	g := &growing{Channel: ch, most: c.srv.Window, budget: &c.srv.budget, user: u, opened: time.Now()}
+	g.lib, _ = ch.(windowed)
+	if g.lib != nil && g.most != WindowAuto {
+		size, _ := g.lib.Window()
 		g.add(uint32(g.most) - min(size, uint32(g.most)))
-		return ch, g.end
+		g.lib = nil
 	}
 	g.most = maxWindow
-	g.ping = func() error {
-		_, _, err := c.ssh.SendRequest("keepalive@openssh.com", true, nil)
-		return err
+	return g
+}
+
+// requested notes the first request on the channel, before a service reads. A client
+// needs the number of the channel for it, and has nothing else to wait for. So a round
+// trip has passed since the channel was opened, and nothing has been uploaded yet: later
+// an answer would wait behind the upload.
+func (g *growing) requested() {
+	if g.trip == 0 {
+		g.trip = time.Since(g.opened)
 	}
-	return g, g.end
 }
 
 func (g *growing) Read(p []byte) (int, error) {
 	n, err := g.Channel.Read(p)
-	g.read += uint32(n)
-	switch trip := time.Duration(g.trip.Load()); {
-	case g.read < pingAfter:
-	case g.since.IsZero():
-		g.since, g.read = time.Now(), 0
-		go g.measure()
-	case trip > 0:
-		g.consider(trip)
+	if g.lib != nil && g.trip >= leastTrip {
+		g.count(uint32(n))
 	}
 	return n, err
 }
 
-// measure finds out how long a round trip takes.
-func (g *growing) measure() {
-	began := time.Now()
-	if g.ping() == nil {
-		g.trip.Store(int64(time.Since(began)))
+// count makes the window larger if it bounds the upload.
+func (g *growing) count(n uint32) {
+	if g.since.IsZero() {
+		g.since = time.Now()
 	}
-}
-
-// consider makes the window larger if it bounds the upload.
-func (g *growing) consider(trip time.Duration) {
+	g.read += n
 	passed := time.Since(g.since)
-	if passed < max(trip/2, leastCount) {
+	if passed < max(g.trip/2, leastCount) {
 		return
 	}
 	size, unread := g.lib.Window()
-	inTrip := float64(g.read) / passed.Seconds() * trip.Seconds()
+	inTrip := float64(g.read) / passed.Seconds() * g.trip.Seconds()
 	if inTrip > float64(size/2) && unread < size/8 {
 		g.add(min(3*size, uint32(g.most)-size))
 	}

@@ -211,6 +211,7 @@ func TestGrow(t *testing.T) {
 	}{
 		"a long way":               {WindowAuto, 1 << 30, 150 * time.Millisecond, 1000, 0, 64},
 		"a short way":              {WindowAuto, 1 << 30, 5 * time.Millisecond, 1000, 0, 64},
+		"the same room":            {WindowAuto, 1 << 30, 3 * time.Millisecond, 1000, 0, 2},
 		"a line that is full":      {WindowAuto, 1 << 30, 50 * time.Millisecond, 3, 0, 8},
 		"a slow line":              {WindowAuto, 1 << 30, 150 * time.Millisecond, 0.5, 0, 2},
 		"a disk that is slower":    {WindowAuto, 1 << 30, 50 * time.Millisecond, 1000, mib, 2},
@@ -224,10 +225,11 @@ func TestGrow(t *testing.T) {
 				srv := &Server{Settings: Settings{Window: tt.window}}
 				srv.budget.perUser, srv.budget.total = holding{window: tt.budget}, holding{window: 1 << 40}
 				lib := &fakeWindow{trip: tt.trip, line: int(tt.line * mib), size: uint32(minWindow), unread: tt.unread}
-				ch, end := (&conn{srv: srv}).grow(lib, directory.Identity{ID: "alice"})
-				if g, ok := ch.(*growing); ok {
-					g.ping = func() error { time.Sleep(tt.trip); return nil }
-				}
+				ch := (&conn{srv: srv}).grow(lib, directory.Identity{ID: "alice"})
+				time.Sleep(tt.trip)
+				ch.requested()
+				time.Sleep(time.Second) // a person thinks
+				ch.requested()
 				for range 10_000 {
 					ch.Read(make([]byte, 32<<10))
 				}
@@ -237,7 +239,7 @@ func TestGrow(t *testing.T) {
 				if held := srv.budget.all.window; held != int64(lib.size)-int64(minWindow) {
 					t.Errorf("%d bytes are held for a window of %d", held, lib.size)
 				}
-				if end(); srv.budget.all != (holding{}) {
+				if ch.end(); srv.budget.all != (holding{}) {
 					t.Errorf("%+v is held at the end", srv.budget.all)
 				}
 			})

@@ -51,9 +51,9 @@ func (c *conn) serveChannels(ctx context.Context) {
 				defer c.survive()
 				defer open.Add(-1)
 				defer release()
-				ch, end := c.grow(ch, user)
-				defer end()
-				s := &session{conn: c, ch: ch}
+				window := c.grow(ch, user)
+				defer window.end()
+				s := &session{conn: c, ch: window, window: window}
 				c.enter(s)
 				defer c.leave(s)
 				s.serve(ctx, reqs)
@@ -108,6 +108,7 @@ func (c *conn) refuseForwarding(req *ssh.Request) {
 type session struct {
 	conn    *conn
 	ch      ssh.Channel
+	window  *growing                // of ch
 	pty     *terminal               // set if the client asked for one before it asked for a service
 	service atomic.Pointer[service] // what it runs, once it does
 }
@@ -123,6 +124,7 @@ func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 	started := false
 	for req := range requests {
 		s.conn.touch()
+		s.window.requested()
 		run, ok := s.request(req, started)
 		if req.WantReply {
 			req.Reply(ok, nil)
