@@ -28,22 +28,14 @@ var hashes = []struct {
 
 // checkFileHandle also serves check-file, by which paramiko asks. Paramiko expects
 // the name of the extension before that of the algorithm; the draft has no such field.
-func (s *session) checkFileHandle(q *request) error {
-	h := s.file(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) checkFileHandle(q *request, h *handle) error {
 	if !h.reads() {
 		return errNotOpenRead
 	}
 	return s.checkFile(q, h.file)
 }
 
-func (s *session) checkFileName(q *request) error {
-	name := s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) checkFileName(q *request, name string) error {
 	if err := s.handles.reserve(false); err != nil {
 		return err
 	}
@@ -95,13 +87,12 @@ func (s *session) checkFile(q *request, file fs.File) error {
 		}
 		offset, n = offset+block, n-block
 	}
-	start := s.answer(q, fxpExtendedReply, len(sums)+smallAnswer)
+	s.answer(q, fxpExtendedReply, len(sums)+smallAnswer)
 	if q.called == paramikoCheckFile {
 		s.out = appendString(s.out, q.called)
 	}
 	s.out = appendString(s.out, name)
 	s.out = append(s.out, sums...)
-	s.finish(start)
 	return nil
 }
 

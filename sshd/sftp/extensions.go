@@ -13,30 +13,26 @@ import (
 // its file PROTOCOL; check-file, copy-data and home-directory in
 // draft-ietf-secsh-filexfer-extensions-00.
 var extensions = []Request{
-	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: (*session).posixRename},
-	{Name: "statvfs@openssh.com", Version: "2", serve: named((*session).statvfs)},
-	{Name: "fstatvfs@openssh.com", Version: "2", serve: (*session).fstatvfs},
-	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: (*session).hardlink},
-	{Name: "fsync@openssh.com", Version: "1", serve: (*session).fsync},
-	{Name: "lsetstat@openssh.com", Version: "1", Permission: "setattr", Event: "attributes_set", serve: (*session).lsetstat},
+	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: with2((*session).name, (*session).name, (*session).posixRename)},
+	{Name: "statvfs@openssh.com", Version: "2", serve: with((*session).name, (*session).statvfs)},
+	{Name: "fstatvfs@openssh.com", Version: "2", serve: with((*session).file, (*session).fstatvfs)},
+	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: with2((*session).name, (*session).name, (*session).hardlink)},
+	{Name: "fsync@openssh.com", Version: "1", serve: with((*session).file, (*session).fsync)},
+	{Name: "lsetstat@openssh.com", Version: "1", Permission: "setattr", Event: "attributes_set", serve: with2((*session).name, attrs, (*session).lsetstat)},
 	{Name: "limits@openssh.com", Version: "1", serve: (*session).limits},
-	{Name: "expand-path@openssh.com", Version: "1", serve: (*session).expandPath},
+	{Name: "expand-path@openssh.com", Version: "1", serve: with(rawName, (*session).expandPath)},
 	{Name: "copy-data", Version: "1", Event: "copied", serve: (*session).copyData},
-	{Name: "home-directory", Version: "1", serve: (*session).homeDirectory},
-	{Name: "users-groups-by-id@openssh.com", Version: "1", serve: (*session).usersGroupsByID},
-	{Name: paramikoCheckFile, Version: "1", serve: (*session).checkFileHandle},
-	{Name: "check-file-handle", Version: "1", serve: (*session).checkFileHandle},
-	{Name: "check-file-name", Version: "1", Permission: "read", Event: "file_opened", serve: (*session).checkFileName},
+	{Name: "home-directory", Version: "1", serve: with(text, (*session).homeDirectory)},
+	{Name: "users-groups-by-id@openssh.com", Version: "1", serve: with2(text, text, (*session).usersGroupsByID)},
+	{Name: paramikoCheckFile, Version: "1", serve: with((*session).file, (*session).checkFileHandle)},
+	{Name: "check-file-handle", Version: "1", serve: with((*session).file, (*session).checkFileHandle)},
+	{Name: "check-file-name", Version: "1", Permission: "read", Event: "file_opened", serve: with((*session).name, (*session).checkFileName)},
 }
 
 // Extensions lists the extended requests this server answers, in the order in which it announces them.
 func Extensions() []Request { return append([]Request(nil), extensions...) }
 
-func (s *session) extended(q *request) error {
-	name := q.bytes()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) extended(q *request, name []byte) error {
 	for i := range extensions {
 		if e := &extensions[i]; string(name) == e.Name {
 			q.called = e.Name
@@ -46,19 +42,11 @@ func (s *session) extended(q *request) error {
 	return fs.ErrNotSupported
 }
 
-func (s *session) posixRename(q *request) error {
-	oldname, newname := s.name(q), s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) posixRename(_ *request, oldname, newname string) error {
 	return s.files.Rename(oldname, newname, true)
 }
 
-func (s *session) hardlink(q *request) error {
-	oldname, newname := s.name(q), s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) hardlink(_ *request, oldname, newname string) error {
 	l, ok := s.files.(fs.Linker)
 	if !ok {
 		return fs.ErrNotSupported
@@ -66,13 +54,7 @@ func (s *session) hardlink(q *request) error {
 	return l.Link(oldname, newname)
 }
 
-func (s *session) fstatvfs(q *request) error {
-	h := s.file(q)
-	if q.err != nil {
-		return q.err
-	}
-	return s.statvfs(q, h.name)
-}
+func (s *session) fstatvfs(q *request, h *handle) error { return s.statvfs(q, h.name) }
 
 // flagsShown are those of statvfs(3) that the extension knows: read-only, no set-id.
 const flagsShown = 1 | 2
@@ -86,30 +68,22 @@ func (s *session) statvfs(q *request, name string) error {
 	if err != nil {
 		return err
 	}
-	start := s.answer(q, fxpExtendedReply, smallAnswer)
-	for _, v := range []uint64{
+	return s.answerNumbers(q,
 		u.BlockSize, u.BlockSize, u.Blocks, u.BlocksFree, u.BlocksAvail,
-		u.Files, u.FilesFree, u.FilesFree, u.FSID, u.Flags & flagsShown, u.NameMax,
-	} {
+		u.Files, u.FilesFree, u.FilesFree, u.FSID, u.Flags&flagsShown, u.NameMax)
+}
+
+func (s *session) answerNumbers(q *request, numbers ...uint64) error {
+	s.answer(q, fxpExtendedReply, smallAnswer)
+	for _, v := range numbers {
 		s.out = appendU64(s.out, v)
 	}
-	s.finish(start)
 	return nil
 }
 
-func (s *session) fsync(q *request) error {
-	h := s.file(q)
-	if q.err != nil {
-		return q.err
-	}
-	return h.file.Sync()
-}
+func (s *session) fsync(_ *request, h *handle) error { return h.file.Sync() }
 
-func (s *session) lsetstat(q *request) error {
-	name, a := s.name(q), q.attrs()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) lsetstat(_ *request, name string, a fs.Attr) error {
 	if a.Set&fs.AttrSize != 0 {
 		return iofs.ErrInvalid // a link has no size to set
 	}
@@ -118,20 +92,11 @@ func (s *session) lsetstat(q *request) error {
 }
 
 func (s *session) limits(q *request) error {
-	start := s.answer(q, fxpExtendedReply, smallAnswer)
-	for _, v := range []uint64{maxPacket, maxData, maxData, maxHandles} {
-		s.out = appendU64(s.out, v)
-	}
-	s.finish(start)
-	return nil
+	return s.answerNumbers(q, maxPacket, maxData, maxData, maxHandles)
 }
 
 // expandPath knows one home: that of the user who is logged in.
-func (s *session) expandPath(q *request) error {
-	name := rawName(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) expandPath(q *request, name string) error {
 	if rest, ok := strings.CutPrefix(name, "~"); ok {
 		user, below, _ := strings.Cut(rest, "/")
 		if user != "" && user != s.opt.User {
@@ -139,19 +104,14 @@ func (s *session) expandPath(q *request) error {
 		}
 		name = below
 	}
-	return s.answerReal(q, name)
+	return s.realpath(q, name)
 }
 
-func (s *session) homeDirectory(q *request) error {
-	user := q.bytes()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) homeDirectory(q *request, user []byte) error {
 	if len(user) > 0 && string(user) != s.opt.User {
 		return errUnknownUser
 	}
-	s.answerName(q, "/")
-	return nil
+	return s.answerName(q, "/")
 }
 
 // maxIDs bounds the answer to users-groups-by-id; OpenSSH's client asks for fewer at a time.
@@ -159,20 +119,16 @@ const maxIDs = 512
 
 // usersGroupsByID has no name for any number: the accounts of this machine are no
 // concern of its users. Clients then show the numbers.
-func (s *session) usersGroupsByID(q *request) error {
-	users, groups := q.bytes(), q.bytes()
+func (s *session) usersGroupsByID(q *request, users, groups []byte) error {
 	switch {
-	case q.err != nil:
-		return q.err
 	case len(users)%4 != 0 || len(groups)%4 != 0:
 		return errMalformed
 	case len(users)+len(groups) > maxIDs*4:
 		return errTooMuchAsked
 	}
-	start := s.answer(q, fxpExtendedReply, smallAnswer)
+	s.answer(q, fxpExtendedReply, smallAnswer)
 	s.out = appendString(s.out, make([]byte, len(users))) // an empty string is as long as an id
 	s.out = appendString(s.out, make([]byte, len(groups)))
-	s.finish(start)
 	return nil
 }
 

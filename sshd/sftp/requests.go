@@ -25,39 +25,56 @@ type Request struct {
 // handler has answered otherwise.
 var requests = [256]Request{
 	fxpOpen:     {Name: "open", Permission: "read create overwrite", Event: "file_opened", serve: (*session).open},
-	fxpClose:    {Name: "close", Event: "file_read_closed", serve: (*session).closeHandle},
+	fxpClose:    {Name: "close", Event: "file_read_closed", serve: with(text, (*session).closeHandle)},
 	fxpRead:     {Name: "read", serve: (*session).read},
 	fxpWrite:    {Name: "write", serve: (*session).write},
-	fxpLstat:    {Name: "lstat", Permission: "list", serve: named((*session).lstat)},
-	fxpFstat:    {Name: "fstat", serve: (*session).fstat},
-	fxpSetstat:  {Name: "setstat", Permission: "setattr", Event: "attributes_set", serve: (*session).setstat},
-	fxpFsetstat: {Name: "fsetstat", Permission: "setattr", Event: "attributes_set", serve: (*session).fsetstat},
-	fxpOpendir:  {Name: "opendir", Permission: "list", Event: "directory_listed", serve: named((*session).opendir)},
-	fxpReaddir:  {Name: "readdir", serve: (*session).readdir},
-	fxpRemove:   {Name: "remove", Permission: "delete", Event: "removed", serve: named((*session).remove)},
-	fxpMkdir:    {Name: "mkdir", Permission: "mkdir", Event: "directory_made", serve: (*session).mkdir},
-	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: "directory_removed", serve: named((*session).rmdir)},
-	fxpRealpath: {Name: "realpath", serve: (*session).realpath},
-	fxpStat:     {Name: "stat", Permission: "list", serve: named((*session).stat)},
-	fxpRename:   {Name: "rename", Permission: "rename", Event: "renamed", serve: (*session).rename},
-	fxpReadlink: {Name: "readlink", Permission: "read", serve: named((*session).readlink)},
+	fxpLstat:    {Name: "lstat", Permission: "list", serve: with((*session).name, (*session).lstat)},
+	fxpFstat:    {Name: "fstat", serve: with((*session).file, (*session).fstat)},
+	fxpSetstat:  {Name: "setstat", Permission: "setattr", Event: "attributes_set", serve: with2((*session).name, attrs, (*session).setstat)},
+	fxpFsetstat: {Name: "fsetstat", Permission: "setattr", Event: "attributes_set", serve: with2((*session).file, attrs, (*session).fsetstat)},
+	fxpOpendir:  {Name: "opendir", Permission: "list", Event: "directory_listed", serve: with((*session).name, (*session).opendir)},
+	fxpReaddir:  {Name: "readdir", serve: with((*session).dir, (*session).readdir)},
+	fxpRemove:   {Name: "remove", Permission: "delete", Event: "removed", serve: with((*session).name, (*session).remove)},
+	fxpMkdir:    {Name: "mkdir", Permission: "mkdir", Event: "directory_made", serve: with2((*session).name, attrs, (*session).mkdir)},
+	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: "directory_removed", serve: with((*session).name, (*session).rmdir)},
+	fxpRealpath: {Name: "realpath", serve: with(rawName, (*session).realpath)},
+	fxpStat:     {Name: "stat", Permission: "list", serve: with((*session).name, (*session).stat)},
+	fxpRename:   {Name: "rename", Permission: "rename", Event: "renamed", serve: with2((*session).name, (*session).name, (*session).rename)},
+	fxpReadlink: {Name: "readlink", Permission: "read", serve: with((*session).name, (*session).readlink)},
 	fxpSymlink:  {Name: "symlink", Permission: "symlink", Event: "symlinked", serve: (*session).symlink},
-	fxpExtended: {Name: "extended", serve: (*session).extended},
+	fxpExtended: {Name: "extended", serve: with(text, (*session).extended)},
 }
 
-// named is the handler of a request that has a name and nothing else.
-func named(serve func(s *session, q *request, name string) error) func(*session, *request) error {
+// with is the handler of a request that begins with one field. If read fails q, do
+// is not called.
+func with[A any](read func(*session, *request) A, do func(*session, *request, A) error) func(*session, *request) error {
 	return func(s *session, q *request) error {
-		name := s.name(q)
+		a := read(s, q)
 		if q.err != nil {
 			return q.err
 		}
-		return serve(s, q, name)
+		return do(s, q, a)
 	}
 }
 
+// with2 is with for two fields.
+func with2[A, B any](first func(*session, *request) A, second func(*session, *request) B, do func(*session, *request, A, B) error) func(*session, *request) error {
+	return func(s *session, q *request) error {
+		a, b := first(s, q), second(s, q)
+		if q.err != nil {
+			return q.err
+		}
+		return do(s, q, a, b)
+	}
+}
+
+// text reads a string. The result is valid until the next request.
+func text(_ *session, q *request) []byte { return q.bytes() }
+
+func attrs(_ *session, q *request) fs.Attr { return q.attrs() }
+
 // rawName reads a name as it was sent.
-func rawName(q *request) string {
+func rawName(_ *session, q *request) string {
 	b := q.bytes()
 	switch {
 	case len(b) > maxName:
@@ -134,17 +151,12 @@ func (s *session) answerHandle(q *request, h handle, err error) error {
 		return err
 	}
 	place := s.handles.add(h)
-	start := s.answer(q, fxpHandle, smallAnswer)
+	s.answer(q, fxpHandle, smallAnswer)
 	s.out = appendU32(appendU32(appendU32(s.out, handleSize), place), s.handles.list[place].born)
-	s.finish(start)
 	return nil
 }
 
-func (s *session) closeHandle(q *request) error {
-	wire := q.bytes()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) closeHandle(q *request, wire []byte) error {
 	h, ok := s.handles.remove(wire)
 	if !ok {
 		return errBadHandle
@@ -166,15 +178,13 @@ func (s *session) read(q *request) error {
 	if offset > math.MaxInt64-int64(n) {
 		return io.EOF
 	}
-	start := s.answer(q, fxpData, 4+n)
+	s.answer(q, fxpData, 4+n)
 	data := len(s.out) + 4
 	got, err := h.file.ReadAt(s.out[data:data+n], offset)
 	if got == 0 && err != nil {
-		s.out = s.out[:start]
 		return err
 	}
 	s.out = appendU32(s.out, uint32(got))[:data+got]
-	s.finish(start)
 	return nil
 }
 
@@ -203,11 +213,7 @@ func (s *session) lstat(q *request, name string) error {
 	return s.answerAttrs(q, fi, err)
 }
 
-func (s *session) fstat(q *request) error {
-	h := s.file(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) fstat(q *request, h *handle) error {
 	fi, err := h.file.Stat()
 	return s.answerAttrs(q, fi, err)
 }
@@ -217,25 +223,16 @@ func (s *session) answerAttrs(q *request, fi iofs.FileInfo, err error) error {
 	if err != nil {
 		return err
 	}
-	start := s.answer(q, fxpAttrs, smallAnswer)
+	s.answer(q, fxpAttrs, smallAnswer)
 	s.out = appendAttrs(s.out, fi)
-	s.finish(start)
 	return nil
 }
 
-func (s *session) setstat(q *request) error {
-	name, a := s.name(q), q.attrs()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) setstat(_ *request, name string, a fs.Attr) error {
 	return s.files.SetAttr(name, a)
 }
 
-func (s *session) fsetstat(q *request) error {
-	h, a := s.file(q), q.attrs()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) fsetstat(_ *request, h *handle, a fs.Attr) error {
 	if a.Set&fs.AttrSize != 0 && !h.writes() {
 		return errNotOpenWrite
 	}
@@ -259,29 +256,24 @@ const (
 	namesLimit = 192 << 10
 )
 
-func (s *session) readdir(q *request) error {
-	h := s.dir(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) readdir(q *request, h *handle) error {
 	e, err := h.dir.next()
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	start := s.answer(q, fxpName, namesLimit+smallAnswer)
+	s.answer(q, fxpName, namesLimit+smallAnswer)
 	count := len(s.out)
 	s.out = appendU32(s.out, 0)
 	n := 0
 	for enough := false; err == nil && !enough; n++ {
 		s.out = appendEntry(s.out, e, now)
-		size := len(s.out) - start
+		size := len(s.out) - s.last
 		if enough = size > namesLimit || size > namesSize && n >= namesCount; !enough {
 			e, err = h.dir.next() // an error comes again at the next READDIR
 		}
 	}
 	binary.BigEndian.PutUint32(s.out[count:], uint32(n))
-	s.finish(start)
 	return nil
 }
 
@@ -302,11 +294,7 @@ func (s *session) rmdir(q *request, name string) error {
 	return s.files.Rmdir(name)
 }
 
-func (s *session) mkdir(q *request) error {
-	name, a := s.name(q), q.attrs()
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) mkdir(q *request, name string, a fs.Attr) error {
 	if q.dot {
 		return s.refuseDot(name, iofs.ErrExist)
 	}
@@ -322,42 +310,30 @@ func (s *session) refuseDot(name string, err error) error {
 	return err
 }
 
-// realpath follows links, as OpenSSH's server does. The last element of the name may
-// be missing: clients ask for the names of files that they are going to create.
-func (s *session) realpath(q *request) error {
-	return s.answerReal(q, rawName(q))
-}
-
-// answerReal answers q with what a name of the client becomes when links are followed.
-func (s *session) answerReal(q *request, name string) error {
-	if q.err != nil {
-		return q.err
-	}
+// realpath answers q with what a name of the client becomes when links are followed,
+// as OpenSSH's server does. The last element of the name may be missing: clients ask
+// for the names of files that they are going to create.
+func (s *session) realpath(q *request, name string) error {
 	q.about(name)
 	name, err := s.realName("/" + name)
 	if err != nil {
 		return err
 	}
 	q.about(name)
-	s.answerName(q, name)
-	return nil
+	return s.answerName(q, name)
 }
 
 // answerName answers q with one name and no attributes.
-func (s *session) answerName(q *request, name string) {
-	start := s.answer(q, fxpName, 2*len(name)+smallAnswer)
+func (s *session) answerName(q *request, name string) error {
+	s.answer(q, fxpName, 2*len(name)+smallAnswer)
 	s.out = appendU32(s.out, 1)
 	s.out = appendString(s.out, name)
 	s.out = appendString(s.out, name)
 	s.out = appendU32(s.out, 0)
-	s.finish(start)
+	return nil
 }
 
-func (s *session) rename(q *request) error {
-	oldname, newname := s.name(q), s.name(q)
-	if q.err != nil {
-		return q.err
-	}
+func (s *session) rename(_ *request, oldname, newname string) error {
 	return s.files.Rename(oldname, newname, false)
 }
 
@@ -369,8 +345,7 @@ func (s *session) readlink(q *request, name string) error {
 	if len(target) > maxName {
 		return fs.ErrNameTooLong
 	}
-	s.answerName(q, target)
-	return nil
+	return s.answerName(q, target)
 }
 
 // symlink takes the target first, unless the client follows the draft. The target is
@@ -378,9 +353,9 @@ func (s *session) readlink(q *request, name string) error {
 func (s *session) symlink(q *request) error {
 	var target, name string
 	if s.opt.LinkFirst {
-		name, target = s.name(q), rawName(q)
+		name, target = s.name(q), rawName(s, q)
 	} else {
-		target, name = rawName(q), s.name(q)
+		target, name = rawName(s, q), s.name(q)
 	}
 	if q.err != nil {
 		return q.err

@@ -89,6 +89,7 @@ type session struct {
 	start, end int     // the part of in that has not been served yet
 	out        []byte  // answers not written yet, in outBuffer
 	outBuffer  *buffer // nil while there are none
+	last       int     // where the last answer begins in out
 	written    error   // of the first write that failed
 	request    request // the one being served; here so that it is not allocated
 	first      [512]byte
@@ -210,9 +211,13 @@ func (s *session) serve(packet []byte) error {
 	if r.serve != nil {
 		err = r.serve(s, q)
 	}
+	if err != nil && q.answered {
+		s.out = s.out[:s.last] // it was to be another answer
+	}
 	if err != nil || !q.answered {
 		s.status(q, err)
 	}
+	s.finish()
 	if traced {
 		s.trace(kind, time.Since(began))
 	}
@@ -245,13 +250,13 @@ func (s *session) greet(body []byte) error {
 		return errors.New("INIT without a version")
 	}
 	s.ready = true
-	start := s.begin(fxpVersion, smallAnswer)
+	s.begin(fxpVersion, smallAnswer)
 	s.out = appendU32(s.out, version)
 	for _, e := range extensions {
 		s.out = appendString(s.out, e.Name)
 		s.out = appendString(s.out, e.Version)
 	}
-	s.finish(start)
+	s.finish()
 	return nil
 }
 
@@ -263,7 +268,7 @@ const smallAnswer = 2*maxName + 1024
 
 // begin makes room for an answer of up to size bytes after its type and starts
 // it. finish ends it.
-func (s *session) begin(kind byte, size int) (start int) {
+func (s *session) begin(kind byte, size int) {
 	size += lengthSize + 1
 	if len(s.out)+size > lengthSize+maxPacket {
 		s.flush()
@@ -272,32 +277,29 @@ func (s *session) begin(kind byte, size int) (start int) {
 		s.outBuffer = buffers.Get().(*buffer)
 		s.out = s.outBuffer[:0]
 	}
-	start = len(s.out)
+	s.last = len(s.out)
 	s.out = append(s.out, 0, 0, 0, 0, kind)
-	return start
 }
 
-func (s *session) finish(start int) {
-	binary.BigEndian.PutUint32(s.out[start:], uint32(len(s.out)-start-lengthSize))
+func (s *session) finish() {
+	binary.BigEndian.PutUint32(s.out[s.last:], uint32(len(s.out)-s.last-lengthSize))
 }
 
 // answer starts an answer to q of up to size bytes after its id.
-func (s *session) answer(q *request, kind byte, size int) (start int) {
+func (s *session) answer(q *request, kind byte, size int) {
 	q.answered = true
-	start = s.begin(kind, size+4)
+	s.begin(kind, size+4)
 	s.out = appendU32(s.out, q.id)
-	return start
 }
 
 // status answers q with the outcome err.
 func (s *session) status(q *request, err error) {
 	st := statusOf(err)
 	q.outcome = st.text
-	start := s.answer(q, fxpStatus, smallAnswer)
+	s.answer(q, fxpStatus, smallAnswer)
 	s.out = appendU32(s.out, st.code)
 	s.out = appendString(s.out, st.text)
 	s.out = appendString(s.out, "en")
-	s.finish(start)
 }
 
 // flush writes the answers so far. After a failed write, answers are dropped and every
@@ -316,7 +318,7 @@ func (s *session) flush() error {
 // with a slash at its end if the client wrote one, for that is the name of a
 // directory. The FS resolves what comes before a "..": it may be a link, or missing.
 func (s *session) name(q *request) string {
-	name := "/" + rawName(q) // relative names start from there, too
+	name := "/" + rawName(s, q) // relative names start from there, too
 	if q.err != nil {
 		return ""
 	}
@@ -346,7 +348,7 @@ func (s *session) realName(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
-// file reads a handle of a file. If there is none, it sets the request's err and returns nil.
+// file reads a handle of a file. If there is none, it fails q and returns nil.
 func (s *session) file(q *request) *handle { return s.handle(q, false) }
 
 // dir reads a handle of a directory, likewise.
