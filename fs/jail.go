@@ -167,7 +167,7 @@ func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 		_ = unix.Close(fd)
 		return nil, translate(err)
 	}
-	if err := regular(fileMode(st.Mode)); err != nil {
+	if err := regular(FileMode(st.Mode)); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
@@ -255,38 +255,12 @@ func newInfo(name string, st *unix.Stat_t) *info {
 	return &info{
 		name:  name,
 		size:  st.Size,
-		mode:  fileMode(st.Mode),
+		mode:  FileMode(st.Mode),
 		mtime: time.Unix(st.Mtim.Unix()),
 		ctime: time.Unix(st.Ctim.Unix()),
 		owner: Owner{UID: st.Uid, GID: st.Gid, Nlink: uint64(st.Nlink), Atime: time.Unix(st.Atim.Unix())},
 		id:    fileID{dev: uint64(st.Dev), ino: st.Ino},
 	}
-}
-
-// modeBits are the bits of st_mode beside the permissions.
-var modeBits = []struct {
-	mask, value uint32
-	mode        iofs.FileMode
-}{
-	{unix.S_IFMT, unix.S_IFDIR, iofs.ModeDir},
-	{unix.S_IFMT, unix.S_IFLNK, iofs.ModeSymlink},
-	{unix.S_IFMT, unix.S_IFIFO, iofs.ModeNamedPipe},
-	{unix.S_IFMT, unix.S_IFSOCK, iofs.ModeSocket},
-	{unix.S_IFMT, unix.S_IFBLK, iofs.ModeDevice},
-	{unix.S_IFMT, unix.S_IFCHR, iofs.ModeDevice | iofs.ModeCharDevice},
-	{unix.S_ISUID, unix.S_ISUID, iofs.ModeSetuid},
-	{unix.S_ISGID, unix.S_ISGID, iofs.ModeSetgid},
-	{unix.S_ISVTX, unix.S_ISVTX, iofs.ModeSticky},
-}
-
-func fileMode(mode uint32) iofs.FileMode {
-	m := iofs.FileMode(mode & 0o777)
-	for _, b := range modeBits {
-		if mode&b.mask == b.value {
-			m |= b.mode
-		}
-	}
-	return m
 }
 
 func (j *jail) Lstat(name string) (iofs.FileInfo, error)    { return j.stat(name, infoOfHandle) }
@@ -397,7 +371,7 @@ func (j *jail) Link(oldname, newname string) error {
 		if err := unix.Fstatat(olddir, oldbase, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return err
 		}
-		if err := regular(fileMode(st.Mode)); err != nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if err := regular(FileMode(st.Mode)); err != nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return err
 		}
 		return unix.Linkat(olddir, oldbase, newdir, newbase, 0)

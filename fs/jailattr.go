@@ -38,16 +38,11 @@ func chmod(fd int, m iofs.FileMode) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	m, err := modeFor(fileMode(st.Mode), m)
+	m, err := modeFor(FileMode(st.Mode), m)
 	if err != nil {
 		return err
 	}
-	mode := uint32(m.Perm())
-	for _, b := range modeBits {
-		if m&b.mode != 0 {
-			mode |= b.value
-		}
-	}
+	mode := PosixMode(m) &^ unix.S_IFMT
 	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
 	missing := errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) // before Linux 6.6, or a filter of system calls
 	if missing && st.Mode&unix.S_IFMT != unix.S_IFLNK {

@@ -37,13 +37,7 @@ func parseRecord(line string) (record, error) {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return record{}, fatal{text: fmt.Sprintf("error: unexpected filename: %s", name)}
 	}
-	r := record{mode: iofs.FileMode(m) & iofs.ModePerm, size: int64(n), name: name}
-	for i, bit := range []iofs.FileMode{iofs.ModeSticky, iofs.ModeSetgid, iofs.ModeSetuid} {
-		if m>>(9+i)&1 != 0 {
-			r.mode |= bit
-		}
-	}
-	return r, nil
+	return record{mode: fs.FileMode(uint32(m)), size: int64(n), name: name}, nil
 }
 
 var errTimes = errors.New("times not delimited")

@@ -158,14 +158,8 @@ func seconds(t time.Time) int64 { return max(0, t.Unix()) }
 
 // announce sends a C or D record and reports whether the client wants it.
 func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) (bool, error) {
-	mode := fi.Mode().Perm() // with the set-id bits as they are on the wire, as OpenSSH's scp sends them
-	if fi.Mode()&iofs.ModeSetuid != 0 {
-		mode |= 0o4000
-	}
-	if fi.Mode()&iofs.ModeSetgid != 0 {
-		mode |= 0o2000
-	}
-	line := fmt.Sprintf("%c%04o %d %s", kind, uint32(mode), size, encodeName(base))
+	mode := fs.PosixMode(fi.Mode()) & 0o6777 // without the sticky bit, as OpenSSH's scp sends it
+	line := fmt.Sprintf("%c%04o %d %s", kind, mode, size, encodeName(base))
 	s.verbose("Sending file modes: " + line)
 	s.record("%s\n", line)
 	s.owed++

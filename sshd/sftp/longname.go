@@ -4,14 +4,9 @@ import (
 	iofs "io/fs"
 	"strconv"
 	"time"
-)
 
-// appendOwner appends the number of an owner in a column of ls.
-func appendOwner(b []byte, id uint32) []byte {
-	start := len(b)
-	b = strconv.AppendUint(b, uint64(id), 10)
-	return appendSpaces(b, 8-(len(b)-start))
-}
+	"berth/fs"
+)
 
 // halfYear is the age from which ls shows the year instead of the time of day.
 const halfYear = 365 * 24 * time.Hour / 2
@@ -20,16 +15,12 @@ const halfYear = 365 * 24 * time.Hour / 2
 // OpenSSH's server: clients parse it.
 func appendLongname(b []byte, name string, fi iofs.FileInfo, now time.Time) []byte {
 	owner, _ := ownerOf(fi)
-	b = appendMode(b, fi.Mode())
+	b = appendMode(b, fs.PosixMode(fi.Mode()))
 	b = append(b, ' ', ' ')
-	b = appendRight(b, 3, owner.Nlink)
-	b = append(b, ' ')
-	b = appendOwner(b, owner.UID)
-	b = append(b, ' ')
-	b = appendOwner(b, owner.GID)
-	b = append(b, ' ')
-	b = appendRight(b, 8, uint64(fi.Size()))
-	b = append(b, ' ')
+	b = appendColumn(b, 3, owner.Nlink)
+	b = appendColumn(b, -8, uint64(owner.UID))
+	b = appendColumn(b, -8, uint64(owner.GID))
+	b = appendColumn(b, 8, uint64(fi.Size()))
 	layout := "Jan _2  2006"
 	if m := fi.ModTime(); m.After(now.Add(-halfYear)) && !m.After(now) {
 		layout = "Jan _2 15:04"
@@ -39,46 +30,34 @@ func appendLongname(b []byte, name string, fi iofs.FileInfo, now time.Time) []by
 	return append(b, name...)
 }
 
-// appendMode appends the ten letters of a mode.
-func appendMode(b []byte, m iofs.FileMode) []byte {
-	kind := byte('-')
-	for _, t := range modeTypes {
-		if m&t.mode != 0 {
-			kind = t.ls
-			break
-		}
-	}
-	start := len(b)
-	b = append(b, kind)
+// appendMode appends the ten letters of a mode of POSIX.
+func appendMode(b []byte, posix uint32) []byte {
+	b = append(b, "?pc?d?b?-?l?s???"[posix>>12])
 	for i := range 9 {
 		letter := "rwxrwxrwx"[i]
-		if m&(1<<(8-i)) == 0 {
+		if posix&(1<<(8-i)) == 0 {
 			letter = '-'
+		}
+		switch special := i%3 == 2 && posix&(0o4000>>(i/3)) != 0; {
+		case special && letter == 'x':
+			letter = "sst"[i/3]
+		case special:
+			letter = "SST"[i/3]
 		}
 		b = append(b, letter)
 	}
-	special := func(bit iofs.FileMode, at int, withX, without byte) {
-		if m&bit == 0 {
-			return
-		}
-		if b[start+at] == 'x' {
-			b[start+at] = withX
-		} else {
-			b[start+at] = without
-		}
-	}
-	special(iofs.ModeSetuid, 3, 's', 'S')
-	special(iofs.ModeSetgid, 6, 's', 'S')
-	special(iofs.ModeSticky, 9, 't', 'T')
 	return b
 }
 
-// appendRight appends a number in a column of the given width.
-func appendRight(b []byte, width int, v uint64) []byte {
+// appendColumn appends a number in a column of the given width and a space. In a
+// column of a negative width the number is at the left.
+func appendColumn(b []byte, width int, v uint64) []byte {
 	var digits [20]byte
 	d := strconv.AppendUint(digits[:0], v, 10)
-	b = appendSpaces(b, width-len(d))
-	return append(b, d...)
+	if width > 0 {
+		b = appendSpaces(b, width-len(d))
+	}
+	return append(appendSpaces(append(b, d...), -width-len(d)), ' ')
 }
 
 func appendSpaces(b []byte, n int) []byte {

@@ -123,7 +123,7 @@ func (r *reader) attrs() (a fs.Attr) {
 	}
 	if flags&attrMode != 0 {
 		a.Set |= fs.AttrMode
-		a.Mode = fileMode(r.u32())
+		a.Mode = fs.FileMode(r.u32() & 0o7777) // no client changes the type
 	}
 	if flags&attrTimes != 0 {
 		a.Set |= fs.AttrTimes
@@ -159,7 +159,7 @@ func appendAttrs(b []byte, fi iofs.FileInfo) []byte {
 		b = appendU32(b, owner.UID)
 		b = appendU32(b, owner.GID)
 	}
-	b = appendU32(b, posixMode(fi.Mode()))
+	b = appendU32(b, fs.PosixMode(fi.Mode()))
 	b = appendU32(b, seconds(owner.Atime))
 	return appendU32(b, seconds(fi.ModTime()))
 }

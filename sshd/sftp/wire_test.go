@@ -13,30 +13,6 @@ import (
 	"berth/fs"
 )
 
-func TestModes(t *testing.T) {
-	tests := []struct {
-		mode  iofs.FileMode
-		posix uint32
-	}{
-		{0o644, 0o100644},
-		{iofs.ModeDir | iofs.ModeSticky | 0o777, 0o041777},
-		{iofs.ModeSymlink | 0o777, 0o120777},
-		{iofs.ModeNamedPipe, 0o010000},
-		{iofs.ModeSocket, 0o140000},
-		{iofs.ModeDevice | iofs.ModeCharDevice, 0o020000},
-		{iofs.ModeDevice, 0o060000},
-		{iofs.ModeSetuid | iofs.ModeSetgid | 0o755, 0o106755},
-	}
-	for _, tt := range tests {
-		if got := posixMode(tt.mode); got != tt.posix {
-			t.Errorf("posixMode(%v) = %o, want %o", tt.mode, got, tt.posix)
-		}
-		if got, want := fileMode(tt.posix), tt.mode&^iofs.ModeType; got != want {
-			t.Errorf("fileMode(%o) = %v, want %v", tt.posix, got, want)
-		}
-	}
-}
-
 func TestSeconds(t *testing.T) {
 	for unix, want := range map[int64]uint32{-1: 0, 0: 0, 1 << 31: 1 << 31, math.MaxUint32: math.MaxUint32, 1 << 32: math.MaxUint32} {
 		if got := seconds(time.Unix(unix, 0)); got != want {
