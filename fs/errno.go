@@ -3,7 +3,6 @@ package fs
 import (
 	"errors"
 	iofs "io/fs"
-	"os"
 	"syscall"
 )
 
@@ -43,39 +42,20 @@ func (e *systemError) Error() string { return e.text }
 
 func (e *systemError) Is(target error) bool { return target == e.errno }
 
-// translate turns an error of package os or of a system call into one that
-// names no path of the host.
+// translate gives an error of a system call the name that this package has for it.
 func translate(err error) error {
-	if err == nil {
-		return nil
+	errno, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
+		return err
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		if known, ok := errnos[errno]; ok {
-			return known
-		}
-		return portable(errno)
+	if known, ok := errnos[errno]; ok {
+		return known
 	}
-	err = cause(err)
-	var le *os.LinkError
-	if errors.As(err, &le) {
-		err = le.Err
-	}
-	return portable(err)
+	return errno
 }
 
 // exhausted reports whether err says that the process or the system has run out of
 // something, which is no fault of the file.
 func exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
-}
-
-// portable is the error of io/fs that err wraps, else err.
-func portable(err error) error {
-	for _, known := range []error{iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, iofs.ErrInvalid, iofs.ErrClosed} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	return err
 }

@@ -331,7 +331,10 @@ func (g *guard) carry(r *rules, oldname, newname string, fi iofs.FileInfo, u use
 		return nil // anything may lie below
 	}
 	n := 0
-	return walk(g.layer, oldname, func(name string, fi iofs.FileInfo) error {
+	return walk(g.layer, oldname, func(name string, fi iofs.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
 		if n++; n > maxCarried {
 			return ErrTooLarge
 		}

@@ -140,7 +140,7 @@ func TestReadOnlyMount(t *testing.T) {
 		return
 	}
 	host := t.TempDir()
-	first := openIn(t, openJail, host)
+	first := openIn(t, openBy(resolve()), host)
 	err := errors.Join(
 		unix.Mount(host, host, "", unix.MS_BIND, ""),
 		unix.Mount("", host, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
@@ -148,7 +148,7 @@ func TestReadOnlyMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(host, unix.MNT_DETACH) })
-	second := openIn(t, openJail, host)
+	second := openIn(t, openBy(resolve()), host)
 	if err := first.Mkdir("/d", 0o755); err != nil {
 		t.Errorf("mkdir in the first session = %v", err)
 	}

@@ -19,6 +19,7 @@ import (
 type jail struct {
 	resolve resolver
 	umask   uint32
+	maxFile int64 // bytes of a file; 0: no limit
 
 	mu  sync.RWMutex // held for reading while dir is in use, so that its number is not another file's
 	dir *hostDir     // nil when closed
@@ -92,7 +93,7 @@ const harmless = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_LARGE
 const tries = 64
 
 // openJail opens the host directory.
-func openJail(host string, umask uint32) (layer, error) {
+func openJail(host string, umask uint32) (*jail, error) {
 	dir, err := openHost(host)
 	if err != nil {
 		return nil, err
@@ -171,7 +172,7 @@ func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return &jailFile{fd: fd, name: name}, nil
+	return &jailFile{fd: fd, name: name, max: j.maxFile, appends: flag&unix.O_APPEND != 0}, nil
 }
 
 // buffers hold directory entries on their way from the kernel.
@@ -179,38 +180,46 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		err := j.entries(name, func(fd int, base string) (more bool, err error) {
+			var st unix.Stat_t
+			err = unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if errors.Is(err, unix.ENOENT) {
+				return true, nil // gone since
+			}
+			return err == nil && yield(newInfo(base, &st), nil), err
+		})
 		if err != nil {
-			yield(nil, translate(err))
-			return
-		}
-		defer unix.Close(fd)
-		if err := readDir(fd, yield); err != nil {
-			yield(nil, translate(err))
+			yield(nil, err)
 		}
 	}
 }
 
-// readDir yields the entries of the directory fd, a buffer of names at a time.
-func readDir(fd int, yield func(iofs.FileInfo, error) bool) error {
+func (j *jail) names(name string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		err := j.entries(name, func(_ int, base string) (bool, error) { return yield(base, nil), nil })
+		if err != nil {
+			yield("", err)
+		}
+	}
+}
+
+// entries calls do with each name in the directory, which fd is a handle of, until
+// it wants no more. It reads a buffer of names at a time.
+func (j *jail) entries(name string, do func(fd int, base string) (more bool, err error)) error {
+	fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return translate(err)
+	}
+	defer unix.Close(fd)
 	var names []string
 	for {
 		var n int
-		var err error
 		if n, names, err = readNames(fd, names); err != nil || n == 0 {
-			return err
+			return translate(err)
 		}
 		for _, base := range names {
-			var st unix.Stat_t
-			err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-			if errors.Is(err, unix.ENOENT) {
-				continue // gone since
-			}
-			if err != nil {
-				return err
-			}
-			if !yield(newInfo(base, &st), nil) {
-				return nil
+			if more, err := do(fd, base); !more {
+				return translate(err)
 			}
 		}
 	}
@@ -228,27 +237,6 @@ func readNames(fd int, names []string) (n int, _ []string, err error) {
 	n = max(n, 0)
 	_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
 	return n, names, err
-}
-
-func (j *jail) names(name string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-		if err == nil {
-			defer unix.Close(fd)
-		}
-		var bases []string
-		for n := 1; err == nil && n > 0; {
-			n, bases, err = readNames(fd, bases)
-			for _, base := range bases {
-				if !yield(base, nil) {
-					return
-				}
-			}
-		}
-		if err != nil {
-			yield("", translate(err))
-		}
-	}
 }
 
 func newInfo(name string, st *unix.Stat_t) *info {

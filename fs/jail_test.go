@@ -68,11 +68,12 @@ var jails = map[string]func(host string, umask uint32) (layer, error){
 // openBy opens host directories with a resolver that the test chooses.
 func openBy(r resolver) func(host string, umask uint32) (layer, error) {
 	return func(host string, umask uint32) (layer, error) {
-		l, err := openJail(host, umask)
-		if err == nil {
-			l.(*jail).resolve = r
+		j, err := openJail(host, umask)
+		if err != nil {
+			return nil, err
 		}
-		return l, err
+		j.resolve = r
+		return j, nil
 	}
 }
 

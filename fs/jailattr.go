@@ -19,16 +19,27 @@ func (j *jail) SetAttr(name string, a Attr) error {
 		return translate(err)
 	}
 	defer unix.Close(fd)
-	return translate(setAttr(fd, a, func() error { return truncate(j, name, a.Size) }))
+	return setAttr(fd, a, func() error { return truncate(j, name, a.Size) })
 }
 
 // setAttr changes the attributes of the file that fd is a handle of. The size needs
-// a handle that is open for writing.
+// a handle that is open for writing. The times come last, since the other changes
+// may touch them.
 func setAttr(fd int, a Attr, size func() error) error {
-	return a.apply(size,
-		func() error { return unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH) },
-		func() error { return chmod(fd, a.Mode) },
-		func() error { return chtimes(fd, a.Atime, a.Mtime) })
+	var err error
+	if a.Set&AttrSize != 0 {
+		err = size()
+	}
+	if err == nil && a.Set&AttrOwner != 0 {
+		err = unix.Fchownat(fd, "", int(a.UID), int(a.GID), unix.AT_EMPTY_PATH)
+	}
+	if err == nil && a.Set&AttrMode != 0 {
+		err = chmod(fd, a.Mode)
+	}
+	if err == nil && a.Set&AttrTimes != 0 {
+		err = chtimes(fd, a.Atime, a.Mtime)
+	}
+	return translate(err)
 }
 
 // chmod sets the permissions of the file that fd is a handle of, which may be an

@@ -13,7 +13,9 @@ import (
 // jailFile is an open regular file. It is a bare handle, since os.File would
 // ask the poller about every file, which costs as much as the open.
 type jailFile struct {
-	name string
+	name    string
+	max     int64 // bytes; 0: no limit
+	appends bool
 
 	mu sync.RWMutex // held for reading while fd is in use: Close waits for reads and writes
 	fd int          // -1 when closed
@@ -35,6 +37,16 @@ func (f *jailFile) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt writes all of p. In a file that appends the kernel ignores the offset.
 func (f *jailFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.max > 0 && f.appends {
+		fi, err := f.Stat()
+		if err != nil {
+			return 0, err
+		}
+		off = fi.Size()
+	}
+	if f.max > 0 && off > f.max-int64(len(p)) {
+		return 0, ErrTooLarge
+	}
 	return f.all(unix.Pwrite, p, off, io.ErrShortWrite)
 }
 
@@ -74,6 +86,9 @@ func (f *jailFile) stat(stat func(fd int, name string) (iofs.FileInfo, error)) (
 func (f *jailFile) SetAttr(a Attr) error {
 	return f.use(func(fd int) error {
 		return setAttr(fd, a, func() error {
+			if f.max > 0 && a.Size > f.max {
+				return ErrTooLarge
+			}
 			return again(func() error { return unix.Ftruncate(fd, a.Size) })
 		})
 	})

@@ -90,20 +90,6 @@ func regular(mode iofs.FileMode) error {
 	return ErrNotRegular
 }
 
-// apply makes the changes that a.Set names. The times come last, since the other
-// changes do not touch them but might.
-func (a Attr) apply(size, owner, mode, times func() error) error {
-	for i, change := range []func() error{size, owner, mode, times} {
-		if a.Set&[]AttrSet{AttrSize, AttrOwner, AttrMode, AttrTimes}[i] == 0 {
-			continue
-		}
-		if err := change(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // truncate sets the size of the file at name.
 func truncate(l layer, name string, size int64) error {
 	f, err := l.OpenFile(name, os.O_WRONLY, 0)
@@ -175,20 +161,21 @@ func below(dir, name string) bool {
 	return strings.HasPrefix(name, dir) && (len(name) == len(dir) || name[len(dir)] == '/')
 }
 
-// walk calls do with everything below dir until it returns an error.
-func walk(l layer, dir string, do func(name string, fi iofs.FileInfo) error) error {
+// walk calls do with everything below dir until it returns an error. It calls do with
+// the error of a directory, whose other entries are then left out.
+func walk(l layer, dir string, do func(name string, fi iofs.FileInfo, err error) error) error {
 	for dirs := []string{dir}; len(dirs) > 0; {
 		dir = dirs[len(dirs)-1]
 		dirs = dirs[:len(dirs)-1]
 		for fi, err := range l.ReadDir(dir) {
-			if err != nil {
+			name := dir
+			if err == nil {
+				name = join(dir, fi.Name())
+			}
+			if err := do(name, fi, err); err != nil {
 				return err
 			}
-			name := join(dir, fi.Name())
-			if err := do(name, fi); err != nil {
-				return err
-			}
-			if fi.IsDir() {
+			if err == nil && fi.IsDir() {
 				dirs = append(dirs, name)
 			}
 		}

@@ -4,62 +4,12 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
-	"os"
 	"sync"
 
 	"golang.org/x/time/rate"
 
 	"berth/policy"
 )
-
-// sizes bounds the size of each file.
-type sizes struct {
-	layer
-	max int64 // bytes
-}
-
-func (s *sizes) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
-	f, err := s.layer.OpenFile(name, flag, perm)
-	if err != nil || !writes(flag) {
-		return f, err
-	}
-	return &sizedFile{file: f, name: name, max: s.max, appends: flag&os.O_APPEND != 0}, nil
-}
-
-func (s *sizes) SetAttr(name string, a Attr) error {
-	if a.Set&AttrSize != 0 && a.Size > s.max {
-		return fail("setattr", name, ErrTooLarge)
-	}
-	return s.layer.SetAttr(name, a)
-}
-
-type sizedFile struct {
-	file
-	name    string
-	max     int64
-	appends bool
-}
-
-func (f *sizedFile) WriteAt(p []byte, off int64) (int, error) {
-	if f.appends {
-		fi, err := f.file.Stat()
-		if err != nil {
-			return 0, err
-		}
-		off = fi.Size()
-	}
-	if off > f.max-int64(len(p)) {
-		return 0, fail("write", f.name, ErrTooLarge)
-	}
-	return f.file.WriteAt(p, off)
-}
-
-func (f *sizedFile) SetAttr(a Attr) error {
-	if a.Set&AttrSize != 0 && a.Size > f.max {
-		return fail("setattr", f.name, ErrTooLarge)
-	}
-	return f.file.SetAttr(a)
-}
 
 // A Pace limits how fast a session moves data in each direction. All views of one
 // session share it, so more channels are not faster. The rates of a new policy
@@ -119,7 +69,7 @@ func (r *rates) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 	if err != nil {
 		return nil, err
 	}
-	return &ratedFile{file: f, r: r, name: name}, nil
+	return &ratedFile{f, r}, nil
 }
 
 func (r *rates) Close() error {
@@ -139,21 +89,20 @@ func (r *rates) wait(l *rate.Limiter, n int) error {
 
 type ratedFile struct {
 	file
-	r    *rates
-	name string
+	r *rates
 }
 
 func (f *ratedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.file.ReadAt(p, off)
 	if werr := f.r.wait(f.r.download, n); werr != nil {
-		return 0, fail("read", f.name, werr)
+		return 0, werr
 	}
 	return n, err
 }
 
 func (f *ratedFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.r.wait(f.r.upload, len(p)); err != nil {
-		return 0, fail("write", f.name, err)
+		return 0, err
 	}
 	return f.file.WriteAt(p, off)
 }

@@ -177,7 +177,7 @@ func holds(host string) bool {
 func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 	works := len(p.Folders) == 0
 	for _, f := range p.Folders {
-		l, broken := openFolder(f)
+		l, broken := openFolder(f, p.Limits.MaxFile)
 		if broken != nil {
 			broken = fmt.Errorf("open folder %s: %w", f.Path, broken)
 			err = errors.Join(err, broken)
@@ -201,9 +201,6 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 // stack puts on a host directory what p asks of each folder. What is written in
 // one counts in every bounded directory that it lies in.
 func stack(l layer, f policy.Folder, limits map[*usage]bounds, p *policy.Policy, s Settings) layer {
-	if p.Limits.MaxFile > 0 {
-		l = &sizes{layer: l, max: p.Limits.MaxFile}
-	}
 	for _, u := range s.Quotas.around(realHost(f.Host)) {
 		l = newQuota(l, u, limits[u])
 	}
@@ -224,7 +221,7 @@ func personOf(p *policy.Policy) string {
 	return p.User.Identity.String()
 }
 
-func openFolder(f policy.Folder) (layer, error) {
+func openFolder(f policy.Folder, maxFile int64) (layer, error) {
 	if err := valid(f.Path); err != nil {
 		return nil, err
 	}
@@ -233,11 +230,15 @@ func openFolder(f policy.Folder) (layer, error) {
 			return nil, err
 		}
 	}
-	l, err := openJail(f.Host, f.Umask)
+	j, err := openJail(f.Host, f.Umask)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = fmt.Errorf("%s: %w", f.Host, ErrFolderMissing)
 	}
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	j.maxFile = maxFile
+	return j, nil
 }
 
 // makeFolder makes the host directory of f with its skeleton. A directory that

@@ -24,18 +24,18 @@ func newQuota(l layer, u *usage, limit bounds) *quota {
 }
 
 // change calls do, which changes names, when the directory has been counted.
-func (q *quota) change(op, name string, do func() error) error {
+func (q *quota) change(do func() error) error {
 	q.u.names.Lock()
 	defer q.u.names.Unlock()
 	if err := q.u.count(); err != nil {
-		return fail(op, name, err)
+		return err
 	}
-	return fail(op, name, do())
+	return do()
 }
 
 // create is change for an operation that makes one name.
-func (q *quota) create(op, name string, do func() error) error {
-	return q.change(op, name, func() error {
+func (q *quota) create(do func() error) error {
+	return q.change(func() error {
 		if err := q.u.reserve(0, 1, q.limit); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err
 	if !writes(flag) { // needs no count, and changes no name
 		return q.openOld(name, flag, perm)
 	}
-	err = q.change("open", name, func() error {
+	err = q.change(func() error {
 		_, missing := q.layer.Lstat(name)
 		if missing == nil || flag&os.O_CREATE == 0 {
 			f, err = q.openOld(name, flag, perm)
@@ -114,7 +114,7 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err
 		}
 		below, err := q.layer.OpenFile(name, flag, perm)
 		if err == nil {
-			f, err = q.track(name, below, flag)
+			f, err = q.track(below, flag)
 		}
 		if err != nil {
 			q.u.add(0, -1)
@@ -134,7 +134,7 @@ func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (file, error)
 	if err != nil {
 		return nil, err
 	}
-	f, err := q.track(name, below, flag)
+	f, err := q.track(below, flag)
 	if err != nil || flag&os.O_TRUNC == 0 {
 		return f, err
 	}
@@ -146,37 +146,37 @@ func (q *quota) openOld(name string, flag int, perm iofs.FileMode) (file, error)
 
 // track makes an open file one whose growth is counted. A file that is open for
 // reading counts, too, if its name is removed meanwhile.
-func (q *quota) track(name string, below file, flag int) (file, error) {
+func (q *quota) track(below file, flag int) (file, error) {
 	t, _, err := q.hold(below.Stat)
 	if err != nil {
 		return nil, errors.Join(err, below.Close())
 	}
-	return &quotaFile{file: below, q: q, t: t, name: name, flag: flag}, nil
+	return &quotaFile{file: below, q: q, t: t, flag: flag}, nil
 }
 
 func (q *quota) Mkdir(name string, perm iofs.FileMode) error {
-	return q.create("mkdir", name, func() error { return q.layer.Mkdir(name, perm) })
+	return q.create(func() error { return q.layer.Mkdir(name, perm) })
 }
 
 func (q *quota) Symlink(target, name string) error {
-	return q.create("symlink", name, func() error { return q.layer.Symlink(target, name) })
+	return q.create(func() error { return q.layer.Symlink(target, name) })
 }
 
 func (q *quota) Link(oldname, newname string) error {
-	return q.create("link", oldname, func() error { return q.layer.Link(oldname, newname) })
+	return q.create(func() error { return q.layer.Link(oldname, newname) })
 }
 
-func (q *quota) Remove(name string) error { return q.remove("remove", name, q.layer.Remove) }
-func (q *quota) Rmdir(name string) error  { return q.remove("rmdir", name, q.layer.Rmdir) }
+func (q *quota) Remove(name string) error { return q.remove(name, q.layer.Remove) }
+func (q *quota) Rmdir(name string) error  { return q.remove(name, q.layer.Rmdir) }
 
-func (q *quota) remove(op, name string, do func(string) error) error {
-	return q.change(op, name, func() error {
+func (q *quota) remove(name string, do func(string) error) error {
+	return q.change(func() error {
 		return q.dropping(name, func() (bool, error) { return true, do(name) })
 	})
 }
 
 func (q *quota) Rename(oldname, newname string, replace bool) error {
-	return q.change("rename", oldname, func() error {
+	return q.change(func() error {
 		old, err := q.layer.Lstat(oldname)
 		if err != nil {
 			return err
@@ -194,13 +194,8 @@ func (q *quota) Rename(oldname, newname string, replace bool) error {
 
 func (q *quota) SetAttr(name string, a Attr) error {
 	if a.Set&AttrSize != 0 {
-		f, err := q.OpenFile(name, os.O_WRONLY, 0)
-		if err != nil {
-			return fail("setattr", name, err)
-		}
-		err = errors.Join(f.SetAttr(Attr{Set: AttrSize, Size: a.Size}), f.Close())
-		if err != nil {
-			return fail("setattr", name, err)
+		if err := truncate(q, name, a.Size); err != nil {
+			return err
 		}
 		a.Set &^= AttrSize
 	}
@@ -214,7 +209,7 @@ func (q *quota) StatFS(name string) (Usage, error) {
 	if err != nil || s.BlockSize == 0 || q.limit == (bounds{}) {
 		return s, err
 	}
-	if err := q.change("statfs", name, func() error { return nil }); err != nil {
+	if err := q.change(func() error { return nil }); err != nil {
 		return s, err
 	}
 	q.u.mu.Lock()

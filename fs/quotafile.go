@@ -11,7 +11,6 @@ type quotaFile struct {
 	file
 	q      *quota
 	t      *tracked
-	name   string
 	flag   int // of package os
 	closed atomic.Bool
 }
@@ -28,7 +27,7 @@ func (f *quotaFile) write(p []byte, off int64) (int, error) {
 	f.t.writes.RLock()
 	defer f.t.writes.RUnlock()
 	if err := f.grow(off+int64(len(p)), len(p)); err != nil {
-		return 0, fail("write", f.name, err)
+		return 0, err
 	}
 	return f.file.WriteAt(p, off)
 }
@@ -39,7 +38,7 @@ func (f *quotaFile) resize(size int64) error {
 	f.t.writes.RLock()
 	defer f.t.writes.RUnlock()
 	if err := f.grow(size, 0); err != nil {
-		return fail("setattr", f.name, err)
+		return err
 	}
 	return f.file.SetAttr(Attr{Set: AttrSize, Size: size})
 }
@@ -98,7 +97,7 @@ func (f *quotaFile) Abort() error { return f.end(f.file.Abort) }
 // be that of a new file.
 func (f *quotaFile) end(how func() error) error {
 	if f.closed.Swap(true) {
-		return fail("close", f.name, iofs.ErrClosed)
+		return iofs.ErrClosed
 	}
 	if writes(f.flag) {
 		f.settle()

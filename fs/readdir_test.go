@@ -34,12 +34,12 @@ func TestReadDirStreams(t *testing.T) {
 	const million = 1_000_000
 	p := everything(t.TempDir())
 	p.Access[0].Names, p.Access[0].Hide = policy.Names{Deny: []string{"*9"}}, true
-	l, err := openJail(p.Folders[0].Host, 0)
+	jail, err := openJail(p.Folders[0].Host, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var q Quotas
-	l = newQuota(endless{l, million}, q.of(p.Folders[0].Host), bounds{1 << 50, 1 << 40})
+	l := layer(newQuota(endless{jail, million}, q.of(p.Folders[0].Host), bounds{1 << 50, 1 << 40}))
 	l = newRates(newMounts([]mounted{{path: "/", layer: newUploads(l)}}), p.Limits, new(Pace))
 	many := &links{layer: newGuard(l, p, newMounts(nil)), below: l, folder: func(string) string { return "/" }}
 	t.Cleanup(func() { _ = many.Close() })

@@ -101,7 +101,7 @@ func (r *rewrite) copyOld(from, n int64) error {
 	}
 	defer src.Close()
 	if _, same, err := r.current(src.Stat()); err != nil || !same { // replaced since
-		return errors.Join(err, fail("write", r.name, iofs.ErrNotExist))
+		return errors.Join(err, iofs.ErrNotExist)
 	}
 	_, err = io.CopyBuffer(io.NewOffsetWriter(r.up, from), io.NewSectionReader(src, from, n), make([]byte, 256<<10))
 	return err

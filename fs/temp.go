@@ -97,30 +97,18 @@ func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (rem
 	}
 	defer l.Close()
 	var first error
-	dirs := []string{"/"}
-	for len(dirs) > 0 && ctx.Err() == nil {
-		dir := dirs[len(dirs)-1]
-		dirs = dirs[:len(dirs)-1]
-		counted := l
-		for fi, err := range l.ReadDir(dir) {
-			switch {
-			case err != nil:
-			case fi.IsDir():
-				dirs = append(dirs, join(dir, fi.Name()))
-			case stale(fi, age):
-				if counted == l {
-					counted = q.counting(l, host, dir)
-				}
-				if err = clearTemp(counted, join(dir, fi.Name())); err == nil {
-					removed++
-				}
-			}
-			if err != nil && first == nil && !errors.Is(err, iofs.ErrNotExist) {
-				first = err
+	err = walk(l, "/", func(name string, fi iofs.FileInfo, err error) error {
+		if err == nil && stale(fi, age) {
+			if err = clearTemp(q.counting(l, host, path.Dir(name)), name); err == nil {
+				removed++
 			}
 		}
-	}
-	return removed, errors.Join(first, ctx.Err())
+		if err != nil && first == nil && !errors.Is(err, iofs.ErrNotExist) {
+			first = err
+		}
+		return ctx.Err()
+	})
+	return removed, errors.Join(first, err)
 }
 
 // counting is l, the directory host, with the quotas that count what is in dir.

@@ -87,7 +87,7 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 		defer u.ledger.lock(u.path(name))()
 	}
 	if exclusive && len(u.ledger.to(u.path(name))) > 0 {
-		return nil, fail("open", name, iofs.ErrExist)
+		return nil, iofs.ErrExist
 	}
 	_, temp := u.unfinished(name)
 	if temp != "" && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
@@ -120,7 +120,7 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 	case flag&os.O_CREATE != 0 && errors.Is(err, iofs.ErrNotExist):
 		return asFile(u.begin(name, flag, perm))
 	}
-	return nil, fail("open", name, err)
+	return nil, err
 }
 
 // asFile is an upload as a file: nil if there is none.
@@ -172,7 +172,7 @@ func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, err
 			return nil, err
 		}
 	}
-	return nil, fail("open", name, iofs.ErrExist)
+	return nil, iofs.ErrExist
 }
 
 // list makes f, which is temp, an upload to name.
@@ -207,7 +207,7 @@ func (u *uploads) openUnfinished(name, temp string, flag int) (file, error) {
 	}
 	up, err := u.list(f, name, temp)
 	if err != nil { // another process goes on with it
-		return nil, errors.Join(fail("open", name, iofs.ErrPermission), f.Close())
+		return nil, errors.Join(iofs.ErrPermission, f.Close())
 	}
 	return up, nil
 }
@@ -304,21 +304,21 @@ func (u *uploads) unfinishedIn(dir string) map[string]iofs.FileInfo {
 }
 
 func (u *uploads) Mkdir(name string, perm iofs.FileMode) error {
-	return u.make("mkdir", name, func() error { return u.layer.Mkdir(name, perm) })
+	return u.make(name, func() error { return u.layer.Mkdir(name, perm) })
 }
 
 func (u *uploads) Symlink(target, name string) error {
-	return u.make("symlink", name, func() error { return u.layer.Symlink(target, name) })
+	return u.make(name, func() error { return u.layer.Symlink(target, name) })
 }
 
 func (u *uploads) Link(oldname, newname string) error {
-	return u.make("link", newname, func() error { return u.layer.Link(oldname, newname) })
+	return u.make(newname, func() error { return u.layer.Link(oldname, newname) })
 }
 
 // make calls do, which makes something with a name that must not be shown yet.
-func (u *uploads) make(op, name string, do func() error) error {
+func (u *uploads) make(name string, do func() error) error {
 	if _, temp := u.unfinished(name); temp != "" {
-		return fail(op, name, iofs.ErrExist)
+		return iofs.ErrExist
 	}
 	return do()
 }
@@ -369,7 +369,7 @@ func (u *uploads) Rename(oldname, newname string, replace bool) error {
 	defer u.ledger.lock(from, to)()
 	_, temp := u.unfinished(oldname)
 	if _, other := u.unfinished(newname); other != "" && !replace {
-		return fail("rename", oldname, iofs.ErrExist)
+		return iofs.ErrExist
 	}
 	err := u.layer.Rename(oldname, newname, replace)
 	if temp != "" && errors.Is(err, iofs.ErrNotExist) {

@@ -217,31 +217,23 @@ func (u *usage) count() error {
 // nobody can fill it either; only the root must be readable.
 func measure(l layer) (bytes, files int64, err error) {
 	seen := map[fileID]bool{}
-	dirs := []string{"/"}
-	for len(dirs) > 0 {
-		dir := dirs[len(dirs)-1]
-		dirs = dirs[:len(dirs)-1]
-		for fi, err := range l.ReadDir(dir) {
-			if err != nil {
-				if dir == "/" {
-					return 0, 0, err
-				}
-				break
+	err = walk(l, "/", func(name string, fi iofs.FileInfo, err error) error {
+		if err != nil {
+			if name == "/" {
+				return err
 			}
-			files++
-			switch id := idOf(fi); {
-			case fi.IsDir():
-				dirs = append(dirs, join(dir, fi.Name()))
-			case !fi.Mode().IsRegular() || seen[id]:
-			default:
-				bytes += fi.Size()
-				if hardLinks(fi) > 1 {
-					seen[id] = true
-				}
+			return nil
+		}
+		files++
+		if id := idOf(fi); fi.Mode().IsRegular() && !seen[id] {
+			bytes += fi.Size()
+			if hardLinks(fi) > 1 {
+				seen[id] = true
 			}
 		}
-	}
-	return bytes, files, nil
+		return nil
+	})
+	return bytes, files, err
 }
 
 func hardLinks(fi iofs.FileInfo) uint64 {
