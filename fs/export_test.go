@@ -17,7 +17,9 @@ func OpenMounts(hosts map[string]string) (FS, error) {
 		folders = append(folders, mounted{path: path, layer: l})
 	}
 	m := newMounts(folders)
-	return &links{layer: m, below: m, folder: m.folder}, nil
+	f := asFS(m)
+	f.folder = m.folder
+	return f, nil
 }
 
 func following(l layer, err error) (FS, error) {
@@ -28,8 +30,8 @@ func following(l layer, err error) (FS, error) {
 }
 
 // asFS is a layer as an FS.
-func asFS(l layer) FS {
-	return &links{layer: l, below: l, folder: func(string) string { return "/" }}
+func asFS(l layer) *links {
+	return &links{layer: l, below: l, folder: func(string) string { return "/" }, lists: func(string) bool { return true }}
 }
 
 // WithoutOpenat2 makes this process take the other resolver until restore is called.

@@ -48,6 +48,16 @@ type FS interface {
 	// SetAttr changes the attributes of what name leads to, or of a link itself
 	// when a.NoFollow is set.
 	SetAttr(name string, a Attr) error
+	// Link gives a file another name.
+	Link(oldname, newname string) error
+	// StatFS reports how much room the file system has.
+	StatFS(name string) (Usage, error)
+	// Realpath follows all links in a name, which is absolute but need not be clean.
+	// After a link ".." leaves the directory that the link leads to; after a file it
+	// is ErrNotDir. The last element may be missing, unless a slash follows it. Where
+	// a person may not list a directory, the answer does not depend on what exists
+	// in it.
+	Realpath(name string) (string, error)
 	// Close ends the session: atomic uploads that are still open are aborted.
 	// Open files stay readable and must be closed separately.
 	Close() error
@@ -149,25 +159,6 @@ type Located interface {
 // LocatedFile is a File of such an FS.
 type LocatedFile interface {
 	HostPath() string
-}
-
-// Linker is an FS with hard links.
-type Linker interface {
-	Link(oldname, newname string) error
-}
-
-// Resolver is an FS that follows all links in a name. The name is absolute, but
-// need not be clean. After a link ".." leaves the directory that the link leads to;
-// after a file it is ErrNotDir. The last element may be missing, unless a slash
-// follows it. Where a person may not list a directory, the answer does not depend
-// on what exists in it.
-type Resolver interface {
-	Realpath(name string) (string, error)
-}
-
-// StatFS is an FS that reports how much room a file system has.
-type StatFS interface {
-	StatFS(name string) (Usage, error)
 }
 
 // Usage is the room in a file system, with the fields of statvfs(3).

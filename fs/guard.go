@@ -82,6 +82,9 @@ func (r *rules) check(op policy.Op, name string) error {
 // allows reports whether all operations of op are permitted on name.
 func (r *rules) allows(op policy.Op, name string) bool { return r.check(op, name) == nil }
 
+// lists reports whether the directory may be listed.
+func (g *guard) lists(dir string) bool { return g.rules.Load().allows(policy.List, dir) }
+
 // hidden reports whether name must look as if it did not exist. A directory whose
 // name no pattern refuses is not hidden by a list of file names.
 func (r *rules) hidden(name string, dir bool) bool {

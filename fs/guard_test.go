@@ -56,7 +56,7 @@ var operations = []struct {
 		return f.SetAttr("/f", Attr{Set: AttrSize | AttrMode, Size: 1, Mode: 0o600})
 	}},
 	{"symlink", policy.Symlink, func(f FS) error { return f.Symlink("f", "/new") }},
-	{"link", policy.Symlink, func(f FS) error { return f.(Linker).Link("/f", "/new") }},
+	{"link", policy.Symlink, func(f FS) error { return f.Link("/f", "/new") }},
 	{"read what is open for both", policy.Overwrite | policy.Read, func(f FS) error {
 		return withOpen(f, "/f", os.O_RDWR, func(file File) error { _, err := file.ReadAt(make([]byte, 1), 0); return err })
 	}},
@@ -331,7 +331,7 @@ func TestGuardFollowsLinks(t *testing.T) {
 	if err := openClose(f, "/dir/x", os.O_WRONLY|os.O_CREATE); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("create through a link to a read-only directory = %v, want ErrPermission", err)
 	}
-	if err := f.(Linker).Link("/d/g", "/g"); !errors.Is(err, iofs.ErrPermission) {
+	if err := f.Link("/d/g", "/g"); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("hard link to what may not be read = %v, want ErrPermission", err)
 	}
 	if err := os.Symlink("e", host+"/way"); err != nil {
@@ -512,7 +512,7 @@ func TestExistenceFirst(t *testing.T) {
 		"readlink of none":           {second(f.Readlink("/none")), iofs.ErrNotExist},
 		"symlink over a file":        {f.Symlink("x", "/f"), iofs.ErrExist},
 		"symlink":                    {f.Symlink("x", "/new"), iofs.ErrPermission},
-		"link over a file":           {f.(Linker).Link("/d/g", "/f"), iofs.ErrExist},
+		"link over a file":           {f.Link("/d/g", "/f"), iofs.ErrExist},
 		"in a drop box, mkdir":       {f.Mkdir("/e/new", 0o755), iofs.ErrPermission},
 		"in a drop box, remove":      {f.Remove("/e/none"), iofs.ErrPermission},
 		"in a drop box, setattr":     {f.SetAttr("/e/none", mode), iofs.ErrPermission},

@@ -153,7 +153,7 @@ func TestReadOnlyMount(t *testing.T) {
 		t.Errorf("mkdir in the first session = %v", err)
 	}
 	for f, want := range map[FS]uint64{first: 0, second: unix.MS_RDONLY} {
-		if u, err := f.(StatFS).StatFS("/"); err != nil || u.Flags&unix.MS_RDONLY != want {
+		if u, err := f.StatFS("/"); err != nil || u.Flags&unix.MS_RDONLY != want {
 			t.Errorf("StatFS = %+v, %v, want the flag %d for a read-only mount", u, err, want)
 		}
 	}

@@ -156,14 +156,14 @@ func attack(t testing.TB, f FS, name string) {
 	_ = f.SetAttr(name, Attr{Set: AttrMode | AttrTimes | AttrSize, Mode: 0o777, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0), Size: 1})
 	_ = f.Mkdir(name+"/stolen", 0o777)
 	_ = f.Symlink("x", name+"/stolen2")
-	_ = f.(Linker).Link(name, "/stolen3")
+	_ = f.Link(name, "/stolen3")
 	read(f.OpenFile("/stolen3", os.O_RDONLY, 0))
 	_ = f.Rename(name+"/secret", "/stolen4", true)
 	read(f.OpenFile("/stolen4", os.O_RDONLY, 0))
 	_ = f.Rename("/f", name+"/stolen5", true)
 	_ = f.Remove(name + "/secret")
 	_ = f.Rmdir(name + "/dir")
-	_, _ = f.(StatFS).StatFS(name)
+	_, _ = f.StatFS(name)
 }
 
 // TestJailRace swaps directories for links that lead outside, on the host and
@@ -242,7 +242,7 @@ func TestSpecialFiles(t *testing.T) {
 					if err := f.SetAttr(name, Attr{Set: AttrSize}); !errors.Is(err, ErrNotRegular) {
 						t.Errorf("truncate %s = %v, want ErrNotRegular", name, err)
 					}
-					if err := f.(Linker).Link(name, "/copy"); !errors.Is(err, ErrNotRegular) {
+					if err := f.Link(name, "/copy"); !errors.Is(err, ErrNotRegular) {
 						t.Errorf("link %s = %v, want ErrNotRegular", name, err)
 					}
 					if fi, err := f.Stat(name); err != nil || fi.Mode().IsRegular() || fi.Mode().Type() == 0 {
@@ -306,7 +306,7 @@ func TestErrorsNameNoHostPath(t *testing.T) {
 				_, err := f.Stat(name + "/none")
 				errs = append(errs, err, openClose(f, name, os.O_RDONLY), openClose(f, name, truncating|os.O_EXCL), readDirErr(f, name),
 					f.Mkdir(name, 0), f.Remove(name), f.Rmdir(name), f.Rename(name, "/d/x/y", false), f.Symlink("/", name),
-					f.SetAttr(name, Attr{Set: AttrSize, Size: -1}), f.(Linker).Link(name, "/d"))
+					f.SetAttr(name, Attr{Set: AttrSize, Size: -1}), f.Link(name, "/d"))
 			}
 			for _, err := range errs {
 				if err != nil && strings.Contains(err.Error(), outside) {
@@ -324,7 +324,7 @@ var steps = []func(f FS, a, b string) error{
 	func(f FS, a, _ string) error { return f.Rmdir(a) },
 	func(f FS, a, b string) error { return f.Rename(a, b, false) },
 	func(f FS, a, b string) error { return f.Rename(a, b, true) },
-	func(f FS, a, b string) error { return f.(Linker).Link(a, b) },
+	func(f FS, a, b string) error { return f.Link(a, b) },
 	func(f FS, a, b string) error { return f.Symlink(b, a) },
 	func(f FS, a, b string) error { return f.Symlink(strings.TrimPrefix(b, "/"), a) },
 	func(f FS, a, b string) error { return f.Symlink(".."+b, a) },

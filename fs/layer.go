@@ -25,9 +25,9 @@ type layer interface {
 	Rename(oldname, newname string, replace bool) error
 	Symlink(target, name string) error
 	SetAttr(name string, a Attr) error
+	Link(oldname, newname string) error
+	StatFS(name string) (Usage, error)
 	Close() error
-	Linker
-	StatFS
 	// identify is Lstat that also finds out the generation, which costs more.
 	identify(name string) (iofs.FileInfo, error)
 	// syncDir makes what was renamed in a directory survive a crash.

@@ -22,6 +22,7 @@ type links struct {
 	layer
 	below  layer                    // reads links without asking the guard
 	folder func(name string) string // the root of the folder that name is in
+	lists  func(name string) bool   // whether the person may list the directory
 }
 
 // Bounds of following: links in one name, as in Linux, and how often a name is
@@ -265,6 +266,34 @@ func (l *links) SetAttr(name string, a Attr) error {
 	}
 	a.NoFollow = end == itself
 	return l.follow("setattr", name, end, func(name string) error { return l.layer.SetAttr(name, a) })
+}
+
+// Realpath follows the links that the person may see and read.
+func (l *links) Realpath(name string) (string, error) {
+	if len(name) > maxName || !strings.HasPrefix(name, "/") || strings.IndexByte(name, 0) >= 0 {
+		return "", fail("realpath", name, iofs.ErrInvalid)
+	}
+	w := route{folder: l.folder}
+	w.look = func(name, rest string) (string, error) {
+		fi, err := l.layer.Lstat(name)
+		switch {
+		case err == nil && fi.Mode()&iofs.ModeSymlink != 0:
+			target, err := l.layer.Readlink(name)
+			if errors.Is(err, iofs.ErrPermission) {
+				return "", nil
+			}
+			return target, err
+		case err == nil:
+			w.file = !fi.IsDir()
+			return "", nil
+		case rest == "" && (errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission)),
+			!l.lists(path.Dir(name)):
+			return "", nil
+		}
+		return "", err
+	}
+	real, err := w.from("/", "/", name, "", followed)
+	return real, fail("realpath", name, err)
 }
 
 func (l *links) StatFS(name string) (Usage, error) {

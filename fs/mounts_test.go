@@ -133,7 +133,7 @@ func TestRenameAcrossFolders(t *testing.T) {
 			t.Errorf("rename of %s to another folder = %v, want ErrCrossFolder", name, err)
 		}
 	}
-	if err := f.(Linker).Link("/shared/f", "/g"); !errors.Is(err, ErrCrossFolder) {
+	if err := f.Link("/shared/f", "/g"); !errors.Is(err, ErrCrossFolder) {
 		t.Errorf("link to another folder = %v, want ErrCrossFolder", err)
 	}
 	for path, host := range hosts {
@@ -237,7 +237,7 @@ func TestRealpathInView(t *testing.T) {
 	for path, host := range hosts {
 		p.Folders = append(p.Folders, policy.Folder{Path: path, Host: host})
 	}
-	f := mustOpen(t, p, Settings{}).(Resolver)
+	f := mustOpen(t, p, Settings{})
 	for name, want := range map[string]string{
 		"/far/away/place/../../..": "/",
 		"/shared/l/../../f":        "/f", // a name may leave a folder; the target of a link may not
@@ -291,7 +291,7 @@ func TestBrokenFolders(t *testing.T) {
 		if fi, err := f.Stat("/"); err != nil || !fi.IsDir() {
 			t.Errorf("%v broken: Stat(/) = %v, %v, want a directory", broken, fi, err)
 		}
-		if _, err := f.(StatFS).StatFS("/"); err != nil {
+		if _, err := f.StatFS("/"); err != nil {
 			t.Errorf("%v broken: StatFS(/) = %v", broken, err)
 		}
 		for at := range hosts {

@@ -53,7 +53,7 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 	}
 	m := newMounts(folders)
 	g := newGuard(newRates(m, p.Limits, s.Pace), p, m)
-	v := &view{links: &links{layer: g, below: m, folder: m.folder}, guard: g}
+	v := &view{links: &links{layer: g, below: m, folder: m.folder, lists: g.lists}, guard: g}
 	for _, f := range folders {
 		if f.broken != nil {
 			v.broken = append(v.broken, BrokenFolder{Path: f.path, Host: f.host, Err: f.broken})
@@ -95,34 +95,6 @@ func (v *view) HostPath(name string, last bool) string {
 		}
 	}
 	return v.guard.folders.hostPath(real)
-}
-
-// Realpath follows the links that the person may see and read.
-func (v *view) Realpath(name string) (string, error) {
-	if len(name) > maxName || !strings.HasPrefix(name, "/") || strings.IndexByte(name, 0) >= 0 {
-		return "", fail("realpath", name, iofs.ErrInvalid)
-	}
-	w := route{folder: v.folder}
-	w.look = func(name, rest string) (string, error) {
-		fi, err := v.guard.Lstat(name)
-		switch {
-		case err == nil && fi.Mode()&iofs.ModeSymlink != 0:
-			target, err := v.guard.Readlink(name)
-			if errors.Is(err, iofs.ErrPermission) {
-				return "", nil
-			}
-			return target, err
-		case err == nil:
-			w.file = !fi.IsDir()
-			return "", nil
-		case rest == "" && (errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission)),
-			!v.guard.rules.Load().allows(policy.List, path.Dir(name)):
-			return "", nil
-		}
-		return "", err
-	}
-	real, err := w.from("/", "/", name, "", followed)
-	return real, fail("realpath", name, err)
 }
 
 // Shadowed finds, for the path of each folder, the host names that the folder

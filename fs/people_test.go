@@ -135,7 +135,7 @@ func (p *person) asks() map[string]string {
 				continue
 			}
 			_, err := p.Lstat(name)
-			_, serr := p.FS.(StatFS).StatFS(name)
+			_, serr := p.FS.StatFS(name)
 			_, lerr := p.Readlink(name)
 			told[name] = fmt.Sprint(cause(err), cause(serr), cause(lerr), cause(openClose(p, name, os.O_RDONLY)), cause(openClose(p, name, os.O_WRONLY)))
 		}
@@ -191,7 +191,7 @@ func TestPeople(t *testing.T) {
 			case 7:
 				what, err = "rmdir", p.Rmdir(a)
 			case 8:
-				what, err = "link", p.FS.(Linker).Link(a, b)
+				what, err = "link", p.FS.Link(a, b)
 			case 9:
 				what, err = "symlink", p.Symlink(path.Base(b), a)
 			case 10:

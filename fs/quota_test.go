@@ -103,7 +103,7 @@ func TestQuotaFiles(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"mkdir": f.Mkdir("/e", 0o777), "symlink": f.Symlink("x", "/m"), "create": openClose(f, "/g", truncating),
-		"link": f.(Linker).Link("/f", "/h"),
+		"link": f.Link("/f", "/h"),
 	} {
 		if !errors.Is(err, ErrQuota) {
 			t.Errorf("%s = %v, want ErrQuota", name, err)
@@ -150,7 +150,7 @@ func TestQuotaStatFS(t *testing.T) {
 	if err := start(t, f, "/f", truncating, string(make([]byte, 512<<10)), 0).Close(); err != nil {
 		t.Fatal(err)
 	}
-	u, err := f.(StatFS).StatFS("/")
+	u, err := f.StatFS("/")
 	if err != nil || u.Blocks*u.BlockSize != 1<<20 || u.BlocksAvail*u.BlockSize > 512<<10 || u.Files != 10 || u.FilesFree != 9 {
 		t.Errorf("StatFS = %+v, %v, want 1 MiB with half of it free and 9 of 10 files", u, err)
 	}
@@ -232,12 +232,12 @@ func TestFolderQuotaStatFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][2]uint64{"/": {4 << 20, 1 << 20}, "/inner": {2 << 20, 1 << 20}} {
-		u, err := f.(StatFS).StatFS(name)
+		u, err := f.StatFS(name)
 		if got := [2]uint64{u.Blocks * u.BlockSize, u.BlocksAvail * u.BlockSize}; err != nil || got != want {
 			t.Errorf("StatFS(%s) = %d bytes with %d free, %v, want %d with %d free", name, got[0], got[1], err, want[0], want[1])
 		}
 	}
-	u, err := f.(StatFS).StatFS("/other")
+	u, err := f.StatFS("/other")
 	if err != nil || u.Blocks*u.BlockSize <= 4<<20 {
 		t.Errorf("StatFS of a folder without quota = %+v, %v, want the room on the disk", u, err)
 	}
@@ -288,7 +288,7 @@ func disturb(f FS, rnd *rand.Rand) {
 	case 1:
 		_ = f.Rename(name(), name(), rnd.IntN(2) == 0)
 	case 2:
-		_ = f.(Linker).Link(name(), name())
+		_ = f.Link(name(), name())
 	case 3:
 		_ = f.SetAttr(name(), Attr{Set: AttrSize, Size: rnd.Int64N(30_000)})
 	case 4:

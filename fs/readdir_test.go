@@ -41,7 +41,7 @@ func TestReadDirStreams(t *testing.T) {
 	var q Quotas
 	l := layer(newQuota(endless{jail, million}, q.of(p.Folders[0].Host), bounds{1 << 50, 1 << 40}))
 	l = newRates(newMounts([]mounted{{path: "/", layer: newUploads(l)}}), p.Limits, new(Pace))
-	many := &links{layer: newGuard(l, p, newMounts(nil)), below: l, folder: func(string) string { return "/" }}
+	many := asFS(newGuard(l, p, newMounts(nil)))
 	t.Cleanup(func() { _ = many.Close() })
 	streams(t, many, million/10*9, 100_000)
 

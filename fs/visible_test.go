@@ -19,7 +19,7 @@ import (
 // everyInterface is what a view can do, by names and otherwise. A new optional
 // interface belongs here.
 var everyInterface = []reflect.Type{
-	reflect.TypeFor[FS](), reflect.TypeFor[Linker](), reflect.TypeFor[StatFS](), reflect.TypeFor[Resolver](), reflect.TypeFor[PolicySetter](), reflect.TypeFor[Degraded](),
+	reflect.TypeFor[FS](), reflect.TypeFor[PolicySetter](), reflect.TypeFor[Degraded](),
 }
 
 // nameless are the methods that take no name.

@@ -272,13 +272,9 @@ func (o *observed) Symlink(target, name string) error {
 	})
 }
 
-// Link makes a hard link, where the files below have them.
 func (o *observed) Link(oldname, newname string) error {
 	return o.do(event.Linked, event.LinkFailed, &event.Event{Path: oldname, Target: newname}, func(v fs.FS) error {
-		if l, ok := v.(fs.Linker); ok {
-			return l.Link(oldname, newname)
-		}
-		return &iofs.PathError{Op: "link", Path: newname, Err: fs.ErrNotSupported}
+		return v.Link(oldname, newname)
 	})
 }
 
@@ -327,28 +323,20 @@ func (o *observed) Readlink(name string) (string, error) {
 	return view.Readlink(name)
 }
 
-// Realpath follows the links in a name, where the files below can.
 func (o *observed) Realpath(name string) (string, error) {
 	view, err := o.files()
 	if err != nil {
 		return "", &iofs.PathError{Op: "realpath", Path: name, Err: err}
 	}
-	if r, ok := view.FS.(fs.Resolver); ok {
-		return r.Realpath(name)
-	}
-	return "", &iofs.PathError{Op: "realpath", Path: name, Err: fs.ErrNotSupported}
+	return view.Realpath(name)
 }
 
-// StatFS returns how much room there is, if the files below know.
 func (o *observed) StatFS(name string) (fs.Usage, error) {
 	view, err := o.files()
 	if err != nil {
 		return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	if s, ok := view.FS.(fs.StatFS); ok {
-		return s.StatFS(name)
-	}
-	return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: fs.ErrNotSupported}
+	return view.StatFS(name)
 }
 
 // observedFile counts the bytes that are moved, and emits an event when it is

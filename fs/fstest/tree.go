@@ -292,13 +292,8 @@ func testLinkLoops(t *tester) {
 }
 
 func testHardLinks(t *tester) {
-	l, ok := t.FS.(fs.Linker)
-	if !ok {
-		t.Log("no hard links here")
-		return
-	}
 	t.write("/f", "one")
-	err := l.Link("/f", "/g")
+	err := t.Link("/f", "/g")
 	if errors.Is(err, fs.ErrNotSupported) {
 		t.Log("no hard links here")
 		return
@@ -306,10 +301,10 @@ func testHardLinks(t *tester) {
 	t.must(err, "link")
 	t.put("/g", os.O_WRONLY, "two")
 	t.holds("/f", "two")
-	t.fails(l.Link("/f", "/g"), "link", "/f", iofs.ErrExist)
-	t.fails(l.Link("/none", "/h"), "link", "/none", iofs.ErrNotExist)
+	t.fails(t.Link("/f", "/g"), "link", "/f", iofs.ErrExist)
+	t.fails(t.Link("/none", "/h"), "link", "/none", iofs.ErrNotExist)
 	t.mkdir("/d")
-	if l.Link("/d", "/d2") == nil {
+	if t.Link("/d", "/d2") == nil {
 		t.Error("hard link to a directory succeeded")
 	}
 	t.must(t.Remove("/f"), "remove")
@@ -427,7 +422,7 @@ func testSlashes(t *tester) {
 		t.openFails(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.ErrIsDir)
 		t.fails(t.Rename("/d/f", name, true), "rename", "/d/f", fs.ErrNotDir)
 		t.fails(t.Rename("/ld", name, true), "rename", "/ld", fs.ErrNotDir)
-		if l, ok := t.FS.(fs.Linker); ok && l.Link("/d/f", name) == nil {
+		if t.Link("/d/f", name) == nil {
 			t.Errorf("link to %s succeeded", name)
 		}
 	}
@@ -448,11 +443,6 @@ func testSlashes(t *tester) {
 // testRealpath checks what names become when all links are followed. The answers
 // are those of OpenSSH's server, but for ".." after a file.
 func testRealpath(t *tester) {
-	r, ok := t.FS.(fs.Resolver)
-	if !ok {
-		t.Log("does not resolve names")
-		return
-	}
 	t.mkdir("/d")
 	t.mkdir("/d/sub")
 	t.write("/d/f", "f")
@@ -468,7 +458,7 @@ func testRealpath(t *tester) {
 		"/l": "/d/sub", "/l/": "/d/sub", "/l/..": "/d", "/l/../f": "/d/f", "/d/abs/../f": "/d/f", "/d/up/sub/..": "/d", "/twice": "/d/f",
 		"/none": "/none", "/d/none": "/d/none", "/l/none": "/d/sub/none", "/dangling": "/nowhere", "/d/sub/../..": "/",
 	} {
-		if got, err := r.Realpath(name); got != want || err != nil {
+		if got, err := t.Realpath(name); got != want || err != nil {
 			t.Errorf("Realpath(%q) = %q, %v, want %q", name, got, err, want)
 		}
 	}
@@ -478,7 +468,7 @@ func testRealpath(t *tester) {
 		"/d/f/..": fs.ErrNotDir, "/d/f/../f": fs.ErrNotDir, "/d/f/x": fs.ErrNotDir, "/twice/..": fs.ErrNotDir, "/loop": fs.ErrTooManyLinks,
 		"/" + strings.Repeat("d/../", 1000): iofs.ErrInvalid,
 	} {
-		_, err := r.Realpath(name)
+		_, err := t.Realpath(name)
 		t.fails(err, "realpath", name, want)
 	}
 }
@@ -495,12 +485,7 @@ func testErrors(t *tester) {
 }
 
 func testStatFS(t *tester) {
-	s, ok := t.FS.(fs.StatFS)
-	if !ok {
-		t.Log("does not report its room")
-		return
-	}
-	u, err := s.StatFS("/")
+	u, err := t.StatFS("/")
 	if errors.Is(err, fs.ErrNotSupported) {
 		t.Log("does not report its room")
 		return
@@ -508,6 +493,6 @@ func testStatFS(t *tester) {
 	if err != nil || u.BlockSize == 0 || u.BlocksFree > u.Blocks || u.BlocksAvail > u.BlocksFree {
 		t.Errorf("StatFS = %+v, %v", u, err)
 	}
-	_, err = s.StatFS("/none")
+	_, err = t.StatFS("/none")
 	t.fails(err, "statfs", "/none", iofs.ErrNotExist)
 }

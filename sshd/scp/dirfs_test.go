@@ -59,7 +59,12 @@ func (d dirFS) Rename(oldname, newname string, _ bool) error {
 	return os.Rename(d.host(oldname), d.host(newname))
 }
 func (d dirFS) Symlink(target, name string) error { return os.Symlink(target, d.host(name)) }
-func (d dirFS) Close() error                      { return nil }
+func (d dirFS) Link(oldname, newname string) error {
+	return os.Link(d.host(oldname), d.host(newname))
+}
+func (d dirFS) StatFS(string) (fs.Usage, error)      { return fs.Usage{}, fs.ErrNotSupported }
+func (d dirFS) Realpath(name string) (string, error) { return filepath.Clean(name), nil }
+func (d dirFS) Close() error                         { return nil }
 
 func (d dirFS) SetAttr(name string, a fs.Attr) error {
 	var err error

@@ -19,9 +19,8 @@ type view struct {
 // what comes before a "..": it may be a link, or missing.
 func (v view) name(p string) (string, error) {
 	p = "/" + p // relative paths start from there, too
-	r, ok := v.files.(fs.Resolver)
-	if i := strings.LastIndex(p+"/", "/../"); ok && i >= 0 {
-		dir, err := r.Realpath(p[:i+3])
+	if i := strings.LastIndex(p+"/", "/../"); i >= 0 {
+		dir, err := v.files.Realpath(p[:i+3])
 		if err != nil {
 			return "", err
 		}

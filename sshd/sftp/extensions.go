@@ -47,11 +47,7 @@ func (s *session) posixRename(_ *request, oldname, newname string) error {
 }
 
 func (s *session) hardlink(_ *request, oldname, newname string) error {
-	l, ok := s.files.(fs.Linker)
-	if !ok {
-		return fs.ErrNotSupported
-	}
-	return l.Link(oldname, newname)
+	return s.files.Link(oldname, newname)
 }
 
 func (s *session) fstatvfs(q *request, h *handle) error { return s.statvfs(q, h.name) }
@@ -60,11 +56,7 @@ func (s *session) fstatvfs(q *request, h *handle) error { return s.statvfs(q, h.
 const flagsShown = 1 | 2
 
 func (s *session) statvfs(q *request, name string) error {
-	room, ok := s.files.(fs.StatFS)
-	if !ok {
-		return fs.ErrNotSupported
-	}
-	u, err := room.StatFS(name)
+	u, err := s.files.StatFS(name)
 	if err != nil {
 		return err
 	}

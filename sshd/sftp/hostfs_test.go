@@ -49,12 +49,6 @@ func (h *hostFS) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, e
 	return &hostFile{f, h}, nil
 }
 
-func (h *hostFS) Link(oldname, newname string) error {
-	return h.FS.(fs.Linker).Link(oldname, newname)
-}
-func (h *hostFS) Realpath(name string) (string, error) { return h.FS.(fs.Resolver).Realpath(name) }
-func (h *hostFS) StatFS(name string) (fs.Usage, error) { return h.FS.(fs.StatFS).StatFS(name) }
-
 type hostFile struct {
 	fs.File
 	fs *hostFS

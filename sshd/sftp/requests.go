@@ -315,7 +315,7 @@ func (s *session) refuseDot(name string, err error) error {
 // for the names of files that they are going to create.
 func (s *session) realpath(q *request, name string) error {
 	q.about(name)
-	name, err := s.realName("/" + name)
+	name, err := s.files.Realpath("/" + name)
 	if err != nil {
 		return err
 	}

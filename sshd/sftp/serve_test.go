@@ -418,18 +418,6 @@ func TestStatVFS(t *testing.T) {
 	}
 }
 
-// TestOptionalParts serves an FS that can do no more than it must.
-func TestOptionalParts(t *testing.T) {
-	type plain struct{ fs.FS }
-	got, err := converse(t, plain{aTree(t)}, sftp.Options{},
-		packet(fxExtended, 1, "hardlink@openssh.com", "/f", "/g"), packet(fxExtended, 2, "statvfs@openssh.com", "/"),
-		packet(fxOpen, 3, "/f", rd, noAttrs), packet(fxExtended, 4, "fstatvfs@openssh.com", first))
-	want := []string{"1 status 8 Operation unsupported", "2 status 8 Operation unsupported", "3 handle 0.0", "4 status 8 Operation unsupported"}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("answers (-want +got), %v:\n%s", err, diff)
-	}
-}
-
 // TestLargeDirectory lists a directory whose names are as long as they get.
 func TestLargeDirectory(t *testing.T) {
 	files := newHostFS(t)

@@ -323,7 +323,7 @@ func (s *session) name(q *request) string {
 		return ""
 	}
 	if i := strings.LastIndex(name+"/", "/../"); i >= 0 {
-		dir, err := s.realName(name[:i+3])
+		dir, err := s.files.Realpath(name[:i+3])
 		if err != nil {
 			q.fail(err)
 			return ""
@@ -337,15 +337,6 @@ func (s *session) name(q *request) string {
 	}
 	q.about(clean)
 	return clean
-}
-
-// realName returns what an absolute name becomes when links in it are followed, if
-// the FS can tell.
-func (s *session) realName(name string) (string, error) {
-	if r, ok := s.files.(fs.Resolver); ok {
-		return r.Realpath(name)
-	}
-	return path.Clean(name), nil
 }
 
 // file reads a handle of a file. If there is none, it fails q and returns nil.
