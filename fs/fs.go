@@ -137,8 +137,8 @@ type PolicySetter interface {
 	SetPolicy(p *policy.Policy)
 }
 
-// Degraded is an FS of Open. Broken lists the folders that could not be opened
-// and are missing from the view; it is empty if all work.
+// Degraded is an FS of Open, or its error if no folder can be opened. Broken lists
+// the folders that are missing from the view; it is empty if all work.
 type Degraded interface {
 	Broken() []BrokenFolder
 }
@@ -147,6 +147,20 @@ type Degraded interface {
 type BrokenFolder struct {
 	Path, Host string
 	Err        error
+}
+
+// brokenFolders are those of one view.
+type brokenFolders []BrokenFolder
+
+func (b brokenFolders) Broken() []BrokenFolder { return b }
+
+func (b brokenFolders) Error() string { return errors.Join(b.Unwrap()...).Error() }
+
+func (b brokenFolders) Unwrap() (errs []error) {
+	for _, f := range b {
+		errs = append(errs, f.Err)
+	}
+	return errs
 }
 
 // Located is an FS of Open. HostPath says where name is on this machine, for the

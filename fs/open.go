@@ -36,7 +36,7 @@ const keepUploads = 24 * time.Hour
 // names it, listings leave it out, and operations there fail with
 // ErrFolderMissing, so that nobody takes an empty place for lost data. Open fails
 // if no folder can be opened, or if the process has run out of descriptors or
-// memory. Its errors, and those of Broken, name host paths and are for the log.
+// memory. Its errors, which are Degraded in the first case, and those of Broken name host paths and are for the log.
 func Open(p *policy.Policy, s Settings) (FS, error) {
 	if s.Quotas == nil {
 		s.Quotas = new(Quotas)
@@ -47,26 +47,21 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 	if s.KeepUploads == 0 {
 		s.KeepUploads = keepUploads
 	}
-	folders, err := openFolders(p, s)
+	folders, broken, err := openFolders(p, s)
 	if err != nil {
 		return nil, err
 	}
 	m := newMounts(folders)
 	g := newGuard(newRates(m, p.Limits, s.Pace), p, m)
-	v := &view{links: &links{layer: g, below: m, folder: m.folder, lists: g.lists}, guard: g}
-	for _, f := range folders {
-		if f.broken != nil {
-			v.broken = append(v.broken, BrokenFolder{Path: f.path, Host: f.host, Err: f.broken})
-		}
-	}
-	return v, nil
+	l := &links{layer: g, below: m, folder: m.folder, lists: g.lists}
+	return &view{links: l, guard: g, broken: broken}, nil
 }
 
 // view is all layers together.
 type view struct {
 	*links
 	guard  *guard
-	broken []BrokenFolder
+	broken brokenFolders
 }
 
 // Broken lists the folders that could not be opened.
@@ -146,20 +141,21 @@ func holds(host string) bool {
 }
 
 // openFolders opens every folder that it can.
-func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
-	works := len(p.Folders) == 0
+func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken brokenFolders, err error) {
 	for _, f := range p.Folders {
-		l, broken := openFolder(f, p.Limits.MaxFile)
-		if broken != nil {
-			broken = fmt.Errorf("open folder %s: %w", f.Path, broken)
-			err = errors.Join(err, broken)
+		l, err := openFolder(f, p.Limits.MaxFile)
+		if err != nil {
+			err = fmt.Errorf("open folder %s: %w", f.Path, err)
+			broken = append(broken, BrokenFolder{Path: f.Path, Host: f.Host, Err: err})
 		}
-		works = works || broken == nil
 		folds := f.WindowsNames == string(policy.Refuse) || f.WindowsNames == "" && foldsNames(f.Host)
-		folders = append(folders, mounted{path: f.Path, host: f.Host, folds: folds, broken: broken, layer: l})
+		folders = append(folders, mounted{path: f.Path, host: f.Host, folds: folds, broken: err, layer: l})
 	}
-	if !works || exhausted(err) {
-		return nil, errors.Join(err, newMounts(folders).Close())
+	switch {
+	case exhausted(broken): // which says nothing about the folders
+		return nil, nil, errors.Join(append(broken.Unwrap(), newMounts(folders).Close())...)
+	case len(broken) > 0 && len(broken) == len(folders):
+		return nil, nil, broken
 	}
 	limits := s.Quotas.bounded(p)
 	for i, f := range p.Folders {
@@ -167,7 +163,7 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, err error) {
 			folders[i].layer = stack(folders[i].layer, f, limits, p, s)
 		}
 	}
-	return folders, nil
+	return folders, broken, nil
 }
 
 // stack puts on a host directory what p asks of each folder. What is written in

@@ -88,14 +88,15 @@ func (o *observed) follow(g *login.Grant) error {
 		return nil
 	}
 	files, err := o.conn.srv.Open(p, &o.conn.pace)
-	if err != nil {
-		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.peer.Session, "user", g.User.Name, "error", err)
-		return err
-	}
-	if d, ok := files.(fs.Degraded); ok {
+	d, ok := files.(fs.Degraded)
+	if ok || errors.As(err, &d) {
 		for _, b := range d.Broken() {
 			o.conn.emit(event.Event{Type: event.FolderMissing, Service: o.service, Path: b.Path, HostPath: b.Host, Err: b.Err})
 		}
+	}
+	if err != nil {
+		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.peer.Session, "user", g.User.Name, "error", err)
+		return err
 	}
 	if o.openFiles.Load() == 0 {
 		o.closeViews()

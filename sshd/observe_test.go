@@ -189,3 +189,21 @@ func TestMissingFolder(t *testing.T) {
 		t.Errorf("event %+v, want one about /team", e)
 	}
 }
+
+// TestNoFolderOpens has an event about each folder, too, if there is no view.
+func TestNoFolderOpens(t *testing.T) {
+	f := start(t)
+	resolve, dir := f.Gate.Rules, t.TempDir()
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		p, err := resolve.Resolve(q)
+		p.Folders = []policy.Folder{{Path: "/", Host: dir + "/home"}, {Path: "/team", Host: dir + "/team"}}
+		return p, err
+	})
+	if c, err := sftp.NewClient(f.must(t)); err == nil {
+		c.Close()
+		t.Error("there are files without any folder")
+	}
+	if e := f.events.last(event.FolderMissing); e.Path != "/team" || e.HostPath != dir+"/team" || e.Err == nil {
+		t.Errorf("event %+v, want one about /team", e)
+	}
+}

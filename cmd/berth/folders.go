@@ -111,16 +111,16 @@ func (f *folders) watch(ctx context.Context) {
 }
 
 // openable reports whether the next session can probably open a folder: its host
-// directory is there, or can be made.
+// directory is there, or can be made, which only making a directory there tells.
 func openable(folder policy.Folder) bool {
-	dir, err := os.Open(folder.Host)
+	fi, err := os.Stat(folder.Host)
 	if folder.Create && errors.Is(err, iofs.ErrNotExist) {
-		dir, err = os.Open(filepath.Dir(folder.Host))
+		probe, err := os.MkdirTemp(filepath.Dir(folder.Host), ".berth-probe-")
+		return err == nil && os.Remove(probe) == nil
 	}
-	if err != nil {
+	if err != nil || !fi.IsDir() {
 		return false
 	}
-	defer dir.Close()
-	fi, err := dir.Stat()
-	return err == nil && fi.IsDir()
+	dir, err := os.Open(folder.Host)
+	return err == nil && dir.Close() == nil
 }

@@ -129,4 +129,10 @@ func TestOpenable(t *testing.T) {
 			t.Errorf("openable(%q, create: %t) = %t", tt.host, tt.create, got)
 		}
 	}
+	if openable(policy.Folder{Host: "/proc/new", Create: true}) { // where not even root makes a directory
+		t.Error("a directory that cannot be made is openable")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v, want only the file", entries, err)
+	}
 }

@@ -55,11 +55,14 @@ func TestDotsAgainstOpenSSH(t *testing.T) {
 	}
 	for _, words := range []string{
 		"-f nope/../f", "-f d/../f", "-f le/../f", "-f le/../g", "-f f/../f", "-f d/e/../../f", "-f nope/../*", "-f le/../g*", "-f d/*/../g", "-f l?/../g", "-f nope/.. f",
-		"-t nope/../new", "-t le/../new", "-t d/../new", "-t f/../new", "-t le/..", "-r -t nope/..", "-t le/../e",
+		"-t nope/../new", "-t le/../new", "-t d/../new", "-t f/../new", "-t le/..", "-r -t nope/..", "-t le/../e", "-r -t nope/.", "-t nope/.", "-t nope/./", "-r -t f/.", "-t f/.", "-t d/.", "-r -t nope/",
 	} {
 		says := "\x00\x00\x00"
 		if strings.Contains(words, "-t") {
 			says = "C0644 1 a\na\x00"
+		}
+		if strings.Contains(words, "-r") {
+			says = "D0755 0 new\n" + says + "E\n"
 		}
 		theirs, ours := tree(), tree()
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", scp+" "+words)

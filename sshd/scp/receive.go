@@ -53,6 +53,9 @@ func (s *sink) file(line string) error {
 
 // create opens the file for writing, as a new version or in place (see Options).
 func (s *sink) create(p place) (fs.File, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
 	if len(s.stack) == 0 && !s.target.isDir && strings.HasSuffix(p.shown, "/") {
 		return nil, fs.ErrIsDir
 	}

@@ -1,6 +1,7 @@
 package scp
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	iofs "io/fs"
@@ -27,6 +28,7 @@ type place struct {
 	shown string  // as the client knows it
 	isDir bool    // else the file takes this very name
 	attr  fs.Attr // with the mode sent; Set is what to set when it is complete
+	err   error   // why nothing can be made by this very name
 }
 
 // sink runs scp -t.
@@ -73,6 +75,9 @@ func (s *sink) open(c Command) error {
 	}
 	if err != nil && (c.TargetDirectory || !errors.Is(err, iofs.ErrNotExist)) {
 		return fatal{text: s.target.shown + ": " + reason(err), err: err}
+	}
+	if !s.target.isDir && strings.HasSuffix(strings.TrimRight(s.target.shown, "/"), "/.") {
+		s.target.err = cmp.Or(err, error(fs.ErrNotDir)) // only a directory has ".", as with OpenSSH
 	}
 	return nil
 }
@@ -129,7 +134,7 @@ func (s *sink) take(line string) (record, place, error) {
 	if s.preserve {
 		attr.Mode, attr.Set = r.mode, attr.Set|fs.AttrMode // the FS decides about special bits
 	}
-	p := place{name: in.name, shown: in.shown, attr: attr}
+	p := place{name: in.name, shown: in.shown, attr: attr, err: in.err}
 	if in.isDir {
 		p.name = path.Join(in.name, r.name)
 		p.shown = strings.TrimRight(in.shown, "/") + "/" + r.name
@@ -164,6 +169,9 @@ func (s *sink) directory(line string) error {
 
 // enter makes the directory p if it is missing, writable until it is complete.
 func (s *sink) enter(p *place) error {
+	if p.err != nil {
+		return p.err
+	}
 	fi, err := s.files.Stat(p.name)
 	switch {
 	case err == nil && !fi.IsDir():
