@@ -182,7 +182,7 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 				yield(nil, lerr)
 				return
 			}
-			shown := plain && !isTemp(fi.Name())
+			shown := plain
 			if !plain {
 				full := join(name, fi.Name())
 				shown = !r.hidden(full, fi.IsDir()) && (err == nil || r.places[full])
@@ -340,9 +340,6 @@ func (g *guard) carry(r *rules, oldname, newname string, fi iofs.FileInfo, u use
 		}
 		if n++; n > maxCarried {
 			return ErrTooLarge
-		}
-		if isTemp(fi.Name()) {
-			return nil
 		}
 		there := newname + strings.TrimPrefix(name, oldname)
 		leave, arrive := r.carried(fi, there)

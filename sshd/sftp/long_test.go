@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"os"
 	"testing"
 
@@ -169,4 +170,47 @@ func TestLongHashes(t *testing.T) {
 			t.Errorf("blocks of 256 in %d bytes: %.60q, %v, want %q", n, got, err, want)
 		}
 	}
+}
+
+// TestAnswersBeforeLongWork checks that a client has the answers to what it asked
+// before when a copy or a hash begins.
+func TestAnswersBeforeLongWork(t *testing.T) {
+	for _, work := range [][]byte{
+		packet(fxExtended, 3, "copy-data", first, uint64(0), uint64(0), handleAt(1, 0), uint64(0)),
+		packet(fxExtended, 3, "check-file-handle", first, "md5", uint64(0), uint64(0), 0),
+	} {
+		ask := bytes.Join([][]byte{hello, packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxOpen, 2, "/c", wr|creat, noAttrs), work}, nil)
+		s := &script{Reader: bytes.NewReader(ask)}
+		reads := 0
+		files := watched{aTree(t), func() {
+			reads++
+			if got := len(split(t, s.Bytes())); got != 3 {
+				t.Errorf("the client has %d answers when the work begins, want 3", got)
+			}
+		}}
+		if err := sftp.Serve(s, files, sftp.Options{}); err != nil || reads == 0 {
+			t.Errorf("Serve = %v after %d reads of the file", err, reads)
+		}
+	}
+}
+
+// watched calls read before each read of a file.
+type watched struct {
+	*hostFS
+	read func()
+}
+
+func (w watched) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
+	f, err := w.hostFS.OpenFile(name, flag, perm)
+	return watchedFile{f, w.read}, err
+}
+
+type watchedFile struct {
+	fs.File
+	read func()
+}
+
+func (w watchedFile) ReadAt(p []byte, off int64) (int, error) {
+	w.read()
+	return w.File.ReadAt(p, off)
 }

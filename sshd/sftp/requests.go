@@ -247,14 +247,10 @@ func (s *session) opendir(q *request, name string) error {
 	return s.answerHandle(q, handle{dir: dir, name: name}, err)
 }
 
-// An answer to READDIR ends when it has namesCount entries and namesSize bytes, or
-// when it has namesLimit bytes. Some clients do not accept packets as long as OpenSSH
-// does.
-const (
-	namesSize  = 64 << 10
-	namesCount = 100
-	namesLimit = 192 << 10
-)
+// namesSize is how many bytes of entries end an answer to READDIR. That is a hundred
+// of the longest names of Linux. Some clients do not accept packets as long as
+// OpenSSH does.
+const namesSize = 64 << 10
 
 func (s *session) readdir(q *request, h *handle) error {
 	e, err := h.dir.next()
@@ -262,14 +258,13 @@ func (s *session) readdir(q *request, h *handle) error {
 		return err
 	}
 	now := time.Now()
-	s.answer(q, fxpName, namesLimit+smallAnswer)
+	s.answer(q, fxpName, namesSize+smallAnswer)
 	count := len(s.out)
 	s.out = appendU32(s.out, 0)
 	n := 0
 	for enough := false; err == nil && !enough; n++ {
 		s.out = appendEntry(s.out, e, now)
-		size := len(s.out) - s.last
-		if enough = size > namesLimit || size > namesSize && n >= namesCount; !enough {
+		if enough = len(s.out)-s.last > namesSize; !enough {
 			e, err = h.dir.next() // an error comes again at the next READDIR
 		}
 	}

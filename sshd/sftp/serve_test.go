@@ -256,11 +256,13 @@ func TestAnswers(t *testing.T) {
 				packet(fxExtended, 9, "copy-data", first, uint64(1<<63-1), uint64(1<<63-1), handleAt(1, 0), uint64(0)),
 				packet(fxExtended, 10, "copy-data", first, uint64(0), uint64(8), handleAt(1, 0), uint64(1<<63-1)),
 				packet(fxExtended, 11, "copy-data", first, uint64(0), uint64(0), handleAt(2, 0), uint64(0)),
+				packet(fxOpen, 12, "/c", wr, noAttrs), packet(fxExtended, 13, "copy-data", handleAt(2, 0), uint64(0), uint64(0), handleAt(1, 0), uint64(0)),
 			},
 			[]string{
 				"1 handle 0.0", "2 handle 1.0", "3 status 0 Success", `4 data "\x00\x00ont"`, "5 status 0 Success", `6 data "entst"`,
 				"7 status 3 Handle is not open for writing", "8 status 4 Source and target are the same file",
 				"9 status 0 Success", "10 status 4 File too large", "11 status 4 Invalid handle",
+				"12 handle 2.0", "13 status 3 Handle is not open for reading",
 			},
 		},
 		"check-file": {

@@ -318,3 +318,31 @@ func TestLongestNames(t *testing.T) {
 		t.Errorf("answers (-want +got), %v:\n%.300s", err, diff)
 	}
 }
+
+// deaf is a client that has said everything and takes no answers.
+type deaf struct {
+	io.Reader
+	writes int
+}
+
+func (d *deaf) Write([]byte) (int, error) {
+	d.writes++
+	return 0, io.ErrClosedPipe
+}
+
+// TestNothingAfterFailedWrite checks that a client which lost one answer gets no
+// other: it would take that for the one that is missing.
+func TestNothingAfterFailedWrite(t *testing.T) {
+	files := newHostFS(t)
+	if err := os.WriteFile(files.host("/f"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask := [][]byte{hello, packet(fxOpen, 1, "/f", rd, noAttrs)}
+	for id := range 3 { // too much for the buffer of answers
+		ask = append(ask, packet(fxRead, 2+id, first, uint64(0), 250<<10))
+	}
+	d := &deaf{Reader: bytes.NewReader(bytes.Join(ask, nil))}
+	if err := sftp.Serve(d, files, sftp.Options{}); !errors.Is(err, io.ErrClosedPipe) || d.writes != 1 {
+		t.Errorf("Serve = %v after %d writes, want the error of the first and no other", err, d.writes)
+	}
+}
