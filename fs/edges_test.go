@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"iter"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -166,7 +168,13 @@ func TestRmdirKeepsLeftovers(t *testing.T) {
 		}
 	}
 	running := start(t, mustOpen(t, atomicPolicy(host, "carol"), Settings{}), "/d/f", truncating, "half", 0)
-	if err := mustOpen(t, atomicPolicy(host, "alice"), Settings{}).Rmdir("/d"); !errors.Is(err, ErrNotEmpty) {
+	l, err := openJail(host, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	alice := &uploads{layer: lastName{l, path.Base(partName("carol", "/d/f"))}, ledger: everybodys, host: host, person: "alice", atomic: true}
+	if err := alice.Rmdir("/d"); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("Rmdir during an upload = %v, want ErrNotEmpty", err)
 	}
 	if got := temps(t, host+"/d"); got != left+1 {
@@ -174,6 +182,23 @@ func TestRmdirKeepsLeftovers(t *testing.T) {
 	}
 	if err := running.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// lastName is a layer in which one name comes last in its directory.
+type lastName struct {
+	layer
+	name string
+}
+
+func (l lastName) names(dir string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for base, err := range l.layer.names(dir) {
+			if base != l.name && !yield(base, err) {
+				return
+			}
+		}
+		yield(l.name, nil)
 	}
 }
 

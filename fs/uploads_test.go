@@ -167,6 +167,8 @@ func TestUploadWithoutTruncation(t *testing.T) {
 			}
 			if tt.late {
 				hostHolds(t, host+"/f", "old content")
+			} else {
+				hostHolds(t, host+"/f", tt.want)
 			}
 			if err := end(up); err != nil {
 				t.Errorf("%s: end = %v", name, err)
