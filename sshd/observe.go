@@ -300,44 +300,32 @@ func (o *observed) SetAttr(name string, a fs.Attr) error {
 	})
 }
 
-func (o *observed) Stat(name string) (iofs.FileInfo, error) {
-	view, err := o.files()
-	if err != nil {
-		return nil, &iofs.PathError{Op: "stat", Path: name, Err: err}
-	}
-	return view.Stat(name)
-}
+func (o *observed) Stat(name string) (iofs.FileInfo, error) { return look(o, "stat", name, fs.FS.Stat) }
 
 func (o *observed) Lstat(name string) (iofs.FileInfo, error) {
-	view, err := o.files()
-	if err != nil {
-		return nil, &iofs.PathError{Op: "lstat", Path: name, Err: err}
-	}
-	return view.Lstat(name)
+	return look(o, "lstat", name, fs.FS.Lstat)
 }
 
 func (o *observed) Readlink(name string) (string, error) {
-	view, err := o.files()
-	if err != nil {
-		return "", &iofs.PathError{Op: "readlink", Path: name, Err: err}
-	}
-	return view.Readlink(name)
+	return look(o, "readlink", name, fs.FS.Readlink)
 }
 
 func (o *observed) Realpath(name string) (string, error) {
-	view, err := o.files()
-	if err != nil {
-		return "", &iofs.PathError{Op: "realpath", Path: name, Err: err}
-	}
-	return view.Realpath(name)
+	return look(o, "realpath", name, fs.FS.Realpath)
 }
 
 func (o *observed) StatFS(name string) (fs.Usage, error) {
+	return look(o, "statfs", name, fs.FS.StatFS)
+}
+
+// look runs act, which changes nothing and has no event, on the view.
+func look[T any](o *observed, op, name string, act func(fs.FS, string) (T, error)) (T, error) {
 	view, err := o.files()
 	if err != nil {
-		return fs.Usage{}, &iofs.PathError{Op: "statfs", Path: name, Err: err}
+		var none T
+		return none, &iofs.PathError{Op: op, Path: name, Err: err}
 	}
-	return view.StatFS(name)
+	return act(view.FS, name)
 }
 
 // observedFile counts the bytes that are moved, and emits an event when it is
@@ -429,22 +417,14 @@ func attributes(a fs.Attr) map[string]string {
 func (f *observedFile) Close() error {
 	fi, _ := f.File.Stat()
 	err := f.File.Close()
-	f.ended(f.firstOr(err), fi)
-	return err
-}
-
-// firstOr is the first error of a write, or err if there was none.
-func (f *observedFile) firstOr(err error) error {
-	if first := f.failed.Load(); first != nil {
-		return *first
-	}
+	f.ended(err, fi)
 	return err
 }
 
 // Abort ends a file whose transfer broke off.
 func (f *observedFile) Abort() error {
 	err := f.File.Abort()
-	f.ended(f.firstOr(errAborted), nil)
+	f.ended(errAborted, nil)
 	return err
 }
 
@@ -462,9 +442,13 @@ var closedEvents = map[int][2]event.Type{
 	os.O_RDWR:   {event.FileUpdateClosed, event.FileUpdateFailed},
 }
 
-// ended reports the end of the file, once. fi is what it was then, if known.
+// ended reports the end of the file, once: with the first error of a write, if there
+// was one, else with err. fi is what the file was then, if known.
 func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 	f.closed.Do(func() {
+		if first := f.failed.Load(); first != nil {
+			err = *first
+		}
 		f.fs.conn.openFiles.Add(-1)
 		f.fs.openFiles.Add(-1)
 		e := event.Event{

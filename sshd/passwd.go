@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"bufio"
 	"context"
 
 	"berth/sshd/event"
@@ -32,11 +33,11 @@ func servePasswd(ctx context.Context, s *session, _ string) (uint32, error) {
 }
 
 func (s *session) passwd(ctx context.Context) error {
-	p, u := s.prompter(), s.conn.grant.Load().User
+	in, u := bufio.NewReaderSize(s.ch, longestLine), s.conn.grant.Load().User
 	var lines [3]string
 	for i, prompt := range []string{promptCurrent, login.PromptNew, login.PromptConfirm} {
 		var err error
-		if lines[i], err = p.ask(prompt); err != nil {
+		if lines[i], err = s.ask(in, prompt); err != nil {
 			s.say(s.ch, "") // end the line after a prompt that got no answer
 			s.conn.emit(login.PasswordEvent(u, login.ErrNoAnswer))
 			return login.ErrNoAnswer

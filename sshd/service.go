@@ -87,6 +87,11 @@ func find(request, command string) *service {
 		word, _, _ = strings.Cut(strings.TrimSpace(command), " ")
 		word = path.Base(word)
 	}
+	return startedBy(word)
+}
+
+// startedBy returns the service that a word starts, or nil.
+func startedBy(word string) *service {
 	for _, sv := range services() {
 		if slices.Contains(sv.words, word) {
 			return &sv
@@ -98,10 +103,8 @@ func find(request, command string) *service {
 // ServiceName returns the name of the service that command starts, which must be
 // one word that starts one, or "".
 func ServiceName(command string) string {
-	for _, sv := range services() {
-		if slices.Contains(sv.words, command) {
-			return sv.name
-		}
+	if sv := startedBy(command); sv != nil {
+		return sv.name
 	}
 	return ""
 }

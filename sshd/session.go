@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/term"
 
 	"berth/sshd/event"
 	"berth/sshd/login"
@@ -109,7 +110,7 @@ type session struct {
 	conn    *conn
 	ch      ssh.Channel
 	window  *growing                // of ch
-	pty     *terminal               // set if the client asked for one before it asked for a service
+	pty     *term.Terminal          // set if the client asked for one before it asked for a service
 	service atomic.Pointer[service] // what it runs, once it does
 }
 
@@ -156,7 +157,7 @@ func (s *session) request(req *ssh.Request, started bool) (run, bool) {
 		if s.pty == nil {
 			return nil, false
 		}
-		s.pty.resize(req.Payload)
+		resize(s.pty, req.Payload)
 		return nil, true
 	case "subsystem", "exec", "shell":
 		if started { // one service a channel

@@ -76,21 +76,20 @@ func (c *Conn) release() {
 	}
 }
 
-// Write writes p.
+// Write writes p. The library writes its identification string first, in one piece:
+// that string has been sent, and is not written again.
 func (c *Conn) Write(p []byte) (int, error) {
-	rest, err := c.unsent(p)
-	if err != nil {
-		return 0, err
-	}
-	if len(rest) == 0 {
+	switch {
+	case len(c.swallow) > 0:
+		if !bytes.Equal(p, c.swallow) {
+			return 0, errVersion
+		}
+		c.swallow = nil
 		return len(p), nil
+	case c.tcp != nil:
+		return c.tcp.Write(p)
 	}
-	w := c.Conn
-	if c.tcp != nil {
-		w = c.tcp
-	}
-	n, err := w.Write(rest)
-	return len(p) - len(rest) + n, err
+	return c.Conn.Write(p)
 }
 
 // smallPacket is the size up to which a packet is copied together before it is written,
@@ -106,7 +105,7 @@ func (c *Conn) WriteBuffers(pieces net.Buffers) error {
 	for _, p := range pieces {
 		size += len(p)
 	}
-	if size > smallPacket && c.tcp != nil && len(c.swallow) == 0 {
+	if size > smallPacket && c.tcp != nil {
 		_, err := pieces.WriteTo(c.tcp)
 		return err
 	}
@@ -118,16 +117,6 @@ func (c *Conn) WriteBuffers(pieces net.Buffers) error {
 	}
 	_, err := c.Write(packet)
 	return err
-}
-
-// unsent is what remains of p to be sent: the identification string was sent before.
-func (c *Conn) unsent(p []byte) ([]byte, error) {
-	n := min(len(p), len(c.swallow))
-	if !bytes.Equal(p[:n], c.swallow[:n]) {
-		return nil, errVersion
-	}
-	c.swallow = c.swallow[n:]
-	return p[n:], nil
 }
 
 // ReadsAhead reports whether small reads cost no system call.

@@ -141,7 +141,10 @@ func TestCarrier(t *testing.T) {
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Errorf("read %q (%v), want %q", got, err, want)
 	}
-	if err := c.WriteBuffers(net.Buffers{[]byte(ours), []byte("\r\n"), []byte("packet")}); err != nil || c.tcp == nil {
+	if _, err := io.WriteString(c, ours+"\r\n"); err != nil {
+		t.Errorf("Write of our identification = %v", err)
+	}
+	if err := c.WriteBuffers(net.Buffers{[]byte("pack"), []byte("et")}); err != nil || c.tcp == nil {
 		t.Errorf("WriteBuffers = %v, to the socket itself: %t", err, c.tcp != nil)
 	}
 	c.Close()

@@ -233,7 +233,7 @@ func TestSwallow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, piece := range []string{ours[:5], ours[5:] + "\r\nand", " more"} {
+	for _, piece := range []string{ours + "\r\n", "and", " more"} {
 		if n, err := io.WriteString(c, piece); n != len(piece) || err != nil {
 			t.Errorf("Write(%q) = %d, %v; want all of it", piece, n, err)
 		}
