@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,17 +94,15 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	if err == nil || (directory.Proved(err) && restrictionIn(err) != nil) {
 		g, err = a.decide(a.proofs.with(p, u, err), u, p)
 	}
-	var more *unfinished
 	a.work += time.Since(started) - (a.idle - idle)
-	if errors.As(err, &more) {
+	if more, ok := errors.AsType[*unfinished](err); ok {
 		a.emit(event.Event{
 			Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: askedBy(method),
 			Detail: "next: " + strings.Join(more.next, " or "), Fields: a.proofs.fields(),
 		})
 		return nil, &ssh.PartialSuccessError{Next: a.callbacks(more.next...)} // the library insists on the bare type
 	}
-	var wanted *wantsPassword
-	if errors.As(err, &wanted) {
+	if wanted, ok := errors.AsType[*wantsPassword](err); ok {
 		a.emit(event.Event{Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: method, Detail: "next: a new password"})
 		return nil, wanted
 	}
@@ -174,8 +173,7 @@ func (p proofs) with(added *proof, u *directory.User, err error) proofs {
 // asks for a new password if that is all that is missing.
 func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, error) {
 	g, err := a.gate.judge(proofs, u, a.peer.Remote.Addr())
-	var more *unfinished
-	if errors.As(err, &more) {
+	if _, more := errors.AsType[*unfinished](err); more {
 		a.proofs = proofs
 	}
 	if err != nil {
@@ -253,13 +251,13 @@ func (a *Attempt) lookup(name string, fresh bool) (*directory.User, error) {
 	n := &a.name
 	if n.at.IsZero() || n.typed != name {
 		a.reportKeys()
-		*n = found{typed: name, err: checkName(name)}
+		*n = found{typed: name}
 	} else if !fresh && time.Since(n.at) < rememberFor {
 		return n.user, n.err
 	}
 	first := n.at.IsZero()
 	n.at = time.Now()
-	if checkName(name) == nil {
+	if n.err = checkName(name); n.err == nil {
 		ctx := a.ctx
 		if fresh {
 			ctx = directory.Fresh(ctx)
@@ -301,26 +299,22 @@ func (a *Attempt) wait(started time.Time) {
 
 // reject reports why a try failed, and returns what the client may know of it.
 func (a *Attempt) reject(name, method string, err error) error {
-	a.name.reported = true
-	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error(), Work: a.work}
-	if u := a.name.user; u != nil {
-		e.User, e.UserID = u.Name, u.ID
-	}
-	var limit *state.Refusal
+	e := a.rejection(name, method, err)
+	e.Work = a.work
+	a.name.reported = a.name.reported || name == a.name.typed
+	limit, limited := errors.AsType[*state.Refusal](err)
 	switch {
 	case errors.Is(err, errMethod):
-		// A password that was not asked about must look like a wrong one. A key or
+		// A password that was not compared must look like a wrong one. A key or
 		// a ticket was proved, and clients try them unasked.
 		if method == methodPassword || method == methodInteractive {
-			a.hold(state.LoginFailed)
+			a.hold(err)
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
-	case errors.As(err, &limit) && limit.Code == state.SourcePenalized: // held already
-	case errors.Is(err, directory.ErrNoUser):
-		a.hold(state.UnknownUser)
+	case limited && limit.Code == state.SourcePenalized: // held already
 	case directory.Refused(err), errors.Is(err, errCode):
-		a.hold(state.LoginFailed)
+		a.hold(err)
 	}
 	if errors.Is(err, directory.ErrShielded) {
 		e.Type = event.LoginShielded
@@ -332,8 +326,21 @@ func (a *Attempt) reject(name, method string, err error) error {
 	return err
 }
 
-// hold holds a failed try against the source.
-func (a *Attempt) hold(kind state.Kind) {
+// rejection is the event of a refused try with name.
+func (a *Attempt) rejection(name, method string, err error) event.Event {
+	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error()}
+	if u := a.name.user; u != nil && name == a.name.typed {
+		e.User, e.UserID = u.Name, u.ID
+	}
+	return e
+}
+
+// hold holds a try that failed with err against the source.
+func (a *Attempt) hold(err error) {
+	kind := state.LoginFailed
+	if errors.Is(err, directory.ErrNoUser) {
+		kind = state.UnknownUser
+	}
 	a.penalized = true
 	a.gate.State.Penalize(a.peer.Source, kind)
 }
@@ -347,24 +354,13 @@ func (a *Attempt) reportKeys() {
 		return
 	}
 	n.reported = true
-	err, kind := n.err, state.LoginFailed
-	switch {
-	case errors.Is(err, directory.ErrNoUser):
-		kind = state.UnknownUser
-	case err == nil:
-		err = errKeyRefused
-	}
-	a.hold(kind)
+	err := cmp.Or(n.err, errKeyRefused)
+	a.hold(err)
 	if len(n.refused) == 0 {
 		return // certificates only: each was reported when it was offered
 	}
-	e := event.Event{
-		Type: event.LoginRejected, User: Printable(n.typed), Method: methodPublicKey,
-		Reason: ReasonOf(err), Detail: strings.Join(n.refused, " "),
-	}
-	if n.user != nil {
-		e.User, e.UserID = n.user.Name, n.user.ID
-	}
+	e := a.rejection(n.typed, methodPublicKey, err)
+	e.Detail = strings.Join(n.refused, " ")
 	a.emit(e)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"berth/directory"
 	"berth/sshd/cert"
-	"berth/sshd/event"
 )
 
 // certificateKey is where Permissions carry a certificate from its offer to the
@@ -31,11 +30,9 @@ func (a *Attempt) certified(u *directory.User, c *ssh.Certificate) (*ssh.Permiss
 		}
 	}
 	if err != nil {
-		a.emit(event.Event{
-			Type: event.LoginRejected, User: u.Name, UserID: u.ID, Method: methodPublicKey,
-			Reason: ReasonOf(err), Detail: err.Error(),
-			Fields: certificateFields(cert.Grant{ID: c.KeyId, Serial: c.Serial, Authority: ssh.FingerprintSHA256(c.SignatureKey)}),
-		})
+		e := a.rejection(a.name.typed, methodPublicKey, err)
+		e.Fields = certificateFields(cert.Grant{ID: c.KeyId, Serial: c.Serial, Authority: ssh.FingerprintSHA256(c.SignatureKey)})
+		a.emit(e)
 		return nil, fmt.Errorf("%w: %w", errCertificate, err)
 	}
 	return &ssh.Permissions{ExtraData: map[any]any{certificateKey{}: certificate{c, g, service}}}, nil

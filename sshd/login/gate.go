@@ -180,8 +180,8 @@ func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error
 
 // revokes reports whether err says that a session must end.
 func revokes(err error) bool {
-	var more *unfinished
-	return directory.Refused(err) || errors.As(err, &more) || slices.ContainsFunc(
+	_, more := errors.AsType[*unfinished](err)
+	return directory.Refused(err) || more || slices.ContainsFunc(
 		[]error{policy.ErrDenied, cert.ErrRevoked, cert.ErrAuthority, errKeyRemoved, errPasswordChanged, errMethod},
 		func(target error) bool { return errors.Is(err, target) })
 }
@@ -266,11 +266,10 @@ func restrictionIn(err error) error {
 // proved marks a refusal as one whose reason the user may learn: everything that
 // the rules ask for before it has been proved.
 func proved(err error) error {
-	var r *directory.Refusal
-	if errors.As(err, &r) {
-		told := *r
-		told.Proved = true
-		return &told
+	if r, ok := errors.AsType[*directory.Refusal](err); ok {
+		marked := *r
+		marked.Proved = true
+		return &marked
 	}
 	return err
 }

@@ -139,12 +139,10 @@ const unavailableText = "The directory cannot be reached just now. Please try ag
 
 // ReasonOf is the code of err in events.
 func ReasonOf(err error) event.Reason {
-	var denied *policy.Denied
-	if errors.As(err, &denied) {
+	if denied, ok := errors.AsType[*policy.Denied](err); ok {
 		return denials[denied.Reason]
 	}
-	var refusal *state.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*state.Refusal](err); ok {
 		return limits[refusal.Code]
 	}
 	for _, a := range answers {
@@ -158,8 +156,8 @@ func ReasonOf(err error) event.Reason {
 // deniedByUs reports whether err refuses somebody who has proved who they are:
 // the directory has nothing against them, but no rule lets them in, or not now.
 func deniedByUs(err error) bool {
-	var limit *state.Refusal
-	return errors.Is(err, policy.ErrDenied) || (errors.As(err, &limit) && (limit.Code == state.UserSessions || limit.Code == state.TotalSessions))
+	limit, limited := errors.AsType[*state.Refusal](err)
+	return errors.Is(err, policy.ErrDenied) || (limited && (limit.Code == state.UserSessions || limit.Code == state.TotalSessions))
 }
 
 // clientMessage is the text for the client when a login is refused. It has the
@@ -175,12 +173,10 @@ func clientMessage(err error) string {
 
 // Sentence explains err to the person it is about.
 func Sentence(err error) string {
-	var limit *state.Refusal
-	switch {
-	case !errors.As(err, &limit):
-	case limit.Code == state.SourcePenalized:
-		return "Too many failed logins from your address. Please try again later."
-	default:
+	if limit, ok := errors.AsType[*state.Refusal](err); ok {
+		if limit.Code == state.SourcePenalized {
+			return "Too many failed logins from your address. Please try again later."
+		}
 		return "Too many sessions are open."
 	}
 	for _, a := range answers {

@@ -1,0 +1,172 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/directory"
+	"berth/policy"
+	"berth/sshd/event"
+	"berth/sshd/state"
+)
+
+// kinds is a store that remembers what is held against sources.
+type kinds struct {
+	state.Store
+	held []state.Kind
+}
+
+func (k *kinds) Penalize(remote netip.Addr, kind state.Kind) {
+	k.held = append(k.held, kind)
+	k.Store.Penalize(remote, kind)
+}
+
+// answering is a directory that answers every bind with err.
+type answering struct {
+	*world
+	err error
+}
+
+func (d answering) Authenticate(context.Context, *directory.User, string) error { return d.err }
+
+// TestWhatARefusalIsReportedAs: the type of the event, its reason, and what is held
+// against the source.
+func TestWhatARefusalIsReportedAs(t *testing.T) {
+	password := func(name string) func(*Attempt) { return func(a *Attempt) { a.password(meta{name}, []byte("x")) } }
+	offer := func(name string) func(*Attempt) {
+		return func(a *Attempt) {
+			a.offer(meta{name}, otherKey)
+			a.Failed()
+		}
+	}
+	tests := map[string]struct {
+		do     func(*Attempt)
+		bind   error // the answer of the directory
+		kind   event.Type
+		reason event.Reason
+		held   []state.Kind
+	}{
+		"wrong password":     {password("alice"), &directory.Refusal{Why: directory.ErrBadPassword}, event.LoginRejected, event.BadPassword, []state.Kind{state.LoginFailed}},
+		"unknown user":       {password("zoe"), nil, event.LoginRejected, event.UnknownUser, []state.Kind{state.UnknownUser}},
+		"too many passwords": {password("alice"), &directory.Refusal{Why: directory.ErrShielded}, event.LoginShielded, event.Shielded, []state.Kind{state.LoginFailed}},
+		"directory is down":  {password("alice"), errors.New("no server answers"), event.LoginRejected, event.DirectoryUnavailable, nil},
+		"refused key":        {offer("alice"), nil, event.LoginRejected, event.KeyNotAccepted, []state.Kind{state.LoginFailed}},
+		"key of nobody":      {offer("zoe"), nil, event.LoginRejected, event.UnknownUser, []state.Kind{state.UnknownUser}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(directory.StatusActive)
+			w.policy = &policy.Policy{}
+			a := newAttempt(w)
+			store := &kinds{Store: a.gate.State}
+			a.gate.State, a.gate.Directory = store, answering{w, tt.bind}
+			tt.do(a)
+			if len(w.events) != 1 || w.events[0].Type != tt.kind || w.events[0].Reason != tt.reason {
+				t.Errorf("events %+v, want one %v with %v", w.events, tt.kind, tt.reason)
+			}
+			if !slices.Equal(store.held, tt.held) {
+				t.Errorf("held against the source: %v, want %v", store.held, tt.held)
+			}
+		})
+	}
+}
+
+// trimming is a directory that ignores blanks around a name, as LDAP does.
+type trimming struct{ *world }
+
+func (d trimming) Lookup(ctx context.Context, name string) (*directory.User, error) {
+	return d.world.Lookup(ctx, strings.TrimSpace(name))
+}
+
+// TestBlanksAreNotIgnored: the directory is not asked about a name that nobody has,
+// by no method and at no try.
+func TestBlanksAreNotIgnored(t *testing.T) {
+	w := newWorld(directory.StatusActive)
+	w.policy = &policy.Policy{}
+	a := newAttempt(w)
+	a.gate.Directory = trimming{w}
+	m := meta{"alice "}
+	for range 2 {
+		if _, err := a.offer(m, testKey); err == nil {
+			t.Error("a key was accepted")
+		}
+		if _, err := a.password(m, []byte(rightPassword)); err == nil || w.binds > 0 {
+			t.Errorf("the password: %v after %d binds, want it refused without one", err, w.binds)
+		}
+	}
+}
+
+// TestChangeRequestIsOneSession: the request for a new password and the try that
+// answers it count as one session of the user.
+func TestChangeRequestIsOneSession(t *testing.T) {
+	w := newWorld(directory.StatusMustChange)
+	w.policy = &policy.Policy{Services: []string{"passwd"}, Limits: policy.Limits{Sessions: 1}}
+	a := newAttempt(w)
+	memory := state.NewMemory(state.DefaultSettings())
+	a.gate.State, a.pre = memory, patchedPre{preAuth{w: w}}
+	_, err := a.password(meta{"alice"}, []byte(rightPassword))
+	var asks asksForNew
+	if !errors.As(err, &asks) {
+		t.Fatalf("login = %v, want a new password asked for", err)
+	}
+	_, change := asks.PasswordChange()
+	if _, err := change(meta{"alice"}, []byte(rightPassword), []byte(newPassword)); err != nil {
+		t.Errorf("change = %v, want it accepted", err)
+	}
+	if _, sessions, _ := memory.Counts(); sessions != 1 {
+		t.Errorf("%d sessions are counted, want one", sessions)
+	}
+	a.Release()
+	if _, sessions, _ := memory.Counts(); sessions != 0 {
+		t.Errorf("%d sessions are counted after the end, want none", sessions)
+	}
+}
+
+// TestBarredNameInEvents: an event of a try that was refused before the name was
+// looked up has this name, and not the user of an earlier try.
+func TestBarredNameInEvents(t *testing.T) {
+	w := newWorld(directory.StatusActive)
+	w.policy = &policy.Policy{}
+	a := newAttempt(w)
+	a.offer(meta{"alice"}, otherKey)
+	for range 5 {
+		a.gate.State.Penalize(a.peer.Source, state.LoginFailed)
+	}
+	a.password(meta{"bob"}, []byte("x"))
+	a.Failed()
+	var got []string
+	for _, e := range w.events {
+		got = append(got, e.User+" "+e.UserID+" "+e.Reason.String())
+	}
+	want := []string{"bob  source_penalized", "alice " + w.user.ID + " key_not_accepted"}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+// TestNulAndNothingAreNoPasswords: some directories take a bind without a password
+// as one that succeeds, and others end a password at a NUL.
+func TestNulAndNothingAreNoPasswords(t *testing.T) {
+	for _, p := range []string{"", rightPassword + "\x00x"} {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{}
+		a := newAttempt(w)
+		a.gate.Directory = answering{w, nil}
+		for name, login := range map[string]func() (*ssh.Permissions, error){
+			"password": func() (*ssh.Permissions, error) { return a.password(meta{"alice"}, []byte(p)) },
+			"keyboard-interactive": func() (*ssh.Permissions, error) {
+				return a.interactive(meta{"alice"}, func(string, string, []string, []bool) ([]string, error) { return []string{p}, nil })
+			},
+		} {
+			if granted, err := login(); granted != nil || ReasonOf(err) != event.BadPassword {
+				t.Errorf("%s %q: %v, want a wrong password", name, p, err)
+			}
+		}
+	}
+}
