@@ -209,3 +209,28 @@ func FuzzKeyLine(f *testing.F) {
 		}
 	})
 }
+
+// TestKeysOfTheNextOwner: whoever has the name now may have other keys, and an open
+// session of the name's former owner does not see them.
+func TestKeysOfTheNextOwner(t *testing.T) {
+	f := start(t, withKeys)
+	c := f.must(t)
+	run1(t, c, "help", "")
+	f.people.mu.Lock()
+	f.people.users["alice"].ID = "id-2"
+	f.people.mu.Unlock()
+	if out, _, status := run1(t, c, "keys", ""); status != 1 || out != "" {
+		t.Errorf("keys = %d, %q; want a refusal", status, out)
+	}
+}
+
+// TestKeyTable shows all that limits a key, and values that are no keys.
+func TestKeyTable(t *testing.T) {
+	k := directory.Key{PublicKey: newSigner(t).PublicKey(), Comment: "laptop", From: []string{"192.0.2.0/24", "!192.0.2.1"}, Expires: time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC)}
+	text := keyTable(&directory.User{Keys: []directory.Key{k}, Notes: []directory.KeyNote{{Reason: "too short"}}}, time.Now())
+	for _, want := range []string{"laptop; from 192.0.2.0/24,!192.0.2.1; expires 2030-01-02 03:04", "cannot be used: too short", ssh.FingerprintSHA256(k)} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %q", want, text)
+		}
+	}
+}
