@@ -1,0 +1,61 @@
+package state
+
+import (
+	"container/heap"
+	"net/netip"
+	"time"
+)
+
+// A Snapshot is what a Memory passes on to that of another process: what is held
+// against sources, and which one-time codes are used. Logins and sessions are those of
+// their process.
+type Snapshot struct {
+	Penalties []HeldPenalty        `json:"penalties"`
+	Codes     map[string]UsedCodes `json:"codes"` // by user
+}
+
+// A HeldPenalty is held against a source until a time.
+type HeldPenalty struct {
+	Source  netip.Prefix `json:"source"`
+	Until   time.Time    `json:"until"`
+	KeptOut bool         `json:"kept_out"` // it has reached the minimum
+}
+
+// UsedCodes are the one-time codes of a user.
+type UsedCodes struct {
+	Highest uint64    `json:"highest"` // of those that were right
+	Wrong   int       `json:"wrong"`
+	Last    time.Time `json:"last"` // right or wrong
+}
+
+// Snapshot returns what m remembers now.
+func (m *Memory) Snapshot() Snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.penalties.forget(time.Now())
+	s := Snapshot{Codes: map[string]UsedCodes{}}
+	for _, p := range m.penalties.heap {
+		s.Penalties = append(s.Penalties, HeldPenalty{p.source, p.until, p.bars})
+	}
+	for user, t := range m.tokens {
+		s.Codes[user] = UsedCodes{t.used, t.wrong, t.last}
+	}
+	return s
+}
+
+// Restore adds s to an empty m. Penalties that the settings of m do not have, because
+// penalties are off or the network is exempt, are left out.
+func (m *Memory) Restore(s Snapshot) {
+	m.mu.Lock()
+	for _, p := range s.Penalties {
+		held := &penalty{source: p.Source, until: p.Until, bars: p.KeptOut}
+		m.penalties.of[p.Source] = held
+		heap.Push(&m.penalties, held)
+	}
+	for user, c := range s.Codes {
+		m.tokens[user] = &token{used: c.Highest, wrong: c.Wrong, last: c.Last}
+	}
+	settings := m.settings
+	m.mu.Unlock()
+	m.SetSettings(settings)
+}
