@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -141,13 +142,16 @@ func (a *archive) tidy() error {
 }
 
 // compress puts path+".gz" in the place of path. It is complete before it gets
-// its name.
+// its name. A file that another process still writes to is left for later.
 func compress(path string) error {
-	from, err := os.Open(path)
+	from, err := os.OpenFile(path, os.O_RDWR, 0) // NFS locks only what is open for writing
 	if err != nil {
 		return err
 	}
 	defer from.Close()
+	if errors.Is(syscall.Flock(int(from.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		return nil
+	}
 	part := path + ".gz.part"
 	to, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {

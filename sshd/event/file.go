@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
@@ -65,6 +66,15 @@ func (f *File) LastStop() (string, error) {
 		return "crash", nil
 	}
 	return "clean", os.WriteFile(f.mark, nil, 0o640)
+}
+
+// Yield leaves to another server what only one may do with the file: begin a new one
+// when it is full, and mark that a server is running. Events still go to the file.
+func (f *File) Yield() {
+	f.mark = ""
+	f.out.mu.Lock()
+	defer f.out.mu.Unlock()
+	f.out.maxSize = math.MaxInt64
 }
 
 // Close is that of the Queue, and removes the mark of LastStop.

@@ -121,6 +121,9 @@ func openAppend(path string) (f *os.File, size, torn int64, err error) {
 	if f, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640); err != nil {
 		return nil, 0, 0, err
 	}
+	// Until the file is closed, no other process compresses it: after an upgrade two
+	// servers write events for a while. A file system without locks has one server.
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_SH)
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()

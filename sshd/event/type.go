@@ -14,6 +14,7 @@ const (
 	EventsDropped  Type = 1005
 	EventsLeftOut  Type = 1006
 	FileLost       Type = 1007
+	UpgradeFailed  Type = 1008
 	DirectoryUp    Type = 1010
 	DirectoryDown  Type = 1011
 	SessionKicked  Type = 1020
