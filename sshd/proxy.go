@@ -33,6 +33,14 @@ type behind struct {
 	trusted []netip.Prefix
 }
 
+// SetDeadline is that of the listener, which a TCP listener has.
+func (b *behind) SetDeadline(t time.Time) error {
+	if timed, ok := b.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		return timed.SetDeadline(t)
+	}
+	return errors.ErrUnsupported
+}
+
 func (b *behind) Accept() (net.Conn, error) {
 	nc, err := b.Listener.Accept()
 	if err != nil {

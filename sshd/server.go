@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,9 +42,10 @@ type Server struct {
 	budget   budget
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
-	running  sync.WaitGroup            // connections
-	draining atomic.Pointer[time.Time] // since when; nil: not
-	reviews  atomic.Int64              // how often all open sessions have been reviewed
+	running  sync.WaitGroup             // connections
+	draining atomic.Pointer[time.Time]  // since when; nil: not
+	loops    map[net.Listener]time.Time // when each that accepts was last seen alive
+	reviews  atomic.Int64               // how often all open sessions have been reviewed
 }
 
 // Serve accepts connections until ctx ends or Shutdown is called, and then
@@ -54,11 +56,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	defer s.running.Wait()
 	defer l.Close()
+	defer s.beat(l, false)
+	timed, _ := l.(interface{ SetDeadline(time.Time) error })
 	for {
+		if timed != nil && timed.SetDeadline(time.Now().Add(beatEvery)) == nil {
+			s.beat(l, true)
+		}
 		nc, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue
 		case err != nil:
 			// Out of file descriptors, most likely: those who are in go on, and
 			// the next may come when one of them has left.
@@ -70,6 +79,36 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 		s.accept(ctx, nc)
 	}
+}
+
+// beatEvery is how long a loop that accepts waits at most before it shows that it is
+// alive.
+const beatEvery = 2 * time.Second
+
+// beat notes that the loop of l is alive, or has ended. Like whoever accepts, it
+// needs mu.
+func (s *Server) beat(l net.Listener, alive bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loops == nil {
+		s.loops = map[net.Listener]time.Time{}
+	}
+	if s.loops[l] = time.Now(); !alive {
+		delete(s.loops, l)
+	}
+}
+
+// Alive reports whether every Serve has come round to accepting connections within the
+// last ten seconds. It blocks while the server does.
+func (s *Server) Alive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seen := range s.loops {
+		if time.Since(seen) > 5*beatEvery {
+			return false
+		}
+	}
+	return true
 }
 
 // Bounds of what clients may send and services have not read, and of what windows
@@ -165,6 +204,13 @@ func (s *Server) drained(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(*since)
+}
+
+// Linger waits until all connections have ended by themselves, or ctx ends. Nothing
+// changes for them: another process takes the new ones.
+func (s *Server) Linger(ctx context.Context) {
+	for len(s.connections()) > 0 && sleep(ctx, quiet/4) {
+	}
 }
 
 // Shutdown refuses new connections, closes those that are not moving files,
