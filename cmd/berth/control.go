@@ -17,6 +17,7 @@ type operator struct {
 	serving  context.Context // ends with the server
 	store    *state.Memory
 	reloader *reloader
+	upgrader *upgrader
 	drain    context.CancelCauseFunc
 	sink     event.Sink
 }
@@ -38,6 +39,10 @@ func (o operator) Kick(by admin.Caller, who string) []admin.Session {
 
 func (o operator) Reload(by admin.Caller) (waits string, err error) {
 	return o.reloader.run(o.serving, by.Fields())
+}
+
+func (o operator) Upgrade(by admin.Caller) (admin.Successor, error) {
+	return o.upgrader.run(by.Fields())
 }
 
 func (o operator) Penalties() []state.Penalty { return o.store.Penalties() }

@@ -59,6 +59,11 @@ the server runs as, or as root.`, cobra.NoArgs, func(cmd *cobra.Command, server 
 			if err != nil {
 				return err
 			}
+			for _, before := range server.Lingering() {
+				if more, err := before.Sessions(cmd.Context()); err == nil { // else it has just ended
+					all = append(all, more...)
+				}
+			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
@@ -84,6 +89,11 @@ the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command
 			if err != nil {
 				return err
 			}
+			for _, before := range server.Lingering() {
+				if more, err := before.Kick(cmd.Context(), args[0]); err == nil { // else it has just ended
+					ended = append(ended, more...)
+				}
+			}
 			if len(ended) == 0 {
 				return fmt.Errorf("kick %s: no open session has that id, or is of a user with that name", args[0])
 			}
@@ -103,6 +113,24 @@ most, and ends.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _
 				return err
 			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "the server is draining")
+			return err
+		})
+}
+
+func upgradeCommand() *cobra.Command {
+	return operatorCommand("upgrade", "Replace the program of the running server, without a pause",
+		`Upgrade has the running server, by admin.socket, start its program again from the
+same file, which may be a newer version by now. The new process reads the
+configuration, takes over the listening sockets, penalties and used one-time codes,
+and serves; then the process before takes no more connections. Its sessions go on
+as before, for ssh.drain at most. No connection is refused and no transfer is cut.
+If the new process cannot serve, because the configuration has a mistake, say,
+nothing changes and the error says why.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			next, err := server.Upgrade(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("upgrade: %w", err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "process %d, berth %s, serves now; sessions of the process before go on for %v at most\n", next.PID, next.Release, next.Drain)
 			return err
 		})
 }

@@ -8,27 +8,33 @@ import (
 	"syscall"
 )
 
-// writePID writes our own process to file and locks it: a second server with the
-// same pid_file does not start. release removes the file.
-func writePID(file string) (release func(), err error) {
-	if file == "" {
-		return func() {}, nil
+// A pidFile says which process is the server. It is locked while that runs, so that a
+// second server with the same pid_file does not start.
+type pidFile struct {
+	path string   // empty: there is none
+	f    *os.File // nil: another process has it
+}
+
+// write writes our own process to the file and locks it.
+func (p *pidFile) write() error {
+	if p.path == "" {
+		return nil
 	}
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("pid_file: %w", err)
+		return fmt.Errorf("pid_file: %w", err)
 	}
 	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK}); err != nil {
 		defer f.Close()
 		if pid := locker(f); pid != 0 {
-			return nil, fmt.Errorf("pid_file: %s: process %d is a server that has this file: stop it, or give each server a pid_file of its own", file, pid)
+			return fmt.Errorf("pid_file: %s: process %d is a server that has this file: stop it, or give each server a pid_file of its own", p.path, pid)
 		}
-		return nil, fmt.Errorf("pid_file: %s: lock: %w", file, err)
+		return fmt.Errorf("pid_file: %s: lock: %w", p.path, err)
 	}
 	if here, err := f.Stat(); err == nil {
-		if there, err := os.Stat(file); err != nil || !os.SameFile(here, there) {
+		if there, err := os.Stat(p.path); err != nil || !os.SameFile(here, there) {
 			f.Close() // a server that ended in this moment has removed the file
-			return writePID(file)
+			return p.write()
 		}
 	}
 	err = f.Truncate(0)
@@ -37,12 +43,26 @@ func writePID(file string) (release func(), err error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("pid_file: %w", err)
+		return fmt.Errorf("pid_file: %w", err)
 	}
-	return func() {
-		os.Remove(file) // while it is locked, so that it is nobody else's
-		f.Close()
-	}, nil
+	p.f = f
+	return nil
+}
+
+// yield leaves the file to another process.
+func (p *pidFile) yield() {
+	if p.f != nil {
+		p.f.Close()
+		p.f = nil
+	}
+}
+
+// remove removes the file unless another process has it.
+func (p *pidFile) remove() {
+	if p.f != nil {
+		os.Remove(p.path) // while it is locked, so that it is nobody else's
+		p.yield()
+	}
 }
 
 // runningServer returns the process of the server that has locked file; 0 if

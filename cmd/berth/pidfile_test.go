@@ -18,11 +18,11 @@ func TestHoldPIDFile(t *testing.T) {
 	if file == "" {
 		return
 	}
-	release, err := writePID(file)
-	if err != nil {
+	pid := &pidFile{path: file}
+	if err := pid.write(); err != nil {
 		t.Fatal(err)
 	}
-	defer release()
+	defer pid.remove()
 	if address := os.Getenv("HOLD_ADDRESS"); address != "" {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
@@ -77,7 +77,7 @@ func TestPIDFile(t *testing.T) {
 
 	cmd, end := hold(t, file, "")
 	running(cmd.Process.Pid)
-	if _, err := writePID(file); err == nil || !strings.Contains(err.Error(), "is a server that has this file") {
+	if err := (&pidFile{path: file}).write(); err == nil || !strings.Contains(err.Error(), "is a server that has this file") {
 		t.Errorf("a second server gets the file: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("1\n"), 0o644); err != nil {
@@ -93,18 +93,24 @@ func TestPIDFile(t *testing.T) {
 	cmd.Process.Kill()
 	cmd.Wait()
 	running(0) // a crash left the file behind
-	release, err := writePID(file)
-	if err != nil {
+	pid := &pidFile{path: file}
+	if err := pid.write(); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
 	if want := fmt.Sprintln(os.Getpid()); err != nil || string(text) != want {
 		t.Errorf("the file holds %q, %v, want %q", text, err, want)
 	}
-	release()
-	if release, err := writePID(""); err != nil {
+	pid.yield()
+	cmd, end = hold(t, file, "") // which has taken over
+	pid.remove()
+	running(cmd.Process.Pid)
+	end()
+
+	none := &pidFile{}
+	if err := none.write(); err != nil {
 		t.Error(err)
-	} else {
-		release()
 	}
+	none.yield()
+	none.remove()
 }

@@ -31,6 +31,8 @@ type reloader struct {
 	store      *state.Memory
 	audit      *event.File
 	sink       event.Sink
+	supervisor supervisor
+	status     string // for the supervisor, when it is done
 	log        hclog.Logger
 	mu         sync.Mutex // held during a reload
 }
@@ -55,6 +57,8 @@ func (r *reloader) onHangup(ctx context.Context) {
 func (r *reloader) run(ctx context.Context, by map[string]string) (waits string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.supervisor.reloading()
+	defer r.supervisor.ready(r.status)
 	if err := r.audit.Reopen(); err != nil {
 		r.log.Error("reopen the event file", "error", err)
 	}

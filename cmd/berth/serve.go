@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,7 +35,9 @@ func serveCommand() *cobra.Command {
 	return configCommand("serve", "Serve files",
 		`Serve reads the configuration and serves until it gets SIGTERM or SIGINT; then
 running transfers have ssh.drain to end. SIGHUP reads the rules again and reopens
-the event file: open sessions have the new rights at their next operation.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
+the event file: open sessions have the new rights at their next operation. SIGUSR2
+is what "berth upgrade" does. Sockets that systemd passes are taken up if listen or
+admin.listen has their address.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 			return serve(cmd.Context(), cfg, cfg, func(r *running) {
 				for _, l := range r.listeners {
 					fmt.Fprintf(cmd.OutOrStdout(), "listening on %s\n", l.Addr())
@@ -47,8 +52,10 @@ the event file: open sessions have the new rights at their next operation.`, cob
 // running is what a server in service listens on.
 type running struct {
 	listeners []net.Listener
-	admin     net.Listener // nil if there is none
-	socket    net.Listener // nil if there is none
+	sockets   []net.Listener // the TCP sockets of listeners and admin
+	admin     net.Listener   // nil if there is none
+	socket    net.Listener   // nil if there is none
+	aside     string         // the name of socket when another process has taken over
 	people    *directories
 }
 
@@ -73,18 +80,30 @@ func (r *rules) Hash() string                                     { return r.set
 // one to use: the command line may have changed something.
 func serve(ctx context.Context, written, cfg *config.Config, ready func(*running)) error {
 	log := cfg.Log.New(os.Stderr)
+	service := supervisor{log.Named("systemd")}
+	untilStopped := ctx
 	ctx, drain := context.WithCancelCause(ctx)
 	defer drain(nil)
 
+	program, err := os.Executable() // before an upgrade puts another file in its place
+	if err != nil {
+		return err
+	}
+	before, err := findPredecessor()
+	if err != nil {
+		return err
+	}
 	made, err := prepare(cfg, cfg.HostKeys)
 	if err != nil {
 		return err
 	}
-	removePID, err := writePID(cfg.PIDFile)
-	if err != nil {
-		return err
+	pid := &pidFile{path: cfg.PIDFile}
+	if before == nil {
+		if err := pid.write(); err != nil {
+			return err
+		}
 	}
-	defer removePID()
+	defer pid.remove()
 	live := &rules{}
 	live.set.Store(made.rules)
 	settings := cfg.SSH
@@ -151,10 +170,24 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if cfg.Events.WhenLost == event.Refuse {
 		srv.Refusing = record.Lost
 	}
-	r, err := listen(cfg)
+	r, err := listen(cfg, log)
 	if err != nil {
 		return err
 	}
+	if before != nil {
+		known, err := before.ready()
+		if err != nil {
+			return err
+		}
+		store.Restore(known)
+		if err := pid.write(); err != nil {
+			return err
+		}
+	}
+	if err := r.openSocket(cfg.Admin.Socket); err != nil {
+		return err
+	}
+	defer r.removeAside()
 
 	// What runs beside the server ends after it: health answers during a drain.
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -166,28 +199,45 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	background.Go(func() { watchDirectory(beside, people, sinks) })
 	background.Go(func() { shown.watch(beside) })
 	background.Go(func() { sweep(beside, live.set.Load, quotas, log.Named("sweep")) })
-	answer := func(l net.Listener, h http.Handler) {
+	answer := func(ctx context.Context, l net.Listener, h http.Handler) {
 		background.Go(func() {
-			if err := admin.Serve(beside, l, h, log.Named("admin")); err != nil {
+			if err := admin.Serve(ctx, l, h, log.Named("admin")); err != nil {
 				log.Error("answer operators", "address", l.Addr(), "error", err)
 			}
 		})
 	}
+	health, endHealth := context.WithCancel(beside) // until another process takes over
+	defer endHealth()
+	background.Go(func() { service.watch(health, srv.Alive) })
 	if r.admin != nil {
-		answer(r.admin, admin.Handler(readiness(ctx, people, shown, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
+		answer(health, r.admin, admin.Handler(readiness(ctx, people, shown, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
 	}
 	re := &reloader{
 		started: written, attributes: attributes, rules: live, people: people,
-		server: srv, store: store, audit: audit, sink: sinks, log: log,
+		server: srv, store: store, audit: audit, sink: sinks, supervisor: service, status: r.status(), log: log,
 	}
+	up := &upgrader{
+		program: program, listeners: r.sockets, store: store, drain: cfg.SSH.Drain, sink: sinks,
+		aside: func() (func(), error) { return r.stepAside(cfg.Admin.Socket, pid) },
+		leave: func(h handedOver) {
+			service.handedOver(h.pid)
+			audit.Yield()
+			endHealth() // the next process answers
+			drain(h)
+		},
+	}
+	background.Go(func() { up.onSignal(beside) })
 	background.Go(func() { re.onHangup(beside) })
 	if r.socket != nil {
-		answer(r.socket, admin.Control(operator{srv, beside, store, re, drain, sinks}))
+		answer(beside, r.socket, admin.Control(operator{srv, beside, store, re, up, drain, sinks}))
 	}
 
 	lastStop, err := audit.LastStop()
 	if err != nil {
 		log.Warn("mark that the server is running", "error", err)
+	}
+	if before != nil {
+		lastStop = "upgrade"
 	}
 	sinks.Emit(event.Event{Type: event.ServerStarted, Detail: "berth " + release, Fields: map[string]string{"last_stop": lastStop, "rules_hash": live.Hash()}})
 	served := make(chan error, len(r.listeners))
@@ -196,43 +246,101 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	}
 	debug.FreeOSMemory() // what the start needed: rules, hashes of an embedded directory
 	r.people = people
-	notify("READY=1", log)
+	if before != nil {
+		before.serving()
+	} else {
+		service.ready(r.status())
+	}
 	ready(r)
-	err = untilDone(ctx, srv, r, served, sinks, cfg.SSH.Drain)
+	err = untilDone(ctx, untilStopped, srv, r, served, sinks, service, cfg.SSH.Drain)
 	sinks.Emit(event.Event{Type: event.ServerStopped})
 	return err
 }
 
 // listen opens every port before anything is served.
-func listen(cfg *config.Config) (_ *running, err error) {
+func listen(cfg *config.Config, log hclog.Logger) (_ *running, err error) {
 	r := &running{}
+	inherited, err := inheritSockets()
+	if err != nil {
+		return nil, err
+	}
+	defer inherited.close()
 	defer func() {
 		if err != nil {
 			r.close()
 		}
 	}()
 	for _, a := range cfg.Addresses() {
-		l, err := net.Listen(a.Network, a.Address)
+		l, err := inherited.listen(a.Network, a.Address)
 		if err != nil {
 			return nil, fmt.Errorf("listen: %s: %w", a.Address, err)
 		}
+		r.sockets = append(r.sockets, l)
 		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
 	}
 	if cfg.Admin.Listen != "" {
-		if r.admin, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
+		if r.admin, err = inherited.listen("tcp", cfg.Admin.Listen); err != nil {
 			return nil, fmt.Errorf("admin.listen: %s: %w", cfg.Admin.Listen, err)
 		}
+		r.sockets = append(r.sockets, r.admin)
 	}
-	if cfg.Admin.Socket != "" {
-		if r.socket, err = admin.ListenSocket(cfg.Admin.Socket); err != nil {
-			return nil, fmt.Errorf("admin.socket: %w", err)
-		}
-	}
+	inherited.giveUp(log)
 	return r, nil
 }
 
-// untilDone waits for the end of ctx or of a listener, and drains.
-func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan error, sink event.Sink, drain time.Duration) error {
+// openSocket listens for operators.
+func (r *running) openSocket(path string) (err error) {
+	if path == "" {
+		return nil
+	}
+	if r.socket, err = admin.ListenSocket(path); err != nil {
+		r.close()
+		return fmt.Errorf("admin.socket: %w", err)
+	}
+	return nil
+}
+
+// stepAside gives another process what only one can have, the name of the socket for
+// operators and the pid file, until back is called.
+func (r *running) stepAside(path string, pid *pidFile) (back func(), err error) {
+	if r.socket != nil {
+		if r.aside, err = admin.StepAside(r.socket, path); err != nil {
+			return nil, fmt.Errorf("admin.socket: %w", err)
+		}
+	}
+	pid.yield()
+	return func() {
+		if r.socket != nil {
+			os.Rename(r.aside, path)
+			r.aside = ""
+		}
+		pid.write()
+	}, nil
+}
+
+// removeAside removes the name that the socket has had since another process took over.
+func (r *running) removeAside() {
+	if r.aside != "" {
+		os.Remove(r.aside)
+	}
+}
+
+// status is the line of the supervisor about a server that serves.
+func (r *running) status() string {
+	var addresses []string
+	for _, l := range r.listeners {
+		addresses = append(addresses, l.Addr().String())
+	}
+	return "listening on " + strings.Join(addresses, ", ")
+}
+
+// lastMinute is how long before the end of a drain sessions are ended that go on after
+// an upgrade: as at any drain, each then comes to the end of its file.
+const lastMinute = 15 * time.Second
+
+// untilDone waits for the end of ctx or of a listener, and drains. stopped ends when the
+// server is to end, whoever has taken over.
+func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, served <-chan error, sink event.Sink, service supervisor, drain time.Duration) error {
 	var failed error
 	left := len(r.listeners)
 	select {
@@ -242,18 +350,30 @@ func untilDone(ctx context.Context, srv *sshd.Server, r *running, served <-chan 
 	}
 	draining := event.Event{Type: event.ServerDraining, Err: failed}
 	var by drainedBy
-	if errors.As(context.Cause(ctx), &by) {
+	var over handedOver
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &over):
+		draining.Fields = maps.Clone(over.by)
+		draining.Fields["successor"] = strconv.Itoa(over.pid)
+	case errors.As(cause, &by):
 		draining.Fields = by.Fields()
-	} else if failed == nil {
+	case failed == nil:
 		draining.Fields = map[string]string{"operator": "signal"}
 	}
 	sink.Emit(draining)
-	notify("STOPPING=1", srv.Log)
+	if over.pid == 0 {
+		service.stopping("waiting for running transfers")
+	}
 	for _, l := range r.listeners {
 		l.Close()
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
+	if over.pid != 0 {
+		linger, cancel := context.WithTimeout(stopped, drain-lastMinute)
+		srv.Linger(linger)
+		cancel()
+	}
 	if err := srv.Shutdown(end); err != nil {
 		failed = errors.Join(failed, err)
 	}
@@ -314,22 +434,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	case <-time.After(d):
 		return true
-	}
-}
-
-// notify tells systemd how far the service is (sd_notify), so that "systemctl
-// start" waits for a server that can be reached, and fails when there is none.
-func notify(state string, log hclog.Logger) {
-	name := os.Getenv("NOTIFY_SOCKET")
-	if name == "" {
-		return
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err == nil {
-		_, err = c.Write([]byte(state))
-		c.Close()
-	}
-	if err != nil {
-		log.Warn("tell systemd", "state", state, "error", err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// release is the version of this source.
-const release = "0.1.0"
+// release is the version of this source. The linker may set another one.
+var release = "0.1.0"
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{

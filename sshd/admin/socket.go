@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -48,10 +49,26 @@ type Operator interface {
 	// Reload reads the configuration again. It returns in a sentence what only a
 	// restart takes up, or why nothing has changed.
 	Reload(by Caller) (waits string, err error)
+	// Upgrade starts the program anew, from its file, and has the new process take
+	// over. It returns when that serves, or why nothing has changed.
+	Upgrade(by Caller) (Successor, error)
 	// Penalties returns the sources that something is held against.
 	Penalties() []state.Penalty
 	// Lift lifts what is held against the sources in a network, and returns them.
 	Lift(by Caller, network netip.Prefix) []netip.Prefix
+}
+
+// A Successor is the process that has taken over at an upgrade.
+type Successor struct {
+	PID     int           `json:"pid"`
+	Release string        `json:"release"`
+	Drain   time.Duration `json:"drain_ns"` // when the sessions of the process before end at the latest
+}
+
+// upgraded is the outcome of an upgrade.
+type upgraded struct {
+	Successor
+	Error string `json:"error"` // why nothing has changed
 }
 
 // reloaded is the outcome of a reload.
@@ -66,6 +83,7 @@ type reloaded struct {
 //	POST /kick?who=NAME         ends one session or all of a user; answers with them
 //	POST /drain                 ends the server as SIGTERM does
 //	POST /reload                reads the configuration again; answers with the outcome
+//	POST /upgrade               has a new process take over; answers with the outcome
 //	GET  /penalties             the sources that something is held against, as JSON
 //	POST /lift?network=PREFIX   lifts what is held against those; answers with them
 func Control(o Operator) http.Handler {
@@ -83,6 +101,14 @@ func Control(o Operator) http.Handler {
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		waits, err := o.Reload(asking(r))
 		outcome := reloaded{Waits: waits}
+		if err != nil {
+			outcome.Error = err.Error()
+		}
+		writeJSON(w, outcome)
+	})
+	mux.HandleFunc("POST /upgrade", func(w http.ResponseWriter, r *http.Request) {
+		next, err := o.Upgrade(asking(r))
+		outcome := upgraded{Successor: next}
 		if err != nil {
 			outcome.Error = err.Error()
 		}
@@ -143,12 +169,37 @@ func ListenSocket(path string) (net.Listener, error) {
 	return l, err
 }
 
+// StepAside gives the name path of a socket that ListenSocket made to another process.
+// The server can then be asked by the name aside, which Lingering finds. To rename it
+// back undoes all of it.
+func StepAside(l net.Listener, path string) (aside string, err error) {
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // it may be the socket of the other one
+	}
+	aside = fmt.Sprintf("%s.%d", path, os.Getpid())
+	return aside, os.Rename(path, aside)
+}
+
+// Lingering returns clients of the servers that have stepped aside for the one of c, and
+// still have sessions. One that has crashed does not answer.
+func (c *Client) Lingering() []*Client {
+	aside, _ := filepath.Glob(c.path + ".*") // a pattern that is wrong matches nothing
+	var all []*Client
+	for _, path := range aside {
+		all = append(all, Dial(path))
+	}
+	return all
+}
+
 // A Client asks a running server by its socket.
-type Client struct{ http http.Client }
+type Client struct {
+	path string
+	http http.Client
+}
 
 // Dial returns a client of the socket at path. Nothing is asked yet.
 func Dial(path string) *Client {
-	return &Client{http.Client{Timeout: writeTimeout, Transport: &http.Transport{
+	return &Client{path, http.Client{Timeout: writeTimeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -183,6 +234,16 @@ func (c *Client) Reload(ctx context.Context) (waits string, err error) {
 		return "", errors.New(outcome.Error)
 	}
 	return outcome.Waits, nil
+}
+
+// Upgrade has a new process take over from the server, and waits until it serves.
+func (c *Client) Upgrade(ctx context.Context) (Successor, error) {
+	var outcome upgraded
+	err := c.ask(ctx, http.MethodPost, "/upgrade", "", &outcome)
+	if err == nil && outcome.Error != "" {
+		err = errors.New(outcome.Error)
+	}
+	return outcome.Successor, err
 }
 
 // Penalties returns the sources that something is held against.

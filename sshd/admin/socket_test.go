@@ -49,6 +49,11 @@ func (r *recorder) Reload(by Caller) (string, error) {
 	return r.waits, r.fails
 }
 
+func (r *recorder) Upgrade(by Caller) (Successor, error) {
+	r.by = by
+	return Successor{PID: 7, Release: "1.2", Drain: time.Minute}, r.fails
+}
+
 func (r *recorder) Penalties() []state.Penalty { return r.penalties }
 
 func (r *recorder) Lift(by Caller, network netip.Prefix) []netip.Prefix {
@@ -100,6 +105,10 @@ func TestSocket(t *testing.T) {
 
 	if waits, err := c.Reload(t.Context()); waits != "" || err != nil {
 		t.Errorf("Reload() = %q, %v", waits, err)
+	}
+	r.askedByUs(t)
+	if next, err := c.Upgrade(t.Context()); next != (Successor{7, "1.2", time.Minute}) || err != nil {
+		t.Errorf("Upgrade() = %v, %v", next, err)
 	}
 	r.askedByUs(t)
 	r.waits = "only a restart takes up: ssh"

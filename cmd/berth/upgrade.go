@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/sshd/admin"
+	"berth/sshd/event"
+	"berth/sshd/state"
+)
+
+// An upgrade replaces the running program without a moment in which nobody accepts
+// connections. Both processes talk over a pair of sockets, in JSON:
+//
+//	this process                        the next one
+//	starts it, with its listeners  -->  reads the configuration and prepares all
+//	                               <--  readyToServe, or why it cannot: nothing has changed then
+//	steps aside; what it knows     -->  begins to serve
+//	                               <--  serving, or why it does not: this one steps back
+//	accepts no more, lingers, ends
+//
+// docs/adr/0010-upgrade.md has the reasons.
+
+// predecessorVar has the number of the descriptor by which the next process finds this
+// one. Variables that begin with BERTH_ are settings.
+const predecessorVar = "LISTEN_PREDECESSOR_FD"
+
+// takeOverWait is how long each step of the next process may take. An operator waits.
+const takeOverWait = 12 * time.Second
+
+// progress is what the next process has come to, or why it ends.
+type progress struct {
+	Release string `json:"release"`
+	Error   string `json:"error"`
+}
+
+// An upgrader replaces this process by another one.
+type upgrader struct {
+	program   string // found before its file is replaced
+	listeners []net.Listener
+	store     *state.Memory
+	aside     func() (back func(), err error) // gives up what only one process can have
+	leave     func(handedOver)                // ends this process when its sessions have ended
+	drain     time.Duration
+	sink      event.Sink
+
+	mu   sync.Mutex // held during an upgrade
+	next int        // the process that has taken over
+}
+
+// handedOver is why the server ends: another process has taken over.
+type handedOver struct {
+	by  map[string]string
+	pid int
+}
+
+func (handedOver) Error() string { return "another process has taken over" }
+
+// onSignal upgrades at every SIGUSR2 until ctx ends.
+func (u *upgrader) onSignal(ctx context.Context) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			_, _ = u.run(map[string]string{"operator": "signal"}) // what came of it is an event
+		}
+	}
+}
+
+// run starts the next process and returns when that serves. After an error this one
+// serves as before. by are the first fields of its event.
+func (u *upgrader) run(by map[string]string) (admin.Successor, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.next != 0 {
+		return admin.Successor{}, fmt.Errorf("process %d has taken over already", u.next)
+	}
+	pid, release, err := u.handOver()
+	if err != nil {
+		err = fmt.Errorf("%w; process %d serves on", err, os.Getpid())
+		u.sink.Emit(event.Event{Type: event.UpgradeFailed, Detail: err.Error(), Fields: by})
+		return admin.Successor{}, err
+	}
+	u.next = pid
+	u.leave(handedOver{by, pid})
+	return admin.Successor{PID: pid, Release: release, Drain: u.drain}, nil
+}
+
+func (u *upgrader) handOver() (pid int, release string, err error) {
+	next, talk, err := u.start()
+	if err != nil {
+		return 0, "", fmt.Errorf("start %s: %w", u.program, err)
+	}
+	defer talk.Close()
+	back := func() {}
+	defer func() {
+		if err != nil {
+			next.Process.Kill()
+			next.Wait()
+			back()
+		}
+	}()
+	read, write := json.NewDecoder(talk), json.NewEncoder(talk)
+	if release, err = await(read, talk, "prepare"); err != nil {
+		return 0, "", err
+	}
+	if back, err = u.aside(); err != nil {
+		return 0, "", err
+	}
+	if err := write.Encode(u.store.Snapshot()); err != nil {
+		return 0, "", fmt.Errorf("pass on what is remembered: %w", err)
+	}
+	if _, err = await(read, talk, "serve"); err != nil {
+		return 0, "", err
+	}
+	go next.Wait() // so that it is no zombie if it ends before this process
+	return next.Process.Pid, release, nil
+}
+
+// start starts the program with the listeners of this one, as systemd would pass them.
+func (u *upgrader) start() (*exec.Cmd, net.Conn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "next"), os.NewFile(uintptr(pair[1]), "predecessor")
+	defer theirs.Close()
+	talk, err := net.FileConn(ours)
+	ours.Close()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.Command(u.program, os.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	for _, l := range u.listeners {
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			talk.Close()
+			return nil, nil, err
+		}
+		defer f.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	const first = 3 // of cmd.ExtraFiles
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, "WATCHDOG_PID=") // this process
+	})
+	cmd.Env = append(cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(u.listeners)), fmt.Sprintf("%s=%d", predecessorVar, first+len(u.listeners)))
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	if err := cmd.Start(); err != nil {
+		talk.Close()
+		return nil, nil, err
+	}
+	return cmd, talk, nil
+}
+
+// await waits until the next process has come to its next step.
+func await(read *json.Decoder, talk net.Conn, what string) (release string, err error) {
+	talk.SetReadDeadline(time.Now().Add(takeOverWait))
+	var s progress
+	err = read.Decode(&s)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "", fmt.Errorf("the new process needs more than %v to %s", takeOverWait, what)
+	case err != nil:
+		return "", fmt.Errorf("the new process has ended before it could %s: the log may have why", what)
+	case s.Error != "":
+		return "", fmt.Errorf("the new process cannot %s: %s", what, s.Error)
+	}
+	return s.Release, nil
+}
+
+// A predecessor is the process that started this one to take over from it.
+type predecessor struct {
+	talk net.Conn
+	read *json.Decoder
+}
+
+// findPredecessor returns nil if this process was started in another way.
+func findPredecessor() (*predecessor, error) {
+	talk, err := talkToPredecessor()
+	if talk == nil || err != nil {
+		return nil, err
+	}
+	os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())) // which nobody knew before it was started
+	return &predecessor{talk, json.NewDecoder(talk)}, nil
+}
+
+// talkToPredecessor returns a connection to the predecessor until this process serves,
+// nil if there is none.
+func talkToPredecessor() (net.Conn, error) {
+	text := os.Getenv(predecessorVar)
+	if text == "" {
+		return nil, nil
+	}
+	fd, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", predecessorVar, err)
+	}
+	syscall.CloseOnExec(int(fd))
+	dup, err := syscall.Dup(int(fd)) // what is passed stays for a second call
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", predecessorVar, err)
+	}
+	f := os.NewFile(uintptr(dup), "predecessor")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// ready says that this process can serve, and returns what the predecessor knows when
+// that has stepped aside. Nothing is known if the predecessor has crashed meanwhile; this
+// process has the sockets and can serve all the same.
+func (p *predecessor) ready() (s state.Snapshot, err error) {
+	_ = json.NewEncoder(p.talk).Encode(progress{Release: release})
+	p.talk.SetReadDeadline(time.Now().Add(takeOverWait))
+	if err := p.read.Decode(&s); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		return s, fmt.Errorf("take over: the process before does not step aside: %w", err)
+	}
+	return s, nil
+}
+
+// serving says that this process serves. From here on the predecessor is none of its
+// business.
+func (p *predecessor) serving() {
+	_ = json.NewEncoder(p.talk).Encode(progress{Release: release}) // who does not hear it has ended
+	p.talk.Close()
+	if fd, err := strconv.Atoi(os.Getenv(predecessorVar)); err == nil {
+		syscall.Close(fd)
+	}
+	os.Unsetenv(predecessorVar)
+}
+
+// tellPredecessor says why this process could not take over, if it was to.
+func tellPredecessor(why error) {
+	talk, err := talkToPredecessor()
+	if talk == nil || err != nil {
+		return
+	}
+	_ = json.NewEncoder(talk).Encode(progress{Error: why.Error()})
+	talk.Close()
+}
