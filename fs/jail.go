@@ -128,6 +128,16 @@ func (j *jail) open(name string, flags int, mode uint32) (fd int, err error) {
 	return fd, err
 }
 
+// use calls do with a handle of name.
+func (j *jail) use(name string, flags int, do func(fd int) error) error {
+	fd, err := j.open(name, flags, 0)
+	if err != nil {
+		return translate(err)
+	}
+	defer unix.Close(fd)
+	return translate(do(fd))
+}
+
 // again repeats a system call that was interrupted.
 func again(call func() error) error {
 	var err error
@@ -146,12 +156,9 @@ func (j *jail) at(name string, do func(dir int, base string) error) error {
 		return iofs.ErrPermission
 	}
 	dir, base := path.Split(name)
-	fd, err := j.open(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return translate(err)
-	}
-	defer unix.Close(fd)
-	return translate(again(func() error { return do(fd, base) }))
+	return j.use(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY, func(fd int) error {
+		return again(func() error { return do(fd, base) })
+	})
 }
 
 func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
@@ -164,13 +171,12 @@ func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 		return nil, translate(err)
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err = unix.Fstat(fd, &st); err == nil {
+		err = regular(FileMode(st.Mode))
+	}
+	if err != nil {
 		_ = unix.Close(fd)
 		return nil, translate(err)
-	}
-	if err := regular(FileMode(st.Mode)); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
 	}
 	return &jailFile{fd: fd, name: name, max: j.maxFile, appends: flag&unix.O_APPEND != 0}, nil
 }
@@ -254,13 +260,12 @@ func newInfo(name string, st *unix.Stat_t) *info {
 func (j *jail) Lstat(name string) (iofs.FileInfo, error)    { return j.stat(name, infoOfHandle) }
 func (j *jail) identify(name string) (iofs.FileInfo, error) { return j.stat(name, identifyHandle) }
 
-func (j *jail) stat(name string, stat func(fd int, name string) (iofs.FileInfo, error)) (iofs.FileInfo, error) {
-	fd, err := j.open(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, translate(err)
-	}
-	defer unix.Close(fd)
-	return stat(fd, path.Base(name))
+func (j *jail) stat(name string, stat func(fd int, name string) (iofs.FileInfo, error)) (fi iofs.FileInfo, err error) {
+	err = j.use(name, unix.O_PATH|unix.O_NOFOLLOW, func(fd int) error {
+		fi, err = stat(fd, path.Base(name))
+		return err
+	})
+	return fi, err
 }
 
 func infoOfHandle(fd int, name string) (iofs.FileInfo, error) {
@@ -385,14 +390,12 @@ func (j *jail) Symlink(target, name string) error {
 }
 
 func (j *jail) StatFS(name string) (Usage, error) {
-	fd, err := j.open(name, unix.O_PATH, 0)
-	if err != nil {
-		return Usage{}, translate(err)
-	}
-	defer unix.Close(fd)
 	var st unix.Statfs_t
-	if err := again(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
-		return Usage{}, translate(err)
+	err := j.use(name, unix.O_PATH, func(fd int) error {
+		return again(func() error { return unix.Fstatfs(fd, &st) })
+	})
+	if err != nil {
+		return Usage{}, err
 	}
 	return Usage{
 		BlockSize: uint64(st.Bsize), Blocks: st.Blocks, BlocksFree: st.Bfree, BlocksAvail: st.Bavail,
@@ -403,12 +406,9 @@ func (j *jail) StatFS(name string) (Usage, error) {
 }
 
 func (j *jail) syncDir(name string) error {
-	fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return translate(err)
-	}
-	defer unix.Close(fd)
-	return translate(again(func() error { return unix.Fsync(fd) }))
+	return j.use(name, unix.O_RDONLY|unix.O_DIRECTORY, func(fd int) error {
+		return again(func() error { return unix.Fsync(fd) })
+	})
 }
 
 func (j *jail) Close() error {

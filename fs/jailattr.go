@@ -14,12 +14,9 @@ func (j *jail) SetAttr(name string, a Attr) error {
 	if a.NoFollow {
 		flags |= unix.O_NOFOLLOW // with O_PATH: a handle of the link itself
 	}
-	fd, err := j.open(name, flags, 0)
-	if err != nil {
-		return translate(err)
-	}
-	defer unix.Close(fd)
-	return setAttr(fd, a, func() error { return truncate(j, name, a.Size) })
+	return j.use(name, flags, func(fd int) error {
+		return setAttr(fd, a, func() error { return truncate(j, name, a.Size) })
+	})
 }
 
 // setAttr changes the attributes of the file that fd is a handle of. The size needs
@@ -39,7 +36,7 @@ func setAttr(fd int, a Attr, size func() error) error {
 	if err == nil && a.Set&AttrTimes != 0 {
 		err = chtimes(fd, a.Atime, a.Mtime)
 	}
-	return translate(err)
+	return err
 }
 
 // chmod sets the permissions of the file that fd is a handle of, which may be an

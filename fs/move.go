@@ -26,10 +26,11 @@ func move(from, to layer, oldname, newname string, replace bool) error {
 		return iofs.ErrExist
 	}
 	temp := join(path.Dir(newname), newTempName())
-	if err := copyFile(from, to, oldname, temp, fi); err != nil {
-		return errors.Join(err, discard(to, temp))
+	err = copyFile(from, to, oldname, temp, fi)
+	if err == nil {
+		err = to.Rename(temp, newname, replace)
 	}
-	if err := to.Rename(temp, newname, replace); err != nil {
+	if err != nil {
 		return errors.Join(err, discard(to, temp))
 	}
 	if err := to.syncDir(path.Dir(newname)); err != nil {

@@ -98,36 +98,24 @@ func (v *view) HostPath(name string, last bool) string {
 // not count, nor does a folder without Host. Several folders may have one path, as
 // in different rules.
 func Shadowed(folders []policy.Folder) map[string][]string {
+	at := map[string][]policy.Folder{}
+	for _, f := range folders {
+		at[f.Path] = append(at[f.Path], f)
+	}
 	found := map[string][]string{}
-	looked := map[string]bool{}
-	for _, inner := range folders {
-		if looked[inner.Path] {
-			continue
+	for inner := range at {
+		around := path.Dir(inner)
+		for around != "/" && at[around] == nil {
+			around = path.Dir(around)
 		}
-		looked[inner.Path] = true
-		for _, outer := range around(folders, inner.Path) {
-			host := filepath.Join(outer.Host, filepath.FromSlash(strings.TrimPrefix(inner.Path, outer.Path)))
-			if outer.Host != "" && !slices.Contains(found[inner.Path], host) && holds(host) {
-				found[inner.Path] = append(found[inner.Path], host)
+		for _, outer := range at[around] {
+			host := filepath.Join(outer.Host, filepath.FromSlash(strings.TrimPrefix(inner, around)))
+			if inner != "/" && outer.Host != "" && !slices.Contains(found[inner], host) && holds(host) {
+				found[inner] = append(found[inner], host)
 			}
 		}
 	}
 	return found
-}
-
-// around returns the folders at the innermost path that path lies in. Path itself
-// does not count.
-func around(folders []policy.Folder, path string) (all []policy.Folder) {
-	for _, f := range folders {
-		switch {
-		case f.Path == path || !below(f.Path, path):
-		case len(all) == 0 || len(f.Path) > len(all[0].Path):
-			all = []policy.Folder{f}
-		case len(f.Path) == len(all[0].Path):
-			all = append(all, f)
-		}
-	}
-	return all
 }
 
 // holds reports whether host exists and is not an empty directory.

@@ -35,16 +35,19 @@ func (q *quota) change(do func() error) error {
 
 // create is change for an operation that makes one name.
 func (q *quota) create(do func() error) error {
-	return q.change(func() error {
-		if err := q.u.reserve(0, 1, q.limit); err != nil {
-			return err
-		}
-		err := do()
-		if err != nil {
-			q.u.add(0, -1)
-		}
+	return q.change(func() error { return q.one(do) })
+}
+
+// one counts the name that do makes. The caller holds names.
+func (q *quota) one(do func() error) error {
+	if err := q.u.reserve(0, 1, q.limit); err != nil {
 		return err
-	})
+	}
+	err := do()
+	if err != nil {
+		q.u.add(0, -1)
+	}
+	return err
 }
 
 // hold tracks the file that stat finds while it is open, or while its name is
@@ -109,17 +112,13 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err
 			f, err = q.openOld(name, flag, perm)
 			return err
 		}
-		if err := q.u.reserve(0, 1, q.limit); err != nil {
+		return q.one(func() error {
+			below, err := q.layer.OpenFile(name, flag, perm)
+			if err == nil {
+				f, err = q.track(below, flag)
+			}
 			return err
-		}
-		below, err := q.layer.OpenFile(name, flag, perm)
-		if err == nil {
-			f, err = q.track(below, flag)
-		}
-		if err != nil {
-			q.u.add(0, -1)
-		}
-		return err
+		})
 	})
 	if err != nil {
 		return nil, err
