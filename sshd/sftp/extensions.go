@@ -13,7 +13,7 @@ import (
 // its file PROTOCOL; check-file, copy-data and home-directory in
 // draft-ietf-secsh-filexfer-extensions-00.
 var extensions = []Request{
-	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: with2((*session).name, (*session).name, (*session).posixRename)},
+	{Name: "posix-rename@openssh.com", Version: "1", Permission: "rename", Event: "renamed", serve: renaming(true)},
 	{Name: "statvfs@openssh.com", Version: "2", serve: with((*session).name, (*session).statvfs)},
 	{Name: "fstatvfs@openssh.com", Version: "2", serve: with((*session).file, (*session).fstatvfs)},
 	{Name: "hardlink@openssh.com", Version: "1", Permission: "symlink", Event: "linked", serve: with2((*session).name, (*session).name, (*session).hardlink)},
@@ -29,9 +29,6 @@ var extensions = []Request{
 	{Name: "check-file-name", Version: "1", Permission: "read", Event: "file_opened", serve: with((*session).name, (*session).checkFileName)},
 }
 
-// Extensions lists the extended requests this server answers, in the order in which it announces them.
-func Extensions() []Request { return append([]Request(nil), extensions...) }
-
 func (s *session) extended(q *request, name []byte) error {
 	for i := range extensions {
 		if e := &extensions[i]; string(name) == e.Name {
@@ -40,10 +37,6 @@ func (s *session) extended(q *request, name []byte) error {
 		}
 	}
 	return fs.ErrNotSupported
-}
-
-func (s *session) posixRename(_ *request, oldname, newname string) error {
-	return s.files.Rename(oldname, newname, true)
 }
 
 func (s *session) hardlink(_ *request, oldname, newname string) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 
 	"berth/fs"
 )
@@ -38,8 +39,8 @@ func (h *handle) close(byClient bool) error {
 // its place in the list and the number of handles that were there before, so a closed
 // handle is never taken for the next one at its place.
 type handles struct {
-	list   []handle
-	free   []uint32 // places in list
+	list   []handle // whose places are used again
+	open   int      // of list
 	dirs   int      // of those open
 	budget interface {
 		Acquire() error
@@ -59,7 +60,7 @@ const (
 // reserve makes room for one more file or directory. add uses the room, and release
 // gives it back.
 func (hs *handles) reserve(dir bool) error {
-	if len(hs.list)-len(hs.free) >= maxHandles || dir && hs.dirs >= maxDirs {
+	if hs.open >= maxHandles || dir && hs.dirs >= maxDirs {
 		return errTooManyOpen
 	}
 	if hs.budget != nil {
@@ -78,18 +79,18 @@ func (hs *handles) release() {
 
 // add keeps h and returns its place.
 func (hs *handles) add(h handle) uint32 {
+	hs.open++
 	if h.dir != nil {
 		hs.dirs++
 	}
-	if n := len(hs.free); n > 0 {
-		place := hs.free[n-1]
-		hs.free = hs.free[:n-1]
-		h.born = hs.list[place].born
-		hs.list[place] = h
-		return place
+	place := slices.IndexFunc(hs.list, func(h handle) bool { return !h.open() })
+	if place < 0 {
+		place = len(hs.list)
+		hs.list = append(hs.list, handle{})
 	}
-	hs.list = append(hs.list, h)
-	return uint32(len(hs.list) - 1)
+	h.born = hs.list[place].born
+	hs.list[place] = h
+	return uint32(place)
 }
 
 // find returns the open handle of a wire form, or nil. It is valid until the next add or remove.
@@ -114,11 +115,11 @@ func (hs *handles) remove(wire []byte) (handle, bool) {
 		return handle{}, false
 	}
 	gone := *h
+	hs.open--
 	if gone.dir != nil {
 		hs.dirs--
 	}
 	*h = handle{born: gone.born + 1}
-	hs.free = append(hs.free, binary.BigEndian.Uint32(wire))
 	return gone, true
 }
 
@@ -130,5 +131,5 @@ func (hs *handles) close() {
 			hs.release()
 		}
 	}
-	hs.list, hs.free = nil, nil
+	hs.list = nil
 }

@@ -12,7 +12,7 @@ import (
 	"berth/fs"
 )
 
-// Request is a request this server answers, for documentation and tests.
+// Request is a request this server answers. Tests compare it with docs/sftp.md.
 type Request struct {
 	Name       string // as clients and the draft call it
 	Version    string // of an extension, as announced to the client
@@ -39,7 +39,7 @@ var requests = [256]Request{
 	fxpRmdir:    {Name: "rmdir", Permission: "rmdir", Event: "directory_removed", serve: with((*session).name, (*session).rmdir)},
 	fxpRealpath: {Name: "realpath", serve: with(rawName, (*session).realpath)},
 	fxpStat:     {Name: "stat", Permission: "list", serve: with((*session).name, (*session).stat)},
-	fxpRename:   {Name: "rename", Permission: "rename", Event: "renamed", serve: with2((*session).name, (*session).name, (*session).rename)},
+	fxpRename:   {Name: "rename", Permission: "rename", Event: "renamed", serve: renaming(false)},
 	fxpReadlink: {Name: "readlink", Permission: "read", serve: with((*session).name, (*session).readlink)},
 	fxpSymlink:  {Name: "symlink", Permission: "symlink", Event: "symlinked", serve: (*session).symlink},
 	fxpExtended: {Name: "extended", serve: with(text, (*session).extended)},
@@ -328,8 +328,11 @@ func (s *session) answerName(q *request, name string) error {
 	return nil
 }
 
-func (s *session) rename(_ *request, oldname, newname string) error {
-	return s.files.Rename(oldname, newname, false)
+// renaming is the handler of a rename, which may replace what has the new name.
+func renaming(replace bool) func(*session, *request) error {
+	return with2((*session).name, (*session).name, func(s *session, _ *request, oldname, newname string) error {
+		return s.files.Rename(oldname, newname, replace)
+	})
 }
 
 func (s *session) readlink(q *request, name string) error {
@@ -360,15 +363,4 @@ func (s *session) symlink(q *request) error {
 		return iofs.ErrNotExist
 	}
 	return s.files.Symlink(target, name)
-}
-
-// Requests lists the requests of this server, in the order of the packet types.
-func Requests() []Request {
-	var list []Request
-	for _, r := range requests {
-		if r.serve != nil {
-			list = append(list, r)
-		}
-	}
-	return list
 }
