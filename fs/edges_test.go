@@ -77,6 +77,11 @@ func (f spied) WriteAt(p []byte, off int64) (int, error) {
 func (f spied) Sync() error { return errors.Join(f.s.step("sync "+f.kind()), f.file.Sync()) }
 
 func (f spied) SetAttr(a Attr) error {
+	if a.Set == AttrSize {
+		if err := f.s.step("resize " + f.kind()); err != nil {
+			return err
+		}
+	}
 	if a.Set&AttrOwner == 0 {
 		return f.file.SetAttr(a)
 	}
@@ -417,5 +422,53 @@ func TestKeepOwner(t *testing.T) {
 		if !errors.Is(err, tt.want) || err == nil && a.Set != AttrMode {
 			t.Errorf("keepOwner(%d, %d) = %v, %v, want %v and only the mode left", tt.uid, tt.gid, a.Set, err, tt.want)
 		}
+	}
+}
+
+// TestFailedTruncation checks that nothing of an open remains whose second step, the
+// truncation, fails.
+func TestFailedTruncation(t *testing.T) {
+	host, s := newSpy(t, "12345")
+	s.fails = "resize /f"
+	q := newQuota(s, new(Quotas).of(host), bounds{})
+	before := descriptors(t)
+	if _, err := q.OpenFile("/f", os.O_WRONLY|os.O_TRUNC, 0); !errors.Is(err, errDisk) {
+		t.Errorf("OpenFile = %v, want the error of the disk", err)
+	}
+	if got := descriptors(t); got != before || len(q.u.open) != 0 || q.u.bytes != 5 {
+		t.Errorf("%d descriptors and %d files are open, and %d bytes are counted, want %d, 0 and 5", got, len(q.u.open), q.u.bytes, before)
+	}
+}
+
+// TestOwnTimes sets the times after an upload, as clients do, without the right to
+// set attributes and with all others that concern an own file.
+func TestOwnTimes(t *testing.T) {
+	p := full(t.TempDir())
+	p.Access[0].Ops = policy.Full &^ policy.SetAttr
+	f := mustOpen(t, p, Settings{})
+	if err := writeTo(f, "/f", truncating, "content"); err != nil {
+		t.Fatal(err)
+	}
+	when := Attr{Set: AttrTimes, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0)}
+	if err := f.SetAttr("/f", when); err != nil {
+		t.Errorf("times of an own file = %v", err)
+	}
+}
+
+// TestUploadSurvivesReload has the rules change to equal ones during an upload to a
+// drop box.
+func TestUploadSurvivesReload(t *testing.T) {
+	for _, flag := range []int{truncating, os.O_WRONLY | os.O_CREATE | os.O_EXCL} {
+		host := t.TempDir()
+		f := mustOpen(t, dropBox(host), Settings{})
+		up := start(t, f, "/f", flag, "half", 0)
+		f.(PolicySetter).SetPolicy(dropBox(host))
+		if _, err := up.WriteAt([]byte(" more"), 4); err != nil {
+			t.Errorf("write after a reload = %v", err)
+		}
+		if err := up.Close(); err != nil {
+			t.Errorf("Close after a reload = %v", err)
+		}
+		hostHolds(t, host+"/f", "half more")
 	}
 }

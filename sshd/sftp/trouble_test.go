@@ -346,3 +346,14 @@ func TestNothingAfterFailedWrite(t *testing.T) {
 		t.Errorf("Serve = %v after %d writes, want the error of the first and no other", err, d.writes)
 	}
 }
+
+// TestActiveWithinPacket sends one packet a byte at a time: a client on a slow line
+// is not idle.
+func TestActiveWithinPacket(t *testing.T) {
+	ask := bytes.Join([][]byte{hello, packet(fxStat, 1, "/f")}, nil)
+	calls := 0
+	s := &script{Reader: iotest.OneByteReader(bytes.NewReader(ask))}
+	if err := sftp.Serve(s, aTree(t), sftp.Options{Active: func() { calls++ }}); err != nil || calls < 4 {
+		t.Errorf("Serve = %v, Active was called %d times, want it for each part that arrives", err, calls)
+	}
+}
