@@ -4,6 +4,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"math"
+	"slices"
 	"strings"
 
 	"berth/fs"
@@ -28,6 +29,9 @@ var extensions = []Request{
 	{Name: "check-file-handle", Version: "1", serve: with((*session).file, (*session).checkFileHandle)},
 	{Name: "check-file-name", Version: "1", Permission: "read", Event: "file_opened", serve: with((*session).name, (*session).checkFileName)},
 }
+
+// Extensions lists the extended requests, in the order in which the server announces them.
+func Extensions() []Request { return slices.Clone(extensions) }
 
 func (s *session) extended(q *request, name []byte) error {
 	for i := range extensions {

@@ -7,12 +7,13 @@ import (
 	iofs "io/fs"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"berth/fs"
 )
 
-// Request is a request this server answers. Tests compare it with docs/sftp.md.
+// Request is a request this server answers, for documentation and tests.
 type Request struct {
 	Name       string // as clients and the draft call it
 	Version    string // of an extension, as announced to the client
@@ -363,4 +364,9 @@ func (s *session) symlink(q *request) error {
 		return iofs.ErrNotExist
 	}
 	return s.files.Symlink(target, name)
+}
+
+// Requests lists the requests of this server, in the order of the packet types.
+func Requests() []Request {
+	return slices.DeleteFunc(slices.Clone(requests[:]), func(r Request) bool { return r.serve == nil })
 }
