@@ -133,7 +133,8 @@ var (
 	formats = []string{"text", "json"}
 )
 
-func (l Log) check() []error {
+// Check reports what in l cannot be used, with the key and what would be right.
+func (l Log) Check() []error {
 	var errs []error
 	if !slices.Contains(levels, l.Level) {
 		errs = append(errs, fmt.Errorf("level: %q: must be one of %s", l.Level, strings.Join(levels, ", ")))

@@ -166,7 +166,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	at("totp.", cfg.TOTP.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)
-	at("log.", cfg.Log.check()...)
+	at("log.", cfg.Log.Check()...)
 	if len(cfg.Rules) > 0 {
 		_, err := cfg.Compile()
 		at("", split(err)...)

@@ -97,7 +97,9 @@ func TestWhatEndsIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	probe.Close()
-	counts := f.Gate.State.(interface{ Counts() (logins, sessions, sources int) }).Counts
+	counts := f.Gate.State.(interface {
+		Counts() (logins, sessions, sources int)
+	}).Counts
 	eventually(t, "no login is under way", func() bool { logins, sessions, _ := counts(); return logins == 0 && sessions == 1 })
 	c.Close()
 	f.hangUp()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"berth/sshd"
 	"berth/sshd/admin"
@@ -18,6 +19,10 @@ type operator struct {
 	store    *state.Memory
 	reloader *reloader
 	upgrader *upgrader
+	level    *logLevel
+	started  time.Time
+	ready    func(context.Context) error // what /readyz says
+	queues   []*event.Queue
 	drain    context.CancelCauseFunc
 	sink     event.Sink
 }

@@ -9,13 +9,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"berth/config"
 	"berth/directory/ldap"
 	"berth/sshd"
+	"berth/sshd/admin"
 	"berth/sshd/event"
 	"berth/sshd/state"
 )
@@ -34,7 +37,8 @@ type reloader struct {
 	supervisor supervisor
 	status     string // for the supervisor, when it is done
 	log        hclog.Logger
-	mu         sync.Mutex // held during a reload
+	last       atomic.Pointer[admin.Reload] // how the last one ended
+	mu         sync.Mutex                   // held during a reload
 }
 
 // onHangup reloads at every SIGHUP until ctx ends.
@@ -62,7 +66,11 @@ func (r *reloader) run(ctx context.Context, by map[string]string) (waits string,
 	if err := r.audit.Reopen(); err != nil {
 		r.log.Error("reopen the event file", "error", err)
 	}
-	if waits, err = r.reload(); err != nil {
+	waits, err = r.reload()
+	outcome := &admin.Reload{At: time.Now(), Waits: waits}
+	defer r.last.Store(outcome)
+	if err != nil {
+		outcome.Error = err.Error()
 		r.log.Error("reload: what was before stays in force", "error", err)
 		r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error(), Fields: by})
 		return "", err

@@ -206,11 +206,12 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 			}
 		})
 	}
+	isReady := readiness(ctx, people, shown, record, cfg.Events.WhenLost)
 	health, endHealth := context.WithCancel(beside) // until another process takes over
 	defer endHealth()
 	background.Go(func() { service.watch(health, srv.Alive) })
 	if r.admin != nil {
-		answer(health, r.admin, admin.Handler(readiness(ctx, people, shown, record, cfg.Events.WhenLost), counts.Registry, log.Named("admin")))
+		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
 	}
 	re := &reloader{
 		started: written, attributes: attributes, rules: live, people: people,
@@ -229,7 +230,10 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	background.Go(func() { up.onSignal(beside) })
 	background.Go(func() { re.onHangup(beside) })
 	if r.socket != nil {
-		answer(beside, r.socket, admin.Control(operator{srv, beside, store, re, up, drain, sinks}))
+		answer(beside, r.socket, admin.Control(operator{
+			Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
+			started: time.Now(), ready: isReady, queues: queues, drain: drain, sink: sinks,
+		}))
 	}
 
 	lastStop, err := audit.LastStop()

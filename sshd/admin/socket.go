@@ -49,6 +49,11 @@ type Operator interface {
 	// Reload reads the configuration again. It returns in a sentence what only a
 	// restart takes up, or why nothing has changed.
 	Reload(by Caller) (waits string, err error)
+	// Status describes the server.
+	Status() Status
+	// LogLevel makes the log as talkative as level, and as before again after d unless
+	// that is 0. It fails for a level that does not exist.
+	LogLevel(by Caller, level string, d time.Duration) error
 	// Upgrade starts the program anew, from its file, and has the new process take
 	// over. It returns when that serves, or why nothing has changed.
 	Upgrade(by Caller) (Successor, error)
@@ -56,6 +61,46 @@ type Operator interface {
 	Penalties() []state.Penalty
 	// Lift lifts what is held against the sources in a network, and returns them.
 	Lift(by Caller, network netip.Prefix) []netip.Prefix
+}
+
+// Status is what an operator wants to know first of a running server.
+type Status struct {
+	Release     string            `json:"release"`
+	PID         int               `json:"pid"`
+	Started     time.Time         `json:"started"`
+	Config      string            `json:"config"` // the file
+	RulesHash   string            `json:"rules_hash"`
+	Reloaded    *Reload           `json:"reloaded,omitempty"` // the last one
+	Listening   []string          `json:"listening"`
+	NotReady    string            `json:"not_ready"` // why; empty: it is ready
+	Degraded    string            `json:"degraded"`  // what is wrong although it is ready
+	Directories []DirectoryStatus `json:"directories"`
+	Logins      int               `json:"logins"` // under way
+	Sessions    int               `json:"sessions"`
+	Penalized   int               `json:"penalized"` // sources that something is held against
+	Events      []EventsStatus    `json:"events"`
+	LogLevel    string            `json:"log_level"`
+}
+
+// A Reload is how one ended.
+type Reload struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error"` // empty: the file is in force
+	Waits string    `json:"waits"` // what only a restart takes up
+}
+
+// DirectoryStatus is whether a directory answers.
+type DirectoryStatus struct {
+	Name  string `json:"name"`
+	Error string `json:"error"` // empty: it does
+}
+
+// EventsStatus is how well events are written to a place.
+type EventsStatus struct {
+	To      string `json:"to"`
+	Error   string `json:"error"`    // why they cannot be written now; empty: they can
+	Dropped uint64 `json:"dropped"`  // lost since the start
+	LeftOut uint64 `json:"left_out"` // of those who caused too many
 }
 
 // A Successor is the process that has taken over at an upgrade.
@@ -83,6 +128,8 @@ type reloaded struct {
 //	POST /kick?who=NAME         ends one session or all of a user; answers with them
 //	POST /drain                 ends the server as SIGTERM does
 //	POST /reload                reads the configuration again; answers with the outcome
+//	GET  /status                the server, as JSON
+//	POST /log-level?level=L&for=D  changes what is logged
 //	POST /upgrade               has a new process take over; answers with the outcome
 //	GET  /penalties             the sources that something is held against, as JSON
 //	POST /lift?network=PREFIX   lifts what is held against those; answers with them
@@ -105,6 +152,16 @@ func Control(o Operator) http.Handler {
 			outcome.Error = err.Error()
 		}
 		writeJSON(w, outcome)
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Status()) })
+	mux.HandleFunc("POST /log-level", func(w http.ResponseWriter, r *http.Request) {
+		d, err := time.ParseDuration(r.FormValue("for"))
+		if err == nil {
+			err = o.LogLevel(asking(r), r.FormValue("level"), d)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
 	})
 	mux.HandleFunc("POST /upgrade", func(w http.ResponseWriter, r *http.Request) {
 		next, err := o.Upgrade(asking(r))
@@ -234,6 +291,16 @@ func (c *Client) Reload(ctx context.Context) (waits string, err error) {
 		return "", errors.New(outcome.Error)
 	}
 	return outcome.Waits, nil
+}
+
+// Status returns how the server is.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.ask(ctx, http.MethodGet, "/status", "", &s)
+}
+
+// LogLevel changes what the server logs, for d unless that is 0.
+func (c *Client) LogLevel(ctx context.Context, level string, d time.Duration) error {
+	return c.ask(ctx, http.MethodPost, "/log-level", url.Values{"level": {level}, "for": {d.String()}}.Encode(), nil)
 }
 
 // Upgrade has a new process take over from the server, and waits until it serves.

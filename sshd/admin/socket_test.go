@@ -23,6 +23,7 @@ import (
 // recorder is an Operator that notes what it is asked.
 type recorder struct {
 	sessions  []Session
+	status    Status
 	penalties []state.Penalty
 	by        Caller
 	kicked    string
@@ -47,6 +48,13 @@ func (r *recorder) Drain(by Caller) {
 func (r *recorder) Reload(by Caller) (string, error) {
 	r.by = by
 	return r.waits, r.fails
+}
+
+func (r *recorder) Status() Status { return r.status }
+
+func (r *recorder) LogLevel(by Caller, level string, d time.Duration) error {
+	r.by, r.kicked = by, fmt.Sprint(level, " ", d)
+	return r.fails
 }
 
 func (r *recorder) Upgrade(by Caller) (Successor, error) {
@@ -106,6 +114,20 @@ func TestSocket(t *testing.T) {
 	if waits, err := c.Reload(t.Context()); waits != "" || err != nil {
 		t.Errorf("Reload() = %q, %v", waits, err)
 	}
+	r.askedByUs(t)
+	r.status = Status{PID: 7, Started: time.Unix(1e9, 0).UTC(), Reloaded: &Reload{Error: "no"}, Directories: []DirectoryStatus{{Name: "corp"}}, Events: []EventsStatus{{To: "file", Dropped: 3}}}
+	if got, err := c.Status(t.Context()); err != nil || !reflect.DeepEqual(got, r.status) {
+		t.Errorf("Status() = %+v, %v, want %+v", got, err, r.status)
+	}
+	if err := c.LogLevel(t.Context(), "debug", time.Minute); err != nil || r.kicked != "debug 1m0s" {
+		t.Errorf("LogLevel() = %v, asked %q", err, r.kicked)
+	}
+	r.askedByUs(t)
+	r.fails = errors.New("level is odd")
+	if err := c.LogLevel(t.Context(), "odd", 0); err == nil || !strings.Contains(err.Error(), "level is odd") {
+		t.Errorf("LogLevel(odd) = %v", err)
+	}
+	r.fails = nil
 	r.askedByUs(t)
 	if next, err := c.Upgrade(t.Context()); next != (Successor{7, "1.2", time.Minute}) || err != nil {
 		t.Errorf("Upgrade() = %v, %v", next, err)

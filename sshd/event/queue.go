@@ -128,6 +128,9 @@ func (q *Queue) append(e *Event) {
 	q.pending = append(q.format(q.pending, e), '\n')
 }
 
+// Name is where the events go; empty if that is nowhere.
+func (q *Queue) Name() string { return q.name }
+
 // Dropped returns how many events were lost since Open.
 func (q *Queue) Dropped() uint64 {
 	q.mu.Lock()

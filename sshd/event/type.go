@@ -15,6 +15,7 @@ const (
 	EventsLeftOut  Type = 1006
 	FileLost       Type = 1007
 	UpgradeFailed  Type = 1008
+	LogLevelSet    Type = 1009
 	DirectoryUp    Type = 1010
 	DirectoryDown  Type = 1011
 	SessionKicked  Type = 1020

@@ -37,6 +37,7 @@ var types = map[Type]struct {
 	EventsLeftOut:  {"events_left_out", Failure, hclog.Warn, "One person, or one address, caused more events than `events.rate` allows; `fields.count` and `fields.types` say how many were not written."},
 	FileLost:       {"events_file_lost", Failure, 0, "The file that events were written to was removed while in use, and a new one was begun."},
 	UpgradeFailed:  {"upgrade_failed", Failure, hclog.Error, "A new process was to take over from this server and could not; this one serves on."},
+	LogLevelSet:    {"log_level_set", Success, hclog.Info, "An operator made the log more or less talkative: `fields.level`, and `fields.for` if not for good."},
 	DirectoryUp:    {"directory_up", Success, hclog.Info, "A directory answers again."},
 	DirectoryDown:  {"directory_down", Failure, hclog.Warn, "No server of a directory answers."},
 	SessionKicked:  {"session_kicked", Success, hclog.Info, "An operator ended a session, `session` of `user`."},

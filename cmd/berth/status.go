@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"berth/config"
+	"berth/sshd/admin"
+	"berth/sshd/event"
+)
+
+// A logLevel is how talkative the log is, which an operator can change for a while.
+type logLevel struct {
+	log    hclog.Logger // the root of all
+	normal hclog.Level
+
+	mu   sync.Mutex
+	back *time.Timer
+}
+
+func newLogLevel(log hclog.Logger) *logLevel { return &logLevel{log: log, normal: log.GetLevel()} }
+
+// set makes level the one of the log, for d or for good.
+func (l *logLevel) set(level string, d time.Duration) error {
+	if err := errors.Join(config.Log{Level: level, Format: "text"}.Check()...); err != nil {
+		return err
+	}
+	if d < 0 {
+		return fmt.Errorf("%v: must be a positive time, such as 10m", d)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back != nil {
+		l.back.Stop()
+	}
+	l.log.SetLevel(hclog.LevelFromString(level))
+	if d > 0 {
+		l.back = time.AfterFunc(d, func() { l.log.SetLevel(l.normal) })
+	} else {
+		l.normal = l.log.GetLevel()
+	}
+	return nil
+}
+
+func (o operator) LogLevel(by admin.Caller, level string, d time.Duration) error {
+	if err := o.level.set(level, d); err != nil {
+		return err
+	}
+	e := event.Event{Type: event.LogLevelSet, Fields: by.Fields()}
+	e.Fields["level"] = level
+	if d > 0 {
+		e.Fields["for"] = d.String()
+	}
+	o.sink.Emit(e)
+	return nil
+}
+
+// statusWait is how long the directories of a status may take to answer.
+const statusWait = 3 * time.Second
+
+// Status asks everything that can be asked quickly.
+func (o operator) Status() admin.Status {
+	ctx, cancel := context.WithTimeout(o.serving, statusWait)
+	defer cancel()
+	s := admin.Status{
+		Release: release, PID: os.Getpid(), Started: o.started, Config: o.reloader.started.Path, RulesHash: o.reloader.rules.Hash(),
+		Reloaded: o.reloader.last.Load(), LogLevel: o.level.log.GetLevel().String(),
+	}
+	for _, l := range o.upgrader.listeners {
+		s.Listening = append(s.Listening, l.Addr().String())
+	}
+	var degraded admin.Degraded
+	if err := o.ready(ctx); errors.As(err, &degraded) {
+		s.Degraded = err.Error()
+	} else if err != nil {
+		s.NotReady = err.Error()
+	}
+	s.Directories = make([]admin.DirectoryStatus, len(o.reloader.people.clients))
+	var asked sync.WaitGroup
+	for i, c := range o.reloader.people.clients {
+		s.Directories[i].Name = c.Settings().Name
+		asked.Go(func() {
+			if err := c.Ping(ctx); err != nil {
+				s.Directories[i].Error = err.Error()
+			}
+		})
+	}
+	asked.Wait()
+	s.Logins, s.Sessions, s.Penalized = o.store.Counts()
+	for _, q := range o.queues {
+		if q.Name() == "" {
+			continue // events go nowhere
+		}
+		e := admin.EventsStatus{To: q.Name(), Dropped: q.Dropped(), LeftOut: q.LeftOut()}
+		if err := q.Lost(); err != nil {
+			e.Error = err.Error()
+		}
+		s.Events = append(s.Events, e)
+	}
+	return s
+}
+
+func statusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := operatorCommand("status", "Show how the running server is",
+		`Status asks the running server, by admin.socket of the configuration, since when
+it runs, whether it is ready and each directory answers, how many sessions are
+open, how the last reload ended, and whether events are written. It fails if the
+server is not ready.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			s, err := server.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				err = e.Encode(s)
+			} else {
+				err = printStatus(cmd.OutOrStdout(), s, time.Now())
+			}
+			if err == nil && s.NotReady != "" {
+				return errReported
+			}
+			return err
+		})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object")
+	return cmd
+}
+
+// printStatus prints s for people.
+func printStatus(out io.Writer, s admin.Status, now time.Time) error {
+	const clock = "2006-01-02 15:04:05"
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(name, format string, a ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, a...)) }
+	line("server", "berth %s, process %d, since %s (%v)", s.Release, s.PID, s.Started.Local().Format(clock), now.Sub(s.Started).Round(time.Second))
+	switch {
+	case s.NotReady != "":
+		line("ready", "NO: %s", s.NotReady)
+	case s.Degraded != "":
+		line("ready", "yes, but %s", s.Degraded)
+	default:
+		line("ready", "yes")
+	}
+	line("listening", "%s", strings.Join(s.Listening, ", "))
+	line("configuration", "%s, rules %s", s.Config, s.RulesHash)
+	if r := s.Reloaded; r != nil {
+		outcome := "taken up"
+		if r.Error != "" {
+			outcome = "FAILED: " + r.Error
+		} else if r.Waits != "" {
+			outcome += "; " + r.Waits
+		}
+		line("last reload", "%s, %s", r.At.Local().Format(clock), outcome)
+	}
+	for _, d := range s.Directories {
+		line("directory "+d.Name, "%s", answerOf(d.Error, "answers", "DOES NOT ANSWER: "))
+	}
+	line("sessions", "%d, and %d logins under way", s.Sessions, s.Logins)
+	line("penalties", "against %s", plural(s.Penalized, "source", "sources"))
+	for _, e := range s.Events {
+		text := answerOf(e.Error, "written", "NOT WRITTEN: ")
+		if e.Dropped > 0 {
+			text += fmt.Sprintf("; %d LOST since the start", e.Dropped)
+		}
+		if e.LeftOut > 0 {
+			text += fmt.Sprintf("; %d left out by events.rate", e.LeftOut)
+		}
+		line("events to "+e.To, "%s", text)
+	}
+	line("log level", "%s", s.LogLevel)
+	return t.Flush()
+}
+
+func answerOf(err, good, bad string) string {
+	if err == "" {
+		return good
+	}
+	return bad + err
+}
+
+func logLevelCommand() *cobra.Command {
+	return operatorCommand("log-level LEVEL [for TIME]", "Make the log of the running server more or less talkative",
+		`Log-level changes what the running server logs to standard error, such as
+"berth log-level debug for 10m": afterwards it is as before. Without a time it
+stays until the next restart, which follows log.level of the configuration. Levels
+are trace, debug, info, warn and error. Debug has a line for every decision about a
+login, trace one for every SFTP request.`, cobra.RangeArgs(1, 3), func(cmd *cobra.Command, server *admin.Client, args []string) error {
+			var d time.Duration
+			if len(args) > 1 {
+				args = slices.DeleteFunc(args, func(s string) bool { return s == "for" })
+				var err error
+				if len(args) != 2 {
+					return errors.New(`the arguments are a level and perhaps a time, such as "debug for 10m"`)
+				}
+				if d, err = time.ParseDuration(args[1]); err != nil || d <= 0 {
+					return fmt.Errorf("%q: must be a time such as 10m", args[1])
+				}
+			}
+			if err := server.LogLevel(cmd.Context(), args[0], d); err != nil {
+				return err
+			}
+			until := "until the next restart"
+			if d > 0 {
+				until = "for " + d.String()
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the log has the level %s %s\n", args[0], until)
+			return err
+		})
+}

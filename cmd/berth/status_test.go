@@ -1,0 +1,85 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/admin"
+)
+
+// TestLogLevel: a level with a time ends with it, whatever was set meanwhile; one
+// without stays.
+func TestLogLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := hclog.New(&hclog.LoggerOptions{Level: hclog.Warn})
+		l := newLogLevel(log)
+		named := log.Named("sshd")
+		is := func(want hclog.Level) {
+			t.Helper()
+			synctest.Wait()
+			if got := named.GetLevel(); got != want {
+				t.Errorf("after %v: %v, want %v", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), got, want)
+			}
+		}
+		set := func(level string, d time.Duration) {
+			t.Helper()
+			if err := l.set(level, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set("debug", 10*time.Minute)
+		time.Sleep(9 * time.Minute)
+		is(hclog.Debug)
+		set("trace", 10*time.Minute)
+		time.Sleep(9 * time.Minute)
+		is(hclog.Trace)
+		time.Sleep(time.Minute)
+		is(hclog.Warn)
+		set("debug", time.Minute)
+		set("info", 0)
+		time.Sleep(time.Hour)
+		is(hclog.Info)
+		for level, d := range map[string]time.Duration{"loud": 0, "": 0, "debug": -time.Second} {
+			if err := l.set(level, d); err == nil {
+				t.Errorf("level %q for %v is accepted", level, d)
+			}
+		}
+		is(hclog.Info)
+	})
+}
+
+// TestPrintStatus: what is wrong is in capitals, with its reason.
+func TestPrintStatus(t *testing.T) {
+	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.Local)
+	s := admin.Status{
+		Release: "1.2", PID: 7, Started: began, Config: "/etc/berth/berth.yaml", RulesHash: "ab12", Listening: []string{"[::]:22"},
+		NotReady: "directory corp: refused", Reloaded: &admin.Reload{At: began.Add(time.Hour), Error: "line 3"},
+		Directories: []admin.DirectoryStatus{{Name: "corp", Error: "refused"}, {Name: "partner"}},
+		Logins:      1, Sessions: 2, Penalized: 1, LogLevel: "info",
+		Events: []admin.EventsStatus{{To: "/var/log/berth/events.jsonl", Dropped: 4}, {To: "tcp://siem", Error: "no route", LeftOut: 5}},
+	}
+	var b strings.Builder
+	if err := printStatus(&b, s, began.Add(90*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	want := `server                                 berth 1.2, process 7, since 2026-11-28 12:00:00 (1h30m0s)
+ready                                  NO: directory corp: refused
+listening                              [::]:22
+configuration                          /etc/berth/berth.yaml, rules ab12
+last reload                            2026-11-28 13:00:00, FAILED: line 3
+directory corp                         DOES NOT ANSWER: refused
+directory partner                      answers
+sessions                               2, and 1 logins under way
+penalties                              against 1 source
+events to /var/log/berth/events.jsonl  written; 4 LOST since the start
+events to tcp://siem                   NOT WRITTEN: no route; 5 left out by events.rate
+log level                              info
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
