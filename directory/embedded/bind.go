@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
 
 	"berth/directory"
 )
@@ -44,29 +45,29 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 	f := partsOf(m.op)
 	version, name, auth := f.integer(ber.TagInteger), f.text(), f.any()
 	if f.err != nil {
-		return answer(protocolError, "bad bind request")
+		return answer(ldap.LDAPResultProtocolError, "bad bind request")
 	}
 	if version != 3 {
-		return answer(protocolError, "only LDAP version 3 is spoken")
+		return answer(ldap.LDAPResultProtocolError, "only LDAP version 3 is spoken")
 	}
 	if auth.ClassType != ber.ClassContext || auth.Tag != 0 {
-		return answer(authMethodNotSupported, "only simple binds are done")
+		return answer(ldap.LDAPResultAuthMethodNotSupported, "only simple binds are done")
 	}
 	dn, err := directory.ParseDN(name)
 	key, password := dn.Key(), content(auth)
 	switch {
 	case err != nil:
-		return answer(invalidDNSyntax, "bind with a DN, such as uid=alice,ou=people,"+c.Base())
+		return answer(ldap.LDAPResultInvalidDNSyntax, "bind with a DN, such as uid=alice,ou=people,"+c.Base())
 	case key == "" && password == "":
-		return done(success)
+		return done(ldap.LDAPResultSuccess)
 	case password == "": // RFC 4513, section 5.1.2: else a client takes it for a proof
-		return answer(unwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
+		return answer(ldap.LDAPResultUnwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
 	case key == serviceDN:
 		if subtle.ConstantTimeCompare([]byte(password), []byte(c.password)) != 1 {
-			return done(invalidCredentials)
+			return done(ldap.LDAPResultInvalidCredentials)
 		}
 		c.kind = serviceAccount
-		return done(success)
+		return done(ldap.LDAPResultSuccess)
 	}
 	return c.bindUser(ctx, key, password)
 }
@@ -78,20 +79,20 @@ func (c *conn) bindUser(ctx context.Context, key, password string) result {
 	e := c.store.tree().find(key)
 	if e == nil || !e.has("userPassword") {
 		c.store.hasher.waste(ctx, password)
-		return done(invalidCredentials)
+		return done(ldap.LDAPResultInvalidCredentials)
 	}
 	e.guard.Lock()
 	defer e.guard.Unlock()
 	e, r := c.verify(ctx, key, password)
-	if r.code != success {
+	if r.code != ldap.LDAPResultSuccess {
 		return r
 	}
 	if e.disabled() {
-		return answer(unwillingToPerform, "account disabled: ask an administrator").because(accountLocked)
+		return answer(ldap.LDAPResultUnwillingToPerform, "account disabled: ask an administrator").because(ldap.BeheraAccountLocked)
 	}
 	c.kind, c.bound = user, key
 	if e.mustChange() {
-		return done(success).because(changeAfterReset)
+		return done(ldap.LDAPResultSuccess).because(ldap.BeheraChangeAfterReset)
 	}
 	return r
 }
@@ -101,10 +102,10 @@ func (c *conn) bindUser(ctx context.Context, key, password string) result {
 func (c *conn) verify(ctx context.Context, key, password string) (*entry, result) {
 	e := c.store.tree().find(key) // again: it may have changed before the guard was ours
 	if e == nil {
-		return nil, done(invalidCredentials)
+		return nil, done(ldap.LDAPResultInvalidCredentials)
 	}
 	if c.policy.locked(e, c.now()) {
-		return nil, done(invalidCredentials).because(accountLocked)
+		return nil, done(ldap.LDAPResultInvalidCredentials).because(ldap.BeheraAccountLocked)
 	}
 	if !c.store.hasher.matches(ctx, e.first("userPassword"), password) {
 		if ctx.Err() == nil { // else the server is closing, and nothing was compared
@@ -114,10 +115,10 @@ func (c *conn) verify(ctx context.Context, key, password string) (*entry, result
 				}
 			})
 		}
-		return nil, done(invalidCredentials)
+		return nil, done(ldap.LDAPResultInvalidCredentials)
 	}
 	if e.has("pwdFailureTime") || e.has("pwdAccountLockedTime") {
 		c.store.count(key, clearFailures)
 	}
-	return e, done(success)
+	return e, done(ldap.LDAPResultSuccess)
 }

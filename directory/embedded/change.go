@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
 
 	"berth/directory"
 )
@@ -16,26 +17,26 @@ import (
 func (c *conn) passwordModify(ctx context.Context, value string) result {
 	by := c.who()
 	if by.kind == anonymous {
-		return answer(strongerAuthRequired, "only authenticated users may change passwords")
+		return answer(ldap.LDAPResultStrongAuthRequired, "only authenticated users may change passwords")
 	}
 	target, old, fresh, err := parsePasswordModify(value)
 	if err != nil {
-		return answer(protocolError, "bad password modify request")
+		return answer(ldap.LDAPResultProtocolError, "bad password modify request")
 	}
 	dn, err := directory.ParseDN(strings.TrimPrefix(target, "dn:"))
 	key := dn.Key()
 	switch {
 	case err != nil:
-		return answer(invalidAttributeSyntax, "Invalid DN")
+		return answer(ldap.LDAPResultInvalidAttributeSyntax, "Invalid DN")
 	case key == "" && by.kind == user:
 		key = by.entry.name.Key()
 	case key == "" || key == serviceDN:
-		return answer(unwillingToPerform, "the service account's password is made at each start")
+		return answer(ldap.LDAPResultUnwillingToPerform, "the service account's password is made at each start")
 	case by.kind == user && key != by.entry.name.Key():
-		return answer(insufficientAccessRights, "one can only change one's own password").because(passwordModNotAllowed)
+		return answer(ldap.LDAPResultInsufficientAccessRights, "one can only change one's own password").because(ldap.BeheraPasswordModNotAllowed)
 	}
 	if fresh == "" {
-		return answer(unwillingToPerform, "no new password given: this server makes none up").because(insufficientPasswordQuality)
+		return answer(ldap.LDAPResultUnwillingToPerform, "no new password given: this server makes none up").because(ldap.BeheraInsufficientPasswordQuality)
 	}
 	return c.changePassword(ctx, key, old, fresh)
 }
@@ -68,35 +69,38 @@ func parsePasswordModify(value string) (target, old, fresh string, err error) {
 // they are; expired passwords and those that must be changed can be.
 func (c *conn) changePassword(ctx context.Context, key, old, fresh string) result {
 	if old == "" {
-		return answer(insufficientAccessRights, "Must supply old password to be changed as well as new one").because(mustSupplyOldPassword)
+		return answer(ldap.LDAPResultInsufficientAccessRights, "Must supply old password to be changed as well as new one").because(ldap.BeheraMustSupplyOldPassword)
 	}
 	e := c.store.tree().find(key)
 	if e == nil || !e.has("userPassword") {
 		c.store.hasher.waste(ctx, old)
-		return answer(unwillingToPerform, "unwilling to verify old password")
+		return answer(ldap.LDAPResultUnwillingToPerform, "unwilling to verify old password")
 	}
 	e.guard.Lock()
 	defer e.guard.Unlock()
 	e, r := c.verify(ctx, key, old)
-	if r.code != success {
-		r.code, r.text = unwillingToPerform, "unwilling to verify old password"
+	if r.code != ldap.LDAPResultSuccess {
+		r.code, r.text = ldap.LDAPResultUnwillingToPerform, "unwilling to verify old password"
 		return r
 	}
 	if e.disabled() {
-		return answer(unwillingToPerform, "account disabled: ask an administrator").because(accountLocked)
+		return answer(ldap.LDAPResultUnwillingToPerform, "account disabled: ask an administrator").because(ldap.BeheraAccountLocked)
 	}
-	if r := c.policy.judge(e, fresh); r.code != success {
+	if r := c.policy.judge(e, fresh); r.code != ldap.LDAPResultSuccess {
 		return r
 	}
 	if old == fresh {
-		return answer(constraintViolation, "Password is not being changed from existing value").because(passwordInHistory)
+		return answer(ldap.LDAPResultConstraintViolation, "Password is not being changed from existing value").because(ldap.BeheraPasswordInHistory)
 	}
 	stored, err := c.store.hasher.hash(ctx, fresh)
 	if err != nil {
-		return answer(other, "the server is closing")
+		return answer(ldap.LDAPResultOther, "the server is closing")
 	}
 	return c.stored(c.store.change(key, func(e *entry) error {
-		setPassword(e, stored, c.now())
+		e.set("userPassword", stored)
+		e.set("pwdChangedTime", formatTime(c.now()))
+		e.set("pwdReset")
+		clearFailures(e)
 		return nil
 	}))
 }
@@ -106,16 +110,10 @@ const sshPublicKey = "sshPublicKey"
 
 // A modification is one step of a modify request.
 type modification struct {
-	operation int64 // modifyAdd, …
+	operation int64 // ldap.AddAttribute, …
 	name      string
 	values    []string
 }
-
-// The kinds of modification that are done (RFC 4511, section 4.6).
-const (
-	modifyAdd    = 0
-	modifyDelete = 1
-)
 
 // parseModify reads a modify request.
 func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
@@ -149,22 +147,22 @@ func (c *conn) modify(_ context.Context, m *message) result {
 	dn, wrong := directory.ParseDN(name)
 	key := dn.Key()
 	if err != nil || len(steps) == 0 {
-		return answer(protocolError, "bad modify request")
+		return answer(ldap.LDAPResultProtocolError, "bad modify request")
 	}
 	if wrong != nil {
-		return answer(invalidDNSyntax, "the entry's name is not a DN")
+		return answer(ldap.LDAPResultInvalidDNSyntax, "the entry's name is not a DN")
 	}
 	e := c.store.tree().find(key)
 	other := func(m modification) bool {
-		return !strings.EqualFold(m.name, sshPublicKey) || m.operation > modifyDelete || len(m.values) == 0
+		return !strings.EqualFold(m.name, sshPublicKey) || m.operation > ldap.DeleteAttribute || len(m.values) == 0
 	}
 	switch {
 	case c.who().kind != serviceAccount:
-		return answer(insufficientAccessRights, "only the service account modifies entries")
+		return answer(ldap.LDAPResultInsufficientAccessRights, "only the service account modifies entries")
 	case e == nil:
-		return done(noSuchObject)
+		return done(ldap.LDAPResultNoSuchObject)
 	case e.virtual || slices.ContainsFunc(steps, other):
-		return answer(insufficientAccessRights, "only values of sshPublicKey can be added and deleted here; the rest in the LDIF file")
+		return answer(ldap.LDAPResultInsufficientAccessRights, "only values of sshPublicKey can be added and deleted here; the rest in the LDIF file")
 	}
 	return c.modifyKeys(key, steps)
 }
@@ -174,7 +172,7 @@ var errRefused = errors.New("refused")
 
 // modifyKeys applies all steps or none.
 func (c *conn) modifyKeys(key string, steps []modification) result {
-	r := done(success)
+	r := done(ldap.LDAPResultSuccess)
 	err := c.store.change(key, func(e *entry) error {
 		values := e.values(sshPublicKey)
 		for _, m := range steps {
@@ -182,17 +180,17 @@ func (c *conn) modifyKeys(key string, steps []modification) result {
 				i := slices.Index(values, v)
 				switch {
 				case v == "":
-					r = answer(invalidAttributeSyntax, "a value is empty")
-				case m.operation == modifyAdd && i >= 0:
-					r = answer(attributeOrValueExists, "the value is already there")
-				case m.operation == modifyAdd:
+					r = answer(ldap.LDAPResultInvalidAttributeSyntax, "a value is empty")
+				case m.operation == ldap.AddAttribute && i >= 0:
+					r = answer(ldap.LDAPResultAttributeOrValueExists, "the value is already there")
+				case m.operation == ldap.AddAttribute:
 					values = append(values, v)
 				case i < 0:
-					r = answer(noSuchAttribute, "the value to delete is not there")
+					r = answer(ldap.LDAPResultNoSuchAttribute, "the value to delete is not there")
 				default:
 					values = slices.Delete(values, i, i+1)
 				}
-				if r.code != success {
+				if r.code != ldap.LDAPResultSuccess {
 					return errRefused
 				}
 			}
@@ -210,14 +208,14 @@ func (c *conn) modifyKeys(key string, steps []modification) result {
 // only if nothing was changed.
 func (c *conn) stored(err error) result {
 	if err == nil {
-		return done(success)
+		return done(ldap.LDAPResultSuccess)
 	}
 	c.log.Error("embedded directory refuses a change", "error", err)
 	switch {
 	case errors.Is(err, errGone):
-		return done(noSuchObject)
+		return done(ldap.LDAPResultNoSuchObject)
 	case errors.Is(err, errEdited), errors.Is(err, errUnwritable):
-		return answer(unavailable, err.Error())
+		return answer(ldap.LDAPResultUnavailable, err.Error())
 	}
-	return answer(other, "the change could not be written to disk")
+	return answer(ldap.LDAPResultOther, "the change could not be written to disk")
 }

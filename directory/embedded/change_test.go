@@ -156,19 +156,19 @@ func TestJudge(t *testing.T) {
 	tests := []struct {
 		policy   Policy
 		password string
-		want     policyError
+		want     int64
 	}{
 		{Policy{}, "x", noPolicyError},
-		{Policy{MinLength: 8}, "1234567", passwordTooShort},
+		{Policy{MinLength: 8}, "1234567", ldap.BeheraPasswordTooShort},
 		{Policy{MinLength: 8}, "äöüßäöüß", noPolicyError},
-		{Policy{MinLength: 8}, "äöüß", passwordTooShort}, // bytes do not count
-		{Policy{}, "Bartholomew", insufficientPasswordQuality},
-		{Policy{}, "tab\there", insufficientPasswordQuality},
-		{Policy{}, "not utf-8 \xff", insufficientPasswordQuality},
-		{Policy{}, "space after ", insufficientPasswordQuality},
+		{Policy{MinLength: 8}, "äöüß", ldap.BeheraPasswordTooShort}, // bytes do not count
+		{Policy{}, "Bartholomew", ldap.BeheraInsufficientPasswordQuality},
+		{Policy{}, "tab\there", ldap.BeheraInsufficientPasswordQuality},
+		{Policy{}, "not utf-8 \xff", ldap.BeheraInsufficientPasswordQuality},
+		{Policy{}, "space after ", ldap.BeheraInsufficientPasswordQuality},
 	}
 	for _, tt := range tests {
-		if got := tt.policy.judge(e, tt.password); got.policy != tt.want || (got.code == success) != (tt.want == noPolicyError) {
+		if got := tt.policy.judge(e, tt.password); got.policy != tt.want || (got.code == ldap.LDAPResultSuccess) != (tt.want == noPolicyError) {
 			t.Errorf("%+v, %q: got %+v want policy error %d", tt.policy, tt.password, got, tt.want)
 		}
 	}

@@ -11,16 +11,15 @@ import (
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
 )
 
-// Controls and extended operations that are understood.
-const (
-	oidPasswordPolicy = "1.3.6.1.4.1.42.2.27.8.5.1" // draft-behera-ldap-password-policy-10
-	oidManageDsaIT    = "2.16.840.1.113730.3.4.2"   // RFC 3296: there are no referrals to manage
-	oidPasswordModify = "1.3.6.1.4.1.4203.1.11.1"   // RFC 3062
-)
+// oidPasswordModify is the one extended operation (RFC 3062).
+const oidPasswordModify = "1.3.6.1.4.1.4203.1.11.1"
 
-var supportedControls = []string{oidPasswordPolicy, oidManageDsaIT}
+// supportedControls are those that may be critical. There are no referrals, so
+// ManageDsaIT (RFC 3296) changes nothing.
+var supportedControls = []string{ldap.ControlTypeBeheraPasswordPolicy, ldap.ControlTypeManageDsaIT}
 
 // writeTimeout is how long a client may take to read what it asked for.
 const writeTimeout = 30 * time.Second
@@ -46,21 +45,15 @@ type operation struct {
 // operations are the requests by their application tag; unbind and abandon,
 // which have no response, are not among them.
 var operations = map[ber.Tag]operation{
-	0:  {"bind", 1, (*conn).bind},
-	3:  {"search", 5, (*conn).search},
-	6:  {"modify", 7, (*conn).modify},
-	8:  {"add", 9, (*conn).refuse},
-	10: {"delete", 11, (*conn).refuse},
-	12: {"rename", 13, (*conn).refuse},
-	14: {"compare", 15, (*conn).refuse},
-	23: {"extended", 24, (*conn).extended},
+	ldap.ApplicationBindRequest:     {"bind", ldap.ApplicationBindResponse, (*conn).bind},
+	ldap.ApplicationSearchRequest:   {"search", ldap.ApplicationSearchResultDone, (*conn).search},
+	ldap.ApplicationModifyRequest:   {"modify", ldap.ApplicationModifyResponse, (*conn).modify},
+	ldap.ApplicationAddRequest:      {"add", ldap.ApplicationAddResponse, (*conn).refuse},
+	ldap.ApplicationDelRequest:      {"delete", ldap.ApplicationDelResponse, (*conn).refuse},
+	ldap.ApplicationModifyDNRequest: {"rename", ldap.ApplicationModifyDNResponse, (*conn).refuse},
+	ldap.ApplicationCompareRequest:  {"compare", ldap.ApplicationCompareResponse, (*conn).refuse},
+	ldap.ApplicationExtendedRequest: {"extended", ldap.ApplicationExtendedResponse, (*conn).extended},
 }
-
-const (
-	tagUnbind      ber.Tag = 2
-	tagSearchEntry ber.Tag = 4
-	tagAbandon     ber.Tag = 16
-)
 
 // serve is the life of a connection.
 func (s *Server) serve(nc net.Conn) {
@@ -85,9 +78,9 @@ func (c *conn) next(ctx context.Context) error {
 		return err
 	}
 	switch m.op.Tag {
-	case tagUnbind:
+	case ldap.ApplicationUnbindRequest:
 		return io.EOF
-	case tagAbandon:
+	case ldap.ApplicationAbandonRequest:
 		return nil
 	}
 	op, known := operations[m.op.Tag]
@@ -95,8 +88,8 @@ func (c *conn) next(ctx context.Context) error {
 		return fmt.Errorf("%w: operation %d", errProtocol, m.op.Tag)
 	}
 	r := c.perform(ctx, op, m)
-	c.log.Debug("embedded directory served", "operation", op.name, "bound", c.bound, "code", int64(r.code), "text", r.text)
-	_, asked := m.controls[oidPasswordPolicy]
+	c.log.Debug("embedded directory served", "operation", op.name, "bound", c.bound, "code", r.code, "text", r.text)
+	_, asked := m.controls[ldap.ControlTypeBeheraPasswordPolicy]
 	if err := c.send(r.envelope(m.id, op.reply, asked && (op.name == "bind" || r.policy != noPolicyError))); err != nil {
 		return err
 	}
@@ -107,7 +100,7 @@ func (c *conn) next(ctx context.Context) error {
 func (c *conn) perform(ctx context.Context, op operation, m *message) result {
 	for oid, critical := range m.controls {
 		if critical && !slices.Contains(supportedControls, oid) {
-			return answer(unavailableCriticalExtension, "control "+clip(oid)+" is not known")
+			return answer(ldap.LDAPResultUnavailableCriticalExtension, "control "+clip(oid)+" is not known")
 		}
 	}
 	return op.serve(c, ctx, m)
@@ -115,11 +108,10 @@ func (c *conn) perform(ctx context.Context, op operation, m *message) result {
 
 // refuse answers what this server does not do.
 func (c *conn) refuse(context.Context, *message) result {
-	return answer(unwillingToPerform, "entries are added, renamed and removed in the LDIF file, and compared by a search")
+	return answer(ldap.LDAPResultUnwillingToPerform, "entries are added, renamed and removed in the LDIF file, and compared by a search")
 }
 
-// extended is the Extended operation (RFC 4511, section 4.12), of which there is
-// one.
+// extended is the Extended operation (RFC 4511, section 4.12).
 func (c *conn) extended(ctx context.Context, m *message) result {
 	f := partsOf(m.op)
 	oid := content(f.context(0))
@@ -129,9 +121,9 @@ func (c *conn) extended(ctx context.Context, m *message) result {
 	}
 	switch {
 	case f.err != nil:
-		return answer(protocolError, "bad extended request")
+		return answer(ldap.LDAPResultProtocolError, "bad extended request")
 	case oid != oidPasswordModify:
-		return answer(protocolError, "extended operation "+clip(oid)+" is not known")
+		return answer(ldap.LDAPResultProtocolError, "extended operation "+clip(oid)+" is not known")
 	}
 	return c.passwordModify(ctx, value)
 }

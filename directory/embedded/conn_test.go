@@ -75,16 +75,12 @@ func TestMalformed(t *testing.T) {
 	c := &conn{Server: s, kind: serviceAccount}
 	for tag, op := range operations {
 		for _, inside := range [][]*ber.Packet{nil, {octets("")}, {number(ber.TagInteger, 3)}, {octets("dc=org"), sequence()}, {sequence(), sequence(sequence())}} {
-			p, err := decodeBER(request(1, constructed(ber.ClassApplication, tag, inside...)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, err := parseMessage(p)
+			m, err := readMessage(bufio.NewReader(bytes.NewReader(request(1, constructed(ber.ClassApplication, tag, inside...)))))
 			if err != nil {
 				t.Fatal(err)
 			}
 			r := c.perform(t.Context(), op, m)
-			if r.code != protocolError && r.code != unwillingToPerform {
+			if r.code != ldap.LDAPResultProtocolError && r.code != ldap.LDAPResultUnwillingToPerform {
 				t.Errorf("%s %v: got code %d want 2 or 53", op.name, inside, r.code)
 			}
 		}

@@ -100,52 +100,17 @@ var superclass = map[string]string{
 	"person":               "top",
 }
 
-// classes returns the object classes of the entry and all they are kinds of.
-func (v view) classes() []string {
-	all := v.values("objectClass")
+// asserted returns the values that a filter compares with. Those of objectClass
+// include all classes that they are kinds of.
+func (v view) asserted(name string) []string {
+	all := v.values(name)
+	if !strings.EqualFold(name, "objectClass") {
+		return all
+	}
 	for i := 0; i < len(all); i++ {
 		if above, ok := superclass[strings.ToLower(all[i])]; ok {
 			all = append(all, above)
 		}
 	}
 	return append(all, "top")
-}
-
-// asserted returns the values that a filter compares with.
-func (v view) asserted(name string) []string {
-	if strings.EqualFold(name, "objectClass") {
-		return v.classes()
-	}
-	return v.values(name)
-}
-
-// A selection is the attributes that a search asks for (RFC 4511, section
-// 4.5.1.8, and RFC 3673).
-type selection struct {
-	user, operational bool
-	names             []string
-}
-
-func selected(names []string) selection {
-	s := selection{user: len(names) == 0}
-	for _, n := range names {
-		switch n {
-		case "*":
-			s.user = true
-		case "+":
-			s.operational = true
-		case "1.1":
-		default:
-			s.names = append(s.names, n)
-		}
-	}
-	return s
-}
-
-// includes reports whether an attribute is asked for.
-func (s selection) includes(name string) bool {
-	if typeOf(name).operational && s.operational || !typeOf(name).operational && s.user {
-		return true
-	}
-	return slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, name) })
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
 )
 
 // truth is the value of a filter (RFC 4511, section 4.5.1.7). What cannot be
@@ -27,15 +28,17 @@ func parseFilter(p *ber.Packet) (filter, error) {
 		return nil, fmt.Errorf("%w: no filter", errProtocol)
 	}
 	switch p.Tag {
-	case 0, 1:
+	case ldap.FilterAnd, ldap.FilterOr:
 		return parseSet(p)
-	case 2:
-		return parseNot(p)
-	case 4:
+	case ldap.FilterNot:
+		inner, err := parseFilter(partsOf(p).any())
+		opposite := map[truth]truth{yes: no, no: yes}
+		return func(v view) truth { return opposite[inner(v)] }, err
+	case ldap.FilterSubstrings:
 		return parseSubstrings(p)
-	case 7:
+	case ldap.FilterPresent:
 		return anyValue(content(p), func(string) bool { return true }), nil
-	case 9: // a matching rule is named, and none is known
+	case ldap.FilterExtensibleMatch: // a matching rule is named, and none is known
 		return func(view) truth { return undefined }, nil
 	}
 	test, ok := assertions[p.Tag]
@@ -44,10 +47,18 @@ func parseFilter(p *ber.Packet) (filter, error) {
 	}
 	f := partsOf(p)
 	name, value := f.text(), f.text()
-	return assertion(name, value, test), f.err
+	compare := typeOf(name).compare
+	want, err := compare.form(value)
+	if err != nil {
+		return func(view) truth { return undefined }, f.err
+	}
+	return anyValue(name, func(value string) bool {
+		have, err := compare.form(value)
+		return err == nil && test(have, want)
+	}), f.err
 }
 
-// parseSet reads an and (0) or an or (1). Without members they are true and
+// parseSet reads an and, or an or. Without members they are true and
 // false (RFC 4526).
 func parseSet(p *ber.Packet) (filter, error) {
 	members := make([]filter, len(p.Children))
@@ -59,7 +70,7 @@ func parseSet(p *ber.Packet) (filter, error) {
 		members[i] = m
 	}
 	decisive, otherwise := no, yes
-	if p.Tag == 1 {
+	if p.Tag == ldap.FilterOr {
 		decisive, otherwise = yes, no
 	}
 	return func(v view) truth {
@@ -76,23 +87,13 @@ func parseSet(p *ber.Packet) (filter, error) {
 	}, nil
 }
 
-func parseNot(p *ber.Packet) (filter, error) {
-	f := partsOf(p)
-	inner, err := parseFilter(f.any())
-	if err != nil {
-		return nil, err
-	}
-	opposite := map[truth]truth{yes: no, no: yes}
-	return func(v view) truth { return opposite[inner(v)] }, nil
-}
-
 // assertions are the filters that compare with one value: the test is given the
 // forms of the entry's value and of the filter's.
 var assertions = map[ber.Tag]func(have, want string) bool{
-	3: func(have, want string) bool { return have == want },
-	5: func(have, want string) bool { return have >= want },
-	6: func(have, want string) bool { return have <= want },
-	8: func(have, want string) bool { return have == want }, // approximately: there is no better idea
+	ldap.FilterEqualityMatch:  func(have, want string) bool { return have == want },
+	ldap.FilterGreaterOrEqual: func(have, want string) bool { return have >= want },
+	ldap.FilterLessOrEqual:    func(have, want string) bool { return have <= want },
+	ldap.FilterApproxMatch:    func(have, want string) bool { return have == want }, // there is no better idea
 }
 
 // anyValue is a filter that holds if one value of an attribute passes the test.
@@ -110,20 +111,8 @@ func anyValue(name string, test func(value string) bool) filter {
 	}
 }
 
-func assertion(name, value string, test func(have, want string) bool) filter {
-	compare := typeOf(name).compare
-	want, err := compare.form(value)
-	if err != nil {
-		return func(view) truth { return undefined }
-	}
-	return anyValue(name, func(value string) bool {
-		have, err := compare.form(value)
-		return err == nil && test(have, want)
-	})
-}
-
 // parseSubstrings reads a filter such as (cn=a*b*c): initial, any and final
-// parts, which carry the tags 0, 1 and 2.
+// parts.
 func parseSubstrings(p *ber.Packet) (filter, error) {
 	f := partsOf(p)
 	name := f.text()
@@ -136,11 +125,11 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	var middle []string
 	for list.more() {
 		switch part := list.any(); part.Tag {
-		case 0:
+		case ldap.FilterSubstringsInitial:
 			initial = form(content(part))
-		case 1:
+		case ldap.FilterSubstringsAny:
 			middle = append(middle, form(content(part)))
-		case 2:
+		case ldap.FilterSubstringsFinal:
 			final = form(content(part))
 		}
 	}

@@ -130,8 +130,8 @@ func TestDocumentedFile(t *testing.T) {
 	s := open(t, Settings{LDIF: writeLDIF(t, text)})
 	want := map[string]outcome{
 		"alice choose-another-1": fine,
-		"dave choose-another-2":  {ldap.LDAPResultUnwillingToPerform, int8(accountLocked)},
-		"erin choose-another-3":  {ldap.LDAPResultSuccess, int8(changeAfterReset)},
+		"dave choose-another-2":  {ldap.LDAPResultUnwillingToPerform, int8(ldap.BeheraAccountLocked)},
+		"erin choose-another-3":  {ldap.LDAPResultSuccess, int8(ldap.BeheraChangeAfterReset)},
 	}
 	for who, want := range want {
 		uid, password, _ := strings.Cut(who, " ")

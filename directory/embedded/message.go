@@ -7,6 +7,7 @@ import (
 	"io"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
 )
 
 // maxRequest bounds what is read into memory. The decoder copies nested elements
@@ -33,7 +34,20 @@ func readMessage(r *bufio.Reader) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseMessage(p)
+	f := partsOf(p)
+	m := &message{id: f.integer(ber.TagInteger), op: f.any(), controls: map[string]bool{}}
+	if f.err != nil || m.op.ClassType != ber.ClassApplication || m.id < 0 || m.id > 1<<31-1 {
+		return nil, fmt.Errorf("%w: no message id and operation", errProtocol)
+	}
+	if f.more() {
+		controls := partsOf(f.context(0))
+		for controls.more() {
+			c := partsOf(controls.any())
+			oid := c.text()
+			m.controls[oid] = m.controls[oid] || c.nextIs(ber.ClassUniversal, ber.TagBoolean) && c.boolean()
+		}
+	}
+	return m, f.err
 }
 
 // readElement reads the bytes of one BER sequence. Its length must be definite
@@ -73,24 +87,6 @@ func decodeBER(data []byte) (*ber.Packet, error) {
 		return nil, fmt.Errorf("%w: %w", errProtocol, err)
 	}
 	return p, nil
-}
-
-// parseMessage reads the envelope.
-func parseMessage(p *ber.Packet) (*message, error) {
-	f := partsOf(p)
-	m := &message{id: f.integer(ber.TagInteger), op: f.any(), controls: map[string]bool{}}
-	if f.err != nil || m.op.ClassType != ber.ClassApplication || m.id < 0 || m.id > 1<<31-1 {
-		return nil, fmt.Errorf("%w: no message id and operation", errProtocol)
-	}
-	if f.more() {
-		controls := partsOf(f.context(0))
-		for controls.more() {
-			c := partsOf(controls.any())
-			oid := c.text()
-			m.controls[oid] = m.controls[oid] || c.nextIs(ber.ClassUniversal, ber.TagBoolean) && c.boolean()
-		}
-	}
-	return m, f.err
 }
 
 // parts takes the elements of a constructed one, one after another. The first
@@ -195,46 +191,26 @@ func number(tag ber.Tag, n int64) *ber.Packet {
 	return ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, n, "")
 }
 
-// resultCode is one of RFC 4511, appendix A.
-type resultCode int64
-
-const (
-	success                      resultCode = 0
-	protocolError                resultCode = 2
-	sizeLimitExceeded            resultCode = 4
-	authMethodNotSupported       resultCode = 7
-	strongerAuthRequired         resultCode = 8
-	unavailableCriticalExtension resultCode = 12
-	noSuchAttribute              resultCode = 16
-	constraintViolation          resultCode = 19
-	attributeOrValueExists       resultCode = 20
-	invalidAttributeSyntax       resultCode = 21
-	noSuchObject                 resultCode = 32
-	invalidDNSyntax              resultCode = 34
-	invalidCredentials           resultCode = 49
-	insufficientAccessRights     resultCode = 50
-	unavailable                  resultCode = 52
-	unwillingToPerform           resultCode = 53
-	other                        resultCode = 80
-)
+// noPolicyError is what a result has that is not about the password policy.
+const noPolicyError = -1
 
 // A result is how an operation ended.
 type result struct {
-	code   resultCode
-	text   string      // for people
-	policy policyError // for the password policy control, if the request had it
+	code   int64 // one of RFC 4511, appendix A
+	text   string
+	policy int64 // error of the password policy control, if the request had that
 }
 
 // done is a result with nothing to add.
-func done(code resultCode) result { return answer(code, "") }
+func done(code int64) result { return answer(code, "") }
 
 // answer is a result with a text for people.
-func answer(code resultCode, text string) result {
+func answer(code int64, text string) result {
 	return result{code: code, text: text, policy: noPolicyError}
 }
 
 // because adds an error of the password policy.
-func (r result) because(e policyError) result {
+func (r result) because(e int64) result {
 	r.policy = e
 	return r
 }
@@ -243,14 +219,14 @@ func (r result) because(e policyError) result {
 // password policy control (draft-behera-ldap-password-policy-10, section 6.2) if
 // the client is to have that.
 func (r result) envelope(id int64, tag ber.Tag, withPolicy bool) *ber.Packet {
-	op := constructed(ber.ClassApplication, tag, number(ber.TagEnumerated, int64(r.code)), octets(""), octets(r.text))
+	op := constructed(ber.ClassApplication, tag, number(ber.TagEnumerated, r.code), octets(""), octets(r.text))
 	m := sequence(number(ber.TagInteger, id), op)
 	if withPolicy {
 		value := sequence()
 		if r.policy != noPolicyError {
-			value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, int64(r.policy), ""))
+			value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, r.policy, ""))
 		}
-		m.AppendChild(constructed(ber.ClassContext, 0, sequence(octets(oidPasswordPolicy), octets(string(value.Bytes())))))
+		m.AppendChild(constructed(ber.ClassContext, 0, sequence(octets(ldap.ControlTypeBeheraPasswordPolicy), octets(string(value.Bytes())))))
 	}
 	return m
 }

@@ -10,6 +10,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/go-ldap/ldap/v3"
+
 	"berth/directory"
 )
 
@@ -28,22 +30,6 @@ func DefaultPolicy() Policy {
 	return Policy{MaxFailure: 10, LockoutDuration: 15 * time.Minute, FailureWindow: 15 * time.Minute, MinLength: 8}
 }
 
-// policyError is an error of the password policy control
-// (draft-behera-ldap-password-policy-10, section 6.2).
-type policyError int
-
-const (
-	accountLocked               policyError = 1
-	changeAfterReset            policyError = 2
-	passwordModNotAllowed       policyError = 3
-	mustSupplyOldPassword       policyError = 4
-	insufficientPasswordQuality policyError = 5
-	passwordTooShort            policyError = 6
-	passwordInHistory           policyError = 8
-
-	noPolicyError policyError = -1
-)
-
 // lockedForGood is the value of pwdAccountLockedTime that an administrator
 // sets.
 const lockedForGood = "000001010000Z"
@@ -57,17 +43,17 @@ func (e *entry) mustChange() bool { return isTrue(e.first("pwdReset")) }
 
 // locked reports whether e can bind with no password at all now.
 func (p Policy) locked(e *entry, now time.Time) bool {
-	if start, err := parseTime(e.first("pwdStartTime")); err == nil && now.Before(start) {
+	if start, err := directory.ParseTime(e.first("pwdStartTime")); err == nil && now.Before(start) {
 		return true
 	}
-	if end, err := parseTime(e.first("pwdEndTime")); err == nil && !now.Before(end) {
+	if end, err := directory.ParseTime(e.first("pwdEndTime")); err == nil && !now.Before(end) {
 		return true
 	}
 	since := e.first("pwdAccountLockedTime")
 	if since == "" {
 		return false
 	}
-	t, err := parseTime(since)
+	t, err := directory.ParseTime(since)
 	return since == lockedForGood || err != nil || p.LockoutDuration == 0 || now.Before(t.Add(p.LockoutDuration))
 }
 
@@ -84,7 +70,7 @@ func (p Policy) countFailure(e *entry, now time.Time) bool {
 		return false
 	}
 	recent := slices.DeleteFunc(e.values("pwdFailureTime"), func(v string) bool {
-		t, err := parseTime(v)
+		t, err := directory.ParseTime(v)
 		return err != nil || p.FailureWindow > 0 && now.Sub(t) > p.FailureWindow
 	})
 	stamp := now.UTC()
@@ -110,11 +96,11 @@ func clearFailures(e *entry) {
 // which clients know.
 func (p Policy) judge(e *entry, password string) result {
 	weak := func(text string) result {
-		return answer(constraintViolation, text).because(insufficientPasswordQuality)
+		return answer(ldap.LDAPResultConstraintViolation, text).because(ldap.BeheraInsufficientPasswordQuality)
 	}
 	switch {
 	case utf8.RuneCountInString(password) < p.MinLength:
-		return weak(fmt.Sprintf("Password is too short: want at least %d characters", p.MinLength)).because(passwordTooShort)
+		return weak(fmt.Sprintf("Password is too short: want at least %d characters", p.MinLength)).because(ldap.BeheraPasswordTooShort)
 	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
 		return weak("Password holds characters that cannot be typed")
 	case strings.TrimSpace(password) != password:
@@ -122,15 +108,7 @@ func (p Policy) judge(e *entry, password string) result {
 	case directory.FoldValue(password) == directory.FoldValue(e.first("uid")):
 		return weak("Password is the user's name")
 	}
-	return done(success)
-}
-
-// setPassword puts a new stored password into a clone, and what follows from it.
-func setPassword(e *entry, stored string, now time.Time) {
-	e.set("userPassword", stored)
-	e.set("pwdChangedTime", formatTime(now))
-	e.set("pwdReset")
-	clearFailures(e)
+	return done(ldap.LDAPResultSuccess)
 }
 
 // policyName is the RDN of the entry that shows the policy to clients.
@@ -147,10 +125,7 @@ func (p Policy) entry(base string) *entry {
 		{name: "objectClass", value: "pwdPolicy"},
 		{name: "cn", value: "password policy"},
 		{name: "pwdAttribute", value: "userPassword"},
-		{name: "pwdAllowUserChange", value: "TRUE"},
-		{name: "pwdSafeModify", value: "TRUE"},
 		{name: "pwdMustChange", value: "TRUE"},
-		{name: "pwdCheckQuality", value: "2"},
 		{name: "pwdLockout", value: strings.ToUpper(strconv.FormatBool(p.MaxFailure > 0))},
 		{name: "pwdMaxFailure", value: strconv.Itoa(p.MaxFailure)},
 		{name: "pwdLockoutDuration", value: seconds(p.LockoutDuration)},

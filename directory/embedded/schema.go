@@ -13,9 +13,8 @@ import (
 // full schema: what is not in the table is a user attribute whose values ignore
 // case, as nearly all are.
 type attributeType struct {
-	compare     comparison
-	operational bool // only returned when asked for by name or with "+" (RFC 3673)
-	readers     readers
+	compare comparison
+	readers readers
 }
 
 // comparison is how values are compared.
@@ -41,51 +40,38 @@ const (
 )
 
 var attributeTypes = map[string]attributeType{
-	"userpassword": {exact, false, nobody},
-	"pwdhistory":   {exact, true, nobody},
+	"userpassword": {exact, nobody},
+	"pwdhistory":   {exact, nobody},
 
-	"sshpublickey": {exact, false, owner},
-	"totpsecret":   {exact, false, serviceOnly},
+	"sshpublickey": {exact, owner},
+	"totpsecret":   {exact, serviceOnly},
 
-	"pwdchangedtime":       {timestamp, true, owner},
-	"pwdaccountlockedtime": {timestamp, true, owner},
-	"pwdfailuretime":       {timestamp, true, owner},
-	"pwdstarttime":         {timestamp, true, owner},
-	"pwdendtime":           {timestamp, true, owner},
-	"pwdreset":             {boolean, true, owner},
-	"nsaccountlock":        {boolean, true, owner},
-	"pwdpolicysubentry":    {distinguished, true, everyone},
+	"pwdchangedtime":       {timestamp, owner},
+	"pwdaccountlockedtime": {timestamp, owner},
+	"pwdfailuretime":       {timestamp, owner},
+	"pwdstarttime":         {timestamp, owner},
+	"pwdendtime":           {timestamp, owner},
+	"pwdreset":             {boolean, owner},
+	"nsaccountlock":        {boolean, owner},
+	"pwdpolicysubentry":    {distinguished, everyone},
 
-	"entryuuid":             {ignoreCase, true, everyone},
-	"entrydn":               {distinguished, true, everyone},
-	"memberof":              {distinguished, true, everyone},
-	"entrycsn":              {exact, true, everyone},
-	"structuralobjectclass": {ignoreCase, true, everyone},
-	"createtimestamp":       {timestamp, true, everyone},
-	"modifytimestamp":       {timestamp, true, everyone},
-	"creatorsname":          {distinguished, true, everyone},
-	"modifiersname":         {distinguished, true, everyone},
+	"entrydn":  {distinguished, everyone},
+	"memberof": {distinguished, everyone},
 
-	"namingcontexts":       {distinguished, true, everyone},
-	"supportedldapversion": {integer, true, everyone},
-	"supportedcontrol":     {ignoreCase, true, everyone},
-	"supportedextension":   {ignoreCase, true, everyone},
-	"vendorname":           {ignoreCase, true, everyone},
+	"member":       {distinguished, everyone},
+	"uniquemember": {distinguished, everyone},
+	"owner":        {distinguished, everyone},
+	"manager":      {distinguished, everyone},
+	"secretary":    {distinguished, everyone},
+	"seealso":      {distinguished, everyone},
+	"roleoccupant": {distinguished, everyone},
 
-	"member":       {distinguished, false, everyone},
-	"uniquemember": {distinguished, false, everyone},
-	"owner":        {distinguished, false, everyone},
-	"manager":      {distinguished, false, everyone},
-	"secretary":    {distinguished, false, everyone},
-	"seealso":      {distinguished, false, everyone},
-	"roleoccupant": {distinguished, false, everyone},
+	"memberuid":     {exact, everyone}, // RFC 2307: caseExactIA5Match
+	"homedirectory": {exact, everyone},
+	"loginshell":    {exact, everyone},
 
-	"memberuid":     {exact, false, everyone}, // RFC 2307: caseExactIA5Match
-	"homedirectory": {exact, false, everyone},
-	"loginshell":    {exact, false, everyone},
-
-	"uidnumber": {integer, false, everyone},
-	"gidnumber": {integer, false, everyone},
+	"uidnumber": {integer, everyone},
+	"gidnumber": {integer, everyone},
 }
 
 // typeOf is the type of an attribute however its name is typed, options left
@@ -119,24 +105,10 @@ func (c comparison) form(v string) (string, error) {
 		}
 		return fmt.Sprintf("%020d", uint64(n)^1<<63), nil // the strings are in the order of the numbers
 	case timestamp:
-		t, err := parseTime(v)
+		t, err := directory.ParseTime(v)
 		return t.UTC().Format("20060102150405.000000000"), err
 	}
 	return directory.FoldValue(v), nil
-}
-
-// parseTime reads a GeneralizedTime that ends in Z (RFC 4517, section 3.3.13);
-// seconds and fractions may be missing.
-func parseTime(v string) (time.Time, error) {
-	const whole, minutes = "20060102150405Z", "200601021504Z" // Parse takes fractions anyway
-	if t, err := time.Parse(whole, v); err == nil {
-		return t, nil
-	}
-	t, err := time.Parse(minutes, v)
-	if err != nil {
-		return t, fmt.Errorf("time %q: want YYYYMMDDHHMMSSZ, such as 20260131120000Z", clip(v))
-	}
-	return t, nil
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format("20060102150405Z") }

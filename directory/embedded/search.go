@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
 
 	"berth/directory"
 )
@@ -18,22 +19,15 @@ type query struct {
 	scope   int64
 	limit   int // of entries; 0: none
 	matches filter
-	wanted  selection
+	wanted  []string // attributes; none: all
 }
-
-// The scopes of a search.
-const (
-	scopeBase = iota
-	scopeOne
-	scopeSub
-)
 
 // inScope reports whether the entry is in the scope of the search.
 func (q *query) inScope(e *entry) bool {
 	switch q.scope {
-	case scopeBase:
+	case ldap.ScopeBaseObject:
 		return e.name.Equal(q.base)
-	case scopeOne:
+	case ldap.ScopeSingleLevel:
 		return !e.name.IsZero() && e.name.Parent().Equal(q.base)
 	}
 	return e.name.Within(q.base)
@@ -42,24 +36,24 @@ func (q *query) inScope(e *entry) bool {
 // search is the Search operation.
 func (c *conn) search(_ context.Context, m *message) result {
 	q, r := parseQuery(m.op)
-	if r.code != success {
+	if r.code != ldap.LDAPResultSuccess {
 		return r
 	}
 	q.id = m.id
 	by := c.who()
-	if q.base.IsZero() && q.scope == scopeBase {
+	if q.base.IsZero() && q.scope == ldap.ScopeBaseObject {
 		return c.sendMatches(q, []*entry{c.rootDSE()}, by)
 	}
 	switch {
 	case by.kind == anonymous:
-		return answer(insufficientAccessRights, "bind first: only the root DSE is open to everyone")
+		return answer(ldap.LDAPResultInsufficientAccessRights, "bind first: only the root DSE is open to everyone")
 	case by.kind == user && by.entry.mustChange():
 		// An administrator has set the password: nothing else is possible before a change.
-		return answer(insufficientAccessRights, "Operations are restricted to bind/unbind/abandon/StartTLS/modify password").because(changeAfterReset)
+		return answer(ldap.LDAPResultInsufficientAccessRights, "Operations are restricted to bind/unbind/abandon/StartTLS/modify password").because(ldap.BeheraChangeAfterReset)
 	}
 	t := c.store.tree()
 	if !t.reaches(q.base) {
-		return answer(noSuchObject, "no entry at or below the search base")
+		return answer(ldap.LDAPResultNoSuchObject, "no entry at or below the search base")
 	}
 	return c.sendMatches(q, t.entries, by)
 }
@@ -82,18 +76,17 @@ func parseQuery(p *ber.Packet) (*query, result) {
 	f.boolean()               // types only: not done
 	matches, err := parseFilter(f.any())
 	names := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
-	var attributes []string
 	for names.more() {
-		attributes = append(attributes, names.text())
+		q.wanted = append(q.wanted, names.text())
 	}
-	if errors.Join(f.err, err, names.err) != nil || q.scope < 0 || q.scope > scopeSub || q.limit < 0 {
-		return nil, answer(protocolError, "bad search request")
+	if errors.Join(f.err, err, names.err) != nil || q.scope < 0 || q.scope > ldap.ScopeWholeSubtree || q.limit < 0 {
+		return nil, answer(ldap.LDAPResultProtocolError, "bad search request")
 	}
 	if q.base, err = directory.ParseDN(base); err != nil {
-		return nil, answer(invalidDNSyntax, "the search base is not a DN")
+		return nil, answer(ldap.LDAPResultInvalidDNSyntax, "the search base is not a DN")
 	}
-	q.matches, q.wanted = matches, selected(attributes)
-	return q, done(success)
+	q.matches = matches
+	return q, done(ldap.LDAPResultSuccess)
 }
 
 // sendMatches sends the entries that match.
@@ -105,14 +98,14 @@ func (c *conn) sendMatches(q *query, entries []*entry, by identity) result {
 			continue
 		}
 		if q.limit > 0 && sent == q.limit {
-			return done(sizeLimitExceeded)
+			return done(ldap.LDAPResultSizeLimitExceeded)
 		}
 		sent++
 		if c.sendEntry(q, v) != nil {
 			break // so will the answer
 		}
 	}
-	return done(success)
+	return done(ldap.LDAPResultSuccess)
 }
 
 // sendEntry sends what the client asked for and may read of one entry.
@@ -120,7 +113,8 @@ func (c *conn) sendEntry(q *query, v view) error {
 	list := sequence()
 	fields := v.all()
 	for i, f := range fields {
-		if !q.wanted.includes(f.name) || !v.readable(typeOf(f.name)) || slices.ContainsFunc(fields[:i], f.sameName) {
+		seen := func(g field) bool { return strings.EqualFold(f.name, g.name) }
+		if !q.wants(f.name) || !v.readable(typeOf(f.name)) || slices.ContainsFunc(fields[:i], seen) {
 			continue
 		}
 		values := constructed(ber.ClassUniversal, ber.TagSet)
@@ -129,12 +123,15 @@ func (c *conn) sendEntry(q *query, v view) error {
 		}
 		list.AppendChild(sequence(octets(f.name), values))
 	}
-	op := constructed(ber.ClassApplication, tagSearchEntry, octets(v.name.String()), list)
+	op := constructed(ber.ClassApplication, ldap.ApplicationSearchResultEntry, octets(v.name.String()), list)
 	return c.send(sequence(number(ber.TagInteger, q.id), op))
 }
 
-// sameName reports whether two values are of one attribute.
-func (f field) sameName(g field) bool { return strings.EqualFold(f.name, g.name) }
+// wants reports whether the search asks for an attribute. A search for all gets the
+// operational ones too.
+func (q *query) wants(name string) bool {
+	return len(q.wanted) == 0 || slices.ContainsFunc(q.wanted, func(w string) bool { return w == "*" || w == "+" || strings.EqualFold(w, name) })
+}
 
 // rootDSE is what a client may ask before it binds (RFC 4512, section 5.1).
 func (c *conn) rootDSE() *entry {

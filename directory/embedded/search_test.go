@@ -87,8 +87,7 @@ func TestAttributes(t *testing.T) {
 		attributes []string
 		want       []string
 	}{
-		{"all of users", service, nil, []string{"objectClass", "uid", "cn", "sn", "mail", "uidNumber", "gidNumber", "homeDirectory", "sshPublicKey"}},
-		{"operational", service, []string{"+"}, []string{"entryUUID", "pwdChangedTime", "entryDN", "pwdPolicySubentry", "memberOf"}},
+		{"all", service, nil, []string{"objectClass", "uid", "cn", "sn", "mail", "uidNumber", "gidNumber", "homeDirectory", "sshPublicKey", "entryUUID", "pwdChangedTime", "entryDN", "pwdPolicySubentry", "memberOf"}},
 		{"named", service, []string{"MAIL", "memberof", "nothing", "userPassword", "pwdHistory"}, []string{"mail", "memberOf"}},
 		{"none", service, []string{"1.1"}, nil},
 		{"another user's", asBob, []string{"*", "+"}, []string{"objectClass", "uid", "cn", "sn", "mail", "uidNumber", "gidNumber", "homeDirectory", "entryUUID", "entryDN", "pwdPolicySubentry", "memberOf"}},

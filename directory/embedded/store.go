@@ -65,8 +65,12 @@ func (s *store) reload() error {
 	if err := s.hashAll(t); err != nil {
 		return err
 	}
-	if old := s.tree(); old != nil {
-		s.keepCounters(old, t)
+	for key := range s.unsaved {
+		if from, to := s.tree().find(key), t.find(key); from != nil && to != nil {
+			for _, name := range []string{"pwdFailureTime", "pwdAccountLockedTime"} {
+				to.set(name, from.values(name)...)
+			}
+		}
 	}
 	s.seen = seen
 	s.current.Store(t)
@@ -121,19 +125,6 @@ func (s *store) hashAll(t *tree) error {
 		})
 	}
 	return g.Wait()
-}
-
-// keepCounters copies wrong passwords and locks that the file does not have.
-func (s *store) keepCounters(old, t *tree) {
-	for key := range s.unsaved {
-		from, to := old.find(key), t.find(key)
-		if from == nil || to == nil {
-			continue
-		}
-		for _, name := range []string{"pwdFailureTime", "pwdAccountLockedTime"} {
-			to.set(name, from.values(name)...)
-		}
-	}
 }
 
 // change replaces the entry at key by what alter makes of a copy. It returns
@@ -249,13 +240,9 @@ func replaceFile(file string, data []byte) (os.FileInfo, error) {
 	if err := os.Rename(f.Name(), file); err != nil {
 		return nil, err
 	}
-	return written, syncDir(dir)
-}
-
-func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return err
+		return written, err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return written, errors.Join(d.Sync(), d.Close())
 }

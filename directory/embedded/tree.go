@@ -144,7 +144,11 @@ func newEntry(r record) (*entry, error) {
 		if strings.EqualFold(f.name, "memberOf") || strings.EqualFold(f.name, "pwdPolicySubentry") {
 			continue // computed here; a dump of another server may hold them
 		}
-		if err := checkField(f); err != nil {
+		_, err := typeOf(f.name).compare.form(f.value)
+		if strings.EqualFold(f.name, "userPassword") {
+			err = checkStored(f.value)
+		}
+		if err != nil {
 			return nil, at(f.line, "%s: %w", f.name, err)
 		}
 		e.fields = append(e.fields, f)
@@ -153,7 +157,7 @@ func newEntry(r record) (*entry, error) {
 		return nil, at(r.line, "%s has no objectClass: add one, such as objectClass: inetOrgPerson", r.dn)
 	}
 	for _, p := range name.Own() {
-		if !e.holds(p) {
+		if !slices.ContainsFunc(e.values(p.Name), func(v string) bool { return directory.FoldValue(v) == directory.FoldValue(p.Value) }) {
 			return nil, at(r.line, "%s lacks the attribute it is named by: add the line %s: %s", r.dn, p.Name, p.Value)
 		}
 	}
@@ -162,20 +166,6 @@ func newEntry(r record) (*entry, error) {
 	}
 	e.computed = []field{{name: "entryDN", value: e.name.String()}}
 	return e, nil
-}
-
-// holds reports whether e has a value of its name.
-func (e *entry) holds(p directory.Pair) bool {
-	return slices.ContainsFunc(e.values(p.Name), func(v string) bool { return directory.FoldValue(v) == directory.FoldValue(p.Value) })
-}
-
-// checkField finds values that the server itself would stumble over later.
-func checkField(f field) error {
-	if strings.EqualFold(f.name, "userPassword") {
-		return checkStored(f.value)
-	}
-	_, err := typeOf(f.name).compare.form(f.value)
-	return err
 }
 
 // computeMembers gives each member of a group its memberOf, for direct groups

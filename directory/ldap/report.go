@@ -219,7 +219,7 @@ func (r *reporter) serverTime(ctx context.Context, cn *conn) (time.Time, error) 
 	for _, at := range clocks {
 		e, found, err := read(ctx, r.c.searchOn(cn), at.dn, "(objectClass=*)", at.attribute)
 		if err == nil && found && e.has(at.attribute) {
-			return generalizedTime(e.first(at.attribute))
+			return directory.ParseTime(e.first(at.attribute))
 		}
 	}
 	return time.Time{}, errors.New("the server does not show the time (OpenLDAP shows it in its monitor database)")

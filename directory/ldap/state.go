@@ -77,7 +77,7 @@ func passwordChanged(e entry) time.Time {
 		return t
 	}
 	for _, name := range []string{"pwdChangedTime", "pwdUpdateTime", "krbLastPwdChange"} {
-		if t, err := generalizedTime(e.first(name)); err == nil {
+		if t, err := directory.ParseTime(e.first(name)); err == nil {
 			return t
 		}
 	}
@@ -150,7 +150,7 @@ func at(e entry, attribute string, meaning func(time.Time) directory.State) dire
 	if !e.has(attribute) {
 		return active
 	}
-	t, err := generalizedTime(e.first(attribute))
+	t, err := directory.ParseTime(e.first(attribute))
 	if err != nil {
 		return because(directory.StatusUnknown, attribute, e)
 	}
@@ -286,7 +286,7 @@ func readPpolicy(e entry, in stateInput) directory.State {
 	s := active
 	if value := e.first("pwdAccountLockedTime"); value != "" {
 		lock := because(directory.StatusLocked, "pwdAccountLockedTime", e)
-		since, err := generalizedTime(value)
+		since, err := directory.ParseTime(value)
 		if err == nil && value != lockedForEver && in.policy.lockFor > 0 {
 			lock.Until = since.Add(in.policy.lockFor)
 		}

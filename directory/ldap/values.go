@@ -2,29 +2,11 @@ package ldap
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 )
-
-// generalizedTime reads "20261122101500Z" and the other forms of RFC 4517,
-// section 3.3.13: minutes, seconds and a fraction of a second may be missing, and
-// there may be an offset instead of Z.
-func generalizedTime(s string) (time.Time, error) {
-	if s == "" { // as in most entries; the layouts take a microsecond
-		return time.Time{}, errors.New("no time")
-	}
-	for _, digits := range []string{"20060102150405", "200601021504", "2006010215"} {
-		for _, zone := range []string{"Z0700", "Z07"} {
-			if t, err := time.Parse(digits+zone, s); err == nil { // which takes a fraction, too
-				return t.UTC(), nil
-			}
-		}
-	}
-	return time.Time{}, fmt.Errorf("%.40q is no generalized time", s)
-}
 
 // fileTimeEpoch is 1601-01-01 in Unix seconds; a FILETIME counts units of 100 ns
 // from there ([MS-DTYP] 2.3.3).
