@@ -163,8 +163,13 @@ func (k *Key) apply(option string) error {
 	value = strings.ReplaceAll(value, `\"`, `"`)
 	name = strings.ToLower(name)
 	switch why := refusedOptions[name]; {
+	case name == "from" && len(k.From) > 0:
+		return errors.New("option from= is given twice")
 	case name == "from":
-		return k.setFrom(value)
+		k.From = strings.Split(value, ",")
+		if slices.ContainsFunc(k.From, func(p string) bool { return strings.Trim(p, "! \t") == "" }) {
+			return fmt.Errorf("option from=%q holds an empty pattern", value)
+		}
 	case name == "expiry-time":
 		return k.setExpiry(value)
 	case name == "no-touch-required":
@@ -189,20 +194,6 @@ var (
 	harmlessOptions = strings.Fields(`restrict pty no-pty port-forwarding no-port-forwarding permitopen permitlisten
 		agent-forwarding no-agent-forwarding x11-forwarding no-x11-forwarding user-rc no-user-rc environment tunnel`)
 )
-
-func (k *Key) setFrom(value string) error {
-	patterns := strings.Split(value, ",")
-	for _, p := range patterns {
-		if strings.Trim(p, "! \t") == "" {
-			return fmt.Errorf("option from=%q holds an empty pattern", value)
-		}
-	}
-	if len(k.From) > 0 {
-		return errors.New("option from= is given twice")
-	}
-	k.From = patterns
-	return nil
-}
 
 // expiryLayouts are the forms of expiry-time= by their length.
 var expiryLayouts = map[int]string{8: "20060102", 12: "200601021504", 14: "20060102150405"}
@@ -241,13 +232,11 @@ func matchFrom(patterns []string, remote netip.Addr) bool {
 	found := false
 	for _, p := range patterns {
 		p, negated := strings.CutPrefix(strings.TrimSpace(p), "!")
-		if !matchAddr(p, remote) {
-			continue
-		}
-		if negated {
+		matched := matchAddr(p, remote)
+		if matched && negated {
 			return false
 		}
-		found = true
+		found = found || matched
 	}
 	return found
 }

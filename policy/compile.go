@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // DefaultUmask is removed from the mode of new files and directories where no
@@ -149,7 +148,11 @@ func (c *compiler) compile(r Rule) compiledRule {
 	c.once("folders", len(out.mounts), func(i int) string { return out.mounts[i].folder.Path })
 	c.once("access", len(out.grants), func(i int) string { return out.grants[i].path })
 	c.require(r.Require)
-	c.limits(r.Limits)
+	for _, s := range settings {
+		if s.negative != nil && s.negative(&r) != "" {
+			c.mistake(s.key, s.negative(&r), "must be 0 (no limit) or more")
+		}
+	}
 	c.word("uploads", string(r.Uploads), string(Direct), string(Atomic))
 	c.word("setattr", string(r.SetAttr), string(Refuse), string(Ignore))
 	if r.Deny && grantsSomething(r) {
@@ -294,29 +297,12 @@ func (c *compiler) require(r Require) {
 	}
 }
 
-func (c *compiler) limits(l Quantity) {
-	if l.Sessions != nil && *l.Sessions < 0 {
-		c.mistake("limits.sessions", strconv.Itoa(*l.Sessions), "must be 0 (no limit) or more")
-	}
-	c.atLeastZero("limits.quota", l.Quota)
-	c.atLeastZero("limits.quota_files", l.QuotaFiles)
-	c.atLeastZero("limits.max_file", l.MaxFile)
-	c.atLeastZero("limits.upload_rate", l.UploadRate)
-	c.atLeastZero("limits.download_rate", l.DownloadRate)
-	c.atLeastZero("limits.idle", (*int64)(l.Idle))
-	c.atLeastZero("limits.session_time", (*int64)(l.SessionTime))
-}
-
 func (c *compiler) atLeastZero(key string, n *int64) int64 {
 	if n == nil {
 		return 0
 	}
 	if *n < 0 {
-		value := strconv.FormatInt(*n, 10)
-		if strings.HasSuffix(key, "idle") || strings.HasSuffix(key, "session_time") {
-			value = time.Duration(*n).String()
-		}
-		c.mistake(key, value, "must be 0 (no limit) or more")
+		c.mistake(key, strconv.FormatInt(*n, 10), "must be 0 (no limit) or more")
 	}
 	return *n
 }

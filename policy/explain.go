@@ -1,11 +1,11 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
 )
@@ -197,7 +197,7 @@ func explainUser(u *directory.User) ExplainedUser {
 	}
 	for _, k := range u.Keys {
 		out.Keys = append(out.Keys, ExplainedKey{
-			Fingerprint: fingerprint(k), Type: k.Type(), Comment: k.Comment, Attribute: k.Attribute, Index: k.Index,
+			Fingerprint: ssh.FingerprintSHA256(k), Type: k.Type(), Comment: k.Comment, Attribute: k.Attribute, Index: k.Index,
 			From: k.From, Expires: timeOrNil(k.Expires),
 		})
 	}
@@ -205,12 +205,6 @@ func explainUser(u *directory.User) ExplainedUser {
 		out.Keys = append(out.Keys, ExplainedKey{Fingerprint: n.Fingerprint, Attribute: n.Attribute, Index: n.Index, Skipped: n.Reason})
 	}
 	return out
-}
-
-// fingerprint is that of ssh-keygen -l.
-func fingerprint(k directory.Key) string {
-	sum := sha256.Sum256(k.Marshal())
-	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 func timeOrNil(t time.Time) *time.Time {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,7 +17,10 @@ import (
 func (e Explanation) WriteText(w io.Writer) error {
 	t := newText(w)
 	e.User.write(t)
-	e.writeLogin(t)
+	t.title("login")
+	t.line("  from", e.Remote)
+	t.line("  method", e.Method)
+	t.line("  at", e.Time.Format(time.RFC3339))
 	e.writeRules(t)
 	e.writeResult(t)
 	if len(e.Warnings) > 0 {
@@ -69,7 +73,7 @@ func (u ExplainedUser) write(t *text) {
 	}
 	t.title("keys")
 	for _, k := range u.Keys {
-		t.line("  "+orDash(k.Fingerprint), k.Type, fmt.Sprintf("%s[%d]", k.Attribute, k.Index), k.remarks())
+		t.line("  "+cmp.Or(k.Fingerprint, "-"), k.Type, fmt.Sprintf("%s[%d]", k.Attribute, k.Index), k.remarks())
 	}
 	if len(u.Keys) == 0 {
 		t.line("  none")
@@ -117,23 +121,12 @@ func (k ExplainedKey) remarks() string {
 	return strings.Join(all, "; ")
 }
 
-func (e Explanation) writeLogin(t *text) {
-	t.title("login")
-	t.line("  from", e.Remote)
-	t.line("  method", e.Method)
-	t.line("  at", e.Time.Format(time.RFC3339))
-}
-
 func (e Explanation) writeRules(t *text) {
 	t.title("rules")
 	for _, r := range e.Rules {
 		t.line("  " + r.Name + ": " + verdict(r))
 		for _, c := range r.Conditions {
-			held := "no"
-			if c.Held {
-				held = "yes"
-			}
-			t.line("    "+c.Key, held, c.Why)
+			t.line("    "+c.Key, map[bool]string{true: "yes", false: "no"}[c.Held], c.Why)
 		}
 	}
 	if len(e.Rules) == 0 {
@@ -216,13 +209,6 @@ func source(rule string, shadowed []string) string {
 	}
 	if len(shadowed) > 0 {
 		s += ", before " + strings.Join(shadowed, ", ")
-	}
-	return s
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
 	}
 	return s
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // hours name time zones, and a small container has none
@@ -116,11 +115,11 @@ func parseTimes(s string) (from, to int, err error) {
 
 // parseClock reads hours and minutes, up to 24:00.
 func parseClock(s string) (minute int, ok bool) {
-	h, m, found := strings.Cut(s, ":")
-	hh, errH := strconv.ParseUint(h, 10, 8)
-	mm, errM := strconv.ParseUint(m, 10, 8)
-	minute = int(hh)*60 + int(mm)
-	return minute, found && len(m) == 2 && errH == nil && errM == nil && mm < 60 && minute <= minutesADay
+	if s == "24:00" {
+		return minutesADay, true
+	}
+	t, err := time.Parse("15:04", s)
+	return t.Hour()*60 + t.Minute(), err == nil
 }
 
 // hold reports whether t is in one of the windows.

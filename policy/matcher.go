@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -105,9 +106,6 @@ func (m matcher) of(source string) bool {
 	return m.directory == "" || strings.EqualFold(m.directory, source)
 }
 
-// byName reports whether m knows groups by the name that the directory shows.
-func (m matcher) byName() bool { return m.sid == "" }
-
 // parseUser reads a value of when.users.
 func parseUser(s string) (matcher, error) {
 	switch {
@@ -169,7 +167,7 @@ func isPattern(s string) bool { return strings.ContainsAny(s, "*?[") }
 func parseDNPattern(s string) (matcher, error) {
 	var m matcher
 	s, m.anyDepth = strings.CutPrefix(s, "**,")
-	for _, rdn := range splitUnescaped(s, ',') {
+	for _, rdn := range betweenCommas.FindAllString(s, -1) {
 		typ, value, _ := strings.Cut(rdn, "=")
 		typ, value = strings.TrimSpace(typ), strings.TrimSpace(value)
 		if typ == "" || value == "" {
@@ -184,21 +182,8 @@ func parseDNPattern(s string) (matcher, error) {
 	return m, nil
 }
 
-// splitUnescaped cuts s at each sep that no backslash precedes.
-func splitUnescaped(s string, sep byte) []string {
-	var parts []string
-	start := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case sep:
-			parts = append(parts, s[start:i])
-			start = i + 1
-		}
-	}
-	return append(parts, s[start:])
-}
+// betweenCommas finds the parts between commas that no backslash precedes.
+var betweenCommas = regexp.MustCompile(`(?s)(\\.|[^,])*`)
 
 // group reports whether m means g, a group of the directory source.
 func (m matcher) group(g *directory.Group, source string) bool {

@@ -9,25 +9,26 @@ import (
 
 // A setting is a single value: the first matching rule that sets it gives it.
 type setting struct {
-	key   string
-	set   func(r *Rule) bool
-	apply func(p *Policy, r *Rule)
-	show  func(p *Policy) string
+	key      string
+	set      func(r *Rule) bool
+	apply    func(p *Policy, r *Rule)
+	show     func(p *Policy) string
+	negative func(r *Rule) string // what a limit below 0 is; empty if it is none
 }
 
 // settings are the single values of rules.
 var settings = []setting{
 	{
-		"services",
-		func(r *Rule) bool { return r.Services != nil },
-		func(p *Policy, r *Rule) { p.Services = r.Services },
-		func(p *Policy) string { return strings.Join(p.Services, ", ") },
+		key:   "services",
+		set:   func(r *Rule) bool { return r.Services != nil },
+		apply: func(p *Policy, r *Rule) { p.Services = r.Services },
+		show:  func(p *Policy) string { return strings.Join(p.Services, ", ") },
 	},
 	{
-		"require",
-		func(r *Rule) bool { return r.Require != nil },
-		func(p *Policy, r *Rule) { p.Require = r.Require },
-		func(p *Policy) string { return showRequire(p.Require) },
+		key:   "require",
+		set:   func(r *Rule) bool { return r.Require != nil },
+		apply: func(p *Policy, r *Rule) { p.Require = r.Require },
+		show:  func(p *Policy) string { return showRequire(p.Require) },
 	},
 	limit("sessions", func(q *Quantity) **int { return &q.Sessions }, func(l *Limits) *int { return &l.Sessions }, strconv.Itoa),
 	limit("quota", func(q *Quantity) **int64 { return &q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
@@ -38,16 +39,16 @@ var settings = []setting{
 	limit("idle", func(q *Quantity) **time.Duration { return &q.Idle }, func(l *Limits) *time.Duration { return &l.Idle }, time.Duration.String),
 	limit("session_time", func(q *Quantity) **time.Duration { return &q.SessionTime }, func(l *Limits) *time.Duration { return &l.SessionTime }, time.Duration.String),
 	{
-		"uploads",
-		func(r *Rule) bool { return r.Uploads != "" },
-		func(p *Policy, r *Rule) { p.Uploads = r.Uploads },
-		func(p *Policy) string { return string(p.Uploads) },
+		key:   "uploads",
+		set:   func(r *Rule) bool { return r.Uploads != "" },
+		apply: func(p *Policy, r *Rule) { p.Uploads = r.Uploads },
+		show:  func(p *Policy) string { return string(p.Uploads) },
 	},
 	{
-		"setattr",
-		func(r *Rule) bool { return r.SetAttr != "" },
-		func(p *Policy, r *Rule) { p.IgnoreSetAttr = r.SetAttr == Ignore },
-		func(p *Policy) string {
+		key:   "setattr",
+		set:   func(r *Rule) bool { return r.SetAttr != "" },
+		apply: func(p *Policy, r *Rule) { p.IgnoreSetAttr = r.SetAttr == Ignore },
+		show: func(p *Policy) string {
 			if p.IgnoreSetAttr {
 				return string(Ignore)
 			}
@@ -67,6 +68,12 @@ func limit[T int | int64 | time.Duration](key string, in func(*Quantity) **T, ou
 				return show(n)
 			}
 			return "none"
+		},
+		negative: func(r *Rule) string {
+			if n := *in(&r.Limits); n != nil && *n < 0 {
+				return fmt.Sprint(*n)
+			}
+			return ""
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -73,7 +74,7 @@ func (s *SummaryTable) Add(u Summary) {
 	for _, f := range u.Folders {
 		folders = append(folders, fmt.Sprintf("%s (%s)", f.Path, ops(f.Permissions)))
 	}
-	s.t.line(u.User, u.State, orDash(strings.Join(u.Rules, ", ")), orDash(strings.Join(folders, ", ")))
+	s.t.line(u.User, u.State, cmp.Or(strings.Join(u.Rules, ", "), "-"), cmp.Or(strings.Join(folders, ", "), "-"))
 }
 
 // Flush writes what was added.

@@ -32,47 +32,33 @@ func parseTemplate(text string) (template, error) {
 	if clean := path.Clean(text); clean != text {
 		return t, fmt.Errorf("write it as %s", clean)
 	}
-	for rest := text; rest != ""; {
-		literal, after, found := strings.Cut(rest, "%")
-		if literal != "" {
-			t.parts = append(t.parts, part{literal: literal})
+	at := 0
+	add := func(p part) {
+		if p != (part{}) {
+			t.parts = append(t.parts, p)
 		}
-		if !found {
-			break
-		}
-		p, n, err := parsePlaceholder(after)
-		if err != nil {
-			return t, err
-		}
-		t.parts = append(t.parts, p)
-		rest = after[n:]
 	}
+	for _, m := range placeholders.FindAllStringSubmatchIndex(text, -1) {
+		add(part{literal: text[at:m[0]]})
+		at = m[1]
+		switch name := text[m[0]:at]; {
+		case name == "%":
+			return t, errors.New("after a percent sign comes u (name), i (id), d (directory), {attribute} or another percent sign")
+		case name == "%%":
+			add(part{literal: "%"})
+		case m[2] < 0:
+			add(part{name: name})
+		default:
+			add(part{name: name, attr: strings.ToLower(text[m[2]:m[3]])})
+		}
+	}
+	add(part{literal: text[at:]})
 	return t, nil
 }
 
-var errPlaceholder = errors.New("after a percent sign comes u (name), i (id), d (directory), {attribute} or another percent sign")
-
-// parsePlaceholder reads what follows a percent sign, and how long it is.
-func parsePlaceholder(s string) (part, int, error) {
-	if s == "" {
-		return part{}, 0, errPlaceholder
-	}
-	switch s[0] {
-	case '%':
-		return part{literal: "%"}, 1, nil
-	case 'u', 'i', 'd':
-		return part{name: "%" + s[:1]}, 1, nil
-	case '{':
-		if attr, _, found := strings.Cut(s[1:], "}"); found && isAttribute(attr) {
-			return part{name: "%{" + attr + "}", attr: strings.ToLower(attr)}, len(attr) + 2, nil
-		}
-	}
-	return part{}, 0, errPlaceholder
-}
-
-// isAttribute reports whether a text can be the name of an LDAP attribute, options
-// such as ";binary" included.
-var isAttribute = regexp.MustCompile(`^[A-Za-z0-9._;-]+$`).MatchString
+// placeholders finds percent signs and what belongs to them. The name of an LDAP
+// attribute may have options such as ";binary".
+var placeholders = regexp.MustCompile(`%(?:[uid%]|\{([A-Za-z0-9._;-]+)\})?`)
 
 // fill returns the path for u. A value that could lead elsewhere, or to a place
 // that people share by accident, is an error.

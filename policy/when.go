@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -66,7 +67,7 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		return err
 	}) {
 		c.set.withGroups.add(c.index)
-		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups, matcher.byName) {
+		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups, func(m matcher) bool { return m.sid == "" }) {
 			c.set.strict.add(c.index)
 		}
 		out = append(out, compiledCondition{
@@ -112,11 +113,7 @@ func (c *compiler) when(r Rule) []compiledCondition {
 			hours: h,
 			holds: func(f *facts, _ int) bool { return h.hold(f.Time) },
 			explain: func(f *facts, held bool) string {
-				word := "outside"
-				if held {
-					word = "within"
-				}
-				return fmt.Sprintf("%s is %s %s", f.Time.In(h[0].zone).Format("Mon 15:04 MST"), word, w.Hours)
+				return fmt.Sprintf("%s is %s %s", f.Time.In(h[0].zone).Format("Mon 15:04 MST"), map[bool]string{true: "within", false: "outside"}[held], w.Hours)
 			},
 		})
 	}
@@ -175,18 +172,11 @@ func explainGroups(matchers []matcher, values []string) func(*facts, bool) strin
 		for i := range f.User.Groups {
 			g := &f.User.Groups[i]
 			if slices.ContainsFunc(matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
-				return fmt.Sprintf("in %s (%s)", groupName(g), g.Via)
+				return fmt.Sprintf("in %s (%s)", quote(cmp.Or(g.DN.String(), g.Name)), g.Via)
 			}
 		}
 		return "in none of " + quoted(values)
 	}
-}
-
-func groupName(g *directory.Group) string {
-	if !g.DN.IsZero() {
-		return quote(g.DN.String())
-	}
-	return quote(g.Name)
 }
 
 // ParseNetwork reads a network, or an address as a network of one. An IPv4
