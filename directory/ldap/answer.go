@@ -3,6 +3,7 @@ package ldap
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -31,32 +32,12 @@ var subCodes = map[string]verdict{
 	"775": {directory.ErrLocked, false},
 }
 
-// subCode returns the number after "data" in an answer of Active Directory, or
-// "".
-func subCode(text string) string {
-	if !strings.Contains(text, "AcceptSecurityContext") {
-		return ""
-	}
-	_, rest, found := strings.Cut(text, ", data ")
-	if !found {
-		return ""
-	}
-	code, _, _ := strings.Cut(rest, ",")
-	code = strings.ToLower(strings.TrimSpace(code))
-	if len(code) > 8 {
-		return ""
-	}
-	return code
-}
+// subCode finds that number.
+var subCode = regexp.MustCompile(`AcceptSecurityContext.*, data +([^, ]+)`)
 
-// Errors of the password policy control that a bind returns
-// (draft-behera-ldap-password-policy-10, section 6.2); -1 stands for none.
-const (
-	controlNone    = -1
-	controlExpired = 0
-	controlLocked  = 1
-	controlReset   = 2
-)
+// controlNone stands for no error of the password policy control
+// (draft-behera-ldap-password-policy-10, section 6.2).
+const controlNone = -1
 
 // An answer is the answer of a server to a bind or a change.
 type answer struct {
@@ -107,25 +88,26 @@ func (a answer) detail() string {
 // bindVerdict returns what an answer to a bind means. ok is false if the answer is
 // not about the user, such as "busy".
 func (a answer) bindVerdict() (v verdict, ok bool) {
-	code := subCode(a.text)
+	code := subCode.FindStringSubmatch(a.text)
 	switch {
-	case a.code == ldap.LDAPResultSuccess && (a.control == controlReset || (a.expired && !a.grace)):
+	case a.code == ldap.LDAPResultSuccess && (a.control == ldap.BeheraChangeAfterReset || (a.expired && !a.grace)):
 		return verdict{directory.ErrMustChange, true}, true
 	case a.code == ldap.LDAPResultSuccess:
 		return verdict{}, true
-	case a.control == controlExpired:
+	case a.control == ldap.BeheraPasswordExpired:
 		return verdict{directory.ErrPasswordExpired, true}, true
-	case a.control == controlLocked && a.code == ldap.LDAPResultUnwillingToPerform:
+	case a.control == ldap.BeheraAccountLocked && a.code == ldap.LDAPResultUnwillingToPerform:
 		return verdict{directory.ErrDisabled, false}, true // 389 DS: nsAccountLock
-	case a.control == controlLocked:
+	case a.control == ldap.BeheraAccountLocked:
 		return verdict{directory.ErrLocked, false}, true
-	case a.control == controlReset:
+	case a.control == ldap.BeheraChangeAfterReset:
 		return verdict{directory.ErrMustChange, false}, true
-	case code != "":
-		if v, ok := subCodes[code]; ok {
-			return v, true
+	case code != nil:
+		v, ok := subCodes[strings.ToLower(code[1])]
+		if !ok {
+			v.why = directory.ErrBadPassword
 		}
-		return verdict{directory.ErrBadPassword, false}, true
+		return v, true
 	}
 	v, ok = bindCodes[a.code]
 	return v, ok

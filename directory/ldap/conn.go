@@ -235,65 +235,40 @@ func (s *berScanner) write(p []byte) error {
 		}
 		s.header = append(s.header, p[0])
 		p = p[1:]
-		length, complete, err := berLength(s.header)
-		if err != nil {
-			return err
+		h := s.header
+		length, more := 0, 0 // more bytes than the first that make the length
+		if len(h) > 1 {
+			length = int(h[1])
 		}
-		if complete {
-			if err := s.element(length); err != nil {
-				return err
+		if length >= 0x80 {
+			length, more = 0, length&0x7f
+			for _, b := range h[2:] {
+				length = length<<8 | int(b)
 			}
 		}
-	}
-	return nil
-}
-
-// element takes in a complete header.
-func (s *berScanner) element(length int) error {
-	size := len(s.header)
-	constructed := s.header[0]&0x20 != 0
-	s.header = s.header[:0]
-	if s.left == 0 {
-		if length > maxMessage {
+		switch {
+		case h[0]&0x1f == 0x1f:
+			return errors.New("element with a long tag")
+		case more > 4 || len(h) > 1 && h[1] == 0x80:
+			return errors.New("element with a length that LDAP does not allow")
+		case len(h) < 2+more:
+			continue
+		}
+		s.header = h[:0]
+		if s.left > 0 {
+			s.left -= len(h)
+		} else if s.left, s.elements = length, 0; length > maxMessage {
 			return fmt.Errorf("message of %d bytes is longer than %d", length, maxMessage)
 		}
-		s.left, s.elements = length, 0
-	} else {
-		s.left -= size
-	}
-	if s.elements++; s.elements > maxElements {
-		return fmt.Errorf("message has more than %d elements", maxElements)
-	}
-	if length > s.left {
-		return errors.New("element is longer than its message")
-	}
-	if !constructed {
-		s.skip = length
+		if s.elements++; s.elements > maxElements {
+			return fmt.Errorf("message has more than %d elements", maxElements)
+		}
+		if length > s.left {
+			return errors.New("element is longer than its message")
+		}
+		if h[0]&0x20 == 0 {
+			s.skip = length
+		}
 	}
 	return nil
-}
-
-// berLength reads tag and length at the start of an element; complete is false
-// while bytes are missing.
-func berLength(h []byte) (length int, complete bool, err error) {
-	if h[0]&0x1f == 0x1f {
-		return 0, false, errors.New("element with a long tag")
-	}
-	if len(h) < 2 {
-		return 0, false, nil
-	}
-	if h[1] < 0x80 {
-		return int(h[1]), true, nil
-	}
-	n := int(h[1] & 0x7f)
-	if n == 0 || n > 4 {
-		return 0, false, errors.New("element with a length that LDAP does not allow")
-	}
-	if len(h) < 2+n {
-		return 0, false, nil
-	}
-	for _, b := range h[2:] {
-		length = length<<8 | int(b)
-	}
-	return length, true, nil
 }

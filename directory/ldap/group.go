@@ -87,10 +87,7 @@ func (c *Client) listed(e entry) []directory.Group {
 // walk searches for the groups that contain the user, then for those that contain
 // these groups, and so on. Each level costs one search for every perFilter groups.
 func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name string) ([]directory.Group, error) {
-	filter := c.memberFilter([]string{e.dn}) + primaryFilter(e)
-	if c.settings.MemberUIDAttribute != none {
-		filter += fmt.Sprintf("(%s=%s)", c.settings.MemberUIDAttribute, ldap.EscapeFilter(name))
-	}
+	filter := anyOf(c.settings.MemberAttributes, e.dn) + primaryFilter(e) + anyOf([]string{c.settings.MemberUIDAttribute}, name)
 	via := func(g entry) string { return viaOf(g, e) }
 	level, err := c.holders(ctx, search, "(|"+filter+")", via)
 	if err != nil {
@@ -124,7 +121,7 @@ func (c *Client) climb(ctx context.Context, search searchFunc, level, known []di
 		}
 		level = nil
 		for some := range slices.Chunk(slices.Sorted(slices.Values(fresh)), perFilter) {
-			parents, err := c.remembered(ctx, search, "(|"+c.memberFilter(some)+")", func(entry) string { return viaNested })
+			parents, err := c.remembered(ctx, search, "(|"+anyOf(c.settings.MemberAttributes, some...)+")", func(entry) string { return viaNested })
 			if err != nil {
 				return nil, err
 			}
@@ -172,18 +169,6 @@ func (c *Client) remembered(ctx context.Context, search searchFunc, filter strin
 		c.nested.remember(filter, groups, c.now().Add(max(c.settings.Cache, time.Second)))
 	}
 	return groups, err
-}
-
-// memberFilter matches the groups that contain one of dns, as a list of
-// alternatives.
-func (c *Client) memberFilter(dns []string) string {
-	var b strings.Builder
-	for _, a := range c.settings.MemberAttributes {
-		for _, dn := range dns {
-			fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(dn))
-		}
-	}
-	return b.String()
 }
 
 // holders returns the groups that filter matches.
@@ -260,13 +245,8 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 		}
 	}
 	for some := range slices.Chunk(missing, perFilter) {
-		var b strings.Builder
-		b.WriteString("(|")
-		for _, sid := range some {
-			b.WriteString("(objectSid=" + escapeBytes(sid) + ")")
-		}
-		b.WriteString(")")
-		entries, err := all(ctx, search, c.settings.GroupBase, b.String(), c.settings.GroupNameAttribute, "objectSid")
+		filter := "(|" + anyOf([]string{"objectSid"}, some...) + ")"
+		entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectSid")
 		if err != nil {
 			return nil, err
 		}

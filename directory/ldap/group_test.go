@@ -357,3 +357,32 @@ func TestPrimaryByNumber(t *testing.T) {
 		}
 	}
 }
+
+// TestUpTo wants the entries that came before the limit, and none beside an error.
+func TestUpTo(t *testing.T) {
+	two := &ldap.SearchResult{Entries: []*ldap.Entry{{DN: "cn=a"}, {DN: "cn=b"}}}
+	limit := ldap.NewError(ldap.LDAPResultSizeLimitExceeded, errors.New("more"))
+	tests := map[string]struct {
+		res     *ldap.SearchResult
+		err     error
+		entries int
+		more    bool
+		fails   bool
+	}{
+		"all":          {two, nil, 2, false, false},
+		"some":         {two, limit, 2, true, false},
+		"none of many": {nil, limit, 0, true, false},
+		"error":        {two, ldap.NewError(ldap.LDAPResultBusy, errors.New("busy")), 0, false, true},
+	}
+	for name, tt := range tests {
+		entries, more, err := upTo(t.Context(), func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+			if req.SizeLimit != 2 || !req.EnforceSizeLimit {
+				t.Errorf("%s: limit %d, enforced %t", name, req.SizeLimit, req.EnforceSizeLimit)
+			}
+			return tt.res, tt.err
+		}, "dc=x", "(cn=*)", 2)
+		if len(entries) != tt.entries || more != tt.more || (err != nil) != tt.fails {
+			t.Errorf("%s: %d entries, more %t, %v", name, len(entries), more, err)
+		}
+	}
+}

@@ -88,29 +88,21 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 	switch {
 	case err != nil:
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
-	case !found || c.id(e) != u.ID:
+	case !found || c.identity(e).ID != u.ID:
 		return &directory.Refusal{Why: directory.ErrNoUser, Detail: "the entry has been removed"}
 	}
+	prefix := c.settings.KeyPrefix
+	values := slices.DeleteFunc(slices.Clone(e.all(c.settings.KeyAttribute)), func(v string) bool {
+		return len(v) < len(prefix) || !strings.EqualFold(v[:len(prefix)], prefix)
+	})
 	req := ldap.NewModifyRequest(u.DN, nil)
-	if err := plan(e, c.keyValues(e), req); err != nil {
+	if err := plan(e, values, req); err != nil {
 		return err
 	}
 	err = cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
 	return c.changeError(ctx, cn, fmt.Sprintf("change the keys of %q", u.Name), err, func(a answer) *directory.Refusal {
 		return &directory.Refusal{Why: keyChangeCodes[a.code]}
 	})
-}
-
-// keyValues are the values of the key attribute that begin with the prefix.
-func (c *Client) keyValues(e entry) []string {
-	prefix := c.settings.KeyPrefix
-	var values []string
-	for _, v := range e.all(c.settings.KeyAttribute) {
-		if len(v) >= len(prefix) && strings.EqualFold(v[:len(prefix)], prefix) {
-			values = append(values, v)
-		}
-	}
-	return values
 }
 
 // keyChangeCodes are the answers to a change of keys that are about the change,

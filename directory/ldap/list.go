@@ -39,7 +39,7 @@ func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 				continue // without a login name
 			}
 			if errors.Is(err, directory.ErrStateUnknown) { // of one user, who may not log in
-				u = &directory.User{Identity: directory.Identity{Source: c.settings.Name, ID: c.id(e)}, Name: c.loginName(e), DN: e.dn, State: directory.State{Reason: err.Error()}}
+				u = &directory.User{Identity: c.identity(e), Name: c.loginName(e), DN: e.dn, State: directory.State{Reason: err.Error()}}
 				err = nil
 			}
 			if err != nil {
@@ -74,14 +74,16 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 	}
 	var plain []string
 	for _, name := range names {
-		if len(names) > 1 && c.batches(name) {
+		batch := len(names) > 1 && c.settings.BindAs == "" && !strings.Contains(c.settings.UserFilter, "%u")
+		if batch && checkName(name) == nil && !strings.ContainsAny(name, `\@`) { // a domain is not part of a value
 			plain = append(plain, name)
 		} else {
 			single(name)
 		}
 	}
 	for some := range slices.Chunk(plain, perBatch) {
-		found, err := c.findAll(ctx, some)
+		filter := fmt.Sprintf("(&(|%s)%s)", anyOf(c.settings.LoginAttributes, some...), c.settings.UserFilter)
+		found, err := all(ctx, c.search, c.settings.Base, filter, append(c.userAttributes(), c.settings.LoginAttributes...)...)
 		for _, name := range some {
 			has := func(value string) bool { return strings.EqualFold(value, name) }
 			matches := slices.DeleteFunc(slices.Clone(found), func(e entry) bool {
@@ -103,26 +105,6 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 		}
 	}
 	return answers
-}
-
-// batches reports whether name can be searched together with others. That is
-// impossible with a filter that contains %u, or with a domain in the name.
-func (c *Client) batches(name string) bool {
-	return c.settings.BindAs == "" && checkName(name) == nil &&
-		!strings.Contains(c.settings.UserFilter, "%u") && !strings.ContainsAny(name, `\@`)
-}
-
-// findAll returns the entries of users that have one of the names.
-func (c *Client) findAll(ctx context.Context, names []string) ([]entry, error) {
-	var b strings.Builder
-	for _, name := range names {
-		for _, a := range c.settings.LoginAttributes {
-			fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(name))
-		}
-	}
-	filter := fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter)
-	attributes := append(c.userAttributes(), c.settings.LoginAttributes...)
-	return all(ctx, c.search, c.settings.Base, filter, attributes...)
 }
 
 // A sweep answers searches for groups from memory. If each of many users searched

@@ -42,20 +42,16 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string,
 	if err != nil {
 		return "", err
 	}
-	value := ldap.EscapeFilter(name)
 	if strings.Contains(c.settings.UserFilter, "%u") {
-		return strings.ReplaceAll(c.settings.UserFilter, "%u", value), nil
+		return strings.ReplaceAll(c.settings.UserFilter, "%u", ldap.EscapeFilter(name)), nil
 	}
-	var b strings.Builder
-	for _, a := range attributes {
-		fmt.Fprintf(&b, "(%s=%s)", a, value)
-	}
+	filter := anyOf(attributes, name)
 	// AD lets user@dns.domain log in whatever the entry's userPrincipalName is.
 	user, domain, _ := strings.Cut(name, "@")
 	if c.settings.Kind == "active_directory" && user != "" && strings.EqualFold(domain, dnsDomain(c.settings.Base)) {
-		fmt.Fprintf(&b, "(%s=%s)", c.settings.NameAttribute, ldap.EscapeFilter(user))
+		filter += anyOf([]string{c.settings.NameAttribute}, user)
 	}
-	return fmt.Sprintf("(&(|%s)%s)", b.String(), c.settings.UserFilter), nil
+	return fmt.Sprintf("(&(|%s)%s)", filter, c.settings.UserFilter), nil
 }
 
 // withoutDomain removes the CORP of CORP\alice, which must be this directory's.
@@ -81,15 +77,11 @@ func (c *Client) withoutDomain(ctx context.Context, search searchFunc, name stri
 
 // dnsDomain returns "corp.example" for "ou=people,dc=corp,dc=example".
 func dnsDomain(dn string) string {
-	var labels []string
-	for d := directory.DNOf(domainOf(dn)); !d.IsZero(); d = d.Parent() {
-		for _, p := range d.Own() {
-			if strings.EqualFold(p.Name, "dc") {
-				labels = append(labels, p.Value)
-			}
-		}
+	labels, found := strings.CutPrefix(foldDN(domainOf(dn)), "dc=")
+	if !found {
+		return ""
 	}
-	return strings.Join(labels, ".")
+	return strings.ReplaceAll(labels, ",dc=", ".")
 }
 
 // shortDomain returns the NetBIOS name of the domain, which Active Directory

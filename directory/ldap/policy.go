@@ -97,7 +97,7 @@ func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (poli
 	switch {
 	case c.settings.Kind == "389ds":
 		return c.nsPolicy(ctx, search, e)
-	case !c.usesPpolicy():
+	case !c.kind.ppolicy:
 		return policy{}, nil
 	}
 	byDN, usual, err := c.loadPolicies(ctx, search)
@@ -193,8 +193,6 @@ func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (poli
 	p.window = seconds(found.first("passwordResetFailureCount"))
 	return p, err
 }
-
-func (c *Client) usesPpolicy() bool { return c.kind.ppolicy }
 
 func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[string]policy, directory.DN, error) {
 	p := &c.policies

@@ -361,15 +361,6 @@ func (p *pool) check(s *server, limit time.Duration) error {
 	return cn.ping(p.ctx, limit)
 }
 
-func (p *pool) well(s *server) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.down != nil {
-		s.down = nil
-		p.c.log.Info("directory server is back", "url", s.url)
-	}
-}
-
 // isDown reports whether a server is down, for the probe to end.
 func (p *pool) isDown(s *server) bool {
 	p.mu.Lock()
@@ -388,7 +379,10 @@ func (p *pool) probe(s *server) {
 		case <-tick.C:
 		}
 		if p.check(s, p.c.settings.ConnectTimeout) == nil {
-			p.well(s)
+			p.mu.Lock()
+			s.down = nil
+			p.mu.Unlock()
+			p.c.log.Info("directory server is back", "url", s.url)
 		}
 	}
 }

@@ -230,20 +230,20 @@ func contains(values []string, value string) bool {
 }
 
 func (r *reporter) clock(s *server, now time.Time) {
-	skew := r.c.now().Sub(now).Round(time.Second)
+	skew := r.c.now().Sub(now).Round(time.Second).Abs()
 	what := "clock of " + s.url
-	if skew.Abs() > maxSkew {
-		r.add(Warning, what, "differs by %v from here: ends of accounts and passwords are compared with the clock here", skew.Abs())
+	if skew > maxSkew {
+		r.add(Warning, what, "differs by %v from here: ends of accounts and passwords are compared with the clock here", skew)
 		return
 	}
-	r.add(OK, what, "differs by %v from here", skew.Abs())
+	r.add(OK, what, "differs by %v from here", skew)
 }
 
 // users reads up to sample users as a look-up would.
 func (r *reporter) users(ctx context.Context) {
 	c := r.c
 	filter := c.anyUser()
-	entries, more, err := r.some(ctx, c.settings.Base, filter, append(c.userAttributes(), psoAttribute, "objectClass")...)
+	entries, more, err := upTo(ctx, c.search, c.settings.Base, filter, sample, append(c.userAttributes(), psoAttribute, "objectClass")...)
 	if err != nil {
 		r.add(Bad, "users", "%v%s", err, r.cure(err))
 		r.login(ctx, nil)
@@ -261,7 +261,7 @@ func (r *reporter) users(ctx context.Context) {
 	for _, name := range c.settings.StateRequired {
 		r.attribute(entries, "account state", name, Bad)
 	}
-	if c.usesPpolicy() {
+	if c.kind.ppolicy {
 		r.attribute(entries, "account state", "pwdChangedTime", Warning)
 	}
 	r.readable(ctx, entries[0])
@@ -322,7 +322,7 @@ func (r *reporter) keys(entries []entry) {
 // groups counts groups, and looks for those that rules name.
 func (r *reporter) groups(ctx context.Context, named, strict []string) {
 	c := r.c
-	entries, more, err := r.some(ctx, c.settings.GroupBase, "(|"+c.anyMember()+")", c.settings.GroupNameAttribute)
+	entries, more, err := upTo(ctx, c.search, c.settings.GroupBase, "(|"+c.anyMember()+")", sample, c.settings.GroupNameAttribute)
 	switch {
 	case err != nil:
 		r.add(Bad, "groups", "%v%s", err, r.cure(err))
@@ -378,36 +378,17 @@ func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name strin
 	if strings.HasPrefix(name, "S-1-") {
 		filter = "(objectSid=" + ldap.EscapeFilter(name) + ")"
 	}
-	res, err := search(ctx, request(c.settings.GroupBase, ldap.ScopeWholeSubtree, filter, limit, "1.1"))
-	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) || res == nil {
-		return nil, err
-	}
+	entries, _, err := upTo(ctx, search, c.settings.GroupBase, filter, limit, "1.1")
 	var dns []string
-	for _, e := range res.Entries {
-		dns = append(dns, e.DN)
+	for _, e := range entries {
+		dns = append(dns, e.dn)
 	}
-	return dns, nil
-}
-
-// some returns up to sample entries, and whether there are more.
-func (r *reporter) some(ctx context.Context, base, filter string, attributes ...string) ([]entry, bool, error) {
-	req := request(base, ldap.ScopeWholeSubtree, filter, sample, attributes...)
-	req.EnforceSizeLimit = false // some servers return all
-	res, err := r.c.search(ctx, req)
-	full := ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded)
-	if err != nil && !full {
-		return nil, false, err
-	}
-	var entries []entry
-	for _, e := range res.Entries[:min(len(res.Entries), sample)] {
-		entries = append(entries, newEntry(e))
-	}
-	return entries, full || len(res.Entries) > sample, nil
+	return dns, err
 }
 
 // policies reports the default password policy.
 func (r *reporter) policies(ctx context.Context) {
-	if !r.c.usesPpolicy() {
+	if !r.c.kind.ppolicy {
 		return
 	}
 	byDN, usual, err := r.c.loadPolicies(ctx, r.c.search)

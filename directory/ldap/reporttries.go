@@ -162,9 +162,8 @@ func (c *Client) Names(ctx context.Context) ([]*directory.User, error) {
 	entries, err := all(ctx, c.search, c.settings.Base, c.anyUser(), c.settings.NameAttribute, c.settings.IDAttribute)
 	var users []*directory.User
 	for _, e := range entries {
-		id := directory.Identity{Source: c.settings.Name, ID: idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))}
 		if name := c.loginName(e); name != "" {
-			users = append(users, &directory.User{Identity: id, Name: name, DN: e.dn})
+			users = append(users, &directory.User{Identity: c.identity(e), Name: name, DN: e.dn})
 		}
 	}
 	return users, err

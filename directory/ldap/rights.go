@@ -49,7 +49,16 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 	if c.settings.BindAs != "" {
 		search = c.searchOn(cn)
 	}
-	r.groupRights(ctx, what, user, r.groupDNs(ctx, search, groups), ask)
+	var dns []string
+	for _, name := range groups {
+		found, err := c.groupsCalled(ctx, search, name, groupsTried)
+		if err != nil {
+			r.add(Bad, "group "+name, err.Error())
+		}
+		dns = append(dns, found...)
+	}
+	slices.Sort(dns)
+	r.groupRights(ctx, what, user, slices.Compact(dns), ask)
 	return r.findings
 }
 
@@ -74,21 +83,7 @@ func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (e
 	return e, err
 }
 
-// groupDNs returns the DNs of groups that rules name, of each pattern only the first
-// groupsTried.
-func (r *reporter) groupDNs(ctx context.Context, search searchFunc, names []string) []string {
-	var dns []string
-	for _, name := range names {
-		found, err := r.c.groupsCalled(ctx, search, name, groupsTried)
-		if err != nil {
-			r.add(Bad, "group "+name, err.Error())
-		}
-		dns = append(dns, found...)
-	}
-	slices.Sort(dns)
-	return slices.Compact(dns)
-}
-
+// groupsTried is how many groups of each pattern are tried.
 const groupsTried = 20
 
 // A writeCheck asks whether the user who is bound may write an attribute of the
@@ -118,9 +113,29 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 	case err != nil:
 		return nil, err
 	case contains(root.all("supportedCapabilities"), capabilityAD):
-		return c.allowedAttributes(cn), nil
+		// Active Directory computes it for the user who asks ([MS-ADTS] 3.1.1.4.5.21).
+		known := map[string]entry{}
+		return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
+			rights, ok := known[e.dn]
+			if !ok {
+				var err error
+				if rights, _, err = read(ctx, c.searchOn(cn), e.dn, "(objectClass=*)", "allowedAttributesEffective"); err != nil {
+					return false, err
+				}
+				known[e.dn] = rights
+			}
+			return contains(rights.all("allowedAttributesEffective"), attribute), nil
+		}, nil
 	case contains(root.all("supportedControl"), controlRights):
-		return c.effectiveRights(cn, subject), nil
+		// 389 DS (draft-ietf-ldapext-acl-model-08, section 9).
+		return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
+			list, err := rightsOn(ctx, c.searchOn(cn), subject, e.dn, attribute)
+			if err != nil {
+				return false, err
+			}
+			rights, err := attributeRights(list, attribute)
+			return strings.ContainsAny(rights, "wW"), err // W: the own name only
+		}, nil
 	}
 	// A server that ignores unknown critical controls would ignore this one and make
 	// the change. So a control that no server knows is tried first, with a change
@@ -133,36 +148,6 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 		return nil, errNoRights
 	}
 	return c.noChange(cn), nil
-}
-
-// allowedAttributes reads what Active Directory computes for the user who asks
-// ([MS-ADTS] 3.1.1.4.5.21).
-func (c *Client) allowedAttributes(cn *conn) writeCheck {
-	known := map[string]entry{}
-	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
-		rights, ok := known[e.dn]
-		if !ok {
-			var err error
-			if rights, _, err = read(ctx, c.searchOn(cn), e.dn, "(objectClass=*)", "allowedAttributesEffective"); err != nil {
-				return false, err
-			}
-			known[e.dn] = rights
-		}
-		return contains(rights.all("allowedAttributesEffective"), attribute), nil
-	}
-}
-
-// effectiveRights asks with the control of 389 DS what the user with the DN
-// subject may do (draft-ietf-ldapext-acl-model-08, section 9).
-func (c *Client) effectiveRights(cn *conn, subject string) writeCheck {
-	return func(ctx context.Context, e entry, attribute, _ string) (bool, error) {
-		list, err := rightsOn(ctx, c.searchOn(cn), subject, e.dn, attribute)
-		if err != nil {
-			return false, err
-		}
-		rights, err := attributeRights(list, attribute)
-		return strings.ContainsAny(rights, "wW"), err // W: the own name only
-	}
 }
 
 // rightsOn returns the rights that 389 DS gives subject on attributes of the

@@ -115,6 +115,20 @@ func (c *Client) run(ctx context.Context, cn *conn, request func() error) error 
 	return err
 }
 
+// anyOf matches the entries that have one of the values in one of the attributes, as
+// a list of alternatives.
+func anyOf(attributes []string, values ...string) string {
+	var b strings.Builder
+	for _, a := range attributes {
+		for _, v := range values {
+			if a != none {
+				fmt.Fprintf(&b, "(%s=%s)", a, ldap.EscapeFilter(v))
+			}
+		}
+	}
+	return b.String()
+}
+
 // request returns a search for all entries below base that match filter, at
 // most limit. Aliases are not followed.
 func request(base string, scope int, filter string, limit int, attributes ...string) *ldap.SearchRequest {
@@ -179,6 +193,22 @@ func all(ctx context.Context, search searchFunc, base, filter string, attributes
 		}
 	}
 	return entries, nil
+}
+
+// upTo returns at most limit entries below base that match filter, and whether there
+// are more.
+func upTo(ctx context.Context, search searchFunc, base, filter string, limit int, attributes ...string) (entries []entry, more bool, err error) {
+	res, err := search(ctx, request(base, ldap.ScopeWholeSubtree, filter, limit, attributes...))
+	if more = ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded); more {
+		err = nil
+	}
+	if err != nil || res == nil {
+		return nil, more, err
+	}
+	for _, e := range res.Entries {
+		entries = append(entries, newEntry(e))
+	}
+	return entries, more, nil
 }
 
 // read returns the entry dn itself; found is false if it is not there.

@@ -308,25 +308,53 @@ func (s Settings) Check() error {
 	if _, err := s.authorities().Current(); err != nil && s.CAFile != "" {
 		bad("ca_file", "%s: %w", s.CAFile, err)
 	}
-	checkDN := func(key, dn string) {
+	if s.Base == "" {
+		bad("base", "missing: must be the DN under which users are found, such as dc=corp,dc=example")
+	}
+	for key, dn := range map[string]string{"base": s.Base, "group_base": s.GroupBase, "password_policy": s.PasswordPolicy} {
 		if _, err := directory.ParseDN(dn); err != nil {
 			bad(key, "%q: must be a DN such as dc=corp,dc=example", dn)
 		}
 	}
-	if s.Base == "" {
-		bad("base", "missing: must be the DN under which users are found, such as dc=corp,dc=example")
-	} else {
-		checkDN("base", s.Base)
-		checkDN("group_base", s.GroupBase)
-	}
-	checkDN("password_policy", s.PasswordPolicy)
 	s.checkBind(bad)
 	if _, err := ldap.CompileFilter(strings.ReplaceAll(s.UserFilter, "%u", "name")); err != nil {
 		bad("user_filter", "%q: must be an LDAP filter such as (objectClass=person): %w", s.UserFilter, err)
 	}
-	s.checkAttributes(bad)
-	s.checkChoices(bad)
-	s.checkKeyChange(bad)
+	if !attributeName.MatchString(s.KeyClass) {
+		bad("key_class", "%q: must be the name of an object class", s.KeyClass)
+	}
+	for key, names := range s.attributeNames() {
+		for _, name := range names {
+			switch {
+			case !attributeName.MatchString(name):
+				bad(key, "%q: must be the name of an attribute", name)
+			case secret[strings.ToLower(name)]:
+				bad(key, "%q: must not be an attribute that holds passwords", name)
+			case key != "totp_attribute" && strings.EqualFold(name, s.TOTPAttribute):
+				bad(key, "%q: holds secrets of one-time codes (totp_attribute), which must not be shown", name)
+			}
+		}
+	}
+	for _, c := range []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"group_walk", s.GroupWalk, []string{walkTokenGroups, walkMemberOf, walkMembers}},
+		{"unreadable_state", s.UnreadableState, []string{"refuse", "allow"}},
+		{"password_change", s.PasswordChange, []string{changeRFC3062, changeUnicodePwd, none}},
+		{"key_change", s.KeyChange, []string{keyChangeService, none}},
+	} {
+		if !slices.Contains(c.allowed, c.value) {
+			bad(c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
+		}
+	}
+	switch {
+	case s.KeyChange != keyChangeService:
+	case s.KeyAttribute == none:
+		bad("key_change", "%q: needs a key_attribute to write to", s.KeyChange)
+	case s.BindDN == "" && s.Kind != "embedded":
+		bad("key_change", "%q: needs a service account: bind_dn", s.KeyChange)
+	}
 	for key, v := range map[string]time.Duration{
 		"cache": s.Cache, "outage.keep": s.Outage.Keep, "shield.window": s.Shield.Window,
 		"connect_timeout": s.ConnectTimeout, "request_timeout": s.RequestTimeout, "probe_every": s.ProbeEvery,
@@ -371,9 +399,7 @@ func (s Settings) checkURL(raw string) error {
 	return nil
 }
 
-type complain func(key, format string, args ...any)
-
-func (s Settings) checkBind(bad complain) {
+func (s Settings) checkBind(bad func(key, format string, args ...any)) {
 	if s.BindPassword != "" && s.BindPasswordFile != "" {
 		bad("bind_password", "must not be set together with bind_password_file")
 	}
@@ -438,53 +464,8 @@ func (s Settings) attributeNames() map[string][]string {
 	}
 }
 
-func (s Settings) checkAttributes(bad complain) {
-	if !attributeName.MatchString(s.KeyClass) {
-		bad("key_class", "%q: must be the name of an object class", s.KeyClass)
-	}
-	for key, names := range s.attributeNames() {
-		for _, name := range names {
-			switch {
-			case !attributeName.MatchString(name):
-				bad(key, "%q: must be the name of an attribute", name)
-			case secret[strings.ToLower(name)]:
-				bad(key, "%q: must not be an attribute that holds passwords", name)
-			case key != "totp_attribute" && strings.EqualFold(name, s.TOTPAttribute):
-				bad(key, "%q: holds secrets of one-time codes (totp_attribute), which must not be shown", name)
-			}
-		}
-	}
-}
-
 // secret attributes are never read.
 var secret = map[string]bool{"userpassword": true, "unicodepwd": true, "sambantpassword": true, "krbprincipalkey": true, "ipanthash": true}
-
-func (s Settings) checkChoices(bad complain) {
-	choices := []struct {
-		key, value string
-		allowed    []string
-	}{
-		{"group_walk", s.GroupWalk, []string{walkTokenGroups, walkMemberOf, walkMembers}},
-		{"unreadable_state", s.UnreadableState, []string{"refuse", "allow"}},
-		{"password_change", s.PasswordChange, []string{changeRFC3062, changeUnicodePwd, none}},
-		{"key_change", s.KeyChange, []string{keyChangeService, none}},
-	}
-	for _, c := range choices {
-		if !slices.Contains(c.allowed, c.value) {
-			bad(c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
-		}
-	}
-}
-
-func (s Settings) checkKeyChange(bad complain) {
-	switch {
-	case s.KeyChange != keyChangeService:
-	case s.KeyAttribute == none:
-		bad("key_change", "%q: needs a key_attribute to write to", s.KeyChange)
-	case s.BindDN == "" && s.Kind != "embedded":
-		bad("key_change", "%q: needs a service account: bind_dn", s.KeyChange)
-	}
-}
 
 // domainOf returns the dc= parts at the end of dn, or dn if there are none.
 func domainOf(dn string) string {

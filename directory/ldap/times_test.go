@@ -2,8 +2,12 @@ package ldap
 
 import (
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 func TestFileTime(t *testing.T) {
@@ -156,7 +160,24 @@ func TestIDText(t *testing.T) {
 			t.Errorf("idText(%s, %q) = %q, want %q", tt.attribute, tt.in, got, tt.want)
 		}
 	}
-	if got := escapeBytes("\x00a\xff"); got != `\00\61\ff` {
-		t.Errorf("escapeBytes = %s, want \\00\\61\\ff", got)
+}
+
+// TestAnyOf sends every byte of a value, in every attribute that is one.
+func TestAnyOf(t *testing.T) {
+	var all []byte
+	for b := range 256 {
+		all = append(all, byte(b))
+	}
+	p, err := ldap.CompileFilter("(|" + anyOf([]string{"objectSid", none, "cn"}, string(all), "*)(cn=*") + ")")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, child := range p.Children {
+		got = append(got, fmt.Sprint(child.Children[0].Value, "=", child.Children[1].Data.String()))
+	}
+	want := []string{"objectSid=" + string(all), "objectSid=*)(cn=*", "cn=" + string(all), "cn=*)(cn=*"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -37,19 +37,13 @@ func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) 
 		if err != nil {
 			return entry{}, err
 		}
-		res, err := search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, c.userAttributes()...))
+		entries, _, err := upTo(ctx, search, c.settings.Base, filter, maxMatches, c.userAttributes()...)
 		if ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded) {
 			given = cmp.Or(given, fmt.Errorf("%w: an attribute of login_attributes may lack an index (%s)", err, strings.Join(by, ", ")))
 			continue
 		}
-		if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultSizeLimitExceeded) {
+		if err != nil {
 			return entry{}, err
-		}
-		var entries []entry
-		if res != nil {
-			for _, e := range res.Entries {
-				entries = append(entries, newEntry(e))
-			}
 		}
 		if given == nil || len(entries) > 0 {
 			return c.choose(ctx, search, name, entries)
@@ -112,7 +106,7 @@ func (c *Client) userAttributes() []string {
 // user makes a User of an entry, and asks for the groups.
 func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directory.User, error) {
 	u := &directory.User{
-		Identity: directory.Identity{Source: c.settings.Name, ID: c.id(e)},
+		Identity: c.identity(e),
 		Name:     c.loginName(e),
 		DN:       e.dn,
 		Attrs:    map[string][]string{},
@@ -141,9 +135,9 @@ func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directo
 	return u, nil
 }
 
-// id returns the stable id of a user.
-func (c *Client) id(e entry) string {
-	return idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))
+// identity returns who the entry is.
+func (c *Client) identity(e entry) directory.Identity {
+	return directory.Identity{Source: c.settings.Name, ID: idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))}
 }
 
 // loginName returns the one name of the user: of several values the one in the DN,

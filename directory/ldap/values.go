@@ -115,13 +115,3 @@ func sidSibling(sid string, rid uint32) string {
 	}
 	return string(binary.LittleEndian.AppendUint32([]byte(sid[:len(sid)-4]), rid))
 }
-
-// escapeBytes writes every byte of a binary value as a filter needs it (RFC
-// 4515, section 3).
-func escapeBytes(value string) string {
-	text := ""
-	for _, c := range []byte(value) {
-		text += fmt.Sprintf(`\%02x`, c)
-	}
-	return text
-}
