@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,10 @@ import (
 const maxRequest = 256 << 10
 
 // errProtocol is what breaks the protocol: the connection ends.
-var errProtocol = errors.New("not an LDAP message")
+var (
+	errProtocol = errors.New("not an LDAP message")
+	errElement  = fmt.Errorf("%w: an element is missing or of the wrong type", errProtocol)
+)
 
 // A message is one LDAPMessage (RFC 4511, section 4.1.1).
 type message struct {
@@ -98,7 +102,7 @@ type parts struct {
 
 func partsOf(p *ber.Packet) *parts {
 	if p == nil || p.TagType != ber.TypeConstructed {
-		return &parts{err: fmt.Errorf("%w: a sequence is missing", errProtocol)}
+		return &parts{err: errElement}
 	}
 	return &parts{rest: p.Children}
 }
@@ -114,7 +118,7 @@ func (f *parts) nextIs(class ber.Class, tag ber.Tag) bool {
 // any takes the next element, whatever it is; nil after an error.
 func (f *parts) any() *ber.Packet {
 	if !f.more() {
-		f.fail()
+		f.err = cmp.Or(f.err, errElement)
 		return nil
 	}
 	p := f.rest[0]
@@ -122,15 +126,9 @@ func (f *parts) any() *ber.Packet {
 	return p
 }
 
-func (f *parts) fail() {
-	if f.err == nil {
-		f.err = fmt.Errorf("%w: an element is missing or of the wrong type", errProtocol)
-	}
-}
-
 func (f *parts) take(class ber.Class, tag ber.Tag) *ber.Packet {
 	if !f.nextIs(class, tag) {
-		f.fail()
+		f.err = cmp.Or(f.err, errElement)
 		return nil
 	}
 	return f.any()
@@ -150,7 +148,7 @@ func (f *parts) integer(tag ber.Tag) int64 {
 	}
 	n, err := ber.ParseInt64(p.Data.Bytes())
 	if err != nil {
-		f.fail()
+		f.err = cmp.Or(f.err, errElement)
 	}
 	return n
 }

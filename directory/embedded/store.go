@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -50,7 +49,14 @@ func (s *store) tree() *tree { return s.current.Load() }
 func (s *store) reload() error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	data, seen, err := readFile(s.file)
+	seen, err := os.Stat(s.file) // first: an edit between here and the next line is noticed later
+	if err == nil && seen.Size() > maxFile {
+		err = fmt.Errorf("%s: larger than %d MiB: use a directory server for so many people", s.file, maxFile>>20)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(s.file)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the LDIF file: %w", err)
 	}
@@ -81,27 +87,6 @@ func (s *store) reload() error {
 		s.log.Warn("the LDIF file cannot be written: passwords in it stay as they are", "file", s.file, "error", err)
 	}
 	return nil
-}
-
-// readFile reads a whole file, and what it was before.
-func readFile(file string) ([]byte, os.FileInfo, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	seen, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(data) > maxFile {
-		return nil, nil, fmt.Errorf("%s: larger than %d MiB: use a directory server for so many people", file, maxFile>>20)
-	}
-	return data, seen, nil
 }
 
 // hashAll replaces the passwords that are in the clear in t, which nobody else
@@ -173,8 +158,9 @@ func (s *store) altered(key string, alter func(*entry) error) (*tree, error) {
 	return t.with(e), nil
 }
 
-// write replaces the file by t, in one step: at any moment the name means
-// the whole old or the whole new content.
+// write replaces the file by t, in one step: at any moment the name means the whole
+// old or the whole new content. Only the owner may read the new file. write returns
+// when the new file survives a power failure.
 func (s *store) write(t *tree) error {
 	file, err := filepath.EvalSymlinks(s.file) // a link stays a link
 	if err != nil {
@@ -187,15 +173,31 @@ func (s *store) write(t *tree) error {
 	if !sameContent(now, s.seen) {
 		return errEdited
 	}
-	written, err := replaceFile(file, t.document().bytes())
-	switch {
-	case written == nil:
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*")
+	if err != nil {
 		return fmt.Errorf("%w: %w", errUnwritable, err)
-	case err != nil:
-		s.seen = written
-		return fmt.Errorf("the LDIF file was written and may be lost: %w", err)
+	}
+	defer os.Remove(f.Name()) // finds nothing after the rename
+	_, err = f.Write(t.document().bytes())
+	if err == nil {
+		err = f.Sync()
+	}
+	written, statErr := f.Stat()
+	if err = errors.Join(err, statErr, f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnwritable, err)
 	}
 	s.seen = written
+	d, err := os.Open(dir)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("the LDIF file was written and may be lost: %w", err)
+	}
 	clear(s.unsaved)
 	return nil
 }
@@ -217,32 +219,4 @@ func (s *Server) Writable() error {
 // sameContent reports whether nothing was written to a file between two looks.
 func sameContent(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
-}
-
-// replaceFile puts data in the place of file, readable by its owner only, and
-// returns when it will survive a power failure. If it returns the new file
-// beside an error, that is in place but may be lost.
-func replaceFile(file string, data []byte) (os.FileInfo, error) {
-	dir := filepath.Dir(file)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(f.Name()) // finds nothing after the rename
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	written, statErr := f.Stat()
-	if err := errors.Join(err, statErr, f.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return nil, err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return written, err
-	}
-	return written, errors.Join(d.Sync(), d.Close())
 }
