@@ -62,14 +62,14 @@ func (r *Refusal) Unwrap() error { return r.Why }
 // Refused reports whether err is an answer of the directory. If it is false for an
 // error, the directory could not be asked.
 func Refused(err error) bool {
-	var r *Refusal
-	return errors.As(err, &r) || errors.Is(err, ErrNoUser)
+	_, refused := errors.AsType[*Refusal](err)
+	return refused || errors.Is(err, ErrNoUser)
 }
 
 // Proved reports whether err is a refusal that shows the password was right.
 func Proved(err error) bool {
-	var r *Refusal
-	return errors.As(err, &r) && r.Proved
+	r, refused := errors.AsType[*Refusal](err)
+	return refused && r.Proved
 }
 
 // states maps each status to its name and to the error that refuses it.

@@ -3,6 +3,7 @@ package directory
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -14,17 +15,8 @@ import (
 // attribute, after any prefix, whether or not it can be used.
 func Bears(value, fingerprint string) bool {
 	keys, notes := ParseKeys("", "", []string{value})
-	for _, k := range keys {
-		if ssh.FingerprintSHA256(k) == fingerprint {
-			return true
-		}
-	}
-	for _, n := range notes {
-		if n.Fingerprint == fingerprint {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(keys, func(k Key) bool { return ssh.FingerprintSHA256(k) == fingerprint }) ||
+		slices.ContainsFunc(notes, func(n KeyNote) bool { return n.Fingerprint == fingerprint })
 }
 
 // WithoutKey returns a value of the key attribute without the lines of the key

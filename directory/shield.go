@@ -100,48 +100,56 @@ func (s *Shield) try(ctx context.Context, u *User, password string, ask func() e
 }
 
 // begin waits until one more try of u's password cannot lock the account, or
-// refuses it. Tries under way count as wrong until they have ended.
+// refuses it. Tries under way count as wrong until they have ended. If no try is
+// wrong or under way, one more is always allowed, so nobody needs to know the
+// threshold.
 func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
 	key := account{Identity: u.Identity}
 	if u.ID == "" || s.ByName {
 		key = account{Identity{Source: u.Source}, maphash.String(s.seed, letters(u.Name)) % maxAccounts}
 	}
-	for {
-		a, ended, first := s.start(key)
-		if first {
-			return a, nil
-		}
-		threshold, window := s.rules(ctx, u)
-		wait, err := s.room(a, threshold, window)
-		switch {
-		case err != nil:
-			return nil, err
-		case !wait:
-			return a, nil
-		}
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for other tries of %q: %w", u.Name, context.Cause(ctx))
-		}
-	}
-}
-
-// start returns the account's attempts. If none is wrong or under way, it begins a
-// try at once: one try is always allowed, so nobody needs to know the threshold.
-func (s *Shield) start(key account) (a *attempts, ended chan struct{}, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a = s.accounts[key]
+	a := s.accounts[key]
 	if a == nil {
 		a = &attempts{ended: make(chan struct{})}
 		s.accounts[key] = a
 	}
-	if a.wrong == 0 && a.running == 0 {
-		a.running++
-		return a, nil, true
+	for a.wrong+a.running > 0 {
+		ended := a.ended
+		var threshold int
+		var window time.Duration
+		s.unlocked(func() { threshold, window = s.rules(ctx, u) })
+		if a.wrong > 0 && time.Since(a.last) > window {
+			a.wrong = 0
+		}
+		limit := max(threshold-1, 1)
+		if threshold <= 0 || a.wrong+a.running < limit {
+			break
+		}
+		if a.wrong >= limit {
+			until := a.last.Add(window).UTC().Format(time.RFC3339)
+			return nil, &Refusal{Why: ErrShielded, Detail: fmt.Sprintf("%d wrong passwords; the account locks at %d; asked again at %s", a.wrong, threshold, until)}
+		}
+		s.unlocked(func() {
+			select {
+			case <-ended:
+			case <-ctx.Done():
+			}
+		})
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("waiting for other tries of %q: %w", u.Name, context.Cause(ctx))
+		}
 	}
-	return a, a.ended, false
+	a.running++
+	return a, nil
+}
+
+// unlocked runs do without the lock, which the caller holds.
+func (s *Shield) unlocked(do func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	do()
 }
 
 // letters returns the letters and digits of a name, without case and accents.
@@ -156,34 +164,13 @@ func letters(name string) string {
 	}, norm.NFKD.String(name))
 }
 
-// room begins a try if one more wrong password cannot lock the account. Otherwise
-// it refuses the try, or reports that it must wait for a try that is under way.
-func (s *Shield) room(a *attempts, threshold int, window time.Duration) (wait bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a.wrong > 0 && time.Since(a.last) > window {
-		a.wrong = 0
-	}
-	limit := max(threshold-1, 1)
-	switch {
-	case threshold <= 0:
-	case a.wrong >= limit:
-		until := a.last.Add(window).UTC().Format(time.RFC3339)
-		return false, &Refusal{Why: ErrShielded, Detail: fmt.Sprintf("%d wrong passwords; the account locks at %d; asked again at %s", a.wrong, threshold, until)}
-	case a.wrong+a.running >= limit:
-		return true, nil
-	}
-	a.running++
-	return false, nil
-}
-
 func (s *Shield) end(a *attempts, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.running--
-	var r *Refusal
+	r, refused := errors.AsType[*Refusal](err)
 	switch {
-	case err == nil, errors.As(err, &r) && r.Bound: // the directory starts anew too
+	case err == nil, refused && r.Bound: // the directory starts anew too
 		a.wrong = 0
 	case errors.Is(err, ErrBadPassword):
 		a.wrong++
