@@ -51,8 +51,7 @@ type answer struct {
 // answerOf takes the parts out of a result; err must be nil or answered.
 func answerOf(controls []ldap.Control, err error) answer {
 	a := answer{control: controlNone}
-	var e *ldap.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*ldap.Error](err); ok {
 		a.code = int(e.ResultCode)
 		a.text = e.Err.Error()
 		// go-ldap drops the controls of an extended operation that failed.

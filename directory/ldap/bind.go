@@ -117,12 +117,9 @@ func (c *Client) confirm(ctx context.Context, u *directory.User, a answer) error
 
 // proved returns the refusal for a state, for a user whose password is right.
 func (c *Client) proved(state directory.State, a answer) error {
-	var r *directory.Refusal
-	if !errors.As(state.Err(), &r) {
+	r, refused := errors.AsType[*directory.Refusal](state.Err())
+	if !refused || a.grace && state.Status == directory.StatusPasswordExpired { // the directory allows a few more logins
 		return nil
-	}
-	if a.grace && state.Status == directory.StatusPasswordExpired {
-		return nil // the directory allows a few more logins
 	}
 	r.Proved, r.Bound = true, true
 	return r

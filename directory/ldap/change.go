@@ -35,15 +35,17 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 	if err == nil {
 		return change(ctx, cn, u, old, new)
 	}
-	asService, may := c.mayChange(err)
+	r, refused := errors.AsType[*directory.Refusal](err)
+	expired := refused && r.Proved && (errors.Is(r, directory.ErrMustChange) || errors.Is(r, directory.ErrPasswordExpired))
 	switch {
-	case !may:
+	case !expired || !r.Bound && !c.kind.changeExpired:
 		return err
-	case !asService:
+	case r.Bound:
 		return change(ctx, cn, u, old, new)
 	case c.settings.BindDN == "":
 		return &directory.Refusal{Why: directory.ErrChangeForbidden, Proved: true, Detail: "no service account to change it with"}
 	}
+	// The user could not bind, so the service account makes the change.
 	service, err := c.pool.connect(ctx, c.bindService)
 	if err != nil {
 		return fmt.Errorf("change the password of %q: %w", u.Name, err)
@@ -59,8 +61,7 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 		}
 	}
 	err = change(ctx, service, u, old, new)
-	var r *directory.Refusal
-	if errors.As(err, &r) && errors.Is(r, directory.ErrChangeForbidden) {
+	if r, refused := errors.AsType[*directory.Refusal](err); refused && errors.Is(r, directory.ErrChangeForbidden) {
 		r.Detail += "; password expired, so " + c.settings.BindDN + " must change it: " + ExpiredChange[c.settings.Kind]
 	}
 	return err
@@ -71,19 +72,6 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 var ExpiredChange = map[string]string{
 	"openldap": `it needs the access "=xw" to userPassword; or set pwdGraceAuthNLimit in the password policy, so that people change it themselves`,
 	"389ds":    `it needs the right "write" on userPassword; or set passwordGraceLimit in the password policy, so that people change it themselves`,
-}
-
-// mayChange reports whether the password can be changed after a refused bind, and
-// whether the service account must do it because the user could not bind.
-func (c *Client) mayChange(err error) (asService, may bool) {
-	var r *directory.Refusal
-	if !errors.As(err, &r) || !r.Proved {
-		return false, false
-	}
-	if !errors.Is(r, directory.ErrMustChange) && !errors.Is(r, directory.ErrPasswordExpired) {
-		return false, false
-	}
-	return !r.Bound, r.Bound || c.kind.changeExpired
 }
 
 const passwordModifyName = "1.3.6.1.4.1.4203.1.11.1" // RFC 3062

@@ -182,8 +182,8 @@ func (cn *conn) close() {
 // answered reports whether err is an answer of a server, not a failure of the
 // connection.
 func answered(err error) bool {
-	var e *ldap.Error
-	return errors.As(err, &e) && e.ResultCode < ldap.ErrorNetwork
+	e, ok := errors.AsType[*ldap.Error](err)
+	return ok && e.ResultCode < ldap.ErrorNetwork
 }
 
 // unwell reports whether err means that the server cannot answer now, so that

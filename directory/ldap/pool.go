@@ -149,22 +149,18 @@ func (p *pool) reuse(ctx context.Context) *conn {
 
 // unused returns the idle connection that was used last, and closes those that
 // are dead or have been idle for too long.
-func (p *pool) unused() *conn {
-	p.mu.Lock()
-	var found *conn
+func (p *pool) unused() (found *conn) {
 	var dead []*conn
-	for n := len(p.idle); n > 0 && found == nil; n = len(p.idle) {
-		cn := p.idle[n-1]
-		p.idle = p.idle[:n-1]
+	p.mu.Lock()
+	p.idle = slices.DeleteFunc(p.idle, func(cn *conn) bool {
 		if p.fresh(cn) {
-			found = cn
-		} else {
-			dead = append(dead, cn)
+			return false
 		}
-	}
-	for len(p.idle) > 0 && !p.fresh(p.idle[0]) {
-		dead = append(dead, p.idle[0])
-		p.idle = p.idle[1:]
+		dead = append(dead, cn)
+		return true
+	})
+	if last := len(p.idle) - 1; last >= 0 {
+		found, p.idle = p.idle[last], p.idle[:last]
 	}
 	p.mu.Unlock()
 	for _, cn := range dead {
@@ -222,7 +218,14 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 		}
 	}
 	if len(errs) == 0 {
-		return nil, p.allDown()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.closed {
+			return nil, errClosed
+		}
+		for _, s := range p.servers {
+			errs = append(errs, s.down)
+		}
 	}
 	return nil, errors.Join(errs...)
 }
@@ -273,19 +276,6 @@ func (p *pool) order() []*server {
 		}
 	}
 	return slices.Concat(well, doubted, due)
-}
-
-func (p *pool) allDown() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return errClosed
-	}
-	var errs []error
-	for _, s := range p.servers {
-		errs = append(errs, s.down)
-	}
-	return errors.Join(errs...)
 }
 
 // fail marks a server as down and starts to probe it. took is how long it took to

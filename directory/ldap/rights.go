@@ -195,8 +195,8 @@ func (c *Client) noChange(cn *conn) writeCheck {
 				break
 			}
 		}
-		var answer *ldap.Error
-		if !errors.As(err, &answer) {
+		answer, ok := errors.AsType[*ldap.Error](err)
+		if !ok {
 			return false, fmt.Errorf("change %q: %w", e.dn, err)
 		}
 		switch answer.ResultCode {

@@ -301,8 +301,16 @@ func (s Settings) Check() error {
 		bad("urls", "missing: must name at least one server, such as ldaps://dc1.corp.example")
 	}
 	for _, raw := range s.URLs {
-		if err := s.checkURL(raw); err != nil {
-			bad("urls", "%w", err)
+		u, err := url.Parse(raw)
+		switch {
+		case err != nil || u.Hostname() == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"):
+			bad("urls", "%q: must be ldaps://host[:port] or ldap://host[:port]", raw)
+		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+			bad("urls", "%q: must hold a host and a port only; base, filter and bind_dn have keys of their own", raw)
+		case u.Scheme == "ldaps" && s.StartTLS:
+			bad("urls", "%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
+		case u.Scheme == "ldap" && !s.StartTLS && !s.Insecure:
+			bad("urls", "%q: would send passwords in the clear: use ldaps:// or start_tls: true (if neither is possible, insecure: true)", raw)
 		}
 	}
 	if _, err := s.authorities().Current(); err != nil && s.CAFile != "" {
@@ -377,26 +385,6 @@ func (s Settings) Check() error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
-}
-
-func (s Settings) checkURL(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps") {
-		return fmt.Errorf("%q: must be ldaps://host[:port] or ldap://host[:port]", raw)
-	}
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
-		return fmt.Errorf("%q: must hold a host and a port only; base, filter and bind_dn have keys of their own", raw)
-	}
-	if u.Scheme == "ldaps" && s.StartTLS {
-		return fmt.Errorf("%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
-	}
-	if u.Scheme == "ldap" && !s.StartTLS && !s.Insecure {
-		return fmt.Errorf("%q: would send passwords in the clear: use ldaps:// or start_tls: true (if neither is possible, insecure: true)", raw)
-	}
-	if s.Kind == "active_directory" && u.Scheme == "ldap" && !s.StartTLS && s.PasswordChange == changeUnicodePwd && !s.Insecure {
-		return fmt.Errorf("%q: Active Directory changes passwords over TLS only", raw)
-	}
-	return nil
 }
 
 func (s Settings) checkBind(bad func(key, format string, args ...any)) {
