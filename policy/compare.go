@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"io"
 	"slices"
 )
@@ -132,27 +131,17 @@ func WriteChanges(w io.Writer, user string, all []Change) error {
 	t := newText(w)
 	t.line(user)
 	for _, c := range all {
-		switch sign := "  " + c.sign(); {
-		case c.What == "service":
-			t.line(sign+"service", c.Name)
+		sign, value := "~ ", c.Old+" -> "+c.New // as in a patch
+		switch {
 		case c.Old == "":
-			t.line(sign+c.What, c.Name, c.New)
+			sign, value = "+ ", c.New
 		case c.New == "":
-			t.line(sign+c.What, c.Name, c.Old)
-		default:
-			t.line(sign+c.What, c.Name, fmt.Sprintf("%s -> %s", c.Old, c.New))
+			sign, value = "- ", c.Old
 		}
+		if c.What == "service" {
+			value = ""
+		}
+		t.line("  "+sign+c.What, c.Name, value)
 	}
 	return t.w.Flush()
-}
-
-// sign is the mark in front of a change, as in a patch.
-func (c Change) sign() string {
-	switch {
-	case c.Old == "":
-		return "+ "
-	case c.New == "":
-		return "- "
-	}
-	return "~ "
 }

@@ -155,15 +155,12 @@ func (c *compiler) compile(r Rule) compiledRule {
 	}
 	c.word("uploads", string(r.Uploads), string(Direct), string(Atomic))
 	c.word("setattr", string(r.SetAttr), string(Refuse), string(Ignore))
-	if r.Deny && grantsSomething(r) {
+	grants := r.Home != nil || len(r.Folders)+len(r.Access)+len(r.Services)+len(r.Require) > 0 ||
+		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
+	if r.Deny && grants {
 		c.mistake("deny", "true", "a rule that denies grants nothing: take away what it grants, or deny")
 	}
 	return out
-}
-
-func grantsSomething(r Rule) bool {
-	return r.Home != nil || len(r.Folders)+len(r.Access)+len(r.Services)+len(r.Require) > 0 ||
-		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
 }
 
 func (c *compiler) mount(key string, home bool, m Mount) compiledMount {

@@ -122,8 +122,7 @@ func (s *Set) Explain(req Request) Explanation {
 	if err == nil {
 		res, err = merge(matched, req.User)
 	}
-	var d *Denied
-	if errors.As(err, &d) {
+	if d, denied := errors.AsType[*Denied](err); denied {
 		e.Reason, e.Detail = d.Reason, d.Detail
 		return e
 	}

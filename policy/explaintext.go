@@ -17,14 +17,14 @@ import (
 func (e Explanation) WriteText(w io.Writer) error {
 	t := newText(w)
 	e.User.write(t)
-	t.title("login")
+	t.title("login", 3)
 	t.line("  from", e.Remote)
 	t.line("  method", e.Method)
 	t.line("  at", e.Time.Format(time.RFC3339))
 	e.writeRules(t)
 	e.writeResult(t)
 	if len(e.Warnings) > 0 {
-		t.title("warnings")
+		t.title("warnings", len(e.Warnings))
 	}
 	for _, warning := range e.Warnings {
 		t.line("  " + warning)
@@ -50,10 +50,13 @@ func (t *text) line(cells ...string) {
 	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 }
 
-// title begins a part, which aligns its own columns.
-func (t *text) title(s string) {
+// title begins a part of n lines, which aligns its own columns.
+func (t *text) title(s string, n int) {
 	t.w.Flush()
 	fmt.Fprintf(t.w, "\n%s\n", s)
+	if n == 0 {
+		t.line("  none")
+	}
 	t.w.Flush()
 }
 
@@ -64,19 +67,13 @@ func (u ExplainedUser) write(t *text) {
 	t.line("directory", u.Directory)
 	t.line("state", u.state())
 	t.line("one-time codes", u.totp())
-	t.title("groups")
+	t.title("groups", len(u.Groups))
 	for _, g := range u.Groups {
 		t.line("  "+g.Via, g.Name, g.DN, g.SID)
 	}
-	if len(u.Groups) == 0 {
-		t.line("  none")
-	}
-	t.title("keys")
+	t.title("keys", len(u.Keys))
 	for _, k := range u.Keys {
 		t.line("  "+cmp.Or(k.Fingerprint, "-"), k.Type, fmt.Sprintf("%s[%d]", k.Attribute, k.Index), k.remarks())
-	}
-	if len(u.Keys) == 0 {
-		t.line("  none")
 	}
 }
 
@@ -122,15 +119,12 @@ func (k ExplainedKey) remarks() string {
 }
 
 func (e Explanation) writeRules(t *text) {
-	t.title("rules")
+	t.title("rules", len(e.Rules))
 	for _, r := range e.Rules {
 		t.line("  " + r.Name + ": " + verdict(r))
 		for _, c := range r.Conditions {
 			t.line("    "+c.Key, map[bool]string{true: "yes", false: "no"}[c.Held], c.Why)
 		}
-	}
-	if len(e.Rules) == 0 {
-		t.line("  none")
 	}
 }
 
@@ -148,7 +142,7 @@ func verdict(r ExplainedRule) string {
 }
 
 func (e Explanation) writeResult(t *text) {
-	t.title("result")
+	t.title("result", 1)
 	if !e.Allowed {
 		t.line("  denied", e.Detail, "("+string(e.Reason)+")")
 		return
@@ -160,14 +154,11 @@ func (e Explanation) writeResult(t *text) {
 	if e.ValidUntil != nil {
 		t.line("  until", e.ValidUntil.Format(time.RFC3339), "when the hours of a rule change")
 	}
-	t.title("folders")
+	t.title("folders", len(e.Folders))
 	for _, f := range e.Folders {
 		t.line("  "+f.Path, f.Host, source(f.Rule, f.Shadowed))
 	}
-	if len(e.Folders) == 0 {
-		t.line("  none")
-	}
-	t.title("rights")
+	t.title("rights", 1)
 	for _, r := range e.Rights {
 		why := source(r.Rule, r.Shadowed)
 		if r.Rule == "" {
@@ -175,7 +166,7 @@ func (e Explanation) writeResult(t *text) {
 		}
 		t.line("  "+r.Path, ops(r.Permissions).String(), r.names(), why)
 	}
-	t.title("values")
+	t.title("values", 1)
 	for _, v := range e.Values {
 		t.line("  "+v.Key, v.Value, source(v.Rule, v.Shadowed))
 	}

@@ -101,11 +101,6 @@ type matcher struct {
 	anyDepth      bool     // the pattern began with "**,": any number of RDNs may come before rdns
 }
 
-// of reports whether m means groups of the directory source.
-func (m matcher) of(source string) bool {
-	return m.directory == "" || strings.EqualFold(m.directory, source)
-}
-
 // parseUser reads a value of when.users.
 func parseUser(s string) (matcher, error) {
 	switch {
@@ -188,7 +183,7 @@ var betweenCommas = regexp.MustCompile(`(?s)(\\.|[^,])*`)
 // group reports whether m means g, a group of the directory source.
 func (m matcher) group(g *directory.Group, source string) bool {
 	switch {
-	case !m.of(source):
+	case m.directory != "" && !strings.EqualFold(m.directory, source):
 		return false
 	case m.sid != "":
 		return m.sid == g.SID

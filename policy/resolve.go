@@ -154,17 +154,14 @@ func (s *Set) Folders(glob func(pattern string) []string) []Folder {
 	var all []Folder
 	for i := range s.rules {
 		for _, m := range s.rules[i].mounts {
-			f := m.folder
-			if m.host.fixed() {
-				f.Host = m.host.parts[0].literal
-				all = append(all, f)
-				continue
+			f, hosts := m.folder, []string{m.host.text}
+			if !m.host.fixed() {
+				hosts = glob(m.host.pattern())
 			}
-			found := glob(m.host.pattern())
-			for _, f.Host = range found {
+			for _, f.Host = range hosts {
 				all = append(all, f)
 			}
-			if len(found) == 0 {
+			if len(hosts) == 0 {
 				all = append(all, f)
 			}
 		}
@@ -174,12 +171,10 @@ func (s *Set) Folders(glob func(pattern string) []string) []Folder {
 
 // each returns what of finds in every rule, each value once.
 func (s *Set) each(of func(*compiledRule) []string) []string {
-	seen := map[string]bool{}
 	all := []string{}
 	for i := range s.rules {
 		for _, v := range of(&s.rules[i]) {
-			if !seen[v] {
-				seen[v] = true
+			if !slices.Contains(all, v) {
 				all = append(all, v)
 			}
 		}

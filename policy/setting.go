@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -28,7 +29,13 @@ var settings = []setting{
 		key:   "require",
 		set:   func(r *Rule) bool { return r.Require != nil },
 		apply: func(p *Policy, r *Rule) { p.Require = r.Require },
-		show:  func(p *Policy) string { return showRequire(p.Require) },
+		show: func(p *Policy) string { // "publickey and password, or …"
+			var all []string
+			for _, methods := range p.Require {
+				all = append(all, strings.Join(methods, " and "))
+			}
+			return cmp.Or(strings.Join(all, ", or "), "any method")
+		},
 	},
 	limit("sessions", func(q *Quantity) **int { return &q.Sessions }, func(l *Limits) *int { return &l.Sessions }, strconv.Itoa),
 	limit("quota", func(q *Quantity) **int64 { return &q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
@@ -81,18 +88,6 @@ func limit[T int | int64 | time.Duration](key string, in func(*Quantity) **T, ou
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 func rate(n int64) string { return FormatSize(n) + " a second" }
-
-// showRequire says what a login needs: "publickey and password, or …".
-func showRequire(r [][]string) string {
-	if len(r) == 0 {
-		return "any method"
-	}
-	all := make([]string, len(r))
-	for i, methods := range r {
-		all[i] = strings.Join(methods, " and ")
-	}
-	return strings.Join(all, ", or ")
-}
 
 // FormatSize returns a number of bytes as a rule has it: 10GiB. Sizes that are
 // no whole number of a unit are given in the next smaller one.

@@ -47,8 +47,7 @@ func (s *Set) Summary(req Request) Summary {
 
 // denial is the error of Resolve in words.
 func denial(err error) string {
-	var d *Denied
-	if errors.As(err, &d) {
+	if d, denied := errors.AsType[*Denied](err); denied {
 		return d.Detail
 	}
 	return err.Error()
