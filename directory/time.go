@@ -20,3 +20,11 @@ func ParseTime(s string) (time.Time, error) {
 	}
 	return time.Time{}, fmt.Errorf("time %.40q: want YYYYMMDDHHMMSSZ, such as 20260131120000Z", s)
 }
+
+// Earlier returns the earlier of two times, of which zero means none.
+func Earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

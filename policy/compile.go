@@ -267,7 +267,7 @@ func (c *compiler) services(names []string) []string {
 	for i, name := range names {
 		canonical := canonicalService(name)
 		if !slices.ContainsFunc(services, func(s service) bool { return s.name == canonical }) {
-			c.mistake(fmt.Sprintf("services[%d]", i), name, "is not a service: use some of "+serviceNames())
+			c.mistake(fmt.Sprintf("services[%d]", i), name, "is not a service: use some of "+strings.Join(serviceNames(func(service) bool { return true }), ", "))
 		}
 		if !slices.Contains(out, canonical) {
 			out = append(out, canonical)

@@ -114,7 +114,13 @@ func (s *Set) Explain(req Request) Explanation {
 		e.Remote = req.Remote.Unmap().String()
 	}
 	for i := range s.rules {
-		e.Rules = append(e.Rules, s.rules[i].explain(f, i))
+		r := &s.rules[i]
+		out := ExplainedRule{Name: r.name, Deny: r.deny, Matched: r.fails(f, i, 0) < 0, Conditions: []ExplainedCondition{}}
+		for _, c := range r.conditions {
+			held := c.holds(f, i)
+			out.Conditions = append(out.Conditions, ExplainedCondition{Key: c.key, Held: held, Why: c.explain(f, held)})
+		}
+		e.Rules = append(e.Rules, out)
 	}
 	matched, until, err := s.match(f)
 	e.ValidUntil = timeOrNil(until)
@@ -143,15 +149,6 @@ func (e Explanation) ForUser() Explanation {
 		e.Detail = "the path of a folder cannot be made from what the directory knows"
 	}
 	return e
-}
-
-func (r *compiledRule) explain(f *facts, i int) ExplainedRule {
-	out := ExplainedRule{Name: r.name, Deny: r.deny, Matched: r.fails(f, i, 0) < 0, Conditions: []ExplainedCondition{}}
-	for _, c := range r.conditions {
-		held := c.holds(f, i)
-		out.Conditions = append(out.Conditions, ExplainedCondition{Key: c.key, Held: held, Why: c.explain(f, held)})
-	}
-	return out
 }
 
 // explain fills in what a login gets, and which rules gave it.

@@ -66,7 +66,9 @@ func (u ExplainedUser) write(t *text) {
 	t.line("dn", u.DN)
 	t.line("directory", u.Directory)
 	t.line("state", u.state())
-	t.line("one-time codes", u.totp())
+	if u.TOTP != nil {
+		t.line("one-time codes", map[bool]string{true: "has a secret", false: "has no secret that can be used"}[*u.TOTP])
+	}
 	t.title("groups", len(u.Groups))
 	for _, g := range u.Groups {
 		t.line("  "+g.Via, g.Name, g.DN, g.SID)
@@ -75,16 +77,6 @@ func (u ExplainedUser) write(t *text) {
 	for _, k := range u.Keys {
 		t.line("  "+cmp.Or(k.Fingerprint, "-"), k.Type, fmt.Sprintf("%s[%d]", k.Attribute, k.Index), k.remarks())
 	}
-}
-
-func (u ExplainedUser) totp() string {
-	switch {
-	case u.TOTP == nil:
-		return ""
-	case *u.TOTP:
-		return "has a secret"
-	}
-	return "has no secret that can be used"
 }
 
 func (u ExplainedUser) state() string {

@@ -76,22 +76,15 @@ func parseWindow(part string, zone *time.Location) (hours, *time.Location, error
 	if len(words) > 0 {
 		return nil, nil, fmt.Errorf("%q is not understood", words[0])
 	}
-	return daily(first, last, from, to, zone), zone, nil
-}
-
-// daily returns a window for each day from first to last, over the end of the
-// week if last is before first.
-func daily(first, last, from, to int, zone *time.Location) hours {
 	if to <= from { // until the next day
 		to += minutesADay
 	}
-	days := (last-first+len(weekdays))%len(weekdays) + 1
 	var all hours
-	for i := range days {
+	for i := range (last-first+len(weekdays))%len(weekdays) + 1 { // over the end of the week if last is before first
 		day := (first + i) % len(weekdays) * minutesADay
 		all = append(all, window{(day + from) % minutesAWeek, (day + to) % minutesAWeek, zone})
 	}
-	return all
+	return all, zone, nil
 }
 
 func parseDays(s string) (first, last int, ok bool) {
@@ -124,15 +117,13 @@ func parseClock(s string) (minute int, ok bool) {
 
 // hold reports whether t is in one of the windows.
 func (h hours) hold(t time.Time) bool {
-	return slices.ContainsFunc(h, func(w window) bool { return w.holds(t) })
-}
-
-func (w window) holds(t time.Time) bool {
-	m := minuteOfWeek(t.In(w.zone))
-	if w.start < w.end {
-		return w.start <= m && m < w.end
-	}
-	return m >= w.start || m < w.end
+	return slices.ContainsFunc(h, func(w window) bool {
+		m := minuteOfWeek(t.In(w.zone))
+		if w.start < w.end {
+			return w.start <= m && m < w.end
+		}
+		return m >= w.start || m < w.end
+	})
 }
 
 // minuteOfWeek counts from Monday 00:00 on the clock of t's time zone.

@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"slices"
 	"time"
+
+	"berth/directory"
 )
 
 // Resolve gives the Policy of a login. An error is a *Denied. It does no I/O.
@@ -36,8 +38,8 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 	for i := range s.candidates(f) {
 		r := &s.rules[i]
 		failed := r.fails(f, i, 0)
-		if failed < 0 || r.conditions[failed].key == "hours" {
-			until = earlier(until, r.change(f.Time))
+		if last := len(r.conditions) - 1; last >= 0 && (failed < 0 || r.conditions[failed].key == "hours") {
+			until = directory.Earlier(until, r.conditions[last].hours.next(f.Time))
 		}
 		switch {
 		case failed >= 0 && r.conditions[failed].key == "groups" && r.fails(f, i, failed+1) < 0:
@@ -93,22 +95,6 @@ func (r *compiledRule) fails(f *facts, i, n int) int {
 		}
 	}
 	return -1
-}
-
-// change returns when the hours of r next begin or end; zero if r has none.
-func (r *compiledRule) change(t time.Time) time.Time {
-	if len(r.conditions) == 0 {
-		return time.Time{}
-	}
-	return r.conditions[len(r.conditions)-1].hours.next(t)
-}
-
-// earlier returns the earlier of two times, of which zero is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Methods returns the ways to prove who one is that a Request can name.

@@ -364,7 +364,9 @@ func TestCandidates(t *testing.T) {
 				want = append(want, r)
 			}
 			if failed < 0 || r.conditions[failed].key == "hours" {
-				wantUntil = earlier(wantUntil, r.change(f.Time))
+				for _, c := range r.conditions {
+					wantUntil = directory.Earlier(wantUntil, c.hours.next(f.Time))
+				}
 			}
 		}
 		got, until, err := set.match(f)

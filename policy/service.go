@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // service is something a person can ask for over SSH.
 type service struct {
@@ -34,21 +31,16 @@ func canonicalService(name string) string {
 	return name
 }
 
-func serviceNames() string {
+// serviceNames returns the names of the services of which that is true.
+func serviceNames(which func(service) bool) []string {
 	var names []string
 	for _, s := range services {
-		names = append(names, s.name)
-	}
-	return strings.Join(names, ", ")
-}
-
-// defaultServices are those of a login for which no rule lists any.
-var defaultServices = func() []string {
-	var names []string
-	for _, s := range services {
-		if s.offered {
+		if which(s) {
 			names = append(names, s.name)
 		}
 	}
 	return names
-}()
+}
+
+// defaultServices are those of a login for which no rule lists any.
+var defaultServices = serviceNames(func(s service) bool { return s.offered })

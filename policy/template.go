@@ -73,9 +73,6 @@ func (t template) fill(u *directory.User) (string, error) {
 			continue
 		}
 		value, err := p.value(u)
-		if err == nil {
-			err = checkName(value)
-		}
 		if err != nil {
 			return "", fmt.Errorf("%s in %s: %w", p.name, t.text, err)
 		}
@@ -102,33 +99,27 @@ func (t template) pattern() string {
 	return b.String()
 }
 
-func (p part) value(u *directory.User) (string, error) {
-	switch p.name {
-	case "%u":
-		return u.Name, nil
-	case "%i":
-		if u.ID == "" {
-			return "", nil
-		}
-		return u.Identity.String(), nil
-	case "%d":
-		return u.Source, nil
+// value is what p stands for. What could lead elsewhere is an error.
+func (p part) value(u *directory.User) (value string, err error) {
+	switch {
+	case p.name == "%u":
+		value = u.Name
+	case p.name == "%i" && u.ID != "":
+		value = u.Identity.String()
+	case p.name == "%d":
+		value = u.Source
+	case len(u.Attrs[p.attr]) > 1: // their order means nothing in a directory
+		return "", fmt.Errorf("the attribute has %d values: one is needed", len(u.Attrs[p.attr]))
+	default:
+		value = strings.Join(u.Attrs[p.attr], "")
 	}
-	values := u.Attrs[p.attr]
-	if len(values) > 1 { // their order means nothing in a directory
-		return "", fmt.Errorf("the attribute has %d values: one is needed", len(values))
-	}
-	return strings.Join(values, ""), nil
-}
-
-func checkName(value string) error {
 	switch {
 	case value == "":
-		return errors.New("it has no value")
+		return "", errors.New("it has no value")
 	case value == "." || value == "..":
-		return fmt.Errorf("%q is not the name of a folder", value)
+		return "", fmt.Errorf("%q is not the name of a folder", value)
 	case strings.ContainsAny(value, "/\x00"):
-		return fmt.Errorf("%q holds a slash or a NUL", value)
+		return "", fmt.Errorf("%q holds a slash or a NUL", value)
 	}
-	return nil
+	return value, nil
 }

@@ -90,8 +90,13 @@ func (p *ldifParser) take(line int, text string) error {
 		return err
 	}
 	switch {
+	case p.now != nil && strings.EqualFold(f.name, "dn"):
+		return at(line, "a second dn in one entry: put a blank line between entries")
+	case p.now != nil && (strings.EqualFold(f.name, "changetype") || strings.EqualFold(f.name, "control")):
+		return at(line, "this is a change record: write the entry as it should be")
 	case p.now != nil:
-		return p.add(f)
+		p.now.fields = append(p.now.fields, f)
+		return nil
 	case strings.EqualFold(f.name, "version") && !p.version && len(p.doc.records) == 0:
 		p.version = true
 		p.end()
@@ -103,18 +108,6 @@ func (p *ldifParser) take(line int, text string) error {
 		return at(line, "an entry begins with its dn, such as dn: uid=alice,ou=people,dc=example,dc=org; this begins with %q", f.name)
 	}
 	p.now = &record{line: line, dn: f.value}
-	return nil
-}
-
-// add puts f into the entry that is being read.
-func (p *ldifParser) add(f field) error {
-	switch strings.ToLower(f.name) {
-	case "dn":
-		return at(f.line, "a second dn in one entry: put a blank line between entries")
-	case "changetype", "control":
-		return at(f.line, "this is a change record: write the entry as it should be")
-	}
-	p.now.fields = append(p.now.fields, f)
 	return nil
 }
 

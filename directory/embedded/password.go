@@ -46,7 +46,17 @@ func parseStored(stored string) (check func(password string) bool, err error) {
 	value := stored[len(name):]
 	name = strings.Trim(name, "{}")
 	if newHash, ok := salted[name]; ok {
-		return parseSalted(newHash, value)
+		raw, err := base64.StdEncoding.DecodeString(value)
+		size := newHash().Size()
+		if err != nil || len(raw) <= size {
+			return nil, errors.New("stored password: want the base64 of a hash and its salt after the scheme")
+		}
+		return func(password string) bool {
+			h := newHash()
+			h.Write([]byte(password))
+			h.Write(raw[size:])
+			return subtle.ConstantTimeCompare(h.Sum(nil), raw[:size]) == 1
+		}, nil
 	}
 	switch name {
 	case "CRYPT", "ARGON2":
@@ -69,21 +79,6 @@ func parseStored(stored string) (check func(password string) bool, err error) {
 // decoder reads the "$6$…" forms. It is only read once it is made; the package's own one is made anew by
 // whoever comes first, without a lock.
 var decoder = sync.OnceValues(crypt.NewDefaultDecoder)
-
-func parseSalted(newHash func() hash.Hash, value string) (func(string) bool, error) {
-	raw, err := base64.StdEncoding.DecodeString(value)
-	h := newHash()
-	if err != nil || len(raw) <= h.Size() {
-		return nil, errors.New("stored password: want the base64 of a hash and its salt after the scheme")
-	}
-	want, salt := raw[:h.Size()], raw[h.Size():]
-	return func(password string) bool {
-		h := newHash()
-		h.Write([]byte(password))
-		h.Write(salt)
-		return subtle.ConstantTimeCompare(h.Sum(nil), want) == 1
-	}, nil
-}
 
 // isClear reports whether a value of userPassword is the password itself.
 func isClear(stored string) bool { return !scheme.MatchString(stored) }

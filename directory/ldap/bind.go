@@ -56,7 +56,20 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 	case v.why != nil:
 		return cn, &directory.Refusal{Why: v.why, Proved: v.proved, Bound: a.code == ldap.LDAPResultSuccess, Detail: a.detail()}
 	}
-	return cn, c.confirm(ctx, u, a)
+	if u.State.Status == directory.StatusActive || c.settings.BindAs != "" {
+		return cn, nil
+	}
+	// The server may ignore parts of the account state in a bind. The state in u may be
+	// older than the password, so it is read again.
+	e, found, err := read(ctx, c.search, u.DN, "(objectClass=*)", c.userAttributes()...)
+	state := directory.State{Reason: "entry is gone"}
+	if found {
+		state, err = c.state(ctx, c.search, e, true)
+	}
+	if err != nil {
+		return cn, fmt.Errorf("account state of %q: %w", u.Name, err)
+	}
+	return cn, c.proved(state, a)
 }
 
 // bindName returns the name to bind as. If it is empty, the caller must not bind:
@@ -95,24 +108,6 @@ func (c *Client) bind(ctx context.Context, cn *conn, name, password string) (ans
 		controls = res.Controls
 	}
 	return answerOf(controls, err), nil
-}
-
-// confirm reads the account state of a user whose password is right, because the
-// server may ignore parts of that state in a bind. The state in u may be older
-// than the password, so it is read again.
-func (c *Client) confirm(ctx context.Context, u *directory.User, a answer) error {
-	if u.State.Status == directory.StatusActive || c.settings.BindAs != "" {
-		return nil
-	}
-	e, found, err := read(ctx, c.search, u.DN, "(objectClass=*)", c.userAttributes()...)
-	state := directory.State{Reason: "entry is gone"}
-	if found {
-		state, err = c.state(ctx, c.search, e, true)
-	}
-	if err != nil {
-		return fmt.Errorf("account state of %q: %w", u.Name, err)
-	}
-	return c.proved(state, a)
 }
 
 // proved returns the refusal for a state, for a user whose password is right.

@@ -131,7 +131,7 @@ func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
 	end := time.Time{}
 	for _, cert := range state.VerifiedChains[0] {
 		names = append(names, cert.Subject.String())
-		end = earlier(end, cert.NotAfter)
+		end = directory.Earlier(end, cert.NotAfter)
 	}
 	days := int(end.Sub(r.c.now()).Hours() / 24)
 	level := OK
@@ -161,20 +161,6 @@ var makes = []struct {
 	{"openldap", "objectClass", "OpenLDAProotDSE", []string{"generic"}},
 }
 
-// make reports a server of another kind than the settings say. Logins would mostly
-// work, but account state would be read from attributes that the server lacks.
-func (r *reporter) make(s *server, root entry) {
-	for _, m := range makes {
-		if !root.has(m.attribute) || (m.value != "" && !contains(root.all(m.attribute), m.value)) {
-			continue
-		}
-		if kind := r.c.settings.Kind; kind != m.kind && !slices.Contains(m.others, kind) {
-			r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or disabled, locked and expired accounts can log in with keys", m.kind, kind)
-		}
-		return
-	}
-}
-
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)",
 		"supportedExtension", "supportedCapabilities", "objectClass", "vendorName", "ipaTopologyPluginVersion")
@@ -182,7 +168,17 @@ func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
 	}
-	r.make(s, root)
+	for _, m := range makes {
+		if !root.has(m.attribute) || m.value != "" && !contains(root.all(m.attribute), m.value) {
+			continue
+		}
+		// Logins would mostly work, but account state would be read from attributes that
+		// the server lacks.
+		if kind := r.c.settings.Kind; kind != m.kind && !slices.Contains(m.others, kind) {
+			r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or disabled, locked and expired accounts can log in with keys", m.kind, kind)
+		}
+		break
+	}
 	if way, ok := changeWays[r.c.settings.PasswordChange]; ok {
 		what := "password change on " + s.url
 		switch listed := contains(root.all(way.attribute), way.value); {
@@ -276,7 +272,20 @@ func (r *reporter) users(ctx context.Context) {
 		return
 	}
 	r.attribute(entries, "keys", c.settings.KeyAttribute, Warning)
-	r.keys(entries)
+	var keys, skipped int
+	first := ""
+	for _, e := range entries {
+		k, notes := directory.ParseKeys(c.settings.KeyAttribute, c.settings.KeyPrefix, e.all(c.settings.KeyAttribute))
+		if first == "" && len(notes) > 0 {
+			first = fmt.Sprintf("%s[%d] of %q: %s", notes[0].Attribute, notes[0].Index, e.dn, notes[0].Reason)
+		}
+		keys, skipped = keys+len(k), skipped+len(notes)
+	}
+	if skipped > 0 {
+		r.add(Warning, "keys", "%d can be used, %d cannot; the first of these is %s", keys, skipped, first)
+		return
+	}
+	r.add(OK, "keys", "%d can be used", keys)
 }
 
 func count(n int, more bool) string {
@@ -300,23 +309,6 @@ func (r *reporter) attribute(entries []entry, what, name string, worst Level) {
 		return
 	}
 	r.add(OK, what, "%s of %d of %d users can be read", name, n, len(entries))
-}
-
-func (r *reporter) keys(entries []entry) {
-	var keys, skipped int
-	first := ""
-	for _, e := range entries {
-		k, notes := directory.ParseKeys(r.c.settings.KeyAttribute, r.c.settings.KeyPrefix, e.all(r.c.settings.KeyAttribute))
-		if first == "" && len(notes) > 0 {
-			first = fmt.Sprintf("%s[%d] of %q: %s", notes[0].Attribute, notes[0].Index, e.dn, notes[0].Reason)
-		}
-		keys, skipped = keys+len(k), skipped+len(notes)
-	}
-	if skipped > 0 {
-		r.add(Warning, "keys", "%d can be used, %d cannot; the first of these is %s", keys, skipped, first)
-		return
-	}
-	r.add(OK, "keys", "%d can be used", keys)
 }
 
 // groups counts groups, and looks for those that rules name.

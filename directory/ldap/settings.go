@@ -324,7 +324,30 @@ func (s Settings) Check() error {
 			bad(key, "%q: must be a DN such as dc=corp,dc=example", dn)
 		}
 	}
-	s.checkBind(bad)
+	if s.BindPassword != "" && s.BindPasswordFile != "" {
+		bad("bind_password", "must not be set together with bind_password_file")
+	}
+	if s.BindDN != "" && s.BindAs != "" {
+		bad("bind_as", "%q: is for sites without a service account; must not be set together with bind_dn", s.BindAs)
+	}
+	if s.BindAs != "" && !strings.Contains(s.BindAs, "%u") {
+		bad("bind_as", `%q: must hold %%u for the name of the user, as in "%%u@corp.example"`, s.BindAs)
+	}
+	if s.BindDN != "" {
+		_, err := directory.ParseDN(s.BindDN)
+		switch byDN := slices.Contains([]string{"openldap", "389ds", "freeipa"}, s.Kind); {
+		case err != nil && byDN:
+			bad("bind_dn", "%q: must be a DN, such as cn=berth,ou=services,dc=corp,dc=example", s.BindDN)
+		case err != nil && !strings.ContainsAny(s.BindDN, `@\`):
+			bad("bind_dn", `%q: must be a DN, name@domain or DOMAIN\name`, s.BindDN)
+		}
+		switch password, err := s.bindPassword(); {
+		case err != nil:
+			bad("bind_password_file", "%w", err)
+		case password == "":
+			bad("bind_password", "missing for bind_dn %q: must be set here or in bind_password_file", s.BindDN)
+		}
+	}
 	if _, err := ldap.CompileFilter(strings.ReplaceAll(s.UserFilter, "%u", "name")); err != nil {
 		bad("user_filter", "%q: must be an LDAP filter such as (objectClass=person): %w", s.UserFilter, err)
 	}
@@ -385,35 +408,6 @@ func (s Settings) Check() error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
-}
-
-func (s Settings) checkBind(bad func(key, format string, args ...any)) {
-	if s.BindPassword != "" && s.BindPasswordFile != "" {
-		bad("bind_password", "must not be set together with bind_password_file")
-	}
-	if s.BindDN != "" && s.BindAs != "" {
-		bad("bind_as", "%q: is for sites without a service account; must not be set together with bind_dn", s.BindAs)
-	}
-	if s.BindAs != "" && !strings.Contains(s.BindAs, "%u") {
-		bad("bind_as", `%q: must hold %%u for the name of the user, as in "%%u@corp.example"`, s.BindAs)
-	}
-	if s.BindDN == "" {
-		return
-	}
-	if _, err := directory.ParseDN(s.BindDN); err != nil {
-		switch {
-		case slices.Contains([]string{"openldap", "389ds", "freeipa"}, s.Kind):
-			bad("bind_dn", "%q: must be a DN, such as cn=berth,ou=services,dc=corp,dc=example", s.BindDN)
-		case !strings.ContainsAny(s.BindDN, `@\`):
-			bad("bind_dn", `%q: must be a DN, name@domain or DOMAIN\name`, s.BindDN)
-		}
-	}
-	switch password, err := s.bindPassword(); {
-	case err != nil:
-		bad("bind_password_file", "%w", err)
-	case password == "":
-		bad("bind_password", "missing for bind_dn %q: must be set here or in bind_password_file", s.BindDN)
-	}
 }
 
 // bindPassword returns the password of the service account.

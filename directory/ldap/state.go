@@ -121,17 +121,9 @@ func join(a, b directory.State) directory.State {
 	if rank[b.Status] < rank[a.Status] {
 		a, b = b, a
 	}
-	a.PasswordExpires = earlier(a.PasswordExpires, b.PasswordExpires)
+	a.PasswordExpires = directory.Earlier(a.PasswordExpires, b.PasswordExpires)
 	if a.Status == b.Status {
-		a.Until = earlier(a.Until, b.Until)
-	}
-	return a
-}
-
-// earlier returns the earlier of two times, of which zero means none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
-		return b
+		a.Until = directory.Earlier(a.Until, b.Until)
 	}
 	return a
 }
