@@ -133,26 +133,6 @@ func (s *Set) Explain(req Request) Explanation {
 		return e
 	}
 	e.Allowed = true
-	e.explain(res)
-	return e
-}
-
-// ForUser returns what the user may see of e: no paths of this machine, and no
-// rules that do not match, because those say something about other people.
-func (e Explanation) ForUser() Explanation {
-	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r ExplainedRule) bool { return !r.Matched })
-	e.Folders, e.Warnings = slices.Clone(e.Folders), nil
-	for i := range e.Folders {
-		e.Folders[i].Host = ""
-	}
-	if e.Reason == Placeholder {
-		e.Detail = "the path of a folder cannot be made from what the directory knows"
-	}
-	return e
-}
-
-// explain fills in what a login gets, and which rules gave it.
-func (e *Explanation) explain(res *resolution) {
 	for i, s := range settings {
 		o := res.settings[i]
 		e.Values = append(e.Values, ExplainedValue{Key: s.key, Value: s.show(&res.policy), Rule: o.rule, Shadowed: o.shadowed})
@@ -173,6 +153,21 @@ func (e *Explanation) explain(res *resolution) {
 			Shadowed:    slices.Concat(from.ops.shadowed, from.names.shadowed),
 		})
 	}
+	return e
+}
+
+// ForUser returns what the user may see of e: no paths of this machine, and no
+// rules that do not match, because those say something about other people.
+func (e Explanation) ForUser() Explanation {
+	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r ExplainedRule) bool { return !r.Matched })
+	e.Folders, e.Warnings = slices.Clone(e.Folders), nil
+	for i := range e.Folders {
+		e.Folders[i].Host = ""
+	}
+	if e.Reason == Placeholder {
+		e.Detail = "the path of a folder cannot be made from what the directory knows"
+	}
+	return e
 }
 
 func explainUser(u *directory.User) ExplainedUser {

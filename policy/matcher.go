@@ -101,17 +101,6 @@ type matcher struct {
 	anyDepth      bool     // the pattern began with "**,": any number of RDNs may come before rdns
 }
 
-// parseUser reads a value of when.users.
-func parseUser(s string) (matcher, error) {
-	switch {
-	case strings.TrimSpace(s) == "":
-		return matcher{}, errors.New("a name or a pattern is missing")
-	case isPattern(s):
-		return matcher{glob: s}, checkPattern(s)
-	}
-	return matcher{name: strings.ToLower(s)}, nil
-}
-
 // parseGroup reads a value of when.groups. directories are those that a name
 // can belong to; several mean that a name must say to which one, unless plain.
 func parseGroup(s string, directories []string, plain bool) (m matcher, err error) {

@@ -48,7 +48,13 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		})
 	}
 	if given("users", w.Users, func(v string) error {
-		m, err := parseUser(v)
+		m, err := matcher{name: strings.ToLower(v)}, error(nil)
+		switch {
+		case strings.TrimSpace(v) == "":
+			return errors.New("a name or a pattern is missing")
+		case isPattern(v):
+			m, err = matcher{glob: v}, checkPattern(v)
+		}
 		c.set.users.add(m, c.index)
 		return err
 	}) {

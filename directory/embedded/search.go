@@ -52,17 +52,11 @@ func (c *conn) search(_ context.Context, m *message) result {
 		return answer(ldap.LDAPResultInsufficientAccessRights, "Operations are restricted to bind/unbind/abandon/StartTLS/modify password").because(ldap.BeheraChangeAfterReset)
 	}
 	t := c.store.tree()
-	if !t.reaches(q.base) {
+	within := func(e *entry) bool { return e.name.Within(q.base) } // entries between it and the base need not exist
+	if !t.base.Within(q.base) && t.find(q.base.Key()) == nil && !slices.ContainsFunc(t.entries, within) {
 		return answer(ldap.LDAPResultNoSuchObject, "no entry at or below the search base")
 	}
 	return c.sendMatches(q, t.entries, by)
-}
-
-// reaches reports whether there is an entry at or below base. The entries that
-// are between need not exist.
-func (t *tree) reaches(base directory.DN) bool {
-	within := func(e *entry) bool { return e.name.Within(base) }
-	return t.base.Within(base) || t.find(base.Key()) != nil || slices.ContainsFunc(t.entries, within)
 }
 
 // parseQuery reads a search request; a refusal if it is none.
