@@ -7,11 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,9 +45,8 @@ type conn struct {
 	moved     struct{ read, written atomic.Int64 } // bytes of files
 	last      atomic.Int64                         // when the client last asked for something, in nanoseconds since peer.Opened
 
-	mu        sync.Mutex
-	sessions  map[*session]struct{} // that run
-	notifying atomic.Bool           // the client is being sent a line
+	sessions  sync.Map    // the keys are each *session that runs
+	notifying atomic.Bool // the client is being sent a line
 
 	closing sync.Once
 	ending  atomic.Pointer[ending] // why we closed it, nil if the client did
@@ -221,26 +218,13 @@ func (c *conn) busy(now time.Time) bool {
 	return c.grant.Load() != nil && c.idle(now) < quiet && c.srv.drained(now) < lastOpens
 }
 
-// enter and leave keep the list of the sessions that run on c.
-func (c *conn) enter(s *session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sessions == nil {
-		c.sessions = map[*session]struct{}{}
-	}
-	c.sessions[s] = struct{}{}
-}
-
-func (c *conn) leave(s *session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.sessions, s)
-}
-
+// runningSessions returns the sessions that run on c now.
 func (c *conn) runningSessions() []*session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.sessions))
+	var all []*session
+	for s := range c.sessions.Range {
+		all = append(all, s.(*session))
+	}
+	return all
 }
 
 // closeSoon lets the client read what was sent and leave by itself, and closes
@@ -325,18 +309,18 @@ var errNotAuthenticated = errors.New("the client left without a login")
 // handshakeReason is the reason for a connection that ended before somebody had
 // logged in. connected says that keys were exchanged.
 func handshakeReason(err error, connected bool) event.Reason {
-	var timeout net.Error
-	var negotiation *ssh.AlgorithmNegotiationError
+	timeout, ok := errors.AsType[net.Error](err)
+	_, negotiation := errors.AsType[*ssh.AlgorithmNegotiationError](err)
 	switch {
 	case errors.Is(err, errHeader):
 		return event.ProxyHeader
 	case errors.Is(err, early.ErrNotSSH), errors.Is(err, early.ErrTooLong):
 		return event.NotSSH
-	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, errGrace), errors.Is(err, early.ErrTimeout), ok && timeout.Timeout():
 		return event.LoginGraceOver
 	case errors.Is(err, hostkey.ErrNoSignature):
 		return event.HostKeyUnavailable
-	case errors.As(err, &negotiation):
+	case negotiation:
 		return event.NoCommonAlgorithm
 	case connected:
 		return event.NotAuthenticated

@@ -3,6 +3,8 @@ package sshd
 import (
 	"net"
 	"os"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,4 +198,41 @@ func put(o *observed, abort bool, pieces ...string) error {
 		return w.Abort()
 	}
 	return w.Close()
+}
+
+// TestRulesChangeDuringALogin: a login that the old rules decided is decided again by
+// the new ones before it can do anything.
+func TestRulesChangeDuringALogin(t *testing.T) {
+	f := start(t)
+	resolve := f.Gate.Rules
+	var changed atomic.Bool
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		if changed.Swap(true) {
+			return nil, &policy.Denied{Reason: policy.NoRule}
+		}
+		p, err := resolve.Resolve(q)
+		f.Reconsider(t.Context())
+		return p, err
+	})
+	if c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+		c.Wait()
+	}
+	f.hangUp()
+	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
+		t.Errorf("reasons = %q, want the session to end by the new rules", got)
+	}
+}
+
+// TestKeepAliveWaits: a client is asked again no sooner than KeepAlive after it was
+// asked before, or one slow answer would end the session within seconds.
+func TestKeepAliveWaits(t *testing.T) {
+	f := start(t)
+	run1(t, f.must(t), "help", "")
+	c, now := f.connections()[0], time.Now().Add(time.Hour)
+	c.asked = now.Add(-f.KeepAlive / 2)
+	before := c.asked
+	c.enforceLimits(now)
+	if c.asked != before {
+		t.Error("the client was asked again too soon")
+	}
 }

@@ -41,18 +41,14 @@ func serveKeys(ctx context.Context, s *session, command string) (uint32, error) 
 
 // explainKeys returns err as a sentence for the person.
 func explainKeys(err error) string {
-	var m message
-	var r *directory.Refusal
-	switch {
-	case errors.As(err, &m):
+	if m, ok := errors.AsType[message](err); ok {
 		return m.Error()
-	case errors.Is(err, directory.ErrKeyUnusable) && errors.As(err, &r):
+	}
+	if r, ok := errors.AsType[*directory.Refusal](err); ok && errors.Is(err, directory.ErrKeyUnusable) {
 		return "This key cannot be used: " + login.Printable(r.Detail) + "."
 	}
-	for _, w := range newKeyErrors {
-		if errors.Is(err, w.err) {
-			return w.text
-		}
+	if k, ok := errors.AsType[*keyError](err); ok {
+		return k.sentence
 	}
 	return cmp.Or(login.Sentence(err), "Your keys could not be changed.")
 }
@@ -86,11 +82,7 @@ func keyTable(u *directory.User, now time.Time) string {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", ssh.FingerprintSHA256(k), k.Type(), age(added, now), login.Printable(remarks(k, comment)))
 	}
 	for _, n := range u.Notes {
-		fingerprint := n.Fingerprint
-		if fingerprint == "" {
-			fingerprint = "-"
-		}
-		fmt.Fprintf(t, "%s\t-\t-\t%s\n", fingerprint, login.Printable("cannot be used: "+n.Reason))
+		fmt.Fprintf(t, "%s\t-\t-\t%s\n", cmp.Or(n.Fingerprint, "-"), login.Printable("cannot be used: "+n.Reason))
 	}
 	t.Flush() // into memory
 	return text.String()
@@ -170,10 +162,8 @@ func (s *session) keyChanged(k keyChange, err error) error {
 	}
 	if err != nil {
 		e.Type, e.Reason, e.Detail = event.KeyChangeFailed, login.ReasonOf(err), err.Error()
-		for _, w := range newKeyErrors {
-			if errors.Is(err, w.err) {
-				e.Reason = w.reason
-			}
+		if k, ok := errors.AsType[*keyError](err); ok {
+			e.Reason = k.reason
 		}
 	}
 	s.conn.emit(e)

@@ -15,23 +15,20 @@ import (
 	"berth/sshd/login"
 )
 
-// What is wrong with a new key before the directory is asked.
-var (
-	errNotAKey    = errors.New("not one public key")
-	errPrivateKey = errors.New("a private key")
-	errKeyOption  = errors.New("option of a key not allowed")
-)
-
-// newKeyErrors are the reasons for events and the sentences for people.
-var newKeyErrors = []struct {
-	err    error
-	reason event.Reason
-	text   string
-}{
-	{errNotAKey, event.NotAKey, "This is not one public key in the format of OpenSSH, RFC 4716 or PuTTY."},
-	{errPrivateKey, event.PrivateKey, "This is a private key: keep it to yourself. The public one is needed, in the file that ends in .pub."},
-	{errKeyOption, event.KeyOption, "A key may have the options from= and expiry-time= only."},
+// A keyError is what is wrong with a new key before the directory is asked.
+type keyError struct {
+	detail   string
+	reason   event.Reason
+	sentence string // for the person
 }
+
+func (e *keyError) Error() string { return e.detail }
+
+var (
+	errNotAKey    = &keyError{"not one public key", event.NotAKey, "This is not one public key in the format of OpenSSH, RFC 4716 or PuTTY."}
+	errPrivateKey = &keyError{"a private key", event.PrivateKey, "This is a private key: keep it to yourself. The public one is needed, in the file that ends in .pub."}
+	errKeyOption  = &keyError{"option of a key not allowed", event.KeyOption, "A key may have the options from= and expiry-time= only."}
+)
 
 // mostKeyText is more bytes than a key takes in any format.
 const mostKeyText = 64 << 10

@@ -55,8 +55,8 @@ func (c *conn) serveChannels(ctx context.Context) {
 				window := c.grow(ch, user)
 				defer window.end()
 				s := &session{conn: c, ch: window, window: window}
-				c.enter(s)
-				defer c.leave(s)
+				c.sessions.Store(s, nil)
+				defer c.sessions.Delete(s)
 				s.serve(ctx, reqs)
 			})
 		case req, ok := <-requests:

@@ -37,9 +37,9 @@ func newReadiness(check func(context.Context) error) *readiness {
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	err := r.now(req.Context())
-	var degraded Degraded
+	_, degraded := errors.AsType[Degraded](err)
 	switch {
-	case errors.As(err, &degraded):
+	case degraded:
 		io.WriteString(w, "ready, but "+oneLine(err.Error())+"\n")
 	case err != nil:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

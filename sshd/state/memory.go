@@ -97,7 +97,12 @@ func (m *Memory) Admit(remote netip.Addr) (end func(), err error) {
 	}
 	m.starting++
 	m.startups[source]++
-	return sync.OnceFunc(func() { m.ended(source) }), nil
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.starting--
+		less(m.startups, source)
+	}), nil
 }
 
 // Barred implements Store.
@@ -128,13 +133,6 @@ func (m *Memory) drops(n int) bool {
 	return m.random(100) < chance
 }
 
-func (m *Memory) ended(source netip.Prefix) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.starting--
-	less(m.startups, source)
-}
-
 // Penalize implements Store.
 func (m *Memory) Penalize(remote netip.Addr, k Kind) {
 	m.mu.Lock()
@@ -157,14 +155,12 @@ func (m *Memory) Acquire(user string, max int) (release func(), err error) {
 	}
 	m.total++
 	m.sessions[user]++
-	return sync.OnceFunc(func() { m.released(user) }), nil
-}
-
-func (m *Memory) released(user string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.total--
-	less(m.sessions, user)
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.total--
+		less(m.sessions, user)
+	}), nil
 }
 
 // less takes one from counts[k], and forgets k at zero.
@@ -197,10 +193,5 @@ func (m *Memory) source(remote netip.Addr) (source netip.Prefix, exempt bool) {
 
 func within(networks []netip.Prefix, a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	for _, n := range networks {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }

@@ -104,7 +104,6 @@ func (p *penalties) Push(x any) {
 func (p *penalties) Pop() any {
 	last := len(p.heap) - 1
 	held := p.heap[last]
-	p.heap[last] = nil
-	p.heap = p.heap[:last]
+	p.heap = slices.Delete(p.heap, last, last+1) // which clears the place
 	return held
 }
