@@ -48,25 +48,25 @@ var errBudget = errors.New("too much is open at once")
 func (b *budget) take(u directory.Identity, d holding) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	own, all := holding{}, b.all
-	if held := b.users[u]; held != nil {
-		own = *held
+	users, all := holding{}, b.all
+	if h := b.users[u]; h != nil {
+		users = *h
 	}
-	own.add(d)
+	users.add(d)
 	all.add(d)
 	grows := d.files > 0 || d.channels > 0 || d.unread > 0 || d.window > 0
-	if grows && (!own.within(b.perUser) || !all.within(b.total)) {
+	if grows && (!users.within(b.perUser) || !all.within(b.total)) {
 		return errBudget
 	}
 	b.all = all
-	if own == (holding{}) {
+	if users == (holding{}) {
 		delete(b.users, u)
 		return nil
 	}
 	if b.users == nil {
 		b.users = map[directory.Identity]*holding{}
 	}
-	b.users[u] = &own
+	b.users[u] = &users
 	return nil
 }
 

@@ -121,8 +121,8 @@ func (c *conn) serve(ctx context.Context) {
 	c.ended(nil, true)
 }
 
-// identify finds out where the connection comes from. Nothing is ever held
-// against a balancer: everybody would be kept out with it.
+// identify finds out where the connection comes from. A balancer gets no penalties:
+// they would keep out everybody behind it.
 func (c *conn) identify() error {
 	p, ok := c.nc.(*proxied)
 	own, err := false, error(nil)
@@ -143,8 +143,8 @@ var errGrace = errors.New("login grace over")
 var errPanic = errors.New("internal error")
 
 // login runs the connection until somebody has logged in. It does so on a
-// goroutine of its own: the stack that key exchange and login grow goes with it,
-// and is not held by a session that idles for days.
+// goroutine of its own: the stack that key exchange and login grow goes with it.
+// A session that idles for days does not keep it.
 func (c *conn) login(ctx context.Context) (release func(), err error) {
 	var a *login.Attempt
 	err = errPanic

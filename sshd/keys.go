@@ -120,7 +120,7 @@ func age(added, now time.Time) string {
 
 // addKey reads a key from the client and has the directory store it.
 func (s *session) addKey(ctx context.Context) error {
-	change := keyChange{done: event.KeyAdded, verb: "add", said: "Key added: "}
+	change := keyChange{done: event.KeyAdded, verb: "add", confirmation: "Key added: "}
 	text, err := s.readKey()
 	if err != nil {
 		return s.keyChanged(change, fmt.Errorf("%w: %w", errNotAKey, err))
@@ -148,9 +148,9 @@ func (s *session) removeKey(ctx context.Context, fingerprint string) error {
 
 // A keyChange is a change of a user's keys that is tried.
 type keyChange struct {
-	done        event.Type
-	verb, said  string
-	fingerprint string // empty if it is not known
+	done               event.Type
+	verb, confirmation string
+	fingerprint        string // empty if it is not known
 }
 
 // keyChanged emits the event of a change that ended with err, confirms it to the
@@ -168,7 +168,7 @@ func (s *session) keyChanged(k keyChange, err error) error {
 	}
 	s.conn.emit(e)
 	if err == nil {
-		s.say(s.ch, k.said+k.fingerprint)
+		s.say(s.ch, k.confirmation+k.fingerprint)
 	}
 	return err
 }

@@ -28,11 +28,12 @@ func (s *Server) Kick(who string) []admin.Session {
 	return kicked
 }
 
-// sessions returns the connections of who, or all, on which somebody has logged
-// in, oldest first.
+// sessions returns the connections on which somebody has logged in, oldest first: all
+// if who is empty, else the one with this id, or those of the user with this name.
 func (s *Server) sessions(who string) []*conn {
 	conns := slices.DeleteFunc(s.connections(), func(c *conn) bool {
-		return !c.is(who)
+		g := c.grant.Load()
+		return g == nil || (who != "" && who != c.peer.Session && !strings.EqualFold(who, g.User.Name))
 	})
 	slices.SortFunc(conns, func(a, b *conn) int {
 		return cmp.Or(a.peer.Opened.Compare(b.peer.Opened), cmp.Compare(a.peer.Session, b.peer.Session))
@@ -52,13 +53,6 @@ func describe(conns []*conn) []admin.Session {
 		})
 	}
 	return all
-}
-
-// is reports whether somebody has logged in on c, and who is empty, the id of the
-// connection, or the name of the user.
-func (c *conn) is(who string) bool {
-	g := c.grant.Load()
-	return g != nil && (who == "" || who == c.peer.Session || strings.EqualFold(who, g.User.Name))
 }
 
 // serviceNames are those of the services that run on c.

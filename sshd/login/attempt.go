@@ -312,7 +312,7 @@ func (a *Attempt) reject(name, method string, err error) error {
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
-	case limited && limit.Code == state.SourcePenalized: // held already
+	case limited && limit.Code == state.SourcePenalized: // it is held against the source already
 	case directory.Refused(err), errors.Is(err, errCode):
 		a.hold(err)
 	}

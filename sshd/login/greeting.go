@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// text reads one of the files with texts for people, each time anew. Without it
-// the login goes on.
+// text reads one of the files with texts for people. It reads the file at every
+// login. If the file cannot be read, the login goes on without the text.
 func (g *Gate) text(key, file string) string {
 	if file == "" {
 		return ""

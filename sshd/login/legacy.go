@@ -104,7 +104,7 @@ func weaken(cfg *ssh.ServerConfig, names []string, hello early.Hello) {
 		{&cfg.KeyExchanges, [][]string{hello.KeyExchanges}},
 		{&cfg.Ciphers, [][]string{hello.CiphersIn, hello.CiphersOut}},
 		{&cfg.MACs, [][]string{hello.MACsIn, hello.MACsOut}},
-		{&cfg.PublicKeyAuthAlgorithms, [][]string{nil}}, // the client has not said
+		{&cfg.PublicKeyAuthAlgorithms, [][]string{nil}}, // the client has not sent this list yet
 	} {
 		if !slices.ContainsFunc(list.client, func(knows []string) bool { return !share(knows, *list.offered) }) {
 			continue
@@ -128,8 +128,8 @@ type sha1Signer interface {
 }
 
 // hostKeys are those offered to a client that gets some old algorithms: an RSA
-// key signs with SHA-1 too if that is one of them, and the client said that it
-// knows nothing better.
+// key signs with SHA-1 too if that is one of them, and the client lists
+// nothing better.
 func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
 	if !slices.Contains(names, ssh.KeyAlgoRSA) || slices.ContainsFunc(g.HostKeys, func(k ssh.Signer) bool { return share(algorithms(k), hello.HostKeys) }) {
 		return g.HostKeys

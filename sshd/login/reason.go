@@ -32,8 +32,8 @@ func wrongMethod(require [][]string, factors []string) error {
 	return fmt.Errorf("%w: the rule requires %v, not %s", errMethod, require, strings.Join(factors, ", "))
 }
 
-// errCode says that a one-time code proves nothing here. The client is not told:
-// it must not learn that the other factor was right.
+// errCode says that a one-time code proves nothing here. The client does not
+// get this reason: it must not learn that the other factor was right.
 var errCode = errors.New("one-time code not accepted")
 
 // What else can be wrong with a code than what packages totp and state say.

@@ -23,7 +23,7 @@ type penalty struct {
 }
 
 // penalties are those of all sources, in a heap: the one that is over first
-// stands at the top.
+// is at the top.
 type penalties struct {
 	of   map[netip.Prefix]*penalty
 	heap []*penalty

@@ -50,7 +50,7 @@ const (
 	BadProtocol   Kind = "bad_protocol"   // broke the protocol, as exploits do
 )
 
-// Reason is the code of a Refusal, as it stands in events.
+// Reason is the code of a Refusal, as events have it.
 type Reason string
 
 // The reasons there are.
@@ -63,7 +63,7 @@ const (
 	TotalSessions   Reason = "too_many_sessions_in_total"
 	CodeWrong       Reason = "code_wrong"
 	CodeUsed        Reason = "code_used"      // or a later one
-	CodesShielded   Reason = "codes_shielded" // too many wrong ones of the user: none is looked at for a while
+	CodesShielded   Reason = "codes_shielded" // too many wrong ones of the user: for a while none is checked
 )
 
 // A Refusal is a Store's "no".
