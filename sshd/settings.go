@@ -21,6 +21,7 @@ type Settings struct {
 	KeepAlive       time.Duration  `mapstructure:"keep_alive"`        // silence after which the client is asked whether it is there; without an answer the connection is closed after four times this; 0: never
 	Idle            time.Duration  `mapstructure:"idle"`              // without a request, unless a rule says otherwise; 0: no limit
 	Drain           time.Duration  `mapstructure:"drain"`             // what running transfers get at shutdown
+	DrainNotice     time.Duration  `mapstructure:"drain_notice"`      // how long a server that is to end still takes connections while /readyz answers 503, so that a balancer notices in time: longer than two of its checks
 	Recheck         time.Duration  `mapstructure:"recheck"`           // how often users with open sessions are looked up again; 0: never
 	Window          Window         `mapstructure:"window"`            // what a client may send on a channel before it is read: auto, or a size from 2MiB to 64MiB. An upload moves no more than a window in one round trip; auto makes the window larger while that is what bounds an upload
 	Checksums       bool           `mapstructure:"checksums"`         // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
@@ -64,6 +65,7 @@ func (s *Settings) Check() []error {
 		{"keep_alive", s.KeepAlive, true},
 		{"idle", s.Idle, true},
 		{"drain", s.Drain, true},
+		{"drain_notice", s.DrainNotice, true},
 		{"recheck", s.Recheck, true},
 	} {
 		if d.d < 0 || (d.d == 0 && !d.zero) {

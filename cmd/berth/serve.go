@@ -256,7 +256,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		service.ready(r.status())
 	}
 	ready(r)
-	err = untilDone(ctx, untilStopped, srv, r, served, sinks, service, cfg.SSH.Drain)
+	err = untilDone(ctx, untilStopped, srv, r, served, sinks, service, cfg.SSH)
 	sinks.Emit(event.Event{Type: event.ServerStopped})
 	return err
 }
@@ -344,7 +344,7 @@ const lastMinute = 15 * time.Second
 
 // untilDone waits for the end of ctx or of a listener, and drains. stopped ends when the
 // server is to end, whoever has taken over.
-func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, served <-chan error, sink event.Sink, service supervisor, drain time.Duration) error {
+func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, served <-chan error, sink event.Sink, service supervisor, times sshd.Settings) error {
 	var failed error
 	left := len(r.listeners)
 	select {
@@ -367,14 +367,17 @@ func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, serve
 	sink.Emit(draining)
 	if over.pid == 0 {
 		service.stopping("waiting for running transfers")
+		if failed == nil {
+			sleep(context.WithoutCancel(ctx), times.DrainNotice)
+		}
 	}
 	for _, l := range r.listeners {
 		l.Close()
 	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), times.Drain)
 	defer cancel()
 	if over.pid != 0 {
-		linger, cancel := context.WithTimeout(stopped, drain-lastMinute)
+		linger, cancel := context.WithTimeout(stopped, times.Drain-lastMinute)
 		srv.Linger(linger)
 		cancel()
 	}
