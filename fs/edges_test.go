@@ -472,3 +472,19 @@ func TestUploadSurvivesReload(t *testing.T) {
 		hostHolds(t, host+"/f", "half more")
 	}
 }
+
+// TestTempLooksAbsent checks that the name of a temporary file is that of nothing,
+// whether there is one or not, for somebody who may list and nothing else.
+func TestTempLooksAbsent(t *testing.T) {
+	host := t.TempDir()
+	p := full(host)
+	p.Access[0].Ops = policy.ReadOnly
+	f := mustOpen(t, p, Settings{})
+	there, missing := "/"+newTempName(), "/"+newTempName()
+	write(t, host+there, "half")
+	for _, name := range []string{there, missing} {
+		if _, err := f.Stat(name); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("Stat(%s) = %v, want ErrNotExist", name, err)
+		}
+	}
+}
