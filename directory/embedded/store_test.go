@@ -231,3 +231,18 @@ func TestOpenErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestFileTooLarge wants a file that is too large to be refused before it is read.
+func TestFileTooLarge(t *testing.T) {
+	file := peopleFile(t)
+	if err := os.Truncate(file, maxFile+1); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Settings{LDIF: file, hashMemory: 64}, nil)
+	if err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
+		t.Errorf("Open = %v, want an error about the size", err)
+	}
+	if err == nil {
+		s.Close()
+	}
+}
