@@ -233,3 +233,18 @@ func TestKeepAliveWaits(t *testing.T) {
 		t.Error("the client was asked again too soon")
 	}
 }
+
+// TestKickByName: an operator may write a user's name in any case. A session without a
+// service ends at once, since nobody waits for its exit status.
+func TestKickByName(t *testing.T) {
+	f := start(t)
+	f.must(t)
+	eventually(t, "alice is in", func() bool { return len(f.Sessions()) == 1 })
+	if got := f.Kick("bob"); len(got) != 0 {
+		t.Errorf("Kick of somebody else = %+v, want none", got)
+	}
+	if got := f.Kick("ALICE"); len(got) != 1 || got[0].User != "alice" {
+		t.Errorf("Kick = %+v, want alice's session", got)
+	}
+	eventually(t, "the session ends", func() bool { return len(f.connections()) == 0 })
+}
