@@ -121,11 +121,7 @@ func Default() Config {
 // Compile makes the rules ready for use. It fails only for a Config that Load
 // did not make.
 func (cfg *Config) Compile() (*policy.Set, error) {
-	var names []string
-	for _, d := range cfg.Directories {
-		names = append(names, d.Complete().Name)
-	}
-	return policy.Compile(cfg.Rules, names...)
+	return policy.Compile(cfg.Rules, cfg.DirectoryNames()...)
 }
 
 var (
@@ -156,21 +152,38 @@ func (l Log) New(out io.Writer) hclog.Logger {
 // ssh.idle. What is in a list is named by the list.
 func (cfg *Config) Changed(next *Config) []string {
 	var keys []string
-	var compare func(prefix string, now, then reflect.Value)
-	compare = func(prefix string, now, then reflect.Value) {
-		for f, value := range now.Fields() {
-			key, other := f.Tag.Get("mapstructure"), then.FieldByIndex(f.Index)
-			switch {
-			case key == "-":
-			case key == ",squash":
-				compare(prefix, value, other)
-			case isStruct(f.Type):
-				compare(prefix+key+".", value, other)
-			case !reflect.DeepEqual(value.Interface(), other.Interface()):
-				keys = append(keys, prefix+key)
-			}
+	now, then := reflect.ValueOf(*cfg), reflect.ValueOf(*next)
+	for _, f := range settingsOf(now.Type()) {
+		if !reflect.DeepEqual(now.FieldByIndex(f.Index).Interface(), then.FieldByIndex(f.Index).Interface()) {
+			keys = append(keys, f.Name)
 		}
 	}
-	compare("", reflect.ValueOf(*cfg), reflect.ValueOf(*next))
 	return keys
+}
+
+// settingsOf returns the keys of t, those of its sections as in ssh.idle. What is
+// in a list is not among them. Name is the key, Index the way from t.
+func settingsOf(t reflect.Type) (all []reflect.StructField) {
+	for _, f := range fieldsOf(t) {
+		if !isStruct(f.Type) {
+			all = append(all, f)
+			continue
+		}
+		for _, below := range settingsOf(f.Type) {
+			below.Name, below.Index = f.Name+"."+below.Name, slices.Concat(f.Index, below.Index)
+			all = append(all, below)
+		}
+	}
+	return all
+}
+
+// fieldsOf returns the keys that t itself has, those of structs that are squashed
+// into it included. Name is the key.
+func fieldsOf(t reflect.Type) (fields []reflect.StructField) {
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Name, _, _ = strings.Cut(f.Tag.Get("mapstructure"), ","); f.Name != "" && f.Name != "-" {
+			fields = append(fields, f)
+		}
+	}
+	return fields
 }

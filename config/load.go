@@ -59,21 +59,11 @@ func merge(text []byte) (map[string]any, []*Mistake, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	v.SetConfigType("yaml")
 	keys := map[string]string{} // of single values, by the variable that may set them
-	var add func(prefix string, t reflect.Type)
-	add = func(prefix string, t reflect.Type) {
-		for f := range t.Fields() {
-			switch key := f.Tag.Get("mapstructure"); {
-			case key == "-":
-			case key == ",squash":
-				add(prefix, f.Type)
-			case f.Type.Kind() == reflect.Struct:
-				add(prefix+key+delimiter, f.Type)
-			case f.Type.Kind() != reflect.Slice || !isStruct(f.Type.Elem()):
-				keys[variable(strings.ReplaceAll(prefix+key, delimiter, "."))] = prefix + key
-			}
+	for _, f := range settingsOf(reflect.TypeFor[Config]()) {
+		if f.Type.Kind() != reflect.Slice || !isStruct(f.Type.Elem()) {
+			keys[variable(f.Name)] = strings.ReplaceAll(f.Name, ".", delimiter)
 		}
 	}
-	add("", reflect.TypeFor[Config]())
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
 		return nil, nil, err
 	}
@@ -155,7 +145,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	if len(cfg.Rules) == 0 {
 		at("", errors.New("rules: missing: nobody could log in; must hold at least one rule"))
 	}
-	at("", twice(cfg.Directories)...)
+	at("", cfg.twice()...)
 	for i, d := range cfg.Directories {
 		at(fmt.Sprintf("directories[%d].", i), checkDirectory(d)...)
 	}
@@ -225,11 +215,11 @@ func (cfg *Config) DirectoryNames() []string {
 
 // twice returns what is wrong with the names of directories: each needs its
 // own, which is its kind if it has none.
-func twice(list []ldap.Settings) []error {
+func (cfg *Config) twice() []error {
 	var errs []error
 	first := map[string]int{}
-	for i, d := range list {
-		name := strings.ToLower(cmp.Or(d.Name, d.Kind, "generic"))
+	for i, name := range cfg.DirectoryNames() {
+		name = strings.ToLower(name)
 		if other, ok := first[name]; ok {
 			errs = append(errs, fmt.Errorf("directories[%d].name: %q: directories[%d] has this name already: each directory needs its own", i, name, other))
 			continue

@@ -459,3 +459,22 @@ func golden(t *testing.T, file, got string) {
 		t.Errorf("%s: got:\n%s\nwant:\n%s", file, got, want)
 	}
 }
+
+// TestWriteHasEveryKey wants each key outside of lists in what is written, those
+// of structs that share a section included.
+func TestWriteHasEveryKey(t *testing.T) {
+	cfg := Default()
+	var b bytes.Buffer
+	if err := cfg.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	where, err := locate("written", b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range settingsOf(reflect.TypeFor[Config]()) {
+		if _, ok := where.lines[f.Name]; !ok {
+			t.Errorf("%s is not written", f.Name)
+		}
+	}
+}

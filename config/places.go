@@ -160,7 +160,10 @@ func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 }
 
 func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
-	fields := fieldsOf(t)
+	fields := map[string]reflect.Type{}
+	for _, f := range fieldsOf(t) {
+		fields[f.Name] = f.Type
+	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i].Value
@@ -182,18 +185,6 @@ func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
 		p.walk(path, n.Content[i+1], field)
 		p.lines[path] = n.Content[i].Line
 	}
-}
-
-// fieldsOf returns the types of the keys that t has, those of structs that are
-// squashed into it included.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
-	fields := map[string]reflect.Type{}
-	for _, f := range reflect.VisibleFields(t) {
-		if name, _, _ := strings.Cut(f.Tag.Get("mapstructure"), ","); name != "" && name != "-" {
-			fields[name] = f.Type
-		}
-	}
-	return fields
 }
 
 // unknown says that there is no such key, and which one may be meant.

@@ -82,12 +82,12 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 
 func mapping(v reflect.Value, brief bool) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
-	for f, value := range v.Fields() {
-		key, _, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
-		if key == "" || key == "-" || value.Kind() == reflect.Pointer && value.IsNil() || brief && value.IsZero() {
+	for _, f := range fieldsOf(v.Type()) {
+		value := v.FieldByIndex(f.Index)
+		if value.Kind() == reflect.Pointer && value.IsNil() || brief && value.IsZero() {
 			continue
 		}
-		n.Content = append(n.Content, scalar("!!str", key), node(value, key, brief))
+		n.Content = append(n.Content, scalar("!!str", f.Name), node(value, f.Name, brief))
 	}
 	return n
 }
