@@ -19,10 +19,8 @@ import (
 
 func checkCommand() *cobra.Command {
 	var c check
-	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Say what is wrong with the configuration, and what the directory says",
-		Long: `Check reads the configuration and reports every mistake with its line and what
+	cmd := configCommand("check", "Say what is wrong with the configuration, and what the directory says",
+		`Check reads the configuration and reports every mistake with its line and what
 would be right. Then it tries what "berth serve" does at its start: host keys,
 other files, ports. A port of the running server is no mistake. Then it asks each
 directory: connection, certificate, bind, base, clock, users, groups, what of them
@@ -31,14 +29,10 @@ that the server runs as, or as root.
 
 With --as it logs in to the directory as one of its people and also reports
 whether people may write what decides about them: attributes that rules use, the
-members of groups. Nothing is changed.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+members of groups. Nothing is changed.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 			c.out = cmd.OutOrStdout()
-			return c.run(cmd.Context())
-		},
-	}
-	configFlag(cmd, &c.file)
+			return c.run(cmd.Context(), cfg)
+		})
 	cmd.Flags().BoolVar(&c.offline, "offline", false, "check the file only")
 	cmd.Flags().StringVar(&c.as, "as", "", "also find out what `user` may write; asks for the password")
 	cmd.Flags().StringVar(&c.secret, "password-file", "", "read the password of --as from the first line of `file`")
@@ -47,34 +41,29 @@ members of groups. Nothing is changed.`,
 
 // A check is one run of the command.
 type check struct {
-	file       string
 	offline    bool
 	as, secret string // user, and the file with the password
 	out        io.Writer
 	wrong      bool // something is
 }
 
-func (c *check) run(ctx context.Context) error {
-	cfg, err := config.Load(c.file)
-	if err != nil {
-		return err
-	}
+func (c *check) run(ctx context.Context, cfg *config.Config) error {
 	set, err := cfg.Compile()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "ok       %s: %s, %s\n", c.file, plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
-	if err := writeClashes(c.out, c.file, set.Clashes()); err != nil {
+	fmt.Fprintf(c.out, "ok       %s: %s, %s\n", cfg.Path, plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
+	if err := writeClashes(c.out, cfg.Path, set.Clashes()); err != nil {
 		return err
 	}
 	for _, warning := range append(keyChangeWarnings(cfg), cfg.SSH.Warnings()...) {
-		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
+		fmt.Fprintf(c.out, "warning  %s: %s\n", cfg.Path, warning)
 	}
 	if c.offline {
 		return nil
 	}
 	for _, warning := range places(set.Folders(existing)) {
-		fmt.Fprintf(c.out, "warning  %s: %s\n", c.file, warning)
+		fmt.Fprintf(c.out, "warning  %s: %s\n", cfg.Path, warning)
 	}
 	if err := rehearse(cfg); err != nil {
 		return err

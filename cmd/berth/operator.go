@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 	"text/tabwriter"
@@ -50,31 +50,31 @@ the outcome is only an event.`, cobra.NoArgs, func(cmd *cobra.Command, server *a
 }
 
 func sessionsCommand() *cobra.Command {
-	var asJSON bool
-	cmd := operatorCommand("sessions", "Show who is logged in to the running server",
-		`Sessions asks the running server, by admin.socket of the configuration, who is
+	return listing[admin.Session]{
+		use: "sessions", short: "Show who is logged in to the running server",
+		long: `Sessions asks the running server, by admin.socket of the configuration, who is
 logged in, from where, since when, and what they have moved. Call it as the user
-the server runs as, or as root.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
-			all, err := server.Sessions(cmd.Context())
+the server runs as, or as root.`,
+		ask: func(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
+			all, err := server.Sessions(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			for _, before := range server.Lingering() {
-				if more, err := before.Sessions(cmd.Context()); err == nil { // else it has just ended
+				if more, err := before.Sessions(ctx); err == nil { // else it has just ended
 					all = append(all, more...)
 				}
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
-			}
-			return printTable(cmd.OutOrStdout(), all, "nobody is logged in", "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT", func(s admin.Session) string {
-				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s", s.ID, s.User, s.Remote.Addr(), s.Method,
-					s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
-					s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"))
-			})
-		})
-	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
-	return cmd
+			return all, nil
+		},
+		none: "nobody is logged in",
+		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT",
+		line: func(s admin.Session) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s", s.ID, s.User, s.Remote.Addr(), s.Method,
+				s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
+				s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"))
+		},
+	}.command()
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
@@ -136,25 +136,20 @@ nothing changes and the error says why.`, cobra.NoArgs, func(cmd *cobra.Command,
 }
 
 func penaltiesCommand() *cobra.Command {
-	var asJSON bool
-	cmd := operatorCommand("penalties", "Show which addresses the running server keeps out, or lift that",
-		`Penalties asks the running server, by admin.socket of the configuration, which
+	cmd := listing[state.Penalty]{
+		use: "penalties", short: "Show which addresses the running server keeps out, or lift that",
+		long: `Penalties asks the running server, by admin.socket of the configuration, which
 addresses and networks have penalties. Those whose penalties have reached
 admission.penalties.min are kept out for the time that is left. Call it as the
-user the server runs as, or as root.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
-			all, err := server.Penalties(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
-			}
-			return printTable(cmd.OutOrStdout(), all, "nothing is held against anybody", "SOURCE\tLEFT\tKEPT OUT", func(p state.Penalty) string {
-				keptOut := map[bool]string{true: "yes", false: "not yet"}[p.KeptOut]
-				return fmt.Sprintf("%s\t%s\t%s", p.Source, p.Left.Round(time.Second), keptOut)
-			})
-		})
-	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
+user the server runs as, or as root.`,
+		ask:  (*admin.Client).Penalties,
+		none: "nothing is held against anybody",
+		head: "SOURCE\tLEFT\tKEPT OUT",
+		line: func(p state.Penalty) string {
+			keptOut := map[bool]string{true: "yes", false: "not yet"}[p.KeptOut]
+			return fmt.Sprintf("%s\t%s\t%s", p.Source, p.Left.Round(time.Second), keptOut)
+		},
+	}.command()
 	cmd.AddCommand(operatorCommand("lift ADDRESS|NETWORK|all", "Let an address, a network or everybody try again",
 		`Lift forgets the penalties of an address, of all addresses in a network such as
 192.0.2.0/24, or of everybody. What they do wrong from now on counts anew.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
@@ -194,28 +189,40 @@ func parseNetworks(s string) ([]netip.Prefix, error) {
 	return []netip.Prefix{n}, nil
 }
 
-// printJSON prints one object a line.
-func printJSON[T any](out io.Writer, all []T) error {
-	e := json.NewEncoder(out)
-	for _, v := range all {
-		if err := e.Encode(v); err != nil {
-			return err
-		}
-	}
-	return nil
+// A listing is a command that asks the running server for a list, and prints a
+// table of it or one JSON object a line.
+type listing[T any] struct {
+	use, short, long string
+	ask              func(*admin.Client, context.Context) ([]T, error)
+	none             string         // printed if the list is empty
+	head             string         // of the table, with tabs between the columns
+	line             func(T) string // of the table
 }
 
-// printTable prints a line for each of all, with tabs between the columns, or
-// that there is none.
-func printTable[T any](out io.Writer, all []T, none, head string, line func(T) string) error {
-	if len(all) == 0 {
-		_, err := fmt.Fprintln(out, none)
-		return err
-	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, head)
-	for _, v := range all {
-		fmt.Fprintln(t, line(v))
-	}
-	return t.Flush()
+func (l listing[T]) command() *cobra.Command {
+	var asJSON bool
+	cmd := operatorCommand(l.use, l.short, l.long, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+		all, err := l.ask(server, cmd.Context())
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 && !asJSON {
+			fmt.Fprintln(cmd.OutOrStdout(), l.none)
+			return nil
+		}
+		e, t := json.NewEncoder(cmd.OutOrStdout()), tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		if !asJSON {
+			fmt.Fprintln(t, l.head)
+		}
+		for _, v := range all {
+			if !asJSON {
+				fmt.Fprintln(t, l.line(v))
+			} else if err := e.Encode(v); err != nil {
+				return err
+			}
+		}
+		return t.Flush()
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
+	return cmd
 }
