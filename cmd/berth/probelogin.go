@@ -27,18 +27,7 @@ type probeLogin struct {
 func (l *probeLogin) auth() ([]ssh.AuthMethod, error) {
 	var methods []ssh.AuthMethod
 	if l.identity != "" {
-		text, err := privatefile.Read(l.identity, privatefile.OwnerReads, mostKey)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l.identity, err)
-		}
-		k, err := hostkey.Parse(text, passphraseOf(l.identity, l.passphraseFile))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l.identity, err)
-		}
-		if k.Private == nil {
-			return nil, fmt.Errorf("%s: is a public key: name the private one", l.identity)
-		}
-		signer, err := ssh.NewSignerFromSigner(k.Private)
+		signer, err := hostkey.ReadSigner(l.identity, passphraseOf(l.identity, l.passphraseFile))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", l.identity, err)
 		}

@@ -71,6 +71,16 @@ func Load(paths []string, passphrase Ask, agent Agent) ([]ssh.Signer, error) {
 func rank(s ssh.Signer) int { return slices.Index(order, s.PublicKey().Type()) }
 
 func load(path string, passphrase Ask) (ssh.Signer, error) {
+	s, err := ReadSigner(path, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return signer(s.(ssh.AlgorithmSigner))
+}
+
+// ReadSigner returns the private key in the file at path, which only its owner
+// may be able to read, in any of the formats. passphrase may be nil.
+func ReadSigner(path string, passphrase Ask) (ssh.Signer, error) {
 	text, err := privatefile.Read(path, privatefile.OwnerReads, mostText)
 	if err != nil {
 		return nil, err
@@ -82,11 +92,7 @@ func load(path string, passphrase Ask) (ssh.Signer, error) {
 	if k.Private == nil {
 		return nil, errors.New("is a public key: its private half is needed")
 	}
-	s, err := ssh.NewSignerFromSigner(k.Private)
-	if err != nil {
-		return nil, err
-	}
-	return signer(s.(ssh.AlgorithmSigner))
+	return ssh.NewSignerFromSigner(k.Private)
 }
 
 // signer refuses keys that are too weak for a server.
