@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -152,62 +153,35 @@ func (e *Event) sortedFields() iter.Seq2[string, string] {
 	}
 }
 
-const hexDigits = "0123456789abcdef"
-
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	end := len(b) + mostBytes
 	i := 0
 	for i < len(s) && len(b) < end {
 		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			b = appendRune(b, r, s[i:i+size])
-			i += size
+		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' { // nearly always
+			b = append(b, c)
+			i++
 			continue
 		}
+		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case c == '\\' && i+1 < len(s) && s[i+1] == 'x':
-			b = appendByte(b, c)
+		case r == utf8.RuneError && size == 1, c == '\\' && i+1 < len(s) && s[i+1] == 'x':
+			b = fmt.Appendf(b, `\\x%02x`, c)
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-		case c < ' ' || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		default:
-			b = append(b, c)
+		case strconv.IsPrint(r):
+			b = append(b, s[i:i+size]...)
+		default: // escaped as in RFC 8259, section 7, so that no name can disguise itself in a terminal
+			for _, unit := range utf16.AppendRune(nil, r) {
+				b = fmt.Appendf(b, `\u%04x`, unit)
+			}
 		}
-		i++
+		i += size
 	}
 	if i < len(s) {
 		sum := sha256.Sum256([]byte(s))
 		b = fmt.Appendf(b, "… (%d bytes more, sha256 %x)", len(s)-i, sum[:8])
 	}
 	return append(b, '"')
-}
-
-// appendRune appends r, whose bytes are raw. What cannot be seen is escaped, so
-// that no name can disguise itself in a terminal.
-func appendRune(b []byte, r rune, raw string) []byte {
-	switch {
-	case r == utf8.RuneError && len(raw) == 1:
-		return appendByte(b, raw[0])
-	case strconv.IsPrint(r):
-		return append(b, raw...)
-	}
-	if r >= 0x10000 {
-		r -= 0x10000
-		b = appendUnit(b, 0xd800+r>>10)
-		return appendUnit(b, 0xdc00+r&0x3ff)
-	}
-	return appendUnit(b, r)
-}
-
-// appendUnit appends the escape of a UTF-16 code unit (RFC 8259 section 7).
-func appendUnit(b []byte, u rune) []byte {
-	return append(b, '\\', 'u', hexDigits[u>>12&15], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
-}
-
-// appendByte appends the characters \xNN; JSON wants the backslash twice.
-func appendByte(b []byte, c byte) []byte {
-	return append(b, '\\', '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
 }

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -96,8 +95,13 @@ func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
 			return nil, fmt.Errorf("syslog.ca_file: %w", err)
 		}
 	}
-	h := header{priority: facilities[s.Syslog.Facility] * 8, host: printableHost(host), pid: os.Getpid()}
-	format := func(b []byte, e *Event) []byte { return e.AppendJSON(h.append(b, e), s.Node) }
+	priority := facilities[s.Syslog.Facility] * 8
+	source := fmt.Sprintf("%s berth %d", printableHost(host), os.Getpid())
+	format := func(b []byte, e *Event) []byte { // the header is that of RFC 5424, section 6.2
+		b = fmt.Appendf(b, "<%d>1 ", priority+severities[e.Outcome()])
+		b = e.Time.UTC().AppendFormat(b, timeLayout)
+		return e.AppendJSON(fmt.Appendf(b, " %s %s - ", source, e.Type), s.Node)
+	}
 	return startQueue(s.Syslog.Address, &s, d, format, log), nil
 }
 
@@ -115,21 +119,6 @@ func tlsConfig(caFile string) (*tls.Config, error) {
 		return nil, fmt.Errorf("%s: holds no certificate in PEM", caFile)
 	}
 	return cfg, nil
-}
-
-// header is what all messages begin with: RFC 5424, section 6.2.
-type header struct {
-	priority int // of the facility
-	host     string
-	pid      int
-}
-
-func (h header) append(b []byte, e *Event) []byte {
-	b = append(b, '<')
-	b = strconv.AppendInt(b, int64(h.priority+severities[e.Outcome()]), 10)
-	b = append(b, ">1 "...)
-	b = e.Time.UTC().AppendFormat(b, timeLayout)
-	return fmt.Appendf(b, " %s berth %d %s - ", h.host, h.pid, e.Type)
 }
 
 // printableHost is s as a header takes it: visible characters of ASCII, 255 at most.
@@ -191,11 +180,7 @@ func (d *syslogServer) connect() (err error) {
 	default:
 		d.nc, err = dialer.DialContext(ctx, d.scheme, d.address)
 	}
-	if err != nil {
-		d.nc = nil
-		return err
-	}
-	return nil
+	return err
 }
 
 func (d *syslogServer) isStream() bool { return d.scheme == "tcp" || d.scheme == "tls" }
@@ -217,9 +202,7 @@ func (d *syslogServer) ended() bool {
 func (d *syslogServer) stream(lines []byte) ([]byte, error) {
 	framed := make([]byte, 0, len(lines)+len(lines)/16)
 	for line := range bytes.Lines(lines) {
-		line = line[:len(line)-1]
-		framed = append(strconv.AppendInt(framed, int64(len(line)), 10), ' ')
-		framed = append(framed, line...)
+		framed = fmt.Appendf(framed, "%d %s", len(line)-1, line[:len(line)-1])
 	}
 	if _, err := d.nc.Write(framed); err != nil {
 		return lines, err

@@ -110,31 +110,30 @@ func (s *Sink) MissingFolders(byPath map[string]int) {
 	}
 }
 
-// counts says what is done with each type of event that is not about files.
-var counts = map[event.Type]func(*Sink, *event.Event){
-	event.DirectoryUp:   func(s *Sink, _ *event.Event) { s.directoryUp.Set(1) },
-	event.DirectoryDown: func(s *Sink, _ *event.Event) { s.directoryUp.Set(0) },
-
-	event.FileLost: func(s *Sink, _ *event.Event) { s.filesLost.Inc() },
-
-	event.ConnectionOpened:  (*Sink).connection,
-	event.ConnectionRefused: (*Sink).connection,
-	event.ConnectionClosed:  (*Sink).ended,
-	event.ProbeSeen:         func(s *Sink, _ *event.Event) { s.probes.Inc() },
-
-	event.LoginAccepted: (*Sink).accepted,
-	event.LoginRejected: (*Sink).login,
-	event.LoginDenied:   (*Sink).login,
-	event.LoginShielded: (*Sink).login,
-
-	event.PasswordChanged:      (*Sink).passwordChange,
-	event.PasswordChangeFailed: (*Sink).passwordChange,
-}
-
 // Emit counts e.
 func (s *Sink) Emit(e event.Event) {
-	if count, ok := counts[e.Type]; ok {
-		count(s, &e)
+	outcome := string(e.Outcome())
+	switch e.Type {
+	case event.DirectoryUp:
+		s.directoryUp.Set(1)
+	case event.DirectoryDown:
+		s.directoryUp.Set(0)
+	case event.FileLost:
+		s.filesLost.Inc()
+	case event.ConnectionOpened, event.ConnectionRefused:
+		s.connections.WithLabelValues(outcome).Inc()
+	case event.ProbeSeen:
+		s.probes.Inc()
+	case event.LoginAccepted, event.LoginRejected, event.LoginDenied, event.LoginShielded:
+		s.logins.WithLabelValues(known(methods, e.Method), outcome, e.Reason.String()).Inc()
+		if e.Work > 0 {
+			s.loginDuration.WithLabelValues(outcome).Observe(e.Work.Seconds())
+		}
+	case event.PasswordChanged, event.PasswordChangeFailed:
+		s.passwordChanges.WithLabelValues(outcome).Inc()
+	}
+	if e.Type == event.LoginAccepted || e.Type == event.ConnectionClosed {
+		s.session(&e)
 	}
 	if e.Type >= firstOperation && e.Type <= lastOperation {
 		s.operation(&e)
@@ -147,35 +146,16 @@ const (
 	lastOperation  event.Type = 1599
 )
 
-func (s *Sink) connection(e *event.Event) {
-	s.connections.WithLabelValues(string(e.Outcome())).Inc()
-}
-
-func (s *Sink) login(e *event.Event) {
-	outcome := string(e.Outcome())
-	s.logins.WithLabelValues(known(methods, e.Method), outcome, e.Reason.String()).Inc()
-	if e.Work > 0 {
-		s.loginDuration.WithLabelValues(outcome).Observe(e.Work.Seconds())
+// session counts a session that has begun or ended.
+func (s *Sink) session(e *event.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.Type == event.LoginAccepted {
+		s.open[e.Session] = struct{}{}
+	} else {
+		delete(s.open, e.Session)
 	}
-}
-
-func (s *Sink) accepted(e *event.Event) {
-	s.login(e)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.open[e.Session] = struct{}{}
 	s.sessions.Set(float64(len(s.open)))
-}
-
-func (s *Sink) ended(e *event.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, e.Session)
-	s.sessions.Set(float64(len(s.open)))
-}
-
-func (s *Sink) passwordChange(e *event.Event) {
-	s.passwordChanges.WithLabelValues(string(e.Outcome())).Inc()
 }
 
 func (s *Sink) operation(e *event.Event) {
