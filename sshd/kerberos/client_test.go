@@ -11,6 +11,7 @@ import (
 	"time"
 
 	krbasn1 "github.com/jcmturner/gofork/encoding/asn1"
+	"github.com/jcmturner/gokrb5/v8/asn1tools"
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/gssapi"
 	"github.com/jcmturner/gokrb5/v8/iana"
@@ -147,11 +148,7 @@ func sealBytes(t testing.TB, b []byte, key types.EncryptionKey, usage uint32) ty
 
 func wrap(t testing.TB, tag int, b []byte) []byte {
 	t.Helper()
-	b, err := tagged(tag, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return asn1tools.AddASNAppTag(b, tag)
 }
 
 // serviceKey is the key of an entry.

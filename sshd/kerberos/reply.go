@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/asn1"
 	"encoding/binary"
+	"slices"
 
+	"github.com/jcmturner/gokrb5/v8/asn1tools"
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/iana"
 	"github.com/jcmturner/gokrb5/v8/iana/asnAppTag"
@@ -38,23 +40,13 @@ func reply(req *messages.APReq) ([]byte, error) {
 // frame wraps a message of Kerberos as a token of GSS-API.
 func frame(id string, message []byte) ([]byte, error) {
 	mechanism, err := asn1.Marshal(oid)
-	if err != nil {
-		return nil, err
-	}
-	return tagged(0, append(append(mechanism, id...), message...))
+	return asn1tools.AddASNAppTag(slices.Concat(mechanism, []byte(id), message), 0), err
 }
 
 // application encodes v in DER under a tag of the application's own.
 func application(tag int, v any) ([]byte, error) {
 	b, err := asn1.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return tagged(tag, b)
-}
-
-func tagged(tag int, content []byte) ([]byte, error) {
-	return asn1.Marshal(asn1.RawValue{Class: asn1.ClassApplication, Tag: tag, IsCompound: true, Bytes: content})
+	return asn1tools.AddASNAppTag(b, tag), err
 }
 
 // sequence returns our first sequence number. It has thirty bits, because some
