@@ -210,6 +210,7 @@ var memberDocs = [][3]string{
 	{"size", "`attributes_set`, `attributes_set_failed`", "size that was set; `events_file_lost`: bytes that the lost file had"},
 	{"source", "`penalty_lifted`", "the address or network"},
 	{"status", "`service_ended`", "exit status that the client got"},
+	{"successor", "`server_draining`", "process number of the server that has taken over, after `berth upgrade`"},
 	{"types", "`events_left_out`", "how many of which type were not written: `rename_failed 1200, removed 3`"},
 	{"uid", "`attributes_set`, `attributes_set_failed`", "owner that was set"},
 }
