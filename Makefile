@@ -4,6 +4,7 @@
 # make lint       formatting, vet, staticcheck, go.mod
 # make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
 # make bench-logins  logins by password and key against slapd, with CPU time
+# make package    .deb and .rpm for amd64 and arm64 into dist/out;  VERSION=1.2.3 sets the version;  make man  the man pages
 # make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration (port 2022 must be free)
 # make fuzz       every fuzz target for FUZZTIME each
 # make patches-test  the SSH library's own tests with our patches, and our tests of sshd without and with them
@@ -22,7 +23,7 @@ LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 PATCHED = .patched/go.mod
 export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)
 
-.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs pictures recording patches-test
+.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs package man pictures recording patches-test
 
 $(PATCHED): go.mod go.sum $(wildcard patches/*.go patches/testdata/*.go)
 	GOFLAGS= $(GO) run ./patches apply
@@ -40,7 +41,7 @@ test: $(PATCHED)
 
 test-peers: $(PATCHED)
 	test/packages.sh base peers
-	BERTH_PEERS=openldap,samba,389ds,kdc,suites $(GO) test -race -parallel 4 -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
+	BERTH_PEERS=openldap,samba,389ds,kdc,suites,package $(GO) test -race -parallel 4 -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
 	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp
 
 lint: $(PATCHED)
@@ -64,6 +65,12 @@ fuzz: $(PATCHED)
 docs: $(PATCHED)
 	$(GO) test ./config ./sshd/event -update
 	$(GO) test ./sshd/sftp -run TestPage -update
+
+package: $(PATCHED)
+	LDFLAGS="$(LDFLAGS)" VERSION="$(VERSION)" dist/package.sh
+
+man: $(PATCHED)
+	VERSION="$(VERSION)" dist/man.sh dist/out/man
 
 pictures: $(PATCHED)
 	$(GO) run ./test/pictures

@@ -42,6 +42,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), logLevelCommand())
+	addExamples(cmd)
 	return cmd
 }
 

@@ -79,7 +79,7 @@ func (r *rules) Hash() string                                     { return r.set
 // clients can connect. written is the configuration as the file has it, cfg the
 // one to use: the command line may have changed something.
 func serve(ctx context.Context, written, cfg *config.Config, ready func(*running)) error {
-	log := cfg.Log.New(os.Stderr)
+	log := cfg.Log.New(journal(os.Stderr))
 	service := supervisor{log.Named("systemd")}
 	untilStopped := ctx
 	ctx, drain := context.WithCancelCause(ctx)
