@@ -198,7 +198,7 @@ pid_file: /run/berth/berth.pid
 directories: [{name: local, kind: embedded, ldif: /var/lib/berth/people.ldif}]
 rules: [{name: staff, home: {host: "/srv/berth/home/%%u", create: true}}]
 events: {file: /var/log/berth/events.jsonl}
-admin: {socket: /run/berth/berth.sock}
+admin: {listen: "127.0.0.1:0", socket: /run/berth/berth.sock}
 `, port)
 	write := func(path, text string) {
 		t.Helper()
