@@ -96,15 +96,18 @@ type processors struct {
 // doubles them as soon as all are busy and the machine has an idle one. It takes
 // one back when one fewer would have been enough for a second. While clients and
 // other programs keep the machine busy, more threads of this process would only
-// take processors from them.
+// take processors from them: then one fewer is enough even if that has little to spare.
 func (p processors) follow(l load, most int) processors {
-	n := float64(p.now)
+	n, enough := float64(p.now), 0.7
+	if l.idle < 0.5 {
+		enough = 0.9
+	}
 	switch {
 	case p.needed.IsZero():
 		p.needed = l.at
 	case l.busy >= 0.9*n && l.idle >= 0.5:
 		p.now, p.needed = 2*p.now, l.at
-	case l.busy >= 0.7*(n-1) || p.now == 1:
+	case l.busy >= enough*(n-1) || p.now == 1:
 		p.needed = l.at
 	case l.at.Sub(p.needed) >= time.Second:
 		p.now, p.needed = p.now-1, l.at

@@ -96,3 +96,17 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("busy %v after a busy loop, machine idle for %v: not measured", l.busy, before.idle)
 	}
 }
+
+// TestProcessorsOnABusyMachine: clients on the same machine have the processors that
+// this process can do without. Where nobody wants them, it keeps what it uses.
+func TestProcessorsOnABusyMachine(t *testing.T) {
+	for idle, want := range map[float64]int{0.1: 1, 1.2: 2} {
+		p, at := processors{now: 2}, time.Now()
+		for i := range 11 {
+			p = p.follow(load{busy: 0.8, idle: idle, at: at.Add(time.Duration(i) * 100 * time.Millisecond)}, 2)
+		}
+		if p.now != want {
+			t.Errorf("0.8 busy of 2 for a second, and %v of the machine idle: %d processors, want %d", idle, p.now, want)
+		}
+	}
+}
