@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
@@ -23,6 +25,7 @@ type operator struct {
 	started  time.Time
 	ready    func(context.Context) error // what /readyz says
 	queues   []*event.Queue
+	counts   prometheus.Gatherer
 	drain    context.CancelCauseFunc
 	sink     event.Sink
 }
@@ -45,6 +48,8 @@ func (o operator) Kick(by admin.Caller, who string) []admin.Session {
 func (o operator) Reload(by admin.Caller) (waits string, err error) {
 	return o.reloader.run(o.serving, by.Fields())
 }
+
+func (o operator) Metrics() prometheus.Gatherer { return o.counts }
 
 func (o operator) Upgrade(by admin.Caller) (admin.Successor, error) {
 	return o.upgrader.run(by.Fields())

@@ -41,7 +41,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), logLevelCommand())
+	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), logLevelCommand(), supportBundleCommand())
 	addExamples(cmd)
 	return cmd
 }

@@ -232,7 +232,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if r.socket != nil {
 		answer(beside, r.socket, admin.Control(operator{
 			Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
-			started: time.Now(), ready: isReady, queues: queues, drain: drain, sink: sinks,
+			started: time.Now(), ready: isReady, queues: queues, counts: counts.Registry, drain: drain, sink: sinks,
 		}))
 	}
 

@@ -13,9 +13,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"berth/sshd/state"
 )
@@ -51,6 +55,8 @@ type Operator interface {
 	Reload(by Caller) (waits string, err error)
 	// Status describes the server.
 	Status() Status
+	// Metrics are what the server has counted.
+	Metrics() prometheus.Gatherer
 	// LogLevel makes the log as talkative as level, and as before again after d unless
 	// that is 0. It fails for a level that does not exist.
 	LogLevel(by Caller, level string, d time.Duration) error
@@ -129,6 +135,8 @@ type reloaded struct {
 //	POST /drain                 ends the server as SIGTERM does
 //	POST /reload                reads the configuration again; answers with the outcome
 //	GET  /status                the server, as JSON
+//	GET  /metrics               what it has counted, in Prometheus' format
+//	GET  /stacks                what each of its goroutines is doing
 //	POST /log-level?level=L&for=D  changes what is logged
 //	POST /upgrade               has a new process take over; answers with the outcome
 //	GET  /penalties             the sources that something is held against, as JSON
@@ -154,6 +162,11 @@ func Control(o Operator) http.Handler {
 		writeJSON(w, outcome)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Status()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics(), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /stacks", func(w http.ResponseWriter, _ *http.Request) {
+		const readable = 2
+		_ = pprof.Lookup("goroutine").WriteTo(w, readable)
+	})
 	mux.HandleFunc("POST /log-level", func(w http.ResponseWriter, r *http.Request) {
 		d, err := time.ParseDuration(r.FormValue("for"))
 		if err == nil {
@@ -298,6 +311,16 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.ask(ctx, http.MethodGet, "/status", "", &s)
 }
 
+// Metrics returns what the server has counted, in Prometheus' format.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) { return c.text(ctx, "/metrics") }
+
+// Stacks returns what each goroutine of the server is doing.
+func (c *Client) Stacks(ctx context.Context) ([]byte, error) { return c.text(ctx, "/stacks") }
+
+func (c *Client) text(ctx context.Context, path string) (text []byte, err error) {
+	return text, c.ask(ctx, http.MethodGet, path, "", &text)
+}
+
 // LogLevel changes what the server logs, for d unless that is 0.
 func (c *Client) LogLevel(ctx context.Context, level string, d time.Duration) error {
 	return c.ask(ctx, http.MethodPost, "/log-level", url.Values{"level": {level}, "for": {d.String()}}.Encode(), nil)
@@ -323,7 +346,8 @@ func (c *Client) Lift(ctx context.Context, network netip.Prefix) (lifted []netip
 	return lifted, c.ask(ctx, http.MethodPost, "/lift", url.Values{"network": {network.String()}}.Encode(), &lifted)
 }
 
-// ask sends form and decodes the answer into result, unless that is nil.
+// ask sends form and decodes the answer into result, unless that is nil. Bytes get the
+// answer as it is.
 func (c *Client) ask(ctx context.Context, method, path, form string, result any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://berth"+path, strings.NewReader(form))
 	if err != nil {
@@ -342,8 +366,13 @@ func (c *Client) ask(ctx context.Context, method, path, form string, result any)
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		return fmt.Errorf("ask the server: %s: %s", resp.Status, oneLine(string(text)))
 	}
-	if result == nil {
+	switch result := result.(type) {
+	case nil:
 		return nil
+	case *[]byte:
+		*result, err = io.ReadAll(resp.Body)
+		return err
+	default:
+		return json.NewDecoder(resp.Body).Decode(result)
 	}
-	return json.NewDecoder(resp.Body).Decode(result)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"berth/sshd/state"
 )
@@ -51,6 +52,12 @@ func (r *recorder) Reload(by Caller) (string, error) {
 }
 
 func (r *recorder) Status() Status { return r.status }
+
+func (r *recorder) Metrics() prometheus.Gatherer {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "answer"}, func() float64 { return 42 }))
+	return reg
+}
 
 func (r *recorder) LogLevel(by Caller, level string, d time.Duration) error {
 	r.by, r.kicked = by, fmt.Sprint(level, " ", d)
@@ -118,6 +125,12 @@ func TestSocket(t *testing.T) {
 	r.status = Status{PID: 7, Started: time.Unix(1e9, 0).UTC(), Reloaded: &Reload{Error: "no"}, Directories: []DirectoryStatus{{Name: "corp"}}, Events: []EventsStatus{{To: "file", Dropped: 3}}}
 	if got, err := c.Status(t.Context()); err != nil || !reflect.DeepEqual(got, r.status) {
 		t.Errorf("Status() = %+v, %v, want %+v", got, err, r.status)
+	}
+	if text, err := c.Metrics(t.Context()); err != nil || !strings.Contains(string(text), "\nanswer 42\n") {
+		t.Errorf("Metrics() = %q, %v", text, err)
+	}
+	if text, err := c.Stacks(t.Context()); err != nil || !strings.Contains(string(text), "admin.TestSocket") {
+		t.Errorf("Stacks() = %q, %v", text, err)
 	}
 	if err := c.LogLevel(t.Context(), "debug", time.Minute); err != nil || r.kicked != "debug 1m0s" {
 		t.Errorf("LogLevel() = %v, asked %q", err, r.kicked)

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/config"
+	"berth/sshd/admin"
+)
+
+func supportBundleCommand() *cobra.Command {
+	return configCommand("support-bundle FILE.tar.gz", "Collect what whoever helps you needs to know",
+		`Support-bundle writes one archive: the version, the configuration without
+passwords, what "berth check --offline" finds, the last events and lines of the
+journal, and from the running server, by admin.socket, its status, sessions,
+penalties, metrics and what it is doing. What cannot be had is in the archive with
+the reason. There are no passwords and no keys in it, but names of people,
+addresses and names of files: look at it before you send it.`, cobra.ExactArgs(1), func(cmd *cobra.Command, cfg *config.Config, args []string) error {
+			f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if errors.Is(err, iofs.ErrExist) {
+				return fmt.Errorf("%s: exists already: name a new file", args[0])
+			}
+			if err != nil {
+				return err
+			}
+			missing, err := writeBundle(cmd.Context(), f, cfg)
+			if err = errors.Join(err, f.Close()); err != nil {
+				return errors.Join(err, os.Remove(args[0]))
+			}
+			for _, m := range missing {
+				fmt.Fprintln(cmd.ErrOrStderr(), "missing:", m)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "wrote %s: look at it before you send it, it has names of people and files\n", args[0])
+			return err
+		})
+}
+
+// A part is a file of a support bundle.
+type part struct {
+	name string
+	read func(context.Context) ([]byte, error)
+}
+
+// partWait is how long one part may take.
+const partWait = 20 * time.Second
+
+// writeBundle writes an archive and returns what is missing in it, with the reason.
+func writeBundle(ctx context.Context, out io.Writer, cfg *config.Config) (missing []string, err error) {
+	z := gzip.NewWriter(out)
+	t := tar.NewWriter(z)
+	for _, p := range bundleParts(cfg) {
+		limited, cancel := context.WithTimeout(ctx, partWait)
+		content, err := p.read(limited)
+		cancel()
+		if err != nil {
+			missing = append(missing, p.name+": "+err.Error())
+			content = fmt.Appendf(content, "\nberth support-bundle: %v\n", err)
+		}
+		h := &tar.Header{Name: "berth-support/" + p.name, Mode: 0o600, Size: int64(len(content)), ModTime: time.Now()}
+		if err := t.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := t.Write(content); err != nil {
+			return nil, err
+		}
+	}
+	return missing, errors.Join(t.Close(), z.Close())
+}
+
+func bundleParts(cfg *config.Config) []part {
+	parts := []part{
+		{"version.txt", runs("/proc/self/exe", "version")},
+		{"machine.txt", runs("sh", "-c", "uname -a; cat /etc/os-release; nproc; free; df -h; ulimit -a")},
+		{"configuration.yaml", func(context.Context) ([]byte, error) {
+			var b bytes.Buffer
+			err := cfg.Write(&b)
+			return b.Bytes(), err
+		}},
+		{"check.txt", runs("/proc/self/exe", "check", "--offline", "--config", cfg.Path)},
+		{"events.jsonl", func(context.Context) ([]byte, error) { return lastLines(cfg.Events.File) }},
+		{"journal.txt", runs("journalctl", "--unit", "berth", "--lines", "5000", "--no-pager", "--output", "short-iso")},
+	}
+	server := admin.Dial(cfg.Admin.Socket)
+	for name, read := range map[string]func(context.Context) (any, error){
+		"status.json":    func(ctx context.Context) (any, error) { return server.Status(ctx) },
+		"sessions.json":  func(ctx context.Context) (any, error) { return server.Sessions(ctx) },
+		"penalties.json": func(ctx context.Context) (any, error) { return server.Penalties(ctx) },
+	} {
+		parts = append(parts, part{name, func(ctx context.Context) ([]byte, error) {
+			v, err := read(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return json.MarshalIndent(v, "", "  ")
+		}})
+	}
+	return append(parts, part{"metrics.txt", server.Metrics}, part{"stacks.txt", server.Stacks})
+}
+
+// runs returns what a program prints.
+func runs(program string, args ...string) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		return exec.CommandContext(ctx, program, args...).CombinedOutput()
+	}
+}
+
+// lastLines returns the end of a file, from the beginning of a line on.
+func lastLines(path string) ([]byte, error) {
+	const most = 4 << 20
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	text := make([]byte, min(info.Size(), most))
+	n, err := f.ReadAt(text, info.Size()-int64(len(text)))
+	text = text[:n]
+	if info.Size() > most {
+		_, text, _ = bytes.Cut(text, []byte("\n"))
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // it was cut meanwhile
+	}
+	return text, err
+}
