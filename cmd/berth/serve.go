@@ -129,6 +129,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		queues, sinks = append(queues, syslog), append(sinks, syslog)
 	}
 	audit.Report(sinks)
+	counts.Build(release)
 	counts.Watch(queues...)
 	record := audit.Queue
 	if cfg.Events.File == "" {

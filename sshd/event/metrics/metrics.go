@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -31,6 +32,7 @@ type Sink struct {
 	passwordChanges *prometheus.CounterVec
 	directoryUp     prometheus.Gauge
 	filesLost       prometheus.Counter
+	reloaded        prometheus.Gauge
 	foldersMissing  *prometheus.GaugeVec
 
 	mu   sync.Mutex
@@ -58,6 +60,8 @@ func New() *Sink {
 	s.probes = with.NewCounter(counter("probes_total", "Connections that closed before the client sent anything, as health probes do."))
 	s.passwordChanges = with.NewCounterVec(counter("password_changes_total", "Password changes by outcome."), []string{"outcome"})
 	s.filesLost = with.NewCounter(counter("events_files_lost_total", "How often the events file was removed while it was in use."))
+	s.reloaded = with.NewGauge(gauge("last_reload_success", "1 if the configuration was read without a mistake the last time, 0 if an older one is in force."))
+	s.reloaded.Set(1)
 	s.directoryUp = with.NewGauge(gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."))
 	s.foldersMissing = with.NewGaugeVec(gauge("folders_missing", "Host directories of the folder at this path that could not be opened when a session began."),
 		[]string{"path"})
@@ -68,6 +72,15 @@ func New() *Sink {
 			s.logins.WithLabelValues(m, string(event.Failure), r.String())
 		}
 	}
+	for _, o := range []event.Outcome{event.Success, event.Failure, event.Refused} {
+		s.loginDuration.WithLabelValues(string(o))
+	}
+	for t := range event.Types() {
+		if t >= firstOperation && t <= lastOperation {
+			s.operations.WithLabelValues(t.String(), string(t.Outcome()))
+		}
+	}
+	s.foldersMissing.WithLabelValues("/")
 	s.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }
@@ -78,6 +91,13 @@ func counter(name, help string) prometheus.CounterOpts {
 
 func gauge(name, help string) prometheus.GaugeOpts {
 	return prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help}
+}
+
+// Build exports the version of the program. It is called once.
+func (s *Sink) Build(release string) {
+	info := gauge("build_info", "1; the labels are the version of the program and of Go.")
+	info.ConstLabels = prometheus.Labels{"version": release, "goversion": runtime.Version()}
+	promauto.With(s.Registry).NewGauge(info).Set(1)
 }
 
 // Watch exports what became of the events of queues. It is called once.
@@ -118,6 +138,10 @@ func (s *Sink) Emit(e event.Event) {
 		s.directoryUp.Set(1)
 	case event.DirectoryDown:
 		s.directoryUp.Set(0)
+	case event.ServerReloaded:
+		s.reloaded.Set(1)
+	case event.ReloadFailed:
+		s.reloaded.Set(0)
 	case event.FileLost:
 		s.filesLost.Inc()
 	case event.ConnectionOpened, event.ConnectionRefused:

@@ -75,15 +75,6 @@ berth_logins_total{method="publickey",outcome="failure",reason="bad_password"} 0
 berth_logins_total{method="publickey",outcome="failure",reason="directory_unavailable"} 0
 berth_logins_total{method="publickey",outcome="refused",reason="no_rule"} 1
 berth_logins_total{method="publickey",outcome="success",reason=""} 1
-# HELP berth_operations_total Operations on files and folders by type of event and outcome.
-# TYPE berth_operations_total counter
-berth_operations_total{outcome="failure",type="file_write_failed"} 1
-berth_operations_total{outcome="refused",type="remove_failed"} 1
-berth_operations_total{outcome="success",type="copied"} 1
-berth_operations_total{outcome="success",type="file_opened"} 1
-berth_operations_total{outcome="success",type="file_read_closed"} 1
-berth_operations_total{outcome="success",type="file_update_closed"} 1
-berth_operations_total{outcome="success",type="other"} 1
 # HELP berth_password_changes_total Password changes by outcome.
 # TYPE berth_password_changes_total counter
 berth_password_changes_total{outcome="failure"} 1
@@ -103,7 +94,7 @@ berth_transfer_bytes_total{direction="upload",service="sftp"} 2
 `
 
 var names = []string{
-	"berth_connections_total", "berth_directory_up", "berth_events_files_lost_total", "berth_logins_total", "berth_operations_total",
+	"berth_connections_total", "berth_directory_up", "berth_events_files_lost_total", "berth_logins_total",
 	"berth_password_changes_total", "berth_probes_total", "berth_sessions", "berth_transfer_bytes_total",
 }
 
@@ -119,15 +110,25 @@ func TestSink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	durations := map[string]string{}
+	durations, operations := map[string]string{}, map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
+			if n := m.GetCounter().GetValue(); f.GetName() == "berth_operations_total" && n > 0 {
+				operations[m.GetLabel()[1].GetValue()+" "+m.GetLabel()[0].GetValue()] = n
+			}
 			if h := m.GetHistogram(); f.GetName() == "berth_login_duration_seconds" {
 				durations[m.GetLabel()[0].GetValue()] = fmt.Sprintf("%d in %.3f s", h.GetSampleCount(), h.GetSampleSum())
 			}
 		}
 	}
-	if want := map[string]string{"success": "2 in 0.031 s", "failure": "1 in 1.000 s"}; !maps.Equal(durations, want) {
+	wanted := map[string]float64{
+		"file_write_failed failure": 1, "remove_failed refused": 1, "copied success": 1, "file_opened success": 1,
+		"file_read_closed success": 1, "file_update_closed success": 1, "other success": 1,
+	}
+	if !maps.Equal(operations, wanted) {
+		t.Errorf("operations: got %v, want %v", operations, wanted)
+	}
+	if want := map[string]string{"success": "2 in 0.031 s", "failure": "1 in 1.000 s", "refused": "0 in 0.000 s"}; !maps.Equal(durations, want) {
 		t.Errorf("login durations: got %v, want %v", durations, want)
 	}
 	s.Emit(event.Event{Type: event.DirectoryDown})
@@ -156,6 +157,20 @@ func TestNamesPassLint(t *testing.T) {
 	}
 }
 
+// TestReload: whether the file is in force, and 1 before anybody has changed it.
+func TestReload(t *testing.T) {
+	s := New()
+	for _, tt := range []struct {
+		e    event.Type
+		want float64
+	}{{event.ServerStarted, 1}, {event.ReloadFailed, 0}, {event.ServerStarted, 0}, {event.ServerReloaded, 1}} {
+		s.Emit(event.Event{Type: tt.e})
+		if got := testutil.ToFloat64(s.reloaded); got != tt.want {
+			t.Errorf("after %v: %v, want %v", tt.e, got, tt.want)
+		}
+	}
+}
+
 func TestLabelsAreBounded(t *testing.T) {
 	s := New()
 	for i := range 1000 {
@@ -164,7 +179,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
 		s.Emit(event.Event{Type: event.Type(1600 + i)})
 	}
-	for name, want := range map[string]int{"berth_logins_total": 13, "berth_transfer_bytes_total": 1, "berth_operations_total": 1} {
+	for name, want := range map[string]int{"berth_logins_total": 13, "berth_transfer_bytes_total": 1, "berth_operations_total": 26} {
 		if got, err := testutil.GatherAndCount(s.Registry, name); got != want || err != nil {
 			t.Errorf("%s: got %d series, %v, want %d", name, got, err, want)
 		}
