@@ -199,7 +199,7 @@ var memberDocs = [][3]string{
 	{"host_key", "`connection_opened`", "the algorithm of the host key"},
 	{"index", "`key_skipped`", "which value of the attribute, from 0"},
 	{"kex", "`connection_opened`", "the key exchange agreed on"},
-	{"last_stop", "`server_started`", "`clean`, or `crash` if the server before this one did not end by itself: killed, or the machine stopped"},
+	{"last_stop", "`server_started`", "`clean`; `upgrade` if the server before this one has handed over to it; or `crash` if the server before this one did not end by itself: killed, or the machine stopped"},
 	{"level", "`log_level_set`", "of the log: trace, debug, info, warn or error"},
 	{"mac", "`connection_opened`", "the message authentication code agreed on, where the cipher needs one"},
 	{"mtime", "`attributes_set`, `attributes_set_failed`", "time of the last change that was set, RFC 3339"},
