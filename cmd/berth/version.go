@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -12,7 +13,8 @@ import (
 var release = "0.1.0"
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
@@ -21,11 +23,18 @@ func versionCommand() *cobra.Command {
 			if !ok {
 				info = &debug.BuildInfo{}
 			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{
+					"version": release + revision(info), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "ssh_library": sshLibrary(info),
+				})
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "berth %s%s (%s, %s/%s)\nSSH library: %s\n",
 				release, revision(info), runtime.Version(), runtime.GOOS, runtime.GOARCH, sshLibrary(info))
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object")
+	return cmd
 }
 
 // revision is the commit this was built from, if the build recorded one.

@@ -30,8 +30,16 @@ const (
 	goodbye       = 5 * time.Second // for answers under way when the listener ends
 )
 
+// linksPage is for people who find the listener.
+const linksPage = `<!doctype html><meta charset="utf-8"><title>Berth</title><h1>Berth</h1>
+<p><a href="healthz">healthz</a>: the process lives
+<p><a href="readyz">readyz</a>: whether logins would work, and why not
+<p><a href="metrics">metrics</a>: counters, for Prometheus
+`
+
 // Handler answers GET and HEAD of these paths:
 //
+//	/         a page with links to the others
 //	/healthz  200 as long as the process lives
 //	/readyz   200 if ready returned nil or Degraded within the last second, else 503; with the error in one line
 //	/metrics  what metrics gathers, in Prometheus' format
@@ -41,6 +49,10 @@ const (
 // after three seconds.
 func Handler(ready func(context.Context) error, metrics prometheus.Gatherer, log hclog.Logger) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		io.WriteString(w, linksPage)
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.Handle("GET /readyz", newReadiness(ready))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{

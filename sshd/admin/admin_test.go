@@ -54,7 +54,8 @@ func TestHandler(t *testing.T) {
 		{"POST", "/healthz", ready, 405, ""},
 		{"PUT", "/readyz", ready, 405, ""},
 		{"DELETE", "/metrics", ready, 405, ""},
-		{"GET", "/", ready, 404, ""},
+		{"GET", "/", down, 200, `<a href="readyz">`},
+		{"GET", "/x", ready, 404, ""},
 		{"GET", "/debug/pprof/", ready, 404, ""},
 	}
 	for _, tt := range tests {
