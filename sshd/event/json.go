@@ -153,6 +153,8 @@ func (e *Event) sortedFields() iter.Seq2[string, string] {
 	}
 }
 
+const hexDigits = "0123456789abcdef" // package fmt takes twenty times as long, and clients choose the names
+
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	end := len(b) + mostBytes
@@ -167,14 +169,15 @@ func appendString(b []byte, s string) []byte {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && size == 1, c == '\\' && i+1 < len(s) && s[i+1] == 'x':
-			b = fmt.Appendf(b, `\\x%02x`, c)
+			b = append(b, '\\', '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
 		case strconv.IsPrint(r):
 			b = append(b, s[i:i+size]...)
 		default: // escaped as in RFC 8259, section 7, so that no name can disguise itself in a terminal
-			for _, unit := range utf16.AppendRune(nil, r) {
-				b = fmt.Appendf(b, `\u%04x`, unit)
+			var units [2]uint16
+			for _, u := range utf16.AppendRune(units[:0], r) {
+				b = append(b, '\\', 'u', hexDigits[u>>12], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
 			}
 		}
 		i += size
