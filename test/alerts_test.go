@@ -15,6 +15,7 @@ import (
 // asks for is one that the server has from the start on. promtool says whether alerts
 // fire when they should.
 func TestAlerts(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../dist/prometheus/alerts.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 // TestSupportBundle: it has all that it is to have, and no password of the server or of
 // somebody who has just used one. A file that exists is not overwritten.
 func TestSupportBundle(t *testing.T) {
+	t.Parallel()
 	demo := filepath.Join(t.TempDir(), "demo")
 	file := atomicDemo(t, demo)
 	s, err := startServer(berth, demo, "serve", "--config", file)

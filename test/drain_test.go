@@ -10,6 +10,7 @@ import (
 // TestDrainNotice: a server that is to end says so at /readyz while it still lets people
 // in, and takes no connections after that.
 func TestDrainNotice(t *testing.T) {
+	t.Parallel()
 	demo := filepath.Join(t.TempDir(), "demo")
 	file := atomicDemo(t, demo)
 	edit(t, file, "admin:", "ssh: {drain_notice: 3s}\nadmin:")

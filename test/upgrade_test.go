@@ -21,6 +21,7 @@ import (
 // of the process before end with it. A new build with a broken configuration changes
 // nothing.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	demo := filepath.Join(t.TempDir(), "demo")
 	file := atomicDemo(t, demo)
 	edit(t, file, "    uploads: atomic\n", "") // bob writes into place, and
