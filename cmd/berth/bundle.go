@@ -80,7 +80,8 @@ func writeBundle(ctx context.Context, out io.Writer, cfg *config.Config) (missin
 }
 
 func bundleParts(cfg *config.Config) []part {
-	parts := []part{
+	server := admin.Dial(cfg.Admin.Socket)
+	return []part{
 		{"version.txt", runs("/proc/self/exe", "version")},
 		{"machine.txt", runs("sh", "-c", "uname -a; cat /etc/os-release; nproc; free; df -h; ulimit -a")},
 		{"configuration.yaml", func(context.Context) ([]byte, error) {
@@ -91,22 +92,23 @@ func bundleParts(cfg *config.Config) []part {
 		{"check.txt", runs("/proc/self/exe", "check", "--offline", "--config", cfg.Path)},
 		{"events.jsonl", func(context.Context) ([]byte, error) { return lastLines(cfg.Events.File) }},
 		{"journal.txt", runs("journalctl", "--unit", "berth", "--lines", "5000", "--no-pager", "--output", "short-iso")},
+		{"status.json", asJSON(server.Status)},
+		{"sessions.json", asJSON(server.Sessions)},
+		{"penalties.json", asJSON(server.Penalties)},
+		{"metrics.txt", server.Metrics},
+		{"stacks.txt", server.Stacks},
 	}
-	server := admin.Dial(cfg.Admin.Socket)
-	for name, read := range map[string]func(context.Context) (any, error){
-		"status.json":    func(ctx context.Context) (any, error) { return server.Status(ctx) },
-		"sessions.json":  func(ctx context.Context) (any, error) { return server.Sessions(ctx) },
-		"penalties.json": func(ctx context.Context) (any, error) { return server.Penalties(ctx) },
-	} {
-		parts = append(parts, part{name, func(ctx context.Context) ([]byte, error) {
-			v, err := read(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return json.MarshalIndent(v, "", "  ")
-		}})
+}
+
+// asJSON returns what ask returns, for people.
+func asJSON[T any](ask func(context.Context) (T, error)) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		v, err := ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return json.MarshalIndent(v, "", "  ")
 	}
-	return append(parts, part{"metrics.txt", server.Metrics}, part{"stacks.txt", server.Stacks})
 }
 
 // runs returns what a program prints.

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,21 +36,6 @@ type reloader struct {
 	log        hclog.Logger
 	last       atomic.Pointer[admin.Reload] // how the last one ended
 	mu         sync.Mutex                   // held during a reload
-}
-
-// onHangup reloads at every SIGHUP until ctx ends.
-func (r *reloader) onHangup(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-			_, _ = r.run(ctx, map[string]string{"operator": "signal"}) // what came of it is an event
-		}
-	}
 }
 
 // run reloads, with by as the first fields of its event, and has open sessions follow the rules before

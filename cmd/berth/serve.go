@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -228,8 +229,9 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 			drain(h)
 		},
 	}
-	background.Go(func() { up.onSignal(beside) })
-	background.Go(func() { re.onHangup(beside) })
+	// What comes of these is an event.
+	background.Go(func() { onSignal(beside, syscall.SIGUSR2, func(by map[string]string) { _, _ = up.run(by) }) })
+	background.Go(func() { onSignal(beside, syscall.SIGHUP, func(by map[string]string) { _, _ = re.run(beside, by) }) })
 	if r.socket != nil {
 		answer(beside, r.socket, admin.Control(operator{
 			Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
@@ -431,6 +433,22 @@ func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 		last = err
 		if !sleep(ctx, every) {
 			return
+		}
+	}
+}
+
+// onSignal calls act at every signal until ctx ends, with the fields of an event that
+// a signal causes.
+func onSignal(ctx context.Context, sig os.Signal, act func(by map[string]string)) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, sig)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			act(map[string]string{"operator": "signal"})
 		}
 	}
 }

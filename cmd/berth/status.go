@@ -167,7 +167,7 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	for _, d := range s.Directories {
 		line("directory "+d.Name, "%s", answerOf(d.Error, "answers", "DOES NOT ANSWER: "))
 	}
-	line("sessions", "%d, and %d logins under way", s.Sessions, s.Logins)
+	line("sessions", "%d, and %s under way", s.Sessions, plural(s.Logins, "login", "logins"))
 	line("penalties", "against %s", plural(s.Penalized, "source", "sources"))
 	for _, e := range s.Events {
 		text := answerOf(e.Error, "written", "NOT WRITTEN: ")

@@ -73,7 +73,7 @@ configuration                          /etc/berth/berth.yaml, rules ab12
 last reload                            2026-11-28 13:00:00, FAILED: line 3
 directory corp                         DOES NOT ANSWER: refused
 directory partner                      answers
-sessions                               2, and 1 logins under way
+sessions                               2, and 1 login under way
 penalties                              against 1 source
 events to /var/log/berth/events.jsonl  written; 4 LOST since the start
 events to tcp://siem                   NOT WRITTEN: no route; 5 left out by events.rate

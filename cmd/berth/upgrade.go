@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,21 +68,6 @@ type handedOver struct {
 }
 
 func (handedOver) Error() string { return "another process has taken over" }
-
-// onSignal upgrades at every SIGUSR2 until ctx ends.
-func (u *upgrader) onSignal(ctx context.Context) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR2)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-signals:
-			_, _ = u.run(map[string]string{"operator": "signal"}) // what came of it is an event
-		}
-	}
-}
 
 // run starts the next process and returns when that serves. After an error this one
 // serves as before. by are the first fields of its event.
