@@ -1,6 +1,6 @@
 # make demo       build and run the main job, with sample people
 # make test       unit, conformance and end-to-end tests (installs OpenSSH, slapd and the like if missing)
-# make test-peers the same and heavier peers: Samba AD, 389 DS, a KDC, a zoo of clients, faults, hostile clients
+# make test-peers the same with the race detector, and heavier peers: Samba AD, 389 DS, a KDC, a zoo of clients, faults, hostile clients
 # make lint       formatting, vet, staticcheck, go.mod
 # make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
 # make bench-logins  logins by password and key against slapd, with CPU time
@@ -36,13 +36,11 @@ demo: build
 
 test: $(PATCHED)
 	test/packages.sh base
-	$(GO) test -race -parallel 4 -timeout 20m ./...
-	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp # the race detector makes pools allocate
+	$(GO) test -parallel 4 -timeout 20m ./...
 
 test-peers: $(PATCHED)
 	test/packages.sh base peers
-	BERTH_PEERS=openldap,samba,389ds,kdc,suites,package $(GO) test -race -parallel 4 -timeout 40m -count=1 ./directory/... ./sshd/... ./test/...
-	$(GO) test -run Allocate -count 1 ./sshd/sftp ./sshd/scp
+	BERTH_PEERS=openldap,samba,389ds,kdc,suites,package $(GO) test -race -parallel 4 -timeout 40m -count=1 ./...
 
 lint: $(PATCHED)
 	@test -z "$$($(GO) tool gofumpt -l */ | tee /dev/stderr)" || { echo "run: go tool gofumpt -w */" >&2; exit 1; }

@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,8 +26,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// berth is the binary under test, built by TestMain with the race detector;
-// plain is the same without, for what is about size.
+// berth is the binary under test, built by TestMain with the race detector if
+// the tests have it; plain is always without, for what is about size.
 var berth, plain string
 
 func TestMain(m *testing.M) {
@@ -33,8 +35,14 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	berth, plain = filepath.Join(dir, "berth"), filepath.Join(dir, "plain", "berth")
-	for _, args := range [][]string{{"OUT=" + berth, "BUILDFLAGS=-race"}, {"OUT=" + plain}} {
+	plain = filepath.Join(dir, "plain", "berth")
+	berth = plain
+	builds := [][]string{{"OUT=" + plain}}
+	if raced() {
+		berth = filepath.Join(dir, "berth")
+		builds = append(builds, []string{"OUT=" + berth, "BUILDFLAGS=-race"})
+	}
+	for _, args := range builds {
 		cmd := exec.Command("make", append(args, "-s", "-C", "..", "build")...)
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 		if err := cmd.Run(); err != nil {
@@ -53,6 +61,12 @@ func TestMain(m *testing.M) {
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// raced reports whether this program has the race detector.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // need fails the test when a program it cannot do without is missing: a
