@@ -462,7 +462,7 @@ func TestUploadSurvivesReload(t *testing.T) {
 		host := t.TempDir()
 		f := mustOpen(t, dropBox(host), Settings{})
 		up := start(t, f, "/f", flag, "half", 0)
-		f.(PolicySetter).SetPolicy(dropBox(host))
+		f.(*View).SetPolicy(dropBox(host))
 		if _, err := up.WriteAt([]byte(" more"), 4); err != nil {
 			t.Errorf("write after a reload = %v", err)
 		}

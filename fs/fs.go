@@ -16,8 +16,6 @@ import (
 	"iter"
 	"syscall"
 	"time"
-
-	"berth/policy"
 )
 
 // FS is a tree of files. Names are absolute, slash-separated, clean (path.Clean
@@ -130,47 +128,26 @@ type Owner struct {
 	Atime    time.Time
 }
 
-// PolicySetter is an FS of Open. SetPolicy makes another policy decide from the
-// next operation on, in open files too. The folders and limits stay those of the
-// first policy.
-type PolicySetter interface {
-	SetPolicy(p *policy.Policy)
-}
-
-// Degraded is an FS of Open, or its error if no folder can be opened. Broken lists
-// the folders that are missing from the view; it is empty if all work.
-type Degraded interface {
-	Broken() []BrokenFolder
-}
-
 // BrokenFolder is a folder that could not be opened. Err names its host directory.
 type BrokenFolder struct {
 	Path, Host string
 	Err        error
 }
 
-// brokenFolders are those of one view.
-type brokenFolders []BrokenFolder
+// BrokenFolders are those of one view. They are the error of Open if no folder can
+// be opened.
+type BrokenFolders []BrokenFolder
 
-func (b brokenFolders) Broken() []BrokenFolder { return b }
+func (b BrokenFolders) Error() string { return errors.Join(b.Unwrap()...).Error() }
 
-func (b brokenFolders) Error() string { return errors.Join(b.Unwrap()...).Error() }
-
-func (b brokenFolders) Unwrap() (errs []error) {
+func (b BrokenFolders) Unwrap() (errs []error) {
 	for _, f := range b {
 		errs = append(errs, f.Err)
 	}
 	return errs
 }
 
-// Located is an FS of Open. HostPath says where name is on this machine, for the
-// record: no client may see it. Links on the way are followed, with last also the
-// last element. It is empty for what is in no folder.
-type Located interface {
-	HostPath(name string, last bool) string
-}
-
-// LocatedFile is a File of such an FS.
+// LocatedFile is a File of a View. HostPath is where it was opened on this machine.
 type LocatedFile interface {
 	HostPath() string
 }

@@ -338,12 +338,12 @@ func TestGuardFollowsLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Access = []policy.Access{{Path: "/", Ops: policy.List}, {Path: "/e", Ops: policy.Full}}
-	f.(PolicySetter).SetPolicy(p)
+	f.(*View).SetPolicy(p)
 	if err := openClose(f, "/way/x", truncating); err != nil { // the rights of /way do not count
 		t.Errorf("create through a link to a directory with all rights = %v", err)
 	}
 	p.Access = append(full(host).Access, policy.Access{Path: "/d"}, policy.Access{Path: "/e", Ops: policy.ReadOnly})
-	f.(PolicySetter).SetPolicy(p)
+	f.(*View).SetPolicy(p)
 	for _, name := range []string{"/d", "/e"} {
 		if err := f.Rename(name, "/elsewhere", false); !errors.Is(err, iofs.ErrPermission) {
 			t.Errorf("rename of %s, which has rights of its own = %v, want ErrPermission", name, err)
@@ -524,7 +524,7 @@ func TestExistenceFirst(t *testing.T) {
 		}
 	}
 	p.Access[0].Ops = policy.List | policy.Overwrite // may be overwritten but not made
-	f.(PolicySetter).SetPolicy(p)
+	f.(*View).SetPolicy(p)
 	for name, want := range map[string]error{"/new": iofs.ErrPermission, "/none/new": iofs.ErrNotExist} {
 		if err := openClose(f, name, truncating); !errors.Is(err, want) {
 			t.Errorf("create of %s where files may be overwritten = %v, want %v", name, err, want)
@@ -586,17 +586,17 @@ func TestNarrowedUpload(t *testing.T) {
 	w := start(t, f, "/f", truncating, "new", 0)
 	narrow := *p
 	narrow.Access = []policy.Access{{Path: "/", Ops: policy.ReadOnly}}
-	f.(PolicySetter).SetPolicy(&narrow)
+	f.(*View).SetPolicy(&narrow)
 	if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("Close = %v, want ErrPermission", err)
 	}
-	f.(PolicySetter).SetPolicy(p)
+	f.(*View).SetPolicy(p)
 	w = start(t, f, "/f", truncating, "new", 0)
-	f.(PolicySetter).SetPolicy(&narrow)
+	f.(*View).SetPolicy(&narrow)
 	if _, err := w.WriteAt([]byte("more"), 3); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("WriteAt = %v, want ErrPermission", err)
 	}
-	f.(PolicySetter).SetPolicy(p)
+	f.(*View).SetPolicy(p)
 	if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("Close after a refused write = %v, want ErrPermission", err)
 	}
@@ -634,11 +634,11 @@ func TestHiddenNames(t *testing.T) {
 		}
 		readOnly := *p
 		readOnly.Access = []policy.Access{{Path: "/", Ops: policy.ReadOnly, Names: p.Access[0].Names, Hide: hide}}
-		f.(PolicySetter).SetPolicy(&readOnly)
+		f.(*View).SetPolicy(&readOnly)
 		if _, err := f.Stat("/dir.exe/x"); !errors.Is(err, want) {
 			t.Errorf("hide %t: Stat below a refused directory = %v, want %v", hide, err, want)
 		}
-		f.(PolicySetter).SetPolicy(p)
+		f.(*View).SetPolicy(p)
 		if err := openClose(f, "/a.exe", os.O_RDONLY); !errors.Is(err, want) {
 			t.Errorf("hide %t: open = %v, want %v", hide, err, want)
 		}
@@ -677,7 +677,7 @@ func TestSetPolicy(t *testing.T) {
 	}
 	list := *p
 	list.Access = []policy.Access{{Path: "/", Ops: policy.List}}
-	f.(PolicySetter).SetPolicy(&list)
+	f.(*View).SetPolicy(&list)
 	if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, iofs.ErrPermission) {
 		t.Errorf("ReadAt = %v, want ErrPermission", err)
 	}
@@ -690,7 +690,7 @@ func TestSetPolicy(t *testing.T) {
 	if got, err := os.ReadFile(host + "/f"); string(got) != "content" {
 		t.Errorf("file = %q, %v, want it untouched", got, err)
 	}
-	f.(PolicySetter).SetPolicy(p)
+	f.(*View).SetPolicy(p)
 	if _, err := r.ReadAt(make([]byte, 1), 0); err != nil && err != io.EOF {
 		t.Errorf("ReadAt with the right back = %v", err)
 	}

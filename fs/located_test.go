@@ -38,7 +38,7 @@ func TestHostPath(t *testing.T) {
 		{"/none/x", false, home + "/none/x"},
 		{"relative", false, ""},
 	} {
-		if got := f.(Located).HostPath(c.name, c.last); got != c.want {
+		if got := f.(*View).HostPath(c.name, c.last); got != c.want {
 			t.Errorf("HostPath(%q, %v) = %q, want %q", c.name, c.last, got, c.want)
 		}
 	}

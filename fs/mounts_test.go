@@ -78,7 +78,7 @@ func TestMountsShowFolders(t *testing.T) {
 func TestMountsPinned(t *testing.T) {
 	_, f := tree(t)
 	staysWhereItIs(t, f)
-	staysWhereItIs(t, asFS(f.(*view).below))
+	staysWhereItIs(t, asFS(f.(*View).below))
 }
 
 func staysWhereItIs(t *testing.T, f FS) {
@@ -278,7 +278,7 @@ func TestBrokenFolders(t *testing.T) {
 		p.Access = append(p.Access, policy.Access{Path: "/far", Ops: policy.List})
 		f := mustOpen(t, p, Settings{})
 		var said []string
-		for _, b := range f.(Degraded).Broken() {
+		for _, b := range f.(*View).Broken {
 			said = append(said, b.Path)
 			if !errors.Is(b.Err, ErrFolderMissing) || b.Host != hosts[b.Path]+"/missing" || !strings.Contains(b.Err.Error(), b.Host) {
 				t.Errorf("%v broken: Broken has %+v", broken, b)

@@ -28,16 +28,25 @@ type Settings struct {
 // keepUploads is the default of Settings.KeepUploads.
 const keepUploads = 24 * time.Hour
 
+// A View is the files of one login. It is an FS.
+type View struct {
+	*links
+	guard *guard
+
+	// Broken lists the folders that are missing because they could not be opened.
+	Broken BrokenFolders
+}
+
 // Open makes the view of one login: the folders of p, each confined to its host
 // directory, in one tree, with the limits of p and under its rules. A folder
 // whose host directory is missing is made, with its skeleton, if it says so.
 //
-// A folder that cannot be opened does not fail the others: Broken of the view
-// names it, listings leave it out, and operations there fail with
-// ErrFolderMissing, so that nobody takes an empty place for lost data. Open fails
-// if no folder can be opened, or if the process has run out of descriptors or
-// memory. Its errors, which are Degraded in the first case, and those of Broken name host paths and are for the log.
-func Open(p *policy.Policy, s Settings) (FS, error) {
+// A folder that cannot be opened does not fail the others: Broken names it,
+// listings leave it out, and operations there fail with ErrFolderMissing, so that
+// nobody takes an empty place for lost data. Open fails with BrokenFolders if no
+// folder can be opened, and with another error if the process has run out of
+// descriptors or memory. Both errors hold host paths and are for the log.
+func Open(p *policy.Policy, s Settings) (*View, error) {
 	if s.Quotas == nil {
 		s.Quotas = new(Quotas)
 	}
@@ -53,26 +62,18 @@ func Open(p *policy.Policy, s Settings) (FS, error) {
 	}
 	m := newMounts(folders)
 	g := newGuard(newRates(m, p.Limits, s.Pace), p, m)
-	l := &links{layer: g, below: m, folder: m.folder, lists: g.lists}
-	return &view{links: l, guard: g, broken: broken}, nil
+	return &View{links: &links{layer: g, below: m, folder: m.folder, lists: g.lists}, guard: g, Broken: broken}, nil
 }
 
-// view is all layers together.
-type view struct {
-	*links
-	guard  *guard
-	broken brokenFolders
-}
+// SetPolicy makes p decide from the next operation on, in open files too. The
+// folders and limits stay those of the first policy.
+func (v *View) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
 
-// Broken lists the folders that could not be opened.
-func (v *view) Broken() []BrokenFolder { return v.broken }
-
-// SetPolicy makes p decide from the next operation on.
-func (v *view) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
-
-// HostPath is where name is on this machine. Few names have links on the way: one
-// look at the last element that counts finds that out.
-func (v *view) HostPath(name string, last bool) string {
+// HostPath is where name is on this machine, for the record: no client may see it.
+// Links on the way are followed, with last also the last element. HostPath is empty
+// for what is in no folder. Few names have links on the way: one look at the last
+// element that counts finds that out.
+func (v *View) HostPath(name string, last bool) string {
 	real, slash := cutSlash(name)
 	if valid(real) != nil {
 		return ""
@@ -129,7 +130,7 @@ func holds(host string) bool {
 }
 
 // openFolders opens every folder that it can.
-func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken brokenFolders, err error) {
+func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken BrokenFolders, err error) {
 	for _, f := range p.Folders {
 		l, err := openFolder(f, p.Limits.MaxFile)
 		if err != nil {

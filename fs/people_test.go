@@ -46,7 +46,7 @@ func randomPerson(t *testing.T, rnd *rand.Rand, name, host string) *person {
 		p.Access = append(p.Access, a)
 	}
 	f := mustOpen(t, p, Settings{})
-	return &person{FS: f, name: name, rules: f.(*view).guard.rules.Load(), said: map[string]string{}}
+	return &person{FS: f, name: name, rules: f.(*View).guard.rules.Load(), said: map[string]string{}}
 }
 
 // forest fills a host directory: every element in every place, two levels deep.

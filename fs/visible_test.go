@@ -19,11 +19,11 @@ import (
 // everyInterface is what a view can do, by names and otherwise. A new optional
 // interface belongs here.
 var everyInterface = []reflect.Type{
-	reflect.TypeFor[FS](), reflect.TypeFor[PolicySetter](), reflect.TypeFor[Degraded](),
+	reflect.TypeFor[FS](),
 }
 
 // nameless are the methods that take no name.
-var nameless = map[string]bool{"Close": true, "SetPolicy": true, "Broken": true}
+var nameless = map[string]bool{"Close": true}
 
 // variants are the values that parameters other than names take. A method with a
 // parameter of another type fails the test.

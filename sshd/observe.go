@@ -39,7 +39,7 @@ type observed struct {
 
 // view is the files of a policy.
 type view struct {
-	fs.FS
+	*fs.View
 	policy *policy.Policy // that it was opened for
 }
 
@@ -75,9 +75,7 @@ func (o *observed) follow(g *login.Grant) error {
 		p = &policy.Policy{}
 	}
 	for _, v := range o.views {
-		if live, ok := v.FS.(fs.PolicySetter); ok {
-			live.SetPolicy(remaining(v.policy, p))
-		}
+		v.SetPolicy(remaining(v.policy, p))
 	}
 	o.seen.Store(g)
 	if g.Restriction != nil {
@@ -88,11 +86,12 @@ func (o *observed) follow(g *login.Grant) error {
 		return nil
 	}
 	files, err := o.conn.srv.Open(p, &o.conn.pace)
-	d, ok := files.(fs.Degraded)
-	if ok || errors.As(err, &d) {
-		for _, b := range d.Broken() {
-			o.conn.emit(event.Event{Type: event.FolderMissing, Service: o.service, Path: b.Path, HostPath: b.Host, Err: b.Err})
-		}
+	broken, _ := errors.AsType[fs.BrokenFolders](err)
+	if err == nil {
+		broken = files.Broken
+	}
+	for _, b := range broken {
+		o.conn.emit(event.Event{Type: event.FolderMissing, Service: o.service, Path: b.Path, HostPath: b.Host, Err: b.Err})
 	}
 	if err != nil {
 		o.conn.srv.Log.Error("open the folders of a user", "session", o.conn.peer.Session, "user", g.User.Name, "error", err)
@@ -171,25 +170,16 @@ func (o *observed) do(done, failed event.Type, e *event.Event, act func(fs.FS) e
 	}
 	if err == nil {
 		if done != event.FileOpened { // an open file knows its path
-			e.HostPath = hostPath(view, e.Path, done == event.DirectoryListed || done == event.AttributesSet)
+			e.HostPath = view.HostPath(e.Path, done == event.DirectoryListed || done == event.AttributesSet)
 		}
 		if done != event.Symlinked { // whose target is a text
-			e.HostTarget = hostPath(view, e.Target, false)
+			e.HostTarget = view.HostPath(e.Target, false)
 		}
-		if err = act(view.FS); err != nil && done == event.FileOpened {
-			e.HostPath = hostPath(view, e.Path, true)
+		if err = act(view.View); err != nil && done == event.FileOpened {
+			e.HostPath = view.HostPath(e.Path, true)
 		}
 	}
 	return o.report(done, failed, *e, err)
-}
-
-// hostPath is where name is on this machine, "" if that is not known. The links
-// on the way are followed, and with last also the last one.
-func hostPath(v view, name string, last bool) string {
-	if l, ok := v.FS.(fs.Located); ok && name != "" {
-		return l.HostPath(name, last)
-	}
-	return ""
 }
 
 // report emits done or failed, as err has it, and returns err.
@@ -325,7 +315,7 @@ func look[T any](o *observed, op, name string, act func(fs.FS, string) (T, error
 		var none T
 		return none, &iofs.PathError{Op: op, Path: name, Err: err}
 	}
-	return act(view.FS, name)
+	return act(view.View, name)
 }
 
 // observedFile counts the bytes that are moved, and emits an event when it is

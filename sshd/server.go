@@ -31,7 +31,7 @@ import (
 type Server struct {
 	Settings
 	Gate   *login.Gate                                   // who may log in, and stay
-	Open   func(*policy.Policy, *fs.Pace) (fs.FS, error) // what a policy's files are, at the pace of the session
+	Open   func(*policy.Policy, *fs.Pace) (*fs.View, error) // what a policy's files are, at the pace of the session
 	Events event.Sink
 	Log    hclog.Logger
 

@@ -187,7 +187,7 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 	f.Server = &Server{
 		Settings: DefaultSettings(),
 		Gate:     &login.Gate{Settings: login.DefaultSettings(), Directory: f.people, HostKeys: []ssh.Signer{newSigner(t)}, State: state.NewMemory(state.DefaultSettings()), Service: ServiceName, Emit: f.events.Emit},
-		Open:     func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) { return fs.Open(p, fs.Settings{Pace: pace}) },
+		Open:     func(p *policy.Policy, pace *fs.Pace) (*fs.View, error) { return fs.Open(p, fs.Settings{Pace: pace}) },
 		Events:   f.events,
 		Log:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &f.log}),
 	}
@@ -391,7 +391,7 @@ func TestChannelsShareOnePace(t *testing.T) {
 	var paces []*fs.Pace
 	f := start(t, func(f *fixture) {
 		open := f.Open
-		f.Open = func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
+		f.Open = func(p *policy.Policy, pace *fs.Pace) (*fs.View, error) {
 			paces = append(paces, pace)
 			return open(p, pace)
 		}
@@ -409,7 +409,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	var panicked atomic.Bool
 	f := start(t, func(f *fixture) {
 		open := f.Open
-		f.Open = func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
+		f.Open = func(p *policy.Policy, pace *fs.Pace) (*fs.View, error) {
 			if !panicked.Swap(true) {
 				panic("a bug")
 			}

@@ -29,14 +29,14 @@ type folders struct {
 }
 
 // open opens the view of a session.
-func (f *folders) open(p *policy.Policy, s fs.Settings) (fs.FS, error) {
+func (f *folders) open(p *policy.Policy, s fs.Settings) (*fs.View, error) {
 	view, err := fs.Open(p, s)
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) {
 		return view, err // this says nothing about the folders
 	}
 	broken := map[string]bool{}
-	if d, ok := view.(fs.Degraded); ok {
-		for _, b := range d.Broken() {
+	if err == nil {
+		for _, b := range view.Broken {
 			broken[b.Host] = true
 		}
 	}

@@ -163,7 +163,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	srv := &sshd.Server{
 		Settings: settings,
 		Gate:     gate,
-		Open: func(p *policy.Policy, pace *fs.Pace) (fs.FS, error) {
+		Open: func(p *policy.Policy, pace *fs.Pace) (*fs.View, error) {
 			return shown.open(p, fs.Settings{Quotas: quotas, Pace: pace})
 		},
 		Events: sinks,
