@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -13,6 +15,8 @@ import (
 	"berth/directory"
 	"berth/fs"
 	"berth/policy"
+	"berth/sshd/event"
+	"berth/sshd/login"
 )
 
 // TestFarewell: whoever is disconnected gets the reason, also while they do not read
@@ -99,5 +103,56 @@ func (f *fixture) stuckDownload(t *testing.T, client *ssh.Client) {
 		if time.Now().After(deadline) {
 			t.Fatalf("only %d bytes were sent", moved())
 		}
+	}
+}
+
+// A readsNothing is a connection of the library to a client that reads nothing.
+type readsNothing struct {
+	ssh.Conn
+	nc net.Conn
+}
+
+func (r readsNothing) Disconnect(uint32, string) error {
+	_, err := r.nc.Write([]byte("disconnect"))
+	return err
+}
+
+// TestFarewellIsBounded: a client that reads nothing does not keep its connection.
+func TestFarewellIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		c := &conn{srv: &Server{}, nc: here, ssh: &ssh.ServerConn{Conn: readsNothing{nc: here}}}
+		c.grant.Store(&login.Grant{})
+		c.close(event.TooMuchUnread)
+		time.Sleep(farewellWait + time.Millisecond)
+		if _, err := there.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("after %v the client can still read: %v", farewellWait, err)
+		}
+	})
+}
+
+// TestUnreadIsCharged: the person pays for what is sent to a channel that no service reads.
+func TestUnreadIsCharged(t *testing.T) {
+	f := start(t)
+	client := f.must(t)
+	patched(t, client.Conn)
+	f.budget.mu.Lock()
+	f.budget.perUser.unread = 1 << 20
+	f.budget.mu.Unlock()
+	ch, requests, err := client.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ssh.DiscardRequests(requests)
+	ch.Write(make([]byte, minWindow)) // all that a client may send
+	if err := client.Wait(); err == nil || !strings.Contains(err.Error(), farewells[event.TooMuchUnread]) {
+		t.Errorf("the client was disconnected with %v, want %q", err, farewells[event.TooMuchUnread])
+	}
+	f.hangUp()
+	if e := f.events.last(event.ConnectionClosed); e.Reason != event.TooMuchUnread {
+		t.Errorf("closed for %q", e.Reason)
+	}
+	if held := f.budget.all; held != (holding{}) {
+		t.Errorf("%+v is held at the end", held)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -126,6 +127,42 @@ func TestKeysRefused(t *testing.T) {
 				t.Errorf("%d keys, want 1", got)
 			}
 		})
+	}
+}
+
+// TestLongKeys: a key that is too long is refused before the client has sent the
+// end of it, in a terminal as well.
+func TestLongKeys(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		f := start(t, withKeys)
+		s, err := f.must(t).NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if terminal {
+			if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stdin, err := s.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start("keys add"); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // until the server ends the session
+			for err == nil {
+				_, err = io.WriteString(stdin, strings.Repeat("x", 70)+"\r")
+			}
+		}()
+		var exit *ssh.ExitError
+		if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 1 {
+			t.Errorf("in a terminal: %t: ended with %v, want status 1", terminal, err)
+		}
+		if got := f.events.reasons(event.KeyChangeFailed); !slices.Equal(got, []string{"not_a_key"}) {
+			t.Errorf("in a terminal: %t: reasons = %q", terminal, got)
+		}
 	}
 }
 

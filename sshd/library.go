@@ -34,6 +34,9 @@ func (c *conn) chargeUnread(u directory.Identity) {
 		err := c.srv.budget.take(u, holding{unread: bytes})
 		if err != nil {
 			c.close(event.TooMuchUnread)
+			// The library closes the connection as soon as it knows. The kernel then
+			// discards the reason if the client has not read it.
+			time.Sleep(quiet)
 		}
 		return err
 	})

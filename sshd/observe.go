@@ -460,18 +460,16 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 type runningSum struct {
 	mu   sync.Mutex
 	hash hash.Hash
-	next int64 // where the next piece must begin; -1 once one did not
+	next int64 // where the next piece must begin
 }
 
 func (s *runningSum) add(p []byte, off int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if off != s.next {
-		s.next = -1
-		return
+	if off == s.next { // else next stays less than what was added
+		s.hash.Write(p)
+		s.next += int64(len(p))
 	}
-	s.hash.Write(p)
-	s.next += int64(len(p))
 }
 
 // whole returns the sum if what was added is the total bytes in order.

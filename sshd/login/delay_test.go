@@ -230,10 +230,14 @@ func TestTicketsEndWithThePassword(t *testing.T) {
 	for factor, ends := range map[string]bool{
 		methodTicket: true, methodPassword: true, methodInteractive: true, methodPublicKey: false,
 	} {
-		p := proofs{who: w.user.Identity, method: factor, factors: []string{factor}}
+		w.user.State.PasswordChanged = time.Now().Add(-time.Hour)
+		p := proofs{}.with(&proof{factors: []string{factor}}, &w.user, nil)
 		grant, err := g.judge(p, &w.user, netip.MustParseAddr("192.0.2.1"))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if next, err := g.Review(grant, &w.user, nil); next != grant || err != nil {
+			t.Errorf("%s, and no other password: %v, %v", factor, next, err)
 		}
 		changed := w.user
 		changed.State.PasswordChanged = time.Now()
