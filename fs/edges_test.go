@@ -178,7 +178,7 @@ func TestRmdirKeepsLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	alice := &uploads{layer: lastName{l, path.Base(partName("carol", "/d/f"))}, ledger: everybodys, host: host, person: "alice", atomic: true}
+	alice := &uploads{layer: lastName{l, path.Base(partName("carol", "/d/f"))}, ledger: sharedLedger, host: host, person: "alice", atomic: true}
 	if err := alice.Rmdir("/d"); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("Rmdir during an upload = %v, want ErrNotEmpty", err)
 	}

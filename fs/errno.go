@@ -53,9 +53,3 @@ func translate(err error) error {
 	}
 	return errno
 }
-
-// exhausted reports whether err says that the process or the system has run out of
-// something, which is no fault of the file.
-func exhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
-}

@@ -416,8 +416,8 @@ func keepOwner(a Attr, stat func() (iofs.FileInfo, error)) (Attr, error) {
 	if err != nil {
 		return a, err
 	}
-	o, ok := fi.Sys().(*Owner)
-	if !ok || a.UID != sameOwner && a.UID != o.UID || a.GID != sameOwner && a.GID != o.GID {
+	o := fi.Sys().(*Owner)
+	if a.UID != sameOwner && a.UID != o.UID || a.GID != sameOwner && a.GID != o.GID {
 		return a, iofs.ErrPermission
 	}
 	a.Set &^= AttrOwner

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -381,8 +382,11 @@ func (j *jail) pair(oldname, newname string, do func(olddir int, oldbase string,
 }
 
 func (j *jail) Symlink(target, name string) error {
-	if err := validTarget(target); err != nil {
-		return err
+	switch { // no link can hold such a target
+	case len(target) >= maxName:
+		return ErrNameTooLong
+	case target == "" || strings.IndexByte(target, 0) >= 0:
+		return iofs.ErrInvalid
 	}
 	return j.at(name, func(dir int, base string) error {
 		return unix.Symlinkat(target, dir, base)

@@ -108,17 +108,6 @@ func modeFor(old, mode iofs.FileMode) (iofs.FileMode, error) {
 	return mode, nil
 }
 
-// validTarget refuses what no symbolic link can hold.
-func validTarget(target string) error {
-	if len(target) >= maxName {
-		return ErrNameTooLong
-	}
-	if target == "" || strings.IndexByte(target, 0) >= 0 {
-		return iofs.ErrInvalid
-	}
-	return nil
-}
-
 // fail is err as the caller sees it: about name, and without any other path.
 func fail(op, name string, err error) error {
 	if err == nil {
@@ -130,8 +119,8 @@ func fail(op, name string, err error) error {
 // cause is err without the parts that name a path.
 func cause(err error) error {
 	for {
-		var pe *iofs.PathError
-		if !errors.As(err, &pe) {
+		pe, ok := errors.AsType[*iofs.PathError](err)
+		if !ok {
 			return err
 		}
 		err = pe.Err
@@ -148,10 +137,7 @@ func join(dir, base string) string {
 
 // below reports whether name is dir or lies under it.
 func below(dir, name string) bool {
-	if dir == "/" {
-		return true
-	}
-	return strings.HasPrefix(name, dir) && (len(name) == len(dir) || name[len(dir)] == '/')
+	return dir == "/" || strings.HasPrefix(name, dir) && (len(name) == len(dir) || name[len(dir)] == '/')
 }
 
 // walk calls do with everything below dir until it returns an error. It calls do with
@@ -200,26 +186,15 @@ func (i *info) ModTime() time.Time  { return i.mtime }
 func (i *info) IsDir() bool         { return i.mode.IsDir() }
 func (i *info) Sys() any            { return &i.owner }
 
-// idOf is the identity of a file of this package.
-func idOf(fi iofs.FileInfo) fileID {
-	if i, ok := fi.(*info); ok {
-		return i.id
-	}
-	return fileID{}
-}
-
-// changed is when a file of this package was last changed.
-func changed(fi iofs.FileInfo) time.Time {
-	if i, ok := fi.(*info); ok {
-		return i.ctime
-	}
-	return fi.ModTime()
-}
+// What every iofs.FileInfo of a layer has, since all of them are an *info.
+func idOf(fi iofs.FileInfo) fileID       { return fi.(*info).id }
+func changed(fi iofs.FileInfo) time.Time { return fi.(*info).ctime }
+func hardLinks(fi iofs.FileInfo) uint64  { return fi.(*info).owner.Nlink }
 
 // named is fi under another name.
 func named(fi iofs.FileInfo, name string) iofs.FileInfo {
-	i, ok := fi.(*info)
-	if !ok || i.name == name {
+	i := fi.(*info)
+	if i.name == name {
 		return fi
 	}
 	renamed := *i

@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// ledger lists the atomic uploads that run, of all sessions of this process. An upload is listed from its open until the file has its
-// name. One that was removed from the list before never gets the name.
+// ledger lists the atomic uploads that run, of all sessions of this process. An
+// upload is listed from its open until the file has its name. An upload that was
+// removed from the list before never gets the name.
 type ledger struct {
 	mu      sync.Mutex
 	uploads map[string][]*upload // by the path on this machine, in the order of their opens
@@ -17,9 +18,9 @@ type ledger struct {
 	freed   *sync.Cond           // when a path is no longer locked
 }
 
-// everybodys is the ledger of this process. There is one, as there is one disk:
-// sessions that did not share it would take each other's files for older ones.
-var everybodys = newLedger()
+// sharedLedger is the one ledger of this process. A session with a ledger of its own
+// would take the uploads of other sessions for files that somebody else wrote.
+var sharedLedger = newLedger()
 
 func newLedger() *ledger {
 	l := &ledger{uploads: map[string][]*upload{}, locked: map[string]bool{}}
@@ -117,18 +118,18 @@ func (l *ledger) in(dir string) []*upload {
 func (l *ledger) drop(up *upload) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	listed := l.lists(up)
-	l.remove(up)
-	return listed
+	return l.remove(up)
 }
 
 // remove is drop for a caller that holds mu.
-func (l *ledger) remove(up *upload) {
+func (l *ledger) remove(up *upload) (listed bool) {
 	at := up.path()
+	listed = l.lists(up)
 	l.uploads[at] = slices.DeleteFunc(l.uploads[at], func(other *upload) bool { return other == up })
 	if len(l.uploads[at]) == 0 {
 		delete(l.uploads, at)
 	}
+	return listed
 }
 
 // movedBelow notes that what was below the directory from is now below to.
@@ -145,10 +146,9 @@ func (l *ledger) move(up *upload, to, temp string, before iofs.FileInfo) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	name, reachable := strings.CutPrefix(to, up.u.host)
-	if !reachable || !l.lists(up) {
+	if !reachable || !l.remove(up) {
 		return
 	}
-	l.remove(up)
 	up.name, up.temp, up.before = name, join(path.Dir(name), temp), before
 	l.uploads[to] = append(l.uploads[to], up)
 }

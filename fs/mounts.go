@@ -1,12 +1,14 @@
 package fs
 
 import (
+	"cmp"
 	"errors"
 	iofs "io/fs"
 	"iter"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,32 +45,30 @@ func newMounts(folders []mounted) *mounts {
 
 // find is the folder that name is in, and the name there.
 func (m *mounts) find(name string) (*mounted, string, error) {
-	for i := range m.folders {
-		f := &m.folders[i]
-		if !below(f.path, name) {
-			continue
-		}
-		if f.broken != nil {
-			return nil, "", ErrFolderMissing
-		}
-		rel := name
-		if f.path != "/" {
-			rel = name[len(f.path):]
-		}
-		if rel == "" {
-			rel = "/"
-		}
-		return f, rel, nil
+	f := m.around(name)
+	switch {
+	case f == nil:
+		return nil, "", iofs.ErrNotExist
+	case f.broken != nil:
+		return nil, "", ErrFolderMissing
 	}
-	return nil, "", iofs.ErrNotExist
+	return f, cmp.Or(strings.TrimPrefix(name, strings.TrimSuffix(f.path, "/")), "/"), nil
+}
+
+// around is the folder that name is in, broken or not; nil if there is none.
+func (m *mounts) around(name string) *mounted {
+	for i := range m.folders {
+		if below(m.folders[i].path, name) {
+			return &m.folders[i]
+		}
+	}
+	return nil
 }
 
 // folder is the path of the folder that name is in.
 func (m *mounts) folder(name string) string {
-	for i := range m.folders {
-		if below(m.folders[i].path, name) {
-			return m.folders[i].path
-		}
+	if f := m.around(name); f != nil {
+		return f.path
 	}
 	return "/"
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"berth/policy"
@@ -141,7 +142,8 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken Broken
 		folders = append(folders, mounted{path: f.Path, host: f.Host, folds: folds, broken: err, layer: l})
 	}
 	switch {
-	case exhausted(broken): // which says nothing about the folders
+	// The process or the system has run out of something: that is no fault of a folder.
+	case errors.Is(broken, syscall.EMFILE), errors.Is(broken, syscall.ENFILE), errors.Is(broken, syscall.ENOMEM):
 		return nil, nil, errors.Join(append(broken.Unwrap(), newMounts(folders).Close())...)
 	case len(broken) > 0 && len(broken) == len(folders):
 		return nil, nil, broken
@@ -162,7 +164,7 @@ func stack(l layer, f policy.Folder, limits map[*usage]bounds, p *policy.Policy,
 		l = newQuota(l, u, limits[u])
 	}
 	return &uploads{
-		layer: l, ledger: everybodys, host: strings.TrimSuffix(realHost(f.Host), "/"),
+		layer: l, ledger: sharedLedger, host: strings.TrimSuffix(realHost(f.Host), "/"),
 		person: personOf(p), atomic: p.Uploads == policy.Atomic, keep: s.KeepUploads,
 	}
 }

@@ -138,12 +138,12 @@ func (r *rewrite) Stat() (iofs.FileInfo, error) {
 		return r.file.Stat()
 	}
 	fi, err := r.up.Stat()
-	if i, ok := fi.(*info); ok && r.old > i.size {
-		whole := *i
-		whole.size = r.old
-		return &whole, err
+	if err != nil {
+		return nil, err
 	}
-	return fi, err
+	whole := *fi.(*info)
+	whole.size = max(whole.size, r.old)
+	return &whole, nil
 }
 
 func (r *rewrite) Sync() error {

@@ -99,7 +99,11 @@ func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (rem
 	var first error
 	err = walk(l, "/", func(name string, fi iofs.FileInfo, err error) error {
 		if err == nil && stale(fi, age) {
-			if err = clearTemp(q.counting(l, host, path.Dir(name)), name); err == nil {
+			counted := layer(l) // by the quotas of the directories around
+			for _, u := range q.around(filepath.Join(realHost(host), filepath.FromSlash(path.Dir(name)))) {
+				counted = &quota{layer: counted, u: u}
+			}
+			if err = clearTemp(counted, name); err == nil {
 				removed++
 			}
 		}
@@ -109,12 +113,4 @@ func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (rem
 		return ctx.Err()
 	})
 	return removed, errors.Join(first, err)
-}
-
-// counting is l, the directory host, with the quotas that count what is in dir.
-func (q *Quotas) counting(l layer, host, dir string) layer {
-	for _, u := range q.around(filepath.Join(realHost(host), filepath.FromSlash(dir))) {
-		l = &quota{layer: l, u: u}
-	}
-	return l
 }

@@ -99,6 +99,7 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 	if !u.atomic || !writes(flag) || isTemp(path.Base(name)) { // a temporary file is another layer's
 		return u.layer.OpenFile(name, flag, perm)
 	}
+	var up *upload
 	fi, err := u.layer.Lstat(name)
 	switch {
 	case err == nil && exclusive:
@@ -110,21 +111,16 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 	case err == nil && flag&os.O_TRUNC == 0:
 		return u.layer.OpenFile(name, flag, perm)
 	case err == nil:
-		f, werr := u.layer.OpenFile(name, os.O_WRONLY, 0) // what cannot be written is not replaced either
-		if werr == nil {
-			werr = f.Close()
+		var old file
+		if old, err = u.layer.OpenFile(name, os.O_WRONLY, 0); err == nil { // what cannot be written is not replaced either
+			err = old.Close()
 		}
-		if err = werr; err == nil {
-			return asFile(u.beginOver(name, flag, fi))
+		if err == nil {
+			up, err = u.beginOver(name, flag, fi)
 		}
 	case flag&os.O_CREATE != 0 && errors.Is(err, iofs.ErrNotExist):
-		return asFile(u.begin(name, flag, perm))
+		up, err = u.begin(name, flag, perm)
 	}
-	return nil, err
-}
-
-// asFile is an upload as a file: nil if there is none.
-func asFile(up *upload, err error) (file, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -140,9 +136,8 @@ func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, e
 	if err := up.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode().Perm()}); err != nil {
 		return nil, errors.Join(err, up.Abort())
 	}
-	if o, ok := fi.Sys().(*Owner); ok { // as far as the server may
-		_ = up.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID})
-	}
+	o := fi.Sys().(*Owner)
+	_ = up.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID}) // as far as the server may
 	return up, nil
 }
 

@@ -235,10 +235,3 @@ func measure(l layer) (bytes, files int64, err error) {
 	})
 	return bytes, files, err
 }
-
-func hardLinks(fi iofs.FileInfo) uint64 {
-	if o, ok := fi.Sys().(*Owner); ok {
-		return o.Nlink
-	}
-	return 1
-}

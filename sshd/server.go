@@ -30,7 +30,7 @@ import (
 // changed after. Serve may be called for several listeners at once.
 type Server struct {
 	Settings
-	Gate   *login.Gate                                   // who may log in, and stay
+	Gate   *login.Gate                                      // who may log in, and stay
 	Open   func(*policy.Policy, *fs.Pace) (*fs.View, error) // what a policy's files are, at the pace of the session
 	Events event.Sink
 	Log    hclog.Logger

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"berth/fs"
@@ -31,8 +30,9 @@ type folders struct {
 // open opens the view of a session.
 func (f *folders) open(p *policy.Policy, s fs.Settings) (*fs.View, error) {
 	view, err := fs.Open(p, s)
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) {
-		return view, err // this says nothing about the folders
+	_, all := errors.AsType[fs.BrokenFolders](err)
+	if err != nil && !all {
+		return nil, err // which says nothing about the folders
 	}
 	broken := map[string]bool{}
 	if err == nil {
