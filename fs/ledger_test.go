@@ -47,3 +47,29 @@ func TestLedgerLock(t *testing.T) {
 		}
 	})
 }
+
+// TestLedgerLockFollows renames the directory of an upload that waits for its target.
+func TestLedgerLockFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger()
+		up := &upload{u: &uploads{ledger: l, host: "/host"}, uploadState: uploadState{name: "/d/f", temp: "/d/temp"}}
+		l.add(up)
+		unlock := l.lock("/host/d/f")
+		done := make(chan bool)
+		go func() {
+			unlock, listed := l.lockTarget(up)
+			if !listed || !l.locked["/host/e/f"] || len(l.locked) != 1 {
+				t.Errorf("locked %v, listed %t, want the new path, and the upload in the list", l.locked, listed)
+			}
+			unlock()
+			close(done)
+		}()
+		synctest.Wait()
+		l.movedBelow("/host/d", "/host/e")
+		unlock()
+		<-done
+		if len(l.locked) > 0 {
+			t.Errorf("still locked: %v", l.locked)
+		}
+	})
+}

@@ -63,3 +63,25 @@ func TestOwnHasFewLongNames(t *testing.T) {
 		t.Errorf("own holds %d names of %d bytes, %d in order, want at most %d bytes", len(o.files), total, len(o.order), maxOwnBytes)
 	}
 }
+
+// TestOwnWasReplaced has another file under the name of one's own by the time it is
+// opened: that one stays as it is, and is not kept open.
+func TestOwnWasReplaced(t *testing.T) {
+	host := t.TempDir()
+	if err := os.WriteFile(host+"/f", []byte("another's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := Open(dropBox(host), Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	before := descriptors(t)
+	if _, err := v.guard.openOwn(v.guard.rules.Load(), "/f", truncating); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("openOwn = %v, want ErrPermission", err)
+	}
+	if n := descriptors(t); n != before {
+		t.Errorf("%d descriptors are open, %d before", n, before)
+	}
+	hostHolds(t, host+"/f", "another's")
+}

@@ -157,3 +157,68 @@ func between(t *testing.T, trace string) string {
 	t.Fatalf("no marks in the trace:\n%s", strings.Join(slices.Collect(strings.Lines(trace)), ""))
 	return ""
 }
+
+// TestRenameWithoutNoreplace has the kernel say that a file system cannot rename
+// without replacing, as some network file systems cannot.
+func TestRenameWithoutNoreplace(t *testing.T) {
+	if host := os.Getenv(traceVar); host != "" {
+		renameThere(t, host)
+		return
+	}
+	trace := t.TempDir() + "/trace"
+	cmd := exec.Command("strace", "-f", "-o", trace, "-e", "trace=renameat2,linkat", "-e", "inject=renameat2:error=EINVAL",
+		os.Args[0], "-test.run=^TestRenameWithoutNoreplace$")
+	cmd.Env = append(os.Environ(), traceVar+"="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	calls, err := os.ReadFile(trace)
+	if err != nil || !strings.Contains(string(calls), "INJECTED") || !regexp.MustCompile(`linkat\(.* = 0\n`).Match(calls) {
+		t.Errorf("%v: want a file to be linked, since that never replaces:\n%s", err, calls)
+	}
+}
+
+func renameThere(t *testing.T, host string) {
+	for _, name := range []string{"file", "old"} {
+		if err := os.WriteFile(host+"/"+name, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"dir", "olddir"} {
+		if err := os.Mkdir(host+"/"+name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := fs.Open(fullPolicy(host), fs.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, tt := range []struct {
+		from, to string
+		want     error
+	}{
+		{"/file", "/old", os.ErrExist},
+		{"/file", "/olddir", os.ErrExist},
+		{"/dir", "/old", os.ErrExist},
+		{"/dir", "/olddir", os.ErrExist},
+		{"/missing", "/new", os.ErrNotExist},
+		{"/file", "/newfile", nil},
+		{"/dir", "/newdir", nil},
+	} {
+		if err := f.Rename(tt.from, tt.to, false); !errors.Is(err, tt.want) {
+			t.Errorf("Rename %s to %s = %v, want %v", tt.from, tt.to, err, tt.want)
+		}
+	}
+	found, _ := os.ReadDir(host)
+	var names []string
+	for _, e := range found {
+		names = append(names, e.Name())
+	}
+	if want := []string{"newdir", "newfile", "old", "olddir"}; !slices.Equal(names, want) {
+		t.Errorf("afterwards there are %q, want %q", names, want)
+	}
+	if data, err := os.ReadFile(host + "/newfile"); string(data) != "file" {
+		t.Errorf("the renamed file has %q, %v", data, err)
+	}
+}
