@@ -26,6 +26,10 @@ class Ended(Exception):
     pass
 
 
+class Failed(Exception):
+    pass
+
+
 class Client:
     """A connection whose messages are read here, once keys have been exchanged."""
 
@@ -233,35 +237,42 @@ def unasked():
         c.close()
 
 
-def flood(number, after_login, count=5000):
-    """Many such messages: the server answers or ends the connection, and lives."""
+def memory():
+    """The server's memory, in MiB."""
+    with open("/proc/%s/status" % os.environ["SERVER_PID"]) as f:
+        return int(f.read().split("VmRSS:")[1].split()[0]) >> 10
+
+
+def flood(send, after_login, ends, count=5000):
+    """Many messages: the server ends the connection or goes on, its memory is bounded,
+    and others can log in. Messages that it must answer end a connection before the
+    login; those that it ignores are bounded by the time for the login."""
+    before = memory()
     c = Client()
     try:
         c.service()
-        if after_login and c.password() != 52:
-            raise Ended("no login")
-        answers = 0
-        for _ in range(count // 50):
-            for _ in range(50):
-                c.send(number)
-            if number != 3:
-                for _ in range(50):
-                    if c.read()[0] == 3:
-                        answers += 1
-        if not after_login:
-            raise Ended("%d messages were taken before the login" % count)
-        return "%d answered" % answers
-    except (Ended, OSError, EOFError) as e:
-        if after_login or "were taken" in str(e):
-            raise Ended(str(e))
-        return "ended"
+        if after_login:
+            c.logs_in()
+        for _ in range(count):
+            send(c)
+        # Whoever gets an answer to this one has got all.
+        c.send(80, "keepalive@example.org", True) if after_login else c.request("none")
+        while c.read()[0] not in (51, 81, 82):
+            pass
+        if ends:
+            raise Failed("%d messages were taken" % count)
+        result = "taken"
+    except (Ended, OSError, EOFError):
+        result = "ended"
     finally:
         c.close()
         other = Client()
         other.service()
-        if other.password() != 52:
-            raise Ended("nobody else can log in")
+        other.logs_in()
         other.close()
+    if memory() - before > 32:
+        raise Failed("the server has %d MiB more" % (memory() - before))
+    return result
 
 
 CASES = [
@@ -277,10 +288,29 @@ for n, body in ((3, (1,)), (7, (0,)), (30, ()), (31, ()), (49, ()), (61, (0,)), 
     CASES.append(("message %d before the login" % n, lambda n=n, body=body: stray(n, False, *body)))
 for n, body in ((3, (1,)), (5, ("ssh-userauth",)), (7, (0,)), (30, ()), (50, (USER, "ssh-connection", "none")), (51, ()), (61, (0,)), (75, ()), (83, ()), (99, (12345,)), (100, (12345,)), (101, ()), (200, ()), (255, ())):
     CASES.append(("message %d after the login" % n, lambda n=n, body=body: stray(n, True, *body)))
-FLOODS = [
-    ("5,000 unknown messages before the login", lambda: flood(75, False)),
-    ("5,000 unknown messages after the login", lambda: flood(75, True)),
-]
+FLOODS = []
+for name, send, answered in (
+    ("unknown messages", lambda c: c.send(75), True),
+    ("UNIMPLEMENTED", lambda c: c.send(3, 1), True),
+    ("IGNORE with 30,000 bytes", lambda c: c.send(2, "x" * 30000), False),
+    ("DEBUG", lambda c: c.send(4, True, "x" * 1000, ""), False),
+    ("SERVICE_REQUEST", lambda c: c.send(5, "ssh-userauth"), True),
+):
+    for after in (False, True):
+        FLOODS.append(("5,000 %s %s the login" % (name, "after" if after else "before"),
+                       lambda send=send, after=after, ends=answered and not after: flood(send, after, ends)))
+for name, send in (
+    ("dialogues that are given up", lambda c: c.request("keyboard-interactive", "", "")),
+    ("tickets that are given up", lambda c: c.request("gssapi-with-mic", 1, bytes.fromhex("06092a864886f712010202"))),
+    ("offers of a key of no known kind", lambda c: c.request("publickey", False, "ssh-x", "x")),
+):
+    FLOODS.append(("5,000 " + name, lambda send=send: flood(send, False, True)))
+for name, send in (
+    ("requests to a channel that is not there", lambda c: c.send(98, 999, "exec", True)),
+    ("answers that nobody waits for", lambda c: c.send(99, 7)),
+):
+    FLOODS.append(("5,000 " + name, lambda send=send: flood(send, True, False)))
+FLOODS.append(("5,000 pieces of data for a channel that is not there", lambda: flood(lambda c: c.send(94, 999, "x"), True, True)))
 
 if __name__ == "__main__":
     table = "--table" in sys.argv
@@ -291,7 +321,7 @@ if __name__ == "__main__":
             result = run()
             passed += 1
             print("| %s | %s |" % (name, result) if table else "ok   " + name)
-        except Ended as e:
+        except (Ended, Failed) as e:
             print("| %s | ends: %s |" % (name, e) if table else "FAIL %s: %s" % (name, e))
         sys.stdout.flush()
     if not table:

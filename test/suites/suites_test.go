@@ -104,7 +104,7 @@ func TestMessages(t *testing.T) {
 	s := newSite(t, tickets, noPenalties)
 	s.withKeytab(t)
 	s.start(t)
-	s.suite(t, 36, "/usr/bin/python3", "-W", "ignore", "messages.py")
+	s.suite(t, 50, "/usr/bin/python3", "-W", "ignore", "messages.py")
 }
 
 func TestPasswd(t *testing.T) {
