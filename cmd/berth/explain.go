@@ -199,7 +199,7 @@ func lookup(ctx context.Context, people *directories, name string) (*directory.U
 }
 
 func readRules(file string) (*config.Config, *policy.Set, error) {
-	cfg, err := config.Load(file)
+	cfg, err := loadConfig(file)
 	if err != nil {
 		return nil, nil, err
 	}

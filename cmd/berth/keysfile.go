@@ -82,22 +82,36 @@ func newPassphrase() ([]byte, error) {
 	return once, nil
 }
 
-// prompt asks on the terminal, whatever standard input and output are. It switches
-// the echo off before it writes the question, so that an answer that comes at once
-// cannot be seen. Without a terminal the error names the flag to use.
+// prompt asks for a secret on the terminal. It switches the echo off before it writes
+// the question, so that an answer that comes at once cannot be seen.
 func prompt(question, flag string) ([]byte, error) {
+	secret, err := onTerminal(flag, func(t *term.Terminal) (string, error) { return t.ReadPassword(question) })
+	return []byte(secret), err
+}
+
+// readLine asks for something that is no secret.
+func readLine(question, flag string) (string, error) {
+	return onTerminal(flag, func(t *term.Terminal) (string, error) {
+		t.SetPrompt(question)
+		return t.ReadLine()
+	})
+}
+
+// onTerminal asks on the terminal, whatever standard input and output are. Without a
+// terminal the error names the flag to use.
+func onTerminal(flag string, ask func(*term.Terminal) (string, error)) (answer string, err error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("there is no terminal to ask on: name a file with %s", flag)
+		return "", fmt.Errorf("there is no terminal to ask on: use %s", flag)
 	}
 	defer tty.Close()
 	before, err := term.MakeRaw(int(tty.Fd()))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	secret, err := term.NewTerminal(tty, "").ReadPassword(question)
+	answer, err = ask(term.NewTerminal(tty, ""))
 	if errors.Is(err, io.EOF) { // Ctrl-C, Ctrl-D
 		err = errors.New("nothing was typed")
 	}
-	return []byte(secret), errors.Join(err, term.Restore(int(tty.Fd()), before))
+	return answer, errors.Join(err, term.Restore(int(tty.Fd()), before))
 }

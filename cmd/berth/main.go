@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -41,7 +42,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), logLevelCommand(), supportBundleCommand())
+	cmd.AddCommand(initCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), logLevelCommand(), supportBundleCommand())
 	addExamples(cmd)
 	return cmd
 }
@@ -59,7 +60,7 @@ func configCommand(use, short, long string, args cobra.PositionalArgs, run func(
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.Load(file)
+			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
 			}
@@ -68,4 +69,12 @@ func configCommand(use, short, long string, args cobra.PositionalArgs, run func(
 	}
 	configFlag(cmd, &file)
 	return cmd
+}
+
+// loadConfig reads the configuration, and says what to do if there is none.
+func loadConfig(file string) (*config.Config, error) {
+	if _, err := os.Stat(file); errors.Is(err, iofs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration %s: berth init makes one, --config names another, and berth demo needs none", file)
+	}
+	return config.Load(file)
 }

@@ -148,36 +148,46 @@ var changeWays = map[string]struct{ attribute, value string }{
 	changeUnicodePwd: {"supportedCapabilities", capabilityAD},
 }
 
-// makes are attributes in the root DSE that show the kind of a server; the first
-// that matches counts. The settings may also name one of the kinds in others, which
-// read the same attributes of its accounts.
-var makes = []struct {
+// A brand is an attribute in the root DSE that shows the kind of a server. The
+// settings may also name one of the kinds in others, which read the same attributes
+// of its accounts.
+type brand struct {
 	kind, attribute, value string
 	others                 []string
-}{
+}
+
+// brands are tried in this order.
+var brands = []brand{
 	{"active_directory", "supportedCapabilities", capabilityAD, nil},
 	{"freeipa", "ipaTopologyPluginVersion", "", nil},
 	{"389ds", "vendorName", "389 Project", []string{"freeipa", "generic"}},
 	{"openldap", "objectClass", "OpenLDAProotDSE", []string{"generic"}},
 }
 
+// rootAttributes are those that show the brand.
+var rootAttributes = []string{"supportedCapabilities", "objectClass", "vendorName", "ipaTopologyPluginVersion"}
+
+// brandOf returns the brand of a server by its root DSE.
+func brandOf(root entry) (b brand, known bool) {
+	for _, b := range brands {
+		if root.has(b.attribute) && (b.value == "" || contains(root.all(b.attribute), b.value)) {
+			return b, true
+		}
+	}
+	return brand{}, false
+}
+
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
-	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)",
-		"supportedExtension", "supportedCapabilities", "objectClass", "vendorName", "ipaTopologyPluginVersion")
+	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)", append(rootAttributes, "supportedExtension")...)
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
 	}
-	for _, m := range makes {
-		if !root.has(m.attribute) || m.value != "" && !contains(root.all(m.attribute), m.value) {
-			continue
-		}
-		// Logins would mostly work, but account state would be read from attributes that
-		// the server lacks.
-		if kind := r.c.settings.Kind; kind != m.kind && !slices.Contains(m.others, kind) {
-			r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or disabled, locked and expired accounts can log in with keys", m.kind, kind)
-		}
-		break
+	// With another kind logins would mostly work, but account state would be read from
+	// attributes that the server lacks.
+	kind := r.c.settings.Kind
+	if b, known := brandOf(root); known && kind != b.kind && !slices.Contains(b.others, kind) {
+		r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or disabled, locked and expired accounts can log in with keys", b.kind, kind)
 	}
 	if way, ok := changeWays[r.c.settings.PasswordChange]; ok {
 		what := "password change on " + s.url

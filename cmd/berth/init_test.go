@@ -1,0 +1,135 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"berth/config"
+	"berth/test/peers"
+)
+
+// initialize runs berth init in a folder of its own.
+func initialize(t *testing.T, args ...string) (out string, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Chdir(dir)
+	var text strings.Builder
+	cmd := root()
+	cmd.SetOut(&text)
+	cmd.SetArgs(slices.Concat([]string{"init", "--config", "berth.yaml", "--state", "state", "--folder", "homes", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args))
+	err = cmd.ExecuteContext(t.Context())
+	return text.String(), err
+}
+
+// TestInitOpenLDAP wants what the server says of itself to be found, and no more to be
+// asked.
+func TestInitOpenLDAP(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte(p.BindPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := func(url string) []string {
+		return []string{"--url", url, "--ca-file", p.CAFile, "--account", p.BindDN, "--password-file", password, "--group", "middle"}
+	}
+	for _, url := range []string{p.LDAPS, p.LDAP} {
+		out, err := initialize(t, flags(url)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for _, want := range []string{
+			"found    openldap at " + url + ", people below dc=example,dc=test\n",
+			"found    the group cn=middle,ou=groups,dc=example,dc=test, which lists ",
+			"ok       example: users: ", "\n  berth explain NAME --config ",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("init does not say %q:\n%s", want, out)
+			}
+		}
+		cfg, err := config.Load("berth.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := cfg.Directories[0]
+		if d.Kind != "openldap" || d.Base != p.Base || d.BindDN != p.BindDN || d.StartTLS != strings.HasPrefix(url, "ldap:") {
+			t.Errorf("written: %+v", d)
+		}
+		if fi, err := os.Stat("berth.yaml"); err != nil || fi.Mode().Perm() != 0o640 {
+			t.Errorf("mode of the file: %v, %v; want 0640", fi.Mode(), err)
+		}
+		before, err := os.ReadFile("state/ssh_host_ed25519_key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := root()
+		again.SetArgs(append([]string{"init", "--config", "berth.yaml", "--state", "state"}, flags(url)...))
+		if err := again.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "berth.yaml exists already") {
+			t.Errorf("init over a configuration = %v", err)
+		}
+		// Another node has the key already.
+		if err := os.Remove("berth.yaml"); err != nil {
+			t.Fatal(err)
+		}
+		again = root()
+		again.SetArgs(append([]string{"init", "--config", "berth.yaml", "--state", "state", "--folder", "homes", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, flags(url)...))
+		if err := again.ExecuteContext(t.Context()); err != nil {
+			t.Errorf("init with a host key = %v", err)
+		}
+		if after, _ := os.ReadFile("state/ssh_host_ed25519_key"); string(after) != string(before) {
+			t.Error("the host key has changed")
+		}
+	}
+
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrong, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, change, to, want string }{
+		{"a group that is not there", "middle", "gone", `--group: the directory has no group "gone"`},
+		{"a name of two groups", "middle", "twice", "cn=twice,ou=other,ou=groups,dc=example,dc=test"},
+		{"a password that is wrong", password, wrong, `bind as "cn=svc,`},
+		{"an authority that is not the right one", p.CAFile, "/etc/ssl/certs/ca-certificates.crt", "unknown authority"},
+		{"a server that is not there", p.LDAPS, "ldaps://127.0.0.1:1", "connection refused"},
+		{"a kind that is not there", "middle", "middle --kind nds", `--kind: "nds": must be ad or one of`},
+	} {
+		args := strings.Fields(strings.Replace(strings.Join(flags(p.LDAPS), " "), tt.change, tt.to, 1))
+		if out, err := initialize(t, args...); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q\n%s", tt.name, err, tt.want, out)
+		}
+		if files, _ := os.ReadDir("."); len(files) > 0 {
+			t.Errorf("%s: %v was made", tt.name, files)
+		}
+	}
+}
+
+// TestInitEmbedded needs two answers.
+func TestInitEmbedded(t *testing.T) {
+	people := filepath.Join(t.TempDir(), "people.ldif")
+	text := "dn: dc=x\nobjectClass: domain\ndc: x\n\ndn: uid=al,dc=x\nobjectClass: inetOrgPerson\nuid: al\ncn: al\nsn: al\nuserPassword: password-1\n\n" +
+		"dn: cn=all,dc=x\nobjectClass: groupOfNames\ncn: all\nmember: uid=al,dc=x\n"
+	if err := os.WriteFile(people, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := initialize(t, "--ldif", people, "--group", "all")
+	if err != nil || !strings.Contains(out, "cn=all,dc=x, which lists 1 member\n") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out := run(t, "berth explain al --config berth.yaml"); !strings.Contains(out, "/homes/al") {
+		t.Errorf("al gets no home:\n%s", out)
+	}
+}
+
+// TestNoConfiguration wants a way on in the error.
+func TestNoConfiguration(t *testing.T) {
+	for _, args := range [][]string{{"check"}, {"serve"}, {"explain", "alice"}} {
+		cmd := root()
+		cmd.SetArgs(append(args, "--config", filepath.Join(t.TempDir(), "berth.yaml")))
+		err := cmd.ExecuteContext(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "berth init") || !strings.Contains(err.Error(), "berth demo") {
+			t.Errorf("%v without a configuration = %v, want berth init and berth demo in it", args, err)
+		}
+	}
+}
