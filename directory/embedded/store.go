@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -159,8 +160,9 @@ func (s *store) altered(key string, alter func(*entry) error) (*tree, error) {
 }
 
 // write replaces the file by t, in one step: at any moment the name means the whole
-// old or the whole new content. Only the owner may read the new file. write returns
-// when the new file survives a power failure.
+// old or the whole new content. Only the owner may read the new file, and it is the
+// owner of the old one: root also opens the directory, to check or explain. write
+// returns when the new file survives a power failure.
 func (s *store) write(t *tree) error {
 	file, err := filepath.EvalSymlinks(s.file) // a link stays a link
 	if err != nil {
@@ -180,6 +182,9 @@ func (s *store) write(t *tree) error {
 	}
 	defer os.Remove(f.Name()) // finds nothing after the rename
 	_, err = f.Write(t.document().bytes())
+	if of, ok := now.Sys().(*syscall.Stat_t); err == nil && ok && os.Geteuid() == 0 {
+		err = f.Chown(int(of.Uid), int(of.Gid))
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -244,5 +245,26 @@ func TestFileTooLarge(t *testing.T) {
 	}
 	if err == nil {
 		s.Close()
+	}
+}
+
+// TestFileKeepsItsOwner has root open the file of a service, with passwords in the
+// clear, which are replaced.
+func TestFileKeepsItsOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	file := peopleFile(t)
+	if err := os.Chown(file, 65534, 65533); err != nil {
+		t.Fatal(err)
+	}
+	before := readAll(t, file)
+	open(t, Settings{LDIF: file})
+	fi, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if of := fi.Sys().(*syscall.Stat_t); of.Uid != 65534 || of.Gid != 65533 || readAll(t, file) == before {
+		t.Errorf("belongs to %d:%d, want the owner it had, and another content", of.Uid, of.Gid)
 	}
 }

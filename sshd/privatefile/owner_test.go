@@ -71,3 +71,24 @@ func TestReadFIFO(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRewriteKeepsOwner has root rewrite the file of a service.
+func TestRewriteKeepsOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	file := put(t, filepath.Join(t.TempDir(), "f"), "one", 0o600)
+	if err := os.Chown(file, 65534, 65533); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rewrite(file, func() ([]byte, error) { return []byte("two"), nil }); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if of := fi.Sys().(*syscall.Stat_t); of.Uid != 65534 || of.Gid != 65533 {
+		t.Errorf("belongs to %d:%d, want the owner it had", of.Uid, of.Gid)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Create writes a new file whole or not at all. It makes the folder if that is
@@ -43,7 +44,7 @@ func Create(path string, text []byte, perm os.FileMode) error {
 var ErrBusy = errors.New("another process is writing the file")
 
 // Rewrite replaces the file at path, whole or not at all, by what change returns,
-// with mode 0600. change may read the old file: while it runs, the new file has a
+// with mode 0600. Root leaves it to the owner of the old file. change may read the old file: while it runs, the new file has a
 // fixed name, and Rewrite in another process returns ErrBusy. Rewrite makes the
 // folder if that is missing.
 func Rewrite(path string, change func() ([]byte, error)) (err error) {
@@ -69,6 +70,10 @@ func Rewrite(path string, change func() ([]byte, error)) (err error) {
 		return err
 	}
 	_, err = f.Write(text)
+	if old, statErr := os.Stat(path); statErr == nil && os.Geteuid() == 0 {
+		of := old.Sys().(*syscall.Stat_t)
+		err = errors.Join(err, f.Chown(int(of.Uid), int(of.Gid)))
+	}
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
