@@ -40,7 +40,8 @@ type conn struct {
 	asked  time.Time    // when the last keep-alive request was sent; only Watch uses it
 	silent atomic.Int32 // keep-alive requests without an answer
 
-	pace      fs.Pace // of all its channels together
+	pace      fs.Pace  // of all its channels together
+	open      sync.Map // the keys are each *observedFile
 	openFiles atomic.Int32
 	moved     struct{ read, written atomic.Int64 } // bytes of files
 	last      atomic.Int64                         // when the client last asked for something, in nanoseconds since peer.Opened

@@ -215,6 +215,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 	if o.conn.srv.Checksums {
 		of.sum = &runningSum{hash: sha256.New()}
 	}
+	o.conn.open.Store(of, true)
 	return of, nil
 }
 
@@ -328,7 +329,8 @@ type observedFile struct {
 	flag          int
 	opened        time.Time
 	read, written atomic.Int64
-	sum           *runningSum // nil if nobody wants checksums
+	position      atomic.Int64 // where the last piece ended
+	sum           *runningSum  // nil if nobody wants checksums
 	failed        atomic.Pointer[error]
 	closed        sync.Once
 }
@@ -344,6 +346,7 @@ func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
 	f.follow()
 	n, err := f.File.ReadAt(p, off)
 	f.read.Add(int64(n))
+	f.position.Store(off + int64(n))
 	f.fs.conn.moved.read.Add(int64(n))
 	f.fs.conn.touch()
 	if f.sum != nil {
@@ -356,6 +359,7 @@ func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 	f.follow()
 	n, err := f.File.WriteAt(p, off)
 	f.written.Add(int64(n))
+	f.position.Store(off + int64(n))
 	f.fs.conn.moved.written.Add(int64(n))
 	f.fs.conn.touch()
 	if f.sum != nil {
@@ -439,6 +443,7 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 		if first := f.failed.Load(); first != nil {
 			err = *first
 		}
+		f.fs.conn.open.Delete(f)
 		f.fs.conn.openFiles.Add(-1)
 		f.fs.openFiles.Add(-1)
 		e := event.Event{

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"cmp"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -49,9 +50,30 @@ func describe(conns []*conn) []admin.Session {
 		all = append(all, admin.Session{
 			ID: c.peer.Session, User: g.User.Name, UserID: g.User.ID, Remote: c.peer.Remote, Method: g.Method, Client: c.client,
 			Since: c.peer.Opened, Idle: c.idle(now), Files: int(c.openFiles.Load()),
-			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.serviceNames(),
+			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.serviceNames(), Transfers: c.transfers(),
 		})
 	}
+	return all
+}
+
+// transfers describes the open files of c, in the order in which they were opened.
+func (c *conn) transfers() []admin.Transfer {
+	all := []admin.Transfer{} // not null in JSON
+	for key := range c.open.Range {
+		f := key.(*observedFile)
+		t := admin.Transfer{
+			Path: f.name, Mode: event.Mode(f.flag), Since: f.opened, Bytes: f.read.Load() + f.written.Load(), Position: f.position.Load(),
+		}
+		if f.flag&(os.O_WRONLY|os.O_RDWR) == 0 { // nobody says how long an upload will be
+			if fi, err := f.File.Stat(); err == nil {
+				t.Size = fi.Size()
+			}
+		}
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(a, b admin.Transfer) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Path, b.Path))
+	})
 	return all
 }
 

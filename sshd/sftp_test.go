@@ -241,11 +241,17 @@ func TestCopiesAreCountedAsCopies(t *testing.T) {
 	}
 	if now := f.Sessions(); len(now) != 1 || now[0].Read != 3 || now[0].Written != 5 {
 		t.Errorf("sessions are %+v, want one with 3 bytes read and 5 written", now)
+	} else if got := now[0].Transfers; len(got) != 2 || got[0].Path != "/f" || got[0].Mode != "reading" || got[0].Bytes != 3 || got[0].Size != 8 ||
+		got[1].Path != "/new" || got[1].Mode != "writing" || got[1].Bytes != 5 || got[1].Size != 0 {
+		t.Errorf("transfers are %+v, want 3 of 8 bytes of /f and 5 of /new", got)
 	}
 	r.ask(200, 1, "check-file-handle", from, "md5", int64(0), int64(0), 0)
 	r.ask(200, 1, "check-file-name", "/f", "md5", int64(0), int64(0), 0)
 	r.status(4, 1, from)
 	r.status(4, 1, to)
+	if now := f.Sessions(); len(now) != 1 || len(now[0].Transfers) != 0 {
+		t.Errorf("sessions are %+v, want one without transfers", now)
+	}
 	type moved struct{ read, written int64 }
 	got := map[event.Type]moved{}
 	for _, e := range f.events.all() {

@@ -127,7 +127,7 @@ func (f *explainFlags) explainAll(cmd *cobra.Command, people *directories, set *
 	if !f.json {
 		defer func() { err = errors.Join(err, table.Flush()) }()
 	}
-	for u, err := range people.Users(cmd.Context()) {
+	for u, err := range counted(cmd, f.json, people.Users(cmd.Context())) {
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (f *explainFlags) explainAll(cmd *cobra.Command, people *directories, set *
 func (f *explainFlags) explainChanges(cmd *cobra.Command, people *directories, old, next *policy.Set, req policy.Request, names []string) error {
 	out := cmd.OutOrStdout()
 	users, changed := 0, 0
-	for u, err := range people.users(cmd.Context(), names) {
+	for u, err := range counted(cmd, true, people.users(cmd.Context(), names)) {
 		if err != nil {
 			return err
 		}
@@ -172,6 +172,29 @@ func (f *explainFlags) explainChanges(cmd *cobra.Command, people *directories, o
 		fmt.Fprintf(out, "%d of %d users: access changes\n", changed, users)
 	}
 	return nil
+}
+
+// counted yields users, and counts them on the terminal unless something else is
+// printed there meanwhile.
+func counted(cmd *cobra.Command, printing bool, users iter.Seq2[*directory.User, error]) iter.Seq2[*directory.User, error] {
+	terminal := cmd.ErrOrStderr()
+	if !isTerminal(terminal) || printing && isTerminal(cmd.OutOrStdout()) {
+		return users
+	}
+	return func(yield func(*directory.User, error) bool) {
+		const back, clearLine = "\r", "\r\x1b[K"
+		n, next := 0, time.Now()
+		defer fmt.Fprint(terminal, clearLine)
+		for u, err := range users {
+			if n++; time.Now().After(next) {
+				fmt.Fprintf(terminal, "%s%s so far", back, plural(n, "user", "users"))
+				next = time.Now().Add(time.Second / 10)
+			}
+			if !yield(u, err) {
+				return
+			}
+		}
+	}
 }
 
 // users yields the users of those names, or all that the directories list.

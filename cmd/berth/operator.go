@@ -50,23 +50,16 @@ the outcome is only an event.`, cobra.NoArgs, func(cmd *cobra.Command, server *a
 }
 
 func sessionsCommand() *cobra.Command {
-	return listing[admin.Session]{
+	list := listing[admin.Session]{
 		use: "sessions", short: "Show who is logged in to the running server",
 		long: `Sessions asks the running server, by admin.socket of the configuration, who is
 logged in, from where, since when, and what they have moved. Call it as the user
-the server runs as, or as root.`,
-		ask: func(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
-			all, err := server.Sessions(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, before := range server.Lingering() {
-				if more, err := before.Sessions(ctx); err == nil { // else it has just ended
-					all = append(all, more...)
-				}
-			}
-			return all, nil
-		},
+the server runs as, or as root.
+
+With --watch it shows every second which files are being transferred: how much of
+them, how fast, and the time left. How long an upload will be, only the client
+knows.`,
+		ask:  allSessions,
 		none: "nobody is logged in",
 		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT",
 		line: func(s admin.Session) string {
@@ -74,7 +67,31 @@ the server runs as, or as root.`,
 				s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
 				s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"))
 		},
-	}.command()
+	}
+	watch := false
+	cmd := list.command(func(cmd *cobra.Command, server *admin.Client) (bool, error) {
+		if !watch {
+			return false, nil
+		}
+		return true, watchSessions(cmd.Context(), cmd.OutOrStdout(), server)
+	})
+	cmd.Flags().BoolVar(&watch, "watch", false, "show the transfers every second, until Ctrl-C")
+	cmd.MarkFlagsMutuallyExclusive("watch", "json")
+	return cmd
+}
+
+// allSessions are those of the server, and of the processes that it took over from.
+func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
+	all, err := server.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, before := range server.Lingering() {
+		if more, err := before.Sessions(ctx); err == nil { // else it has just ended
+			all = append(all, more...)
+		}
+	}
+	return all, nil
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
@@ -199,9 +216,16 @@ type listing[T any] struct {
 	line             func(T) string // of the table
 }
 
-func (l listing[T]) command() *cobra.Command {
+// command makes the command. One of instead, if it does something, takes the place of
+// the list.
+func (l listing[T]) command(instead ...func(*cobra.Command, *admin.Client) (bool, error)) *cobra.Command {
 	var asJSON bool
 	cmd := operatorCommand(l.use, l.short, l.long, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+		for _, do := range instead {
+			if done, err := do(cmd, server); done {
+				return err
+			}
+		}
 		all, err := l.ask(server, cmd.Context())
 		if err != nil {
 			return err

@@ -38,6 +38,18 @@ type Session struct {
 	Read     int64          `json:"bytes_read"`
 	Written  int64          `json:"bytes_written"`
 	Services []string       `json:"services"` // running now
+
+	Transfers []Transfer `json:"transfers"` // files that are open now
+}
+
+// Transfer is what an operator sees of an open file.
+type Transfer struct {
+	Path     string    `json:"path"`
+	Mode     string    `json:"mode"` // as in events
+	Since    time.Time `json:"since"`
+	Bytes    int64     `json:"bytes"`    // moved so far
+	Position int64     `json:"position"` // where in the file the last piece ended
+	Size     int64     `json:"size"`     // of a file that is read; 0: not known
 }
 
 // Operator is what can be done to a running server. Its methods are safe for
