@@ -29,7 +29,10 @@ type Mistake struct {
 	Err  error  // the value, and what would be right
 }
 
-func (m *Mistake) Error() string {
+func (m *Mistake) Error() string { return m.Place() + ": " + m.Message() }
+
+// Place is the file, the line and the key.
+func (m *Mistake) Place() string {
 	at := m.File
 	if m.Line > 0 {
 		at = fmt.Sprintf("%s:%d", m.File, m.Line)
@@ -37,10 +40,15 @@ func (m *Mistake) Error() string {
 	if m.Key != "" {
 		at += ": " + m.Key
 	}
+	return at
+}
+
+// Message says what is wrong there.
+func (m *Mistake) Message() string {
 	if m.Rule != "" {
-		return fmt.Sprintf("%s: %v (rule %q)", at, m.Err, m.Rule)
+		return fmt.Sprintf("%v (rule %q)", m.Err, m.Rule)
 	}
-	return fmt.Sprintf("%s: %v", at, m.Err)
+	return m.Err.Error()
 }
 
 func (m *Mistake) Unwrap() error { return m.Err }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -19,8 +21,10 @@ import (
 
 func checkCommand() *cobra.Command {
 	var c check
-	cmd := configCommand("check", "Say what is wrong with the configuration, and what the directory says",
-		`Check reads the configuration and reports every mistake with its line and what
+	var file string
+	cmd := &cobra.Command{
+		Use: "check", Args: cobra.NoArgs, Short: "Say what is wrong with the configuration, and what the directory says",
+		Long: `Check reads the configuration and reports every mistake with its line and what
 would be right. Then it tries what "berth serve" does at its start: host keys,
 other files, ports. A port of the running server is no mistake. Then it asks each
 directory: connection, certificate, bind, base, clock, users, groups, what of them
@@ -29,11 +33,26 @@ that the server runs as, or as root.
 
 With --as it logs in to the directory as one of its people and also reports
 whether people may write what decides about them: attributes that rules use, the
-members of groups. Nothing is changed.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
+members of groups. Nothing is changed.
+
+With --json it prints one object: "ok" is true when the exit status is 0, and each
+of "findings" has a "level" (ok, warning, bad, or note: could not be checked), a
+"place" and a "message".`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.out = cmd.OutOrStdout()
-			return c.run(cmd.Context(), cfg)
-		})
+			cfg, err := loadConfig(file)
+			if err == nil {
+				err = c.run(cmd.Context(), cfg)
+			}
+			if c.json {
+				return c.encode(err)
+			}
+			return err
+		},
+	}
+	configFlag(cmd, &file)
 	cmd.Flags().BoolVar(&c.offline, "offline", false, "check the file only")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 	cmd.Flags().StringVar(&c.as, "as", "", "also find out what `user` may write; asks for the password")
 	cmd.Flags().StringVar(&c.secret, "password-file", "", "read the password of --as from the first line of `file`")
 	return cmd
@@ -43,8 +62,64 @@ members of groups. Nothing is changed.`, cobra.NoArgs, func(cmd *cobra.Command, 
 type check struct {
 	offline    bool
 	as, secret string // user, and the file with the password
+	json       bool
 	out        io.Writer
 	wrong      bool // something is
+	findings   []finding
+}
+
+// A finding is one line of the command, and what --json prints for it.
+type finding struct {
+	Level   string `json:"level"`
+	Place   string `json:"place"`
+	Message string `json:"message"`
+}
+
+func (c *check) add(level ldap.Level, place, format string, args ...any) {
+	f := finding{level.String(), place, fmt.Sprintf(format, args...)}
+	c.wrong = c.wrong || level == ldap.Bad
+	c.findings = append(c.findings, f)
+	if !c.json {
+		fmt.Fprintf(c.out, "%-8s %s: %s\n", f.Level, f.Place, f.Message)
+	}
+}
+
+// encode prints the findings. What has ended the check are the last ones.
+func (c *check) encode(err error) error {
+	for _, err := range joinedIn(err) {
+		var m *config.Mistake
+		switch {
+		case errors.Is(err, errReported):
+		case errors.As(err, &m):
+			c.add(ldap.Bad, m.Place(), "%s", m.Message())
+		default:
+			c.add(ldap.Bad, "berth", "%v", err)
+		}
+	}
+	e := json.NewEncoder(c.out)
+	e.SetIndent("", "  ")
+	if err := e.Encode(struct {
+		OK       bool      `json:"ok"`
+		Findings []finding `json:"findings"`
+	}{!c.wrong, c.findings}); err != nil {
+		return err
+	}
+	if c.wrong {
+		return errReported
+	}
+	return nil
+}
+
+// joinedIn returns the errors that err joins.
+func joinedIn(err error) (all []error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			all = append(all, joinedIn(err)...)
+		}
+	} else if err != nil {
+		all = []error{err}
+	}
+	return all
 }
 
 func (c *check) run(ctx context.Context, cfg *config.Config) error {
@@ -52,18 +127,24 @@ func (c *check) run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "ok       %s: %s, %s\n", cfg.Path, plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
-	if err := writeClashes(c.out, cfg.Path, set.Clashes()); err != nil {
+	c.add(ldap.OK, cfg.Path, "%s, %s", plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
+	// Rules that say different things about one place.
+	place, err := config.Places(cfg.Path)
+	if err != nil {
 		return err
 	}
-	for _, warning := range append(keyChangeWarnings(cfg), cfg.SSH.Warnings()...) {
-		fmt.Fprintf(c.out, "warning  %s: %s\n", cfg.Path, warning)
+	for _, clash := range set.Clashes() {
+		c.add(ldap.Warning, place(clash.Second.Key), "%s (%s)", clash, place(clash.First.Key))
+	}
+	warnings := append(keyChangeWarnings(cfg), cfg.SSH.Warnings()...)
+	if !c.offline {
+		warnings = append(warnings, places(set.Folders(existing))...)
+	}
+	for _, warning := range warnings {
+		c.add(ldap.Warning, cfg.Path, "%s", warning)
 	}
 	if c.offline {
 		return nil
-	}
-	for _, warning := range places(set.Folders(existing)) {
-		fmt.Fprintf(c.out, "warning  %s: %s\n", cfg.Path, warning)
 	}
 	if err := rehearse(cfg); err != nil {
 		return err
@@ -96,7 +177,7 @@ const directoryWithin = time.Minute
 func (c *check) directories(ctx context.Context, people *directories, rules []policy.Rule) error {
 	for _, e := range people.embedded {
 		if err := e.Writable(); err != nil {
-			fmt.Fprintf(c.out, "warning  ldif: nobody can change a password or keys, and wrong passwords are counted until the server stops: %v: put the file into a folder that the server may write, such as /var/lib/berth\n", err)
+			c.add(ldap.Warning, "ldif", "nobody can change a password or keys, and wrong passwords are counted until the server stops: %v: put the file into a folder that the server may write, such as /var/lib/berth", err)
 		}
 	}
 	for _, client := range people.clients {
@@ -107,7 +188,7 @@ func (c *check) directories(ctx context.Context, people *directories, rules []po
 		c.clashes(ctx, people, joined)
 	}
 	if c.as == "" {
-		fmt.Fprintln(c.out, "note     rights of users: not checked: --as USER finds out whether people may write what decides about them")
+		c.add(ldap.Note, "rights of users", "not checked: --as USER finds out whether people may write what decides about them")
 		return nil
 	}
 	u, err := people.Lookup(ctx, c.as)
@@ -166,39 +247,25 @@ func (c *check) clashes(ctx context.Context, people *directories, joined *direct
 	for _, client := range people.clients {
 		some, err := client.Names(ctx)
 		if err != nil {
-			fmt.Fprintf(c.out, "note     names of several directories: not compared: %v\n", err)
+			c.add(ldap.Note, "names of several directories", "not compared: %v", err)
 			return
 		}
 		users = append(users, some...)
 	}
+	const most = 20
 	clashes := joined.Clashes(users)
-	for i, clash := range clashes {
-		if i == 20 {
-			fmt.Fprintf(c.out, "bad      names of several directories: and %d more\n", len(clashes)-i)
-			break
-		}
-		fmt.Fprintf(c.out, "bad      names of several directories: %s\n", clash)
+	for _, clash := range clashes[:min(most, len(clashes))] {
+		c.add(ldap.Bad, "names of several directories", "%s", clash)
 	}
-	c.wrong = c.wrong || len(clashes) > 0
+	if more := len(clashes) - most; more > 0 {
+		c.add(ldap.Bad, "names of several directories", "and %d more", more)
+	}
 }
 
 func (c *check) print(ctx context.Context, client *ldap.Client, ask func(context.Context) []ldap.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, directoryWithin)
 	defer cancel()
 	for _, f := range ask(ctx) {
-		fmt.Fprintf(c.out, "%-8s %s: %s: %s\n", f.Level, client.Settings().Name, f.What, f.Detail)
-		c.wrong = c.wrong || f.Level == ldap.Bad
+		c.add(f.Level, client.Settings().Name+": "+f.What, "%s", f.Detail)
 	}
-}
-
-// writeClashes says which rules of file say different things about one place.
-func writeClashes(w io.Writer, file string, clashes []policy.Clash) error {
-	place, err := config.Places(file)
-	if err != nil {
-		return err
-	}
-	for _, c := range clashes {
-		fmt.Fprintf(w, "warning  %s: %s (%s)\n", place(c.Second.Key), c, place(c.First.Key))
-	}
-	return nil
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -100,5 +103,55 @@ rules:
 		if strings.Contains(got, not) {
 			t.Errorf("%q in\n%s", not, got)
 		}
+	}
+}
+
+// TestCheckAsJSON wants the same findings as the text has, and mistakes of the file
+// among them.
+func TestCheckAsJSON(t *testing.T) {
+	dir := t.TempDir()
+	d := demo{Dir: dir, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	if err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "berth.yaml")
+	asJSON := func() (text string, got struct {
+		OK       bool
+		Findings []struct{ Level, Place, Message string }
+	}, err error,
+	) {
+		t.Helper()
+		var out strings.Builder
+		cmd := root()
+		cmd.SetOut(&out)
+		cmd.SetArgs([]string{"check", "--json", "--config", file})
+		err = cmd.ExecuteContext(t.Context())
+		if err := json.Unmarshal([]byte(out.String()), &got); err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+		for _, f := range got.Findings {
+			text += fmt.Sprintf("%-8s %s: %s\n", f.Level, f.Place, f.Message)
+		}
+		return text, got, err
+	}
+	text, got, err := asJSON()
+	took := regexp.MustCompile(`in [0-9.a-zµ]+s\b`)
+	if want := run(t, "berth check --config "+file); err != nil || !got.OK || took.ReplaceAllString(text, "") != took.ReplaceAllString(want, "") {
+		t.Errorf("check --json: %v, %t\n%swant:\n%s", err, got.OK, text, want)
+	}
+	if err := os.WriteFile(file, []byte("listen: [x]\nrules: [{name: a, when: {hours: never}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, got, err = asJSON()
+	for _, want := range []string{"bad      " + file + ":1: listen", "bad      " + file + ":2: rules[0].when.hours: ", `(rule "a")`, "directories: missing"} {
+		if err == nil || got.OK || !strings.Contains(text, want) {
+			t.Errorf("check --json of mistakes: %v, %t, no %q in\n%s", err, got.OK, want, text)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if text, got, err = asJSON(); err == nil || got.OK || !strings.Contains(text, "bad      berth: there is no configuration") {
+		t.Errorf("check --json without a file: %v, %t\n%s", err, got.OK, text)
 	}
 }

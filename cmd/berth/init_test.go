@@ -14,8 +14,12 @@ import (
 // initialize runs berth init in a folder of its own.
 func initialize(t *testing.T, args ...string) (out string, err error) {
 	t.Helper()
-	dir := t.TempDir()
-	t.Chdir(dir)
+	t.Chdir(t.TempDir())
+	return initializeHere(t, args...)
+}
+
+func initializeHere(t *testing.T, args ...string) (out string, err error) {
+	t.Helper()
 	var text strings.Builder
 	cmd := root()
 	cmd.SetOut(&text)
@@ -64,18 +68,14 @@ func TestInitOpenLDAP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again := root()
-		again.SetArgs(append([]string{"init", "--config", "berth.yaml", "--state", "state"}, flags(url)...))
-		if err := again.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "berth.yaml exists already") {
+		if _, err := initializeHere(t, flags(url)...); err == nil || !strings.Contains(err.Error(), "berth.yaml exists already") {
 			t.Errorf("init over a configuration = %v", err)
 		}
 		// Another node has the key already.
 		if err := os.Remove("berth.yaml"); err != nil {
 			t.Fatal(err)
 		}
-		again = root()
-		again.SetArgs(append([]string{"init", "--config", "berth.yaml", "--state", "state", "--folder", "homes", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, flags(url)...))
-		if err := again.ExecuteContext(t.Context()); err != nil {
+		if _, err := initializeHere(t, flags(url)...); err != nil {
 			t.Errorf("init with a host key = %v", err)
 		}
 		if after, _ := os.ReadFile("state/ssh_host_ed25519_key"); string(after) != string(before) {
