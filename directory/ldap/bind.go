@@ -39,7 +39,7 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 	}
 	// Several servers may be tried for the connection. The bind has one attempt
 	// only, because the directory counts wrong passwords.
-	cn, err := c.pool.connect(ctx, func(context.Context, *conn) error { return nil })
+	cn, err := c.pool.connect(ctx, asNobody)
 	if err != nil {
 		return nil, fmt.Errorf("check the password of %q: %w", u.Name, err)
 	}
@@ -61,7 +61,7 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 	}
 	// The server may ignore parts of the account state in a bind. The state in u may be
 	// older than the password, so it is read again.
-	e, found, err := read(ctx, c.search, u.DN, "(objectClass=*)", c.userAttributes()...)
+	e, found, err := read(ctx, c.search, u.DN, c.userAttributes()...)
 	state := directory.State{Reason: "entry is gone"}
 	if found {
 		state, err = c.state(ctx, c.search, e, true)
@@ -198,7 +198,7 @@ func (c *Client) readSelf(ctx context.Context, cn *conn, u *directory.User) erro
 // 4532).
 func (c *Client) isBound(ctx context.Context, cn *conn, e entry, name string) error {
 	if c.settings.Kind == "active_directory" {
-		root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", "tokenGroups")
+		root, _, err := read(ctx, c.searchOn(cn), "", "tokenGroups")
 		if err != nil || e.has("objectSid") && slices.Contains(root.all("tokenGroups"), e.first("objectSid")) {
 			return err
 		}
@@ -211,7 +211,7 @@ func (c *Client) isBound(ctx context.Context, cn *conn, e entry, name string) er
 			return err
 		})
 		switch {
-		case err != nil && (!answered(err) || unwell(err)):
+		case err != nil && unwell(err):
 			return err
 		case foldDN(name) == foldDN(e.dn):
 			return nil

@@ -52,7 +52,7 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 	}
 	defer service.close()
 	if c.settings.Kind == "generic" {
-		root, _, err := read(ctx, c.searchOn(service), "", "(objectClass=*)", "objectClass", "vendorName")
+		root, _, err := read(ctx, c.searchOn(service), "", "objectClass", "vendorName")
 		if err != nil {
 			return fmt.Errorf("change the password of %q: %w", u.Name, err)
 		}
@@ -151,9 +151,9 @@ func passwordRefusal(a answer) *directory.Refusal {
 // shadow(5) attribute. The directory may not do so, and the new password would be
 // expired.
 func (c *Client) touchShadow(ctx context.Context, cn *conn, u *directory.User) {
-	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(shadowLastChange=*)", "shadowLastChange")
+	e, _, err := read(ctx, c.searchOn(cn), u.DN, "shadowLastChange")
 	today := strconv.FormatInt(c.now().Unix()/86400, 10)
-	if err != nil || !found || e.first("shadowLastChange") == today {
+	if err != nil || !e.has("shadowLastChange") || e.first("shadowLastChange") == today {
 		return
 	}
 	req := ldap.NewModifyRequest(u.DN, nil)

@@ -35,13 +35,14 @@ type Client struct {
 	now      func() time.Time
 	searches atomic.Int64 // sent so far
 
-	policies policies
-	sids     memory[directory.Group]   // by binary SID; one is never used again for another group
-	nested   memory[[]directory.Group] // what holds some groups, by filter
-	self     memory[selfRead]          // by name in lower case
-	hidden   memory[[]string]          // attributes the service account may not read
-	short    memory[string]            // NetBIOS name of the domain
-	tokens   memory[[]string]          // SIDs of the service account (Active Directory)
+	sids          memory[directory.Group]   // by binary SID; a SID is never used again for another group
+	nested        memory[[]directory.Group] // the groups that contain some groups, by filter
+	self          memory[selfRead]          // by name in lower case
+	policyEntries memory[entry]             // by the key of the DN
+	policies      memory[policies]
+	hidden        memory[[]string] // attributes that the service account may not read
+	short         memory[string]   // NetBIOS name of the domain
+	tokens        memory[[]string] // SIDs of the service account (Active Directory)
 }
 
 // Open checks the settings and returns a Client. It works while no server is up,
@@ -67,16 +68,11 @@ func open(s Settings, local *server, log hclog.Logger) (*Client, error) {
 	}
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
-	c.sids.max, c.nested.max, c.self.max, c.hidden.max = maxSIDs, maxNested, maxSelfs, 1
-	c.policies.named.max, c.tokens.max = maxNested, 1
+	c.sids.max, c.nested.max, c.self.max, c.policyEntries.max = maxSIDs, maxNested, maxSelfs, maxNested
 	c.caFile, c.system.sessions = s.authorities(), tls.NewLRUClientSessionCache(0)
 	var servers []*server
 	for _, raw := range s.URLs {
-		srv, err := newServer(raw)
-		if err != nil {
-			return nil, fmt.Errorf("urls: %w", err)
-		}
-		servers = append(servers, srv)
+		servers = append(servers, newServer(raw))
 	}
 	if local != nil {
 		servers = append(servers, local)
@@ -124,7 +120,7 @@ func (c *Client) Ping(ctx context.Context) error {
 		}
 		return err
 	}
-	_, found, err := read(ctx, c.search, c.settings.Base, "(objectClass=*)", "1.1")
+	_, found, err := read(ctx, c.search, c.settings.Base, "1.1")
 	if err == nil && !found {
 		err = fmt.Errorf("base %q does not exist, or the service account may not see it", c.settings.Base)
 	}

@@ -32,24 +32,20 @@ type conn struct {
 // dial connects to one server and starts TLS as the settings say. It is bounded
 // by ctx alone.
 func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
+	var cn *conn
 	raw, err := srv.dial(ctx)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	cn, err := c.secure(ctx, srv, raw)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
+	if err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+		cn, err = c.secure(ctx, srv, raw)
+		if !stop() {
+			err = ctx.Err()
+		}
+		if err != nil {
+			_ = raw.Close()
+		}
 	}
 	if err != nil {
-		_ = raw.Close()
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, err
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	cn.Conn.Start()
 	return cn, nil

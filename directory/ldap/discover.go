@@ -31,7 +31,7 @@ func Discover(ctx context.Context, s Settings) (Found, error) {
 			continue
 		}
 		defer cn.close()
-		root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", append(rootAttributes, "defaultNamingContext", "namingContexts")...)
+		root, _, err := read(ctx, c.searchOn(cn), "", append(rootAttributes, "defaultNamingContext", "namingContexts")...)
 		if err != nil && !answered(err) {
 			errs = append(errs, fmt.Errorf("%s: %w", srv.url, err))
 			continue
@@ -70,7 +70,7 @@ func (c *Client) FindGroups(ctx context.Context, name string, limit int) ([]Foun
 	var found []FoundGroup
 	for _, dn := range dns {
 		attributes := append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...)
-		e, _, err := read(ctx, c.search, dn, "(objectClass=*)", attributes...)
+		e, _, err := read(ctx, c.search, dn, attributes...)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -35,12 +36,16 @@ const (
 
 // groups returns all groups of a user, in the order of their names.
 func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name string) ([]directory.Group, error) {
-	find := map[string]func(context.Context, searchFunc, entry, string) ([]directory.Group, error){
-		walkTokenGroups: c.tokenGroups,
-		walkMemberOf:    c.memberOf,
-		walkMembers:     c.walk,
-	}[c.settings.GroupWalk]
-	groups, err := find(ctx, search, e, name)
+	var groups []directory.Group
+	var err error
+	switch c.settings.GroupWalk {
+	case walkTokenGroups:
+		groups, err = c.tokenGroups(ctx, search, e)
+	case walkMemberOf:
+		groups, err = c.memberOf(ctx, search, e)
+	default:
+		groups, err = c.walk(ctx, search, e, name)
+	}
 	slices.SortFunc(groups, func(a, b directory.Group) int {
 		return strings.Compare(strings.ToLower(a.Name+"\x00"+a.DN.String()+a.SID), strings.ToLower(b.Name+"\x00"+b.DN.String()+b.SID))
 	})
@@ -49,7 +54,7 @@ func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name st
 
 // memberOf takes all groups, nested ones too, from the user's entry, where FreeIPA
 // lists them. Only the primary group needs a search.
-func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
+func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry) ([]directory.Group, error) {
 	if !e.has("memberOf") && c.mayHide() {
 		switch may, err := c.comparable(ctx, e.dn, "memberOf"); {
 		case err != nil:
@@ -185,17 +190,14 @@ func (c *Client) holders(ctx context.Context, search searchFunc, filter string, 
 }
 
 func (c *Client) groupName(e entry) string {
-	if name := e.first(c.settings.GroupNameAttribute); name != "" {
-		return name
-	}
-	return ownName(directory.DNOf(e.dn), c.settings.GroupNameAttribute, "")
+	return cmp.Or(e.first(c.settings.GroupNameAttribute), ownName(directory.DNOf(e.dn), c.settings.GroupNameAttribute, ""))
 }
 
 // tokenGroups reads the list of all security groups of a user that Active Directory
 // computes: nested ones and the primary group, of all domains. The list contains
 // SIDs. Their names come from one search, unless they are remembered.
-func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry, _ string) ([]directory.Group, error) {
-	token, _, err := read(ctx, search, e.dn, "(objectClass=*)", "tokenGroups")
+func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry) ([]directory.Group, error) {
+	token, _, err := read(ctx, search, e.dn, "tokenGroups")
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +265,7 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 	return known, nil
 }
 
-// A memory keeps values for a while, at most max of them.
+// A memory keeps values for a while, at most max of them, or one if max is 0.
 type memory[T any] struct {
 	max int
 

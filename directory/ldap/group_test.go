@@ -19,7 +19,7 @@ func testClient(s Settings) *Client {
 	s.Base, s.Cache = "dc=example,dc=test", time.Minute
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: hclog.NewNullLogger(), now: time.Now}
-	c.sids.max, c.nested.max, c.policies.named.max, c.tokens.max = maxSIDs, maxNested, maxNested, 1
+	c.sids.max, c.nested.max, c.policyEntries.max, c.tokens.max = maxSIDs, maxNested, maxNested, 1
 	return c
 }
 

@@ -53,7 +53,7 @@ func (c *Client) hiddenNow(ctx context.Context, dn string) ([]string, error) {
 	if c.settings.Kind != "openldap" {
 		var err error
 		list, err = rightsOn(ctx, c.search, c.settings.BindDN, dn, attributes...)
-		if err != nil && (!answered(err) || unwell(err)) {
+		if err != nil && unwell(err) {
 			return nil, err
 		}
 	}
@@ -91,16 +91,16 @@ func (c *Client) hiddenMembers(ctx context.Context, dn string) (hidden []string,
 	if !c.mayHide() || c.settings.GroupWalk != walkMembers {
 		return nil, nil
 	}
-	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
-		may := true
-		if a != none {
-			may, err = c.comparable(ctx, dn, a)
+	for _, a := range c.settings.memberAttributes() {
+		may, err := c.comparable(ctx, dn, a)
+		if err != nil {
+			return nil, err
 		}
 		if !may {
 			hidden = append(hidden, a)
 		}
 	}
-	return hidden, err
+	return hidden, nil
 }
 
 // mayHide reports whether attributes may be hidden on a server that can be asked
@@ -112,34 +112,28 @@ func (c *Client) mayHide() bool {
 // comparable reports whether the service account may compare an attribute.
 func (c *Client) comparable(ctx context.Context, dn, attribute string) (bool, error) {
 	for _, value := range []string{"20000101000000Z", "TRUE", dn} { // one is of its syntax
-		err := c.compare(ctx, dn, attribute, value)
-		switch {
+		var answer error // nil is true or false
+		err := c.overPool(ctx, func(cn *conn) error {
+			answer = c.run(ctx, cn, func() error {
+				_, err := cn.Compare(dn, attribute, value)
+				return err
+			})
+			if answer != nil && !unwell(answer) {
+				return nil // the connection is good
+			}
+			return answer
+		})
+		switch err = cmp.Or(err, answer); {
 		case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidAttributeSyntax):
 			continue
 		case ldap.IsErrorAnyOf(err, ldap.LDAPResultInsufficientAccessRights):
 			return false, nil
-		case err == nil || answered(err) && !unwell(err):
-			return true, nil
+		case err != nil && unwell(err):
+			return false, err
 		}
-		return false, err
+		return true, nil
 	}
 	return true, nil // the server has checked the value, so it allows to compare
-}
-
-// compare compares over the pool. The error is nil for both answers, true and
-// false.
-func (c *Client) compare(ctx context.Context, dn, attribute, value string) (answer error) {
-	err := c.overPool(ctx, func(cn *conn) error {
-		answer = c.run(ctx, cn, func() error {
-			_, err := cn.Compare(dn, attribute, value)
-			return err
-		})
-		if answered(answer) && !unwell(answer) {
-			return nil // the connection is good
-		}
-		return answer
-	})
-	return cmp.Or(err, answer)
 }
 
 // descriptorAttribute holds who may do what with an entry of Active Directory.
@@ -162,7 +156,7 @@ func (c *Client) hiddenHours(ctx context.Context, search searchFunc, e entry) ([
 	}
 	sids, known := c.tokens.recall("", c.now())
 	if !known {
-		root, _, err := read(ctx, search, "", "(objectClass=*)", "tokenGroups")
+		root, _, err := read(ctx, search, "", "tokenGroups")
 		if err != nil {
 			return nil, err
 		}

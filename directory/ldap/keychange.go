@@ -84,7 +84,7 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
 	}
 	defer cn.close()
-	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(objectClass=*)", append(c.userAttributes(), "objectClass")...)
+	e, found, err := read(ctx, c.searchOn(cn), u.DN, append(c.userAttributes(), "objectClass")...)
 	switch {
 	case err != nil:
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)

@@ -35,14 +35,12 @@ func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 			if err == nil {
 				u, err = c.user(ctx, search, e)
 			}
-			if errors.Is(err, directory.ErrNoUser) {
+			switch {
+			case errors.Is(err, directory.ErrNoUser):
 				continue // without a login name
-			}
-			if errors.Is(err, directory.ErrStateUnknown) { // of one user, who may not log in
+			case errors.Is(err, directory.ErrStateUnknown): // of one user, who may not log in
 				u = &directory.User{Identity: c.identity(e), Name: c.loginName(e), DN: e.dn, State: directory.State{Reason: err.Error()}}
-				err = nil
-			}
-			if err != nil {
+			case err != nil:
 				yield(nil, fmt.Errorf("read %q: %w", e.dn, err))
 				return
 			}
@@ -113,8 +111,13 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 type sweep struct {
 	base    string
 	entries []*ldap.Entry
-	exact   map[string]map[int]bool // numbers of entries, by attribute and value
-	folded  map[string]map[int]bool // the same without case
+	values  map[string][]held // by attribute and value without case
+}
+
+// held is a value, and the number of an entry that has it.
+type held struct {
+	exact string
+	entry int
 }
 
 // sweepGroups returns a search that answers like the pool's. It asks the server if
@@ -124,7 +127,7 @@ func (c *Client) sweepGroups(ctx context.Context) searchFunc {
 	if c.settings.GroupWalk != walkMembers {
 		return c.search
 	}
-	s := &sweep{base: c.settings.GroupBase, exact: map[string]map[int]bool{}, folded: map[string]map[int]bool{}}
+	s := &sweep{base: c.settings.GroupBase, values: map[string][]held{}}
 	numbers := map[string]int{}
 	read := func(filter string, attributes ...string) bool {
 		entries, err := all(ctx, c.search, s.base, filter, append(attributes, c.settings.GroupNameAttribute, "objectClass", "gidNumber")...)
@@ -147,17 +150,14 @@ func (c *Client) sweepGroups(ctx context.Context) searchFunc {
 			}
 			for name, values := range e.attrs {
 				for _, v := range values {
-					s.add(name, v, n)
+					exact, folded := keys(name, v)
+					s.values[folded] = append(s.values[folded], held{exact, n})
 				}
 			}
 		}
 		return true
 	}
-	attributes := c.settings.MemberAttributes
-	if c.settings.MemberUIDAttribute != none {
-		attributes = append(attributes[:len(attributes):len(attributes)], c.settings.MemberUIDAttribute)
-	}
-	for _, a := range attributes {
+	for _, a := range c.settings.memberAttributes() {
 		if !read("("+a+"=*)", a) {
 			return c.search
 		}
@@ -194,41 +194,30 @@ func keys(name, value string) (exact, folded string) {
 	return name + "=" + value, name + "=" + strings.ToLower(value)
 }
 
-func (s *sweep) add(name, value string, n int) {
-	put := func(index map[string]map[int]bool, key string) {
-		if index[key] == nil {
-			index[key] = map[int]bool{}
-		}
-		index[key][n] = true
-	}
-	exact, folded := keys(name, value)
-	put(s.exact, exact)
-	put(s.folded, folded)
-}
-
 // match returns the entries that match filter. It is certain only for filters of
-// groups, and not if the result depends on whether case matters, which only the
-// schema of the server says.
+// groups, and not if the result depends on whether case matters: only the schema of
+// the server says that.
 func (s *sweep) match(filter *ber.Packet) (numbers map[int]bool, certain bool) {
+	numbers = map[int]bool{}
 	switch filter.Tag {
 	case ldap.FilterEqualityMatch:
 		exact, folded := keys(fmt.Sprint(filter.Children[0].Value), fmt.Sprint(filter.Children[1].Value))
-		return s.exact[exact], maps.Equal(s.exact[exact], s.folded[folded])
+		for _, h := range s.values[folded] {
+			if h.exact != exact {
+				return nil, false
+			}
+			numbers[h.entry] = true
+		}
+		return numbers, true
 	case ldap.FilterOr, ldap.FilterAnd:
 		for i, child := range filter.Children {
 			of, certain := s.match(child)
 			if !certain {
 				return nil, false
 			}
-			switch {
-			case i == 0:
-				numbers = maps.Clone(of)
-				if numbers == nil {
-					numbers = map[int]bool{}
-				}
-			case filter.Tag == ldap.FilterOr:
+			if i == 0 || filter.Tag == ldap.FilterOr {
 				maps.Copy(numbers, of)
-			default:
+			} else {
 				maps.DeleteFunc(numbers, func(n int, _ bool) bool { return !of[n] })
 			}
 		}

@@ -18,13 +18,8 @@ const maxName = 256 // bytes; AD allows 20 characters, mail addresses 254
 
 // checkName refuses, without asking, what cannot be a login name.
 func checkName(name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("empty name: %w", directory.ErrNoUser)
-	case len(name) > maxName:
-		return fmt.Errorf("name of %d bytes: %w", len(name), directory.ErrNoUser)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
-		return fmt.Errorf("name %q: %w", name, directory.ErrNoUser)
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("name %.40q: %w", name, directory.ErrNoUser)
 	}
 	return nil
 }
@@ -48,7 +43,8 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string,
 	filter := anyOf(attributes, name)
 	// AD lets user@dns.domain log in whatever the entry's userPrincipalName is.
 	user, domain, _ := strings.Cut(name, "@")
-	if c.settings.Kind == "active_directory" && user != "" && strings.EqualFold(domain, dnsDomain(c.settings.Base)) {
+	ours := strings.ReplaceAll(strings.TrimPrefix(foldDN(domainOf(c.settings.Base)), "dc="), ",dc=", ".")
+	if c.settings.Kind == "active_directory" && user != "" && strings.EqualFold(domain, ours) {
 		filter += anyOf([]string{c.settings.NameAttribute}, user)
 	}
 	return fmt.Sprintf("(&(|%s)%s)", filter, c.settings.UserFilter), nil
@@ -75,22 +71,13 @@ func (c *Client) withoutDomain(ctx context.Context, search searchFunc, name stri
 	return user, nil
 }
 
-// dnsDomain returns "corp.example" for "ou=people,dc=corp,dc=example".
-func dnsDomain(dn string) string {
-	labels, found := strings.CutPrefix(foldDN(domainOf(dn)), "dc=")
-	if !found {
-		return ""
-	}
-	return strings.ReplaceAll(labels, ",dc=", ".")
-}
-
 // shortDomain returns the NetBIOS name of the domain, which Active Directory
 // keeps beside the domain. It is asked for once a day.
 func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, error) {
 	if short, known := c.short.recall("", c.now()); known {
 		return short, nil
 	}
-	root, _, err := read(ctx, search, "", "(objectClass=*)", "configurationNamingContext", "defaultNamingContext")
+	root, _, err := read(ctx, search, "", "configurationNamingContext", "defaultNamingContext")
 	if err != nil {
 		return "", fmt.Errorf("short name of the domain: %w", err)
 	}
@@ -99,12 +86,11 @@ func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, er
 	if err != nil {
 		return "", fmt.Errorf("short name of the domain: %w", err)
 	}
-	short := ""
-	if len(found) == 1 {
-		if short = found[0].first("nETBIOSName"); short != "" {
-			c.short.remember("", short, c.now().Add(24*time.Hour))
-		}
+	if len(found) != 1 || !found[0].has("nETBIOSName") {
+		return "", nil
 	}
+	short := found[0].first("nETBIOSName")
+	c.short.remember("", short, c.now().Add(24*time.Hour))
 	return short, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -83,13 +82,10 @@ func stricter(a, b policy) policy {
 	}
 }
 
-// policies remembers the policy entries of a directory.
+// policies are the policy entries of a directory.
 type policies struct {
-	mu    sync.Mutex
-	until time.Time
 	byDN  map[string]policy // by the key of the DN
 	usual directory.DN      // of the default policy; zero if there is none
-	named memory[entry]     // entries that were read by their DN
 }
 
 // policyOf returns the policy for an entry.
@@ -100,20 +96,21 @@ func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (poli
 	case !c.kind.ppolicy:
 		return policy{}, nil
 	}
-	byDN, usual, err := c.loadPolicies(ctx, search)
+	known, err := c.loadPolicies(ctx, search)
 	if err != nil {
 		return policy{}, err
 	}
-	name := cmp.Or(e.first("pwdPolicySubentry"), usual.String())
-	if p, ok := byDN[directory.DNOf(name).Key()]; ok {
+	name := cmp.Or(e.first("pwdPolicySubentry"), known.usual.String())
+	if p, ok := known.byDN[foldDN(name)]; ok {
 		return p, nil
 	}
 	if name == "" { // one of several applies, and it is not known which
-		p := strictest
-		for i, other := range slices.Collect(maps.Values(byDN)) {
-			if i == 0 {
-				p = other
-			}
+		all := slices.Collect(maps.Values(known.byDN))
+		if len(all) == 0 {
+			return strictest, nil
+		}
+		p := all[0]
+		for _, other := range all[1:] {
 			p = stricter(p, other)
 		}
 		return p, nil
@@ -128,14 +125,14 @@ func (c *Client) policyOf(ctx context.Context, search searchFunc, e entry) (poli
 // policyAt returns a policy entry by its DN, without attributes if it cannot be
 // read.
 func (c *Client) policyAt(ctx context.Context, search searchFunc, dn string) (entry, error) {
-	if e, known := c.policies.named.recall(foldDN(dn), c.now()); known {
+	if e, known := c.policyEntries.recall(foldDN(dn), c.now()); known {
 		return e, nil
 	}
 	attributes := policyAttributes
 	if c.settings.Kind == "389ds" {
 		attributes = nsPolicyAttributes
 	}
-	e, _, err := read(ctx, search, dn, "(objectClass=*)", attributes...)
+	e, _, err := read(ctx, search, dn, attributes...)
 	if err != nil && !ldap.IsErrorAnyOf(err, ldap.LDAPResultInsufficientAccessRights) {
 		return e, err
 	}
@@ -143,7 +140,7 @@ func (c *Client) policyAt(ctx context.Context, search searchFunc, dn string) (en
 	if len(e.attrs) == 0 {
 		until = c.now().Add(hiddenFor)
 	}
-	c.policies.named.remember(foldDN(dn), e, until)
+	c.policyEntries.remember(foldDN(dn), e, until)
 	return e, nil
 }
 
@@ -194,40 +191,38 @@ func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (poli
 	return p, err
 }
 
-func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (map[string]policy, directory.DN, error) {
-	p := &c.policies
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.byDN != nil && c.now().Before(p.until) {
-		return p.byDN, p.usual, nil
+func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (policies, error) {
+	if p, known := c.policies.recall("", c.now()); known {
+		return p, nil
 	}
 	entries, err := all(ctx, search, c.settings.GroupBase, "(objectClass=pwdPolicy)", append(policyAttributes, "cn")...)
 	if err != nil {
-		return nil, directory.DN{}, err
+		return policies{}, err
 	}
-	byDN, usual := make(map[string]policy, len(entries)), c.settings.PasswordPolicy
+	p := policies{make(map[string]policy, len(entries)), directory.DNOf(c.settings.PasswordPolicy)}
 	for _, e := range entries {
-		byDN[foldDN(e.dn)] = readPolicy(e)
+		p.byDN[foldDN(e.dn)] = readPolicy(e)
 		// This is a guess: slapd's configuration names the default policy.
 		if c.settings.PasswordPolicy == "" && (len(entries) == 1 || strings.EqualFold(e.first("cn"), "default")) {
-			usual = e.dn
+			p.usual = directory.DNOf(e.dn)
 		}
 	}
-	p.byDN, p.usual, p.until = byDN, directory.DNOf(usual), c.now().Add(policiesFor)
-	return p.byDN, p.usual, nil
+	c.policies.remember("", p, c.now().Add(policiesFor))
+	return p, nil
 }
 
 // Lockout implements directory.Directory. An error means that the service account
 // may not read the policy, or that no server answers.
 func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int, window time.Duration, err error) {
-	read := map[string]func(context.Context, *directory.User) (policy, error){
-		"active_directory": c.adLockout,
-		"freeipa":          c.ipaLockout,
-	}[c.settings.Kind]
-	if read == nil {
-		read = c.policyLockout
+	var p policy
+	switch c.settings.Kind {
+	case "active_directory":
+		p, err = c.adLockout(ctx, u)
+	case "freeipa":
+		p, err = c.ipaLockout(ctx)
+	default:
+		p, err = c.policyLockout(ctx, u)
 	}
-	p, err := read(ctx, u)
 	if err != nil {
 		return 0, 0, fmt.Errorf("lock-out policy for %q: %w", u.Name, err)
 	}
@@ -239,7 +234,7 @@ const psoAttribute = "msDS-ResultantPSO"
 
 // adLockout reads the fine-grained policy of the user, or else the domain's.
 func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, error) {
-	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", psoAttribute)
+	e, _, err := read(ctx, c.search, u.DN, psoAttribute)
 	if err != nil {
 		return policy{}, err
 	}
@@ -247,7 +242,7 @@ func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, erro
 	if pso := e.first(psoAttribute); pso != "" {
 		dn, threshold, window = pso, "msDS-LockoutThreshold", "msDS-LockoutObservationWindow"
 	}
-	if e, _, err = read(ctx, c.search, dn, "(objectClass=*)", threshold, window); err != nil {
+	if e, _, err = read(ctx, c.search, dn, threshold, window); err != nil {
 		return policy{}, err
 	}
 	n, err := strconv.Atoi(e.first(threshold))
@@ -259,7 +254,7 @@ func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, erro
 
 // policyLockout reads the policy entry that applies to the user.
 func (c *Client) policyLockout(ctx context.Context, u *directory.User) (policy, error) {
-	e, _, err := read(ctx, c.search, u.DN, "(objectClass=*)", "pwdPolicySubentry")
+	e, _, err := read(ctx, c.search, u.DN, "pwdPolicySubentry")
 	if err != nil {
 		return policy{}, err
 	}
@@ -274,7 +269,7 @@ func (c *Client) policyLockout(ctx context.Context, u *directory.User) (policy, 
 }
 
 // ipaLockout reads the policies of the KDC and takes the one that locks first.
-func (c *Client) ipaLockout(ctx context.Context, _ *directory.User) (policy, error) {
+func (c *Client) ipaLockout(ctx context.Context) (policy, error) {
 	entries, err := all(ctx, c.search, domainOf(c.settings.Base), "(objectClass=krbPwdPolicy)", "krbPwdMaxFailure", "krbPwdFailureCountInterval")
 	if err != nil {
 		return policy{}, err

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,18 +28,13 @@ type server struct {
 	took    time.Duration // to connect to it the last time
 }
 
-func newServer(raw string) (*server, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}[u.Scheme]
-	}
-	addr := net.JoinHostPort(u.Hostname(), port)
+// newServer returns the server of a URL that Settings.Check has accepted.
+func newServer(raw string) *server {
+	u, _ := url.Parse(raw)
+	usual := map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}
+	addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), usual[u.Scheme]))
 	dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
-	return &server{url: raw, host: u.Hostname(), dial: dial, ldaps: u.Scheme == "ldaps"}, nil
+	return &server{url: raw, host: u.Hostname(), dial: dial, ldaps: u.Scheme == "ldaps"}
 }
 
 const (
@@ -319,15 +315,15 @@ func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Durat
 // doubt starts a probe of a server that was silent, one for all requests that
 // wait for it. Meanwhile other servers are asked first.
 func (p *pool) doubt(s *server) {
+	limit := p.patience(s)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || !s.good() {
 		return
 	}
-	limit := p.c.settings.ConnectTimeout
 	s.doubted = true
-	if slices.ContainsFunc(p.servers, (*server).good) {
-		limit = min(max(minPatience, 4*s.took), limit)
+	if !slices.ContainsFunc(p.servers, (*server).good) {
+		limit = p.c.settings.ConnectTimeout
 	}
 	p.probes.Go(func() {
 		start := time.Now()
@@ -380,10 +376,13 @@ func (p *pool) probe(s *server) {
 // ping reads the root DSE, which everybody may read (RFC 4512, section 5.1).
 func (cn *conn) ping(ctx context.Context, limit time.Duration) error {
 	return cn.do(ctx, limit, func() error {
-		_, err := cn.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"}})
+		_, err := cn.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: anyEntry, Attributes: []string{"1.1"}})
 		return err
 	})
 }
+
+// asNobody leaves a new connection without a bind.
+func asNobody(context.Context, *conn) error { return nil }
 
 // bindService binds cn as the service account, if there is one.
 func (c *Client) bindService(ctx context.Context, cn *conn) error {

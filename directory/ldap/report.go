@@ -62,7 +62,7 @@ func (c *Client) Report(ctx context.Context, groups []string, strict ...string) 
 	}
 	if err := c.Ping(ctx); err != nil {
 		right := r.cure(err)
-		if root, _, _ := read(ctx, c.search, "", "(objectClass=*)", "namingContexts"); right == "" && root.has("namingContexts") {
+		if root, _, _ := read(ctx, c.search, "", "namingContexts"); right == "" && root.has("namingContexts") {
 			right = fmt.Sprintf("; the server has %s: base must be one of these or below", strings.Join(root.all("namingContexts"), " and "))
 		}
 		r.add(Bad, "base "+c.settings.Base, "%v%s", err, right)
@@ -92,26 +92,24 @@ func (r *reporter) add(l Level, what, format string, args ...any) {
 // server connects to one server, whatever its health.
 func (r *reporter) server(ctx context.Context, s *server) {
 	start := time.Now()
-	bound := "anonymous"
-	if r.c.settings.BindDN != "" {
-		bound = "bound as " + r.c.settings.BindDN
-	}
-	cn, err := r.c.pool.connectTo(ctx, s, r.c.settings.ConnectTimeout, func(context.Context, *conn) error { return nil })
-	if err != nil {
-		r.add(Bad, "server "+s.url, "%v%s", err, advice(s, err))
-		return
-	}
-	defer cn.close()
-	r.certificate(s, cn.tls)
-	err = r.c.bindService(ctx, cn)
-	if password, _ := r.c.settings.bindPassword(); strings.TrimSpace(password) != password {
-		r.add(Warning, "service account", "its password begins or ends with a blank, which counts: remove the blank if it is not meant")
+	cn, err := r.c.pool.connectTo(ctx, s, r.c.settings.ConnectTimeout, asNobody)
+	if err == nil {
+		defer cn.close()
+		r.certificate(s, cn.tls)
+		err = r.c.bindService(ctx, cn)
+		if password, _ := r.c.settings.bindPassword(); strings.TrimSpace(password) != password {
+			r.add(Warning, "service account", "its password begins or ends with a blank, which counts: remove the blank if it is not meant")
+		}
 	}
 	if err != nil {
 		r.add(Bad, "server "+s.url, "%v%s", err, advice(s, err))
 		return
 	}
 	r.reached = true
+	bound := "anonymous"
+	if r.c.settings.BindDN != "" {
+		bound = "bound as " + r.c.settings.BindDN
+	}
 	r.add(OK, "server "+s.url, "%s in %v", bound, time.Since(start).Round(time.Millisecond))
 	r.root(ctx, s, cn)
 }
@@ -128,7 +126,7 @@ func (r *reporter) certificate(s *server, state *tls.ConnectionState) {
 		return
 	}
 	var names []string
-	end := time.Time{}
+	var end time.Time
 	for _, cert := range state.VerifiedChains[0] {
 		names = append(names, cert.Subject.String())
 		end = directory.Earlier(end, cert.NotAfter)
@@ -178,7 +176,7 @@ func brandOf(root entry) (b brand, known bool) {
 }
 
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
-	root, _, err := read(ctx, r.c.searchOn(cn), "", "(objectClass=*)", append(rootAttributes, "supportedExtension")...)
+	root, _, err := read(ctx, r.c.searchOn(cn), "", append(rootAttributes, "supportedExtension")...)
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
@@ -223,7 +221,7 @@ var clocks = []struct{ dn, attribute string }{
 
 func (r *reporter) serverTime(ctx context.Context, cn *conn) (time.Time, error) {
 	for _, at := range clocks {
-		e, found, err := read(ctx, r.c.searchOn(cn), at.dn, "(objectClass=*)", at.attribute)
+		e, found, err := read(ctx, r.c.searchOn(cn), at.dn, at.attribute)
 		if err == nil && found && e.has(at.attribute) {
 			return directory.ParseTime(e.first(at.attribute))
 		}
@@ -356,20 +354,18 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 
 // anyMember is the part of a filter that matches entries with members.
 func (c *Client) anyMember() string {
-	var b strings.Builder
-	for _, a := range append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...) {
-		if a != none {
-			fmt.Fprintf(&b, "(%s=*)", a)
-		}
+	filter := ""
+	for _, a := range c.settings.memberAttributes() {
+		filter += "(" + a + "=*)"
 	}
-	return b.String()
+	return filter
 }
 
 // groupsCalled returns the DNs of up to limit groups with a DN, SID or plain name. A
 // name may contain * as in rules.
 func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name string, limit int) ([]string, error) {
 	if dn, err := directory.ParseDN(name); err == nil && !dn.Parent().IsZero() && !strings.Contains(name, "*") {
-		if _, found, err := read(ctx, search, name, "(objectClass=*)", "1.1"); !found {
+		if _, found, err := read(ctx, search, name, "1.1"); !found {
 			return nil, err
 		}
 		return []string{name}, nil
@@ -381,9 +377,9 @@ func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name strin
 		filter = "(objectSid=" + ldap.EscapeFilter(name) + ")"
 	}
 	entries, _, err := upTo(ctx, search, c.settings.GroupBase, filter, limit, "1.1")
-	var dns []string
-	for _, e := range entries {
-		dns = append(dns, e.dn)
+	dns := make([]string, len(entries))
+	for i, e := range entries {
+		dns[i] = e.dn
 	}
 	return dns, err
 }
@@ -393,20 +389,20 @@ func (r *reporter) policies(ctx context.Context) {
 	if !r.c.kind.ppolicy {
 		return
 	}
-	byDN, usual, err := r.c.loadPolicies(ctx, r.c.search)
+	known, err := r.c.loadPolicies(ctx, r.c.search)
 	switch {
 	case err != nil:
 		r.add(Bad, "password policy", err.Error())
-	case len(byDN) == 0:
+	case len(known.byDN) == 0:
 		r.add(Warning, "password policy", "no pwdPolicy entry below %q can be read: the age of passwords and the end of locks are not known", r.c.settings.GroupBase)
-	case usual.IsZero():
-		r.add(Warning, "password policy", "there are %d, and none is called default: password_policy must name the default one", len(byDN))
+	case known.usual.IsZero():
+		r.add(Warning, "password policy", "there are %d, and none is called default: password_policy must name the default one", len(known.byDN))
 	default:
-		p := byDN[usual.Key()]
+		p := known.byDN[known.usual.Key()]
 		age := "passwords do not expire"
 		if p.maxAge > 0 {
 			age = fmt.Sprintf("passwords expire after %.4g days", p.maxAge.Hours()/24)
 		}
-		r.add(OK, "password policy", "%s: %s", usual, age)
+		r.add(OK, "password policy", "%s: %s", known.usual, age)
 	}
 }

@@ -63,9 +63,8 @@ func (r *reporter) cure(err error) string {
 	case "openldap":
 		limit = fmt.Sprintf("add limits dn.exact=%q size=unlimited time=unlimited", s.BindDN)
 	}
-	indexed := append(append(slices.Clone(s.LoginAttributes), s.MemberAttributes...), s.MemberUIDAttribute)
-	indexed = slices.DeleteFunc(indexed, func(a string) bool { return a == none })
-	return fmt.Sprintf("; have the server index %s for equality, or %s", strings.Join(indexed, ", "), limit)
+	indexed := strings.Join(slices.Concat(s.LoginAttributes, s.memberAttributes()), ", ")
+	return fmt.Sprintf("; have the server index %s for equality, or %s", indexed, limit)
 }
 
 // slowLookup is how long a look-up takes if the server lacks an index.
@@ -176,11 +175,11 @@ var describedNames = regexp.MustCompile(`\bNAME\s+(?:'([^']+)'|\(([^)]*)\))`)
 // schema reports attributes of the settings that the server does not know.
 func (r *reporter) schema(ctx context.Context) {
 	s := r.c.settings
-	root, _, err := read(ctx, r.c.search, "", "(objectClass=*)", "subschemaSubentry")
+	root, _, err := read(ctx, r.c.search, "", "subschemaSubentry")
 	if err != nil || root.first("subschemaSubentry") == "" {
 		return
 	}
-	schema, _, err := read(ctx, r.c.search, root.first("subschemaSubentry"), "(objectClass=*)", "attributeTypes")
+	schema, _, err := read(ctx, r.c.search, root.first("subschemaSubentry"), "attributeTypes")
 	known := map[string]string{}
 	for _, description := range schema.all("attributeTypes") {
 		for _, m := range describedNames.FindAllStringSubmatch(description, -1) {

@@ -30,11 +30,10 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 	if cn != nil {
 		defer cn.close()
 	}
-	if err != nil {
-		r.add(Bad, what, "could not be checked: %v", err)
-		return r.findings
+	var user entry
+	if err == nil {
+		user, err = c.themselves(ctx, cn, u)
 	}
-	user, err := c.themselves(ctx, cn, u)
 	if err != nil {
 		r.add(Bad, what, "could not be checked: %v", err)
 		return r.findings
@@ -73,9 +72,9 @@ func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (e
 		u = full
 	}
 	attributes := append(c.userAttributes(), "objectClass")
-	e, found, err := read(ctx, c.searchOn(cn), u.DN, "(objectClass=*)", attributes...)
+	e, found, err := read(ctx, c.searchOn(cn), u.DN, attributes...)
 	if !found && err == nil && c.settings.BindAs == "" {
-		e, found, err = read(ctx, c.search, u.DN, "(objectClass=*)", attributes...)
+		e, found, err = read(ctx, c.search, u.DN, attributes...)
 	}
 	if !found && err == nil {
 		err = fmt.Errorf("%q does not exist, or cannot be seen", u.DN)
@@ -108,7 +107,7 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 	if c.settings.Kind == "embedded" { // where users write nothing
 		return func(context.Context, entry, string, string) (bool, error) { return false, nil }, nil
 	}
-	root, _, err := read(ctx, c.searchOn(cn), "", "(objectClass=*)", "supportedControl", "supportedCapabilities")
+	root, _, err := read(ctx, c.searchOn(cn), "", "supportedControl", "supportedCapabilities")
 	switch {
 	case err != nil:
 		return nil, err
@@ -119,7 +118,7 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 			rights, ok := known[e.dn]
 			if !ok {
 				var err error
-				if rights, _, err = read(ctx, c.searchOn(cn), e.dn, "(objectClass=*)", "allowedAttributesEffective"); err != nil {
+				if rights, _, err = read(ctx, c.searchOn(cn), e.dn, "allowedAttributesEffective"); err != nil {
 					return false, err
 				}
 				known[e.dn] = rights
@@ -153,7 +152,7 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 // rightsOn returns the rights that 389 DS gives subject on attributes of the
 // entry dn, for attributeRights. Everybody may ask for the own ones.
 func rightsOn(ctx context.Context, search searchFunc, subject, dn string, attributes ...string) (string, error) {
-	req := request(dn, ldap.ScopeBaseObject, "(objectClass=*)", 1, attributes...)
+	req := request(dn, ldap.ScopeBaseObject, anyEntry, 1, attributes...)
 	req.Controls = []ldap.Control{ldap.NewControlString(controlRights, true, "dn:"+subject)}
 	res, err := search(ctx, req)
 	if err != nil {
@@ -307,12 +306,12 @@ func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask w
 // groupRights asks whether the user may become a member of each group.
 func (r *reporter) groupRights(ctx context.Context, what string, user entry, groups []string, ask writeCheck) {
 	c := r.c
-	try := map[string]string{}
-	for _, a := range c.settings.MemberAttributes {
+	try := map[string]string{} // values that would make the user a member, by attribute
+	for _, a := range c.settings.memberAttributes() {
 		try[a] = user.dn
-	}
-	if a := c.settings.MemberUIDAttribute; a != none {
-		try[a] = c.loginName(user)
+		if a == c.settings.MemberUIDAttribute {
+			try[a] = c.loginName(user)
+		}
 	}
 	safe := 0
 	for _, dn := range groups {

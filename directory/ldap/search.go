@@ -143,6 +143,8 @@ func request(base string, scope int, filter string, limit int, attributes ...str
 	}
 }
 
+const anyEntry = "(objectClass=*)"
+
 var errTooMany = fmt.Errorf("more than %d entries", maxEntries)
 
 // all returns every entry below base that matches filter. Beside an error it
@@ -212,8 +214,8 @@ func upTo(ctx context.Context, search searchFunc, base, filter string, limit int
 }
 
 // read returns the entry dn itself; found is false if it is not there.
-func read(ctx context.Context, search searchFunc, dn, filter string, attributes ...string) (e entry, found bool, err error) {
-	res, err := search(ctx, request(dn, ldap.ScopeBaseObject, filter, 1, attributes...))
+func read(ctx context.Context, search searchFunc, dn string, attributes ...string) (e entry, found bool, err error) {
+	res, err := search(ctx, request(dn, ldap.ScopeBaseObject, anyEntry, 1, attributes...))
 	if ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject) {
 		return entry{}, false, nil
 	}
@@ -269,7 +271,7 @@ func (e entry) readRanges(ctx context.Context, search searchFunc) error {
 			ask = append(ask, fmt.Sprintf("%s;range=%d-*", name, from))
 		}
 		clear(e.ranges)
-		res, err := search(ctx, request(e.dn, ldap.ScopeBaseObject, "(objectClass=*)", 1, ask...))
+		res, err := search(ctx, request(e.dn, ldap.ScopeBaseObject, anyEntry, 1, ask...))
 		if err != nil {
 			return err
 		}

@@ -446,6 +446,12 @@ func (s Settings) attributeNames() map[string][]string {
 	}
 }
 
+// memberAttributes returns the attributes of a group that hold members.
+func (s Settings) memberAttributes() []string {
+	all := append(slices.Clone(s.MemberAttributes), s.MemberUIDAttribute)
+	return slices.DeleteFunc(all, func(a string) bool { return a == none })
+}
+
 // secret attributes are never read.
 var secret = map[string]bool{"userpassword": true, "unicodepwd": true, "sambantpassword": true, "krbprincipalkey": true, "ipanthash": true}
 
