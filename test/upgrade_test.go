@@ -131,6 +131,10 @@ func TestUpgrade(t *testing.T) {
 	if aside, _ := filepath.Glob(filepath.Join(demo, "*.sock.*")); len(aside) > 0 {
 		t.Errorf("%v: left by the process before", aside)
 	}
+	verify := exec.Command(program, "events", "verify", filepath.Join(demo, "events.jsonl"), "--key", filepath.Join(demo, "ssh_host_ed25519_key.pub"))
+	if out, err := verify.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "intact: ") {
+		t.Errorf("the chain of events of both processes: %v\n%s", err, out)
+	}
 }
 
 // build builds the program with a version.

@@ -29,7 +29,27 @@ func main() {
 	}
 	tellPredecessor(err)
 	stop()
-	os.Exit(1)
+	os.Exit(codeOf(err))
+}
+
+// An exitCode is an error with a code of the process that is not 1.
+type exitCode struct {
+	code int
+	error
+}
+
+func (e exitCode) Unwrap() error { return e.error }
+
+// codeOf is what the process exits with.
+func codeOf(err error) int {
+	var e exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.code
+	}
+	return 1
 }
 
 // errReported is the error of a command that has already printed what is wrong.
@@ -42,7 +62,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(initCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), logLevelCommand(), supportBundleCommand())
+	cmd.AddCommand(initCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), eventsCommand(), logLevelCommand(), supportBundleCommand())
 	addExamples(cmd)
 	return cmd
 }

@@ -119,6 +119,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		return err
 	}
 	defer audit.Close()
+	audit.Sign(made.keys[0])
 	counts, queues := metrics.New(), []*event.Queue{audit.Queue}
 	sinks := event.Sinks{audit, counts, event.Log(log)}
 	if cfg.Events.Syslog.Enabled() {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
 )
 
 // File is a Queue that writes one JSON object a line to a file or a standard
@@ -32,7 +34,19 @@ func start(s Settings, out *output, log hclog.Logger) *File {
 	format := func(b []byte, e *Event) []byte { return e.AppendJSON(b, s.Node) }
 	f := &File{startQueue(s.File, &s, out, format, log), out, ""}
 	out.emit = f.Emit
+	if out.chain != nil {
+		out.chain.due = time.AfterFunc(signAfter, f.poke)
+	}
 	return f
+}
+
+// Sign has checkpoints of the file signed with key. It is called once, before events.
+func (f *File) Sign(key ssh.Signer) {
+	f.out.mu.Lock()
+	defer f.out.mu.Unlock()
+	if f.out.chain != nil {
+		f.out.chain.sign, f.out.chain.begin = key, true
+	}
 }
 
 // Reopen opens the file anew under its name, for programs like logrotate that

@@ -22,11 +22,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// settings are defaults for a file in a folder of its own.
+// settings are defaults for a file in a folder of its own, which holds only what a
+// test emits: chain_test.go has the checkpoints.
 func settings(t *testing.T) Settings {
 	t.Helper()
 	s := DefaultSettings()
-	s.File = filepath.Join(t.TempDir(), "log", "events.jsonl")
+	s.File, s.Chain = filepath.Join(t.TempDir(), "log", "events.jsonl"), false
 	if errs := s.Check(); len(errs) > 0 {
 		t.Fatal(errs)
 	}

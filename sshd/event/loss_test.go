@@ -140,7 +140,7 @@ func fillToTheLimit(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	s := DefaultSettings()
-	s.File = path
+	s.File, s.Chain = path, false
 	f := open(t, s)
 	for i := range 100 { // some 9 kB
 		f.Emit(numbered(i))

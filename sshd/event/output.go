@@ -28,13 +28,17 @@ type output struct {
 	maxSize int64
 	log     hclog.Logger
 	old     *archive // nil without rotation
+	chain   *chain   // nil: lines have no links
 
 	emit func(Event) // for what happens to the file itself
 
-	mu   sync.Mutex // of what follows; held during writes
-	f    file       // nil once closed
-	size int64
-	torn int64 // bytes of an unfinished line at the end; -1: it is from before
+	mu      sync.Mutex // of what follows; held during writes
+	f       file       // nil once closed
+	size    int64
+	opening int64  // of size, a checkpoint that opens the file
+	torn    int64  // bytes of an unfinished line at the end; -1: it is from before
+	cut     []byte // that line, if it is not from before
+	buf     []byte // memory for lines with links
 }
 
 // file is the part of *os.File that is used, so that a test can fail.
@@ -54,6 +58,9 @@ func openOutput(s Settings, log hclog.Logger) (*output, error) {
 		return &output{f: f, log: log}, nil
 	}
 	o := &output{path: s.File, maxSize: s.MaxSize, log: log}
+	if s.Chain {
+		o.chain = &chain{node: s.Node, log: log}
+	}
 	if err := errors.Join(os.MkdirAll(filepath.Dir(s.File), 0o750), o.begin()); err != nil {
 		return nil, err
 	}
@@ -69,7 +76,10 @@ func (o *output) begin() error {
 	if err != nil {
 		return err
 	}
-	o.f, o.size, o.torn = f, size, torn
+	o.f, o.size, o.torn, o.opening = f, size, torn, 0
+	if o.chain != nil {
+		o.chain.read = false
+	}
 	return nil
 }
 
@@ -147,21 +157,43 @@ func (o *output) write(lines []byte) ([]byte, error) {
 	if err := o.restore(); err != nil {
 		return lines, err
 	}
-	for len(lines) > 0 {
+	if o.chain != nil {
+		defer lockFolder(filepath.Dir(o.path))()
+		if err := o.follow(); err != nil {
+			return lines, err
+		}
+	}
+	for now := time.Now(); ; {
 		if err := o.mend(); err != nil {
 			return lines, err
 		}
-		n, err := o.f.Write(o.fitting(lines))
+		var text []byte
+		checkpoint := o.chain.wants(now)
+		if checkpoint {
+			text = o.chain.checkpoint(now)
+		} else if len(lines) == 0 {
+			return nil, nil
+		} else if text = o.fitting(lines); len(text) == 0 {
+			continue // in a new file
+		}
+		n, err := o.f.Write(text)
 		o.size += int64(n)
-		whole := bytes.LastIndexByte(lines[:n], '\n') + 1
-		o.torn = int64(n - whole)
-		lines = lines[whole:]
+		whole := bytes.LastIndexByte(text[:n], '\n') + 1
+		o.torn, o.cut = int64(n-whole), append(o.cut[:0], text[whole:n]...)
+		if checkpoint && o.size == int64(n) {
+			o.opening = o.size
+		}
+		if o.chain != nil {
+			o.chain.written(text[:whole], checkpoint, now)
+		}
+		for left := bytes.Count(text[:whole], []byte{'\n'}); left > 0 && !checkpoint; left-- {
+			lines = lines[bytes.IndexByte(lines, '\n')+1:]
+		}
 		if err != nil {
 			_ = o.mend() // at once: the process may end before it can write again
 			return lines, err
 		}
 	}
-	return nil, nil
 }
 
 // mend removes the beginning of a line that a full disk has cut off; the whole
@@ -181,27 +213,45 @@ func (o *output) mend() error {
 		return err
 	}
 	o.size++
+	if o.torn > 0 && o.chain != nil {
+		o.chain.broken = append(o.chain.broken, o.cut...)
+	}
 	o.torn = 0
 	return nil
 }
 
-// fitting returns the first of lines that still go into the file, and begins a
-// new file when there is no room for even one. A line longer than a file gets
-// one of its own.
+// mostWrite is after how many bytes no more lines join a write.
+const mostWrite = 1 << 20
+
+// fitting returns the first of lines that still go into the file, with their
+// links. If there is no room for even one, it begins a new file and returns none.
+// A line longer than a file gets one of its own.
 func (o *output) fitting(lines []byte) []byte {
-	if o.old == nil || o.size+int64(len(lines)) <= o.maxSize {
+	if o.old == nil && o.chain == nil {
 		return lines
 	}
-	room := max(o.maxSize-o.size, 0)
-	if room < int64(len(lines)) {
-		if end := bytes.LastIndexByte(lines[:room], '\n'); end >= 0 {
-			return lines[:end+1]
+	text := o.buf[:0]
+	var last link
+	if o.chain != nil {
+		last = o.chain.last
+	}
+	for line := range bytes.Lines(lines) {
+		before := len(text)
+		text, last = o.chain.append(text, line, last)
+		full := o.old != nil && o.size+int64(len(text)) > o.maxSize
+		if full && before == 0 && o.size > o.opening {
+			o.rotate()
+			return nil
+		}
+		if full && before > 0 {
+			text = text[:before]
+		}
+		if full || len(text) >= mostWrite {
+			break
 		}
 	}
-	if o.size > 0 {
-		o.rotate()
-	}
-	return lines[:bytes.IndexByte(lines, '\n')+1]
+	o.buf = text
+	return text
 }
 
 // rotate begins a new file. If that does not work, the one in use grows on:
@@ -210,24 +260,34 @@ func (o *output) rotate() {
 	f, err := o.old.take(o.path, time.Now())
 	if err != nil {
 		o.log.Error("begin a new events file", "file", o.path, "error", err)
-		o.size = 0 // counts from here to the next try
+		o.size, o.opening = 0, 0 // counts from here to the next try
 		return
 	}
 	if err := errors.Join(o.f.Sync(), o.f.Close()); err != nil {
 		o.log.Error("close a full events file", "file", o.path, "error", err)
 	}
-	o.f, o.size = f, 0
+	o.f, o.size, o.opening = f, 0, 0
+	if o.chain != nil {
+		o.chain.begin = true
+	}
 	o.old.poke()
 }
 
-// close makes what was written safe on disk.
-func (o *output) close() error {
+// close signs the end of the chain and makes what was written safe on disk.
+func (o *output) close() (err error) {
+	if c := o.chain; c != nil {
+		c.due.Stop()
+		if c.sign != nil && c.lines > 0 {
+			c.begin = true
+			_, err = o.write(nil)
+		}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.path == "" {
 		return nil
 	}
-	err := errors.Join(o.f.Sync(), o.f.Close())
+	err = errors.Join(err, o.f.Sync(), o.f.Close())
 	o.f = nil
 	if o.old != nil {
 		o.old.close()

@@ -13,6 +13,7 @@ type Settings struct {
 	Keep     int           `mapstructure:"keep"`      // full files that are kept; 0: all
 	KeepFor  time.Duration `mapstructure:"keep_for"`  // no younger file is removed, however many there are
 	Compress bool          `mapstructure:"compress"`  // full files with gzip
+	Chain    bool          `mapstructure:"chain"`     // each line of a file carries a hash of the lines before, and checkpoints are signed with the first host key, so that berth events verify finds what was changed
 	Queue    int64         `mapstructure:"queue"`     // bytes of events that may wait for a slow disk before events are lost
 	Rate     int64         `mapstructure:"rate"`      // bytes of events a second that one person may cause, or one address before the login; 60 times as much at once. The rest is counted in one event. 0: no limit
 	WhenLost string        `mapstructure:"when_lost"` // what the server does while events cannot be written: continue, or refuse new work
@@ -33,6 +34,7 @@ func DefaultSettings() Settings {
 		Keep:     30,
 		KeepFor:  7 * 24 * time.Hour,
 		Compress: true,
+		Chain:    true,
 		Queue:    8 << 20,
 		Rate:     1 << 20, // some 2,500 operations on files
 		WhenLost: Continue,

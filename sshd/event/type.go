@@ -21,6 +21,8 @@ const (
 	SessionKicked  Type = 1020
 	PenaltyLifted  Type = 1021
 
+	EventsCheckpoint Type = 1030
+
 	ConnectionOpened  Type = 1100
 	ConnectionRefused Type = 1101
 	ConnectionClosed  Type = 1102

@@ -43,6 +43,8 @@ var types = map[Type]struct {
 	SessionKicked:  {"session_kicked", Success, hclog.Info, "An operator ended a session, `session` of `user`."},
 	PenaltyLifted:  {"penalty_lifted", Success, hclog.Info, "An operator lifted the penalty of an address or network, `fields.source`."},
 
+	EventsCheckpoint: {"events_checkpoint", Success, 0, "All lines up to the one before are signed with a host key; only in the events file."},
+
 	ConnectionOpened:  {"connection_opened", Success, hclog.Debug, "A client connected and agreed on algorithms."},
 	ConnectionRefused: {"connection_refused", Refused, hclog.Info, "A connection was closed at once, before SSH began."},
 	ConnectionClosed:  {"connection_closed", Success, hclog.Debug, "A connection ended; a failure if it broke off, or nobody logged in."},

@@ -94,7 +94,7 @@ func TestNumbersNeverChange(t *testing.T) {
 	published := map[string]Type{
 		"server_started": 1000, "server_stopped": 1001, "server_reloaded": 1002, "server_draining": 1003, "reload_failed": 1004,
 		"events_dropped": 1005, "events_left_out": 1006, "events_file_lost": 1007, "upgrade_failed": 1008, "log_level_set": 1009, "directory_up": 1010, "directory_down": 1011,
-		"session_kicked": 1020, "penalty_lifted": 1021,
+		"session_kicked": 1020, "penalty_lifted": 1021, "events_checkpoint": 1030,
 		"connection_opened": 1100, "connection_refused": 1101, "connection_closed": 1102, "probe_seen": 1103,
 		"login_accepted": 1200, "login_partial": 1201, "login_rejected": 1202, "login_denied": 1203, "login_shielded": 1204,
 		"login_revoked": 1205, "key_skipped": 1206, "rights_changed": 1207,
@@ -178,6 +178,7 @@ var fieldDocs = [][2]string{
 	{"detail", "more, for the administrator"},
 	{"fields", "an object with what only this type has"},
 	{"node", "name of the machine, if one is configured"},
+	{"chain", "number of the line and a hash of it and all lines before: [below](#proof-that-nothing-was-changed); only in a file, with `events.chain`"},
 }
 
 // memberDocs are the members of "fields": name, types, meaning. Names never
@@ -185,6 +186,7 @@ var fieldDocs = [][2]string{
 var memberDocs = [][3]string{
 	{"attribute", "`key_skipped`", "the attribute of the directory that holds the key"},
 	{"atime", "`attributes_set`, `attributes_set_failed`", "time of the last access that was set, RFC 3339"},
+	{"broken", "`events_checkpoint`", "SHA-256 of the text before it that a crash has left of a line"},
 	{"certificate", "`login_accepted`, `login_partial`, `login_rejected`", "key id of the certificate"},
 	{"certificate_authority", "`login_accepted`, `login_partial`, `login_rejected`", "fingerprint of the authority that signed the certificate"},
 	{"certificate_serial", "`login_accepted`, `login_partial`, `login_rejected`", "serial number of the certificate"},
@@ -198,6 +200,7 @@ var memberDocs = [][3]string{
 	{"gid", "`attributes_set`, `attributes_set_failed`", "group that was set"},
 	{"host_key", "`connection_opened`", "the algorithm of the host key"},
 	{"index", "`key_skipped`", "which value of the attribute, from 0"},
+	{"key", "`events_checkpoint`", "fingerprint of the host key that signed"},
 	{"kex", "`connection_opened`", "the key exchange agreed on"},
 	{"last_stop", "`server_started`", "`clean`; `upgrade` if the server before this one has handed over to it; or `crash` if the server before this one did not end by itself: killed, or the machine stopped"},
 	{"level", "`log_level_set`", "of the log: trace, debug, info, warn or error"},
@@ -207,8 +210,10 @@ var memberDocs = [][3]string{
 	{"operator_login", "the same", "who this user logged in to the machine as, before `su` or `sudo`, where the kernel knows"},
 	{"operator_uid", "the same", "number of the user"},
 	{"permissions", "`attributes_set`, `attributes_set_failed`", "permission bits that were set, octal"},
+	{"previous", "`events_checkpoint`", "`chain` of the line before, which is what is signed"},
 	{"rules", "`login_accepted`, `rights_changed`", "names of the rules that apply to the person, in the order of the file"},
 	{"rules_hash", "`server_started`, `server_reloaded`, `login_accepted`, `rights_changed`", "hash of all rules in force: it is the same as long as the rules are"},
+	{"signature", "`events_checkpoint`", "the signature, as `ssh-keygen -Y sign -n berth-events` makes it, in one line of base64; missing: there was no key"},
 	{"size", "`attributes_set`, `attributes_set_failed`", "size that was set; `events_file_lost`: bytes that the lost file had"},
 	{"source", "`penalty_lifted`", "the address or network"},
 	{"status", "`service_ended`", "exit status that the client got"},
@@ -239,6 +244,27 @@ const record = `
   noticed.
 - While a server runs, there is an empty file with the name of the events file and ` + "`.running`" + ` at its end. If it is there at a start,
   the server before did not end by itself: ` + "`last_stop`" + ` is ` + "`crash`" + `.
+`
+
+const proof = `
+## Proof that nothing was changed
+
+With ` + "`events.chain`" + `, the default, each line of the file has a member ` + "`chain`" + `, such as ` + "`57:9bkifuEf…`" + `: its number, and a SHA-256 hash of
+the line before's ` + "`chain`" + `, a line feed, and the line itself up to ` + "`,\"chain\"`" + `. So a line proves all lines before it. The chain goes on
+over full files, restarts and ` + "`berth upgrade`" + `.
+
+An ` + "`events_checkpoint`" + ` event signs the ` + "`chain`" + ` of the line before it with the first host key (Ed25519 if there is one). It comes at
+the start, at the beginning of each file, after 1,000 lines or five minutes, and at the end.
+
+    berth events verify /var/log/berth/events.jsonl --key /var/lib/berth/ssh_host_ed25519_key.pub
+
+reads this file and the full ones beside it, and prints the place of each line that was changed, cut, removed, inserted or moved. It
+exits with 0 if all is intact, with 1 if something was changed or nothing is signed, and with 2 if that could not be found out.
+Files that ` + "`events.keep`" + ` has removed are not missed. Copy the public key to another machine before you need it. What the chain
+cannot prove is in [security.md](security.md#the-record).
+
+` + "`ssh-keygen`" + ` checks a signature as well: put ` + "`fields.signature`" + ` between the two lines of its format, and ` + "`fields.previous`" + ` on
+standard input of ` + "`ssh-keygen -Y verify -n berth-events`" + `.
 `
 
 const members = `
@@ -282,6 +308,7 @@ func render() []byte {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m[0], m[1], m[2])
 	}
 	b.WriteString(record)
+	b.WriteString(proof)
 	for _, r := range ranges {
 		fmt.Fprintf(&b, "\n## %s\n\n| id | type | outcome | meaning |\n|---|---|---|---|\n", r.about)
 		for id := range Types() {
@@ -386,7 +413,8 @@ func sources(t *testing.T) iter.Seq2[*ast.File, *token.FileSet] {
 }
 
 func TestFieldDocsNameEveryField(t *testing.T) {
-	line := string(full.AppendJSON(nil, "berth1"))
+	linked, _ := new(chain).append(nil, append(full.AppendJSON(nil, "berth1"), '\n'), link{})
+	line := string(linked)
 	_, rest, _ := strings.Cut(line, `"fields":{`)
 	_, rest, _ = strings.Cut(rest, "}")
 	line = strings.Split(line, `"fields":{`)[0] + `"fields":0` + rest

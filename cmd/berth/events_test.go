@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/event"
+)
+
+func TestEventsVerify(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	public := put("host.pub", string(ssh.MarshalAuthorizedKey(key.PublicKey())))
+	record := func(name string, sign bool) (path, text string) {
+		s := event.DefaultSettings()
+		s.File = filepath.Join(dir, name)
+		f, err := event.Open(s, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sign {
+			f.Sign(key)
+		}
+		f.Emit(event.Event{Type: event.Removed, Path: "/secret plans"})
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := os.ReadFile(s.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.File, string(all)
+	}
+	good, text := record("good.jsonl", true)
+	unsigned, _ := record("unsigned.jsonl", false)
+	changed := put("changed.jsonl", strings.Replace(text, "secret", "boring", 1))
+	plain := put("plain.jsonl", `{"type":"removed"}`+"\n")
+	other := "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	tests := []struct {
+		args []string
+		code int // of the process
+		want string
+	}{
+		{[]string{good, "--key", public}, 0, "intact: 3 lines in 1 file, from 2"},
+		{[]string{good, "--key", ssh.FingerprintSHA256(key.PublicKey())}, 0, "by SHA256:"},
+		{[]string{good}, 0, "note: compare the key with the server's"},
+		{[]string{good, "--key", other}, 1, "good.jsonl:1: the checkpoint is signed with " + ssh.FingerprintSHA256(key.PublicKey())},
+		{[]string{changed, "--key", public}, 1, "changed.jsonl:2: it does not follow on the line before"},
+		{[]string{changed, "--key", public}, 1, "BROKEN in 1 place; 3 lines"},
+		{[]string{unsigned}, 1, "NOT PROVED, because no checkpoint has a signature; 2 lines"},
+		{[]string{plain}, 2, "no line has a chain"},
+		{[]string{filepath.Join(dir, "none.jsonl")}, 2, "no such file"},
+		{[]string{good, "--key", filepath.Join(dir, "none.pub")}, 2, "none.pub: no such file"},
+		{[]string{good, "--key", plain}, 2, "plain.jsonl: "},
+	}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		cmd := root()
+		cmd.SetArgs(append([]string{"events", "verify"}, tt.args...))
+		cmd.SetOut(&out)
+		err := cmd.Execute()
+		if err != nil && !errors.Is(err, errReported) {
+			out.WriteString(err.Error())
+		}
+		if got := codeOf(err); got != tt.code || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%q: code %d, want %d; got %s, want %q in it", tt.args, got, tt.code, &out, tt.want)
+		}
+	}
+}

@@ -1,0 +1,646 @@
+package event
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// chained are settings of small files with a chain.
+func chained(t *testing.T) Settings {
+	s := settings(t)
+	s.Chain, s.MaxSize, s.Compress, s.Keep = true, 4000, false, 0
+	return s
+}
+
+func newKey(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// openSigned opens s.File as a server does.
+func openSigned(t *testing.T, s Settings, key ssh.Signer) *File {
+	f := open(t, s)
+	f.Sign(key)
+	return f
+}
+
+// verify returns what was found, and the breaks.
+func verify(t *testing.T, key ssh.Signer, files ...string) (*Verifier, []string) {
+	t.Helper()
+	var breaks []string
+	v := &Verifier{Keys: []string{ssh.FingerprintSHA256(key.PublicKey())}, Broken: func(file string, line int, what string) {
+		breaks = append(breaks, fmt.Sprintf("%s:%d: %s", filepath.Base(file), line, what))
+	}}
+	if err := v.Verify(files...); err != nil {
+		t.Fatal(err)
+	}
+	if len(breaks) != v.Breaks {
+		t.Errorf("%d breaks were reported, %d counted", len(breaks), v.Breaks)
+	}
+	return v, breaks
+}
+
+// intact fails if the chain of s.File is broken or is not signed to its end, and
+// returns how many lines it has.
+func intact(t *testing.T, s Settings, key ssh.Signer) *Verifier {
+	t.Helper()
+	v, breaks := verify(t, key, s.File)
+	if len(breaks) > 0 || v.Unsigned > 0 || v.Incomplete || v.Lines == 0 || v.Unchained > 0 {
+		t.Errorf("the chain: %q, %+v", breaks, v)
+	}
+	return v
+}
+
+// checkpointsLeftOut are the events of all files of s, without checkpoints.
+func checkpointsLeftOut(t *testing.T, s Settings) []string {
+	t.Helper()
+	live, err := os.Open(s.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	older, err := series(s.File, live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, path := range append(older, s.File) {
+		if !strings.HasSuffix(path, ".gz") {
+			all = append(all, paths(t, read(t, path))...)
+		}
+	}
+	return slices.DeleteFunc(all, func(p string) bool { return p == "events_checkpoint" })
+}
+
+func TestChainOverRotations(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	for run := range 2 {
+		f := openSigned(t, s, key)
+		for i := range 100 {
+			f.Emit(numbered(100*run + i))
+		}
+		closeFile(t, f)
+	}
+	v := intact(t, s, key)
+	if got := checkpointsLeftOut(t, s); len(got) != 200 || !slices.IsSorted(got) || v.Files < 5 {
+		t.Errorf("%d events in %d files, want 200 in order, in several files", len(got), v.Files)
+	}
+	for _, path := range glob(t, s, "*.jsonl") {
+		if text := read(t, path); len(text) > 4000 || !strings.Contains(text[:strings.IndexByte(text, '\n')], `"type":"events_checkpoint"`) {
+			t.Errorf("%s: %d bytes, begins with %.80s", path, len(text), text)
+		}
+	}
+	s.Compress = true
+	closeFile(t, openSigned(t, s, key)) // compresses
+	if again := intact(t, s, key); again.Lines != v.Lines+1 || len(glob(t, s, "*.gz")) != v.Files-1 {
+		t.Errorf("compressed: %d lines, want %d and a checkpoint", again.Lines, v.Lines)
+	}
+	files := glob(t, s, "*.jsonl*")
+	slices.Reverse(files) // several files may be named in any order
+	if _, breaks := verify(t, key, files...); len(breaks) > 0 {
+		t.Errorf("files by name: %q", breaks)
+	}
+	for range 2 { // what retention removes is no break
+		if err := os.Remove(glob(t, s, "*.gz")[0]); err != nil {
+			t.Fatal(err)
+		}
+		intact(t, s, key)
+	}
+	if err := os.Remove(glob(t, s, "*.gz")[1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, breaks := verify(t, key, s.File); len(breaks) != 1 || !strings.Contains(breaks[0], "lines are missing before it") {
+		t.Errorf("a file in the middle is gone: %q", breaks)
+	}
+}
+
+// A line longer than a file has one of its own, after a checkpoint.
+func TestChainWithTinyFiles(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	s.MaxSize = 10
+	f := openSigned(t, s, key)
+	for i := range 5 {
+		f.Emit(numbered(i))
+	}
+	closeFile(t, f)
+	if v := intact(t, s, key); v.Files != 5 && v.Files != 6 {
+		t.Errorf("%d files, want one an event", v.Files)
+	}
+}
+
+// TestTwoWritersOneChain: during an upgrade, and when a command writes an event, two
+// processes write to one file, and one of them begins new files.
+func TestTwoWritersOneChain(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	s.Compress = true
+	old := openSigned(t, s, key)
+	for i := range 30 {
+		old.Emit(numbered(i))
+	}
+	next := openSigned(t, s, key)
+	old.Yield()
+	for i := range 400 {
+		next.Emit(numbered(i))
+		old.Emit(numbered(i))
+		if i%40 == 0 {
+			command := s
+			command.MaxSize = 0
+			c := open(t, command)
+			c.Emit(Event{Type: CodeSecretAdded})
+			closeFile(t, c)
+		}
+	}
+	closeFile(t, old)
+	closeFile(t, next)
+	v := intact(t, s, key)
+	if want := uint64(30 + 800 + 10); v.Lines < want+uint64(v.Files) || v.Files < 20 {
+		t.Errorf("%d lines in %d files, want %d and checkpoints", v.Lines, v.Files, want)
+	}
+}
+
+// A crash leaves a part of a line, nothing of a new file, or only its name.
+func TestChainAfterACrash(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	write := func(n int) {
+		f := openSigned(t, s, key)
+		for i := range n {
+			f.Emit(numbered(i))
+		}
+		closeFile(t, f)
+	}
+	write(3)
+	torn := func(text string) {
+		t.Helper()
+		f, err := os.OpenFile(s.File, os.O_APPEND|os.O_WRONLY, 0)
+		if _, err2 := f.WriteString(text); err != nil || err2 != nil || f.Close() != nil {
+			t.Fatal(err, err2)
+		}
+	}
+	torn(`{"time":"2026`)
+	write(2)
+	if v := intact(t, s, key); v.Cut != 1 {
+		t.Errorf("%d lines cut by a crash, want 1", v.Cut)
+	}
+	torn("{\"time\":\"2026\n") // the next process was killed before it said so
+	write(2)
+	if v := intact(t, s, key); v.Cut != 2 {
+		t.Errorf("%d lines cut by crashes, want 2", v.Cut)
+	}
+	for _, left := range []string{"", `{"time":`} {
+		closeFile(t, open(t, s)) // waits for the archive
+		a := &archive{settings: s}
+		f, err := a.take(s.File, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.WriteString(left)
+		f.Close()
+		write(2)
+		intact(t, s, key)
+	}
+	whole := read(t, s.File)
+	changed := strings.Replace(whole, `{"time":`+"\n", `{"zime":`+"\n", 1)
+	if changed == whole {
+		t.Fatal("no line was cut in this file")
+	}
+	if err := os.WriteFile(s.File, []byte(changed), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, breaks := verify(t, key, s.File); len(breaks) != 1 || !strings.Contains(breaks[0], ":1: is no event") {
+		t.Errorf("what a crash has left was changed: %q", breaks)
+	}
+}
+
+// While the disk is full lines are written in parts, removed and written again; one
+// that can only grow keeps the parts.
+func TestChainOnAFullDisk(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	s.MaxSize = 0
+	f := openSigned(t, s, key)
+	d := &limited{file: f.out.f}
+	f.out.mu.Lock()
+	f.out.f = d
+	f.out.mu.Unlock()
+	for i := range 60 {
+		d.room, d.grows = 13*i, i%3 == 0
+		e := numbered(i)
+		line := append(e.AppendJSON(nil, ""), '\n')
+		rest, err := f.out.write(line)
+		if (err != nil) != (len(rest) > 0) || err != nil && !errors.Is(err, unix.ENOSPC) {
+			t.Fatalf("%d bytes not written, %v", len(rest), err)
+		}
+		d.room = 1 << 30
+		if rest, err := f.out.write(rest); err != nil || len(rest) > 0 {
+			t.Fatalf("%d bytes not written, %v", len(rest), err)
+		}
+	}
+	closeFile(t, f)
+	v := intact(t, s, key)
+	if got := strings.Count(read(t, s.File), `"type":"removed"`); got < 60 || v.Cut < 3 {
+		t.Errorf("%d events, %d lines cut, want 60 or more, and some cut", got, v.Cut)
+	}
+}
+
+// limited is a file on a disk with room for some bytes. If it grows, nothing can be
+// removed from it.
+type limited struct {
+	file
+	room  int
+	grows bool
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	n, err := l.file.Write(b[:min(len(b), l.room)])
+	l.room -= n
+	if err == nil && n < len(b) {
+		err = unix.ENOSPC
+	}
+	return n, err
+}
+
+func (l *limited) Truncate(size int64) error {
+	if l.grows {
+		return unix.EPERM
+	}
+	return l.file.Truncate(size)
+}
+
+// TestTampering is the property: whatever is changed before the last signature is
+// found, in the right file and near the line.
+func TestTampering(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	f := openSigned(t, s, key)
+	for i := range 60 {
+		f.Emit(numbered(i))
+	}
+	closeFile(t, f)
+	intact(t, s, key)
+	type lineOf struct{ file, text string }
+	var whole []lineOf
+	for _, path := range append(glob(t, s, "events-*"), s.File) {
+		for l := range strings.Lines(read(t, path)) {
+			whole = append(whole, lineOf{path, l})
+		}
+	}
+	r := mathrand.New(mathrand.NewPCG(7, 7))
+	kinds := map[string]func(all []lineOf, i int) []lineOf{
+		"changed": func(all []lineOf, i int) []lineOf {
+			b := []byte(all[i].text)
+			b[r.IntN(len(b))] ^= 1 << r.IntN(7)
+			all[i].text = string(b)
+			return all
+		},
+		"removed":  func(all []lineOf, i int) []lineOf { return slices.Delete(all, i, i+1) },
+		"repeated": func(all []lineOf, i int) []lineOf { return slices.Insert(all, i, all[i]) },
+		"inserted": func(all []lineOf, i int) []lineOf {
+			return slices.Insert(all, i, lineOf{all[i].file, `{"time":"2026-01-01T00:00:00.000Z","id":1532,"type":"removed"}` + "\n"})
+		},
+		"garbage": func(all []lineOf, i int) []lineOf { return slices.Insert(all, i, lineOf{all[i].file, "x\n"}) },
+		"moved": func(all []lineOf, i int) []lineOf {
+			all[i-1].text, all[i].text = all[i].text, all[i-1].text
+			return all
+		},
+		"cut": func(all []lineOf, i int) []lineOf {
+			all[i].text = all[i].text[:r.IntN(len(all[i].text))]
+			return all
+		},
+		"made anew": func(all []lineOf, i int) []lineOf { // with a chain that fits, up to the end
+			_, last, _ := cutLink([]byte(strings.TrimSuffix(all[i-1].text, "\n")))
+			c := &chain{}
+			for ; i < len(all); i++ {
+				body, _, _ := cutLink([]byte(strings.TrimSuffix(all[i].text, "\n")))
+				plain := strings.Replace(string(body), "/0000", "/0001", 1) + "}\n"
+				var b []byte
+				b, last = c.append(nil, []byte(plain), last)
+				all[i].text = string(b)
+			}
+			return all
+		},
+	}
+	for kind, change := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			for range 60 {
+				// neither the checkpoint at the beginning, which may be the first that is kept, nor the one at the end
+				i := 2 + r.IntN(len(whole)-4)
+				text := map[string]string{}
+				for _, l := range change(slices.Clone(whole), i) {
+					text[l.file] += l.text
+				}
+				for path, all := range text {
+					if err := os.WriteFile(path, []byte(all), 0o640); err != nil {
+						t.Fatal(err)
+					}
+				}
+				_, breaks := verify(t, key, s.File)
+				if len(breaks) == 0 {
+					t.Fatalf("line %d of all was %s, and nothing was found", i, kind)
+				}
+				_, at, _ := strings.Cut(breaks[0], ":")
+				var got int
+				fmt.Sscan(strings.SplitN(at, ":", 2)[0], &got)
+				want, n := filepath.Base(whole[i].file), 1
+				for j := i - 1; j >= 0 && whole[j].file == whole[i].file; j-- {
+					n++
+				}
+				named := strings.HasPrefix(breaks[0], want+":") && got >= n-1 && got <= n+1
+				if first := n == 1 || i+1 < len(whole) && whole[i+1].file != whole[i].file; !named && !first && kind != "made anew" {
+					t.Errorf("%s of line %d: got %q, want a place in %s", kind, n, breaks, want)
+				}
+			}
+		})
+	}
+}
+
+// Somebody who signs with another key, or not at all, is noticed.
+func TestForeignSignature(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	f := openSigned(t, s, newKey(t))
+	f.Emit(numbered(1))
+	closeFile(t, f)
+	if _, breaks := verify(t, key, s.File); len(breaks) != 2 || !strings.Contains(breaks[0], "is no key of this server") {
+		t.Errorf("another key: %q", breaks)
+	}
+	text := read(t, s.File)
+	at := strings.Index(text, `"signature":"`) + len(`"signature":"`)
+	for name, changed := range map[string]string{
+		"none of the format": text[:at] + "AAAA" + text[at+4:],
+		"a bit of it":        text[:at+150] + "+" + text[at+151:],
+		"no base64":          text[:at] + "%" + text[at+1:],
+	} {
+		if err := os.WriteFile(s.File, []byte(changed), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if _, breaks := verify(t, key, s.File); len(breaks) < 2 || !strings.Contains(strings.Join(breaks, "\n"), "the checkpoint proves nothing") {
+			t.Errorf("%s: %q", name, breaks)
+		}
+	}
+}
+
+// A key that does not sign, as one in an agent may, stops nothing.
+func TestUnsignedCheckpoint(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	f := openSigned(t, s, noSigner{key})
+	f.Emit(numbered(1))
+	closeFile(t, f)
+	v, breaks := verify(t, key, s.File)
+	if len(breaks) > 0 || v.Lines != 3 || v.Unsigned != 3 || len(v.Signatures) > 0 || !strings.Contains(read(t, s.File), `"error":"no card"`) {
+		t.Errorf("%q, %+v", breaks, v)
+	}
+	f = openSigned(t, s, key)
+	closeFile(t, f)
+	f = openSigned(t, s, key)
+	f.Emit(numbered(2))
+	closeFile(t, f)
+	intact(t, s, key)
+}
+
+type noSigner struct{ ssh.Signer }
+
+func (noSigner) Sign(io.Reader, []byte) (*ssh.Signature, error) { return nil, errors.New("no card") }
+
+// TestSSHKeygenVerifies: the proof needs no Berth.
+func TestSSHKeygenVerifies(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sha2, err := ssh.NewSignerWithAlgorithms(plain.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []ssh.Signer{newKey(t), sha2} {
+		s := chained(t)
+		f := openSigned(t, s, key)
+		f.Emit(numbered(1))
+		closeFile(t, f)
+		intact(t, s, key)
+		lines := strings.Split(strings.TrimSpace(read(t, s.File)), "\n")
+		var c checkpoint
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &c); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		put := func(name, text string) string {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		sig := put("sig", "-----BEGIN SSH SIGNATURE-----\n"+c.Fields.Signature+"\n-----END SSH SIGNATURE-----\n")
+		allowed := put("allowed", "berth "+string(ssh.MarshalAuthorizedKey(key.PublicKey())))
+		cmd := exec.Command("ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "berth", "-n", "berth-events", "-s", sig)
+		cmd.Stdin = strings.NewReader(c.Fields.Previous)
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("Good")) {
+			t.Errorf("ssh-keygen: %v, %s", err, out)
+		}
+		if !strings.Contains(lines[len(lines)-2], `"chain":"`+c.Fields.Previous+`"`) {
+			t.Errorf("signed %s, want the link of %s", c.Fields.Previous, lines[len(lines)-2])
+		}
+	}
+}
+
+// Lines are signed after five minutes, or a thousand.
+func TestCheckpointsCome(t *testing.T) {
+	s := chained(t)
+	s.MaxSize = 0
+	synctest.Test(t, func(t *testing.T) {
+		f := openSigned(t, s, newKey(t))
+		checkpoints := func() int {
+			synctest.Wait()
+			return strings.Count(read(t, s.File), `"type":"events_checkpoint"`)
+		}
+		f.Emit(numbered(0))
+		time.Sleep(signAfter - time.Second)
+		if got := checkpoints(); got != 1 {
+			t.Errorf("%d checkpoints at first, want 1", got)
+		}
+		time.Sleep(2 * time.Second)
+		if got := checkpoints(); got != 2 {
+			t.Errorf("%d checkpoints after five minutes, want 2", got)
+		}
+		time.Sleep(24 * time.Hour)
+		if got := checkpoints(); got != 2 {
+			t.Errorf("%d checkpoints when nothing happens, want 2", got)
+		}
+		for range 2 {
+			for i := range signEvery {
+				f.Emit(numbered(i))
+			}
+			time.Sleep(time.Second)
+		}
+		if got := checkpoints(); got < 3 || got > 4 {
+			t.Errorf("%d checkpoints after 2,000 lines more, want 3 or 4", got)
+		}
+		closeFile(t, f)
+	})
+}
+
+// A file that is removed, shortened or changed while a server writes is noticed,
+// because the server remembers what it has written.
+func TestServerRemembersTheChain(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"shortened": func(path string) error {
+			return os.Truncate(path, int64(bytes.IndexByte([]byte(mustRead(path)), '\n')+1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, key := chained(t), newKey(t)
+			f := openSigned(t, s, key)
+			for i := range 3 {
+				f.Emit(numbered(i))
+			}
+			waitFor(t, s.File, "/000002")
+			old := mustRead(s.File)
+			if err := change(s.File); err != nil {
+				t.Fatal(err)
+			}
+			f.Emit(numbered(3))
+			closeFile(t, f)
+			v, breaks := verify(t, key, s.File)
+			if name == "removed" { // the beginning cannot be known without what was there
+				if !strings.Contains(mustRead(s.File), `"previous":"4:`) || v.Lines < 3 {
+					t.Errorf("the new file does not follow on %s", old)
+				}
+			} else if len(breaks) != 1 || !strings.Contains(breaks[0], ":2: 3 lines are missing before it") {
+				t.Errorf("got %q", breaks)
+			}
+		})
+	}
+}
+
+func mustRead(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// What was there before the chain is not proved, and is no break.
+func TestChainBeginsInAnOldFile(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	plain := s
+	plain.Chain = false
+	f := open(t, plain)
+	f.Emit(numbered(1))
+	closeFile(t, f)
+	f = openSigned(t, s, key)
+	f.Emit(numbered(2))
+	closeFile(t, f)
+	v, breaks := verify(t, key, s.File)
+	if len(breaks) > 0 || v.Unchained != 1 || v.Lines != 3 {
+		t.Errorf("%q, %+v", breaks, v)
+	}
+	f = open(t, plain)
+	f.Emit(numbered(3))
+	closeFile(t, f)
+	f = openSigned(t, s, key)
+	f.Emit(numbered(4))
+	closeFile(t, f)
+	if _, breaks := verify(t, key, s.File); len(breaks) != 1 || !strings.Contains(breaks[0], ":5: has no chain") {
+		t.Errorf("the chain was off for one line: %q", breaks)
+	}
+}
+
+func TestVerifyMistakes(t *testing.T) {
+	dir := t.TempDir()
+	v := &Verifier{Broken: func(string, int, string) {}}
+	if err := v.Verify(filepath.Join(dir, "none.jsonl")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	bad := filepath.Join(dir, "bad.jsonl.gz")
+	if err := os.WriteFile(bad, []byte("no gzip"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Verify(bad); err == nil || !strings.Contains(err.Error(), bad) {
+		t.Errorf("a damaged archive: %v", err)
+	}
+	long := filepath.Join(dir, "long.jsonl")
+	if err := os.WriteFile(long, append(bytes.Repeat([]byte("x"), 3*mostLine), "\n{}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v = &Verifier{Broken: func(_ string, line int, what string) {
+		if line != 1 || !strings.Contains(what, "longer than any line") {
+			t.Errorf("line %d: %s", line, what)
+		}
+	}}
+	if err := v.Verify(long); err != nil || v.Breaks != 1 || v.Unchained != 1 {
+		t.Errorf("a long line: %v, %+v", err, v)
+	}
+}
+
+func FuzzLink(f *testing.F) {
+	l := link{number: 7}.next([]byte("x"))
+	f.Add([]byte(`{"chain":"` + l.String() + `"}`))
+	f.Add([]byte(`{"a":1,"chain":"` + l.String() + `"}`))
+	f.Add([]byte(`{"a":1,"chain":"07:` + base64.RawURLEncoding.EncodeToString(l.hash[:]) + `"}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		body, l, ok := cutLink(line)
+		if ok && string(body)+linkMember+l.String()+`"}` != string(line) {
+			t.Errorf("%q: taken apart as %q and %v", line, body, l)
+		}
+	})
+}
+
+// BenchmarkWrite is what a line costs on its way to the file.
+func BenchmarkWrite(b *testing.B) {
+	for _, chain := range []bool{false, true} {
+		b.Run(fmt.Sprint("chain=", chain), func(b *testing.B) {
+			s := DefaultSettings()
+			s.File, s.Chain, s.MaxSize = filepath.Join(b.TempDir(), "events.jsonl"), chain, 0
+			o, err := openOutput(s, hclog.NewNullLogger())
+			if err != nil {
+				b.Fatal(err)
+			}
+			if chain {
+				o.chain.due, o.chain.sign = time.AfterFunc(time.Hour, func() {}), newKey(b)
+			}
+			var lines []byte
+			for range 100 {
+				e := full
+				lines = append(e.AppendJSON(lines, "berth1"), '\n')
+			}
+			b.SetBytes(int64(len(lines) / 100))
+			for b.Loop() {
+				if _, err := o.write(lines); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(100*b.N), "ns/event")
+		})
+	}
+}
