@@ -3,6 +3,7 @@ package policy
 import (
 	iofs "io/fs"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -35,15 +36,7 @@ func (p *Policy) decider(name string) int {
 	if len(p.above) != len(p.Access) {
 		return p.search(name)
 	}
-	low, high := 0, len(p.Access)
-	for low < high {
-		if mid := (low + high) / 2; p.Access[mid].Path <= name {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	i := low - 1
+	i := sort.Search(len(p.Access), func(i int) bool { return p.Access[i].Path > name }) - 1
 	for i >= 0 && !below(p.Access[i].Path, name) {
 		i = int(p.above[i])
 	}
@@ -124,10 +117,5 @@ func (a Access) names(op Op, name string) bool {
 }
 
 func matchAny(patterns []string, name string) bool {
-	for _, pattern := range patterns {
-		if match(pattern, name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, name) })
 }

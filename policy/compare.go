@@ -2,6 +2,7 @@ package policy
 
 import (
 	"io"
+	"maps"
 	"slices"
 )
 
@@ -32,48 +33,43 @@ func (s *Set) Compare(next *Set, req Request) []Change {
 	return compare(old, now)
 }
 
-func compare(old, now *Policy) []Change {
-	c := changes{}
-	c.folders(old, now)
-	c.rights(old, now)
+func compare(old, now *Policy) (all []Change) {
+	add := func(what, name, old, now string) {
+		if old != now {
+			all = append(all, Change{what, name, old, now})
+		}
+	}
+	hosts := func(p *Policy) map[string]string {
+		hosts := map[string]string{}
+		for _, f := range p.Folders {
+			hosts[f.Path] = f.Host + f.bounds()
+		}
+		return hosts
+	}
+	before, after := hosts(old), hosts(now)
+	for _, path := range union(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after))) {
+		add("folder", path, before[path], after[path])
+	}
+	var paths []string // every path that either policy has rights for
+	for _, a := range slices.Concat(old.Access, now.Access) {
+		paths = append(paths, a.Path)
+	}
+	for _, path := range union(paths, nil) {
+		add("rights", path, old.Rights(path).words(), now.Rights(path).words())
+	}
 	for _, name := range union(old.Services, now.Services) {
-		c.add("service", name, listed(old, name), listed(now, name))
+		offered := map[bool]string{true: name}
+		add("service", name, offered[old.Allows(name)], offered[now.Allows(name)])
 	}
 	for _, v := range settings {
 		if v.key != "services" {
-			c.add(v.key, "", v.show(old), v.show(now))
+			add(v.key, "", v.show(old), v.show(now))
 		}
 	}
-	return c
+	return all
 }
 
-type changes []Change
-
-func (c *changes) add(what, name, old, now string) {
-	if old != now {
-		*c = append(*c, Change{what, name, old, now})
-	}
-}
-
-func (c *changes) folders(old, now *Policy) {
-	hosts := func(p *Policy) map[string]string {
-		all := map[string]string{}
-		for _, f := range p.Folders {
-			all[f.Path] = f.Host + f.bounds()
-		}
-		return all
-	}
-	before, after := hosts(old), hosts(now)
-	var paths []string
-	for _, f := range slices.Concat(old.Folders, now.Folders) {
-		paths = append(paths, f.Path)
-	}
-	for _, path := range union(paths, nil) {
-		c.add("folder", path, before[path], after[path])
-	}
-}
-
-// bounds is the quota of a folder in words. That of "/" is in the limits.
+// bounds is the quota of a folder in words. The quota of "/" is in the limits.
 func (f Folder) bounds() string {
 	if f.Path == "/" {
 		return ""
@@ -88,17 +84,6 @@ func (f Folder) bounds() string {
 	return s
 }
 
-// rights compares what may be done at every path that either policy has.
-func (c *changes) rights(old, now *Policy) {
-	var paths []string
-	for _, a := range slices.Concat(old.Access, now.Access) {
-		paths = append(paths, a.Path)
-	}
-	for _, path := range union(paths, nil) {
-		c.add("rights", path, old.Rights(path).words(), now.Rights(path).words())
-	}
-}
-
 // words is the rights of an entry; none at all is "".
 func (a Access) words() string {
 	r := ExplainedAccess{Allow: a.Names.Allow, Deny: a.Names.Deny, Hide: a.Hide}
@@ -109,14 +94,6 @@ func (a Access) words() string {
 		return ""
 	}
 	return a.Ops.String()
-}
-
-// listed is name if p has that service.
-func listed(p *Policy, name string) string {
-	if p.Allows(name) {
-		return name
-	}
-	return ""
 }
 
 // union is all of a and b, sorted, each once.

@@ -39,7 +39,7 @@ type Set struct {
 	strict                ruleSet // the rules that must not be bypassed by a group that cannot be seen
 }
 
-// rule is a Rule that has no mistakes.
+// A compiledRule is a Rule that has no mistakes.
 type compiledRule struct {
 	name       string
 	deny       bool
@@ -49,17 +49,17 @@ type compiledRule struct {
 	has        Rule // for the single values
 }
 
-// mount is a folder of a rule. The home is the one at "/" that is marked so.
+// A compiledMount is a folder of a rule, or its home.
 type compiledMount struct {
 	folder   Folder // Host is empty until the template is filled in
 	host     template
 	key      string // rules[2].folders[0]
 	home     bool
 	ops      Op
-	explicit bool // ops are the administrator's words, not the default
+	explicit bool // the administrator wrote ops; they are not the default
 }
 
-// grant is an access entry of a rule.
+// A compiledGrant is an access entry of a rule.
 type compiledGrant struct {
 	key    string // rules[2].access[0]
 	path   string
@@ -318,7 +318,7 @@ func (c *compiler) word(key, value string, known ...string) {
 	}
 }
 
-// once sees to it that a rule does not say two things about one path.
+// once reports a path that a rule has twice.
 func (c *compiler) once(key string, n int, path func(int) string) {
 	for i := range n {
 		for j := range i {
