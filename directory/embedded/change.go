@@ -204,18 +204,14 @@ func (c *conn) modifyKeys(key string, steps []modification) result {
 	return c.stored(err)
 }
 
-// stored is the answer to a change that the store made or not. It is a refusal
-// only if nothing was changed.
+// stored is the answer to a change: with an error of the store nothing was changed.
 func (c *conn) stored(err error) result {
 	if err == nil {
 		return done(ldap.LDAPResultSuccess)
 	}
 	c.log.Error("embedded directory refuses a change", "error", err)
-	switch {
-	case errors.Is(err, errGone):
+	if errors.Is(err, errGone) {
 		return done(ldap.LDAPResultNoSuchObject)
-	case errors.Is(err, errEdited), errors.Is(err, errUnwritable):
-		return answer(ldap.LDAPResultUnavailable, err.Error())
 	}
-	return answer(ldap.LDAPResultOther, "the change could not be written to disk")
+	return answer(ldap.LDAPResultUnavailable, err.Error())
 }

@@ -114,10 +114,10 @@ func (c *conn) refuse(context.Context, *message) result {
 // extended is the Extended operation (RFC 4511, section 4.12).
 func (c *conn) extended(ctx context.Context, m *message) result {
 	f := partsOf(m.op)
-	oid := content(f.context(0))
+	oid := content(f.take(ber.ClassContext, 0))
 	var value string
 	if f.more() {
-		value = content(f.context(1))
+		value = content(f.take(ber.ClassContext, 1))
 	}
 	switch {
 	case f.err != nil:

@@ -9,7 +9,7 @@ import (
 )
 
 // An entry is one object of the directory. It is not changed once a tree holds
-// it: a change is made to a clone, which takes its place.
+// it: a change is made to a copy, which takes its place.
 type entry struct {
 	name     directory.DN
 	comments []string
@@ -48,14 +48,7 @@ func (e *entry) first(name string) string {
 
 func (e *entry) has(name string) bool { return len(e.values(name)) > 0 }
 
-// clone returns a copy that may be changed.
-func (e *entry) clone() *entry {
-	c := *e
-	c.fields = slices.Clone(e.fields)
-	return &c
-}
-
-// set replaces the values of an attribute in a clone. No values remove it.
+// set replaces the values of an attribute in a copy. No values remove it.
 func (e *entry) set(name string, values ...string) {
 	i := slices.IndexFunc(e.fields, func(f field) bool { return strings.EqualFold(f.name, name) })
 	if i < 0 {

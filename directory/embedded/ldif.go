@@ -3,7 +3,6 @@ package embedded
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -204,14 +203,6 @@ func isSafe(s string) bool {
 	}
 	unsafe := func(c byte) bool { return c == 0 || c == '\n' || c == '\r' || c >= utf8.RuneSelf }
 	return strings.IndexByte(" :<", s[0]) < 0 && s[len(s)-1] != ' ' && !slices.ContainsFunc([]byte(s), unsafe)
-}
-
-// inFile puts the name of the file before the line of a mistake.
-func inFile(name string, err error) error {
-	if e := new(lineError); errors.As(err, &e) {
-		return fmt.Errorf("%s:%w", name, e)
-	}
-	return fmt.Errorf("%s: %w", name, err)
 }
 
 // isAttributeName reports whether a text is an attribute's name or OID, options

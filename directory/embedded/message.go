@@ -44,7 +44,7 @@ func readMessage(r *bufio.Reader) (*message, error) {
 		return nil, fmt.Errorf("%w: no message id and operation", errProtocol)
 	}
 	if f.more() {
-		controls := partsOf(f.context(0))
+		controls := partsOf(f.take(ber.ClassContext, 0))
 		for controls.more() {
 			c := partsOf(controls.any())
 			oid := c.text()
@@ -133,9 +133,6 @@ func (f *parts) take(class ber.Class, tag ber.Tag) *ber.Packet {
 	}
 	return f.any()
 }
-
-// context takes an element with a context tag.
-func (f *parts) context(tag ber.Tag) *ber.Packet { return f.take(ber.ClassContext, tag) }
 
 // text takes an OCTET STRING.
 func (f *parts) text() string { return content(f.take(ber.ClassUniversal, ber.TagOctetString)) }

@@ -76,8 +76,8 @@ func parseStored(stored string) (check func(password string) bool, err error) {
 	return digest.Match, nil
 }
 
-// decoder reads the "$6$…" forms. It is only read once it is made; the package's own one is made anew by
-// whoever comes first, without a lock.
+// decoder reads the "$6$…" forms. The package has one of its own, but makes that at
+// its first use without a lock.
 var decoder = sync.OnceValues(crypt.NewDefaultDecoder)
 
 // isClear reports whether a value of userPassword is the password itself.
@@ -139,6 +139,6 @@ func (h *hasher) matches(ctx context.Context, stored, password string) bool {
 	return check(password)
 }
 
-// waste takes as long as matches does, so that a name which does not exist
-// cannot be told by the time.
+// waste takes as long as matches does, so that the time does not show whether a name
+// exists.
 func (h *hasher) waste(ctx context.Context, password string) { h.matches(ctx, h.decoy, password) }

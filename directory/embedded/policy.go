@@ -60,7 +60,7 @@ func (p Policy) locked(e *entry, now time.Time) bool {
 // failureTime is the form of pwdFailureTime, with microseconds as in OpenLDAP.
 const failureTime = "20060102150405.000000Z"
 
-// countFailure records a wrong password in a clone, and reports whether it
+// countFailure records a wrong password in a copy of an entry, and reports whether it
 // locked the account.
 func (p Policy) countFailure(e *entry, now time.Time) bool {
 	if e.has("pwdAccountLockedTime") { // a lock that has run out
@@ -111,14 +111,10 @@ func (p Policy) judge(e *entry, password string) result {
 	return done(ldap.LDAPResultSuccess)
 }
 
-// policyName is the RDN of the entry that shows the policy to clients.
-const policyName = "cn=password policy"
-
 // entry is the policy as an entry below base, with the attributes of OpenLDAP's,
 // so that a client learns from it how long a lock or a password lasts. It is not
 // in the file.
 func (p Policy) entry(base string) *entry {
-	name := policyName + "," + base
 	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 	fields := []field{
 		{name: "objectClass", value: "device"},
@@ -132,5 +128,5 @@ func (p Policy) entry(base string) *entry {
 		{name: "pwdFailureCountInterval", value: seconds(p.FailureWindow)},
 		{name: "pwdMinLength", value: strconv.Itoa(p.MinLength)},
 	}
-	return &entry{name: directory.DNOf(name), fields: fields, virtual: true, guard: new(sync.Mutex)}
+	return &entry{name: directory.DNOf("cn=password policy," + base), fields: fields, virtual: true, guard: new(sync.Mutex)}
 }

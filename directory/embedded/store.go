@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+
+	"berth/sshd/privatefile"
 )
 
 // maxFile bounds the LDIF file: it is held in memory, and written whole.
@@ -22,8 +24,6 @@ const maxFile = 64 << 20
 var (
 	errEdited = errors.New("the LDIF file was edited since it was read: reload it")
 	errGone   = errors.New("the entry was removed")
-
-	errUnwritable = errors.New("the LDIF file cannot be written")
 )
 
 // A store is the entries and the file they come from. Reading takes no lock;
@@ -61,13 +61,16 @@ func (s *store) reload() error {
 	if err != nil {
 		return fmt.Errorf("reading the LDIF file: %w", err)
 	}
+	var t *tree
 	doc, err := parseLDIF(data)
-	if err != nil {
-		return inFile(s.file, err)
+	if err == nil {
+		t, err = newTree(doc, s.policy, s.log)
 	}
-	t, err := newTree(doc, s.policy, s.log)
+	if _, atLine := errors.AsType[*lineError](err); atLine {
+		return fmt.Errorf("%s:%w", s.file, err)
+	}
 	if err != nil {
-		return inFile(s.file, err)
+		return fmt.Errorf("%s: %w", s.file, err)
 	}
 	if err := s.hashAll(t); err != nil {
 		return err
@@ -145,64 +148,39 @@ func (s *store) count(key string, alter func(*entry)) {
 	s.current.Store(t)
 }
 
-// altered returns the tree in which alter has been at the entry at key.
+// altered returns the tree with the entry at key as alter has changed it.
 func (s *store) altered(key string, alter func(*entry) error) (*tree, error) {
 	t := s.tree()
-	e := t.find(key)
-	if e == nil {
+	old := t.find(key)
+	if old == nil {
 		return nil, errGone
 	}
-	e = e.clone()
-	if err := alter(e); err != nil {
+	e := *old
+	e.fields = slices.Clone(old.fields)
+	if err := alter(&e); err != nil {
 		return nil, err
 	}
-	return t.with(e), nil
+	return t.with(&e), nil
 }
 
 // write replaces the file by t, in one step: at any moment the name means the whole
-// old or the whole new content. Only the owner may read the new file, and it is the
-// owner of the old one: root also opens the directory, to check or explain. write
-// returns when the new file survives a power failure.
+// old or the whole new content. Only the owner may read the new file.
 func (s *store) write(t *tree) error {
 	file, err := filepath.EvalSymlinks(s.file) // a link stays a link
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUnwritable, err)
+	var now os.FileInfo
+	if err == nil {
+		now, err = os.Stat(file)
 	}
-	now, err := os.Stat(file)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUnwritable, err)
-	}
-	if !sameContent(now, s.seen) {
+	if err == nil && !(os.SameFile(now, s.seen) && now.ModTime().Equal(s.seen.ModTime()) && now.Size() == s.seen.Size()) {
 		return errEdited
 	}
-	dir := filepath.Dir(file)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*")
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUnwritable, err)
-	}
-	defer os.Remove(f.Name()) // finds nothing after the rename
-	_, err = f.Write(t.document().bytes())
-	if of, ok := now.Sys().(*syscall.Stat_t); err == nil && ok && os.Geteuid() == 0 {
-		err = f.Chown(int(of.Uid), int(of.Gid))
-	}
 	if err == nil {
-		err = f.Sync()
-	}
-	written, statErr := f.Stat()
-	if err = errors.Join(err, statErr, f.Close()); err == nil {
-		err = os.Rename(f.Name(), file)
+		now, err = privatefile.Replace(file, t.document().bytes())
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUnwritable, err)
+		return fmt.Errorf("the LDIF file cannot be written: %w", err)
 	}
-	s.seen = written
-	d, err := os.Open(dir)
-	if err == nil {
-		err = errors.Join(d.Sync(), d.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("the LDIF file was written and may be lost: %w", err)
-	}
+	s.seen = now
 	clear(s.unsaved)
 	return nil
 }
@@ -219,9 +197,4 @@ func (s *Server) Writable() error {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// sameContent reports whether nothing was written to a file between two looks.
-func sameContent(a, b os.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

@@ -44,9 +44,10 @@ func Create(path string, text []byte, perm os.FileMode) error {
 var ErrBusy = errors.New("another process is writing the file")
 
 // Rewrite replaces the file at path, whole or not at all, by what change returns,
-// with mode 0600. Root leaves it to the owner of the old file. change may read the old file: while it runs, the new file has a
-// fixed name, and Rewrite in another process returns ErrBusy. Rewrite makes the
-// folder if that is missing.
+// with mode 0600. If the process is root's, the new file has the owner of the old
+// one. change may read the old file: while it runs, the new file has a fixed name,
+// and Rewrite in another process returns ErrBusy. Rewrite makes the folder if that
+// is missing.
 func Rewrite(path string, change func() ([]byte, error)) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -69,19 +70,39 @@ func Rewrite(path string, change func() ([]byte, error)) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
+	_, err = replace(path, f, text)
+	return err
+}
+
+// Replace is Rewrite for a file that only this process writes, in a folder that
+// exists. An interrupted Replace leaves nothing that the next one waits for. It
+// returns what Stat says of the new file.
+func Replace(path string, text []byte) (os.FileInfo, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".berth-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name()) // finds nothing after the rename
+	return replace(path, f, text)
+}
+
+// replace writes text to f, closes it and gives it the name path.
+func replace(path string, f *os.File, text []byte) (os.FileInfo, error) {
+	_, err := f.Write(text)
 	if old, statErr := os.Stat(path); statErr == nil && os.Geteuid() == 0 {
 		of := old.Sys().(*syscall.Stat_t)
 		err = errors.Join(err, f.Chown(int(of.Uid), int(of.Gid)))
 	}
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	err = errors.Join(err, f.Sync())
+	written, statErr := f.Stat()
+	if err := errors.Join(err, statErr, f.Close()); err != nil {
+		return nil, err
 	}
-	if err := os.Rename(fresh, path); err != nil {
-		return err
+	if err := os.Rename(f.Name(), path); err != nil {
+		return nil, err
 	}
 	syncFolder(path)
-	return nil
+	return written, nil
 }
 
 // syncFolder makes a new name survive a power failure where the system can do
