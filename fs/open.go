@@ -22,12 +22,10 @@ type Settings struct {
 	Quotas *Quotas
 	// Pace is that of the session, if it may have more than one view.
 	Pace *Pace
-	// KeepUploads is how long a broken atomic upload can be resumed; 0 means a day.
-	KeepUploads time.Duration
 }
 
-// keepUploads is the default of Settings.KeepUploads.
-const keepUploads = 24 * time.Hour
+// KeepUploads is how long a broken atomic upload can be resumed.
+const KeepUploads = 24 * time.Hour
 
 // A View is the files of one login. It is an FS.
 type View struct {
@@ -53,9 +51,6 @@ func Open(p *policy.Policy, s Settings) (*View, error) {
 	}
 	if s.Pace == nil {
 		s.Pace = new(Pace)
-	}
-	if s.KeepUploads == 0 {
-		s.KeepUploads = keepUploads
 	}
 	folders, broken, err := openFolders(p, s)
 	if err != nil {
@@ -165,7 +160,7 @@ func stack(l layer, f policy.Folder, limits map[*usage]bounds, p *policy.Policy,
 	}
 	return &uploads{
 		layer: l, ledger: sharedLedger, host: strings.TrimSuffix(realHost(f.Host), "/"),
-		person: personOf(p), atomic: p.Uploads == policy.Atomic, keep: s.KeepUploads,
+		person: personOf(p), atomic: p.Uploads == policy.Atomic, keep: KeepUploads,
 	}
 }
 

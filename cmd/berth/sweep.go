@@ -12,12 +12,12 @@ import (
 	"berth/policy"
 )
 
-// When what broken uploads left is looked for, and how old it is by then: a
-// client may come back for an upload within fs.Settings.KeepUploads, a day.
+// When the rest of broken uploads is looked for, and how old it is by then: a client
+// may come back for an upload within fs.KeepUploads.
 const (
 	sweepFirst = 10 * time.Minute // not while everybody is waiting for the server
 	sweepEvery = 24 * time.Hour
-	sweepAge   = 25 * time.Hour
+	sweepAge   = fs.KeepUploads + time.Hour
 )
 
 // sweep removes what broken uploads left in all folders of the rules, soon
