@@ -35,7 +35,6 @@ func NewCache(d Directory, fresh, keep time.Duration) *Cache {
 	return &Cache{Directory: d, fresh: fresh, keep: keep, users: map[string]cached{}}
 }
 
-// freshKey marks contexts made by Fresh.
 type freshKey struct{}
 
 // Fresh returns a context whose look-ups ask the directory even if a Cache remembers

@@ -62,7 +62,6 @@ func ParseKeys(attribute, prefix string, values []string) ([]Key, []KeyNote) {
 	return p.keys, p.notes
 }
 
-// A keyParser collects the keys and notes of one attribute.
 type keyParser struct {
 	attribute string
 	index     int

@@ -93,7 +93,6 @@ const harmless = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_LARGE
 // openat2(2)) or was interrupted.
 const tries = 64
 
-// openJail opens the host directory.
 func openJail(host string, umask uint32) (*jail, error) {
 	dir, err := openHost(host)
 	if err != nil {

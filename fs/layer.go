@@ -83,7 +83,6 @@ func regular(mode iofs.FileMode) error {
 	return ErrNotRegular
 }
 
-// truncate sets the size of the file at name.
 func truncate(l layer, name string, size int64) error {
 	f, err := l.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {

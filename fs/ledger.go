@@ -61,7 +61,6 @@ func (l *ledger) lockTarget(up *upload) (unlock func(), listed bool) {
 	}
 }
 
-// add lists up.
 func (l *ledger) add(up *upload) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,7 +94,6 @@ func (l *ledger) to(at string) []*upload {
 	return slices.Clone(l.uploads[at])
 }
 
-// match is the uploads that match.
 func (l *ledger) match(match func(up *upload) bool) (found []*upload) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -32,7 +32,6 @@ func (f *quotaFile) write(p []byte, off int64) (int, error) {
 	return f.file.WriteAt(p, off)
 }
 
-// resize sets the size of the file.
 func (f *quotaFile) resize(size int64) error {
 	defer f.settle()
 	f.t.writes.RLock()

@@ -27,7 +27,6 @@ type rewrite struct {
 	old     int64   // from done to here the content of the old file is missing in up
 }
 
-// rewrite opens the file at name.
 func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (file, error) {
 	f, err := u.layer.OpenFile(name, flag, perm)
 	if err != nil {

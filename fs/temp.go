@@ -38,7 +38,6 @@ func partName(person, name string) string {
 	return join(path.Dir(name), newTempName())
 }
 
-// isTemp reports whether a base name is that of a temporary file.
 func isTemp(base string) bool { return strings.HasPrefix(base, tempPrefix) }
 
 // hasTemp reports whether any element of name is that of a temporary file.

@@ -54,7 +54,6 @@ func (up *upload) end() bool {
 	return first
 }
 
-// discard removes the temporary file.
 func (up *upload) discard() error {
 	s, _ := up.u.ledger.state(up)
 	return discard(up.u.layer, s.temp)

@@ -66,7 +66,6 @@ func (b bounds) tighter(c bounds) bounds {
 	return bounds{smaller(b.bytes, c.bytes), smaller(b.files, c.files)}
 }
 
-// smaller is the smaller of two limits.
 func smaller(a, b int64) int64 {
 	if a == 0 || b != 0 && b < a {
 		return b

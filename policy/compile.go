@@ -105,7 +105,6 @@ func Compile(rules []Rule, directories ...string) (*Set, error) {
 	return s, err
 }
 
-// compiler compiles one rule and collects its mistakes.
 type compiler struct {
 	set         *Set
 	directories []string

@@ -120,7 +120,6 @@ func (e Explanation) writeRules(t *text) {
 	}
 }
 
-// verdict says whether a rule matched.
 func verdict(r ExplainedRule) string {
 	switch {
 	case r.Matched && r.Deny:
@@ -164,7 +163,6 @@ func (e Explanation) writeResult(t *text) {
 	}
 }
 
-// ops returns the operations with these names.
 func ops(names []string) Op {
 	ops, _ := ParseOps(names) // they come from Names
 	return ops

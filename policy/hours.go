@@ -115,7 +115,6 @@ func parseClock(s string) (minute int, ok bool) {
 	return t.Hour()*60 + t.Minute(), err == nil
 }
 
-// hold reports whether t is in one of the windows.
 func (h hours) hold(t time.Time) bool {
 	return slices.ContainsFunc(h, func(w window) bool {
 		m := minuteOfWeek(t.In(w.zone))

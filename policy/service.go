@@ -9,7 +9,6 @@ type service struct {
 	offered bool // unless a rule that matches says otherwise
 }
 
-// services are what a rule can list.
 var services = []service{
 	{name: "sftp", offered: true},
 	{name: "scp", offered: true},

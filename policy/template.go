@@ -16,7 +16,6 @@ type template struct {
 	parts []part
 }
 
-// part is literal text, or a placeholder.
 type part struct {
 	literal string
 	name    string // "%u", "%{department}"; empty for literal text

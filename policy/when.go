@@ -24,7 +24,6 @@ type compiledCondition struct {
 	hours hours // of the condition hours
 }
 
-// when compiles the conditions of r.
 func (c *compiler) when(r Rule) []compiledCondition {
 	w := r.When
 	var out []compiledCondition

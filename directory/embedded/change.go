@@ -108,14 +108,12 @@ func (c *conn) changePassword(ctx context.Context, key, old, fresh string) resul
 // sshPublicKey is the one attribute that clients modify.
 const sshPublicKey = "sshPublicKey"
 
-// A modification is one step of a modify request.
 type modification struct {
 	operation int64 // ldap.AddAttribute, …
 	name      string
 	values    []string
 }
 
-// parseModify reads a modify request.
 func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
 	f := partsOf(p)
 	name = f.text()

@@ -96,7 +96,6 @@ func (c *conn) next(ctx context.Context) error {
 	return c.out.Flush()
 }
 
-// perform serves one request.
 func (c *conn) perform(ctx context.Context, op operation, m *message) result {
 	for oid, critical := range m.controls {
 		if critical && !slices.Contains(supportedControls, oid) {

@@ -126,7 +126,6 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// begin starts to serve a connection.
 func (s *Server) begin(nc net.Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,7 +22,6 @@ type entry struct {
 	guard *sync.Mutex
 }
 
-// all returns what is stored and what is computed.
 func (e *entry) all() []field { return slices.Concat(e.fields, e.computed) }
 
 // values returns the values of an attribute, by any spelling of its name.
@@ -71,7 +70,6 @@ type view struct {
 	by identity
 }
 
-// readable reports whether the client may read an attribute of that type.
 func (v view) readable(t attributeType) bool {
 	switch t.readers {
 	case everyone:

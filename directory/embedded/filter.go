@@ -22,7 +22,6 @@ const (
 // A filter decides about an entry as the client may see it.
 type filter func(view) truth
 
-// parseFilter reads a Filter.
 func parseFilter(p *ber.Packet) (filter, error) {
 	if p == nil || p.ClassType != ber.ClassContext {
 		return nil, fmt.Errorf("%w: no filter", errProtocol)

@@ -25,13 +25,11 @@ type record struct {
 	fields   []field
 }
 
-// A field is one value of an attribute.
 type field struct {
 	line        int
 	name, value string
 }
 
-// A lineError is a mistake at one line of the file.
 type lineError struct {
 	line int
 	err  error

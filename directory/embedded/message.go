@@ -28,7 +28,6 @@ type message struct {
 	controls map[string]bool // whether each is critical, by OID; no value of one matters here
 }
 
-// readMessage reads one message.
 func readMessage(r *bufio.Reader) (*message, error) {
 	data, err := readElement(r)
 	if err != nil {
@@ -84,7 +83,6 @@ func readElement(r *bufio.Reader) ([]byte, error) {
 	return data, err
 }
 
-// decodeBER decodes one element.
 func decodeBER(data []byte) (*ber.Packet, error) {
 	p, err := ber.DecodePacketErr(data)
 	if err != nil {
@@ -107,7 +105,6 @@ func partsOf(p *ber.Packet) *parts {
 	return &parts{rest: p.Children}
 }
 
-// more reports whether there is another element.
 func (f *parts) more() bool { return f.err == nil && len(f.rest) > 0 }
 
 // nextIs reports whether there is another element, of that class and tag.
@@ -134,7 +131,6 @@ func (f *parts) take(class ber.Class, tag ber.Tag) *ber.Packet {
 	return f.any()
 }
 
-// text takes an OCTET STRING.
 func (f *parts) text() string { return content(f.take(ber.ClassUniversal, ber.TagOctetString)) }
 
 // integer takes an INTEGER or ENUMERATED.
@@ -150,7 +146,6 @@ func (f *parts) integer(tag ber.Tag) int64 {
 	return n
 }
 
-// boolean takes a BOOLEAN.
 func (f *parts) boolean() bool {
 	b := content(f.take(ber.ClassUniversal, ber.TagBoolean))
 	return b != "" && b[0] != 0
@@ -164,12 +159,10 @@ func content(p *ber.Packet) string {
 	return p.Data.String()
 }
 
-// octets makes an OCTET STRING.
 func octets(s string) *ber.Packet {
 	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
 }
 
-// sequence makes a SEQUENCE.
 func sequence(children ...*ber.Packet) *ber.Packet {
 	return constructed(ber.ClassUniversal, ber.TagSequence, children...)
 }
@@ -196,7 +189,6 @@ type result struct {
 	policy int64 // error of the password policy control, if the request had that
 }
 
-// done is a result with nothing to add.
 func done(code int64) result { return answer(code, "") }
 
 // answer is a result with a text for people.

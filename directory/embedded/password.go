@@ -129,7 +129,6 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return "{ARGON2}" + digest.Encode(), nil
 }
 
-// matches reports whether password is the one that is stored.
 func (h *hasher) matches(ctx context.Context, stored, password string) bool {
 	check, err := parseStored(stored)
 	if err != nil || h.slots.Acquire(ctx, 1) != nil {

@@ -17,7 +17,6 @@ type attributeType struct {
 	readers readers
 }
 
-// comparison is how values are compared.
 type comparison int
 
 const (

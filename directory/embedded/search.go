@@ -22,7 +22,6 @@ type query struct {
 	wanted  []string // attributes; none: all
 }
 
-// inScope reports whether the entry is in the scope of the search.
 func (q *query) inScope(e *entry) bool {
 	switch q.scope {
 	case ldap.ScopeBaseObject:
@@ -33,7 +32,6 @@ func (q *query) inScope(e *entry) bool {
 	return e.name.Within(q.base)
 }
 
-// search is the Search operation.
 func (c *conn) search(_ context.Context, m *message) result {
 	q, r := parseQuery(m.op)
 	if r.code != ldap.LDAPResultSuccess {
@@ -83,7 +81,6 @@ func parseQuery(p *ber.Packet) (*query, result) {
 	return q, done(ldap.LDAPResultSuccess)
 }
 
-// sendMatches sends the entries that match.
 func (c *conn) sendMatches(q *query, entries []*entry, by identity) result {
 	sent := 0
 	for _, e := range entries {

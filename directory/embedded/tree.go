@@ -130,7 +130,6 @@ func (t *tree) add(e *entry) {
 	t.entries = append(t.entries, e)
 }
 
-// newEntry checks one record.
 func newEntry(r record) (*entry, error) {
 	name, err := directory.ParseDN(r.dn)
 	if err != nil {

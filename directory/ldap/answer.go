@@ -11,7 +11,6 @@ import (
 	"berth/directory"
 )
 
-// A verdict is what an answer of a server means.
 type verdict struct {
 	why    error
 	proved bool // the password was right

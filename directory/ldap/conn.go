@@ -17,7 +17,6 @@ import (
 	"berth/sshd/privatefile"
 )
 
-// A conn is one connection to one server.
 type conn struct {
 	*ldap.Conn
 	pool   *pool

@@ -25,7 +25,7 @@ func Discover(ctx context.Context, s Settings) (Found, error) {
 	defer c.Close()
 	var errs []error
 	for _, srv := range c.pool.servers {
-		cn, err := c.pool.connectTo(ctx, srv, c.settings.ConnectTimeout, func(context.Context, *conn) error { return nil })
+		cn, err := c.pool.connectTo(ctx, srv, c.settings.ConnectTimeout, asNobody)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w%s", srv.url, err, advice(srv, err)))
 			continue
@@ -69,7 +69,7 @@ func (c *Client) FindGroups(ctx context.Context, name string, limit int) ([]Foun
 	dns, err := c.groupsCalled(ctx, c.search, name, limit)
 	var found []FoundGroup
 	for _, dn := range dns {
-		attributes := append([]string{c.settings.MemberUIDAttribute}, c.settings.MemberAttributes...)
+		attributes := c.settings.memberAttributes()
 		e, _, err := read(ctx, c.search, dn, attributes...)
 		if err != nil {
 			return nil, err

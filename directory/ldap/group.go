@@ -176,7 +176,6 @@ func (c *Client) remembered(ctx context.Context, search searchFunc, filter strin
 	return groups, err
 }
 
-// holders returns the groups that filter matches.
 func (c *Client) holders(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
 	entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectClass", "gidNumber")
 	if err != nil {

@@ -410,7 +410,6 @@ func (s Settings) Check() error {
 	return errors.Join(errs...)
 }
 
-// bindPassword returns the password of the service account.
 func (s Settings) bindPassword() (string, error) {
 	if s.BindPasswordFile == "" {
 		return s.BindPassword, nil

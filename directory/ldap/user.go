@@ -135,7 +135,6 @@ func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directo
 	return u, nil
 }
 
-// identity returns who the entry is.
 func (c *Client) identity(e entry) directory.Identity {
 	return directory.Identity{Source: c.settings.Name, ID: idText(c.settings.IDAttribute, e.first(c.settings.IDAttribute))}
 }
