@@ -107,3 +107,14 @@ func formatDuration(d time.Duration) string {
 	}
 	return s
 }
+
+// WriteRules writes the section rules of a file.
+func WriteRules(w io.Writer, rules []policy.Rule) error {
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	section := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("!!str", "rules"), node(reflect.ValueOf(rules), "rules", true)}}
+	if err := e.Encode(section); err != nil {
+		return err
+	}
+	return e.Close()
+}

@@ -62,7 +62,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(initCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), eventsCommand(), logLevelCommand(), supportBundleCommand())
+	cmd.AddCommand(initCommand(), importCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), eventsCommand(), logLevelCommand(), supportBundleCommand())
 	addExamples(cmd)
 	return cmd
 }
