@@ -99,9 +99,9 @@ type Directory interface {
 	// account may log in.
 	Authenticate(ctx context.Context, u *User, password string) error
 
-	// ChangePassword replaces the password old by new. The directory verifies
-	// old, and counts it when it is wrong; an empty one is refused without asking
-	// the directory. Users whose password has expired or must be changed can
+	// ChangePassword replaces the password old by new. The directory verifies old,
+	// and counts a wrong one. An empty password is refused without asking the
+	// directory. Users whose password has expired or must be changed can
 	// change it; disabled and locked ones cannot. After a refusal nothing was
 	// changed; after any other error that is not known.
 	ChangePassword(ctx context.Context, u *User, old, new string) error

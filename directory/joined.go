@@ -103,8 +103,8 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 	return answers
 }
 
-// copied returns those of found, by the name they were looked up by, whom a
-// directory before the i-th knows by the same name and the same id.
+// copied returns the users whom a directory before the i-th knows by the name and
+// the id of a user in found. Its keys are those of found.
 //
 // An earlier directory that cannot be asked copies nobody. Otherwise its outage
 // would end all logins of the later ones. A copied entry that logs in meanwhile

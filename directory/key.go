@@ -188,7 +188,7 @@ var (
 	refusedOptions = map[string]string{
 		"command":        "a forced command cannot be run here",
 		"cert-authority": "an authority for certificates, not a key",
-		"principals":     "only good for certificates",
+		"principals":     "valid for certificates only",
 	}
 	harmlessOptions = strings.Fields(`restrict pty no-pty port-forwarding no-port-forwarding permitopen permitlisten
 		agent-forwarding no-agent-forwarding x11-forwarding no-x11-forwarding user-rc no-user-rc environment tunnel`)

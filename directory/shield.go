@@ -69,8 +69,8 @@ const (
 )
 
 // NewShield returns a Shield over d. threshold is the number of wrong passwords
-// that locks an account, window how long the directory counts one. Where they
-// are 0, d is asked.
+// that locks an account. window is how long the directory remembers a wrong one. If
+// one of them is 0, d is asked for it.
 func NewShield(d Directory, threshold int, window time.Duration) *Shield {
 	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[account]*attempts{}, seed: maphash.MakeSeed()}
 }
@@ -170,7 +170,7 @@ func (s *Shield) end(a *attempts, err error) {
 	a.running--
 	r, refused := errors.AsType[*Refusal](err)
 	switch {
-	case err == nil, refused && r.Bound: // the directory starts anew too
+	case err == nil, refused && r.Bound: // the directory resets its count too
 		a.wrong = 0
 	case errors.Is(err, ErrBadPassword):
 		a.wrong++

@@ -1,12 +1,11 @@
 // Package fs holds the files a person sees: one view made of host directories,
 // in which every name is confined and every operation is checked.
 //
-// An FS is made of layers of the same interface. From the bottom: the jail (a
-// host directory that no name leads out of), quota, uploads (atomic
-// ones), mounts (several folders in one tree), rates, guard (the policy) and
-// links. Links are followed in the topmost layer, so that the guard decides about
-// the names that they lead to. The package knows no protocol. Start at FS and
-// Open.
+// An FS is made of layers of the same interface. From the bottom: jail (a host
+// directory that no name leads out of), quota, uploads (atomic ones), mounts
+// (several folders in one tree), rates, guard (the policy) and links. Links are
+// followed in the topmost layer, so that the guard decides about the names that
+// they lead to. The package knows no protocol. Start at FS and Open.
 package fs
 
 import (

@@ -11,10 +11,9 @@ import (
 	"berth/policy"
 )
 
-// guard asks the policy before every operation. It is the only place that
-// decides; nothing of a session reaches a file but through it. Names are free
-// of links here. If the guard refuses an operation, the layers below change
-// nothing.
+// guard asks the policy before every operation. It is the only place that decides:
+// a session has no other way to a file. Names contain no links here. If the guard
+// refuses an operation, the layers below change nothing.
 //
 // A session that may create but not list (a drop box) still sees its own
 // uploads: clients stat a file, set its times and rename it after they wrote
@@ -64,14 +63,14 @@ func (r *rules) add(name string) {
 	}
 }
 
-// barred reports whether no operation uses name, whatever the policy permits: it
-// is that of a temporary file, or another spelling of some other name.
+// barred reports whether every operation refuses name, whatever the policy permits.
+// Such a name is that of a temporary file, or another spelling of some other name.
 func (r *rules) barred(name string) bool {
 	return hasTemp(name) || r.folds(name) && r.folding(name)
 }
 
-// check is the one test of what the policy says about a name. All operations
-// pass it, most of them by permit.
+// check is the one test of what the policy permits on a name. All operations use it,
+// most of them by permit.
 func (r *rules) check(op policy.Op, name string) error {
 	if r.barred(name) {
 		return iofs.ErrPermission
@@ -125,7 +124,7 @@ func (g *guard) refusal(r *rules, name string, u use, err error) error {
 	case lerr == nil || errors.Is(lerr, iofs.ErrPermission) || !r.allows(policy.List, path.Dir(name)):
 		return err
 	case u == needs || !errors.Is(lerr, iofs.ErrNotExist):
-		return lerr // also that a link is on the way: the rights are those of the place it leads to
+		return lerr // also ErrTooManyLinks: the rights are those of the place that the link leads to
 	}
 	if _, lerr := g.Lstat(path.Dir(name)); lerr != nil {
 		return lerr
@@ -166,8 +165,8 @@ func (r *rules) unseen(name string) error {
 	return iofs.ErrPermission
 }
 
-// ReadDir without the right to list shows the way to the places of the policy,
-// if there are any below.
+// ReadDir without the right to list shows only what leads to places of the policy
+// below name, if there are any.
 func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		r := g.rules.Load()
@@ -227,9 +226,9 @@ func (g *guard) Rmdir(name string) error {
 	return g.layer.Rmdir(name)
 }
 
-// permitGone is permit for what takes name away. The places that the policy
-// names stay: a directory with few rights must not become one with many by
-// being put elsewhere.
+// permitGone is permit for an operation after which name does not exist. The places
+// that the policy names cannot be removed or renamed: a directory with few rights
+// must not get more rights in another place.
 func (g *guard) permitGone(r *rules, op policy.Op, name string) error {
 	err := g.permit(r, op, name, needs)
 	if err == nil && r.places[name] {
@@ -245,8 +244,8 @@ func (g *guard) Symlink(target, name string) error {
 	return g.layer.Symlink(target, name)
 }
 
-// Link gives a file a second name, and with it the rights of that place: they
-// must not be more than those it has under the name it is known by.
+// Link gives a file a second name. Under the second name the file has the rights of
+// that place, which must not be more than its rights under the first name.
 func (g *guard) Link(oldname, newname string) error {
 	r := g.rules.Load()
 	err := g.permit(r, policy.Symlink, newname, makes)

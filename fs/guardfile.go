@@ -84,8 +84,8 @@ func (g *guard) openFor(r *rules, name string, flag int, perm iofs.FileMode) (*g
 	return gf, nil
 }
 
-// openOwn opens again what the session made. It is truncated only once it is
-// sure to be that file.
+// openOwn opens again what the session made. The file is truncated only after its
+// identity has been checked.
 func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 	f, err := g.openFor(r, name, flag&^(os.O_CREATE|os.O_TRUNC), 0)
 	if err != nil {
@@ -112,13 +112,14 @@ type guardFile struct {
 	name    string
 	reads   policy.Op             // what reading needs; 0 when it was not permitted at the open
 	writes  policy.Op             // what writing needs; 0 likewise
-	uploads bool                  // the session made it or wrote all of it anew
+	uploads bool                  // the session made it, or truncated it when it was opened
 	refused atomic.Bool           // a write, so that the file is not whole
 	failed  atomic.Pointer[error] // the first of a write
 	seen    atomic.Pointer[rules]
 }
 
-// still reports whether the policy, if it is another one now, permits op.
+// still reports whether op is permitted. It asks the policy only if that has changed
+// since the open.
 func (f *guardFile) still(op policy.Op) bool {
 	if op == 0 {
 		return false
@@ -172,8 +173,8 @@ func (f *guardFile) SetAttr(a Attr) error {
 		return fail("setattr", f.name, iofs.ErrPermission)
 	}
 	if first := f.failed.Load(); first != nil && a.Set&AttrSize != 0 {
-		// OpenSSH's scp sets the size of the whole file even then: the zeros would
-		// pass for its content.
+		// OpenSSH's scp sets the size of the whole file even then. The zeros would look
+		// like its content.
 		if fi, err := f.file.Stat(); err != nil || a.Size > fi.Size() {
 			return fail("setattr", f.name, *first)
 		}

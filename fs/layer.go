@@ -37,7 +37,7 @@ type layer interface {
 }
 
 // file is a File of a layer. A layer that wraps files embeds this interface, so
-// that no method is forgotten on the way.
+// that it forwards every method.
 type file interface {
 	File
 	// identify is Stat that also finds out the generation.

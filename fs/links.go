@@ -76,8 +76,8 @@ func (l *links) follow(op, name string, end last, do func(name string) error) er
 	return fail(op, name, ErrTooManyLinks)
 }
 
-// directory fails unless name is that of a directory, or of a link to one where
-// such a link counts.
+// directory fails unless name is a directory, or a link to one where end follows
+// links.
 func (l *links) directory(name string, end last) error {
 	stat := l.Stat
 	if end == nameOnly {
@@ -90,8 +90,8 @@ func (l *links) directory(name string, end last) error {
 	return err
 }
 
-// resolve is name without links. What does not exist counts as no link: the
-// operation itself fails, with an error that its caller may see.
+// resolve is name without links. What does not exist is treated as no link: the
+// operation itself then fails, with an error that its caller may see.
 func (l *links) resolve(name string, end last) (string, error) {
 	w := route{folder: l.folder, look: func(name, _ string) (string, error) {
 		target, err := l.below.Readlink(name)
@@ -246,8 +246,8 @@ func (l *links) Symlink(target, name string) error {
 	return l.follow("symlink", cut, nameOnly, func(name string) error { return l.layer.Symlink(target, name) })
 }
 
-// fresh is the name of a link to be made. What exists under a name with a slash
-// is in its way, and nothing but a directory can be made there.
+// fresh is the name of a link to be made. It fails for a name with a slash at its
+// end, where only a directory can be made.
 func (l *links) fresh(name string) (string, error) {
 	cut, slash := cutSlash(name)
 	if !slash {

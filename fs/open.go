@@ -17,8 +17,8 @@ import (
 
 // Settings is what an FS needs beside the policy. The zero value works.
 type Settings struct {
-	// Quotas is what the sessions of this process know of how full folders
-	// are. Without it every FS counts for itself.
+	// Quotas knows how full the folders are, for all sessions of this process.
+	// Without it every FS counts for itself.
 	Quotas *Quotas
 	// Pace is that of the session, if it may have more than one view.
 	Pace *Pace
@@ -37,8 +37,8 @@ type View struct {
 }
 
 // Open makes the view of one login: the folders of p, each confined to its host
-// directory, in one tree, with the limits of p and under its rules. A folder
-// whose host directory is missing is made, with its skeleton, if it says so.
+// directory, in one tree, with the limits of p and under its rules. A missing host
+// directory is made, with its skeleton, if the folder has Create.
 //
 // A folder that cannot be opened does not fail the others: Broken names it,
 // listings leave it out, and operations there fail with ErrFolderMissing, so that

@@ -15,8 +15,8 @@ const (
 )
 
 // own lists what a session made itself in places where it may not see, change or
-// rename what is there. A file is known by its identity too, since somebody else
-// may have the name by now.
+// rename files. A file is known by its identity too, since another file may have
+// the name by now.
 type own struct {
 	mu    sync.Mutex
 	files map[string]fileID
@@ -77,7 +77,7 @@ func (o *own) current(l layer, name string) bool {
 	return err == nil && o.is(name, fi)
 }
 
-// owns are the rights that make it unnecessary to know one's own files.
+// With the rights in owns, a session need not know which files it made.
 const owns = policy.List | policy.Overwrite | policy.Rename | policy.SetAttr
 
 // remember notes that the session made name, which identify finds, if that gives

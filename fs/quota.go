@@ -8,9 +8,9 @@ import (
 )
 
 // quota limits the bytes and files of a host directory, or only counts them for
-// the limits that others have there. The layer below may be a folder in that
-// directory. Sizes count as a listing shows them. While an atomic upload is
-// written it counts beside the file that it will replace.
+// sessions that have a limit there. The layer below may be a folder in that
+// directory. The size of a file is the size that a listing shows. While an atomic
+// upload is written, both the upload and the file that it will replace count.
 type quota struct {
 	layer
 	u     *usage

@@ -23,8 +23,8 @@ type rewrite struct {
 	mu      sync.Mutex
 	decided bool
 	up      *upload // nil: in place
-	done    int64   // so many bytes of up are as they will be
-	old     int64   // from done to here the content of the old file is missing in up
+	done    int64   // bytes at the beginning of up that are complete
+	old     int64   // from done to here, the content of the old file is not yet copied to up
 }
 
 func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (file, error) {
@@ -35,13 +35,12 @@ func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (file, erro
 	return &rewrite{file: f, u: u, name: name, flag: flag}, nil
 }
 
-// decide begins an upload if anew is set. The caller holds mu.
-func (r *rewrite) decide(anew bool) error {
-	if r.decided {
-		return nil
-	}
+// decide makes the first decision the only one: whole begins an upload, otherwise the
+// file is changed in place. The caller holds mu.
+func (r *rewrite) decide(whole bool) error {
+	first := !r.decided
 	r.decided = true
-	if !anew {
+	if !first || !whole {
 		return nil
 	}
 	is, same, err := r.current(r.u.layer.Lstat(r.name))

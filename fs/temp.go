@@ -56,8 +56,8 @@ func discard(l layer, temp string) error {
 	return nil
 }
 
-// lockTemp locks f, and makes sure that temp is still its name: the session that
-// had the lock before may have finished the upload.
+// lockTemp locks f, and checks that temp is still its name: the session that had the
+// lock before may have finished the upload.
 func lockTemp(l layer, f file, temp string) (iofs.FileInfo, error) {
 	opened, err := f.Stat()
 	if err != nil {
@@ -73,8 +73,8 @@ func lockTemp(l layer, f file, temp string) (iofs.FileInfo, error) {
 	return opened, err
 }
 
-// clearTemp removes a broken upload. It fails if that is not broken but goes on,
-// in whichever process.
+// clearTemp removes a broken upload. It fails for an upload that any process is
+// still writing.
 func clearTemp(l layer, temp string) error {
 	f, err := l.OpenFile(temp, os.O_WRONLY, 0)
 	if err != nil {

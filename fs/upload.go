@@ -97,7 +97,7 @@ func (up *upload) Close() error {
 		err = up.file.Sync()
 	}
 	err = up.finish(err)
-	// The lock goes last: whoever gets it next checks whether temp is still there.
+	// The lock ends last: the session that gets it next checks whether temp exists.
 	return errors.Join(err, up.file.Close())
 }
 

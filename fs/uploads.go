@@ -39,9 +39,9 @@ type uploads struct {
 // path is that of name on this machine.
 func (u *uploads) path(name string) string { return u.host + name }
 
-// unfinished is the person's own upload to name, as it is shown, and the name
-// of its temporary file; that is empty if there is none. A broken upload counts
-// until the file that it was to replace changes, and is removed then.
+// unfinished is the person's own upload to name, as it is shown, and the name of its
+// temporary file. The name is empty if there is no such upload. A broken upload is
+// removed when the file that it would replace has changed.
 func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
 	if !u.atomic || isTemp(path.Base(name)) {
 		return nil, ""
@@ -145,8 +145,8 @@ func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, e
 // changed it at the same moment.
 const attempts = 8
 
-// begin begins an upload with an empty file. That has a name which can be found
-// again, unless another upload of the person has it.
+// begin begins an upload with an empty file. The file has the name of partName, by
+// which a broken upload is found again, unless another upload of the person has it.
 func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, error) {
 	temp := partName(u.person, name)
 	for range attempts {
@@ -187,9 +187,9 @@ func (u *uploads) list(f file, name, temp string) (*upload, error) {
 	return up, nil
 }
 
-// openUnfinished opens the person's unfinished upload. Writing goes on with it:
-// beside the handle that this session has, or in place of that of another
-// session, whose client may be gone without the server knowing yet.
+// openUnfinished opens the person's unfinished upload. Writing continues it. If this
+// session has a handle of the upload, the new handle is a second one. A handle of
+// another session is replaced: its client may be gone without the server knowing.
 func (u *uploads) openUnfinished(name, temp string, flag int) (file, error) {
 	defer u.ledger.lock(u.path(name))()
 	running := u.newest(name)
@@ -201,7 +201,7 @@ func (u *uploads) openUnfinished(name, temp string, flag int) (file, error) {
 		return f, err
 	}
 	up, err := u.list(f, name, temp)
-	if err != nil { // another process goes on with it
+	if err != nil { // another process continues it
 		return nil, errors.Join(iofs.ErrPermission, f.Close())
 	}
 	return up, nil

@@ -100,7 +100,7 @@ func realHost(host string) string {
 // usage is how full one host directory is.
 type usage struct {
 	host  string
-	names sync.Mutex // held while a name is made or taken away, so that each is counted once; the outer directory's first
+	names sync.Mutex // held while a name is made or removed, so that each is counted once; the outer directory's first
 
 	mu           sync.Mutex // after names, and after tracked.mu
 	sessions     int

@@ -9,7 +9,7 @@ import "strings"
 // ("REPORT~1.EXE"), names of devices, and places of the policy in another case.
 
 // folding reports whether name is such another spelling. An element that the
-// administrator wrote in a rule is right as it is.
+// administrator wrote in a rule is not another spelling.
 func (r *rules) folding(name string) bool {
 	for i := 1; i < len(name); i++ {
 		end := i + strings.IndexByte(name[i:]+"/", '/')

@@ -30,8 +30,8 @@ func (p *Policy) Rights(name string) Access {
 }
 
 // decider is the index of the entry that decides about name, or -1. The entries
-// of a Policy that Resolve made are sorted: the last one that is not greater
-// than name is it, or has it among those whose paths it begins with.
+// of a Policy that Resolve made are sorted. So the decider is the last entry whose
+// path is not greater than name, or one of the entries above that entry.
 func (p *Policy) decider(name string) int {
 	if len(p.above) != len(p.Access) {
 		return p.search(name)
@@ -43,7 +43,7 @@ func (p *Policy) decider(name string) int {
 	return i
 }
 
-// search is decider for a Policy that was put together by hand.
+// search is decider for a Policy that Resolve did not make.
 func (p *Policy) search(name string) int {
 	best, length := -1, 0
 	for i := range p.Access {
@@ -79,8 +79,8 @@ func (p *Policy) Allows(service string) bool {
 	return slices.Contains(p.Services, canonicalService(service))
 }
 
-// Hides reports whether name, which a decides about, is to be treated as if it
-// did not exist.
+// Hides reports whether name, which a decides about, must look as if it did not
+// exist.
 func (a Access) Hides(name string) bool {
 	return a.Hide && !a.names(Full, name)
 }

@@ -157,7 +157,7 @@ func (c *compiler) compile(r Rule) compiledRule {
 	grants := r.Home != nil || len(r.Folders)+len(r.Access)+len(r.Services)+len(r.Require) > 0 ||
 		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
 	if r.Deny && grants {
-		c.mistake("deny", "true", "a rule that denies grants nothing: take away what it grants, or deny")
+		c.mistake("deny", "true", "a rule that denies cannot grant anything: remove deny, or what the rule grants")
 	}
 	return out
 }
@@ -283,11 +283,11 @@ func (c *compiler) require(r Require) {
 		for j, method := range all {
 			key := fmt.Sprintf("require[%d][%d]", i, j)
 			if slices.Index(all, method) < j {
-				c.mistake(key, method, "is there twice: one proof counts once")
+				c.mistake(key, method, "is listed twice: one proof counts once")
 			}
 			c.check(key, method, oneOf(method, factors))
 			if method == totp && (j == 0 || j < len(all)-1) {
-				c.mistake(key, method, "must come last, after another method: a code alone is too easily read over a shoulder")
+				c.mistake(key, method, "must come last, after another method: a code alone is too easily seen by others")
 			}
 		}
 	}
@@ -322,7 +322,7 @@ func (c *compiler) once(key string, n int, path func(int) string) {
 	for i := range n {
 		for j := range i {
 			if path(i) == path(j) {
-				c.mistake(key, path(i), "is there twice in this rule: the first would count")
+				c.mistake(key, path(i), "is there twice in this rule: only the first would have an effect")
 			}
 		}
 	}

@@ -128,10 +128,10 @@ func TestClashes(t *testing.T) {
 		Rule{Name: "f", Access: []Grant{{Path: "/in", Names: Names{Deny: []string{"*.com"}}}}},
 	)
 	want := []string{
-		`rules[0].folders[0], rules[2].folders[0]: /x: the folder of rule "c" is not used for those whom rule "a" matches, too: it comes first`,
-		`rules[0].home, rules[2].folders[1]: /: the folder of rule "c" is not used for those whom rule "a" matches, too: it comes first`,
-		`rules[3].access[0], rules[4].access[0]: /in: the permissions of rule "e" are not used for those whom rule "d" matches, too: it comes first`,
-		`rules[3].access[0], rules[5].access[0]: /in: the names of rule "f" are not used for those whom rule "d" matches, too: it comes first`,
+		`rules[0].folders[0], rules[2].folders[0]: /x: the folder of rule "c" is not used for people whom rule "a" also matches: that rule comes first`,
+		`rules[0].home, rules[2].folders[1]: /: the folder of rule "c" is not used for people whom rule "a" also matches: that rule comes first`,
+		`rules[3].access[0], rules[4].access[0]: /in: the permissions of rule "e" are not used for people whom rule "d" also matches: that rule comes first`,
+		`rules[3].access[0], rules[5].access[0]: /in: the names of rule "f" are not used for people whom rule "d" also matches: that rule comes first`,
 	}
 	var got []string
 	for _, c := range set.Clashes() {

@@ -58,14 +58,14 @@ func (m *Mistake) What() string {
 }
 
 // A Clash is two rules that say different things about one path of the view.
-// For somebody whom both match the first one counts.
+// For a person whom both match, the first rule takes precedence.
 type Clash struct {
 	Path          string
 	What          string // "folder", "permissions" or "names"
 	First, Second Place
 }
 
-// A Place is where a rule says something.
+// A Place is a part of a rule.
 type Place struct {
 	Rule string
 	Key  string // rules[2].folders[0]
@@ -76,5 +76,5 @@ func (c Clash) String() string {
 	if c.What == "folder" {
 		verb = "is"
 	}
-	return fmt.Sprintf("%s: the %s of rule %q %s not used for those whom rule %q matches, too: it comes first", c.Path, c.What, c.Second.Rule, verb, c.First.Rule)
+	return fmt.Sprintf("%s: the %s of rule %q %s not used for people whom rule %q also matches: that rule comes first", c.Path, c.What, c.Second.Rule, verb, c.First.Rule)
 }

@@ -131,8 +131,8 @@ func minuteOfWeek(t time.Time) int {
 	return day*minutesADay + t.Hour()*60 + t.Minute()
 }
 
-// next returns when the windows next begin or end to hold, to the minute. It
-// is zero if they never do.
+// next returns when the result of hold changes next, to the minute; zero if it never
+// changes.
 func (h hours) next(t time.Time) time.Time {
 	now := h.hold(t)
 	var next time.Time

@@ -28,8 +28,8 @@ type resolvedMount struct {
 	origin
 }
 
-// accessOrigin is where the two halves of an Access come from. The first rule
-// that has the half gives it.
+// accessOrigin is where the two halves of an Access come from: each from the first
+// rule that has that half.
 type accessOrigin struct{ ops, names origin }
 
 // merge joins what the matching rules grant to u.
@@ -91,7 +91,7 @@ func (res *resolution) mergeMounts(matched []*compiledRule) {
 type accessClaim struct {
 	compiledGrant
 	rule     string
-	fallback int // 1: a default, which counts only if no rule says otherwise; else 0
+	fallback int // 1: a default, which applies only if no rule sets a value; else 0
 	order    int // in the file
 }
 

@@ -28,9 +28,9 @@ type Request struct {
 	Time   time.Time
 }
 
-// A Policy is what one login may do. It is never changed after Resolve
-// returned it, so it may be used by several goroutines. One that is put together
-// by hand works as well.
+// A Policy is what one login may do. It is never changed after Resolve returned it,
+// so it may be used by several goroutines. A Policy that Resolve did not make works
+// as well.
 type Policy struct {
 	User     *directory.User
 	Rules    []string // names of the rules that matched, in file order
@@ -41,8 +41,8 @@ type Policy struct {
 	Limits   Limits
 	Uploads  Uploads
 
-	// IgnoreSetAttr says that setting attributes where SetAttr is not permitted
-	// is to seem to succeed: many clients set times after an upload.
+	// IgnoreSetAttr says that setting attributes where SetAttr is not permitted seems
+	// to succeed: many clients set times after an upload.
 	IgnoreSetAttr bool
 
 	// ValidUntil is when the hours of a rule begin or end, so that another
@@ -63,7 +63,7 @@ type Folder struct {
 	Umask    uint32   // bits taken from the mode of what is made here; Compile fills in the default 027
 
 	// WindowsNames is "refuse" or "allow" for other spellings by which Windows finds
-	// a file; empty means refuse where Host is on a file system that does so.
+	// a file; empty means refuse where Host is on a file system that finds files so.
 	WindowsNames string
 
 	Quota      int64 // bytes below Host; 0: no limit. At "/" it is Limits.Quota
@@ -81,9 +81,9 @@ type Access struct {
 	Rule  string
 }
 
-// Names filters base names with path.Match patterns, ignoring case. Deny counts
-// for every directory on the way below the path, too; Allow does not restrict
-// listing, making and removing directories, nor setting attributes.
+// Names filters base names with path.Match patterns, ignoring case. Deny also applies
+// to every directory between the path and the name. Allow does not restrict listing,
+// making and removing directories, nor setting attributes.
 type Names struct {
 	Allow []string `mapstructure:"allow"` // only names that match one of these; empty: all
 	Deny  []string `mapstructure:"deny"`  // but no name that matches one of these

@@ -43,7 +43,7 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 		}
 		switch {
 		case failed >= 0 && r.conditions[failed].key == "groups" && r.fails(f, i, failed+1) < 0:
-			undecided = r // a candidate in spite of that: the hidden group may be the one
+			undecided = r // the hidden group may be the one that this condition means
 		case failed >= 0:
 		case r.deny && deny == nil:
 			deny = r
@@ -56,7 +56,7 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 	}
 	if undecided != nil {
 		return nil, until, &Denied{Reason: GroupsUnknown, User: f.User.Name, Rule: undecided.name, Detail: fmt.Sprintf(
-			"the directory shows no name of the group %s of %s, which may be one that rule %q means: let the service account read the group, or name groups of the rule by their SID",
+			"the directory shows no name of the group %s of %s, which may be one that rule %q means: allow the service account to read the group, or name the groups of the rule by their SIDs",
 			f.hidden.SID, quote(f.User.Name), undecided.name)}
 	}
 	if len(matched) == 0 {

@@ -98,7 +98,7 @@ func (t template) pattern() string {
 	return b.String()
 }
 
-// value is what p stands for. What could lead elsewhere is an error.
+// value is what p is replaced by. A value that could lead elsewhere is an error.
 func (p part) value(u *directory.User) (value string, err error) {
 	switch {
 	case p.name == "%u":

@@ -39,8 +39,8 @@ func TestCheckNamesClashes(t *testing.T) {
 	got := run(t, "berth check --offline --config berth.yaml")
 	got = strings.ReplaceAll(got, "berth.yaml:", "line ")
 	for _, want := range []string{
-		at(first+3) + ": " + `/x: the folder of rule "two" is not used for those whom rule "one" matches, too: it comes first (` + at(first) + ")",
-		at(first+6) + ": " + `/in: the permissions of rule "three" are not used for those whom rule "two" matches, too: it comes first (` + at(first+5) + ")",
+		at(first+3) + ": " + `/x: the folder of rule "two" is not used for people whom rule "one" also matches: that rule comes first (` + at(first) + ")",
+		at(first+6) + ": " + `/in: the permissions of rule "three" are not used for people whom rule "two" also matches: that rule comes first (` + at(first+5) + ")",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("check prints:\n%swant:\n%s", got, want)

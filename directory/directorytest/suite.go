@@ -29,13 +29,13 @@ type Person struct {
 	Keys      int      // that may be used
 	Notes     int      // values that may not
 
-	// Proved tells that the server lets on that the right password was right,
-	// though the account may not log in.
+	// Proved says that the server reports a right password as right although the
+	// account may not log in.
 	Proved bool
 	// RightIs is the answer to the right password of somebody who may not log in;
-	// nil stands for the error of the state.
+	// nil means the error of the state.
 	RightIs error
-	// WrongIs is the answer to a wrong password; nil stands for ErrBadPassword.
+	// WrongIs is the answer to a wrong password; nil means ErrBadPassword.
 	WrongIs error
 }
 

@@ -48,10 +48,10 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 		return answer(ldap.LDAPResultProtocolError, "bad bind request")
 	}
 	if version != 3 {
-		return answer(ldap.LDAPResultProtocolError, "only LDAP version 3 is spoken")
+		return answer(ldap.LDAPResultProtocolError, "only LDAP version 3 is supported")
 	}
 	if auth.ClassType != ber.ClassContext || auth.Tag != 0 {
-		return answer(ldap.LDAPResultAuthMethodNotSupported, "only simple binds are done")
+		return answer(ldap.LDAPResultAuthMethodNotSupported, "only simple binds are supported")
 	}
 	dn, err := directory.ParseDN(name)
 	key, password := dn.Key(), content(auth)
@@ -60,7 +60,7 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 		return answer(ldap.LDAPResultInvalidDNSyntax, "bind with a DN, such as uid=alice,ou=people,"+c.Base())
 	case key == "" && password == "":
 		return done(ldap.LDAPResultSuccess)
-	case password == "": // RFC 4513, section 5.1.2: else a client takes it for a proof
+	case password == "": // RFC 4513, section 5.1.2: a client would believe that it has proved the password
 		return answer(ldap.LDAPResultUnwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
 	case key == serviceDN:
 		if subtle.ConstantTimeCompare([]byte(password), []byte(c.password)) != 1 {

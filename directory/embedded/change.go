@@ -12,8 +12,8 @@ import (
 	"berth/directory"
 )
 
-// passwordModify is RFC 3062. Unlike OpenLDAP it counts a wrong old password,
-// and does not unlock anybody.
+// passwordModify is the operation of RFC 3062. Unlike OpenLDAP it counts a wrong old
+// password, and does not unlock an account.
 func (c *conn) passwordModify(ctx context.Context, value string) result {
 	by := c.who()
 	if by.kind == anonymous {
@@ -36,7 +36,7 @@ func (c *conn) passwordModify(ctx context.Context, value string) result {
 		return answer(ldap.LDAPResultInsufficientAccessRights, "one can only change one's own password").because(ldap.BeheraPasswordModNotAllowed)
 	}
 	if fresh == "" {
-		return answer(ldap.LDAPResultUnwillingToPerform, "no new password given: this server makes none up").because(ldap.BeheraInsufficientPasswordQuality)
+		return answer(ldap.LDAPResultUnwillingToPerform, "no new password given: this server does not generate one").because(ldap.BeheraInsufficientPasswordQuality)
 	}
 	return c.changePassword(ctx, key, old, fresh)
 }

@@ -118,7 +118,7 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
 	form := func(s string) string { return s }
 	if typeOf(name).compare != exact {
-		form = strings.ToLower // a space at the edge of a part counts
+		form = strings.ToLower // spaces at the ends of a part matter
 	}
 	var initial, final string
 	var middle []string

@@ -132,7 +132,7 @@ func parseField(line int, text string) (field, error) {
 	}
 	switch {
 	case strings.HasPrefix(value, "<"):
-		return field{}, at(line, "%s:< reads a URL, which is not done here: write the value, or its base64 after %s::", name, name)
+		return field{}, at(line, "%s:< reads a URL, which is not supported: write the value, or its base64 after %s::", name, name)
 	case strings.HasPrefix(value, ":"):
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value[1:]))
 		if err != nil {

@@ -202,9 +202,8 @@ func (r result) because(e int64) result {
 	return r
 }
 
-// envelope is the message that carries r as an operation of type tag, with the
-// password policy control (draft-behera-ldap-password-policy-10, section 6.2) if
-// the client is to have that.
+// envelope is the message that carries r as an operation of type tag. withPolicy adds
+// the password policy control (draft-behera-ldap-password-policy-10, section 6.2).
 func (r result) envelope(id int64, tag ber.Tag, withPolicy bool) *ber.Packet {
 	op := constructed(ber.ClassApplication, tag, number(ber.TagEnumerated, r.code), octets(""), octets(r.text))
 	m := sequence(number(ber.TagInteger, id), op)

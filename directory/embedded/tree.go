@@ -12,8 +12,8 @@ import (
 	"berth/directory"
 )
 
-// A tree is all entries at one moment. It is not changed: a search goes on in
-// the tree it began with.
+// A tree is all entries at one moment. It is never changed, so a search continues in
+// the tree in which it began.
 type tree struct {
 	base    directory.DN // of which all entries are part
 	entries []*entry
@@ -98,8 +98,8 @@ func newTree(d *document, p Policy, log hclog.Logger) (*tree, error) {
 	return t, nil
 }
 
-// identify sees to it that each entry has an id of its own. One that is missing
-// is made from the DN: so it is the same at the next start, even if the file
+// identify checks that each entry has an id of its own, and adds missing ids. These
+// are made from the DN, so they are the same at the next start even if the file
 // cannot be written.
 func (t *tree) identify() error {
 	lines := map[string]int{}

@@ -34,7 +34,7 @@ var subCodes = map[string]verdict{
 // subCode finds that number.
 var subCode = regexp.MustCompile(`AcceptSecurityContext.*, data +([^, ]+)`)
 
-// controlNone stands for no error of the password policy control
+// controlNone means that the password policy control has no error
 // (draft-behera-ldap-password-policy-10, section 6.2).
 const controlNone = -1
 

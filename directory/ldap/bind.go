@@ -29,16 +29,16 @@ func (c *Client) Authenticate(ctx context.Context, u *directory.User, password s
 	return nil
 }
 
-// bindUser connects and binds as u. It returns the connection, which the caller
-// closes. Beside a refusal it returns the connection too, because the server may
-// accept a change of the password over it.
+// bindUser connects and binds as u. The caller closes the connection. With a refusal
+// bindUser returns the connection too, because the server may accept a change of
+// the password over it.
 func (c *Client) bindUser(ctx context.Context, u *directory.User, password string) (*conn, error) {
 	name := c.bindName(u)
 	if password == "" || name == "" {
 		return nil, &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty"}
 	}
-	// Several servers may be tried for the connection. The bind has one attempt
-	// only, because the directory counts wrong passwords.
+	// Several servers may be tried for the connection. The bind is tried only once,
+	// because the directory counts wrong passwords.
 	cn, err := c.pool.connect(ctx, asNobody)
 	if err != nil {
 		return nil, fmt.Errorf("check the password of %q: %w", u.Name, err)

@@ -14,9 +14,9 @@ import (
 	"berth/directory"
 )
 
-// ChangePassword replaces a password. It binds as the user first: the directory
-// counts a wrong old password, and a locked account is refused, which the service
-// account could change and so unlock. See directory.Directory.
+// ChangePassword replaces a password. It binds as the user first. So the directory
+// counts a wrong old password, and refuses a locked account, which a change by the
+// service account could unlock. See directory.Directory.
 func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new string) error {
 	change, ok := map[string]func(context.Context, *conn, *directory.User, string, string) error{
 		changeRFC3062:    c.changeRFC3062,

@@ -107,7 +107,7 @@ func (c *Client) tlsFor(srv *server) (*tls.Config, error) {
 		case err != nil && by.roots == nil:
 			return nil, fmt.Errorf("ca_file: %s: %w", c.settings.CAFile, err)
 		case err != nil:
-			c.log.Warn("ca_file cannot be read: its last content counts", "file", c.settings.CAFile, "error", err)
+			c.log.Warn("ca_file cannot be read: its last content is still used", "file", c.settings.CAFile, "error", err)
 		}
 	}
 	return &tls.Config{
@@ -142,7 +142,7 @@ func startTLS(raw net.Conn) error {
 var errNoAnswer = errors.New("no answer in time")
 
 // do runs one request of the connection, for at most limit. go-ldap's requests
-// take no context: closing the connection beneath them ends them. If the server
+// take no context, so a request is ended by closing its connection. If the server
 // is silent for longer than usual, it is doubted, and the request goes on.
 func (cn *conn) do(ctx context.Context, limit time.Duration, request func() error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errNoAnswer, limit))

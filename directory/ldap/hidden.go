@@ -168,7 +168,7 @@ func (c *Client) hiddenHours(ctx context.Context, search searchFunc, e entry) ([
 		sids = append(slices.Clip(sids), sidSelf)
 	}
 	if !mayRead(e.first(descriptorAttribute), sids, guidLogonHours, guidUserLogon) {
-		return []string{"logonHours (" + descriptorAttribute + " says so, or cannot be read)"}, nil
+		return []string{"logonHours (" + descriptorAttribute + " forbids it, or cannot be read)"}, nil
 	}
 	return nil, nil
 }

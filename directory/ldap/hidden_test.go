@@ -64,7 +64,7 @@ func TestHiddenState(t *testing.T) {
 				}
 			}
 			report := printed(c.Report(t.Context(), nil))
-			if !strings.Contains(report, "bad: account state: "+attribute[name]+" cannot be read of ") {
+			if !strings.Contains(report, "bad: account state: "+attribute[name]+" of ") || !strings.Contains(report, " cannot be read: allow ") {
 				t.Errorf("the report does not tell that %s is hidden:\n%s", attribute[name], report)
 			}
 			if name == "openldap" {

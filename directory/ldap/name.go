@@ -50,7 +50,8 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string,
 	return fmt.Sprintf("(&(|%s)%s)", filter, c.settings.UserFilter), nil
 }
 
-// withoutDomain removes the CORP of CORP\alice, which must be this directory's.
+// withoutDomain returns the alice of CORP\alice. CORP must be a domain of this
+// directory.
 func (c *Client) withoutDomain(ctx context.Context, search searchFunc, name string) (string, error) {
 	domain, user, found := strings.Cut(name, `\`)
 	if !found {
@@ -97,8 +98,8 @@ func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, er
 // foldDN returns a form of dn that is the same for all its spellings.
 func foldDN(dn string) string { return directory.DNOf(dn).Key() }
 
-// ownName returns the value of the first RDN of dn for the first of the
-// attributes that it has; "" stands for any attribute.
+// ownName returns the value of the first RDN of dn for the first of the attributes
+// that the RDN has. "" means any attribute.
 func ownName(dn directory.DN, attributes ...string) string {
 	for _, a := range attributes {
 		for _, p := range dn.Own() {

@@ -98,7 +98,7 @@ func (r *reporter) server(ctx context.Context, s *server) {
 		r.certificate(s, cn.tls)
 		err = r.c.bindService(ctx, cn)
 		if password, _ := r.c.settings.bindPassword(); strings.TrimSpace(password) != password {
-			r.add(Warning, "service account", "its password begins or ends with a blank, which counts: remove the blank if it is not meant")
+			r.add(Warning, "service account", "its password begins or ends with a blank, which is part of the password: remove the blank if it is not meant to be there")
 		}
 	}
 	if err != nil {
@@ -319,7 +319,7 @@ func (r *reporter) attribute(entries []entry, what, name string, worst Level) {
 	r.add(OK, what, "%s of %d of %d users can be read", name, n, len(entries))
 }
 
-// groups counts groups, and looks for those that rules name.
+// groups counts the groups, and searches for the groups that rules name.
 func (r *reporter) groups(ctx context.Context, named, strict []string) {
 	c := r.c
 	entries, more, err := upTo(ctx, c.search, c.settings.GroupBase, "(|"+c.anyMember()+")", sample, c.settings.GroupNameAttribute)

@@ -41,7 +41,7 @@ func advice(s *server, err error) string {
 	case errors.Is(err, directory.ErrBadPassword):
 		why = "bind_dn or its password is wrong, or the account is locked and the server does not say so"
 	case errors.Is(err, directory.ErrLocked), errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrExpired), errors.Is(err, directory.ErrOutsideHours), errors.Is(err, directory.ErrWorkstation):
-		why = "the password may be right: let an administrator open the account of bind_dn again"
+		why = "the password may be right, but the account of bind_dn is locked, disabled or expired: an administrator must change that"
 	case errors.Is(err, directory.ErrPasswordExpired), errors.Is(err, directory.ErrMustChange):
 		why = "give the account of bind_dn a new password, and one that does not expire"
 	default:
@@ -227,8 +227,8 @@ func closest(name string, known map[string]string) string {
 	return best
 }
 
-// slips counts the letters that must be added, removed or replaced to turn a into
-// b, up to most.
+// slips returns how many letters must be added, removed or replaced to turn a into
+// b, at most the number most.
 func slips(a, b string, most int) int {
 	switch {
 	case a == "" || b == "" || most == 0:
@@ -252,7 +252,7 @@ func (r *reporter) readable(ctx context.Context, e entry) {
 		return
 	}
 	if len(hidden) > 0 {
-		r.add(Bad, what, "%s cannot be read of %q: let the service account read it; until then nobody may log in, unless unreadable_state is allow",
+		r.add(Bad, what, "%s of %q cannot be read: allow the service account to read it; until then nobody may log in, unless unreadable_state is allow",
 			strings.Join(hidden, ", "), e.dn)
 	}
 	open := slices.DeleteFunc(r.c.stateAttributes(), func(a string) bool { return slices.Contains(hidden, a) })
@@ -283,7 +283,7 @@ func (r *reporter) lockouts(ctx context.Context, entries []entry) {
 		n, window, err := c.Lockout(ctx, &directory.User{Name: c.loginName(e), DN: e.dn})
 		switch {
 		case err != nil && shield == 0:
-			r.add(Warning, what, "%v: let the service account read it, or set shield.threshold; until then the shield assumes %d", err, directory.AssumedThreshold)
+			r.add(Warning, what, "%v: allow the service account to read it, or set shield.threshold; until then the shield assumes %d", err, directory.AssumedThreshold)
 		case err != nil:
 			r.add(Note, what, "%v: shield.threshold says %d", err, shield)
 		case n > 0 && shield > n:

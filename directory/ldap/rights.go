@@ -86,7 +86,7 @@ func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (e
 const groupsTried = 20
 
 // A writeCheck asks whether the user who is bound may write an attribute of the
-// entry e. value is one that the user might want to write.
+// entry e. value is an example of what the user might write.
 type writeCheck func(ctx context.Context, e entry, attribute, value string) (may bool, err error)
 
 // OIDs that show how a server reports rights.
@@ -133,7 +133,7 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 				return false, err
 			}
 			rights, err := attributeRights(list, attribute)
-			return strings.ContainsAny(rights, "wW"), err // W: the own name only
+			return strings.ContainsAny(rights, "wW"), err // W: the value that is their own DN only
 		}, nil
 	}
 	// A server that ignores unknown critical controls would ignore this one and make
@@ -150,7 +150,7 @@ func (c *Client) writeCheck(ctx context.Context, cn *conn, subject string, e ent
 }
 
 // rightsOn returns the rights that 389 DS gives subject on attributes of the
-// entry dn, for attributeRights. Everybody may ask for the own ones.
+// entry dn, for attributeRights. Everybody may ask for their own rights.
 func rightsOn(ctx context.Context, search searchFunc, subject, dn string, attributes ...string) (string, error) {
 	req := request(dn, ldap.ScopeBaseObject, anyEntry, 1, attributes...)
 	req.Controls = []ldap.Control{ldap.NewControlString(controlRights, true, "dn:"+subject)}
@@ -241,7 +241,7 @@ type decisive struct {
 	use       string // what for, in "rules use it"
 }
 
-// decisiveAttributes lists each once, the worst first.
+// decisiveAttributes lists each attribute once, the worst level first.
 func (c *Client) decisiveAttributes() []decisive {
 	s := c.settings
 	var list []decisive
@@ -280,7 +280,7 @@ func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask w
 		case err != nil:
 			unknown[err.Error()] = append(unknown[err.Error()], d.attribute)
 		case may:
-			r.add(d.level, what, "may write %s of the own entry, but %s: take that right away", d.attribute, d.use)
+			r.add(d.level, what, "may write %s of their own entry, but %s: remove that right", d.attribute, d.use)
 		default:
 			safe = append(safe, d.attribute)
 		}
@@ -289,16 +289,16 @@ func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask w
 		r.add(Note, what, "could not be checked for %s: %s", strings.Join(unknown[why], ", "), why)
 	}
 	if len(safe) > 0 {
-		r.add(OK, what, "may not write %s of the own entry", strings.Join(safe, ", "))
+		r.add(OK, what, "may not write %s of their own entry", strings.Join(safe, ", "))
 	}
 	if key := r.c.settings.KeyAttribute; key != none {
 		switch may, err := ask(ctx, user, key, ""); {
 		case err != nil:
 			r.add(Note, what, "could not be checked for %s: %v", key, err)
 		case may:
-			r.add(OK, what, "may write %s of the own entry: users manage their keys themselves", key)
+			r.add(OK, what, "may write %s of their own entry: users manage their keys themselves", key)
 		default:
-			r.add(OK, what, "may not write %s of the own entry: administrators manage keys", key)
+			r.add(OK, what, "may not write %s of their own entry: administrators manage keys", key)
 		}
 	}
 }
@@ -325,7 +325,7 @@ func (r *reporter) groupRights(ctx context.Context, what string, user entry, gro
 		}
 		switch {
 		case open != "":
-			r.add(Bad, what, "may write %s of group %s, but rules use it: take that right away", open, dn)
+			r.add(Bad, what, "may write %s of group %s, but rules use it: remove that right", open, dn)
 		case unknown != nil:
 			r.add(Note, what, "could not be checked for group %s: %v", dn, unknown)
 		default:

@@ -72,11 +72,11 @@ func TestRights(t *testing.T) {
 	c := open(t, s)
 	wantLines(t, rights(t, c, "alice", groups...),
 		"ok: rights of alice: may not write employeeType, departmentNumber, uidNumber, manager, uid, entryUUID, memberOf, ",
-		"ok: rights of alice: may write sshPublicKey of the own entry: users manage",
+		"ok: rights of alice: may write sshPublicKey of their own entry: users manage",
 		"bad: rights of alice: may write uniqueMember of group cn=unique,ou=groups,dc=example,dc=test",
 		"ok: rights of alice: may not write the members of 3 of")
 	wantLines(t, rights(t, c, "bob", groups...),
-		"bad: rights of bob: may write employeeType of the own entry, but rules use it",
+		"bad: rights of bob: may write employeeType of their own entry, but rules use it",
 		"ok: rights of bob: may not write departmentNumber, uidNumber, manager, uid, ",
 		"ok: rights of bob: may not write the members of 4 of")
 	if after := snapshot(t, p, "cn=admin,dc=example,dc=test", peers.Password("admin")); after != before {
@@ -103,7 +103,7 @@ func TestRightsSamba(t *testing.T) {
 	s.Attributes = []string{"telephoneNumber", "department"}
 	wantLines(t, rights(t, open(t, s), "alice", "inner", "open", "S-1-5-32-545"),
 		// Active Directory gives everybody their own telephone number.
-		"bad: rights of alice: may write telephoneNumber of the own entry, but rules use it",
+		"bad: rights of alice: may write telephoneNumber of their own entry, but rules use it",
 		"ok: rights of alice: may not write department, sAMAccountName, objectGUID, primaryGroupID, ",
 		"bad: rights of alice: may write member of group CN=open,CN=Users,DC=ad,DC=example,DC=test",
 		"ok: rights of alice: may not write the members of 2 of")
@@ -119,7 +119,7 @@ func TestRightsDS389(t *testing.T) {
 		"bad: rights of alice: may write member of group cn=open,ou=groups,dc=example,dc=test",
 		"ok: rights of alice: may not write the members of 1 of")
 	wantLines(t, rights(t, c, "bob", "inner", "open"),
-		"bad: rights of bob: may write employeeType of the own entry",
+		"bad: rights of bob: may write employeeType of their own entry",
 		"ok: rights of bob: may not write the members of 2 of")
 	wantLines(t, printed(c.Report(t.Context(), nil)),
 		"ok: account state: nsAccountLock, passwordExpirationTime, accountUnlockTime, pwdUpdateTime, pwdPolicySubentry, acctPolicySubentry, lastLoginTime, createTimestamp can be read",

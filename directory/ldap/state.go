@@ -25,7 +25,8 @@ type stateInput struct {
 	bound  bool   // the server, which applies its policies, has just accepted a bind
 }
 
-// rank is the order of several states of one account: the lowest number counts.
+// rank is the order of several states of one account: the lowest number takes
+// precedence.
 // Unknown comes after the states that refuse a person; otherwise unreadable_state
 // could let in a disabled account. It comes before those that a new password ends.
 var rank = map[directory.Status]int{
@@ -173,7 +174,7 @@ func passwordUntil(end time.Time, attribute string, e entry, in stateInput) dire
 }
 
 // idle locks an account whose last login, the time in attribute, is too long ago.
-// If the account was never used, the time in otherwise counts.
+// If the account was never used, the time in the attribute otherwise is used.
 func idle(e entry, in stateInput, attribute, otherwise string) directory.State {
 	if !e.has(attribute) {
 		attribute = otherwise

@@ -54,7 +54,7 @@ func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) 
 
 // choose returns the entry that name means, with all its values. One person's mail
 // address may be the login name of another. So if several entries match, the one
-// with the login name counts. A domain before the name has been checked.
+// with the login name is meant. A domain before the name has been checked.
 func (c *Client) choose(ctx context.Context, search searchFunc, name string, entries []entry) (entry, error) {
 	name = name[strings.IndexByte(name, '\\')+1:]
 	if len(entries) > 1 {
