@@ -117,6 +117,7 @@ var (
 	ErrTooManyLinks  error = &systemError{"too many levels of symbolic links", syscall.ELOOP}
 	ErrNoDescriptors error = &systemError{"the server has too many open files", syscall.EMFILE}
 	ErrFolderMissing       = errors.New("folder is missing on the server")
+	ErrTooManyOpen         = errors.New("the user has too many open files") // no error of the system: a limit of this server
 )
 
 // Owner says who a file belongs to, by number, as the SFTP protocol carries it.

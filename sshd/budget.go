@@ -69,12 +69,3 @@ func (b *budget) take(u directory.Identity, d holding) error {
 	b.users[u] = &users
 	return nil
 }
-
-// handles is the budget of open files as one session of a person uses it.
-type handles struct {
-	budget *budget
-	user   directory.Identity
-}
-
-func (h handles) Acquire() error { return h.budget.take(h.user, holding{files: 1}) }
-func (h handles) Release()       { h.budget.take(h.user, holding{files: -1}) }

@@ -193,7 +193,18 @@ func (o *observed) report(done, failed event.Type, e event.Event, err error) err
 	return err
 }
 
+// hold counts n more open files and directories of the user.
+func (o *observed) hold(op, name string, n int) error {
+	if o.conn.srv.budget.take(o.conn.grant.Load().User.Identity, holding{files: n}) != nil {
+		return &iofs.PathError{Op: op, Path: name, Err: fs.ErrTooManyOpen}
+	}
+	return nil
+}
+
 func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
+	if err := o.hold("open", name, 1); err != nil {
+		return nil, err
+	}
 	var f fs.File
 	e := event.Event{Path: name, Mode: event.Mode(flag)}
 	err := o.do(event.FileOpened, event.FileOpenFailed, &e, func(v fs.FS) (err error) {
@@ -207,6 +218,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 		return err
 	})
 	if err != nil {
+		o.hold("open", name, -1)
 		return nil, err
 	}
 	o.conn.openFiles.Add(1)
@@ -222,6 +234,11 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 // ReadDir emits the event of a listing when it ends.
 func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
+		if err := o.hold("readdir", name, 1); err != nil {
+			yield(nil, err)
+			return
+		}
+		defer o.hold("readdir", name, -1)
 		o.do(event.DirectoryListed, event.DirectoryListFailed, &event.Event{Path: name}, func(v fs.FS) error {
 			for info, err := range v.ReadDir(name) {
 				if !yield(info, err) || err != nil {
@@ -446,6 +463,7 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 		f.fs.conn.open.Delete(f)
 		f.fs.conn.openFiles.Add(-1)
 		f.fs.openFiles.Add(-1)
+		f.fs.hold("close", f.name, -1)
 		e := event.Event{
 			Path: f.name, HostPath: f.host, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
 			BytesRead: f.read.Load(), BytesWritten: f.written.Load(),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pkg/sftp"
@@ -205,5 +206,59 @@ func TestNoFolderOpens(t *testing.T) {
 	}
 	if e := f.events.last(event.FolderMissing); e.Path != "/team" || e.HostPath != dir+"/team" || e.Err == nil {
 		t.Errorf("event %+v, want one about /team", e)
+	}
+}
+
+// TestOpenFilesAreLimited: files and directories of all sessions of a person count
+// together, and what is closed no longer counts.
+func TestOpenFilesAreLimited(t *testing.T) {
+	f := start(t, func(f *fixture) { f.MaxUserFiles = 2 })
+	one, err := sftp.NewClient(f.must(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := f.must(t)
+	two, err := sftp.NewClient(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := one.Create("/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := two.Create("/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const full = "Too many open files"
+	refused := len(f.events.reasons(event.FileOpenFailed)) + len(f.events.reasons(event.DirectoryListFailed))
+	_, err = two.Open("/a")
+	_, listErr := two.ReadDir("/")
+	got, _, status := run1(t, conn, "scp -f /a", "\x00\x00\x00")
+	if err == nil || listErr == nil || status != 1 || !strings.Contains(err.Error(), full) || !strings.Contains(listErr.Error(), full) || got != "\x01scp: /a: "+full+"\n" {
+		t.Errorf("with two open files: open = %v, list = %v, scp = %d, %q", err, listErr, status, got)
+	}
+	if n := len(f.events.reasons(event.FileOpenFailed)) + len(f.events.reasons(event.DirectoryListFailed)); n != refused {
+		t.Errorf("%d refusals have an event, want none: a client could fill the log", n-refused)
+	}
+	if _, err := one.Open("/none"); err == nil || !strings.Contains(err.Error(), full) {
+		t.Errorf("open of what is missing = %v, want %q", err, full)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // and what fails to open does not count
+		if _, err := one.Open("/none"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("open of what is missing = %v", err)
+		}
+	}
+	if _, err := one.ReadDir("/"); err != nil {
+		t.Errorf("list with one open file = %v", err)
+	}
+	if got, _, status := run1(t, conn, "scp -f /a", "\x00\x00\x00"); status != 0 {
+		t.Errorf("scp with one open file = %d, %q", status, got)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	opt := sftp.Options{
 		User: s.conn.grant.Load().User.Name, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.conn.client, prefix) }),
 		Active: s.conn.touch, Copied: files.copied, Unseen: files.unseen, Done: ctx.Done(),
-		Log: s.conn.log(), Handles: s.conn.handles(),
+		Log: s.conn.log(),
 	}
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }
@@ -70,7 +70,6 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		InPlace: s.conn.grant.Load().Policy.Uploads != policy.Atomic,
 		Ahead:   strings.HasPrefix(s.conn.client, "SSH-2.0-OpenSSH_"),
 		Log:     s.conn.log(),
-		Handles: s.conn.handles(),
 	}
 	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }
@@ -79,9 +78,6 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 func (c *conn) log() hclog.Logger {
 	return c.srv.Log.With("session", c.peer.Session, "user", c.grant.Load().User.Name)
 }
-
-// handles is the budget of open files of the user of c.
-func (c *conn) handles() handles { return handles{&c.srv.budget, c.grant.Load().User.Identity} }
 
 // files opens the view of the session. If that fails, the client gets a sentence,
 // and the log has the reason.

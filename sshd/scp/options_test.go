@@ -2,7 +2,7 @@ package scp
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 	"io"
 	iofs "io/fs"
 	"iter"
@@ -18,37 +18,39 @@ import (
 	"berth/fs"
 )
 
-// A budget is an FS that counts what is open, and the limit of that.
+// A budget is an FS that counts what is open, and limits it.
 type budget struct {
 	fs.FS
-	max, acquired, open, most int
+	max, open int
 }
 
-func (b *budget) Acquire() error {
-	if b.acquired == b.max {
-		return errors.New("/srv/secret: all in use")
+func (b *budget) acquire() error {
+	if b.open == b.max {
+		return fmt.Errorf("/srv/secret: all in use: %w", fs.ErrTooManyOpen)
 	}
-	b.acquired++
+	b.open++
 	return nil
 }
 
-func (b *budget) Release() { b.acquired-- }
-
-func (b *budget) count(n int) { b.open += n; b.most = max(b.most, b.open) }
-
 func (b *budget) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
-	f, err := b.FS.OpenFile(name, flag, perm)
-	if err != nil {
+	if err := b.acquire(); err != nil {
 		return nil, err
 	}
-	b.count(1)
+	f, err := b.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		b.open--
+		return nil, err
+	}
 	return budgetFile{f, b}, nil
 }
 
 func (b *budget) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		b.count(1)
-		defer b.count(-1)
+		if err := b.acquire(); err != nil {
+			yield(nil, err)
+			return
+		}
+		defer func() { b.open-- }()
 		for fi, err := range b.FS.ReadDir(name) {
 			if !yield(fi, err) {
 				return
@@ -62,12 +64,12 @@ type budgetFile struct {
 	b *budget
 }
 
-func (f budgetFile) Close() error { f.b.count(-1); return f.File.Close() }
-func (f budgetFile) Abort() error { f.b.count(-1); return f.File.Abort() }
+func (f budgetFile) Close() error { f.b.open--; return f.File.Close() }
+func (f budgetFile) Abort() error { f.b.open--; return f.File.Abort() }
 
-// TestHandles has transfers that need one, two and three open files and directories,
+// TestTooManyOpen has transfers that need one, two and three open files and directories,
 // and limits around that.
-func TestHandles(t *testing.T) {
+func TestTooManyOpen(t *testing.T) {
 	host := t.TempDir()
 	for _, err := range []error{os.MkdirAll(filepath.Join(host, "d/e"), 0o755), os.WriteFile(filepath.Join(host, "d/e/f"), nil, 0o644)} {
 		if err != nil {
@@ -100,12 +102,12 @@ func TestHandles(t *testing.T) {
 		err = c.Serve(t.Context(), struct {
 			io.Reader
 			io.Writer
-		}{strings.NewReader(tt.says), &told}, io.Discard, b, Options{Handles: b})
+		}{strings.NewReader(tt.says), &told}, io.Discard, b, Options{})
 		if told.String() != tt.told || (err != nil) != strings.Contains(tt.told+tt.says, "\x01") && tt.says != "C0644 5 b\nb" {
 			t.Errorf("%s with %d: told %q, %v, want %q", tt.command, tt.max, told.String(), err, tt.told)
 		}
-		if b.acquired != 0 || b.most > tt.max || b.open != 0 {
-			t.Errorf("%s with %d: %d are not released, %d were open at once, %d are open", tt.command, tt.max, b.acquired, b.most, b.open)
+		if b.open != 0 {
+			t.Errorf("%s with %d: %d are still open", tt.command, tt.max, b.open)
 		}
 	}
 }

@@ -22,7 +22,6 @@ func (s *sink) file(line string) error {
 		s.fail(p.shown, err)
 		return nil
 	}
-	defer s.unreserve()
 	s.ok()
 	failure, err := s.receive(f, r.size)
 	if s.InPlace && failure == nil && err == nil { // else as much of both as there is, as with OpenSSH
@@ -63,14 +62,7 @@ func (s *sink) create(p place) (fs.File, error) {
 	if !s.InPlace {
 		flag |= os.O_TRUNC
 	}
-	if err := s.reserve(); err != nil {
-		return nil, err
-	}
-	f, err := s.files.OpenFile(p.name, flag, p.attr.Mode.Perm())
-	if err != nil {
-		s.unreserve()
-	}
-	return f, err
+	return s.files.OpenFile(p.name, flag, p.attr.Mode.Perm())
 }
 
 // cut sets the size of a file that was written in place. The file is not truncated

@@ -42,13 +42,6 @@ type Options struct {
 	// clients that read a stream, as OpenSSH does. scp of Python and net-scp of Ruby
 	// expect one record in a packet.
 	Ahead bool
-	// Handles, if set, limits what several sessions have open together: Acquire comes
-	// before a file or a directory is opened, which does not happen if it fails, and
-	// Release when it is closed. Neither may block.
-	Handles interface {
-		Acquire() error
-		Release()
-	}
 	// Log, if set, gets one line at level trace for every file and directory: its
 	// name, the outcome as the client sees it, and how long it took.
 	Log hclog.Logger

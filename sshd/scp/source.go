@@ -108,11 +108,6 @@ func (s *source) file(it item) error {
 		return fatal{text: "the server is closing", err: err}
 	}
 	defer s.trace("C", it.name, s.begin())
-	if err := s.reserve(); err != nil {
-		s.fail(it.shown, err)
-		return nil
-	}
-	defer s.unreserve()
 	f, err := s.files.OpenFile(it.name, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrIsDir) {
 		err = fs.ErrNotRegular
@@ -264,11 +259,6 @@ var errTooDeep = errors.New("directories nested too deeply")
 
 // entries sends what is in a directory.
 func (s *source) entries(it item) error {
-	if err := s.reserve(); err != nil {
-		s.fail(it.shown, err)
-		return nil
-	}
-	defer s.unreserve()
 	for fi, err := range s.files.ReadDir(it.name) {
 		if err != nil {
 			s.fail(it.shown, err)

@@ -31,7 +31,7 @@ var texts = []struct {
 	{fs.ErrFolderMissing, "folder is missing on the server"},
 	{fs.ErrNotSupported, "Operation not supported"},
 	{iofs.ErrInvalid, "Invalid argument"},
-	{errTooManyOpen, "Too many open files"},
+	{fs.ErrTooManyOpen, "Too many open files"},
 	{errShrunk, errShrunk.Error()},
 	{errTooDeep, errTooDeep.Error()},
 }

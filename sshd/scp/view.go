@@ -1,8 +1,6 @@
 package scp
 
 import (
-	"errors"
-	"fmt"
 	"path"
 	"strings"
 
@@ -27,25 +25,6 @@ func (v view) name(p string) (string, error) {
 		p = dir + p[i+3:]
 	}
 	return path.Clean(p), nil
-}
-
-var errTooManyOpen = errors.New("too many open files")
-
-// reserve asks for one more open file or directory. unreserve follows when it is closed.
-func (v view) reserve() error {
-	if v.Handles == nil {
-		return nil
-	}
-	if err := v.Handles.Acquire(); err != nil {
-		return fmt.Errorf("%w: %w", errTooManyOpen, err)
-	}
-	return nil
-}
-
-func (v view) unreserve() {
-	if v.Handles != nil {
-		v.Handles.Release()
-	}
 }
 
 // tilde makes a pattern that starts at home ("~", "~/…") relative to it.

@@ -36,10 +36,9 @@ func (s *session) checkFileHandle(q *request, h *handle) error {
 }
 
 func (s *session) checkFileName(q *request, name string) error {
-	if err := s.handles.reserve(false); err != nil {
-		return err
+	if s.handles.full(false) {
+		return errTooManyOpen
 	}
-	defer s.handles.release()
 	file, err := s.files.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err

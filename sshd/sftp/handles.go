@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"encoding/binary"
-	"fmt"
 	"os"
 	"slices"
 
@@ -39,13 +38,9 @@ func (h *handle) close(byClient bool) error {
 // its place in the list and the number of handles that were there before, so a closed
 // handle is never taken for the next one at its place.
 type handles struct {
-	list   []handle // whose places are used again
-	open   int      // of list
-	dirs   int      // of those open
-	budget interface {
-		Acquire() error
-		Release()
-	} // see Options
+	list []handle // whose places are used again
+	open int      // of list
+	dirs int      // of those open
 }
 
 const (
@@ -57,24 +52,9 @@ const (
 	handleSize = 8 // bytes on the wire
 )
 
-// reserve makes room for one more file or directory. add uses the room, and release
-// gives it back.
-func (hs *handles) reserve(dir bool) error {
-	if hs.open >= maxHandles || dir && hs.dirs >= maxDirs {
-		return errTooManyOpen
-	}
-	if hs.budget != nil {
-		if err := hs.budget.Acquire(); err != nil {
-			return fmt.Errorf("%w: %w", errTooManyOpen, err)
-		}
-	}
-	return nil
-}
-
-func (hs *handles) release() {
-	if hs.budget != nil {
-		hs.budget.Release()
-	}
+// full reports whether there is no room for one more file or directory.
+func (hs *handles) full(dir bool) bool {
+	return hs.open >= maxHandles || dir && hs.dirs >= maxDirs
 }
 
 // add keeps h and returns its place.
@@ -128,7 +108,6 @@ func (hs *handles) close() {
 	for i := range hs.list {
 		if h := &hs.list[i]; h.open() {
 			h.close(false)
-			hs.release()
 		}
 	}
 	hs.list = nil

@@ -130,8 +130,8 @@ func (s *session) open(q *request) error {
 	if q.err != nil {
 		return q.err
 	}
-	if err := s.handles.reserve(false); err != nil {
-		return err
+	if s.handles.full(false) {
+		return errTooManyOpen
 	}
 	file, err := s.files.OpenFile(name, flag, modeOr(a, 0o666))
 	return s.answerHandle(q, handle{file: file, name: name, flag: flag}, err)
@@ -145,10 +145,9 @@ func modeOr(a fs.Attr, usual iofs.FileMode) iofs.FileMode {
 	return usual
 }
 
-// answerHandle answers q with what an open, for which room was reserved, returned.
+// answerHandle answers q with what an open returned.
 func (s *session) answerHandle(q *request, h handle, err error) error {
 	if err != nil {
-		s.handles.release()
 		return err
 	}
 	place := s.handles.add(h)
@@ -163,7 +162,6 @@ func (s *session) closeHandle(q *request, wire []byte) error {
 		return errBadHandle
 	}
 	q.about(h.name)
-	defer s.handles.release()
 	return h.close(true)
 }
 
@@ -241,8 +239,8 @@ func (s *session) fsetstat(_ *request, h *handle, a fs.Attr) error {
 }
 
 func (s *session) opendir(q *request, name string) error {
-	if err := s.handles.reserve(true); err != nil {
-		return err
+	if s.handles.full(true) {
+		return errTooManyOpen
 	}
 	dir, err := list(s.files, name)
 	return s.answerHandle(q, handle{dir: dir, name: name}, err)

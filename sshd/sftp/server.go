@@ -28,13 +28,6 @@ type Options struct {
 	// LinkFirst is the order of SYMLINK in the draft: the name of the link and then
 	// its target. OpenSSH's server, and so nearly every client, has the other order.
 	LinkFirst bool
-	// Handles, if set, limits what several sessions have open together: Acquire comes
-	// before a file or a directory is opened, which does not happen if it fails, and
-	// Release when it is closed. Neither may block.
-	Handles interface {
-		Acquire() error
-		Release()
-	}
 	// Active, if set, is called whenever bytes of the client have arrived and
 	// between the pieces of long work. It must not block.
 	Active func()
@@ -61,7 +54,7 @@ type Options struct {
 // while it waits for the client. It does not read more requests from a client that
 // does not read its answers.
 func Serve(rw io.ReadWriter, files fs.FS, opt Options) error {
-	s := &session{rw: rw, files: files, opt: opt, handles: handles{budget: opt.Handles}}
+	s := &session{rw: rw, files: files, opt: opt}
 	defer s.close()
 	for {
 		packet, err := s.next()

@@ -52,6 +52,7 @@ var statuses = []struct {
 	{fs.ErrFolderMissing, status{fxNoSuchFile, "Folder is missing on the server"}},
 	{fs.ErrQuota, status{fxFailure, "Quota exceeded"}},
 	{fs.ErrNoSpace, status{fxFailure, "No space left on device"}},
+	{fs.ErrTooManyOpen, errTooManyOpen},
 	{fs.ErrNoDescriptors, status{fxFailure, "The server has too many open files"}},
 	{fs.ErrTooLarge, status{fxFailure, "File too large"}},
 	{fs.ErrNotEmpty, status{fxFailure, "Directory not empty"}},

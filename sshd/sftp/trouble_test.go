@@ -137,27 +137,61 @@ func TestMaxDirectories(t *testing.T) {
 	}
 }
 
-// budget is room for some open files, shared by sessions.
-type budget struct{ left, released int }
+// budget is an FS with room for some open files and directories.
+type budget struct {
+	fs.FS
+	left, released int
+}
 
-func (b *budget) Acquire() error {
+func (b *budget) acquire() error {
 	if b.left == 0 {
-		return errors.New("/srv/secret: 12 of 12 in use")
+		return fmt.Errorf("/srv/secret: 12 of 12 in use: %w", fs.ErrTooManyOpen)
 	}
 	b.left--
 	return nil
 }
 
-func (b *budget) Release() { b.left++; b.released++ }
+func (b *budget) release() { b.left++; b.released++ }
 
-// TestHandleBudget opens more than is allowed for all sessions together, in each way
+func (b *budget) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, error) {
+	if err := b.acquire(); err != nil {
+		return nil, err
+	}
+	f, err := b.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		b.release()
+		return nil, err
+	}
+	return budgetFile{f, b}, nil
+}
+
+func (b *budget) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		if err := b.acquire(); err != nil {
+			yield(nil, err)
+			return
+		}
+		defer b.release()
+		b.FS.ReadDir(name)(yield)
+	}
+}
+
+type budgetFile struct {
+	fs.File
+	b *budget
+}
+
+func (f budgetFile) Close() error { f.b.release(); return f.File.Close() }
+func (f budgetFile) Abort() error { f.b.release(); return f.File.Abort() }
+
+// TestHandleBudget opens more than the FS allows for all sessions together, in each way
 // there is, and closes, fails to open, and leaves open.
 func TestHandleBudget(t *testing.T) {
-	files, b := aTree(t), &budget{left: 2}
+	b := &budget{FS: aTree(t), left: 2}
 	name := func(id int) []byte {
 		return packet(fxExtended, id, "check-file-name", "/f", "md5", uint64(0), uint64(1), 0)
 	}
-	got, err := converse(t, files, sftp.Options{Handles: b},
+	got, err := converse(t, b, sftp.Options{},
 		packet(fxOpen, 1, "/no", rd, noAttrs), packet(fxOpendir, 2, "/f"), name(3), packet(fxExtended, 4, "check-file-name", "/no", "md5", uint64(0), uint64(0), 0),
 		packet(fxOpen, 5, "/f", rd, noAttrs), packet(fxOpendir, 6, "/d"),
 		packet(fxOpen, 7, "/new", wr|creat, noAttrs), packet(fxOpendir, 8, "/d"), name(9),
