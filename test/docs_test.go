@@ -113,3 +113,31 @@ func TestCommandsOfDocuments(t *testing.T) {
 		t.Errorf("%d make targets found, want more", found)
 	}
 }
+
+// TestMessagesOfDocuments looks for each message of docs/troubleshooting.md in the
+// source. "…" is text that differs.
+func TestMessagesOfDocuments(t *testing.T) {
+	var source strings.Builder
+	err := filepath.WalkDir("..", func(path string, _ iofs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(documents(t)["docs/troubleshooting.md"], -1) {
+		for piece := range strings.SplitSeq(m[1], "…") {
+			if found++; !strings.Contains(source.String(), strings.TrimSpace(piece)) {
+				t.Errorf("no program text has %q of the message %q", piece, m[1])
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("%d messages found, want more", found)
+	}
+}

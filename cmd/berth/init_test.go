@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,6 +103,56 @@ func TestInitOpenLDAP(t *testing.T) {
 		if files, _ := os.ReadDir("."); len(files) > 0 {
 			t.Errorf("%s: %v was made", tt.name, files)
 		}
+	}
+}
+
+// TestQuickStartActiveDirectory makes the account and the group of the quick start in a
+// Samba domain, with its lines of samba-tool, and has init find the rest.
+func TestQuickStartActiveDirectory(t *testing.T) {
+	p := peers.Samba(t)
+	page, err := os.ReadFile("../../docs/quickstart-active-directory.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const secret = "Quick-Start-1"
+	calls := 0
+	for line := range strings.Lines(string(page)) {
+		command, ours := strings.CutPrefix(line, "    samba-tool ")
+		if !ours {
+			continue
+		}
+		calls++
+		var args []string
+		for i, part := range strings.Split(strings.TrimSpace(command), `"`) { // every second one was quoted
+			if i%2 == 1 {
+				args = append(args, part)
+			} else {
+				args = append(args, strings.Fields(part)...)
+			}
+		}
+		if strings.Contains(command, "user create") {
+			args = append(args, secret) // else it asks
+		}
+		args = append(args, "-H", filepath.Join(p.Dir, "private/sam.ldb"), "--configfile="+filepath.Join(p.Dir, "smb.conf"))
+		if out, err := exec.Command("samba-tool", args...).CombinedOutput(); err != nil {
+			t.Fatalf("samba-tool %q: %v\n%s", args, err, out)
+		}
+	}
+	if calls < 5 {
+		t.Errorf("%d lines of samba-tool, want more", calls)
+	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := initialize(t, "--url", p.LDAPS, "--ca-file", p.CAFile, "--account", "svc-berth@ad.example.test", "--password-file", password, "--group", "Staff")
+	for _, want := range []string{"found    active_directory at ", "people below DC=ad,DC=example,DC=test\n", "the group CN=Staff,CN=Users,DC=ad,DC=example,DC=test, which lists 1 member\n"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v, no %q in:\n%s", err, want, out)
+		}
+	}
+	if out := run(t, "berth explain alice --config berth.yaml"); !strings.Contains(out, "/homes/alice") {
+		t.Errorf("alice gets no home:\n%s", out)
 	}
 }
 

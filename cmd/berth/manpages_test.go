@@ -66,27 +66,67 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s has no example in examples.txt", cmd.CommandPath())
 		}
 		for line := range strings.Lines(cmd.Example) {
-			line, _, _ = strings.Cut(line, " #")
-			line, _, _ = strings.Cut(line, " |")
-			_, command, ours := strings.Cut(" "+strings.TrimSpace(line), " berth ")
-			if strings.Contains(line, "sudo -u berth") {
-				_, command, _ = strings.Cut(command, "berth ")
-			}
-			if !ours || strings.Contains(line, "systemctl") {
-				continue
-			}
-			called, args, err := root().Find(strings.Fields(command))
-			if err == nil {
-				err = called.ParseFlags(args)
-			}
-			if err == nil {
-				err = called.ValidateArgs(called.Flags().Args())
-			}
-			if err != nil || !strings.HasPrefix(called.CommandPath(), cmd.CommandPath()) {
+			if called, err := parse(line); called != nil && (err != nil || !strings.HasPrefix(called.CommandPath(), cmd.CommandPath())) {
 				t.Errorf("%s: the example %q calls %s: %v", cmd.CommandPath(), line, called.CommandPath(), err)
 			}
 		}
 	})
+}
+
+// parse finds the command that a line of a shell calls, and parses its flags and
+// arguments. It is nil if the line calls no command of berth.
+func parse(line string) (called *cobra.Command, err error) {
+	line = strings.TrimPrefix(strings.TrimSpace(line), "sudo -u berth ")
+	for _, end := range []string{" #", " |", " >"} {
+		line, _, _ = strings.Cut(line, end)
+	}
+	words := strings.Fields(line)
+	for len(words) > 0 && strings.HasPrefix(words[0], "BERTH_") {
+		words = words[1:]
+	}
+	if len(words) == 0 || strings.TrimPrefix(words[0], "./") != "berth" {
+		return nil, nil
+	}
+	called, args, err := root().Find(words[1:])
+	if err == nil {
+		err = called.ParseFlags(args)
+	}
+	if err == nil {
+		err = called.ValidateArgs(called.Flags().Args())
+	}
+	return called, err
+}
+
+// TestCommandsOfDocuments: every call of berth that a document has in a block parses.
+func TestCommandsOfDocuments(t *testing.T) {
+	found := 0
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				if !strings.HasPrefix(line, "    ") {
+					continue
+				}
+				called, err := parse(line)
+				if called != nil {
+					found++
+				}
+				if err != nil {
+					t.Errorf("%s: %q: %v", filepath.Base(file), line, err)
+				}
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("%d calls found, want more", found)
+	}
 }
 
 // walk calls f for cmd and every command below it that a user may call.
