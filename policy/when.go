@@ -27,26 +27,27 @@ type compiledCondition struct {
 func (c *compiler) when(r Rule) []compiledCondition {
 	w := r.When
 	var out []compiledCondition
-	// given reports whether the condition key is written, and compiles its values.
-	given := func(key string, values []string, each func(string) error) bool {
+	// add compiles the values of a condition. It reports whether there are any.
+	add := func(values []string, each func(string) error, condition compiledCondition) bool {
 		if values != nil && len(values) == 0 {
-			c.mistake("when."+key, "", "empty: would match everybody: name at least one value, or leave the condition out")
+			c.mistake("when."+condition.key, "", "empty: would match everybody: name at least one value, or leave the condition out")
 		}
 		for i, v := range values {
-			c.check(fmt.Sprintf("when.%s[%d]", key, i), v, each(v))
+			c.check(fmt.Sprintf("when.%s[%d]", condition.key, i), v, each(v))
+		}
+		if len(values) > 0 {
+			out = append(out, condition)
 		}
 		return len(values) > 0
 	}
-	if given("directory", w.Directory, func(v string) error { return knownDirectory(v, c.directories) }) {
-		out = append(out, compiledCondition{
-			key: "directory",
-			holds: func(f *facts, _ int) bool {
-				return slices.ContainsFunc(w.Directory, func(d string) bool { return strings.EqualFold(d, f.User.Source) })
-			},
-			explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Source), w.Directory) },
-		})
-	}
-	if given("users", w.Users, func(v string) error {
+	add(w.Directory, func(v string) error { return knownDirectory(v, c.directories) }, compiledCondition{
+		key: "directory",
+		holds: func(f *facts, _ int) bool {
+			return slices.ContainsFunc(w.Directory, func(d string) bool { return strings.EqualFold(d, f.User.Source) })
+		},
+		explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Source), w.Directory) },
+	})
+	addUser := func(v string) error {
 		m, err := matcher{name: strings.ToLower(v)}, error(nil)
 		switch {
 		case strings.TrimSpace(v) == "":
@@ -56,58 +57,55 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		}
 		c.set.users.add(m, c.index)
 		return err
+	}
+	if add(w.Users, addUser, compiledCondition{
+		key:     "users",
+		holds:   func(f *facts, i int) bool { return f.users.has(i) },
+		explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Name), w.Users) },
 	}) {
 		c.set.withUsers.add(c.index)
-		out = append(out, compiledCondition{
-			key:     "users",
-			holds:   func(f *facts, i int) bool { return f.users.has(i) },
-			explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Name), w.Users) },
-		})
 	}
 	var groups []matcher
-	if given("groups", w.Groups, func(v string) error {
+	addGroup := func(v string) error {
 		m, err := parseGroup(v, c.directories, len(w.Directory) > 0)
 		c.set.groups.add(m, c.index)
 		groups = append(groups, m)
 		return err
+	}
+	if add(w.Groups, addGroup, compiledCondition{
+		key:     "groups",
+		holds:   func(f *facts, i int) bool { return f.groups.has(i) },
+		explain: func(f *facts, _ bool) string { return explainGroups(f, groups, w.Groups) },
 	}) {
 		c.set.withGroups.add(c.index)
 		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups, func(m matcher) bool { return m.sid == "" }) {
 			c.set.strict.add(c.index)
 		}
-		out = append(out, compiledCondition{
-			key:     "groups",
-			holds:   func(f *facts, i int) bool { return f.groups.has(i) },
-			explain: explainGroups(groups, w.Groups),
-		})
 	}
 	var from []netip.Prefix
-	if given("from", w.From, func(v string) error {
+	addNetwork := func(v string) error {
 		p, err := ParseNetwork(v)
 		from = append(from, p)
 		return err
-	}) {
-		out = append(out, compiledCondition{
-			key: "from",
-			holds: func(f *facts, _ int) bool {
-				remote := f.Remote.Unmap().WithZone("")
-				return slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(remote) })
-			},
-			explain: func(f *facts, held bool) string {
-				if !f.Remote.IsValid() {
-					return "the address is not known"
-				}
-				return outcome(held, f.Remote.Unmap().String(), w.From)
-			},
-		})
 	}
-	if given("method", w.Method, func(v string) error { return oneOf(v, methods) }) {
-		out = append(out, compiledCondition{
-			key:     "method",
-			holds:   func(f *facts, _ int) bool { return slices.Contains(w.Method, f.Method) },
-			explain: func(f *facts, held bool) string { return outcome(held, f.Method, w.Method) },
-		})
-	}
+	add(w.From, addNetwork, compiledCondition{
+		key: "from",
+		holds: func(f *facts, _ int) bool {
+			remote := f.Remote.Unmap().WithZone("")
+			return slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(remote) })
+		},
+		explain: func(f *facts, held bool) string {
+			if !f.Remote.IsValid() {
+				return "the address is not known"
+			}
+			return outcome(held, f.Remote.Unmap().String(), w.From)
+		},
+	})
+	add(w.Method, func(v string) error { return oneOf(v, methods) }, compiledCondition{
+		key:     "method",
+		holds:   func(f *facts, _ int) bool { return slices.Contains(w.Method, f.Method) },
+		explain: func(f *facts, held bool) string { return outcome(held, f.Method, w.Method) },
+	})
 	if w.Hours != "" {
 		h, err := parseHours(w.Hours)
 		if err != nil {
@@ -172,16 +170,14 @@ func hiddenGroup(u *directory.User) *directory.Group {
 }
 
 // explainGroups says which group of the user is one that the rule means.
-func explainGroups(matchers []matcher, values []string) func(*facts, bool) string {
-	return func(f *facts, _ bool) string {
-		for i := range f.User.Groups {
-			g := &f.User.Groups[i]
-			if slices.ContainsFunc(matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
-				return fmt.Sprintf("in %s (%s)", quote(cmp.Or(g.DN.String(), g.Name)), g.Via)
-			}
+func explainGroups(f *facts, matchers []matcher, values []string) string {
+	for i := range f.User.Groups {
+		g := &f.User.Groups[i]
+		if slices.ContainsFunc(matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
+			return fmt.Sprintf("in %s (%s)", quote(cmp.Or(g.DN.String(), g.Name)), g.Via)
 		}
-		return "in none of " + quoted(values)
 	}
+	return "in none of " + quoted(values)
 }
 
 // ParseNetwork reads a network, or an address as a network of one. An IPv4

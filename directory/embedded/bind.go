@@ -76,19 +76,10 @@ func (c *conn) bind(ctx context.Context, m *message) result {
 // only the user learns the state. A lock is the exception, as in other servers: it
 // is reported without checking the password.
 func (c *conn) bindUser(ctx context.Context, key, password string) result {
-	e := c.store.tree().find(key)
-	if e == nil || !e.has("userPassword") {
-		c.store.hasher.waste(ctx, password)
-		return done(ldap.LDAPResultInvalidCredentials)
-	}
-	e.guard.Lock()
-	defer e.guard.Unlock()
-	e, r := c.verify(ctx, key, password)
-	if r.code != ldap.LDAPResultSuccess {
+	e, unlock, r := c.verify(ctx, key, password)
+	defer unlock()
+	if e == nil {
 		return r
-	}
-	if e.disabled() {
-		return answer(ldap.LDAPResultUnwillingToPerform, "account disabled: ask an administrator").because(ldap.BeheraAccountLocked)
 	}
 	c.kind, c.bound = user, key
 	if e.mustChange() {
@@ -97,15 +88,21 @@ func (c *conn) bindUser(ctx context.Context, key, password string) result {
 	return r
 }
 
-// verify checks a password with the entry's guard held, and counts it if it is
-// wrong. It returns the entry; nil with a refusal.
-func (c *conn) verify(ctx context.Context, key, password string) (*entry, result) {
-	e := c.store.tree().find(key) // again: it may have changed before the guard was ours
-	if e == nil {
-		return nil, done(ldap.LDAPResultInvalidCredentials)
+// verify checks a password, and counts a wrong one. It returns the entry with its
+// guard held until unlock is called, or nil and a refusal.
+func (c *conn) verify(ctx context.Context, key, password string) (e *entry, unlock func(), r result) {
+	refused := done(ldap.LDAPResultInvalidCredentials)
+	if e = c.store.tree().find(key); e == nil || !e.has("userPassword") {
+		c.store.hasher.waste(ctx, password)
+		return nil, func() {}, refused
+	}
+	e.guard.Lock()
+	unlock = e.guard.Unlock
+	if e = c.store.tree().find(key); e == nil { // removed while another request held the guard
+		return nil, unlock, refused
 	}
 	if c.policy.locked(e, c.now()) {
-		return nil, done(ldap.LDAPResultInvalidCredentials).because(ldap.BeheraAccountLocked)
+		return nil, unlock, refused.because(ldap.BeheraAccountLocked)
 	}
 	if !c.store.hasher.matches(ctx, e.first("userPassword"), password) {
 		if ctx.Err() == nil { // else the server is closing, and nothing was compared
@@ -115,10 +112,13 @@ func (c *conn) verify(ctx context.Context, key, password string) (*entry, result
 				}
 			})
 		}
-		return nil, done(ldap.LDAPResultInvalidCredentials)
+		return nil, unlock, refused
 	}
 	if e.has("pwdFailureTime") || e.has("pwdAccountLockedTime") {
 		c.store.count(key, clearFailures)
 	}
-	return e, done(ldap.LDAPResultSuccess)
+	if e.disabled() {
+		return nil, unlock, answer(ldap.LDAPResultUnwillingToPerform, "account disabled: ask an administrator").because(ldap.BeheraAccountLocked)
+	}
+	return e, unlock, done(ldap.LDAPResultSuccess)
 }

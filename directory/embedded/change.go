@@ -71,20 +71,13 @@ func (c *conn) changePassword(ctx context.Context, key, old, fresh string) resul
 	if old == "" {
 		return answer(ldap.LDAPResultInsufficientAccessRights, "Must supply old password to be changed as well as new one").because(ldap.BeheraMustSupplyOldPassword)
 	}
-	e := c.store.tree().find(key)
-	if e == nil || !e.has("userPassword") {
-		c.store.hasher.waste(ctx, old)
-		return answer(ldap.LDAPResultUnwillingToPerform, "unwilling to verify old password")
-	}
-	e.guard.Lock()
-	defer e.guard.Unlock()
-	e, r := c.verify(ctx, key, old)
-	if r.code != ldap.LDAPResultSuccess {
+	e, unlock, r := c.verify(ctx, key, old)
+	defer unlock()
+	if r.code == ldap.LDAPResultInvalidCredentials {
 		r.code, r.text = ldap.LDAPResultUnwillingToPerform, "unwilling to verify old password"
-		return r
 	}
-	if e.disabled() {
-		return answer(ldap.LDAPResultUnwillingToPerform, "account disabled: ask an administrator").because(ldap.BeheraAccountLocked)
+	if e == nil {
+		return r
 	}
 	if r := c.policy.judge(e, fresh); r.code != ldap.LDAPResultSuccess {
 		return r

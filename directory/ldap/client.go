@@ -33,7 +33,7 @@ type Client struct {
 	system   authorities // without a CA file
 	pool     *pool
 	now      func() time.Time
-	searches atomic.Int64 // sent so far
+	searches atomic.Int64 // sent so far, for tests
 
 	sids          memory[directory.Group]   // by binary SID; a SID is never used again for another group
 	nested        memory[[]directory.Group] // the groups that contain some groups, by filter
@@ -89,10 +89,6 @@ func (c *Client) Close() error {
 
 // Settings returns the settings with all defaults filled in.
 func (c *Client) Settings() Settings { return c.settings }
-
-// Searches returns how many searches were sent so far, for metrics and
-// benchmarks.
-func (c *Client) Searches() int64 { return c.searches.Load() }
 
 // Lookup finds a user by any spelling of a login name. See
 // directory.Directory.

@@ -251,9 +251,6 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 		if err != nil {
 			return nil, err
 		}
-		for _, sid := range some {
-			known[sid] = directory.Group{} // unless it is found
-		}
 		for _, e := range entries {
 			known[e.first("objectSid")] = directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e)}
 		}

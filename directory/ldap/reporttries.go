@@ -102,9 +102,11 @@ func (r *reporter) login(ctx context.Context, entries []entry) {
 // and passwords that have expired. e is a user.
 func (r *reporter) writes(ctx context.Context, e entry) {
 	s := r.c.settings
-	expired, changes := ExpiredChange[s.Kind], s.PasswordChange == changeRFC3062 && r.c.kind.changeExpired
-	keys := s.KeyChange == keyChangeService
-	if s.Kind == "embedded" || s.BindDN == "" || !keys && (expired == "" || !changes) {
+	keys, expired := s.KeyChange == keyChangeService, ""
+	if s.PasswordChange == changeRFC3062 {
+		expired = ExpiredChange[s.Kind]
+	}
+	if s.Kind == "embedded" || s.BindDN == "" || !keys && expired == "" {
 		return
 	}
 	cn, err := r.c.pool.connect(ctx, r.c.bindService)
@@ -114,19 +116,22 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 	}
 	defer cn.close()
 	ask, err := r.c.writeCheck(ctx, cn, s.BindDN, e)
-	may := func(attribute, value string) (may bool) {
-		if err == nil {
-			may, err = ask(ctx, e, attribute, value)
-		}
-		return may
+	if err != nil {
+		r.add(Note, "service account", "could not check what %s may write: %v", s.BindDN, err)
+		return
 	}
 	if keys {
-		missing := slices.DeleteFunc([]string{s.KeyAttribute, "objectClass"}, func(a string) bool {
-			if a == "objectClass" {
-				return s.KeyClass == none || contains(e.all(a), s.KeyClass) || may(a, s.KeyClass)
-			}
-			return may(a, "")
-		})
+		var missing []string
+		may, err := ask(ctx, e, s.KeyAttribute, "")
+		if !may {
+			missing = append(missing, s.KeyAttribute)
+		}
+		if may = s.KeyClass == none || contains(e.all("objectClass"), s.KeyClass); !may && err == nil {
+			may, err = ask(ctx, e, "objectClass", s.KeyClass)
+		}
+		if !may {
+			missing = append(missing, "objectClass")
+		}
 		switch {
 		case err != nil:
 			r.add(Note, "key change", "could not check whether %s may write %s: %v", s.BindDN, s.KeyAttribute, err)
@@ -136,17 +141,13 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 			r.add(OK, "key change", "%s may write %s: whoever has its password can give any user a key", s.BindDN, s.KeyAttribute)
 		}
 	}
-	if expired == "" || !changes {
+	if expired == "" {
 		return
 	}
-	err = nil
-	if ask == nil {
-		err = errNoRights
-	}
-	switch allowed := may("userPassword", ""); {
+	switch may, err := ask(ctx, e, "userPassword", ""); {
 	case err != nil:
 		r.add(Note, "expired passwords", "could not check whether %s may change them: %v", s.BindDN, err)
-	case allowed:
+	case may:
 		r.add(OK, "expired passwords", "%s may change them for users who know the old one", s.BindDN)
 	default:
 		r.add(Warning, "expired passwords", "users cannot change them here: the server refuses their binds, and %s may not write userPassword: %s", s.BindDN, expired)
