@@ -23,7 +23,7 @@ type glob struct {
 
 // expand returns the paths that match pattern, as the client would write them without
 // wildcards: braces in their order, matches sorted. A word that matches nothing
-// stands for itself, as in a shell, and is then reported as missing.
+// is returned as it is, as in a shell, and is then reported as missing.
 func (g *glob) expand(pattern string) ([]string, error) {
 	words, ok := braces(pattern)
 	if !ok {

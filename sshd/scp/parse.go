@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
 )
 
-// Sentences for people whose client asks for something that there is not here.
+// Sentences for people whose client asks for something that this server does not have.
 const (
 	// NoShell is for a client that asks for a shell, as WinSCP does in SCP mode.
 	NoShell = "There is no shell here. In WinSCP choose the file protocol SFTP; with other programs use sftp or scp."
@@ -23,7 +22,7 @@ const (
 
 // Parse reads the command line of an SSH exec request. It is split into words as a
 // POSIX shell does, with quotes and backslashes, but nothing is executed or
-// substituted: $ and backticks stand for themselves, and an unquoted shell operator
+// substituted: $ and backticks have no special meaning, and an unquoted shell operator
 // is an error. Errors are sentences for the client.
 func Parse(command string) (Command, error) {
 	words, err := split(command)
@@ -46,8 +45,8 @@ func Parse(command string) (Command, error) {
 	return c, nil
 }
 
-// flags are the options without a value. Some clients also send options of their own
-// side, which have no meaning here.
+// flags are the options without a value. Some clients also send options that are
+// meant for their own side; these have no effect here.
 var flags = map[byte]func(*Command){
 	'f': func(c *Command) { c.Source = true },
 	't': func(c *Command) { c.Sink = true },
@@ -57,9 +56,6 @@ var flags = map[byte]func(*Command){
 	'v': func(c *Command) { c.Verbose = true },
 	'1': nil, '2': nil, '4': nil, '6': nil, 'B': nil, 'C': nil, 'E': nil, 'T': nil, 'q': nil,
 }
-
-// valued are the options with a value, which have no meaning here either.
-const valued = "l"
 
 // options reads the words after "scp" as getopt(3) does.
 func options(words []string) (Command, error) {
@@ -97,7 +93,7 @@ func options(words []string) (Command, error) {
 // set reads one word of options. The value of the last one may be the next word.
 func (c *Command) set(letters string) (takesNext bool, err error) {
 	for i := range len(letters) {
-		if strings.IndexByte(valued, letters[i]) >= 0 {
+		if letters[i] == 'l' { // the only one with a value, which has no meaning here
 			return i == len(letters)-1, nil
 		}
 		apply, known := flags[letters[i]]

@@ -15,7 +15,7 @@ import (
 // The first byte of an answer, or of a record that is an error.
 const (
 	tagOK    = 0
-	tagError = 1 // for this file; the transfer goes on
+	tagError = 1 // for this file; the transfer continues
 	tagFatal = 2
 )
 
@@ -26,7 +26,7 @@ const (
 	maxText    = 1 << 10  // of an error text, for clients with small buffers
 )
 
-// errEnded: the client's connection has ended where it may not.
+// errEnded means that the client left within a record or a file, or before it had everything.
 var errEnded = fmt.Errorf("client went away: %w", io.ErrUnexpectedEOF)
 
 // A fatal error is sent to the client and ends the transfer.
@@ -55,7 +55,7 @@ type peer struct {
 	first    error // of the failures
 
 	log     hclog.Logger
-	outcome string // of the file being transferred, as the client sees it; "" while it is well
+	outcome string // of the file being transferred, as the client sees it; "" as long as nothing has failed
 }
 
 // buffers is the pool of large buffers, each of bufferSize.
@@ -130,7 +130,7 @@ func (p *peer) tell(tag byte, text string) {
 	p.record("%cscp: %s\n", tag, text)
 }
 
-// fail sends an error about a file to the client. The transfer goes on.
+// fail sends an error about a file to the client. The transfer continues.
 func (p *peer) fail(name string, err error) { p.failText(name+": "+reason(err), err) }
 
 func (p *peer) failText(text string, err error) {
@@ -220,8 +220,7 @@ func (p *peer) line() (string, error) {
 	}
 }
 
-// ended is the error of a connection that ends where it may not: within a record or a
-// file, or before the client has everything.
+// ended returns errEnded for the end of the input, and else err.
 func ended(doing string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errEnded

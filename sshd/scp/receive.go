@@ -1,6 +1,7 @@
 package scp
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -24,7 +25,7 @@ func (s *sink) file(line string) error {
 	}
 	s.ok()
 	failure, err := s.receive(f, r.size)
-	if s.InPlace && failure == nil && err == nil { // else as much of both as there is, as with OpenSSH
+	if s.InPlace && failure == nil && err == nil { // else the file keeps its old end, as with OpenSSH
 		failure = cut(f, r.size)
 	}
 	if err == nil {
@@ -102,8 +103,5 @@ func complete(f fs.File, p place) error {
 	if p.attr.Set != 0 {
 		failure = f.SetAttr(p.attr)
 	}
-	if err := f.Close(); err != nil {
-		return err // the worse of the two
-	}
-	return failure
+	return cmp.Or(f.Close(), failure) // a failed Close is the worse of the two
 }

@@ -25,10 +25,10 @@ type Command struct {
 	Recursive       bool // -r
 	Preserve        bool // -p: times and modes too
 	TargetDirectory bool // -d: the target must be a directory
-	Verbose         bool // -v: tell on stderr what is done
+	Verbose         bool // -v: write to stderr what is done
 
-	// Paths are patterns with braces and wildcards. A backslash makes the character
-	// after it stand for itself. There is always at least one path.
+	// Paths are patterns with braces and wildcards. A backslash removes the
+	// special meaning of the character after it. There is always at least one path.
 	Paths []string
 }
 

@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
-	"time"
 
 	"berth/fs"
 )
@@ -118,43 +117,39 @@ func (s *source) file(it item) error {
 	}
 	defer f.Close()
 	fi, err := f.Stat()
-	if err != nil {
-		s.fail(it.shown, err)
-		return nil
-	}
-	if len(encodeName(it.base)) > maxName {
-		s.fail(it.shown, fs.ErrNameTooLong)
-		return nil
-	}
-	if err := s.times(fi); err != nil {
-		return err
-	}
-	if accepted, err := s.announce('C', fi, fi.Size(), it.base); err != nil || !accepted {
+	if accepted, err := s.announce('C', it, fi, err); err != nil || !accepted {
 		return err
 	}
 	return s.content(it, f, fi.Size())
 }
 
-// times sends the T record of -p.
-func (s *source) times(fi iofs.FileInfo) error {
-	if !s.preserve {
-		return nil
+// announce sends a C or D record, with -p after a T record, and reports whether the
+// client wants the file or directory. If there is a failure, the client gets that.
+func (s *source) announce(kind byte, it item, fi iofs.FileInfo, failure error) (accepted bool, err error) {
+	base := encodeName(it.base)
+	if failure == nil && len(base) > maxName {
+		failure = fs.ErrNameTooLong
 	}
-	atime := fi.ModTime()
-	if o, ok := fi.Sys().(*fs.Owner); ok && !o.Atime.IsZero() {
-		atime = o.Atime
+	if failure != nil {
+		s.fail(it.shown, failure)
+		return false, nil
 	}
-	s.record("T%d 0 %d 0\n", seconds(fi.ModTime()), seconds(atime))
-	return s.owe()
-}
-
-// seconds returns t as the protocol carries it: not before 1970.
-func seconds(t time.Time) int64 { return max(0, t.Unix()) }
-
-// announce sends a C or D record and reports whether the client wants it.
-func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) (bool, error) {
+	if s.preserve {
+		atime := fi.ModTime()
+		if o, ok := fi.Sys().(*fs.Owner); ok && !o.Atime.IsZero() {
+			atime = o.Atime
+		}
+		s.record("T%d 0 %d 0\n", max(0, fi.ModTime().Unix()), max(0, atime.Unix())) // not before 1970
+		if err := s.owe(); err != nil {
+			return false, err
+		}
+	}
+	size := fi.Size()
+	if kind == 'D' {
+		size = 0
+	}
 	mode := fs.PosixMode(fi.Mode()) & 0o6777 // without the sticky bit, as OpenSSH's scp sends it
-	line := fmt.Sprintf("%c%04o %d %s", kind, mode, size, encodeName(base))
+	line := fmt.Sprintf("%c%04o %d %s", kind, mode, size, base)
 	s.verbose("Sending file modes: " + line)
 	s.record("%s\n", line)
 	s.owed++
@@ -162,7 +157,7 @@ func (s *source) announce(kind byte, fi iofs.FileInfo, size int64, base string) 
 		return false, err
 	}
 	s.owed = 0
-	err := s.answer()
+	err = s.answer()
 	if errors.Is(err, errRefused) {
 		return false, nil
 	}
@@ -232,21 +227,11 @@ func (s *source) directory(it item) error {
 	if err == nil && it.depth == maxDepth {
 		err = errTooDeep
 	}
-	if err == nil && len(encodeName(it.base)) > maxName {
-		err = fs.ErrNameTooLong
-	}
-	if err != nil {
-		s.fail(it.shown, err)
-		s.trace("D", it.name, began)
-		return nil
-	}
-	if err := s.times(fi); err != nil {
-		return err
-	}
-	if accepted, err := s.announce('D', fi, 0, it.base); err != nil || !accepted {
-		return err
-	}
+	accepted, err := s.announce('D', it, fi, err)
 	s.trace("D", it.name, began)
+	if err != nil || !accepted {
+		return err
+	}
 	if err := s.entries(it); err != nil {
 		return err
 	}

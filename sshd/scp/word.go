@@ -7,12 +7,11 @@ import (
 )
 
 // split cuts a command line into words as POSIX says (Shell Command Language,
-// sections 2.2 and 2.3). What was quoted and would mean something in a pattern
-// has a backslash before it in the result. After an error the words before it
-// are returned.
+// sections 2.2 and 2.3). A quoted character that has a meaning in patterns
+// gets a backslash. With an error, split returns the words before the error.
 func split(line string) ([]string, error) {
 	if len(line) > maxCommand || strings.IndexByte(line, 0) >= 0 {
-		return nil, errors.New("no command line")
+		return nil, errors.New("the command line is too long, or contains a NUL byte")
 	}
 	var words []string
 	for {
@@ -61,8 +60,7 @@ func cutWord(line string) (word, rest string, err error) {
 	return w.String(), "", nil
 }
 
-// quoted reads up to the closing quote and returns how many bytes that were,
-// the quote included.
+// quoted reads up to the closing quote. It returns the number of bytes with the quote.
 func quoted(w *strings.Builder, s string, quote byte) (int, error) {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -84,7 +82,7 @@ func quoted(w *strings.Builder, s string, quote byte) (int, error) {
 // special are the characters that may mean something in a pattern.
 const special = `\*?[]{},!^-~`
 
-// literal adds c so that it stands for itself in a pattern.
+// literal adds c so that it has no special meaning in a pattern.
 func literal(w *strings.Builder, c byte) {
 	if strings.IndexByte(special, c) >= 0 {
 		w.WriteByte('\\')
@@ -92,7 +90,7 @@ func literal(w *strings.Builder, c byte) {
 	w.WriteByte(c)
 }
 
-// unescape takes the backslashes out of a pattern that is no longer one.
+// unescape returns the name that a pattern without wildcards means.
 func unescape(pattern string) string {
 	if strings.IndexByte(pattern, '\\') < 0 {
 		return pattern

@@ -14,16 +14,8 @@ import (
 )
 
 // hashes that check-file knows, by the names of the draft.
-var hashes = []struct {
-	name string
-	make func() hash.Hash
-}{
-	{"sha256", sha256.New},
-	{"sha512", sha512.New},
-	{"sha384", sha512.New384},
-	{"sha224", sha256.New224},
-	{"sha1", sha1.New},
-	{"md5", md5.New},
+var hashes = map[string]func() hash.Hash{
+	"sha256": sha256.New, "sha512": sha512.New, "sha384": sha512.New384, "sha224": sha256.New224, "sha1": sha1.New, "md5": md5.New,
 }
 
 // checkFileHandle also serves check-file, by which paramiko asks. Paramiko expects
@@ -104,10 +96,8 @@ const (
 // pickHash returns the first of a comma-separated list of names that is known.
 func pickHash(list string) (string, hash.Hash) {
 	for name := range strings.SplitSeq(list, ",") {
-		for _, h := range hashes {
-			if h.name == name {
-				return h.name, h.make()
-			}
+		if start, ok := hashes[name]; ok {
+			return name, start()
 		}
 	}
 	return "", nil

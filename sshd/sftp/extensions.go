@@ -84,7 +84,7 @@ func (s *session) limits(q *request) error {
 	return s.answerNumbers(q, maxPacket, maxData, maxData, maxHandles)
 }
 
-// expandPath knows one home: that of the user who is logged in.
+// expandPath expands ~ and ~NAME for the user who is logged in only.
 func (s *session) expandPath(q *request, name string) error {
 	if rest, ok := strings.CutPrefix(name, "~"); ok {
 		user, below, _ := strings.Cut(rest, "/")
@@ -106,8 +106,8 @@ func (s *session) homeDirectory(q *request, user []byte) error {
 // maxIDs bounds the answer to users-groups-by-id; OpenSSH's client asks for fewer at a time.
 const maxIDs = 512
 
-// usersGroupsByID has no name for any number: the accounts of this machine are no
-// concern of its users. Clients then show the numbers.
+// usersGroupsByID returns an empty name for every number: users must not learn about the
+// accounts of this machine. Clients then show the numbers.
 func (s *session) usersGroupsByID(q *request, users, groups []byte) error {
 	switch {
 	case len(users)%4 != 0 || len(groups)%4 != 0:

@@ -38,7 +38,7 @@ func (h *handle) close(byClient bool) error {
 // its place in the list and the number of handles that were there before, so a closed
 // handle is never taken for the next one at its place.
 type handles struct {
-	list []handle // whose places are used again
+	list []handle // closed ones leave a place for the next
 	open int      // of list
 	dirs int      // of those open
 }

@@ -108,7 +108,7 @@ var openFlags = []struct {
 	{openExcl, os.O_EXCL},
 }
 
-// osFlag returns the flags of package os for those of OPEN, as OpenSSH's server does.
+// osFlag translates the flags of OPEN to those of package os, as OpenSSH's server does.
 func osFlag(pflags uint32) int {
 	flag := os.O_RDONLY
 	switch pflags & (openRead | openWrite) {

@@ -146,7 +146,8 @@ func (s *session) next() ([]byte, error) {
 	}
 }
 
-// fill reads at least n more bytes, or io.EOF between two packets.
+// fill reads at least n more bytes. At the end of the input it returns io.EOF if no
+// packet has begun.
 func (s *session) fill(n int) error {
 	if s.start == s.end {
 		return s.wait()
@@ -165,7 +166,8 @@ func (s *session) fill(n int) error {
 	return nil
 }
 
-// wait reads the first bytes after a pause. Meanwhile others may use the buffers.
+// wait reads the first bytes after a pause. While it waits, other sessions can use
+// the buffers.
 func (s *session) wait() error {
 	s.release()
 	n, err := io.ReadAtLeast(s.rw, s.first[:], 1)
@@ -205,7 +207,7 @@ func (s *session) serve(packet []byte) error {
 		err = r.serve(s, q)
 	}
 	if err != nil && q.answered {
-		s.out = s.out[:s.last] // it was to be another answer
+		s.out = s.out[:s.last] // the answer that was begun is replaced
 	}
 	if err != nil || !q.answered {
 		s.status(q, err)
@@ -332,10 +334,10 @@ func (s *session) name(q *request) string {
 	return clean
 }
 
-// file reads a handle of a file. If there is none, it fails q and returns nil.
+// file reads a handle of a file. If no such handle is open, file fails q and returns nil.
 func (s *session) file(q *request) *handle { return s.handle(q, false) }
 
-// dir reads a handle of a directory, likewise.
+// dir is file for a directory.
 func (s *session) dir(q *request) *handle { return s.handle(q, true) }
 
 func (s *session) handle(q *request, dir bool) *handle {

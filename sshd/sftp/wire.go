@@ -146,6 +146,21 @@ func appendString[S string | []byte](b []byte, s S) []byte {
 	return append(appendU32(b, uint32(len(s))), s...)
 }
 
+// ownerOf returns what package fs knows of a file beyond io/fs. If it knows nothing,
+// the result is false, and the last access was at the time of the last change.
+func ownerOf(fi iofs.FileInfo) (fs.Owner, bool) {
+	if o, ok := fi.Sys().(*fs.Owner); ok {
+		return *o, true
+	}
+	return fs.Owner{Nlink: 1, Atime: fi.ModTime()}, false
+}
+
+// seconds returns a time as version 3 carries it. A time before 1970 or after 2106
+// becomes the nearest one that fits.
+func seconds(t time.Time) uint32 {
+	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
+}
+
 // appendAttrs appends the ATTRS structure of a file.
 func appendAttrs(b []byte, fi iofs.FileInfo) []byte {
 	owner, known := ownerOf(fi)
