@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -22,6 +23,34 @@ type Memory struct {
 	sessions  map[string]int       // by user
 	total     int                  // their sum
 	tokens    map[string]*token    // by user
+	cluster   Cluster
+}
+
+// A Cluster is what a Memory knows of the other nodes of a store that several share.
+type Cluster struct {
+	Startups map[netip.Prefix]int // logins under way on the other nodes, by source
+	Share    int                  // the nodes that limits of sessions are divided by; 0: they are not
+}
+
+// SetCluster replaces what is known of other nodes. The caller no longer changes c.
+func (m *Memory) SetCluster(c Cluster) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cluster = c
+}
+
+// Startups returns the logins under way on this node, by source.
+func (m *Memory) Startups() map[netip.Prefix]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.startups)
+}
+
+// Sessions returns how many sessions each user has open on this node.
+func (m *Memory) Sessions() map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.sessions)
 }
 
 // NewMemory returns an empty store. s must have passed Check.
@@ -82,17 +111,21 @@ func (m *Memory) Lift(networks netip.Prefix) []netip.Prefix {
 func (m *Memory) Admit(remote netip.Addr) (end func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	source, exempt := m.source(remote)
+	source, exempt := m.settings.source(remote)
 	if within(m.settings.Blocked, remote) {
 		return nil, &Refusal{Code: SourceBlocked}
 	}
 	if err := m.barred(source, exempt); err != nil {
 		return nil, err
 	}
-	if most := m.settings.StartupsPerSource; !exempt && most > 0 && m.startups[source] >= most {
+	if most := m.settings.StartupsPerSource; !exempt && most > 0 && m.startups[source]+m.cluster.Startups[source] >= most {
 		return nil, &Refusal{Code: SourceBusy}
 	}
-	if m.drops(m.starting) {
+	elsewhere := 0
+	for _, n := range m.cluster.Startups {
+		elsewhere += n
+	}
+	if m.drops(m.starting + elsewhere) {
 		return nil, &Refusal{Code: StartupsFull}
 	}
 	m.starting++
@@ -109,7 +142,7 @@ func (m *Memory) Admit(remote netip.Addr) (end func(), err error) {
 func (m *Memory) Barred(remote netip.Addr) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.barred(m.source(remote))
+	return m.barred(m.settings.source(remote))
 }
 
 // barred needs m.mu.
@@ -137,8 +170,7 @@ func (m *Memory) drops(n int) bool {
 func (m *Memory) Penalize(remote netip.Addr, k Kind) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	source, exempt := m.source(remote)
-	if d := m.settings.Penalties.of(k); d > 0 && m.settings.Penalties.Max > 0 && !exempt {
+	if source, d := m.settings.Penalty(remote, k); d > 0 {
 		m.penalties.add(source, d, &m.settings, time.Now())
 	}
 }
@@ -147,10 +179,10 @@ func (m *Memory) Penalize(remote netip.Addr, k Kind) {
 func (m *Memory) Acquire(user string, max int) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if max > 0 && m.sessions[user] >= max {
+	if max > 0 && m.sessions[user] >= m.cluster.share(max) {
 		return nil, &Refusal{Code: UserSessions}
 	}
-	if most := m.settings.MaxSessions; most > 0 && m.total >= most {
+	if most := m.settings.MaxSessions; most > 0 && m.total >= m.cluster.share(most) {
 		return nil, &Refusal{Code: TotalSessions}
 	}
 	m.total++
@@ -162,6 +194,9 @@ func (m *Memory) Acquire(user string, max int) (release func(), err error) {
 		less(m.sessions, user)
 	}), nil
 }
+
+// share is what one node may use of a limit, at least one.
+func (c *Cluster) share(limit int) int { return max(limit/max(c.Share, 1), 1) }
 
 // less takes one from counts[k], and forgets k at zero.
 func less[K comparable](counts map[K]int, k K) {
@@ -177,18 +212,6 @@ func (m *Memory) Counts() (logins, sessions, sources int) {
 	defer m.mu.Unlock()
 	m.penalties.forget(time.Now())
 	return m.starting, m.total, m.penalties.Len()
-}
-
-// source returns the network that remote is counted as, and whether it is
-// exempt. It needs m.mu. What has no IP address, such as a unix socket, is exempt too.
-func (m *Memory) source(remote netip.Addr) (source netip.Prefix, exempt bool) {
-	remote = remote.Unmap().WithZone("")
-	bits := m.settings.IPv6Prefix
-	if remote.Is4() {
-		bits = m.settings.IPv4Prefix
-	}
-	source, err := remote.Prefix(bits)
-	return source, err != nil || !source.IsValid() || within(m.settings.Exempt, remote)
 }
 
 func within(networks []netip.Prefix, a netip.Addr) bool {

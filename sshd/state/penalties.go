@@ -41,20 +41,33 @@ func (p *penalties) until(source netip.Prefix) time.Time {
 // the one whose penalty is over first is forgiven.
 func (p *penalties) add(source netip.Prefix, d time.Duration, s *Settings, now time.Time) {
 	p.forget(now)
-	held, ok := p.of[source]
+	until := now
+	if held, ok := p.of[source]; ok {
+		until = held.until
+	}
+	until = until.Add(d)
+	if longest := now.Add(s.Penalties.Max); until.After(longest) {
+		until = longest
+	}
+	p.hold(HeldPenalty{source, until, until.Sub(now) >= s.Penalties.Min}, s.MaxSources, now)
+}
+
+// hold holds at least as much as more against a source.
+func (p *penalties) hold(more HeldPenalty, maxSources int, now time.Time) {
+	p.forget(now)
+	held, ok := p.of[more.Source]
 	if !ok {
-		if len(p.heap) >= s.MaxSources {
+		for len(p.heap) >= maxSources {
 			p.drop()
 		}
-		held = &penalty{source: source, until: now}
-		p.of[source] = held
+		held = &penalty{source: more.Source, until: now}
+		p.of[more.Source] = held
 		heap.Push(p, held)
 	}
-	held.until = held.until.Add(d)
-	if longest := now.Add(s.Penalties.Max); held.until.After(longest) {
-		held.until = longest
+	if more.Until.After(held.until) {
+		held.until = more.Until
 	}
-	held.bars = held.bars || held.until.Sub(now) >= s.Penalties.Min
+	held.bars = held.bars || more.KeptOut
 	heap.Fix(p, held.index)
 }
 

@@ -121,3 +121,25 @@ func (p *Penalties) of(k Kind) time.Duration {
 		BadProtocol:   p.BadProtocol,
 	}[k]
 }
+
+// Penalty is what a misbehaviour costs the source of remote; 0 if nothing is held
+// against it.
+func (s *Settings) Penalty(remote netip.Addr, k Kind) (source netip.Prefix, d time.Duration) {
+	source, exempt := s.source(remote)
+	if exempt || s.Penalties.Max == 0 {
+		return source, 0
+	}
+	return source, s.Penalties.of(k)
+}
+
+// source returns the network that remote is counted as, and whether it is exempt.
+// What has no IP address, such as a unix socket, is exempt too.
+func (s *Settings) source(remote netip.Addr) (source netip.Prefix, exempt bool) {
+	remote = remote.Unmap().WithZone("")
+	bits := s.IPv6Prefix
+	if remote.Is4() {
+		bits = s.IPv4Prefix
+	}
+	source, err := remote.Prefix(bits)
+	return source, err != nil || !source.IsValid() || within(s.Exempt, remote)
+}

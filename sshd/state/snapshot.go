@@ -1,7 +1,6 @@
 package state
 
 import (
-	"container/heap"
 	"net/netip"
 	"time"
 )
@@ -46,16 +45,22 @@ func (m *Memory) Snapshot() Snapshot {
 // Restore adds s to an empty m. Penalties that the settings of m do not have, because
 // penalties are off or the network is exempt, are left out.
 func (m *Memory) Restore(s Snapshot) {
-	m.mu.Lock()
 	for _, p := range s.Penalties {
-		held := &penalty{source: p.Source, until: p.Until, bars: p.KeptOut}
-		m.penalties.of[p.Source] = held
-		heap.Push(&m.penalties, held)
+		m.Hold(p)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for user, c := range s.Codes {
 		m.tokens[user] = &token{used: c.Highest, wrong: c.Wrong, last: c.Last}
 	}
-	settings := m.settings
-	m.mu.Unlock()
-	m.SetSettings(settings)
+}
+
+// Hold holds p against its source, unless more is. A penalty that the settings do not
+// have, because penalties are off or the network is exempt, is left out.
+func (m *Memory) Hold(p HeldPenalty) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.settings.Penalties.Max > 0 && !within(m.settings.Exempt, p.Source.Addr()) {
+		m.penalties.hold(p, m.settings.MaxSources, time.Now())
+	}
 }

@@ -4,6 +4,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -65,6 +66,9 @@ const (
 	CodeUsed        Reason = "code_used"      // or a later one
 	CodesShielded   Reason = "codes_shielded" // too many wrong ones of the user: for a while none is checked
 )
+
+// ErrLost says that what several nodes share could not be asked.
+var ErrLost = errors.New("what the nodes share cannot be asked")
 
 // A Refusal is a Store's "no".
 type Refusal struct {

@@ -61,6 +61,7 @@ var programs = map[string]struct {
 	names       []string
 }{
 	"openldap": {false, false, []string{"slapd", "slapadd"}},
+	"redis":    {false, false, []string{"redis-server"}},
 	"samba":    {true, true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
 	"389ds":    {true, true, []string{"ns-slapd", "dscreate", "unshare", "pk12util", "certutil", "openssl", "ldapadd"}},
 }

@@ -1,0 +1,124 @@
+package redis
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"berth/sshd/privatefile"
+)
+
+// Settings say where Redis is. Valkey speaks the same protocol.
+type Settings struct {
+	URLs          []string      `mapstructure:"urls"`            // where Redis is: redis://HOST:PORT, or rediss://HOST:PORT for TLS; several of sentinels or a cluster
+	Sentinel      string        `mapstructure:"sentinel"`        // the name of the master, if urls are those of sentinels
+	Cluster       bool          `mapstructure:"cluster"`         // whether urls are nodes of a Redis cluster
+	User          string        `mapstructure:"user"`            // the user of an ACL; empty: the default user
+	PasswordFile  string        `mapstructure:"password_file"`   // its first line is the password; only the owner and the group may read it
+	CAFile        string        `mapstructure:"ca_file"`         // the authority of the server's certificate; empty: those of this machine
+	CertFile      string        `mapstructure:"cert_file"`       // a certificate of this node, with key_file
+	KeyFile       string        `mapstructure:"key_file"`        // the key of cert_file
+	Prefix        string        `mapstructure:"prefix"`          // the beginning of all keys in Redis; nodes with the same one act as one server
+	Timeout       time.Duration `mapstructure:"timeout"`         // how long a login may wait for an answer
+	CodesWhenLost CodesWhenLost `mapstructure:"codes_when_lost"` // what becomes of one-time codes while Redis does not answer: refuse, or allow each node to count its own
+}
+
+// CodesWhenLost says what happens to one-time codes while Redis cannot be asked.
+type CodesWhenLost string
+
+const (
+	RefuseCodes CodesWhenLost = "refuse" // nobody can log in with one
+	AllowCodes  CodesWhenLost = "allow"  // each node remembers its own: a code may be used once on each
+)
+
+// DefaultSettings is what a file that says nothing gets: no Redis.
+func DefaultSettings() Settings {
+	return Settings{Prefix: "berth", Timeout: 50 * time.Millisecond, CodesWhenLost: RefuseCodes}
+}
+
+// Check reports what in s cannot be used, with the key and what would be right.
+func (s *Settings) Check() []error {
+	var errs []error
+	if _, err := s.options(); err != nil {
+		errs = append(errs, err)
+	}
+	if s.Prefix == "" || strings.ContainsAny(s.Prefix, "{}") {
+		errs = append(errs, fmt.Errorf("prefix: %q: must be a word without braces", s.Prefix))
+	}
+	if s.Timeout < time.Millisecond || s.Timeout > 10*time.Second {
+		errs = append(errs, fmt.Errorf("timeout: %v: must be from 1ms to 10s", s.Timeout))
+	}
+	if s.CodesWhenLost != RefuseCodes && s.CodesWhenLost != AllowCodes {
+		errs = append(errs, fmt.Errorf("codes_when_lost: %q: must be refuse or allow", s.CodesWhenLost))
+	}
+	return errs
+}
+
+// options are those of the client.
+func (s *Settings) options() (*redis.UniversalOptions, error) {
+	o := &redis.UniversalOptions{
+		MasterName: s.Sentinel, IsClusterMode: s.Cluster, Username: s.User, ContextTimeoutEnabled: true,
+		DialTimeout: patience, MaxRetries: -1, DisableIdentity: true, // an operation ends with its context
+	}
+	if len(s.URLs) > 1 && s.Sentinel == "" && !s.Cluster {
+		return nil, fmt.Errorf("urls: %d of them: with several set sentinel or cluster, as one server has one", len(s.URLs))
+	}
+	if s.Sentinel != "" && s.Cluster {
+		return nil, errors.New("sentinel and cluster: set one of them")
+	}
+	secure := 0
+	for i, url := range s.URLs {
+		u, err := redis.ParseURL(url)
+		if err != nil {
+			return nil, fmt.Errorf("urls[%d]: must be redis://HOST:PORT or rediss://HOST:PORT", i) // err may have a password
+		}
+		if u.Username != "" || u.Password != "" {
+			return nil, fmt.Errorf("urls[%d]: has a user or a password: write user and password_file", i)
+		}
+		o.Addrs = append(o.Addrs, u.Addr)
+		o.DB = u.DB
+		if u.TLSConfig != nil {
+			secure++
+		}
+	}
+	if secure != 0 && secure != len(s.URLs) {
+		return nil, errors.New("urls: some are rediss:// and some redis://: all must be the same")
+	}
+	if s.PasswordFile != "" {
+		password, err := privatefile.FirstLine(s.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("password_file: %s: %w", s.PasswordFile, err)
+		}
+		o.Password = password
+	}
+	if secure == 0 {
+		if s.CAFile != "" || s.CertFile != "" || s.KeyFile != "" {
+			return nil, errors.New("ca_file, cert_file and key_file need rediss:// in urls")
+		}
+		return o, nil
+	}
+	o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CAFile != "" {
+		text, err := privatefile.Read(s.CAFile, privatefile.AllRead, 1<<20)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %s: %w", s.CAFile, err)
+		}
+		o.TLSConfig.RootCAs = x509.NewCertPool()
+		if !o.TLSConfig.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("ca_file: %s: holds no certificate in PEM", s.CAFile)
+		}
+	}
+	if s.CertFile != "" || s.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("cert_file and key_file: %w", err)
+		}
+		o.TLSConfig.Certificates = []tls.Certificate{pair}
+	}
+	return o, nil
+}

@@ -1,0 +1,476 @@
+// Package redis is a state.Store that several nodes share, so that they act as one
+// server. Redis or Valkey keeps what they must agree on; a state.Memory on each node
+// has a copy of the rest, and takes over while Redis is away.
+//
+// Exact in the whole cluster, for one round trip each: sessions of a user and in
+// total (Acquire), and one-time codes (UseCode). Known everywhere a moment later,
+// without a wait: what is held against sources, and logins under way. The sessions of
+// a node that dies are free again after its lease, 30 s.
+//
+// No operation takes longer than Settings.Timeout. After one that fails none is tried
+// until a heartbeat succeeds; until then limits of sessions are divided by the nodes
+// last seen, and one-time codes are refused or not, as Settings say. Start at Store.
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"berth/sshd/state"
+)
+
+// A Store is a node's way to what all nodes share. It is safe for concurrent use. Run
+// must be running.
+type Store struct {
+	*state.Memory // this node's, with what is known of others
+
+	// Changed is called when Redis is lost, with the error, and when it is back, with nil.
+	Changed func(err error)
+
+	settings  Settings
+	admission atomic.Pointer[state.Settings]
+	client    redis.UniversalClient
+	node      string // the name of this node, for people
+	lease     time.Duration
+
+	up    atomic.Bool
+	nodes atomic.Int32  // that live, this one included, when they were last counted
+	again chan struct{} // a heartbeat at once
+	queue chan command
+
+	mu    sync.Mutex
+	id    string // of the node in Redis; each registration has another
+	dirty bool   // what Redis has of this node may be wrong
+}
+
+// A command is one that nobody waits for.
+type command struct {
+	script string
+	args   []any
+	id     string // of the node that a session is taken from
+}
+
+const (
+	lease    = 30 * time.Second
+	maxQueue = 10_000
+	maxBatch = 200
+	codesFor = 10 * time.Minute // is longer than any code is good for
+	patience = 5 * time.Second  // for what no login waits for, such as a new connection
+)
+
+// New returns a Store of the node with a name, which is not connected yet. s and
+// admission must have passed Check.
+func New(node string, s Settings, admission state.Settings) (*Store, error) {
+	o, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	quiet()
+	st := &Store{
+		Memory: state.NewMemory(admission), Changed: func(error) {}, settings: s, node: node, lease: lease,
+		client: redis.NewUniversalClient(o), again: make(chan struct{}, 1), queue: make(chan command, maxQueue), dirty: true,
+	}
+	st.admission.Store(&admission)
+	st.nodes.Store(1)
+	return st, nil
+}
+
+// Ping returns why Redis cannot be used, nil if it can: whether it answers, and whether
+// this user may run scripts on the keys.
+func Ping(s Settings) error {
+	o, err := s.options()
+	if err != nil {
+		return err
+	}
+	quiet()
+	client := redis.NewUniversalClient(o)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := heldScript.Run(ctx, client, []string{"{" + s.Prefix + "}"}).Err(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(s.URLs, ", "), err)
+	}
+	return nil
+}
+
+// quiet keeps the library from writing to standard error what it returns as well.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+// SetSettings replaces the settings, as those of a Memory.
+func (s *Store) SetSettings(admission state.Settings) {
+	s.admission.Store(&admission)
+	s.Memory.SetSettings(admission)
+}
+
+// Up reports whether Redis answered last time, and how many nodes lived then.
+func (s *Store) Up() (up bool, nodes int) { return s.up.Load(), int(s.nodes.Load()) }
+
+// Run connects, and keeps this node alive in Redis until ctx ends. Then it takes the node out.
+func (s *Store) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { s.listen(ctx) })
+	running.Go(func() { s.send(ctx) })
+	for {
+		wait := time.NewTimer(s.pause())
+		s.live(ctx)
+		select {
+		case <-wait.C:
+		case <-s.again:
+		case <-ctx.Done():
+			wait.Stop()
+			running.Wait()
+			s.leave()
+			s.client.Close()
+			return
+		}
+	}
+}
+
+// pause is the time between two heartbeats: a second, and more with many nodes,
+// because each heartbeat asks for all of them.
+func (s *Store) pause() time.Duration {
+	return min(max(time.Second, time.Duration(s.nodes.Load())*50*time.Millisecond), s.lease/3)
+}
+
+// live sends one heartbeat, and registers the node if that is needed.
+func (s *Store) live(ctx context.Context) {
+	s.mu.Lock()
+	dirty := s.dirty
+	s.mu.Unlock()
+	if dirty {
+		if err := s.register(ctx); err != nil {
+			s.lost(err)
+			return
+		}
+	}
+	startups, err := json.Marshal(s.Startups())
+	if err != nil {
+		panic(err) // a map of texts and numbers
+	}
+	result, err := s.run(ctx, beatScript, s.current(), s.lease.Milliseconds(), startups)
+	if err != nil {
+		s.lost(err)
+		return
+	}
+	others, known := result.([]any)
+	if !known { // Redis has lost its data
+		s.soil()
+		return
+	}
+	elsewhere := map[netip.Prefix]int{}
+	for _, other := range others {
+		counts := map[netip.Prefix]int{}
+		_ = json.Unmarshal([]byte(fmt.Sprint(other)), &counts) // of a node of another version: nothing
+		for source, n := range counts {
+			elsewhere[source] += n
+		}
+	}
+	s.nodes.Store(int32(len(others) + 1))
+	s.SetCluster(state.Cluster{Startups: elsewhere})
+	if !s.up.Swap(true) {
+		s.Changed(nil)
+	}
+}
+
+// register tells Redis all sessions of this node, under a new id: commands under way
+// for the old one then change nothing.
+func (s *Store) register(ctx context.Context) error {
+	s.mu.Lock()
+	before := s.id
+	s.id = s.node + "/" + rand.Text()[:8]
+	args := []any{s.id, s.lease.Milliseconds(), before}
+	total := 0
+	for user, n := range s.Sessions() {
+		args = append(args, "u:"+user, n)
+		total += n
+	}
+	args = append(args, "total", total)
+	s.dirty = false
+	s.mu.Unlock()
+	_, err := s.run(ctx, registerScript, args...)
+	if err != nil {
+		s.soil()
+	}
+	return err
+}
+
+// leave takes the node out of Redis, if that answers.
+func (s *Store) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.Timeout)
+	defer cancel()
+	pipe := s.client.Pipeline()
+	pipe.ZRem(ctx, s.key()+":nodes", s.current())
+	pipe.Del(ctx, s.key()+":node:"+s.current())
+	_, _ = pipe.Exec(ctx) // else the lease ends
+}
+
+func (s *Store) current() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// soil notes that what Redis has of this node may be wrong, and has it registered again.
+func (s *Store) soil() {
+	s.mu.Lock()
+	s.dirty = true
+	s.mu.Unlock()
+	if !s.up.Load() {
+		return // the next heartbeat comes soon enough
+	}
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
+
+// lost notes that Redis did not answer.
+func (s *Store) lost(err error) {
+	s.SetCluster(state.Cluster{Share: int(s.nodes.Load())})
+	if s.up.Swap(false) {
+		s.Changed(err)
+	}
+}
+
+func (s *Store) key() string { return "{" + s.settings.Prefix + "}" }
+
+// run runs a script that no login waits for.
+func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) (any, error) {
+	return s.within(ctx, patience, script, args...)
+}
+
+func (s *Store) within(ctx context.Context, limit time.Duration, script *redis.Script, args ...any) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return script.Run(ctx, s.client, []string{s.key()}, args...).Result()
+}
+
+// ask runs a script that a login waits for: it fails at once while Redis is away.
+func (s *Store) ask(script *redis.Script, args ...any) (string, error) {
+	if !s.up.Load() {
+		return "", state.ErrLost
+	}
+	result, err := s.within(context.Background(), s.settings.Timeout, script, args...)
+	if err != nil {
+		s.lost(err)
+		return "", fmt.Errorf("%w: %w", state.ErrLost, err)
+	}
+	return fmt.Sprint(result), nil
+}
+
+// Acquire implements state.Store. Redis is asked only if this node alone has not
+// reached the limit.
+func (s *Store) Acquire(user string, max int) (release func(), err error) {
+	s.mu.Lock()
+	here, err := s.Memory.Acquire(user, max)
+	id := s.id
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	release = sync.OnceFunc(func() { s.release(user, here) })
+	answer, err := s.ask(acquireScript, user, id, max, s.admission.Load().MaxSessions)
+	if err != nil || answer == "gone" {
+		s.soil() // it may have been counted or not
+		return release, nil
+	}
+	if answer == "ok" {
+		return release, nil
+	}
+	s.mu.Lock()
+	here()
+	registered := s.id != id // with this session in it
+	s.mu.Unlock()
+	if registered {
+		s.soil()
+	}
+	if answer == "total" {
+		return nil, &state.Refusal{Code: state.TotalSessions}
+	}
+	return nil, &state.Refusal{Code: state.UserSessions}
+}
+
+func (s *Store) release(user string, here func()) {
+	s.mu.Lock()
+	here()
+	id := s.id
+	s.mu.Unlock()
+	s.later(command{script: releaseScript, args: []any{user, id}, id: id})
+}
+
+// UseCode implements state.Store.
+func (s *Store) UseCode(user string, code uint64, right bool) error {
+	limits := s.admission.Load().Codes
+	isRight := 0
+	if right {
+		isRight = 1
+	}
+	kept := max(codesFor, limits.Window)
+	answer, err := s.ask(useCodeScript, user, code, isRight, limits.Tries, limits.Window.Milliseconds(), kept.Milliseconds())
+	if err != nil && s.settings.CodesWhenLost != AllowCodes {
+		return err
+	}
+	here := s.Memory.UseCode(user, code, right) // remembered for when Redis is away
+	if err != nil {
+		return here
+	}
+	switch answer {
+	case "ok":
+		return nil
+	case "wrong":
+		return &state.Refusal{Code: state.CodeWrong}
+	case "used":
+		return &state.Refusal{Code: state.CodeUsed}
+	}
+	left, err := strconv.ParseInt(answer, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: answer %q", state.ErrLost, answer)
+	}
+	return &state.Refusal{Code: state.CodesShielded, Until: time.Now().Add(time.Duration(left) * time.Millisecond)}
+}
+
+// Penalize implements state.Store: at once here, and a moment later on all nodes.
+func (s *Store) Penalize(remote netip.Addr, k state.Kind) {
+	s.Memory.Penalize(remote, k)
+	a := s.admission.Load()
+	if source, d := a.Penalty(remote, k); d > 0 {
+		s.later(command{script: penalizeScript, args: []any{
+			source.String(), d.Milliseconds(), a.Penalties.Min.Milliseconds(), a.Penalties.Max.Milliseconds(), a.MaxSources,
+		}})
+	}
+}
+
+// Lift is that of a Memory, on all nodes.
+func (s *Store) Lift(network netip.Prefix) []netip.Prefix {
+	lifted := s.Memory.Lift(network)
+	args := []any{network.String()}
+	for _, source := range lifted {
+		args = append(args, source.String())
+	}
+	s.later(command{script: liftScript, args: args})
+	return lifted
+}
+
+// later has a command sent when Redis answers. If too many wait it is forgotten.
+func (s *Store) later(c command) {
+	select {
+	case s.queue <- c:
+	default:
+		if c.id != "" {
+			s.soil()
+		}
+	}
+}
+
+// send sends what is queued, many commands at once.
+func (s *Store) send(ctx context.Context) {
+	for {
+		var batch []command
+		select {
+		case c := <-s.queue:
+			batch = append(batch, c)
+		case <-ctx.Done():
+			return
+		}
+		for len(batch) < maxBatch && len(s.queue) > 0 {
+			batch = append(batch, <-s.queue)
+		}
+		for !s.up.Load() {
+			select {
+			case <-time.After(s.pause()):
+			case <-ctx.Done():
+				return
+			}
+		}
+		s.sendBatch(ctx, batch)
+	}
+}
+
+func (s *Store) sendBatch(ctx context.Context, batch []command) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	pipe := s.client.Pipeline()
+	var answers []*redis.Cmd
+	for _, c := range batch {
+		answers = append(answers, pipe.Eval(ctx, c.script, []string{s.key()}, c.args...))
+	}
+	_, err := pipe.Exec(ctx)
+	if err != nil {
+		s.lost(err)
+	}
+	for i, c := range batch {
+		if answer, err := answers[i].Text(); c.id != "" && (err != nil || answer == "gone") && c.id == s.current() {
+			s.soil()
+		}
+	}
+}
+
+// A news is what nodes tell each other.
+type news struct {
+	Source netip.Prefix  `json:"source"`
+	Left   int64         `json:"left"` // milliseconds
+	Bars   bool          `json:"bars"`
+	Lift   *netip.Prefix `json:"lift"`
+}
+
+// listen takes over what other nodes hold against sources.
+func (s *Store) listen(ctx context.Context) {
+	channel := s.client.Subscribe(ctx, s.key())
+	defer context.AfterFunc(ctx, func() { channel.Close() })()
+	for ctx.Err() == nil {
+		message, err := channel.Receive(ctx)
+		switch m := message.(type) {
+		case *redis.Subscription: // also after the connection was lost
+			s.takeOver(ctx)
+		case *redis.Message:
+			s.hear(m.Payload)
+		}
+		if err != nil {
+			select {
+			case <-time.After(s.pause()):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// takeOver holds what is held in Redis.
+func (s *Store) takeOver(ctx context.Context) {
+	result, err := s.run(ctx, heldScript, "")
+	if err != nil {
+		s.lost(err)
+		return
+	}
+	all, _ := result.([]any)
+	for _, one := range all {
+		s.hear(fmt.Sprint(one))
+	}
+}
+
+func (s *Store) hear(text string) {
+	var n news
+	if err := json.Unmarshal([]byte(text), &n); err != nil {
+		return // from a node of another version
+	}
+	if n.Lift != nil {
+		s.Memory.Lift(*n.Lift)
+		return
+	}
+	s.Hold(state.HeldPenalty{Source: n.Source, Until: time.Now().Add(time.Duration(n.Left) * time.Millisecond), KeptOut: n.Bars})
+}
+
+var _ state.Store = (*Store)(nil)

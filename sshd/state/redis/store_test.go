@@ -1,0 +1,408 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"berth/sshd/state"
+	"berth/sshd/state/statetest"
+	"berth/test/peers"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A node is a Store that runs.
+type node struct {
+	*Store
+	end func() // in good order
+
+	mu      sync.Mutex
+	changes []error
+}
+
+// start runs a store and waits until it has asked Redis.
+func start(t *testing.T, url string, admission state.Settings, change func(*Settings), prepare ...func(*Store)) *node {
+	t.Helper()
+	s := DefaultSettings()
+	s.URLs = []string{url}
+	s.Timeout = time.Second // the machine that tests is slow
+	if change != nil {
+		change(&s)
+	}
+	if err := errors.Join(s.Check()...); err != nil {
+		t.Fatal(err)
+	}
+	store, err := New(fmt.Sprint("node", nodes.Add(1)), s, admission)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, do := range prepare {
+		do(store)
+	}
+	n := &node{Store: store}
+	store.Changed = func(err error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.changes = append(n.changes, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		store.Run(ctx)
+	}()
+	n.end = func() { cancel(); <-done }
+	t.Cleanup(n.end)
+	eventually(t, "the node has asked Redis", func() bool { up, _ := n.Up(); return up })
+	return n
+}
+
+var nodes atomic.Int32
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long: %s", what)
+		}
+	}
+}
+
+// together waits until each node knows of all others.
+func together(t *testing.T, all ...*node) {
+	t.Helper()
+	for _, n := range all {
+		eventually(t, "nodes know each other", func() bool { _, known := n.Up(); return known == len(all) })
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for _, count := range []int{1, 3} {
+		t.Run(fmt.Sprint(count), func(t *testing.T) {
+			statetest.Run(t, count, func(t *testing.T, s state.Settings, n int) []state.Store {
+				r := peers.Redis(t)
+				var stores []state.Store
+				for range n {
+					stores = append(stores, start(t, r.URL, s, nil))
+				}
+				return stores
+			})
+		})
+	}
+}
+
+// TestNodeDies: the sessions of a node that says nothing more are free after its lease.
+func TestNodeDies(t *testing.T) {
+	r := peers.Redis(t)
+	dying := start(t, r.URL, state.DefaultSettings(), nil, func(s *Store) { s.lease = time.Second })
+	if _, err := dying.Acquire("alice", 1); err != nil {
+		t.Fatal(err)
+	}
+	other := start(t, r.URL, state.DefaultSettings(), nil)
+	if _, err := other.Acquire("alice", 1); err == nil {
+		t.Fatal("a second session, want one")
+	}
+	dying.client.Close() // it cannot take itself out
+	dying.end()
+	eventually(t, "the lease ends", func() bool {
+		_, err := other.Acquire("alice", 1)
+		return err == nil
+	})
+}
+
+// TestNodeLeaves: a node that ends in good order leaves nothing.
+func TestNodeLeaves(t *testing.T) {
+	r := peers.Redis(t)
+	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
+	if _, err := first.Acquire("alice", 1); err != nil {
+		t.Fatal(err)
+	}
+	first.end()
+	if _, err := second.Acquire("alice", 1); err != nil {
+		t.Errorf("after the other node has ended: %v", err)
+	}
+}
+
+// TestRedisForgets: what Redis loses it gets again.
+func TestRedisForgets(t *testing.T) {
+	r := peers.Redis(t)
+	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
+	release, err := first.Acquire("alice", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both nodes are registered again", func() bool { return first.client.ZCard(t.Context(), "{berth}:nodes").Val() == 2 })
+	if _, err := second.Acquire("alice", 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Acquire("alice", 2); err == nil {
+		t.Error("a third session of two: Redis was not told of those that are open")
+	}
+	release()
+	eventually(t, "the session that began before is free", func() bool {
+		_, err := second.Acquire("alice", 2)
+		return err == nil
+	})
+}
+
+// TestRedisAway: limits are divided, codes are refused or not; afterwards all counts are right.
+func TestRedisAway(t *testing.T) {
+	for _, codes := range []CodesWhenLost{RefuseCodes, AllowCodes} {
+		t.Run(string(codes), func(t *testing.T) {
+			r := peers.Redis(t)
+			set := func(s *Settings) { s.CodesWhenLost = codes }
+			first, second := start(t, r.URL, state.DefaultSettings(), set), start(t, r.URL, state.DefaultSettings(), set)
+			together(t, first, second)
+			if err := first.UseCode("alice", 10, true); err != nil {
+				t.Fatal(err)
+			}
+			r.Kill()
+			var releases []func()
+			for i := range 3 {
+				release, err := first.Acquire("alice", 4)
+				if (err == nil) != (i < 2) { // two of the four are this node's
+					t.Errorf("session %d without Redis: %v", i+1, err)
+				}
+				if err == nil {
+					releases = append(releases, release)
+				}
+			}
+			if up, _ := first.Up(); up {
+				t.Error("Redis is said to be up")
+			}
+			err := first.UseCode("alice", 10, true)
+			if refusal, _ := errors.AsType[*state.Refusal](err); codes == RefuseCodes && !errors.Is(err, state.ErrLost) || codes == AllowCodes && (refusal == nil || refusal.Code != state.CodeUsed) {
+				t.Errorf("a code that was used before Redis went away: %v", err)
+			}
+			if err := first.UseCode("alice", 11, true); (err == nil) != (codes == AllowCodes) {
+				t.Errorf("a new code: %v", err)
+			}
+			bad := netip.MustParseAddr("203.0.113.7")
+			first.Penalize(bad, state.BadProtocol)
+			if first.Barred(bad) == nil {
+				t.Error("without Redis nothing is held against a source")
+			}
+			if err := r.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range []*node{first, second} {
+				eventually(t, "the node is back", func() bool { up, known := n.Up(); return up && known == 2 })
+			}
+			eventually(t, "what happened in between is known elsewhere", func() bool { return second.Barred(bad) != nil })
+			if _, err := second.Acquire("alice", 2); err == nil {
+				t.Error("the two sessions that began without Redis are not counted")
+			}
+			for _, release := range releases {
+				release()
+			}
+			eventually(t, "they end", func() bool {
+				release, err := second.Acquire("alice", 1)
+				if err == nil {
+					release()
+				}
+				return err == nil
+			})
+			first.end()
+			first.mu.Lock()
+			defer first.mu.Unlock()
+			if len(first.changes) != 3 || first.changes[0] != nil || first.changes[1] == nil || first.changes[2] != nil {
+				t.Errorf("changes %v, want up, lost with an error, and up", first.changes)
+			}
+		})
+	}
+}
+
+// TestRedisHangs: a Redis that says nothing makes no login wait for longer than the
+// timeout, and does not change what is counted.
+func TestRedisHangs(t *testing.T) {
+	r := peers.Redis(t)
+	n := start(t, r.URL, state.DefaultSettings(), func(s *Settings) { s.Timeout = 50 * time.Millisecond })
+	if err := r.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	release, err := n.Acquire("alice", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if up, _ := n.Up(); up {
+		t.Error("Redis is said to be up")
+	}
+	if err := n.UseCode("alice", 10, true); !errors.Is(err, state.ErrLost) {
+		t.Errorf("a code while Redis hangs: %v", err)
+	}
+	if err := r.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	other := start(t, r.URL, state.DefaultSettings(), nil)
+	eventually(t, "the session is counted", func() bool {
+		release, err := other.Acquire("alice", 1)
+		if err == nil {
+			release()
+		}
+		return err != nil
+	})
+	release()
+	eventually(t, "and once", func() bool {
+		_, err := other.Acquire("alice", 1)
+		return err == nil
+	})
+}
+
+// TestPing: what is wrong with a Redis is said in words, without a password.
+func TestPing(t *testing.T) {
+	r := peers.Redis(t, "--requirepass", "secret-of-redis")
+	file := filepath.Join(t.TempDir(), "password")
+	for password, want := range map[string]string{"": "NOAUTH", "wrong-secret": "WRONGPASS", "secret-of-redis": ""} {
+		s := DefaultSettings()
+		s.URLs = []string{r.URL}
+		if password != "" {
+			if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.PasswordFile = file
+		}
+		err := Ping(s)
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("with the password %q: %v, want %q", password, err, want)
+		}
+	}
+	s := DefaultSettings()
+	s.URLs = []string{"redis://127.0.0.1:1"}
+	if err := Ping(s); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+// TestSettings: each mistake names its key and says what would be right.
+func TestSettings(t *testing.T) {
+	for want, change := range map[string]func(*Settings){
+		"":                              func(*Settings) {},
+		"urls: 2 of them":               func(s *Settings) { s.URLs = []string{"redis://a", "redis://b"} },
+		"sentinel and cluster: set one": func(s *Settings) { s.Cluster, s.Sentinel = true, "m" },
+		"urls[0]: must be redis://":     func(s *Settings) { s.URLs = []string{"http://a"} },
+		"urls[0]: has a user or a pass": func(s *Settings) { s.URLs = []string{"redis://u:hidden@a"} },
+		"urls: some are rediss://":      func(s *Settings) { s.URLs, s.Cluster = []string{"redis://a", "rediss://b"}, true },
+		"password_file: /missing":       func(s *Settings) { s.PasswordFile = "/missing" },
+		"ca_file, cert_file and":        func(s *Settings) { s.CAFile = "/missing" },
+		"ca_file: /missing":             func(s *Settings) { s.URLs, s.CAFile = []string{"rediss://a"}, "/missing" },
+		"cert_file and key_file":        func(s *Settings) { s.URLs, s.CertFile = []string{"rediss://a"}, "/missing" },
+		"prefix: \"{a}\": must be":      func(s *Settings) { s.Prefix = "{a}" },
+		"timeout: 1m0s: must be":        func(s *Settings) { s.Timeout = time.Minute },
+		"codes_when_lost: \"maybe\"":    func(s *Settings) { s.CodesWhenLost = "maybe" },
+	} {
+		s := DefaultSettings()
+		s.URLs = []string{"redis://localhost"}
+		change(&s)
+		got := ""
+		if err := errors.Join(s.Check()...); err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, want) || want == "" && got != "" || strings.Contains(got, "hidden") {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestLift: what one node lifts is lifted everywhere.
+func TestLift(t *testing.T) {
+	r := peers.Redis(t)
+	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
+	bad := netip.MustParseAddr("203.0.113.7")
+	first.Penalize(bad, state.BadProtocol)
+	eventually(t, "the other node knows", func() bool { return second.Barred(bad) != nil })
+	if lifted := second.Lift(netip.MustParsePrefix("203.0.113.0/24")); len(lifted) != 1 {
+		t.Errorf("lifted %v", lifted)
+	}
+	eventually(t, "it is lifted", func() bool { return first.Barred(bad) == nil })
+	third := start(t, r.URL, state.DefaultSettings(), nil)
+	if err := third.Barred(bad); err != nil {
+		t.Errorf("a node that starts later: %v", err)
+	}
+}
+
+// TestLateNode: a node that starts later knows what is held.
+func TestLateNode(t *testing.T) {
+	r := peers.Redis(t)
+	first := start(t, r.URL, state.DefaultSettings(), nil)
+	bad := netip.MustParseAddr("203.0.113.7")
+	first.Penalize(bad, state.BadProtocol)
+	eventually(t, "Redis knows", func() bool { return first.client.ZCard(t.Context(), "{berth}:barred").Val() == 1 })
+	second := start(t, r.URL, state.DefaultSettings(), nil)
+	eventually(t, "the new node knows", func() bool { return second.Barred(bad) != nil })
+}
+
+// TestManyRegistrations: sessions that begin and end while nodes are registered again
+// and again are counted once.
+func TestManyRegistrations(t *testing.T) {
+	r := peers.Redis(t)
+	n := start(t, r.URL, state.DefaultSettings(), nil)
+	stop := make(chan struct{})
+	var wg, soiling sync.WaitGroup
+	soiling.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				n.soil()
+			}
+		}
+	})
+	for i := range 8 {
+		wg.Go(func() {
+			for range 200 {
+				if release, err := n.Acquire(fmt.Sprint("u", i), 3); err == nil {
+					release()
+				} else if _, ok := errors.AsType[*state.Refusal](err); !ok {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	soiling.Wait()
+	eventually(t, "nothing is counted in the end", func() bool {
+		return n.client.HGet(t.Context(), "{berth}:node:"+n.current(), "total").Val() == "0" && n.client.HLen(t.Context(), "{berth}:node:"+n.current()).Val() == 2
+	})
+}
+
+// TestRights: the rights that docs/ha.md names are enough.
+func TestRights(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/ha.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights := regexp.MustCompile(`user berth on >PASSWORD (.*)\n`).FindStringSubmatch(string(text))
+	if rights == nil {
+		t.Fatal("docs/ha.md names no rights")
+	}
+	args := append([]string{"--user", "default", "off", "--user", "berth", "on", ">secret"}, strings.Fields(rights[1])...)
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	statetest.Run(t, 2, func(t *testing.T, s state.Settings, n int) []state.Store {
+		r := peers.Redis(t, args...)
+		var stores []state.Store
+		for range n {
+			stores = append(stores, start(t, r.URL, s, func(s *Settings) { s.User, s.PasswordFile = "berth", file }))
+		}
+		return stores
+	})
+}
