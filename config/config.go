@@ -21,6 +21,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
+	"berth/sshd/state/redis"
 	"berth/sshd/totp"
 )
 
@@ -67,6 +68,9 @@ type Config struct {
 	// Admission says which addresses may connect, and how often.
 	Admission state.Settings `mapstructure:"admission"`
 
+	// State is where what several nodes share is kept.
+	State State `mapstructure:"state"`
+
 	// Certificates accepts SSH certificates of an authority in place of keys in the
 	// directory. Without ca_keys no certificate is accepted.
 	Certificates cert.Settings `mapstructure:"certificates"`
@@ -87,6 +91,14 @@ type Config struct {
 
 	// Log is the log for operators, on standard error.
 	Log Log `mapstructure:"log"`
+}
+
+// State says what several nodes behind a balancer share. Without it each server counts
+// for itself.
+type State struct {
+	// Redis counts sessions, one-time codes, logins under way and penalties for all
+	// nodes with the same prefix.
+	Redis redis.Settings `mapstructure:"redis"`
 }
 
 // Log is how the log looks.
@@ -111,6 +123,7 @@ func Default() Config {
 		},
 		SSH:       sshd.DefaultSettings(),
 		Admission: state.DefaultSettings(),
+		State:     State{Redis: redis.DefaultSettings()},
 		TOTP:      totp.DefaultSettings(),
 		Events:    event.DefaultSettings(),
 		Admin:     admin.DefaultSettings(),

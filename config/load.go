@@ -151,6 +151,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	}
 	at("ssh.", cfg.SSH.Check()...)
 	at("admission.", cfg.Admission.Check()...)
+	at("state.redis.", cfg.State.Redis.Check()...)
 	at("certificates.", cfg.Certificates.Check(cfg.DirectoryNames()...)...)
 	at("kerberos.", cfg.Kerberos.Check(cfg.DirectoryNames()...)...)
 	at("totp.", cfg.TOTP.Check()...)

@@ -108,9 +108,14 @@ func reload(t *testing.T, s *server, demo, event string) {
 // eventually waits until it is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(20 * time.Millisecond) {
+	eventuallyWithin(t, 20*time.Second, what, so)
+}
+
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !so(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 seconds: %s", what)
+			t.Fatalf("not within %v: %s", limit, what)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 type operator struct {
 	*sshd.Server
 	serving  context.Context // ends with the server
-	store    *state.Memory
+	store    *nodes
 	reloader *reloader
 	upgrader *upgrader
 	level    *logLevel

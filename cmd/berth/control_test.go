@@ -32,7 +32,7 @@ func TestOperatorsAreNamed(t *testing.T) {
 	}
 	defer audit.Close()
 	ctx, drain := context.WithCancelCause(t.Context())
-	o := operator{Server: &sshd.Server{}, serving: ctx, store: store, drain: drain, sink: sink}
+	o := operator{Server: &sshd.Server{}, serving: ctx, store: &nodes{nodeState: store}, drain: drain, sink: sink}
 	for _, remote := range []string{"192.0.2.1", "192.0.2.2", "198.51.100.1"} {
 		store.Penalize(netip.MustParseAddr(remote), state.BadProtocol)
 	}

@@ -46,7 +46,7 @@ func TestMissingFolders(t *testing.T) {
 		people := &pinged{}
 		ready := func() error {
 			synctest.Wait()
-			return readiness(t.Context(), people, shown, record.Queue, event.Continue)(t.Context())
+			return readiness(t.Context(), people, shown, record.Queue, func() (int, error) { return 0, nil }, event.Continue)(t.Context())
 		}
 		session := func(home string) {
 			t.Helper()

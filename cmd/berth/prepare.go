@@ -20,6 +20,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/hostkey"
 	"berth/sshd/kerberos"
+	"berth/sshd/state/redis"
 	"berth/sshd/totp"
 )
 
@@ -94,6 +95,11 @@ func rehearse(cfg *config.Config) error {
 	}
 	_, err := prepare(cfg, keys)
 	errs = append(errs, err)
+	if len(cfg.State.Redis.URLs) > 0 {
+		if err := redis.Ping(cfg.State.Redis); err != nil {
+			errs = append(errs, fmt.Errorf("state.redis: %w", err))
+		}
+	}
 	if cfg.Events.Syslog.Enabled() {
 		syslog, err := event.OpenSyslog(cfg.Events, hclog.NewNullLogger())
 		if err != nil {

@@ -17,7 +17,6 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
-	"berth/sshd/state"
 )
 
 // A reloader takes up what has changed while the server runs: rules, admission,
@@ -28,7 +27,7 @@ type reloader struct {
 	rules      *rules
 	people     *directories
 	server     *sshd.Server
-	store      *state.Memory
+	store      nodeState
 	audit      *event.File
 	sink       event.Sink
 	supervisor supervisor

@@ -29,7 +29,6 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/event/metrics"
 	"berth/sshd/login"
-	"berth/sshd/state"
 )
 
 func serveCommand() *cobra.Command {
@@ -146,7 +145,11 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	defer people.Close()
 
 	syscall.Umask(0) // each folder has an umask of its own
-	quotas, store := &fs.Quotas{}, state.NewMemory(cfg.Admission)
+	quotas := &fs.Quotas{}
+	store, err := openState(cfg, sinks)
+	if err != nil {
+		return err
+	}
 	shown := &folders{report: counts.MissingFolders, missing: map[string]policy.Folder{}, opened: map[string]bool{}}
 	gate := &login.Gate{
 		Settings:     settings.Settings,
@@ -199,6 +202,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	defer stop()
 	background.Go(func() { followLoad(beside) })
 	background.Go(func() { srv.Watch(beside) })
+	background.Go(func() { store.run(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
 	background.Go(func() { shown.watch(beside) })
 	background.Go(func() { sweep(beside, live.set.Load, quotas, log.Named("sweep")) })
@@ -209,7 +213,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 			}
 		})
 	}
-	isReady := readiness(ctx, people, shown, record, cfg.Events.WhenLost)
+	isReady := readiness(ctx, people, shown, record, store.health, cfg.Events.WhenLost)
 	health, endHealth := context.WithCancel(beside) // until another process takes over
 	defer endHealth()
 	background.Go(func() { service.watch(health, srv.Alive) })
@@ -400,14 +404,15 @@ var errDraining = errors.New("shutting down")
 // readiness answers /readyz. A server is ready if this is not its end, every
 // directory answers, and the last sessions could open a folder. Events that are
 // lost matter if whenLost is event.Refuse.
-func readiness(serving context.Context, people directory.Directory, shown *folders, record *event.Queue, whenLost string) func(context.Context) error {
+func readiness(serving context.Context, people directory.Directory, shown *folders, record *event.Queue, stateHealth func() (int, error), whenLost string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if serving.Err() != nil {
 			return errDraining
 		}
 		down, lost := people.Ping(ctx), record.Lost()
 		all, missing := shown.Err()
-		err := errors.Join(down, lost, missing)
+		_, apart := stateHealth()
+		err := errors.Join(down, lost, missing, apart)
 		if down == nil && !all && (lost == nil || whenLost != event.Refuse) && err != nil {
 			return admin.Degraded{Err: err}
 		}

@@ -99,6 +99,10 @@ func (o operator) Status() admin.Status {
 	}
 	asked.Wait()
 	s.Logins, s.Sessions, s.Penalized = o.store.Counts()
+	var err error
+	if s.Nodes, err = o.store.health(); err != nil {
+		s.NodesError = err.Error()
+	}
 	for _, q := range o.queues {
 		if q.Name() == "" {
 			continue // events go nowhere
@@ -166,6 +170,9 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	}
 	for _, d := range s.Directories {
 		line("directory "+d.Name, "%s", answerOf(d.Error, "answers", "DOES NOT ANSWER: "))
+	}
+	if s.Nodes > 0 {
+		line("nodes", "%s", answerOf(s.NodesError, fmt.Sprintf("%d, this one included", s.Nodes), fmt.Sprintf("%d when they were last counted; CANNOT BE ASKED: ", s.Nodes)))
 	}
 	line("sessions", "%d, and %s under way", s.Sessions, plural(s.Logins, "login", "logins"))
 	line("penalties", "against %s", plural(s.Penalized, "source", "sources"))

@@ -51,7 +51,7 @@ type progress struct {
 type upgrader struct {
 	program   string // found before its file is replaced
 	listeners []net.Listener
-	store     *state.Memory
+	store     nodeState
 	aside     func() (back func(), err error) // gives up what only one process can have
 	leave     func(handedOver)                // ends this process when its sessions have ended
 	drain     time.Duration

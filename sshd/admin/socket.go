@@ -93,7 +93,9 @@ type Status struct {
 	NotReady    string            `json:"not_ready"` // why; empty: it is ready
 	Degraded    string            `json:"degraded"`  // what is wrong although it is ready
 	Directories []DirectoryStatus `json:"directories"`
-	Logins      int               `json:"logins"` // under way
+	Nodes       int               `json:"nodes"`       // that share their state; 0: this server is alone
+	NodesError  string            `json:"nodes_error"` // why they cannot be asked
+	Logins      int               `json:"logins"`      // under way
 	Sessions    int               `json:"sessions"`
 	Penalized   int               `json:"penalized"` // sources that something is held against
 	Events      []EventsStatus    `json:"events"`

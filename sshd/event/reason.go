@@ -61,6 +61,7 @@ var (
 	PasswordMustChange   = Reason{"password_must_change"}       // an administrator set the password; it has to be changed first
 	Placeholder          = Reason{"placeholder"}                // a placeholder of a folder has no usable value
 	Shielded             = Reason{"shielded"}                   // after many wrong passwords the directory is not asked, because it could lock the account
+	SharedStateLost      = Reason{"shared_state_lost"}          // what the nodes share, such as used one-time codes, could not be asked
 	StateUnknown         = Reason{"state_unknown"}              // the state of the account could not be read
 	TotalSessions        = Reason{"too_many_sessions_in_total"} // `admission.max_sessions` is reached
 	UnknownUser          = Reason{"unknown_user"}               // no such person exists

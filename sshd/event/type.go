@@ -18,6 +18,8 @@ const (
 	LogLevelSet    Type = 1009
 	DirectoryUp    Type = 1010
 	DirectoryDown  Type = 1011
+	StateUp        Type = 1012
+	StateDown      Type = 1013
 	SessionKicked  Type = 1020
 	PenaltyLifted  Type = 1021
 

@@ -40,6 +40,8 @@ var types = map[Type]struct {
 	LogLevelSet:    {"log_level_set", Success, hclog.Info, "An operator made the log more or less talkative: `fields.level`, and `fields.for` if not for good."},
 	DirectoryUp:    {"directory_up", Success, hclog.Info, "A directory answers again."},
 	DirectoryDown:  {"directory_down", Failure, hclog.Warn, "No server of a directory answers."},
+	StateUp:        {"state_up", Success, hclog.Info, "What the nodes share can be asked."},
+	StateDown:      {"state_down", Failure, hclog.Warn, "What the nodes share cannot be asked: limits of sessions are divided by the nodes last seen, and one-time codes follow `state.redis.codes_when_lost`."},
 	SessionKicked:  {"session_kicked", Success, hclog.Info, "An operator ended a session, `session` of `user`."},
 	PenaltyLifted:  {"penalty_lifted", Success, hclog.Info, "An operator lifted the penalty of an address or network, `fields.source`."},
 

@@ -93,7 +93,7 @@ func TestTypeString(t *testing.T) {
 func TestNumbersNeverChange(t *testing.T) {
 	published := map[string]Type{
 		"server_started": 1000, "server_stopped": 1001, "server_reloaded": 1002, "server_draining": 1003, "reload_failed": 1004,
-		"events_dropped": 1005, "events_left_out": 1006, "events_file_lost": 1007, "upgrade_failed": 1008, "log_level_set": 1009, "directory_up": 1010, "directory_down": 1011,
+		"events_dropped": 1005, "events_left_out": 1006, "events_file_lost": 1007, "upgrade_failed": 1008, "log_level_set": 1009, "directory_up": 1010, "directory_down": 1011, "state_up": 1012, "state_down": 1013,
 		"session_kicked": 1020, "penalty_lifted": 1021, "events_checkpoint": 1030,
 		"connection_opened": 1100, "connection_refused": 1101, "connection_closed": 1102, "probe_seen": 1103,
 		"login_accepted": 1200, "login_partial": 1201, "login_rejected": 1202, "login_denied": 1203, "login_shielded": 1204,

@@ -312,6 +312,7 @@ func (a *Attempt) reject(name, method string, err error) error {
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
+	case errors.Is(err, state.ErrLost): // nobody knows whether the code was right
 	case limited && limit.Code == state.SourcePenalized: // it is held against the source already
 	case directory.Refused(err), errors.Is(err, errCode):
 		a.hold(err)

@@ -105,6 +105,7 @@ var answers = []struct {
 	{totp.ErrOld, event.CodeTooOld, ""},
 	{totp.ErrNoSecret, event.CodeNoSecret, ""},
 	{totp.ErrUnreadable, event.CodesUnreadable, ""},
+	{state.ErrLost, event.SharedStateLost, ""},
 	{errCodeNotGiven, event.CodeNotGiven, ""},
 	{errNoCodes, event.CodesNotConfigured, ""},
 	{errKeyRemoved, event.LoginKeyRemoved, "The key you logged in with is no longer yours."},

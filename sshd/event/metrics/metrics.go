@@ -31,6 +31,7 @@ type Sink struct {
 	probes          prometheus.Counter
 	passwordChanges *prometheus.CounterVec
 	directoryUp     prometheus.Gauge
+	stateUp         prometheus.Gauge
 	filesLost       prometheus.Counter
 	reloaded        prometheus.Gauge
 	foldersMissing  *prometheus.GaugeVec
@@ -65,7 +66,9 @@ func New() *Sink {
 	s.directoryUp = with.NewGauge(gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."))
 	s.foldersMissing = with.NewGaugeVec(gauge("folders_missing", "Host directories of the folder at this path that could not be opened when a session began."),
 		[]string{"path"})
+	s.stateUp = with.NewGauge(gauge("state_up", "1 if what the nodes share can be asked, 0 if it cannot, NaN if there is nothing that nodes share."))
 	s.directoryUp.Set(math.NaN())
+	s.stateUp.Set(math.NaN())
 	for m := range methods { // a rate needs a zero to begin at
 		s.logins.WithLabelValues(m, string(event.Success), "")
 		for _, r := range []event.Reason{event.BadPassword, event.DirectoryUnavailable} {
@@ -138,6 +141,10 @@ func (s *Sink) Emit(e event.Event) {
 		s.directoryUp.Set(1)
 	case event.DirectoryDown:
 		s.directoryUp.Set(0)
+	case event.StateUp:
+		s.stateUp.Set(1)
+	case event.StateDown:
+		s.stateUp.Set(0)
 	case event.ServerReloaded:
 		s.reloaded.Set(1)
 	case event.ReloadFailed:
