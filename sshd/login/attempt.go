@@ -33,13 +33,12 @@ type Attempt struct {
 	name   found // the name that is tried now
 
 	answered   time.Time     // when the person last answered a question
-	work, idle time.Duration // in the calls of the library: for the login, and waiting for the person or on purpose
-	penalized  bool          // something has been held against the source
+	work, idle time.Duration // time spent in callbacks: for the login, and waiting for the person or for RefusalDelay
+	penalized  bool          // the source has got a penalty
 	release    func()        // ends the count of the session; nil: it is not counted
 }
 
-// found is a name that is tried, the answer of the directory, and the keys that
-// were refused for it.
+// found is the name that is tried, the answer of the directory, and the refused keys.
 type found struct {
 	typed    string
 	user     *directory.User
@@ -48,7 +47,7 @@ type found struct {
 	offered  bool      // a key or certificate was refused
 	refused  []string
 	reported bool // an event says how a try with this name failed
-	asked    bool // for a new password, in the method password
+	asked    bool // the method password has asked for a new password
 	asks     int  // new passwords that were tried
 }
 
@@ -63,12 +62,12 @@ func (g *Gate) Attempt(ctx context.Context, peer Peer, hello early.Hello) *Attem
 // A proof is what one method has proved.
 type proof struct {
 	factors     []string // of a dialogue there may be several
-	key         string   // of the directory, marshalled; empty: none was used
+	key         string   // of the directory, marshalled; empty: no key was used
 	certificate *certificate
-	next        []string                         // what the rules ask for after it, for a password or a code
-	password    string                           // what was proved, for a change of it
-	ask         ssh.KeyboardInteractiveChallenge // nil: there is no dialogue to change it in
-	changes     bool                             // the client has sent replacement, which is to be the password
+	next        []string                         // after a password or a code: what the rules ask for next
+	password    string                           // the one that was proved
+	ask         ssh.KeyboardInteractiveChallenge // nil: there is no dialogue for a new password
+	changes     bool                             // the client has sent replacement, the new password
 	replacement string
 }
 
@@ -88,7 +87,7 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	}
 	err = prove(u, err)
 	if err == nil && p.password != "" && u.State.Status != directory.StatusActive {
-		u, err = a.lookup(name, true) // what was read before the bind no longer holds
+		u, err = a.lookup(name, true) // the bind may have changed the state
 	}
 	var g *Grant
 	if err == nil || (directory.Proved(err) && restrictionIn(err) != nil) {
@@ -108,7 +107,7 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	}
 	if err != nil {
 		if a.answered.After(started) {
-			started = a.answered // what was compared since then must not show
+			started = a.answered // the time of the comparison after it must not show
 		}
 		a.wait(started)
 		return nil, a.reject(name, askedBy(method), err)
@@ -117,10 +116,10 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	return &ssh.Permissions{ExtraData: map[any]any{grantKey{}: g}}, nil
 }
 
-// following returns which factors the rules ask for after factor, and errMethod
-// if they do not ask for it now: a secret that proves nothing is not compared.
-// If the rules refuse the user, the secret is compared all the same: only who knows
-// it may learn that reason.
+// following returns the factors that the rules ask for after factor. It returns
+// errMethod if they do not ask for factor now; a secret is then not compared. If the
+// rules refuse the user, the secret is still compared, because only somebody who knows
+// it may learn the reason.
 func (a *Attempt) following(u *directory.User, factor string) (next []string, err error) {
 	method := factor
 	if factor == factorCode {
@@ -141,7 +140,7 @@ func (a *Attempt) following(u *directory.User, factor string) (next []string, er
 	return next, nil
 }
 
-// with adds a proof of u. err is what the bind that proved it asks for.
+// with adds a proof of u. err is nil, or the restriction that the bind returned.
 func (p proofs) with(added *proof, u *directory.User, err error) proofs {
 	if p.who == (directory.Identity{}) {
 		p.who = u.Identity
@@ -169,8 +168,8 @@ func (p proofs) with(added *proof, u *directory.User, err error) proofs {
 	return p
 }
 
-// decide makes the decision, and does what it allows: it counts the session, and
-// asks for a new password if that is all that is missing.
+// decide makes the decision. If the user may log in, it counts the session. If only a
+// new password is missing, it asks for one.
 func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, error) {
 	g, err := a.gate.judge(proofs, u, a.peer.Remote.Addr())
 	if _, more := errors.AsType[*unfinished](err); more {
@@ -179,7 +178,7 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 	if err != nil {
 		return nil, err
 	}
-	a.Release() // of an earlier try, after which the password was not changed
+	a.Release() // the session of an earlier try, in which the password was not changed
 	if a.release, err = a.gate.State.Acquire(u.Identity.String(), g.Policy.Limits.Sessions); err != nil {
 		return nil, err
 	}
@@ -236,17 +235,17 @@ func (a *Attempt) accepted(g *Grant) {
 		a.emit(event.Event{Type: event.PasswordExpiring, User: u.Name, UserID: u.ID, Detail: when})
 	}
 	if banner != "" {
-		// Clients of SFTP show no other text, and take one only before they are in.
+		// SFTP clients show no other text, and accept one only during the login.
 		a.pre.SendAuthBanner(banner)
 	}
 }
 
-// rememberFor is how long a look-up counts within a login: a client offers many
-// keys at once, and a person takes a minute to type a password.
+// rememberFor is how long an answer of the directory is used within a login. A client
+// offers many keys at once, but a person may take a minute to type a password.
 const rememberFor = 5 * time.Second
 
-// lookup finds a user once for each name, for rememberFor. With fresh
-// the directory is asked again, whatever is remembered here or in a cache.
+// lookup finds a user. Within rememberFor the same name is not looked up again. With
+// fresh the directory is always asked, and no cache is used.
 func (a *Attempt) lookup(name string, fresh bool) (*directory.User, error) {
 	n := &a.name
 	if n.at.IsZero() || n.typed != name {
@@ -270,7 +269,7 @@ func (a *Attempt) lookup(name string, fresh bool) (*directory.User, error) {
 	return n.user, n.err
 }
 
-// checkName refuses what no directory calls a person, before it is asked: LDAP
+// checkName refuses names that nobody can have, before the directory is asked. LDAP
 // ignores blanks around a value, so "alice " would be alice.
 func checkName(name string) error {
 	refuse := func(why string) error { return &directory.Refusal{Why: directory.ErrNoUser, Detail: why} }
@@ -305,15 +304,15 @@ func (a *Attempt) reject(name, method string, err error) error {
 	limit, limited := errors.AsType[*state.Refusal](err)
 	switch {
 	case errors.Is(err, errMethod):
-		// A password that was not compared must look like a wrong one. A key or
-		// a ticket was proved, and clients try them unasked.
+		// A password that was not compared must look like a wrong one. A key or a
+		// ticket was proved, and clients try these without asking the person.
 		if method == methodPassword || method == methodInteractive {
 			a.hold(err)
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
 	case errors.Is(err, state.ErrLost): // nobody knows whether the code was right
-	case limited && limit.Code == state.SourcePenalized: // it is held against the source already
+	case limited && limit.Code == state.SourcePenalized: // the source has its penalty already
 	case directory.Refused(err), errors.Is(err, errCode):
 		a.hold(err)
 	}
@@ -336,7 +335,7 @@ func (a *Attempt) rejection(name, method string, err error) event.Event {
 	return e
 }
 
-// hold holds a try that failed with err against the source.
+// hold gives the source a penalty for a try that failed with err.
 func (a *Attempt) hold(err error) {
 	kind := state.LoginFailed
 	if errors.Is(err, directory.ErrNoUser) {
@@ -358,15 +357,15 @@ func (a *Attempt) reportKeys() {
 	err := cmp.Or(n.err, errKeyRefused)
 	a.hold(err)
 	if len(n.refused) == 0 {
-		return // certificates only: each was reported when it was offered
+		return // only certificates were offered: each has its event
 	}
 	e := a.rejection(n.typed, methodPublicKey, err)
 	e.Detail = strings.Join(n.refused, " ")
 	a.emit(e)
 }
 
-// Failed ends an attempt that led to no Grant. It reports whether a failed try
-// has been held against the source.
+// Failed ends an attempt that led to no Grant. It reports whether the source has got a
+// penalty.
 func (a *Attempt) Failed() (penalized bool) {
 	a.reportKeys()
 	a.Release()
@@ -400,8 +399,8 @@ func Expiry(t, now time.Time) string {
 	}
 }
 
-// Printable replaces what a stranger may have put into a name to upset a
-// terminal or a log, and cuts it.
+// Printable replaces characters that could disturb a terminal or a log, and cuts long
+// texts.
 func Printable(s string) string {
 	if len(s) > 256 {
 		s = s[:256]

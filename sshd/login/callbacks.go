@@ -1,7 +1,9 @@
 package login
 
 import (
+	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -56,7 +58,7 @@ func (a *Attempt) callbacks(factors ...string) ssh.ServerAuthCallbacks {
 	return cb
 }
 
-// connected runs when keys have been exchanged and nobody is authenticated yet.
+// connected runs when keys have been exchanged, before the first try to log in.
 func (a *Attempt) connected(pre ssh.ServerPreAuthConn) {
 	a.pre = pre
 	e := event.Event{Type: event.ConnectionOpened, Client: a.client}
@@ -70,3 +72,20 @@ func (a *Attempt) connected(pre ssh.ServerPreAuthConn) {
 // Connected reports whether keys were exchanged, so that the connection is
 // known to the events.
 func (a *Attempt) Connected() bool { return a.pre != nil }
+
+// text reads the file of a setting at every login. If it cannot be read, the login
+// continues without the text.
+func (g *Gate) text(key, file string) string {
+	if file == "" {
+		return ""
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		g.Log.Warn("read a text for users", "setting", "ssh."+key, "error", err)
+	}
+	valid := strings.ToValidUTF8(string(text), "?") // with other bytes, clients end the connection
+	if valid == "" || strings.HasSuffix(valid, "\n") {
+		return valid
+	}
+	return valid + "\n" // the client's next line follows
+}

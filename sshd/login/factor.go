@@ -24,14 +24,14 @@ func askedBy(factor string) string {
 	return factor
 }
 
-// unfinished is the decision about somebody who has to prove more.
+// unfinished means that the user has to prove more.
 type unfinished struct{ next []string }
 
 func (u *unfinished) Error() string { return "more is required: " + strings.Join(u.next, " or ") }
 
-// missing returns what each of the alternatives wants next of somebody who has
-// proved some factors; done if one of them wants nothing more. With nothing
-// required any one method will do.
+// missing returns the next factor of each alternative that begins with the proved
+// factors. done means that one of the alternatives is complete. Without alternatives
+// any one method is enough.
 func missing(alternatives [][]string, factors []string) (next []string, done bool) {
 	for _, want := range alternatives {
 		if len(factors) > len(want) || !slices.EqualFunc(factors, want[:len(factors)], satisfies) {
@@ -45,8 +45,8 @@ func missing(alternatives [][]string, factors []string) (next []string, done boo
 	return next, len(alternatives) == 0
 }
 
-// satisfies reports whether a proved method is what a rule wants: a password is
-// a password whether it was asked for by prompt or sent outright.
+// satisfies reports whether a proved method is the wanted one. A password is the same
+// factor by both methods, password and keyboard-interactive.
 func satisfies(proved, wanted string) bool {
 	return proved == wanted || (proved == methodInteractive && wanted == methodPassword)
 }

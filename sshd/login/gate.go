@@ -30,13 +30,13 @@ import (
 	"berth/sshd/totp"
 )
 
-// Rules decide what a login may do, and say why. Errors of Resolve wrap
-// policy.ErrDenied. They are asked at every login and again for open sessions,
-// so they may change their mind.
+// Rules decide what a login may do, and why. Errors of Resolve wrap policy.ErrDenied.
+// They are asked at every login and again for open sessions, and may then answer
+// differently.
 type Rules interface {
 	Resolve(policy.Request) (*policy.Policy, error)
 	Explain(policy.Request) policy.Explanation
-	Hash() string // the same as long as the rules are
+	Hash() string // of the rules
 }
 
 // A Gate decides about logins. Its fields are set before the first use and not
@@ -62,7 +62,7 @@ type Gate struct {
 type Peer struct {
 	Session string         // id of the connection
 	Remote  netip.AddrPort // of the client, as a trusted balancer has it
-	Source  netip.Addr     // against which failures are counted; not valid: none
+	Source  netip.Addr     // which gets the penalties; not valid: nobody gets any
 	Opened  time.Time
 }
 
@@ -85,18 +85,18 @@ type proofs struct {
 	factors      []string           // in the order in which they were proved
 	keys         []string           // of the directory, marshalled
 	certificates []certificate
-	restriction  error // found by a bind: the password has to be changed
+	restriction  error // a bind said that the password has to be changed
 	grace        bool  // the directory accepted a password although it has expired
 
-	passwordChanged time.Time // when the user's password last was
+	passwordChanged time.Time // when the user's password was last changed
 	ownChange       bool      // the user has changed it in this login
 }
 
-// A certificate is one that proved who a user is, and what it grants.
+// A certificate has proved who a user is. Grant is what it allows.
 type certificate struct {
 	*ssh.Certificate
 	cert.Grant
-	service string // the only one it is for; empty: any
+	service string // the only service it is for; empty: any
 }
 
 // grantKey is where ssh.Permissions carry the Grant out of the SSH library.
@@ -109,17 +109,17 @@ func Granted(p *ssh.Permissions) (*Grant, error) {
 			return g, nil
 		}
 	}
-	return nil, errors.New("authenticated without a policy") // no session without one
+	return nil, errors.New("authenticated without a policy") // there is no session without a policy
 }
 
-// certificateFields are what events say of a certificate.
+// certificateFields returns the fields of events about a certificate.
 func certificateFields(g cert.Grant) map[string]string {
 	return map[string]string{
 		"certificate": Printable(g.ID), "certificate_serial": strconv.FormatUint(g.Serial, 10), "certificate_authority": g.Authority,
 	}
 }
 
-// fields are what events say of the keys that proved something.
+// fields returns the fields of events about the keys that were proved.
 func (p proofs) fields() map[string]string {
 	fields := map[string]string{}
 	for _, c := range p.certificates {
@@ -154,10 +154,10 @@ func (g *Grant) SameRights(other *Grant) bool {
 	return (g.Restriction == nil) == (other.Restriction == nil) && reflect.DeepEqual(a, b)
 }
 
-// Review makes the decision of a login again for an open session, with what the
-// directory says of its user now. It returns g itself when nothing has changed
-// and when the directory could not be asked, another Grant when the rights have
-// changed, and an error when the session must end.
+// Review makes the decision of a login again for an open session. u and err are the
+// present answer of the directory. Review returns grant itself if nothing has changed
+// or the directory could not be asked, another Grant if something has changed, and an
+// error if the session must end.
 func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error) {
 	var next *Grant
 	if err == nil {
@@ -166,11 +166,11 @@ func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error
 	switch {
 	case revokes(err):
 		return nil, err
-	case err != nil: // nobody is thrown out because a server is down
+	case err != nil: // no session ends because a server is down
 		g.Log.Warn("look up a user with an open session", "user", grant.User.Name, "error", err)
 		return grant, nil
 	}
-	if next.proofs.ownChange { // from now on a change is one by somebody else
+	if next.proofs.ownChange { // a later change is by somebody else
 		next.proofs.passwordChanged, next.proofs.ownChange = u.State.PasswordChanged, false
 	} else if grant.SameRights(next) && grant.Policy.ValidUntil.Equal(next.Policy.ValidUntil) && grant.User.Name == u.Name && grant.User.DN == u.DN {
 		return grant, nil
@@ -186,8 +186,8 @@ func revokes(err error) bool {
 		func(target error) bool { return errors.Is(err, target) })
 }
 
-// judge is the decision: what u, who has proved p from remote, may do. The error
-// is an *unfinished when the rules ask for more factors. It has no effect.
+// judge decides what u, who has proved p from remote, may do. The error is an
+// *unfinished if the rules ask for more factors. judge has no side effect.
 func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr) (*Grant, error) {
 	if p.who != u.Identity {
 		return nil, &directory.Refusal{Why: directory.ErrNoUser, Detail: "the name belongs to somebody else now"}
@@ -196,7 +196,7 @@ func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr) (*Grant, er
 		return nil, err
 	}
 	restriction := p.restriction
-	bound := u.ID == "" && p.restriction != nil // nothing but the bind says what the state is
+	bound := u.ID == "" && p.restriction != nil // only the bind knows the state
 	if err := u.State.Err(); err != nil && !bound && !(p.grace && u.State.Status == directory.StatusPasswordExpired) {
 		if restrictionIn(err) == nil {
 			return nil, proved(err)
@@ -232,8 +232,8 @@ func (g *Gate) resolve(u *directory.User, method string, remote netip.Addr) (*po
 	return p, err
 }
 
-// outdated returns why something in p proves nothing any more. A ticket was
-// issued for a password, so a new password makes it outdated as well.
+// outdated returns why something in p no longer proves anything. A Kerberos ticket was
+// issued for a password, so a new password makes the ticket outdated as well.
 func (g *Gate) outdated(p proofs, u *directory.User) error {
 	for _, c := range p.certificates {
 		if err := g.Certificates.Trusts(c.Certificate, u.Source); err != nil {
@@ -255,7 +255,7 @@ func (g *Gate) outdated(p proofs, u *directory.User) error {
 	return nil
 }
 
-// restrictionIn returns err if it only asks for another password, else nil.
+// restrictionIn returns err if all it asks for is a new password, else nil.
 func restrictionIn(err error) error {
 	if errors.Is(err, directory.ErrPasswordExpired) || errors.Is(err, directory.ErrMustChange) {
 		return err
@@ -263,8 +263,8 @@ func restrictionIn(err error) error {
 	return nil
 }
 
-// proved marks a refusal as one whose reason the user may learn: everything that
-// the rules ask for before it has been proved.
+// proved marks a refusal whose reason the user may learn, because the user has proved
+// everything that the rules ask for before it.
 func proved(err error) error {
 	if r, ok := errors.AsType[*directory.Refusal](err); ok {
 		marked := *r

@@ -8,11 +8,12 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
+	"berth/sshd/cert"
 	"berth/sshd/event"
 )
 
-// offer answers whether a key may be tried. It proves nothing, so account state
-// and rules wait for key.
+// offer answers whether the client may try a key. An offer proves nothing, so the
+// account state and the rules are checked later, in the method key.
 func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	started, name, idle := time.Now(), meta.User(), a.idle
 	defer func() { a.work += time.Since(started) - (a.idle - idle) }()
@@ -39,8 +40,8 @@ func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissi
 		return nil, a.reject(name, methodPublicKey, err)
 	}
 	if !a.name.offered || certified {
-		// Only the first offer needs a look-up, and a certificate needs a signature to
-		// be verified: the time must not show that.
+		// The time must not show whether there was a look-up, which only the first offer
+		// needs, or the verification of a signature, which a certificate needs.
 		a.wait(started)
 	}
 	a.name.offered = true
@@ -50,8 +51,8 @@ func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissi
 	return nil, err
 }
 
-// userKey returns the permissions of u with key, if it is one of those that may
-// be used from here and now.
+// userKey returns the permissions of u with key, if key is one of the keys of u that
+// may be used now and from the address of the client.
 func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permissions, error) {
 	blob := string(key.Marshal())
 	for _, k := range u.Keys {
@@ -73,8 +74,8 @@ func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permission
 	return nil, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
 }
 
-// key runs when the client has proved that it holds a key that offer accepted.
-// Between the two, and between two factors, the directory may have changed.
+// key runs when the client has proved that it holds a key that offer accepted. The
+// directory may have changed since the offer, or since another factor.
 func (a *Attempt) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 	p := &proof{factors: []string{methodPublicKey}}
 	if c, ok := perms.ExtraData[certificateKey{}].(certificate); ok {
@@ -98,7 +99,7 @@ func (a *Attempt) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permi
 	return granted, err
 }
 
-// verifyKey is where Permissions carry that a key needs verify-required.
+// verifyKey is where Permissions say that a key needs verify-required.
 type verifyKey struct{}
 
 // personVerified reports whether a FIDO key has verified the person when it signed
@@ -114,7 +115,7 @@ func personVerified(meta ssh.ConnMetadata) bool {
 	return sig != nil && len(sig.Rest) > 0 && sig.Rest[0]&userVerified != 0
 }
 
-// skipped reports keys in the directory that cannot be used.
+// skipped reports the keys in the directory that cannot be used.
 func (a *Attempt) skipped(u *directory.User) {
 	for _, n := range u.Notes {
 		a.emit(event.Event{
@@ -122,4 +123,31 @@ func (a *Attempt) skipped(u *directory.User) {
 			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},
 		})
 	}
+}
+
+// certificateKey is where Permissions hold a certificate from its offer until the client
+// has proved that it holds the key.
+type certificateKey struct{}
+
+// certified returns the permissions of u with c, as userKey does with a key. A refusal is
+// reported immediately, because the client may use other methods afterwards.
+func (a *Attempt) certified(u *directory.User, c *ssh.Certificate) (*ssh.Permissions, error) {
+	authority := a.gate.Certificates
+	if authority == nil {
+		return nil, fmt.Errorf("%w: a certificate, and no authority is configured", errKeyRefused)
+	}
+	g, err := authority.Check(c, cert.Person{Directory: u.Source, Name: u.Name, Attrs: u.Attrs}, a.peer.Remote.Addr(), time.Now())
+	service := ""
+	if err == nil && g.Command != "" {
+		if service = a.gate.Service(g.Command); service == "" {
+			err = fmt.Errorf("%w: force-command %q is no service here", cert.ErrOption, Printable(g.Command))
+		}
+	}
+	if err != nil {
+		e := a.rejection(a.name.typed, methodPublicKey, err)
+		e.Fields = certificateFields(cert.Grant{ID: c.KeyId, Serial: c.Serial, Authority: ssh.FingerprintSHA256(c.SignatureKey)})
+		a.emit(e)
+		return nil, fmt.Errorf("%w: %w", errCertificate, err)
+	}
+	return &ssh.Permissions{ExtraData: map[any]any{certificateKey{}: certificate{c, g, service}}}, nil
 }

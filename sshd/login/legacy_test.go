@@ -39,7 +39,7 @@ func TestLegacyChecks(t *testing.T) {
 	s.Legacy = []Legacy{{}, {Algorithms: []string{"rot13", ssh.CipherAES128GCM}}}
 	got := errors.Join(s.Check()...).Error()
 	for _, want := range []string{
-		`macs: "hmac-sha1" is weak`, "legacy[0].algorithms: empty", `legacy[1].algorithms: "rot13" is no old`, `legacy[1].algorithms: "aes128-gcm@openssh.com" is no old`,
+		`macs: "hmac-sha1" is weak`, "legacy[0].algorithms: empty", `legacy[1].algorithms: "rot13" is not one of the old`, `legacy[1].algorithms: "aes128-gcm@openssh.com" is not one of the old`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %q", want, got)

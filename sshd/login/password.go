@@ -21,8 +21,7 @@ const (
 	promptCode     = "One-time code: "
 )
 
-// What the user is asked for in a change of the password, word for word as the
-// product's documentation has it.
+// The prompts for a new password, exactly as in the product's documentation.
 const (
 	PromptNew     = "New password: "
 	PromptConfirm = "Confirm new password: "
@@ -39,15 +38,15 @@ func (a *Attempt) tryPassword(meta ssh.ConnMetadata, p *proof) (*ssh.Permissions
 		case err != nil:
 			return err
 		case p.needsCode():
-			return errCodeNotGiven // whether the password is right stays open
+			return errCodeNotGiven // nobody learns whether the password is right
 		}
 		return a.authenticate(u, p.password)
 	})
 }
 
-// A wantsPassword is the answer to a right password that must be changed, in the
-// method password: PASSWD_CHANGEREQ of RFC 4252, section 8. The SSH library knows it
-// by its method if it has Berth's patches.
+// A wantsPassword is the answer of the method password to a right password that must be
+// changed: PASSWD_CHANGEREQ of RFC 4252, section 8. With Berth's patches, the SSH library
+// finds its method PasswordChange.
 type wantsPassword struct {
 	attempt *Attempt
 	prompt  string
@@ -62,14 +61,14 @@ func (w *wantsPassword) PasswordChange() (prompt string, change func(meta ssh.Co
 	}
 }
 
-// cannotChange begins the identification of clients that take the request for a new
-// password for a broken connection. They get a restricted session, as from a server
-// that does not ask.
+// cannotChange are the clients, by the beginning of their identification, that treat the
+// request for a new password as a broken connection. They are not asked, and get a
+// restricted session.
 var cannotChange = []string{"SSH-2.0-Go", "SSH-2.0-rclone", "SSH-2.0-paramiko"}
 
 // asksInPassword reports whether the method password can ask for a new one. A client
-// that was asked and sends the old password once more cannot change it. That the
-// library knows wantsPassword cannot be seen; it has all patches or none.
+// that was asked and sends the old password once more cannot change it. Whether the
+// library knows wantsPassword is seen from another patch: it has all of them or none.
 func (a *Attempt) asksInPassword(p *proof) bool {
 	_, patched := a.pre.(interface {
 		Disconnect(reason uint32, message string) error
@@ -78,11 +77,10 @@ func (a *Attempt) asksInPassword(p *proof) bool {
 	return patched && knows && p.factors[0] == methodPassword && (p.changes || !a.name.asked)
 }
 
-// interactive is the callback of RFC 4256. Beside a password, a one-time code is
-// asked for in the same dialogue, before either is compared: nobody learns from
-// the answer that one of the two was right. The code is also asked for, and not
-// compared, after a password that was wrong or nobody's: nobody learns who exists
-// and needs a code.
+// interactive is the callback of RFC 4256. If the rules ask for a one-time code beside
+// the password, both are asked for before either is compared, so that nobody learns
+// which of them was right. After a wrong password or an unknown name the code is asked
+// for as well, but not compared, so that nobody learns who exists and needs a code.
 func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	password, err := a.question(ask, promptPassword)
 	if err != nil {
@@ -99,7 +97,7 @@ func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractive
 		if a.gate.Codes == nil || (!needed && !unproved) {
 			return err
 		}
-		a.wait(started) // the question takes as long to come, whoever it is
+		a.wait(started) // the question comes after the same time for everybody
 		typed, noAnswer := a.question(ask, promptCode)
 		switch {
 		case noAnswer != nil:
@@ -133,7 +131,7 @@ func (a *Attempt) code(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallen
 	})
 }
 
-// question asks one thing that must not be seen.
+// question asks for one answer, which is not shown.
 func (a *Attempt) question(ask ssh.KeyboardInteractiveChallenge, prompt string) (string, error) {
 	answers, err := a.ask(ask, "", prompt)
 	if err != nil {
@@ -145,7 +143,7 @@ func (a *Attempt) question(ask ssh.KeyboardInteractiveChallenge, prompt string) 
 	return answers[0], nil
 }
 
-// ask asks for what must not be seen.
+// ask asks for answers that are not shown.
 func (a *Attempt) ask(ask ssh.KeyboardInteractiveChallenge, instruction string, prompts ...string) ([]string, error) {
 	began := time.Now()
 	defer func() {
@@ -155,13 +153,12 @@ func (a *Attempt) ask(ask ssh.KeyboardInteractiveChallenge, instruction string, 
 	return ask("", instruction, prompts, make([]bool, len(prompts)))
 }
 
-// needsCode reports whether somebody who proves p has to give a code with it and
-// has no other way to go on.
+// needsCode reports whether a one-time code is the only factor that may follow p.
 func (p *proof) needsCode() bool {
 	return len(p.next) > 0 && !slices.ContainsFunc(p.next, func(m string) bool { return m != factorCode })
 }
 
-// authenticate asks the directory. A NUL or an empty password is nobody's.
+// authenticate asks the directory, except about a password that nobody can have.
 func (a *Attempt) authenticate(u *directory.User, password string) error {
 	if password == "" || strings.ContainsRune(password, 0) {
 		return &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty, or holds a NUL"}
@@ -169,8 +166,8 @@ func (a *Attempt) authenticate(u *directory.User, password string) error {
 	return a.gate.Directory.Authenticate(a.ctx, u, password)
 }
 
-// useCode checks a code and uses it up. Wrong ones are counted for the user, so
-// that many connections guess no more than one.
+// useCode checks a code and uses it up. Wrong codes are counted for the user, so many
+// connections can try no more codes than one.
 func (a *Attempt) useCode(u *directory.User, typed string) error {
 	codes, id := a.gate.Codes, u.Identity.String()
 	if codes == nil {
@@ -186,8 +183,8 @@ func (a *Attempt) useCode(u *directory.User, typed string) error {
 	return nil
 }
 
-// ChangePassword has the directory change the password of u, who types the new
-// one twice. It returns the event beside the error.
+// ChangePassword changes the password of u in the directory. new and confirm are what u
+// has typed. It returns the event beside the error.
 func (g *Gate) ChangePassword(ctx context.Context, u *directory.User, old, new, confirm string) (event.Event, error) {
 	var err error
 	switch {
@@ -215,9 +212,8 @@ func PasswordEvent(u *directory.User, err error) event.Event {
 // tries is how often a new password is asked for.
 const tries = 3
 
-// changePassword has the person choose a new password, because that is all that keeps
-// them out, until one is accepted or they give up. It reports whether the password is
-// another one now.
+// changePassword asks for a new password until one is accepted, the person gives up or
+// has had all tries. It reports whether the password was changed.
 func (a *Attempt) changePassword(g *Grant, p *proof) (changed bool, err error) {
 	instruction := Sentence(g.Restriction) + " Please choose a new one."
 	if p.ask == nil && !a.asksInPassword(p) {
@@ -246,7 +242,7 @@ func (a *Attempt) changePassword(g *Grant, p *proof) (changed bool, err error) {
 			return true, nil
 		}
 		instruction = Sentence(err) + " Please try again."
-		p.changes = false // the next one is asked for
+		p.changes = false // p.replacement has been tried
 	}
 	return false, nil
 }

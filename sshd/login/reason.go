@@ -14,33 +14,21 @@ import (
 	"berth/sshd/totp"
 )
 
-// errKeyRefused says that a key is not one of the user's, or not from here.
-var errKeyRefused = errors.New("key not accepted")
+// What is not accepted from a client.
+var (
+	errKeyRefused  = errors.New("key not accepted")         // not a key of the user, or not from this address
+	errCertificate = errors.New("certificate not accepted") // an event has the reason
+	errTicket      = errors.New("ticket not accepted")      // it proves nothing, or that the client is somebody else
+	errMethod      = errors.New("method not accepted")      // no rule asks for it, or not now
+	errCode        = errors.New("one-time code not accepted")
 
-// errCertificate says that a certificate is not accepted, and that an event has
-// the reason.
-var errCertificate = errors.New("certificate not accepted")
-
-// errTicket says that a Kerberos ticket proves nothing here, or the identity of
-// somebody else.
-var errTicket = errors.New("ticket not accepted")
-
-// errMethod refuses a method that no rule asks for, or not now.
-var errMethod = errors.New("method not accepted")
+	errCodeNotGiven = fmt.Errorf("%w: the rule requires one beside the password: both are asked for by keyboard-interactive", errCode)
+	errNoCodes      = fmt.Errorf("%w: the rule requires one, and no secrets are configured", errCode)
+)
 
 func wrongMethod(require [][]string, factors []string) error {
 	return fmt.Errorf("%w: the rule requires %v, not %s", errMethod, require, strings.Join(factors, ", "))
 }
-
-// errCode says that a one-time code proves nothing here. The client does not
-// get this reason: it must not learn that the other factor was right.
-var errCode = errors.New("one-time code not accepted")
-
-// What else can be wrong with a code than what packages totp and state say.
-var (
-	errCodeNotGiven = fmt.Errorf("%w: the rule requires one beside the password: both are asked for by keyboard-interactive", errCode)
-	errNoCodes      = fmt.Errorf("%w: the rule requires one, and no secrets are configured", errCode)
-)
 
 // What is wrong with a new password before the directory is asked.
 var (
@@ -49,17 +37,17 @@ var (
 	errMismatch = errors.New("new passwords differ")
 )
 
-// ErrNoAnswer ends a dialogue: the input is over, or Ctrl-C was pressed.
+// ErrNoAnswer ends a dialogue: the input has ended, or Ctrl-C was pressed.
 var ErrNoAnswer = errors.New("no answer")
 
-// What opened a session and would not open another one.
+// Why a session ends whose login would not succeed again.
 var (
 	errKeyRemoved      = errors.New("the key is no longer in the directory")
 	errPasswordChanged = errors.New("the password was changed since the login")
 )
 
-// answers are the reason of each refusal for events, and the sentence for
-// somebody who has proved who they are. Nobody else learns the reason.
+// answers has the reason of each refusal for events, and the sentence for somebody who
+// has proved who they are. Nobody else learns the reason.
 var answers = []struct {
 	err    error
 	reason event.Reason
@@ -154,16 +142,17 @@ func ReasonOf(err error) event.Reason {
 	return event.DirectoryUnavailable
 }
 
-// deniedByUs reports whether err refuses somebody who has proved who they are:
-// the directory has nothing against them, but no rule lets them in, or not now.
+// deniedByUs reports whether err refuses somebody who has proved who they are. The
+// directory accepts them, but no rule allows the login, or a limit is reached.
 func deniedByUs(err error) bool {
 	limit, limited := errors.AsType[*state.Refusal](err)
 	return errors.Is(err, policy.ErrDenied) || (limited && (limit.Code == state.UserSessions || limit.Code == state.TotalSessions))
 }
 
-// clientMessage is the text for the client when a login is refused. It has the
-// reason only if the user proved everything that the rules ask for before it. That
-// the directory cannot be asked, everybody may know.
+// clientMessage is the text for the client when a login is refused. It has the reason
+// only if the user has proved everything that the rules ask for before it: a client
+// must not learn that one of two factors was right. Everybody may know that the
+// directory cannot be asked.
 func clientMessage(err error) string {
 	proved := directory.Proved(err) || deniedByUs(err)
 	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode) || errors.Is(err, errMethod)) {

@@ -39,7 +39,7 @@ func DefaultSettings() Settings {
 	}
 }
 
-// cipherAuto chooses AES-GCM where the CPU and the client have AES.
+// cipherAuto chooses AES-GCM if the CPU has AES instructions and the client knows it.
 const cipherAuto = "auto"
 
 // What becomes of a session when the key or password it began with has changed.

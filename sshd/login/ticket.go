@@ -30,8 +30,8 @@ func (a *Attempt) ticket(meta ssh.ConnMetadata, principal string) (*ssh.Permissi
 	})
 }
 
-// holds returns nil if principal is u, who logs in as typed. Names are not
-// enough: two directories may each have an alice.
+// holds returns nil if principal is u, who logs in as typed. The name alone does not
+// decide, because two directories may each have an alice.
 func (a *Attempt) holds(u *directory.User, typed, principal string) error {
 	name, source, err := a.gate.Kerberos.User(principal)
 	if err != nil {
@@ -56,8 +56,8 @@ func (a *Attempt) holds(u *directory.User, typed, principal string) error {
 	return nil
 }
 
-// An acceptor reports tickets that are refused before they prove anything. The client may go on to other methods, so it is not held against
-// the source: ssh tries whatever ticket it finds first of all.
+// An acceptor reports tickets that are refused before they prove anything. The source
+// gets no penalty: ssh tries any ticket it has before other methods.
 type acceptor struct {
 	*kerberos.Acceptor
 	attempt *Attempt
