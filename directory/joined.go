@@ -195,11 +195,8 @@ func (j *Joined) Users(ctx context.Context) iter.Seq2[*User, error] {
 					yield(nil, fmt.Errorf("directory %s: %w", m.Name, err))
 					return
 				}
-				owned, err := j.owned(m, u, nil)
-				if err != nil {
-					continue // no name means this user
-				}
-				if !yield(owned, nil) {
+				// With an error no name means this user.
+				if owned, err := j.owned(m, u, nil); err == nil && !yield(owned, nil) {
 					return
 				}
 			}

@@ -7,9 +7,7 @@ import (
 
 // Clashes returns what rules say differently about one path of the view. They
 // are no mistakes: order decides, and often it is meant to.
-func (s *Set) Clashes() []Clash { return slices.Clone(s.clashes) }
-
-func (s *Set) findClashes() []Clash {
+func (s *Set) Clashes() []Clash {
 	var found []Clash
 	folders := map[string]*compiledMount{}
 	ops := map[string]*clashing{}

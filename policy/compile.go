@@ -29,11 +29,10 @@ var factors = append(slices.Clone(methods), totp)
 // A Set is the rules of an administrator, ready for use. It is never changed,
 // so it may be used by several goroutines.
 type Set struct {
-	rules   []compiledRule
-	groups  index
-	users   index
-	clashes []Clash
-	hash    string
+	rules  []compiledRule
+	groups index
+	users  index
+	hash   string
 
 	withGroups, withUsers ruleSet // the rules with such a condition
 	strict                ruleSet // the rules that must not be bypassed by a group that cannot be seen
@@ -98,7 +97,6 @@ func Compile(rules []Rule, directories ...string) (*Set, error) {
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}
-	s.clashes = s.findClashes()
 	text, err := json.Marshal(rules)
 	sum := sha256.Sum256(text)
 	s.hash = hex.EncodeToString(sum[:8])

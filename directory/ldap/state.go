@@ -26,9 +26,9 @@ type stateInput struct {
 }
 
 // rank is the order of several states of one account: the lowest number takes
-// precedence.
-// Unknown comes after the states that refuse a person; otherwise unreadable_state
-// could let in a disabled account. It comes before those that a new password ends.
+// precedence. Unknown comes after the states that refuse a person; otherwise
+// unreadable_state could let in a disabled account. It comes before the states that a
+// new password ends.
 var rank = map[directory.Status]int{
 	directory.StatusDisabled:        0,
 	directory.StatusLocked:          1,
