@@ -24,7 +24,7 @@ type operator struct {
 	level    *logLevel
 	started  time.Time
 	ready    func(context.Context) error // what /readyz says
-	queues   []*event.Queue
+	ways     []event.Watched             // of events
 	counts   prometheus.Gatherer
 	drain    context.CancelCauseFunc
 	sink     event.Sink

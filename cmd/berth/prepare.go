@@ -108,6 +108,11 @@ func rehearse(cfg *config.Config) error {
 			syslog.Close()
 		}
 	}
+	if cfg.Events.Webhook.Enabled() {
+		if err := cfg.Events.CheckWebhook(); err != nil {
+			errs = append(errs, fmt.Errorf("events.%w", err))
+		}
+	}
 	switch file := cfg.Events.File; file {
 	case "", "stdout", "stderr":
 	default:

@@ -119,23 +119,35 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	}
 	defer audit.Close()
 	audit.Sign(made.keys[0])
-	counts, queues := metrics.New(), []*event.Queue{audit.Queue}
+	record := audit.Queue
+	counts, ways := metrics.New(), []event.Watched{audit.Queue}
 	sinks := event.Sinks{audit, counts, event.Log(log)}
-	if cfg.Events.Syslog.Enabled() {
+	if cfg.Events.SyslogFromFile() {
+		syslog, err := audit.ForwardToSyslog(cfg.Events, log.Named("events"))
+		if err != nil {
+			return fmt.Errorf("events.%w", err)
+		}
+		ways = append(ways, syslog)
+	} else if cfg.Events.Syslog.Enabled() {
 		syslog, err := event.OpenSyslog(cfg.Events, log.Named("events"))
 		if err != nil {
 			return fmt.Errorf("events.%w", err)
 		}
 		defer syslog.Close()
-		queues, sinks = append(queues, syslog), append(sinks, syslog)
+		if ways, sinks = append(ways, syslog), append(sinks, syslog); cfg.Events.File == "" {
+			record = syslog
+		}
+	}
+	if cfg.Events.Webhook.Enabled() {
+		webhook, err := audit.ForwardToWebhook(cfg.Events, log.Named("events"))
+		if err != nil {
+			return fmt.Errorf("events.%w", err)
+		}
+		ways = append(ways, webhook)
 	}
 	audit.Report(sinks)
 	counts.Build(release)
-	counts.Watch(queues...)
-	record := audit.Queue
-	if cfg.Events.File == "" {
-		record = queues[len(queues)-1]
-	}
+	counts.Watch(ways...)
 
 	attributes := append(made.rules.Attributes(), cfg.Certificates.PrincipalAttributes...)
 	people, err := openDirectories(cfg.Directories, attributes, log)
@@ -240,7 +252,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if r.socket != nil {
 		answer(beside, r.socket, admin.Control(operator{
 			Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
-			started: time.Now(), ready: isReady, queues: queues, counts: counts.Registry, drain: drain, sink: sinks,
+			started: time.Now(), ready: isReady, ways: ways, counts: counts.Registry, drain: drain, sink: sinks,
 		}))
 	}
 

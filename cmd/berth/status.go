@@ -103,13 +103,14 @@ func (o operator) Status() admin.Status {
 	if s.Nodes, err = o.store.health(); err != nil {
 		s.NodesError = err.Error()
 	}
-	for _, q := range o.queues {
-		if q.Name() == "" {
+	for _, way := range o.ways {
+		h := way.Health()
+		if h.To == "" {
 			continue // events go nowhere
 		}
-		e := admin.EventsStatus{To: q.Name(), Dropped: q.Dropped(), LeftOut: q.LeftOut()}
-		if err := q.Lost(); err != nil {
-			e.Error = err.Error()
+		e := admin.EventsStatus{To: h.To, Dropped: h.Dropped, LeftOut: h.LeftOut, Waiting: h.Waiting, Oldest: h.Oldest}
+		if h.Err != nil {
+			e.Error = h.Err.Error()
 		}
 		s.Events = append(s.Events, e)
 	}
@@ -178,6 +179,9 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	line("penalties", "against %s", plural(s.Penalized, "source", "sources"))
 	for _, e := range s.Events {
 		text := answerOf(e.Error, "written", "NOT WRITTEN: ")
+		if !e.Oldest.IsZero() {
+			text += fmt.Sprintf("; %s waiting, the oldest since %s", plural(int(e.Waiting), "event", "events"), e.Oldest.Local().Format(clock))
+		}
 		if e.Dropped > 0 {
 			text += fmt.Sprintf("; %d LOST since the start", e.Dropped)
 		}

@@ -125,7 +125,7 @@ func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() err
 		return err
 	}
 	sinks, closers := event.Sinks{audit}, []io.Closer{audit}
-	if s.Syslog.Enabled() {
+	if s.Syslog.Enabled() && !s.SyslogFromFile() { // else the server sends what is in the file
 		syslog, err := event.OpenSyslog(s, log)
 		if err != nil {
 			return errors.Join(fmt.Errorf("events.%w", err), audit.Close())

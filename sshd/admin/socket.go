@@ -121,6 +121,9 @@ type EventsStatus struct {
 	Error   string `json:"error"`    // why they cannot be written now; empty: they can
 	Dropped uint64 `json:"dropped"`  // lost since the start
 	LeftOut uint64 `json:"left_out"` // of those who caused too many
+
+	Waiting uint64    `json:"waiting"`         // not there yet
+	Oldest  time.Time `json:"oldest,omitzero"` // of those that wait because of an error
 }
 
 // A Successor is the process that has taken over at an upgrade.

@@ -86,13 +86,13 @@ type chain struct {
 	broken []byte    // text that a crash has left in the file, of no line, since the last checkpoint
 }
 
-// wants reports whether a checkpoint has to come before further lines.
-func (c *chain) wants(now time.Time) bool {
+// wants reports whether a checkpoint has to come now, or before further lines.
+func (c *chain) wants(now time.Time, lines bool) bool {
 	if c == nil {
 		return false
 	}
 	signs := c.sign != nil && (c.lines >= signEvery || c.lines > 0 && now.Sub(c.first) >= signAfter)
-	return c.begin || len(c.broken) > 0 || signs
+	return signs || (c.begin || len(c.broken) > 0) && (lines || c.sign != nil)
 }
 
 // checkpoint returns a line that signs the chain up to here. The signature is one
@@ -184,30 +184,30 @@ func (o *output) follow() error {
 	} else if c.read && used.Size() == o.size {
 		return nil
 	}
-	l, ok, rest, err := lastLink(o.path)
+	end, err := endOf(o.path)
 	if err != nil {
 		return err
 	}
 	o.size, c.read = used.Size(), true
 	c.begin = c.begin || o.size == 0
-	if len(rest) > 0 && ok || !ok && bytes.IndexByte(rest, '\n') < 0 { // else all of the file is from before there was a chain
-		c.broken = rest
+	if end.ok || bytes.IndexByte(end.rest, '\n') < 0 { // else all of the file is from before there was a chain
+		c.broken = end.rest
 	}
-	if o.torn == 0 && len(rest) > 0 && rest[len(rest)-1] != '\n' {
+	if o.torn == 0 && end.open {
 		o.torn = -1
 	}
-	if !ok && !c.known && o.old != nil { // a crash came between a full file and the first line of the next
-		var files []string
-		if files, err = o.old.files(); err == nil && len(files) > 0 {
-			l, ok, _, err = lastLink(files[len(files)-1])
+	if !end.ok && !c.known && o.old != nil { // a crash came between a full file and the first line of the next
+		files, err := o.old.files()
+		if err == nil && len(files) > 0 {
+			end, err = endOf(files[len(files)-1])
 		}
 		if err != nil {
 			return err
 		}
 	}
 	switch {
-	case ok && (!c.known || l.number > c.last.number):
-		c.last = l
+	case end.ok && (!c.known || end.link.number > c.last.number):
+		c.last = end.link
 	case !c.known: // what the first line follows on is chance, so that no two chains are alike
 		rand.Read(c.last.hash[:])
 		c.begin = true
@@ -219,33 +219,40 @@ func (o *output) follow() error {
 // mostTail is more than a line takes.
 const mostTail = 128 << 10
 
-// lastLink returns the last link in the events file at path, if there is one, and
-// what comes after its line.
-func lastLink(path string) (last link, ok bool, rest []byte, err error) {
+// An ending is that of an events file.
+type ending struct {
+	link link   // the last one
+	ok   bool   // there is one
+	rest []byte // what comes after its line
+	open bool   // the last line has no end
+}
+
+func endOf(path string) (end ending, err error) {
 	f, err := openRead(path)
 	if err != nil {
-		return link{}, false, nil, err
+		return end, err
 	}
 	defer f.file.Close()
 	if f.Reader == f.file {
 		if info, err := f.file.Stat(); err != nil {
-			return link{}, false, nil, err
+			return end, err
 		} else if _, err := f.file.Seek(max(0, info.Size()-mostTail), io.SeekStart); err != nil {
-			return link{}, false, nil, err
+			return end, err
 		}
 	}
 	for r := bufio.NewReader(f); ; {
 		line, err := r.ReadBytes('\n')
 		if err != nil && err != io.EOF {
-			return link{}, false, nil, fmt.Errorf("%s: %w", path, err)
+			return end, fmt.Errorf("%s: %w", path, err)
 		}
-		if _, l, found := cutLink(bytes.TrimSuffix(line, []byte{'\n'})); found && err == nil {
-			last, ok, rest = l, true, nil
-		} else if rest = append(rest, line...); len(rest) > mostTail {
-			rest = rest[len(rest)-mostTail:]
+		if _, l, ok := cutLink(bytes.TrimSuffix(line, []byte{'\n'})); ok { // perhaps only its end is missing
+			end.link, end.ok, end.rest = l, true, nil
+		} else if end.rest = append(end.rest, line...); len(end.rest) > mostTail {
+			end.rest = end.rest[len(end.rest)-mostTail:]
 		}
 		if err == io.EOF {
-			return last, ok, rest, nil
+			end.open = len(line) > 0
+			return end, nil
 		}
 	}
 }

@@ -214,6 +214,12 @@ func TestChainAfterACrash(t *testing.T) {
 	if v := intact(t, s, key); v.Cut != 2 {
 		t.Errorf("%d lines cut by crashes, want 2", v.Cut)
 	}
+	whole := read(t, s.File)
+	if err := os.WriteFile(s.File, []byte(strings.TrimSuffix(whole, "\n")), 0o640); err != nil { // only the end of a line is missing
+		t.Fatal(err)
+	}
+	write(2)
+	intact(t, s, key)
 	for _, left := range []string{"", `{"time":`} {
 		closeFile(t, open(t, s)) // waits for the archive
 		a := &archive{settings: s}
@@ -226,7 +232,7 @@ func TestChainAfterACrash(t *testing.T) {
 		write(2)
 		intact(t, s, key)
 	}
-	whole := read(t, s.File)
+	whole = read(t, s.File)
 	changed := strings.Replace(whole, `{"time":`+"\n", `{"zime":`+"\n", 1)
 	if changed == whole {
 		t.Fatal("no line was cut in this file")

@@ -1,6 +1,6 @@
 // Package event records what happens. An Event is one fact; a Sink takes events:
-// the audit file, a syslog server, the metrics. This package imports nothing of
-// this project. Start at Event and Open.
+// the audit file, a syslog server, the metrics. The lines of the file are a chain that
+// can be verified, and are sent on to receivers elsewhere. Start at Event and Open.
 package event
 
 import (

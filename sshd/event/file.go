@@ -15,8 +15,9 @@ import (
 // stream.
 type File struct {
 	*Queue
-	out  *output
-	mark string // the file that exists while a server runs; empty: none
+	out      *output
+	mark     string       // the file that exists while a server runs; empty: none
+	forwards []*Forwarder // of its lines
 }
 
 // Open begins to write to s.File, which is made with mode 0640 if it is
@@ -32,7 +33,7 @@ func Open(s Settings, log hclog.Logger) (*File, error) {
 
 func start(s Settings, out *output, log hclog.Logger) *File {
 	format := func(b []byte, e *Event) []byte { return e.AppendJSON(b, s.Node) }
-	f := &File{startQueue(s.File, &s, out, format, log), out, ""}
+	f := &File{Queue: startQueue("file", s.File, nil, &s, out, format, log), out: out}
 	out.emit = f.Emit
 	if out.chain != nil {
 		out.chain.due = time.AfterFunc(signAfter, f.poke)
@@ -83,17 +84,28 @@ func (f *File) LastStop() (string, error) {
 }
 
 // Yield leaves to another server what only one may do with the file: begin a new one
-// when it is full, and mark that a server is running. Events still go to the file.
+// when it is full, send its lines elsewhere, and mark that a server is running. Events
+// still go to the file.
 func (f *File) Yield() {
 	f.mark = ""
+	f.stopForwarding()
 	f.out.mu.Lock()
 	defer f.out.mu.Unlock()
 	f.out.maxSize = math.MaxInt64
 }
 
-// Close is that of the Queue, and removes the mark of LastStop.
+func (f *File) stopForwarding() {
+	for _, w := range f.forwards {
+		w.Close()
+	}
+	f.forwards = nil
+}
+
+// Close is that of the Queue, ends what sends the lines elsewhere, and removes the
+// mark of LastStop.
 func (f *File) Close() error {
 	err := f.Queue.Close()
+	f.stopForwarding()
 	if f.mark != "" {
 		err = errors.Join(err, os.Remove(f.mark))
 		f.mark = ""

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,15 +31,17 @@ type output struct {
 	old     *archive // nil without rotation
 	chain   *chain   // nil: lines have no links
 
-	emit func(Event) // for what happens to the file itself
+	emit   func(Event)   // for what happens to the file itself
+	number atomic.Uint64 // of the last line in the chain
 
 	mu      sync.Mutex // of what follows; held during writes
 	f       file       // nil once closed
 	size    int64
-	opening int64  // of size, a checkpoint that opens the file
-	torn    int64  // bytes of an unfinished line at the end; -1: it is from before
-	cut     []byte // that line, if it is not from before
-	buf     []byte // memory for lines with links
+	opening int64    // of size, a checkpoint that opens the file
+	torn    int64    // bytes of an unfinished line at the end; -1: it is from before
+	cut     []byte   // that line, if it is not from before
+	readers []func() // are called after lines were written
+	buf     []byte   // memory for lines with links
 }
 
 // file is the part of *os.File that is used, so that a test can fail.
@@ -168,7 +171,7 @@ func (o *output) write(lines []byte) ([]byte, error) {
 			return lines, err
 		}
 		var text []byte
-		checkpoint := o.chain.wants(now)
+		checkpoint := o.chain.wants(now, len(lines) > 0)
 		if checkpoint {
 			text = o.chain.checkpoint(now)
 		} else if len(lines) == 0 {
@@ -185,6 +188,10 @@ func (o *output) write(lines []byte) ([]byte, error) {
 		}
 		if o.chain != nil {
 			o.chain.written(text[:whole], checkpoint, now)
+			o.number.Store(o.chain.last.number)
+		}
+		for _, wake := range o.readers {
+			wake()
 		}
 		for left := bytes.Count(text[:whole], []byte{'\n'}); left > 0 && !checkpoint; left-- {
 			lines = lines[bytes.IndexByte(lines, '\n')+1:]
@@ -214,7 +221,11 @@ func (o *output) mend() error {
 	}
 	o.size++
 	if o.torn > 0 && o.chain != nil {
-		o.chain.broken = append(o.chain.broken, o.cut...)
+		if _, l, ok := cutLink(o.cut); ok { // only the end was missing
+			o.chain.last = l
+		} else {
+			o.chain.broken = append(o.chain.broken, o.cut...)
+		}
 	}
 	o.torn = 0
 	return nil

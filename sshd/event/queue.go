@@ -23,7 +23,9 @@ const (
 // counted, and the count is written as soon as that is possible. The last
 // quarter of the queue is a reserve for essential events.
 type Queue struct {
+	kind   string                          // file or syslog
 	name   string                          // of the other side, in the log
+	wanted map[string]bool                 // names of types; nil: all
 	most   int64                           // bytes that may wait
 	rate   int64                           // bytes a second that one sharer may cause; 0: no limit
 	format func(b []byte, e *Event) []byte // appends e as one line, without its end
@@ -31,6 +33,8 @@ type Queue struct {
 
 	mu      sync.Mutex // of what follows; never held during a write
 	pending []byte     // whole lines
+	events  uint64     // number of pending
+	writing uint64     // number of events that were taken and are not written
 	batch   uint64     // number of pending
 	sharers map[sharerKey]*sharer
 	swept   time.Time   // when idle sharers were forgotten
@@ -59,9 +63,11 @@ type destination interface {
 }
 
 // startQueue begins to hand events on to out, which close closes.
-func startQueue(name string, s *Settings, out destination, format func([]byte, *Event) []byte, log hclog.Logger) *Queue {
+func startQueue(kind, name string, wanted map[string]bool, s *Settings, out destination, format func([]byte, *Event) []byte, log hclog.Logger) *Queue {
 	q := &Queue{
+		kind:    kind,
 		name:    name,
+		wanted:  wanted,
 		most:    s.Queue,
 		rate:    s.Rate,
 		format:  format,
@@ -80,7 +86,7 @@ func startQueue(name string, s *Settings, out destination, format func([]byte, *
 // Emit queues e. It never waits for the other side. An event without a time gets the
 // present one. Probes are not written, they are only counted (by Metrics).
 func (q *Queue) Emit(e Event) {
-	if e.Type == ProbeSeen {
+	if e.Type == ProbeSeen || q.wanted != nil && !q.wanted[e.Type.String()] {
 		return
 	}
 	now := time.Now()
@@ -119,6 +125,7 @@ func (q *Queue) put(e *Event, now time.Time) {
 	s := q.sharer(e, now)
 	if s != nil && !s.takes(int64(len(q.pending)-before), free, q.batch, float64(q.rate), e.Outcome() != Success, now) {
 		q.pending = q.pending[:before]
+		q.events--
 		q.leaveOut(s, e, now)
 	}
 }
@@ -126,6 +133,7 @@ func (q *Queue) put(e *Event, now time.Time) {
 // append needs q.mu.
 func (q *Queue) append(e *Event) {
 	q.pending = append(q.format(q.pending, e), '\n')
+	q.events++
 }
 
 // Name is where the events go; empty if that is nowhere.
@@ -159,6 +167,18 @@ func (q *Queue) Lost() error {
 		return fmt.Errorf("events cannot be written to %s as fast as they come", q.name)
 	}
 	return nil
+}
+
+// Health returns how the queue is.
+func (q *Queue) Health() Health {
+	h := Health{To: q.name, Kind: q.kind, Dropped: q.Dropped(), LeftOut: q.LeftOut(), Err: q.Lost()}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h.Waiting = q.events + q.writing
+	if q.failing != nil {
+		h.Oldest = q.failed
+	}
+	return h
 }
 
 // Close writes what is queued, makes it safe and closes the other side. It gives
@@ -219,6 +239,7 @@ func (q *Queue) take(spare []byte) []byte {
 	}
 	batch := q.pending
 	q.pending = spare
+	q.writing, q.events = q.writing+q.events, 0
 	q.batch++
 	return batch
 }
@@ -236,6 +257,9 @@ func (q *Queue) write(batch []byte) []byte {
 			q.failed = now
 		}
 		q.short = q.short && err != nil
+		if err == nil {
+			q.writing = 0
+		}
 		q.mu.Unlock()
 		q.err = err
 		switch {

@@ -19,6 +19,7 @@ type Settings struct {
 	WhenLost string        `mapstructure:"when_lost"` // what the server does while events cannot be written: continue, or refuse new work
 	Node     string        `mapstructure:"node"`      // name of this machine, in every event; empty: left out
 	Syslog   Syslog        `mapstructure:"syslog"`    // a server that gets them too
+	Webhook  Webhook       `mapstructure:"webhook"`   // an HTTP server that gets what is in the file
 }
 
 // What the server does while events cannot be written.
@@ -39,6 +40,7 @@ func DefaultSettings() Settings {
 		Rate:     1 << 20, // some 2,500 operations on files
 		WhenLost: Continue,
 		Syslog:   Syslog{Facility: "authpriv"},
+		Webhook:  Webhook{Batch: 100},
 	}
 }
 
@@ -74,5 +76,10 @@ func (s *Settings) Check() []error {
 	if strings.HasSuffix(s.File, "/") {
 		errs = append(errs, fmt.Errorf("file: %s: is a folder: name a file in it", s.File))
 	}
-	return append(errs, s.Syslog.check()...)
+	return append(append(errs, s.Syslog.check()...), s.Webhook.check(s)...)
+}
+
+// spools reports whether events are sent on from the file.
+func (s *Settings) spools() bool {
+	return s.Chain && s.File != "" && standard[s.File] == nil
 }

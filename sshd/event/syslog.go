@@ -17,13 +17,15 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 )
 
 // Syslog says which server events are sent to, besides the file.
 type Syslog struct {
-	Address  string `mapstructure:"address"`  // where to: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
-	Facility string `mapstructure:"facility"` // one of auth, authpriv, daemon and local0 to local7
-	CAFile   string `mapstructure:"ca_file"`  // PEM file of who may vouch for a tls:// server; empty: the authorities of the system
+	Address  string   `mapstructure:"address"`  // where to: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
+	Facility string   `mapstructure:"facility"` // one of auth, authpriv, daemon and local0 to local7
+	CAFile   string   `mapstructure:"ca_file"`  // PEM file of who may vouch for a tls:// server; empty: the authorities of the system
+	Types    []string `mapstructure:"types"`    // of events that are sent, such as login_*; empty: all
 }
 
 // facilities of RFC 5424, section 6.2.1, that a server like this may have.
@@ -53,6 +55,9 @@ func (s *Syslog) check() []error {
 	if _, ok := facilities[s.Facility]; !ok {
 		errs = append(errs, fmt.Errorf("syslog.facility: %q: must be auth, authpriv, daemon, or local0 to local7", s.Facility))
 	}
+	if _, err := matching(s.Types); err != nil {
+		errs = append(errs, fmt.Errorf("syslog.types: %w", err))
+	}
 	return errs
 }
 
@@ -75,12 +80,50 @@ func (s *Syslog) split() (scheme, address string, err error) {
 	return u.Scheme, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)), nil
 }
 
+// SyslogFromFile reports whether the lines of the file are sent to the server, which
+// then misses nothing while it is away, instead of events as they come. By UDP nobody
+// would know what arrived.
+func (s *Settings) SyslogFromFile() bool {
+	scheme, _, err := s.Syslog.split()
+	return err == nil && s.spools() && isStream(scheme)
+}
+
+func isStream(scheme string) bool { return scheme == "tcp" || scheme == "tls" }
+
 // OpenSyslog begins to send events to the server of s.Syslog, each a message of
 // RFC 5424 with the JSON of the event. That the server is not there is no error:
 // events wait for it, as many as s.Queue has room for. By UDP nobody learns
 // whether they arrive, and by TCP those that were under way when a connection
 // breaks are lost. s must have passed Check. Close must be called.
 func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
+	d, err := newSyslog(&s, log)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := matching(s.Syslog.Types)
+	if err != nil {
+		return nil, fmt.Errorf("syslog.types: %w", err)
+	}
+	format := func(b []byte, e *Event) []byte {
+		var at [len(timeLayout)]byte
+		b = d.header(b, e.Outcome(), string(e.Time.UTC().AppendFormat(at[:0], timeLayout)), e.Type.String())
+		return e.AppendJSON(b, s.Node)
+	}
+	return startQueue("syslog", s.Syslog.Address, wanted, &s, d, format, log), nil
+}
+
+// ForwardToSyslog begins to send the lines of the file to the server of s.Syslog, from
+// the first one that it has not taken. s must be those of Open, and s.SyslogFromFile
+// be true. Close ends it.
+func (f *File) ForwardToSyslog(s Settings, log hclog.Logger) (*Forwarder, error) {
+	d, err := newSyslog(&s, log)
+	if err != nil {
+		return nil, err
+	}
+	return f.forward(&s, "syslog", s.Syslog.Address, s.Syslog.Types, syslogBatch, syslogReceiver{d}, log)
+}
+
+func newSyslog(s *Settings, log hclog.Logger) (*syslogServer, error) {
 	scheme, address, err := s.Syslog.split()
 	if err != nil {
 		return nil, err
@@ -89,20 +132,77 @@ func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
 	if name, err := os.Hostname(); err == nil && s.Node == "" {
 		host = name
 	}
-	d := &syslogServer{scheme: scheme, address: address, log: log}
+	d := &syslogServer{
+		scheme: scheme, address: address, log: log,
+		facility: facilities[s.Syslog.Facility] * 8,
+		source:   fmt.Sprintf("%s berth %d", printableHost(host), os.Getpid()),
+	}
 	if scheme == "tls" {
 		if d.tls, err = tlsConfig(s.Syslog.CAFile); err != nil {
 			return nil, fmt.Errorf("syslog.ca_file: %w", err)
 		}
 	}
-	priority := facilities[s.Syslog.Facility] * 8
-	source := fmt.Sprintf("%s berth %d", printableHost(host), os.Getpid())
-	format := func(b []byte, e *Event) []byte { // the header is that of RFC 5424, section 6.2
-		b = fmt.Appendf(b, "<%d>1 ", priority+severities[e.Outcome()])
-		b = e.Time.UTC().AppendFormat(b, timeLayout)
-		return e.AppendJSON(fmt.Appendf(b, " %s %s - ", source, e.Type), s.Node)
+	return d, nil
+}
+
+// header appends what comes before the JSON of an event: RFC 5424, section 6.2.
+func (d *syslogServer) header(b []byte, o Outcome, at, typ string) []byte {
+	return fmt.Appendf(b, "<%d>1 %s %s %s - ", d.facility+severities[o], cmp.Or(at, "-"), d.source, typ)
+}
+
+// syslogBatch is how many lines are sent before it is known that they arrived.
+const syslogBatch = 1000
+
+// A syslogReceiver sends lines of the events file.
+type syslogReceiver struct{ *syslogServer }
+
+func (r syslogReceiver) send(ctx context.Context, lines []entry) error {
+	var text []byte
+	for _, e := range lines {
+		text = r.header(text, Outcome(e.text("outcome")), e.text("time"), e.typ())
+		text = append(append(text, e.line...), '\n')
 	}
-	return startQueue(s.Syslog.Address, &s, d, format, log), nil
+	if _, err := r.write(text); err != nil {
+		return err
+	}
+	err := r.arrived(ctx)
+	if err != nil {
+		r.close()
+	}
+	return err
+}
+
+// arrived waits until the other machine has confirmed all that was written: syslog has
+// no answer of its own.
+func (d *syslogServer) arrived(ctx context.Context) error {
+	nc := d.nc
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(syslogWrite); ; {
+		var left int
+		var asked error
+		if err := raw.Control(func(fd uintptr) { left, asked = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil || asked != nil {
+			return errors.Join(err, asked)
+		}
+		switch {
+		case left == 0 && d.ended():
+			return errors.New("the server has ended the connection")
+		case left == 0:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("the server has not confirmed %d bytes", left)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(syslogLook):
+		}
+	}
 }
 
 func tlsConfig(caFile string) (*tls.Config, error) {
@@ -143,6 +243,8 @@ const (
 type syslogServer struct {
 	scheme, address string
 	tls             *tls.Config
+	facility        int    // times eight
+	source          string // host and program of the header
 	log             hclog.Logger
 	nc              net.Conn // nil while there is none
 }
@@ -153,7 +255,7 @@ func (d *syslogServer) write(lines []byte) ([]byte, error) {
 	}
 	d.nc.SetWriteDeadline(time.Now().Add(syslogWrite))
 	send := d.packets
-	if d.isStream() {
+	if isStream(d.scheme) {
 		send = d.stream
 	}
 	rest, err := send(lines)
@@ -183,13 +285,11 @@ func (d *syslogServer) connect() (err error) {
 	return err
 }
 
-func (d *syslogServer) isStream() bool { return d.scheme == "tcp" || d.scheme == "tls" }
-
 // ended reports whether the server has ended the connection. A stream into which
 // nobody reads any more takes what is written at first; but servers send nothing
 // that counts, so when reading ends, the connection has.
 func (d *syslogServer) ended() bool {
-	if !d.isStream() {
+	if !isStream(d.scheme) {
 		return false
 	}
 	d.nc.SetReadDeadline(time.Now().Add(syslogLook))

@@ -320,3 +320,91 @@ func TestSyslogSettings(t *testing.T) {
 		t.Errorf("facility kern: %v", errs)
 	}
 }
+
+// TestSyslogFromTheFile: a server that is away gets what was written meanwhile, also by
+// a process before.
+func TestSyslogFromTheFile(t *testing.T) {
+	ca := certificate(t)
+	r := newRsyslogd(t, "tcp", `module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+global(defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="`+ca+`" defaultNetstreamDriverCertFile="`+ca+`" defaultNetstreamDriverKeyFile="`+ca+`.key")
+input(type="imtcp" address="127.0.0.1" port="PORT")`)
+	s, key := chained(t), newKey(t)
+	s.Node, s.Syslog = "berth1", Syslog{Address: fmt.Sprintf("tls://127.0.0.1:%d", r.port), Facility: "local3", CAFile: ca, Types: []string{"removed"}}
+	if errs := s.Check(); len(errs) > 0 || !s.SyslogFromFile() {
+		t.Fatal(errs)
+	}
+	n := 0
+	for range 2 { // it is away while the first process runs, and comes and goes during the second
+		f := openSigned(t, s, key)
+		if _, err := f.ForwardToSyslog(s, hclog.NewNullLogger()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			for range 50 {
+				f.Emit(numbered(n))
+				f.Emit(Event{Type: Renamed})
+				n++
+			}
+			if n > 150 {
+				r.start()
+				eventually(t, "the last message", func() bool {
+					got := r.messages(1)
+					return strings.Contains(got[len(got)-1], numbered(n-1).Path)
+				})
+				r.stop()
+			}
+		}
+		closeFile(t, f)
+	}
+	seen := map[string]bool{}
+	for _, m := range r.messages(n) { // what was under way when it ended comes twice
+		if want := numbered(len(seen)).Path; !seen[m] && !strings.Contains(m, want) || !strings.HasPrefix(m, fmt.Sprintf("%d berth1 berth %d removed {", 19*8+6, os.Getpid())) {
+			t.Fatalf("got %s, want %s", m, want)
+		}
+		seen[m] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d events, want %d", len(seen), n)
+	}
+}
+
+// What a server has not confirmed is sent again: one that takes a connection and ends
+// it has read nothing.
+func TestSyslogServerThatReadsNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := chained(t)
+	s.Syslog = Syslog{Address: "tcp://" + l.Addr().String(), Facility: "local3"}
+	f := openSigned(t, s, newKey(t))
+	w, err := f.ForwardToSyslog(s, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Emit(numbered(1))
+	for range 2 {
+		nc, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.(*net.TCPConn).SetLinger(0)
+		nc.Close()
+	}
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	var got []byte
+	for b := make([]byte, 4096); !bytes.Contains(got, []byte(`"path":"/000001"`)); {
+		n, err := nc.Read(b)
+		if err != nil {
+			t.Fatalf("%v after %q", err, got)
+		}
+		got = append(got, b[:n]...)
+	}
+	eventually(t, "all was taken", func() bool { return w.Health().Waiting == 0 })
+	closeFile(t, f)
+}

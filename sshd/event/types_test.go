@@ -267,6 +267,42 @@ cannot prove is in [security.md](security.md#the-record).
 standard input of ` + "`ssh-keygen -Y verify -n berth-events`" + `.
 `
 
+const forwarding = `
+## Events leave the machine
+
+A webhook, and a syslog server by ` + "`tcp://`" + ` or ` + "`tls://`" + `, get what is in the events file. So the file is their spool: what was written to it
+is sent, however long the receiver is away, after a restart and after a crash too. Transfers never wait for a receiver. Beside the events file
+is one with ` + "`.webhook`" + ` or ` + "`.syslog`" + ` at its end, which holds the ` + "`chain`" + ` of the last event that the receiver took. A receiver that is new gets
+what is written from then on; remove the small file, while the server is stopped, to begin anew at the end.
+
+- An event may come twice, after a crash or a broken connection. Both times it has the same ` + "`chain`" + `; that is the id of the CloudEvent.
+- The room on disk is that of the events file. An event that was removed by ` + "`events.keep`" + `, which is after ` + "`events.keep_for`" + ` (7 days) at the
+  earliest, and that no receiver took, is counted in ` + "`berth_events_dropped_total`" + `.
+- Tries are repeated after 1 second at first, and after 1 minute at last. The log has the reason, as has ` + "`berth status`" + `, with the number of events that wait
+  and the time of the oldest. The metrics are ` + "`berth_events_waiting`" + `, ` + "`berth_events_oldest_seconds`" + ` and ` + "`berth_events_sink_up`" + `, each with the label ` + "`sink`" + `.
+- Syslog has no answer. An event counts as taken when the other machine has confirmed all bytes (TCP). A syslog server that is killed may lose what it
+  has not read. By ` + "`udp://`" + ` and ` + "`unix://`" + `, or without ` + "`events.chain`" + ` or a file, events are sent from memory as they come.
+- With ` + "`types`" + ` a receiver gets only events of some types: ` + "`[login_*, password_*, key_*, session_kicked]`" + `.
+
+` + "```yaml" + `
+events:
+  file: /var/log/berth/events.jsonl
+  webhook:
+    url: https://siem.corp.example/berth
+    ca_file: /etc/berth/siem-ca.pem
+    token_file: /run/credentials/berth.service/siem-token
+    hmac_secret_file: /run/credentials/berth.service/siem-hmac
+    types: [login_*, password_*, key_*, session_kicked]
+` + "```" + `
+
+The webhook gets CloudEvents 1.0 in batches, as ` + "`POST`" + ` with the type ` + "`application/cloudevents-batch+json`" + `. ` + "`id`" + ` is the ` + "`chain`" + ` of the event, ` + "`type`" + ` its type
+after ` + "`berth.`" + `, ` + "`source`" + ` is ` + "`/berth/`" + ` and the node, and ` + "`data`" + ` is the line of the file. A status from 200 to 299 means that all of a batch was taken; at 413
+the next one is smaller; anything else is tried again. Redirects are not followed.
+
+With a secret there is a header ` + "`Berth-Signature: t=1767225600,v1=5257a8…`" + `: the time in seconds, and the HMAC-SHA256, in hexadecimal, of this time, a full stop and the
+body. A receiver computes it with its copy of the secret, compares both in constant time, and refuses times that are more than five minutes away.
+`
+
 const members = `
 ## Members of fields
 
@@ -309,6 +345,7 @@ func render() []byte {
 	}
 	b.WriteString(record)
 	b.WriteString(proof)
+	b.WriteString(forwarding)
 	for _, r := range ranges {
 		fmt.Fprintf(&b, "\n## %s\n\n| id | type | outcome | meaning |\n|---|---|---|---|\n", r.about)
 		for id := range Types() {

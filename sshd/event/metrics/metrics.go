@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -103,22 +104,41 @@ func (s *Sink) Build(release string) {
 	promauto.With(s.Registry).NewGauge(info).Set(1)
 }
 
-// Watch exports what became of the events of queues. It is called once.
-func (s *Sink) Watch(queues ...*event.Queue) {
+// Watch exports what becomes of the events on their ways. It is called once.
+func (s *Sink) Watch(ways ...event.Watched) {
 	with := promauto.With(s.Registry)
-	sum := func(name, help string, of func(*event.Queue) uint64) {
-		with.NewCounterFunc(counter(name, help), func() float64 {
-			var n uint64
-			for _, q := range queues {
-				n += of(q)
+	for _, w := range ways {
+		of := prometheus.Labels{"sink": w.Health().Kind}
+		count := func(name, help string, value func(event.Health) uint64) {
+			opts := counter(name, help)
+			opts.ConstLabels = of
+			with.NewCounterFunc(opts, func() float64 { return float64(value(w.Health())) })
+		}
+		show := func(name, help string, value func(event.Health) float64) {
+			opts := gauge(name, help)
+			opts.ConstLabels = of
+			with.NewGaugeFunc(opts, func() float64 { return value(w.Health()) })
+		}
+		count("events_dropped_total", "Events that were lost because they could not be written or sent fast enough, or at all.",
+			func(h event.Health) uint64 { return h.Dropped })
+		count("events_left_out_total", "Events that were only counted because one person or address caused too many.",
+			func(h event.Health) uint64 { return h.LeftOut })
+		show("events_waiting", "Events that are not there yet.", func(h event.Health) float64 { return float64(h.Waiting) })
+		show("events_oldest_seconds", "Age of the oldest event that could not be written or sent yet; 0 if none waits.", func(h event.Health) float64 {
+			if h.Oldest.IsZero() {
+				return 0
 			}
-			return float64(n)
+			return time.Since(h.Oldest).Seconds()
+		})
+		show("events_sink_up", "1 if the last events could be written or sent, 0 if not.", func(h event.Health) float64 {
+			if h.Err != nil {
+				return 0
+			}
+			return 1
 		})
 	}
-	sum("events_dropped_total", "Events that were lost because they could not be written fast enough, or at all.", (*event.Queue).Dropped)
-	sum("events_left_out_total", "Events that were only counted because one person or address caused too many.", (*event.Queue).LeftOut)
 	with.NewGaugeFunc(gauge("events_writable", "1 if events are being written, 0 while they cannot be and are lost or soon will be."), func() float64 {
-		if slices.ContainsFunc(queues, func(q *event.Queue) bool { return q.Lost() != nil }) {
+		if slices.ContainsFunc(ways, func(w event.Watched) bool { q, ok := w.(*event.Queue); return ok && q.Lost() != nil }) {
 			return 0
 		}
 		return 1

@@ -233,17 +233,27 @@ func TestWatch(t *testing.T) {
 	}
 	f.Emit(event.Event{Type: event.ServerStopped}) // too late
 	want := `
-# HELP berth_events_dropped_total Events that were lost because they could not be written fast enough, or at all.
+# HELP berth_events_dropped_total Events that were lost because they could not be written or sent fast enough, or at all.
 # TYPE berth_events_dropped_total counter
-berth_events_dropped_total 1
+berth_events_dropped_total{sink="file"} 1
 # HELP berth_events_left_out_total Events that were only counted because one person or address caused too many.
 # TYPE berth_events_left_out_total counter
-berth_events_left_out_total ` + fmt.Sprint(f.LeftOut()) + `
+berth_events_left_out_total{sink="file"} ` + fmt.Sprint(f.LeftOut()) + `
+# HELP berth_events_oldest_seconds Age of the oldest event that could not be written or sent yet; 0 if none waits.
+# TYPE berth_events_oldest_seconds gauge
+berth_events_oldest_seconds{sink="file"} 0
+# HELP berth_events_sink_up 1 if the last events could be written or sent, 0 if not.
+# TYPE berth_events_sink_up gauge
+berth_events_sink_up{sink="file"} 0
+# HELP berth_events_waiting Events that are not there yet.
+# TYPE berth_events_waiting gauge
+berth_events_waiting{sink="file"} 0
 ` + strings.Replace(written, "\nberth_events_writable 1", "\nberth_events_writable 0", 1)
 	if f.LeftOut() == 0 {
 		t.Error("nothing was left out")
 	}
-	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total", "berth_events_left_out_total", "berth_events_writable"); err != nil {
+	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total", "berth_events_left_out_total",
+		"berth_events_writable", "berth_events_waiting", "berth_events_oldest_seconds", "berth_events_sink_up"); err != nil {
 		t.Error(err)
 	}
 }
