@@ -7,9 +7,8 @@ import (
 	"berth/directory"
 )
 
-// A budget bounds what all sessions of one person, and of everybody, hold of the
-// process. A limit for each channel or connection would be paid by nobody: a
-// client opens as many of these as it likes.
+// A budget limits what all sessions of one person, and of everybody, use of the process.
+// A limit for each channel or connection would not help: a client can open many.
 type budget struct {
 	perUser, total holding
 
@@ -18,12 +17,12 @@ type budget struct {
 	all   holding
 }
 
-// A holding is an amount of what sessions hold.
+// A holding is what sessions use.
 type holding struct {
 	files    int   // open files and directories, each a descriptor
 	channels int   // sessions, each some goroutines and buffers
 	unread   int64 // bytes that clients sent and services have not read
-	window   int64 // bytes by which windows of channels were made larger
+	window   int64 // bytes by which windows of channels have grown
 }
 
 func (h *holding) add(d holding) {
@@ -33,18 +32,18 @@ func (h *holding) add(d holding) {
 	h.window += d.window
 }
 
-// within reports whether h respects each limit that is set. Who was given larger
-// windows may fill them.
+// within reports whether h respects each limit that is set. Larger windows may be filled,
+// so they raise the limit of unread bytes.
 func (h holding) within(limit holding) bool {
 	return (limit.files == 0 || h.files <= limit.files) && (limit.channels == 0 || h.channels <= limit.channels) &&
 		(limit.unread == 0 || h.unread <= limit.unread+h.window) && h.window <= limit.window
 }
 
-// errBudget refuses what would be more than a person or the process may hold.
+// errBudget means that a person or the process would use more than the limit.
 var errBudget = errors.New("too much is open at once")
 
-// take adds d to what u holds, or fails and changes nothing. A negative d gives
-// back and never fails.
+// take adds d to what u uses, or fails and changes nothing. A negative d is given back and
+// never fails.
 func (b *budget) take(u directory.Identity, d holding) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

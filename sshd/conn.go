@@ -24,8 +24,8 @@ import (
 	"berth/sshd/state"
 )
 
-// A conn is one connection. serve runs it from accept to close, in one
-// goroutine. Whoever loads a grant may read ssh and what is set before it.
+// A conn is one connection. serve runs it from accept to close, in one goroutine. Code
+// that has loaded a grant may read ssh and what is set before it.
 type conn struct {
 	srv    *Server
 	nc     net.Conn
@@ -50,17 +50,17 @@ type conn struct {
 	notifying atomic.Bool // the client is being sent a line
 
 	closing sync.Once
-	ending  atomic.Pointer[ending] // why we closed it, nil if the client did
+	ending  atomic.Pointer[ending] // why the server closed it, nil if the client did
 }
 
-// An ending is why a connection was closed from our side.
+// An ending is why the server closed a connection.
 type ending struct {
 	reason event.Reason
 	detail string
 	line   string // for the person; empty: farewells has it, or there is none
 }
 
-// farewells are the sentences for people whose sessions the server ends.
+// farewells are the sentences for users whose sessions the server ends.
 var farewells = map[event.Reason]string{
 	event.Idle:            "This session was idle for too long.",
 	event.SessionTimeOver: "This session was open for as long as it may be.",
@@ -78,7 +78,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	rand.Read(id[:]) // never fails
 	c := &conn{srv: s, nc: nc, peer: login.Peer{Session: hex.EncodeToString(id[:]), Opened: time.Now()}}
 	if _, direct := nc.(*net.TCPConn); direct {
-		c.peer.Remote = addrPort(nc.RemoteAddr()) // behind a balancer it takes a wait to know
+		c.peer.Remote = addrPort(nc.RemoteAddr()) // behind a balancer it is known after the PROXY header
 	}
 	return c
 }
@@ -86,11 +86,11 @@ func newConn(s *Server, nc net.Conn) *conn {
 // Waits for the client.
 const (
 	// helloWait is how long the identification string may take. Clients send it
-	// at once; without this bound a silent connection would hold a place among the
-	// logins under way for the whole login grace.
+	// immediately. Without this bound a silent connection would count as a login under
+	// way for the whole login grace.
 	helloWait = 10 * time.Second
-	// kexInitWait is how long the client's KEXINIT is waited for. All common
-	// clients send it unasked; one that does not is served all the same.
+	// kexInitWait is how long the server waits for the client's KEXINIT. All common
+	// clients send it immediately. Others are served too.
 	kexInitWait = 300 * time.Millisecond
 )
 
@@ -117,13 +117,13 @@ func (c *conn) serve(ctx context.Context) {
 		return
 	}
 	loggedIn()
-	c.chargeUnread(c.grant.Load().User.Identity) // which stays, whatever a re-check changes
+	c.chargeUnread(c.grant.Load().User.Identity) // no re-check changes the identity
 	c.serveChannels(ctx)
 	c.ended(nil, true)
 }
 
-// identify finds out where the connection comes from. A balancer gets no penalties:
-// they would keep out everybody behind it.
+// identify finds out where the connection comes from. A balancer gets no penalties,
+// because they would keep out everybody behind it.
 func (c *conn) identify() error {
 	p, ok := c.nc.(*proxied)
 	own, err := false, error(nil)
@@ -137,15 +137,15 @@ func (c *conn) identify() error {
 	return err
 }
 
-// errGrace is the end of a login that took too long.
+// errGrace ends a login that takes too long.
 var errGrace = errors.New("login grace over")
 
-// errPanic is the end of a login that did not get as far as an error.
+// errPanic is the error of a login in which something panicked.
 var errPanic = errors.New("internal error")
 
-// login runs the connection until somebody has logged in. It does so on a
-// goroutine of its own: the stack that key exchange and login grow goes with it.
-// A session that idles for days does not keep it.
+// login runs the connection until somebody has logged in, on a goroutine of its own. The
+// large stack of key exchange and login ends with that goroutine; an idle session does
+// not keep it.
 func (c *conn) login(ctx context.Context) (release func(), err error) {
 	var a *login.Attempt
 	err = errPanic
@@ -184,8 +184,8 @@ func (c *conn) handshake(ctx context.Context) (*login.Attempt, error) {
 	if err != nil {
 		nc.Close()
 		if !time.Now().Before(grace) {
-			// The library has two goroutines at the connection, and returns what the
-			// slower one met.
+			// Two goroutines of the library use the connection, and it returns the error of
+			// the slower one.
 			err = fmt.Errorf("%w: %w", errGrace, err)
 		}
 		return a, err
@@ -205,13 +205,13 @@ func (c *conn) handshake(ctx context.Context) (*login.Attempt, error) {
 // touch notes that the client is doing something.
 func (c *conn) touch() { c.last.Store(int64(time.Since(c.peer.Opened))) }
 
-// idle is how long the client has asked for nothing. Setting the clock of the
-// machine does not change it.
+// idle returns how long ago the client last asked for something. It does not depend on
+// the clock of the machine, which can be set.
 func (c *conn) idle(now time.Time) time.Duration {
 	return now.Sub(c.peer.Opened) - time.Duration(c.last.Load())
 }
 
-// busy reports whether a transfer is under way that a drain waits for.
+// busy reports whether c has a transfer that a drain waits for.
 func (c *conn) busy(now time.Time) bool {
 	if c.openFiles.Load() > 0 {
 		return true
@@ -228,14 +228,14 @@ func (c *conn) runningSessions() []*session {
 	return all
 }
 
-// closeSoon lets the client read what was sent and leave by itself, and closes
-// the connection if it does not.
+// closeSoon gives the client time to read what was sent and to leave, and then closes the
+// connection.
 func (c *conn) closeSoon(reason event.Reason) {
 	time.AfterFunc(quiet, func() { c.close(reason) })
 }
 
-// survive ends the connection in which something panicked, and no other one.
-// It is deferred on every goroutine that handles what a client sent.
+// survive ends only the connection in which something panicked. Every goroutine that
+// handles data of a client defers it.
 func (c *conn) survive() {
 	if r := recover(); r != nil {
 		c.srv.Log.Error("panic: please report it", "session", c.peer.Session, "panic", r, "stack", string(debug.Stack()))
@@ -243,8 +243,8 @@ func (c *conn) survive() {
 	}
 }
 
-// close ends the connection from our side; the first reason goes into its last
-// event. It does not wait for the client.
+// close ends the connection. Its last event has the first reason. close does not wait for
+// the client.
 func (c *conn) close(reason event.Reason) {
 	c.closing.Do(func() {
 		c.ending.CompareAndSwap(nil, &ending{reason: reason})
@@ -254,9 +254,9 @@ func (c *conn) close(reason event.Reason) {
 	})
 }
 
-// farewell sends a client that is logged in the reason for the end, as DISCONNECT
-// (RFC 4253, section 11.1), and closes the connection soon after. It reports false if
-// there is nobody to send it to, or nothing to say.
+// farewell sends the reason to a client that is logged in, as DISCONNECT (RFC 4253,
+// section 11.1), and closes the connection soon after. It reports false if nobody is
+// logged in or there is no text.
 func (c *conn) farewell() bool {
 	why := c.ending.Load()
 	line := cmp.Or(why.line, farewells[why.reason])
@@ -273,8 +273,8 @@ func (c *conn) farewell() bool {
 		const byApplication = 11
 		err := lib.Disconnect(byApplication, line)
 		if half, ok := c.nc.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
-			// To close now would have the kernel discard what the client has not read,
-			// if the client has sent something in the meantime.
+			// If the connection were closed now and the client has sent something, the
+			// kernel would discard what the client has not read.
 			time.AfterFunc(quiet, func() { c.nc.Close() })
 			return
 		}
@@ -283,14 +283,14 @@ func (c *conn) farewell() bool {
 	return true
 }
 
-// ended reports how the connection ended. One that never said anything is a
-// health probe: it is counted and not logged.
+// ended reports how the connection ended. A connection that never sent anything is a
+// health probe, which is counted and not logged.
 func (c *conn) ended(err error, opened bool) {
 	if errors.Is(err, early.ErrProbe) {
 		c.emit(event.Event{Type: event.ProbeSeen})
 		return
 	}
-	if !opened { // so that the two come in pairs
+	if !opened { // every closed connection was reported as opened
 		c.emit(event.Event{Type: event.ConnectionOpened, Client: c.client})
 	}
 	e := event.Event{Type: event.ConnectionClosed, Client: c.client, Duration: time.Since(c.peer.Opened)}
@@ -299,7 +299,7 @@ func (c *conn) ended(err error, opened bool) {
 	} else if err != nil {
 		e.Reason, e.Err = handshakeReason(err, opened), err
 		if e.Reason == event.NotAuthenticated {
-			e.Err = errNotAuthenticated // the library's text repeats every try, which has an event
+			e.Err = errNotAuthenticated // the text of the library repeats every try, and each has its event
 		}
 	}
 	c.emit(e)
@@ -307,8 +307,8 @@ func (c *conn) ended(err error, opened bool) {
 
 var errNotAuthenticated = errors.New("the client left without a login")
 
-// handshakeReason is the reason for a connection that ended before somebody had
-// logged in. connected says that keys were exchanged.
+// handshakeReason is why a connection ended before a login. connected means that keys
+// were exchanged.
 func handshakeReason(err error, connected bool) event.Reason {
 	timeout, ok := errors.AsType[net.Error](err)
 	_, negotiation := errors.AsType[*ssh.AlgorithmNegotiationError](err)
@@ -330,8 +330,7 @@ func handshakeReason(err error, connected bool) event.Reason {
 	}
 }
 
-// penalties is what is held against the source of a connection that did not
-// become a session.
+// penalties are those for the source of a connection that did not become a session.
 var penalties = map[event.Reason]state.Kind{
 	event.LoginGraceOver:   state.GraceExceeded,
 	event.NotSSH:           state.BadProtocol,
@@ -339,7 +338,7 @@ var penalties = map[event.Reason]state.Kind{
 	event.HandshakeFailed:  state.NoLogin,
 }
 
-// penalize counts the failure against the source, unless the end was ours.
+// penalize gives the source a penalty, unless the server ended the connection.
 func (c *conn) penalize(err error, connected bool) {
 	if kind, ok := penalties[handshakeReason(err, connected)]; ok && c.ending.Load() == nil && !errors.Is(err, early.ErrProbe) {
 		c.srv.Gate.State.Penalize(c.peer.Source, kind)
@@ -355,7 +354,7 @@ func (c *conn) emit(e event.Event) {
 	c.srv.Events.Emit(e)
 }
 
-// addrPort is a TCP address, with IPv4 as itself; zero for any other kind.
+// addrPort returns a TCP address, with IPv4 not mapped to IPv6; zero for any other kind.
 func addrPort(a net.Addr) netip.AddrPort {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {

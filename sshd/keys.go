@@ -27,9 +27,12 @@ func serveKeys(ctx context.Context, s *session, command string) (uint32, error) 
 	case len(words) == 0:
 		err = s.listKeys(ctx)
 	case len(words) == 1 && words[0] == "add":
-		err = s.addKey(ctx)
+		fingerprint, failure := s.addKey(ctx)
+		err = s.keyChanged(event.KeyAdded, "add", fingerprint, failure)
 	case len(words) == 2 && words[0] == "remove":
-		err = s.removeKey(ctx, words[1])
+		fingerprint := "SHA256:" + strings.TrimPrefix(words[1], "SHA256:")
+		failure := s.conn.srv.Gate.Directory.RemoveKey(ctx, s.conn.grant.Load().User, fingerprint)
+		err = s.keyChanged(event.KeyRemoved, "remove", login.Printable(fingerprint), failure)
 	default:
 		err = errKeysUsage
 	}
@@ -118,47 +121,30 @@ func age(added, now time.Time) string {
 	}
 }
 
-// addKey reads a key from the client and has the directory store it.
-func (s *session) addKey(ctx context.Context) error {
-	change := keyChange{done: event.KeyAdded, verb: "add", confirmation: "Key added: "}
+// addKey reads a key from the client and stores it in the directory. The fingerprint is
+// empty if there is no key.
+func (s *session) addKey(ctx context.Context) (fingerprint string, err error) {
 	text, err := s.readKey()
 	if err != nil {
-		return s.keyChanged(change, fmt.Errorf("%w: %w", errNotAKey, err))
+		return "", fmt.Errorf("%w: %w", errNotAKey, err)
 	}
 	line, err := keyLine(text, time.Now())
 	if err != nil {
-		return s.keyChanged(change, err)
+		return "", err
 	}
 	k, err := directory.OneKey(line)
 	if err != nil {
-		return s.keyChanged(change, err)
+		return "", err
 	}
-	change.fingerprint = ssh.FingerprintSHA256(k)
-	return s.keyChanged(change, s.conn.srv.Gate.Directory.AddKey(ctx, s.conn.grant.Load().User, line))
+	return ssh.FingerprintSHA256(k), s.conn.srv.Gate.Directory.AddKey(ctx, s.conn.grant.Load().User, line)
 }
 
-// removeKey has the directory remove a key.
-func (s *session) removeKey(ctx context.Context, fingerprint string) error {
-	if !strings.HasPrefix(fingerprint, "SHA256:") {
-		fingerprint = "SHA256:" + fingerprint
-	}
-	err := s.conn.srv.Gate.Directory.RemoveKey(ctx, s.conn.grant.Load().User, fingerprint)
-	return s.keyChanged(keyChange{event.KeyRemoved, "remove", "Key removed: ", login.Printable(fingerprint)}, err)
-}
-
-// A keyChange is a change of a user's keys that is tried.
-type keyChange struct {
-	done               event.Type
-	verb, confirmation string
-	fingerprint        string // empty if it is not known
-}
-
-// keyChanged emits the event of a change that ended with err, confirms it to the
-// person if it succeeded, and returns err.
-func (s *session) keyChanged(k keyChange, err error) error {
-	e := event.Event{Type: k.done, Service: "keys", Fields: map[string]string{"change": k.verb}}
-	if k.fingerprint != "" {
-		e.Fields["fingerprint"] = k.fingerprint
+// keyChanged emits the event of a change of a user's keys that ended with err, confirms
+// the change to the person if it succeeded, and returns err.
+func (s *session) keyChanged(done event.Type, change, fingerprint string, err error) error {
+	e := event.Event{Type: done, Service: "keys", Fields: map[string]string{"change": change}}
+	if fingerprint != "" {
+		e.Fields["fingerprint"] = fingerprint
 	}
 	if err != nil {
 		e.Type, e.Reason, e.Detail = event.KeyChangeFailed, login.ReasonOf(err), err.Error()
@@ -168,7 +154,7 @@ func (s *session) keyChanged(k keyChange, err error) error {
 	}
 	s.conn.emit(e)
 	if err == nil {
-		s.say(s.ch, k.confirmation+k.fingerprint)
+		s.say(s.ch, map[event.Type]string{event.KeyAdded: "Key added: ", event.KeyRemoved: "Key removed: "}[done]+fingerprint)
 	}
 	return err
 }

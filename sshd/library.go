@@ -24,7 +24,7 @@ type (
 	}
 )
 
-// chargeUnread makes the person pay for what the client sends and no service reads.
+// chargeUnread counts, for the person, what the client sends and no service reads.
 func (c *conn) chargeUnread(u directory.Identity) {
 	lib, ok := c.ssh.Conn.(charged)
 	if !ok {
@@ -34,7 +34,7 @@ func (c *conn) chargeUnread(u directory.Identity) {
 		err := c.srv.budget.take(u, holding{unread: bytes})
 		if err != nil {
 			c.close(event.TooMuchUnread)
-			// The library closes the connection as soon as it knows. The kernel then
+			// The library closes the connection when this function returns. The kernel then
 			// discards the reason if the client has not read it.
 			time.Sleep(quiet)
 		}
@@ -61,8 +61,8 @@ type growing struct {
 }
 
 const (
-	// leastTrip is a round trip within which a window of the library is more than a
-	// client sends. Larger windows would only take caches away from busy processors.
+	// leastTrip is a round trip in which no client fills a window of the library. Larger
+	// windows would only use more of the processor's caches.
 	leastTrip = 4 * time.Millisecond
 	// leastCount is for how long bytes are counted, at least.
 	leastCount = 20 * time.Millisecond
@@ -83,9 +83,9 @@ func (c *conn) grow(ch ssh.Channel, u directory.Identity) *growing {
 }
 
 // requested notes the first request on the channel, before a service reads. A client
-// needs the number of the channel for it, and has nothing else to wait for. So a round
-// trip has passed since the channel was opened, and nothing has been uploaded yet: later
-// an answer would wait behind the upload.
+// needs the number of the channel for it, and waits for nothing else. So a round trip has
+// passed since the channel was opened, and nothing has been uploaded yet. A later
+// measurement would include the upload.
 func (g *growing) requested() {
 	if g.trip == 0 {
 		g.trip = time.Since(g.opened)

@@ -35,8 +35,8 @@ const mostKeyText = 64 << 10
 
 var errLongKey = errors.New("too long")
 
-// readKey reads what the client sends. At a terminal, one line of OpenSSH's is a
-// key; other formats end with Ctrl-D.
+// readKey reads what the client sends. At a terminal, one line in OpenSSH's format is
+// enough; other formats end with Ctrl-D.
 func (s *session) readKey() (string, error) {
 	if s.pty == nil {
 		text, err := io.ReadAll(io.LimitReader(s.ch, mostKeyText+1))
@@ -63,8 +63,8 @@ func (s *session) readKey() (string, error) {
 	return "", errLongKey
 }
 
-// keyLine makes the line that is stored of a public key in any format: its
-// options, if all they do is limit it, the key, and the comment with the day.
+// keyLine makes the line that is stored for a public key in any format: its options, if
+// they only limit it, the key, and the comment with the day.
 func keyLine(text string, now time.Time) (string, error) {
 	text = strings.TrimSpace(text)
 	k, options, err := parseNewKey(text)
@@ -107,8 +107,8 @@ func parseNewKey(text string) (k hostkey.Key, options []string, err error) {
 // comment of keys that were added here.
 var addedMark = regexp.MustCompile(`(?:^|\s+)\(added (\d{4}-\d\d-\d\d)\)$`)
 
-// splitAdded parts a comment from the day when the key was added, which is zero
-// if it is not known.
+// splitAdded separates a comment from the day when the key was added, which is zero if it
+// is not known.
 func splitAdded(comment string) (rest string, added time.Time) {
 	m := addedMark.FindStringSubmatchIndex(comment)
 	if m == nil {

@@ -52,8 +52,8 @@ func (c *conn) observe(service string) (*observed, error) {
 	return o, nil
 }
 
-// files returns the current view. One that cannot be opened after the
-// rules have changed is an error for the operation, not the end of the session.
+// files returns the current view. If the rules have changed and the new view cannot be
+// opened, the operation fails, and the session continues.
 func (o *observed) files() (view, error) {
 	o.conn.touch()
 	g := o.conn.grant.Load()
@@ -67,8 +67,7 @@ func (o *observed) files() (view, error) {
 	return o.views[len(o.views)-1], nil
 }
 
-// follow makes the view that of g. What is open has lost at once what g does
-// not permit any more.
+// follow makes the view that of g. Open files lose immediately what g no longer permits.
 func (o *observed) follow(g *login.Grant) error {
 	p := g.Policy
 	if g.Restriction != nil {
@@ -109,8 +108,8 @@ func samePlaces(a, b *policy.Policy) bool {
 	return reflect.DeepEqual(a.Folders, b.Folders) && a.Limits == b.Limits && a.Uploads == b.Uploads
 }
 
-// remaining is what now permits in the files of a view of old: nothing in the
-// folders that are gone, or elsewhere on this machine.
+// remaining returns what now permits in the files of a view of old: nothing in folders
+// that no longer exist or have another host folder.
 func remaining(old, now *policy.Policy) *policy.Policy {
 	lost := map[string]bool{}
 	for _, f := range old.Folders {
@@ -292,8 +291,8 @@ func (o *observed) copied(name, target string, n int64, err error) {
 	o.report(event.Copied, event.CopyFailed, event.Event{Path: name, Target: target, BytesWritten: n}, err)
 }
 
-// unseen takes bytes off the count of an open file again, because the client has
-// neither received nor sent them.
+// unseen subtracts bytes from the count of an open file, because the client has neither
+// received nor sent them.
 func (o *observed) unseen(file fs.File, read, written int64) {
 	f := file.(*observedFile)
 	f.read.Add(-read)
@@ -326,7 +325,7 @@ func (o *observed) StatFS(name string) (fs.Usage, error) {
 	return look(o, "statfs", name, fs.FS.StatFS)
 }
 
-// look runs act, which changes nothing and has no event, on the view.
+// look runs act on the view. act changes nothing and has no event.
 func look[T any](o *observed, op, name string, act func(fs.FS, string) (T, error)) (T, error) {
 	view, err := o.files()
 	if err != nil {
@@ -352,10 +351,10 @@ type observedFile struct {
 	closed        sync.Once
 }
 
-// follow applies the rights of the current grant.
+// follow applies the rights of the current grant to f.
 func (f *observedFile) follow() {
 	if f.fs.seen.Load() != f.fs.conn.grant.Load() {
-		_, _ = f.fs.files() // what cannot be opened does not matter to what is open
+		_, _ = f.fs.files() // open files remain usable if new folders cannot be opened
 	}
 }
 
@@ -453,8 +452,8 @@ var closedEvents = map[int][2]event.Type{
 	os.O_RDWR:   {event.FileUpdateClosed, event.FileUpdateFailed},
 }
 
-// ended reports the end of the file, once: with the first error of a write, if there
-// was one, else with err. fi is what the file was then, if known.
+// ended reports the end of the file once, with the first error of a write or else with
+// err. fi is the file at its end, if known.
 func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 	f.closed.Do(func() {
 		if first := f.failed.Load(); first != nil {
@@ -489,7 +488,7 @@ type runningSum struct {
 func (s *runningSum) add(p []byte, off int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if off == s.next { // else next stays less than what was added
+	if off == s.next { // otherwise whole sees that next is too small
 		s.hash.Write(p)
 		s.next += int64(len(p))
 	}

@@ -15,9 +15,9 @@ import (
 // Connections on which nobody has logged in are not among them.
 func (s *Server) Sessions() []admin.Session { return describe(s.sessions("")) }
 
-// Kick ends the session with the id who, or all of the user with the name who,
-// whatever its case, and returns what they were. It keeps nobody from coming
-// back: that is for the directory or a rule.
+// Kick ends the session with the id who, or all sessions of the user with the name who in
+// any case, and returns them. The user can log in again, unless the directory or a rule
+// prevents that.
 func (s *Server) Kick(who string) []admin.Session {
 	conns := s.sessions(who)
 	kicked := describe(conns)

@@ -8,15 +8,15 @@ import (
 	"berth/sshd/login"
 )
 
-// The dialogue, word for word as the product's documentation has it.
+// The texts of the dialogue, exactly as in the product's documentation.
 const (
 	promptCurrent = "Current password: "
 	textUpdated   = "Password successfully updated."
 	textFailed    = "Failed to update password."
 )
 
-// servePasswd asks for the current password and a new one, has the directory
-// check and change it, and closes the connection.
+// servePasswd asks for the current password and a new one, changes the password in the
+// directory, and closes the connection.
 func servePasswd(ctx context.Context, s *session, _ string) (uint32, error) {
 	err := s.passwd(ctx)
 	text := []string{textUpdated}

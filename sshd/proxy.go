@@ -14,13 +14,13 @@ import (
 	"berth/sshd/early"
 )
 
-// headerWait is how long a balancer may take to say who it speaks for.
+// headerWait is how long a balancer may take to send the PROXY header.
 const headerWait = 5 * time.Second
 
-// Behind returns l with the PROXY protocol, versions 1 and 2, demanded of
-// connections from the trusted networks: their RemoteAddr is the client's, as
-// the balancer reports it. A header from anywhere else is ignored, so the connection
-// then fails as "not SSH". Without trusted networks it returns l itself.
+// Behind returns l with the PROXY protocol, versions 1 and 2. Connections from the
+// trusted networks must send a header; their RemoteAddr is then that of the client.
+// A header from any other address is ignored, so the connection fails as "not SSH".
+// Without trusted networks Behind returns l itself.
 func Behind(l net.Listener, trusted []netip.Prefix) net.Listener {
 	if len(trusted) == 0 {
 		return l
@@ -60,7 +60,7 @@ type proxied struct {
 	heard *heard
 }
 
-// heard knows whether anything came.
+// heard notes whether any byte has arrived.
 type heard struct {
 	net.Conn
 	anything atomic.Bool
@@ -74,7 +74,7 @@ func (h *heard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errHeader drops what a balancer sent without a header that can be read.
+// errHeader means that a balancer sent something else than a valid header.
 var errHeader = errors.New("no usable PROXY header")
 
 // own waits for the header, and reports whether the balancer speaks for itself,

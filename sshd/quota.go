@@ -7,8 +7,8 @@ import (
 	"berth/fs"
 )
 
-// serveQuota shows the room in each folder of the view, as df does: what a
-// quota leaves, or the disk. Files are counted where their number is bounded.
+// serveQuota shows the space in each folder of the view, as df does: of its quota, or of
+// the disk. It shows the number of files where a quota limits that.
 func serveQuota(_ context.Context, s *session, _ string) (uint32, error) {
 	files, err := s.files("quota")
 	if err != nil {
@@ -19,7 +19,7 @@ func serveQuota(_ context.Context, s *session, _ string) (uint32, error) {
 	for _, f := range s.conn.grant.Load().Policy.Folders {
 		u, err := files.StatFS(f.Path)
 		if err != nil {
-			s.say(s.ch, fmt.Sprintf("%-24s cannot be told", f.Path))
+			s.say(s.ch, fmt.Sprintf("%-24s not known", f.Path))
 			continue
 		}
 		line := fmt.Sprintf("%-24s %10s %10s %10s", f.Path, blocks(u, u.Blocks), blocks(u, u.Blocks-u.BlocksFree), blocks(u, u.BlocksAvail))

@@ -31,12 +31,12 @@ import (
 type Server struct {
 	Settings
 	Gate   *login.Gate                                      // who may log in, and stay
-	Open   func(*policy.Policy, *fs.Pace) (*fs.View, error) // what a policy's files are, at the pace of the session
+	Open   func(*policy.Policy, *fs.Pace) (*fs.View, error) // opens the files of a policy, at the pace of the session
 	Events event.Sink
 	Log    hclog.Logger
 
-	// Refusing, if set, returns why no new work may begin now, or nil: events cannot
-	// be written, and the administrator prefers no service to no record.
+	// Refusing, if set, returns why no new work may begin now, or nil. The reason is that
+	// events cannot be written, and the administrator wants no service without events.
 	Refusing func() error
 
 	budget   budget
@@ -44,7 +44,7 @@ type Server struct {
 	conns    map[*conn]struct{}
 	running  sync.WaitGroup             // connections
 	draining atomic.Pointer[time.Time]  // since when; nil: not
-	loops    map[net.Listener]time.Time // when each that accepts was last seen alive
+	loops    map[net.Listener]time.Time // when each Serve was last alive
 	reviews  atomic.Int64               // how often all open sessions have been reviewed
 }
 
@@ -69,8 +69,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			continue
 		case err != nil:
-			// Out of file descriptors, most likely: those who are in go on, and
-			// the next may come when one of them has left.
+			// Most likely there are no file descriptors left. Open sessions continue, and
+			// the next client can connect when one of them has ended.
 			s.Log.Error("accept a connection", "error", err)
 			if !sleep(ctx, 100*time.Millisecond) {
 				return nil
@@ -81,12 +81,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// beatEvery is how long a loop that accepts waits at most before it shows that it is
-// alive.
+// beatEvery is the longest time after which Serve notes that it is alive.
 const beatEvery = 2 * time.Second
 
-// beat notes that the loop of l is alive, or has ended. Like whoever accepts, it
-// needs mu.
+// beat notes that Serve is alive for l, or has ended. It takes mu, as accept does, so a
+// deadlock is noticed.
 func (s *Server) beat(l net.Listener, alive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +97,8 @@ func (s *Server) beat(l net.Listener, alive bool) {
 	}
 }
 
-// Alive reports whether every Serve has come round to accepting connections within the
-// last ten seconds. It blocks while the server does.
+// Alive reports whether every Serve was ready to accept connections within the last ten
+// seconds. It blocks if the server is blocked.
 func (s *Server) Alive() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +110,8 @@ func (s *Server) Alive() bool {
 	return true
 }
 
-// Bounds of what clients may send and services have not read, and of what windows
-// are made larger by, in bytes: of one person and of everybody.
+// Bounds, in bytes, of one person and of all: for data that services have not read, and
+// for the growth of windows.
 const (
 	maxUserUnread  = 96 << 20
 	maxTotalUnread = 512 << 20
@@ -156,7 +155,14 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) {
 	})
 }
 
-// full reports why there is no room for one more connection, the zero Reason if there is.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+// full returns why there is no room for one more connection. If there is, the Reason is
+// zero.
 func (s *Server) full() event.Reason {
 	switch {
 	case s.draining.Load() != nil:
@@ -167,12 +173,6 @@ func (s *Server) full() event.Reason {
 		return event.EventsLost
 	}
 	return event.Reason{}
-}
-
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
 }
 
 // connections returns those of this moment.
@@ -188,16 +188,15 @@ func (s *Server) connections() []*conn {
 
 // Bounds of a drain.
 const (
-	// quiet is how long a connection must have been without a request and an
-	// open file before it is closed: longer than the pause between two files of
-	// one transfer.
+	// quiet is how long a connection must have had no request and no open file before
+	// it is closed. It is longer than the pause between two files of one transfer.
 	quiet = time.Second
-	// lastOpens is how long files can still be opened. Without it a client that
-	// moves one file after another would be cut in the midst of one at the end.
+	// lastOpens is how long files can still be opened. Otherwise a client that moves one
+	// file after another would be cut off within a file at the end.
 	lastOpens = 5 * time.Second
 )
 
-// drained reports how long the server has been shutting down; 0: it is not.
+// drained returns how long the server has been shutting down; 0: it is not.
 func (s *Server) drained(now time.Time) time.Duration {
 	since := s.draining.Load()
 	if since == nil {
@@ -207,16 +206,15 @@ func (s *Server) drained(now time.Time) time.Duration {
 }
 
 // Linger waits until all connections have ended by themselves, or ctx ends. Nothing
-// changes for them: another process takes the new ones.
+// changes for them; another process accepts the new ones.
 func (s *Server) Linger(ctx context.Context) {
 	for len(s.connections()) > 0 && sleep(ctx, quiet/4) {
 	}
 }
 
-// Shutdown refuses new connections, closes those that are not moving files,
-// and gives the others until ctx ends to come to the end of the file they are
-// at. Listeners are the caller's to close. It returns nil when all ended by
-// themselves.
+// Shutdown refuses new connections and closes those that move no files. The others
+// may finish their present file until ctx ends. The caller closes the listeners.
+// Shutdown returns nil if no transfer was cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	now := time.Now()
 	s.draining.Store(&now)
@@ -238,7 +236,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			for _, c := range conns {
 				c.close(event.ShuttingDown)
 			}
-			return fmt.Errorf("connections cut at the end of the drain: %d: %w", len(conns), ctx.Err())
+			return fmt.Errorf("connections cut off at the end of the drain: %d: %w", len(conns), ctx.Err())
 		}
 	}
 }

@@ -19,7 +19,7 @@ type service struct {
 	run    func(ctx context.Context, s *session, command string) (uint32, error)
 }
 
-// services is all there is: no shell, no other command.
+// services returns all services. There is no shell and no other command.
 func services() []service {
 	return []service{
 		{name: "sftp", words: []string{"sftp", "sftp-server", "internal-sftp"}, run: serveSFTP},
@@ -47,7 +47,7 @@ func services() []service {
 	}
 }
 
-// A message is an error in a sentence for the person at the other end.
+// A message is an error in a sentence for the user.
 type message string
 
 func (m message) Error() string { return string(m) }
@@ -56,16 +56,16 @@ const (
 	// errNoShell is for a request without a command. WinSCP makes one.
 	errNoShell = message(scp.NoShell)
 	// errNoCommand is for everything else that is not a service.
-	errNoCommand = message("This server moves files: use sftp or scp, or run 'help' for the commands there are.")
+	errNoCommand = message("This server moves files: use sftp or scp, or run 'help' for the list of commands.")
 	// errArguments refuses words after a command that is about the user only.
 	errArguments = message("This command takes no arguments: it is about yourself.")
 )
 
-// noService is the one line about a command that is no service.
+// noService returns the message about a command that is not a service.
 func noService(command string) error {
 	word, _, _ := strings.Cut(command, " ")
 	switch path.Base(word) {
-	case ".": // nothing
+	case ".": // the command is empty
 		return errNoShell
 	case "rsync":
 		return message(scp.NoRsync)

@@ -17,8 +17,8 @@ import (
 	"berth/sshd/login"
 )
 
-// serveChannels answers the client until it leaves, and returns when all its
-// services have ended.
+// serveChannels answers the client until it leaves. It returns when all services have
+// ended.
 func (c *conn) serveChannels(ctx context.Context) {
 	channels, requests := c.channels, c.requests
 	ctx, cancel := context.WithCancel(ctx)
@@ -74,7 +74,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 	}
 }
 
-// rejects refuses a channel that may not be opened, while so many are.
+// rejects refuses a channel if it may not be opened. open is the number of open channels.
 func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
 	reason, why, text := event.Reason{}, ssh.Prohibited, ""
 	switch {
@@ -114,8 +114,8 @@ type session struct {
 	service atomic.Pointer[service] // what it runs, once it does
 }
 
-// serve answers the requests of the channel. A service runs in a goroutine of its
-// own, so that the loop can still answer changes of the window size.
+// serve answers the requests of the channel. A service runs on a goroutine of its own, so
+// that serve can still answer changes of the window size.
 func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -144,7 +144,7 @@ func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 // A run serves a session to its end and returns the exit status.
 type run func(context.Context) uint32
 
-// request handles one channel request: whether to accept it, and what to run.
+// request handles one channel request. It returns whether to accept it, and what to run.
 func (s *session) request(req *ssh.Request, started bool) (run, bool) {
 	switch req.Type {
 	case "pty-req":
@@ -199,7 +199,7 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 	}, true
 }
 
-// refused reports in a sentence for the client why it does not get a service.
+// refused returns, as a sentence for the user, why a service is refused.
 func (s *session) refused(sv *service, command string) error {
 	g := s.conn.grant.Load()
 	name, reason := "", event.Reason{}

@@ -35,12 +35,12 @@ func resize(t *term.Terminal, payload []byte) {
 	}
 }
 
-// longestLine is more than any directory takes for a password.
+// longestLine is more bytes than a password has in any directory.
 const longestLine = 1024
 
-// ask shows prompt and returns the line that follows, without its end: from the
-// terminal, where it is unseen and editable, or else from the plain input in, whose
-// last line need not have an end. Ctrl-C and Ctrl-D are io.EOF.
+// ask shows prompt and returns the line that follows, without its end. At a terminal the
+// line is not shown and can be edited. Otherwise it comes from in, whose last line need
+// not have an end. Ctrl-C and Ctrl-D are io.EOF.
 func (s *session) ask(in *bufio.Reader, prompt string) (string, error) {
 	if s.pty != nil {
 		line, err := s.pty.ReadPassword(prompt)

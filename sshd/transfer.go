@@ -15,9 +15,8 @@ import (
 	"berth/sshd/sftp"
 )
 
-// linkFirst is how clients identify themselves that look at how the server does: if
-// it is not OpenSSH they give SYMLINK the order of the draft, and not that of
-// OpenSSH, which all others have.
+// linkFirst are the clients, by the beginning of their identification, that use the order
+// of the draft in SYMLINK unless the server is OpenSSH. All others use OpenSSH's order.
 var linkFirst = []string{
 	"SSH-2.0-AsyncSSH_",
 	"SSH-2.0-libssh_", "SSH-2.0-libssh-", // not libssh2
@@ -41,8 +40,8 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
 }
 
-// taken is a channel that keeps the clock of its connection: a client that is
-// slow to take what it asked for is not idle.
+// taken is a channel whose writes count as activity: a client that reads slowly is not
+// idle.
 type taken struct {
 	ssh.Channel
 	conn *conn
@@ -74,7 +73,7 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }
 
-// log is the server's, for what the user of c does.
+// log returns the server's log for what the user of c does.
 func (c *conn) log() hclog.Logger {
 	return c.srv.Log.With("session", c.peer.Session, "user", c.grant.Load().User.Name)
 }

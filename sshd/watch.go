@@ -15,11 +15,10 @@ import (
 	"berth/sshd/login"
 )
 
-// Watch takes care of the open connections until ctx ends: it sends keep-alive
-// requests, ends sessions that were idle or open for too long, and looks their
-// users up again every Recheck. A session ends within Recheck if the directory or
-// the rules no longer allow the user; changed rights hold from the next operation
-// on.
+// Watch watches the open connections until ctx ends. It sends keep-alive requests, ends
+// sessions that were idle or open for too long, and looks up their users again every
+// Recheck. A session ends within Recheck if the directory or the rules no longer allow
+// the user. Changed rights apply from the next operation on.
 func (s *Server) Watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -41,12 +40,12 @@ func (s *Server) Watch(ctx context.Context) {
 	}
 }
 
-// enforceLimits ends c if one of its limits is over, and sends a keep-alive
-// request if the client has been silent.
+// enforceLimits ends c if c has reached one of its limits, and sends a keep-alive request
+// if the client has been silent.
 func (c *conn) enforceLimits(now time.Time) {
 	g := c.grant.Load()
 	if g == nil {
-		return // LoginGrace bounds it
+		return // LoginGrace limits a login
 	}
 	l, idle := g.Policy.Limits, c.idle(now)
 	if l.Idle == 0 {
@@ -65,7 +64,7 @@ func (c *conn) enforceLimits(now time.Time) {
 // maxUnanswered is how many keep-alive requests may get no answer.
 const maxUnanswered = 3
 
-// keepAlive sends a keep-alive request, as OpenSSH does. Any answer will do.
+// keepAlive sends a keep-alive request, as OpenSSH does. Any answer counts.
 func (c *conn) keepAlive(now time.Time) {
 	c.asked = now
 	if c.silent.Add(1) > maxUnanswered {
@@ -84,7 +83,7 @@ func (c *conn) keepAlive(now time.Time) {
 func (s *Server) Reconsider(ctx context.Context) {
 	s.reviews.Add(1) // a login that is under way now is reviewed when it ends
 	grants := map[*conn]*login.Grant{}
-	names := map[string]bool{} // a user with ten sessions is one look-up
+	names := map[string]bool{} // a user with ten sessions is looked up once
 	for _, c := range s.connections() {
 		if g := c.grant.Load(); g != nil {
 			grants[c] = g
@@ -110,7 +109,7 @@ func (s *Server) reviewConn(ctx context.Context, c *conn) {
 	g := c.grant.Load()
 	u, err := s.Gate.Directory.Lookup(directory.Fresh(ctx), g.User.Name)
 	if err != nil && !directory.Refused(err) {
-		u, err = g.User, nil // the rules have changed whether or not the directory answers
+		u, err = g.User, nil // changed rules apply although the directory does not answer
 	}
 	c.review(g, u, err)
 }
@@ -126,8 +125,7 @@ func (c *conn) review(g *login.Grant, u *directory.User, err error) {
 	}
 }
 
-// explainChange reports to the sinks and to the person that a session has other
-// rights.
+// explainChange reports changed rights to the sinks and to the person.
 func (c *conn) explainChange(from, to *login.Grant) {
 	switch {
 	case from.SameRights(to):
@@ -144,9 +142,9 @@ func (c *conn) explainChange(from, to *login.Grant) {
 	}
 }
 
-// notify writes a line to the standard error of all sessions of c, which clients
-// show to the person. It uses a goroutine, because a client that does not read
-// would block it, and does one at a time.
+// notify writes a line to the standard error of all sessions of c. Clients show it to
+// the person. A client that does not read would block, so notify uses a goroutine, one
+// at a time.
 func (c *conn) notify(line string) {
 	if !c.notifying.CompareAndSwap(false, true) {
 		return
@@ -155,7 +153,7 @@ func (c *conn) notify(line string) {
 		defer c.survive()
 		defer c.notifying.Store(false)
 		for _, s := range c.runningSessions() {
-			io.WriteString(s.ch.Stderr(), line+"\r\n") // a terminal needs the CR, and nothing else minds it
+			io.WriteString(s.ch.Stderr(), line+"\r\n") // a terminal needs the CR; it does no harm elsewhere
 		}
 	}()
 }
@@ -171,9 +169,9 @@ func (c *conn) revoke(err error) {
 	c.expel()
 }
 
-// expel ends a connection whose ending has been set. All sessions show its line and
-// end, and the client can leave by itself. One that does not gets the line once more,
-// with DISCONNECT, and is cut off.
+// expel ends a connection whose ending has been set. All sessions show its line and end,
+// so that the client can leave by itself. If the client does not leave, it gets the line
+// once more with DISCONNECT, and the connection is closed.
 func (c *conn) expel() {
 	why := c.ending.Load()
 	c.closeSoon(why.reason)
