@@ -96,7 +96,7 @@ type Config struct {
 // State says what several nodes behind a balancer share. Without it each server counts
 // for itself.
 type State struct {
-	// Redis counts sessions, one-time codes, logins under way and penalties for all
+	// Redis counts sessions, one-time codes, wrong passwords, logins and penalties for all
 	// nodes with the same prefix.
 	Redis redis.Settings `mapstructure:"redis"`
 }

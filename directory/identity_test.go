@@ -186,7 +186,7 @@ func TestShieldOfTypedNames(t *testing.T) {
 		for i := range last + 1 {
 			time.Sleep(time.Microsecond)
 			_ = s.Authenticate(t.Context(), typed(i), "wrong")
-			if got := len(s.accounts); got > maxAccounts+1 {
+			if got := len(s.Tries.(*MemoryTries).accounts); got > maxAccounts+1 {
 				t.Fatalf("%d accounts are remembered, want at most %d", got, maxAccounts)
 			}
 		}

@@ -2,11 +2,11 @@ package directory
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -28,33 +28,11 @@ type Shield struct {
 	// changed after the first try.
 	ByName bool
 
+	// Tries counts the wrong passwords. It must not be changed after the first try.
+	Tries Tries
+
 	threshold int
 	window    time.Duration
-
-	mu       sync.Mutex
-	accounts map[account]*attempts
-	seed     maphash.Seed
-}
-
-// An account is what wrong passwords are counted for: a person, or the names
-// that share a slot.
-//
-// Anybody can type any number of names, and a directory accepts several
-// spellings of one name. So a name is counted in one of maxAccounts slots, which
-// its letters and digits choose: other spellings come to the same slot, memory is
-// bounded, and no flood of other names makes the shield forget one. Two people
-// may share a slot; wrong passwords of one then count for the other too.
-type account struct {
-	Identity
-	slot uint64 // if Identity has no id
-}
-
-// attempts are the wrong passwords of one account.
-type attempts struct {
-	wrong   int
-	last    time.Time     // of the last wrong one
-	running int           // being asked now
-	ended   chan struct{} // closed when one of them ends
 }
 
 // AssumedThreshold is after how many wrong passwords a Shield takes an account
@@ -72,7 +50,7 @@ const (
 // that locks an account. window is how long the directory remembers a wrong one. If
 // one of them is 0, d is asked for it.
 func NewShield(d Directory, threshold int, window time.Duration) *Shield {
-	return &Shield{Directory: d, threshold: threshold, window: window, accounts: map[account]*attempts{}, seed: maphash.MakeSeed()}
+	return &Shield{Directory: d, Tries: NewTries(nil), threshold: threshold, window: window}
 }
 
 // Authenticate implements Directory. It refuses with ErrShielded without asking
@@ -90,66 +68,37 @@ func (s *Shield) try(ctx context.Context, u *User, password string, ask func() e
 	if password == "" { // never asked
 		return &Refusal{Why: ErrBadPassword, Detail: "empty"}
 	}
-	a, err := s.begin(ctx, u)
+	end, err := s.Tries.Begin(ctx, s.account(u), func() (int, time.Duration) { return s.rules(ctx, u) })
 	if err != nil {
 		return err
 	}
 	err = ask()
-	s.end(a, err)
+	r, refused := errors.AsType[*Refusal](err)
+	switch {
+	case err == nil, refused && r.Bound: // the directory resets its count too
+		end(Right)
+	case errors.Is(err, ErrBadPassword):
+		end(Wrong)
+	default:
+		end(Unknown)
+	}
 	return err
 }
 
-// begin waits until one more try of u's password cannot lock the account, or
-// refuses it. Tries under way count as wrong until they have ended. If no try is
-// wrong or under way, one more is always allowed, so nobody needs to know the
-// threshold.
-func (s *Shield) begin(ctx context.Context, u *User) (*attempts, error) {
-	key := account{Identity: u.Identity}
-	if u.ID == "" || s.ByName {
-		key = account{Identity{Source: u.Source}, maphash.String(s.seed, letters(u.Name)) % maxAccounts}
+// account is what wrong passwords are counted for: a person, or the names that share
+// a slot.
+//
+// Anybody can type any number of names, and a directory accepts several spellings of
+// one name. So a name is counted in one of maxAccounts slots, which its letters and
+// digits choose: other spellings come to the same slot, memory is bounded, and no
+// flood of other names makes the shield forget one. Two people may share a slot; wrong
+// passwords of one then count for the other too.
+func (s *Shield) account(u *User) string {
+	if u.ID != "" && !s.ByName {
+		return u.Source + "/" + u.ID
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.accounts[key]
-	if a == nil {
-		a = &attempts{ended: make(chan struct{})}
-		s.accounts[key] = a
-	}
-	for a.wrong+a.running > 0 {
-		ended := a.ended
-		var threshold int
-		var window time.Duration
-		s.unlocked(func() { threshold, window = s.rules(ctx, u) })
-		if a.wrong > 0 && time.Since(a.last) > window {
-			a.wrong = 0
-		}
-		limit := max(threshold-1, 1)
-		if threshold <= 0 || a.wrong+a.running < limit {
-			break
-		}
-		if a.wrong >= limit {
-			until := a.last.Add(window).UTC().Format(time.RFC3339)
-			return nil, &Refusal{Why: ErrShielded, Detail: fmt.Sprintf("%d wrong passwords; the account locks at %d; asked again at %s", a.wrong, threshold, until)}
-		}
-		s.unlocked(func() {
-			select {
-			case <-ended:
-			case <-ctx.Done():
-			}
-		})
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("waiting for other tries of %q: %w", u.Name, context.Cause(ctx))
-		}
-	}
-	a.running++
-	return a, nil
-}
-
-// unlocked runs do without the lock, which the caller holds.
-func (s *Shield) unlocked(do func()) {
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	do()
+	sum := sha256.Sum256([]byte(letters(u.Name))) // the same on all nodes
+	return fmt.Sprintf("%s#%d", u.Source, binary.BigEndian.Uint64(sum[:])%maxAccounts)
 }
 
 // letters returns the letters and digits of a name, without case and accents.
@@ -162,22 +111,6 @@ func letters(name string) string {
 		}
 		return unicode.ToLower(unicode.ToUpper(r))
 	}, norm.NFKD.String(name))
-}
-
-func (s *Shield) end(a *attempts, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.running--
-	r, refused := errors.AsType[*Refusal](err)
-	switch {
-	case err == nil, refused && r.Bound: // the directory resets its count too
-		a.wrong = 0
-	case errors.Is(err, ErrBadPassword):
-		a.wrong++
-		a.last = time.Now()
-	}
-	close(a.ended)
-	a.ended = make(chan struct{})
 }
 
 // rules returns what locks u's account: as given, or as the directory says.

@@ -16,6 +16,7 @@ import (
 type directories struct {
 	directory.Directory
 	clients  []*ldap.Client
+	shields  []*directory.Shield
 	embedded []*embedded.Server
 	closers  []io.Closer
 }
@@ -73,6 +74,7 @@ func (all *directories) open(s ldap.Settings, attributes []string, log hclog.Log
 	if s.Shield.Threshold >= 0 {
 		shield := directory.NewShield(d, s.Shield.Threshold, s.Shield.Window)
 		shield.ByName = s.BindAs != ""
+		all.shields = append(all.shields, shield)
 		d = shield
 	}
 	d = directory.NewCache(d, s.Cache, s.Outage.Keep)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"berth/config"
+	"berth/directory"
 	"berth/sshd/event"
 	"berth/sshd/state"
 	"berth/sshd/state/redis"
@@ -58,6 +59,17 @@ func openState(cfg *config.Config, sink event.Sink) (*nodes, error) {
 		}
 	}
 	return n, nil
+}
+
+// shareTries has the nodes count wrong passwords together.
+func (n *nodes) shareTries(shields []*directory.Shield) {
+	if n.shared == nil {
+		return
+	}
+	tries := redis.NewTries(n.shared)
+	for _, s := range shields {
+		s.Tries = tries
+	}
 }
 
 // run keeps this node in touch with the others until ctx ends.

@@ -162,6 +162,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if err != nil {
 		return err
 	}
+	store.shareTries(people.shields)
 	shown := &folders{report: counts.MissingFolders, missing: map[string]policy.Folder{}, opened: map[string]bool{}}
 	gate := &login.Gate{
 		Settings:     settings.Settings,

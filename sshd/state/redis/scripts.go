@@ -136,3 +136,40 @@ redis.call('HSET', key, 'used', string.format('%.0f', used), 'wrong', wrong, 'la
 redis.call('PEXPIRE', key, ARGV[6])
 return result
 `)
+
+// tryScript counts try ARGV[2] of account ARGV[1] as under way, for ARGV[5] milliseconds
+// at most, if fewer than ARGV[3] are wrong, within ARGV[4] milliseconds, or under way.
+// It returns ok, wait if that may become so when others have ended, or for how many
+// milliseconds it will not be so.
+var tryScript = redis.NewScript(clock + `
+local key, running = KEYS[1] .. ':tries:' .. ARGV[1], KEYS[1] .. ':running:' .. ARGV[1]
+local limit, window = tonumber(ARGV[3]), tonumber(ARGV[4])
+local was = redis.call('HMGET', key, 'wrong', 'last')
+local wrong, last = tonumber(was[1]) or 0, tonumber(was[2]) or 0
+if wrong > 0 and now - last > window then
+	wrong = 0
+	redis.call('DEL', key)
+end
+redis.call('ZREMRANGEBYSCORE', running, '-inf', now)
+if wrong + redis.call('ZCARD', running) >= limit then
+	if wrong >= limit then return tostring(last + window - now) end
+	return 'wait'
+end
+redis.call('ZADD', running, now + ARGV[5], ARGV[2])
+redis.call('PEXPIRE', running, ARGV[5])
+return 'ok'
+`)
+
+// triedScript ends try ARGV[2] of account ARGV[1], with the result ARGV[3]. A wrong
+// password is remembered for ARGV[4] milliseconds.
+const triedScript = clock + `
+local key = KEYS[1] .. ':tries:' .. ARGV[1]
+redis.call('ZREM', KEYS[1] .. ':running:' .. ARGV[1], ARGV[2])
+if ARGV[3] == 'right' then redis.call('DEL', key) end
+if ARGV[3] == 'wrong' then
+	redis.call('HINCRBY', key, 'wrong', 1)
+	redis.call('HSET', key, 'last', string.format('%.0f', now))
+	redis.call('PEXPIRE', key, ARGV[4])
+end
+return 'ok'
+`

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"berth/directory"
 	"berth/sshd/state"
 	"berth/sshd/state/statetest"
 	"berth/test/peers"
@@ -397,11 +398,20 @@ func TestRights(t *testing.T) {
 	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	set := func(s *Settings) { s.User, s.PasswordFile = "berth", file }
+	r := peers.Redis(t, args...)
+	tries := NewTries(start(t, r.URL, state.DefaultSettings(), set).Store)
+	if try(t, tries, locksAt(2, time.Hour), directory.Wrong); try(t, tries, locksAt(2, time.Hour), directory.Wrong) {
+		t.Error("a try too many was let through")
+	}
+	if up, _ := tries.store.Up(); !up {
+		t.Error("a command was refused")
+	}
 	statetest.Run(t, 2, func(t *testing.T, s state.Settings, n int) []state.Store {
 		r := peers.Redis(t, args...)
 		var stores []state.Store
 		for range n {
-			stores = append(stores, start(t, r.URL, s, func(s *Settings) { s.User, s.PasswordFile = "berth", file }))
+			stores = append(stores, start(t, r.URL, s, set))
 		}
 		return stores
 	})

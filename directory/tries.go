@@ -1,0 +1,141 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Tries counts wrong passwords by account, for a Shield. It is safe for concurrent use.
+type Tries interface {
+	// Begin counts one more try of account's password that is under way, until end is
+	// called with how it ended. It waits, or refuses with ErrShielded, if the account
+	// might be locked otherwise: tries under way count as wrong until they have ended.
+	// If no try is wrong or under way, one more is always allowed; lockout is called
+	// only if there is. It returns how many wrong passwords lock the account, 0 for
+	// never, and how long one counts.
+	Begin(ctx context.Context, account string, lockout func() (threshold int, window time.Duration)) (end func(TryResult), err error)
+}
+
+// A TryResult is how a try ended.
+type TryResult int
+
+// The results there are.
+const (
+	Unknown TryResult = iota // the directory did not compare the password
+	Wrong                    // one more
+	Right                    // which resets the count
+)
+
+// Shielded is the refusal of an account that so many wrong passwords lock.
+func Shielded(threshold int, until time.Time) error {
+	return &Refusal{Why: ErrShielded, Detail: fmt.Sprintf("the account locks at %d wrong passwords; asked again at %s", threshold, until.UTC().Format(time.RFC3339))}
+}
+
+// MemoryTries is the Tries of one process.
+type MemoryTries struct {
+	share func() int
+
+	mu       sync.Mutex
+	accounts map[string]*attempts
+}
+
+// attempts are the wrong passwords of one account.
+type attempts struct {
+	wrong   int
+	last    time.Time     // of the last wrong one
+	running int           // being asked now
+	ended   chan struct{} // closed when one of them ends
+}
+
+// NewTries returns an empty MemoryTries. share says into how many parts a threshold is
+// divided, because as many nodes count for themselves; nil is one.
+func NewTries(share func() int) *MemoryTries {
+	if share == nil {
+		share = func() int { return 1 }
+	}
+	return &MemoryTries{share: share, accounts: map[string]*attempts{}}
+}
+
+// of needs t.mu.
+func (t *MemoryTries) of(account string) *attempts {
+	a := t.accounts[account]
+	if a == nil {
+		a = &attempts{ended: make(chan struct{})}
+		t.accounts[account] = a
+	}
+	return a
+}
+
+// Begin implements Tries.
+func (t *MemoryTries) Begin(ctx context.Context, account string, lockout func() (threshold int, window time.Duration)) (end func(TryResult), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.of(account)
+	for a.wrong+a.running > 0 {
+		ended := a.ended
+		var threshold int
+		var window time.Duration
+		t.unlocked(func() { threshold, window = lockout() })
+		if a.wrong > 0 && time.Since(a.last) > window {
+			a.wrong = 0
+		}
+		if threshold <= 0 {
+			break
+		}
+		limit := Limit(threshold, t.share())
+		if a.wrong+a.running < limit {
+			break
+		}
+		if a.wrong >= limit {
+			return nil, Shielded(threshold, a.last.Add(window))
+		}
+		t.unlocked(func() {
+			select {
+			case <-ended:
+			case <-ctx.Done():
+			}
+		})
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("waiting for other tries of this account: %w", context.Cause(ctx))
+		}
+	}
+	a.running++
+	return func(r TryResult) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		a.running--
+		a.note(r)
+		close(a.ended)
+		a.ended = make(chan struct{})
+	}, nil
+}
+
+// Note counts a try that somebody else has allowed.
+func (t *MemoryTries) Note(account string, r TryResult) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(account).note(r)
+}
+
+func (a *attempts) note(r TryResult) {
+	switch r {
+	case Right:
+		a.wrong = 0
+	case Wrong:
+		a.wrong++
+		a.last = time.Now()
+	}
+}
+
+// Limit is how many tries may be wrong or under way where threshold wrong passwords
+// lock an account and so many nodes count for themselves: at least one.
+func Limit(threshold, nodes int) int { return max((threshold-1)/nodes, 1) }
+
+// unlocked runs do without the lock, which the caller holds.
+func (t *MemoryTries) unlocked(do func()) {
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	do()
+}
