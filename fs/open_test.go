@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"maps"
 	"os"
@@ -127,5 +128,23 @@ func TestShadowed(t *testing.T) {
 	rules := []policy.Folder{{Path: "/"}, {Path: "/", Host: t.TempDir()}, {Path: "/", Host: hosts["/"]}, {Path: "/shared"}, {Path: "/shared", Host: "/x"}}
 	if got := Shadowed(rules); !maps.EqualFunc(got, map[string][]string{"/shared": {hosts["/"] + "/shared"}}, slices.Equal) {
 		t.Errorf("Shadowed of the folders of several rules = %q, want /shared", got)
+	}
+}
+
+// TestMakeFolderKeepsNothingOpen: a folder that was made is not held twice.
+func TestMakeFolderKeepsNothingOpen(t *testing.T) {
+	before := descriptors(t)
+	for i := range 5 {
+		p := full(filepath.Join(t.TempDir(), fmt.Sprint(i)))
+		p.Folders[0].Create = true
+		p.Folders[0].Skeleton = []string{"inbox"}
+		v, err := Open(p, Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Close()
+	}
+	if n := descriptors(t); n != before {
+		t.Errorf("%d descriptors are open, %d before", n, before)
 	}
 }

@@ -2,14 +2,22 @@ package sshd
 
 import (
 	"errors"
+	"fmt"
+	iofs "io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
+	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
 )
@@ -261,4 +269,47 @@ func TestOpenFilesAreLimited(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestAttributes: an event says what was set, special bits included.
+func TestAttributes(t *testing.T) {
+	for want, a := range map[string]fs.Attr{
+		"map[permissions:0750]": {Set: fs.AttrMode, Mode: 0o750},
+		"map[permissions:2770]": {Set: fs.AttrMode, Mode: 0o770 | iofs.ModeSetgid},
+		"map[permissions:1777]": {Set: fs.AttrMode, Mode: 0o777 | iofs.ModeSticky},
+		"map[permissions:3700]": {Set: fs.AttrMode, Mode: 0o700 | iofs.ModeSticky | iofs.ModeSetgid},
+		"map[size:7]":           {Set: fs.AttrSize, Size: 7, Mode: 0o700},
+		"map[gid:5]":            {Set: fs.AttrOwner, UID: math.MaxUint32, GID: 5},
+		"map[gid:0 uid:5]":      {Set: fs.AttrOwner, UID: 5},
+		"map[]":                 {Mode: 0o700, Size: 7, UID: 1},
+		"map[atime:1970-01-01T00:00:01Z mtime:1970-01-01T00:00:02Z]": {Set: fs.AttrTimes, Atime: time.Unix(1, 0), Mtime: time.Unix(2, 0)},
+	} {
+		if got := fmt.Sprint(attributes(a)); got != want {
+			t.Errorf("%+v is %s, want %s", a, got, want)
+		}
+	}
+}
+
+// TestEventsLost: a server that refuses work while events are lost says so.
+func TestEventsLost(t *testing.T) {
+	var lost atomic.Pointer[error]
+	f := start(t, func(f *fixture) {
+		f.Server.Refusing = func() error {
+			if err := lost.Load(); err != nil {
+				return *err
+			}
+			return nil
+		}
+	})
+	f.must(t).Close()
+	f.hangUp()
+	full := errors.New("disk full")
+	lost.Store(&full)
+	if c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+		c.Close()
+		t.Error("a connection is served while events are lost")
+	}
+	eventually(t, "the refusal has its event", func() bool { return slices.Contains(f.events.reasons(event.ConnectionRefused), "events_lost") })
+	lost.Store(nil)
+	f.must(t).Close()
 }

@@ -2,6 +2,8 @@ package login
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -315,5 +317,33 @@ func TestExpiryWithoutProofIsNoProof(t *testing.T) {
 		if g != nil || asked || text != "" {
 			t.Errorf("%s: grant %v, asked for a new password: %t, told %q; want a refusal without a word", method, g, asked, text)
 		}
+	}
+}
+
+// TestCachedLogins: an event says that the directory was not asked just now.
+func TestCachedLogins(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{}
+		w.user.Cached = cached
+		if g, _, _ := play(w, newAttempt(w), []try{{methodPassword, true}}, false); g == nil {
+			t.Fatal("no login")
+		}
+		accepted := w.events[len(w.events)-1]
+		if got := accepted.Fields["directory"]; accepted.Type != event.LoginAccepted || (got == "cached") != cached {
+			t.Errorf("%v, directory %q; cached is %t", accepted.Type, got, cached)
+		}
+	}
+}
+
+// TestProved: what is no refusal stays an error, and is proved to nobody.
+func TestProved(t *testing.T) {
+	down := errors.New("no server answers")
+	if err := proved(down); err != down {
+		t.Errorf("%v became %v", down, err)
+	}
+	refusal := &directory.Refusal{Why: directory.ErrDisabled}
+	if err := proved(fmt.Errorf("ask: %w", refusal)); !directory.Proved(err) || refusal.Proved {
+		t.Errorf("%v: proved %t, and the one it was made of %t", err, directory.Proved(err), refusal.Proved)
 	}
 }

@@ -94,6 +94,9 @@ func TestMatch(t *testing.T) {
 		{`[\]]`, "]", true},
 		{"[[:digit:]]*", "1a", true},
 		{"[[:alpha:][:digit:]]", "-", false},
+		{"[[:graph:]]", "a", true},
+		{"[[:graph:]]", " ", false},
+		{"[[:graph:]]", "\x01", false},
 		{"[[:nope:]]", "n]", true}, // a set of these characters, as it is no class
 		{`\*`, "*", true},
 		{`\*`, "a", false},

@@ -81,6 +81,7 @@ func TestSink(t *testing.T) {
 		{"size out of range", "scp -t .", "C0644 9223372036854775808 a\n", "\x00\x02scp: protocol error: bad size\n", false, "", ""},
 		{"no name", "scp -t .", "C0644 1\n", "\x00\x02scp: protocol error: record without mode, size and name\n", false, "", ""},
 		{"bad times", "scp -t .", "T1 0 x 0\n", "\x00\x02scp: protocol error: times not delimited\n", false, "", ""},
+		{"bad times, and more", "scp -t .", "T1 0 x 0\nC0644 1 a\na\x00", "\x00\x02scp: protocol error: times not delimited\n", false, "", ""},
 		{"bad microseconds", "scp -t .", "T1 1000000 1 0\n", "\x00\x02scp: protocol error: times not delimited\n", false, "", ""},
 		{"empty name", "scp -t .", "C0644 1 \n", "\x00\x02scp: error: unexpected filename: \n", false, "", ""},
 		{"this directory", "scp -r -t .", "D0755 0 .\n", "\x00\x02scp: error: unexpected filename: .\n", false, "", ""},

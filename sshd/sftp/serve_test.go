@@ -464,3 +464,19 @@ func TestLargeDirectory(t *testing.T) {
 		t.Errorf("%d names listed, want %d and two dots", len(seen), n)
 	}
 }
+
+// TestLsetstat sets the times of a link, and not those of the file it leads to.
+func TestLsetstat(t *testing.T) {
+	files := aTree(t)
+	if got, err := converse(t, files, sftp.Options{}, packet(fxExtended, 1, "lsetstat@openssh.com", "/l", 8, 1, 2)); err != nil || !slices.Equal(got, []string{"1 status 0 Success"}) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	link, err := os.Lstat(files.host("/l"))
+	if err != nil || link.ModTime().Unix() != 2 {
+		t.Errorf("the link is from %v, %v; want second 2", link.ModTime(), err)
+	}
+	file, err := os.Stat(files.host("/f"))
+	if err != nil || file.ModTime().Unix() == 2 {
+		t.Errorf("the file is from %v, %v", file.ModTime(), err)
+	}
+}
