@@ -25,7 +25,7 @@ type Authority struct {
 	attrs   []string // in lower case
 }
 
-// trusted is the keys of one file, and the directory whose people they certify.
+// trusted are the keys of one file, and the directory whose people they certify.
 type trusted struct {
 	*privatefile.File[keySet]
 	directory string
@@ -44,16 +44,16 @@ type Grant struct {
 	Serial    uint64
 	Authority string    // fingerprint of the key that signed
 	Until     time.Time // when it expires; zero: never
-	Command   string    // the only one it is for, from force-command; empty: any
+	Command   string    // of force-command, the only one that may run; empty: any
 }
 
 // maxFile bounds what is read of a file, in bytes. A revocation list takes eight
 // for a serial number, or less.
 const maxFile = 16 << 20
 
-// Open reads the files of s; directories are the names of those configured. A
-// file that cannot be used is an error. If that happens later, no certificate is
-// accepted until the file can be used again.
+// Open reads the files of s; directories are the names of those configured. A file that
+// cannot be used is an error. If a file becomes unusable later, no certificate is
+// accepted until it can be used again.
 func Open(s Settings, directories ...string) (*Authority, error) {
 	if err := errors.Join(s.Check(directories...)...); err != nil {
 		return nil, err
@@ -145,8 +145,8 @@ func (a *Authority) Trusts(cert *ssh.Certificate, directory string) error {
 	return a.revokes(cert)
 }
 
-// revokes returns an error if cert, its key or the key of its authority has been
-// revoked, or if nobody can know that now.
+// revokes returns an error if cert, its key or the key of its authority has been revoked,
+// or if a list cannot be read.
 func (a *Authority) revokes(cert *ssh.Certificate) error {
 	for _, f := range a.revoked {
 		r, err := current(f)
@@ -179,10 +179,9 @@ func (a *Authority) trusts(key ssh.PublicKey, directory string) error {
 	return fmt.Errorf("%w: %s%s", ErrAuthority, ssh.FingerprintSHA256(key), other)
 }
 
-// signed verifies the signature of the authority. The library's checker would
-// also check validity and options, but its errors do not say which of them is
-// wrong. So it is given a time and a list of options that it accepts, and the
-// functions valid and options check those.
+// signed verifies the signature of the authority. The library's checker also checks
+// validity and options, but its errors do not say which of them is wrong. So it gets a
+// time and options that it accepts, and the functions valid and options check those.
 func signed(cert *ssh.Certificate) error {
 	if err := strong(cert.Key); err != nil {
 		return err
@@ -213,7 +212,7 @@ func signed(cert *ssh.Certificate) error {
 func valid(cert *ssh.Certificate, now time.Time) error {
 	unix := uint64(max(now.Unix(), 0))
 	if unix < cert.ValidAfter {
-		return fmt.Errorf("%w: it will be at %s", ErrNotYetValid, date(cert.ValidAfter))
+		return fmt.Errorf("%w: valid from %s", ErrNotYetValid, date(cert.ValidAfter))
 	}
 	if unix >= cert.ValidBefore {
 		return fmt.Errorf("%w: at %s", ErrExpired, date(cert.ValidBefore))
@@ -277,3 +276,21 @@ func strong(key ssh.PublicKey) error {
 	}
 	return nil
 }
+
+// Why a certificate is not accepted. Errors of Check wrap one of these.
+var (
+	ErrType        = errors.New("not a user certificate")
+	ErrAuthority   = errors.New("signed by an unknown authority")
+	ErrSignature   = errors.New("the signature of the authority is not valid")
+	ErrWeak        = errors.New("too weak")
+	ErrRevoked     = errors.New("revoked")
+	ErrNotYetValid = errors.New("not valid yet")
+	ErrExpired     = errors.New("expired")
+	ErrPrincipal   = errors.New("not for this user")
+	ErrSource      = errors.New("not from this address")
+	ErrOption      = errors.New("has a critical option that is not supported or not valid")
+
+	// ErrUnreadable means that a file of the settings cannot be used, so it is not known
+	// what is trusted or revoked.
+	ErrUnreadable = errors.New("keys of authorities or revocations cannot be read")
+)

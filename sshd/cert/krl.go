@@ -63,7 +63,7 @@ func (r *revocations) certsOf(authority string) *revokedCerts {
 	return c
 }
 
-// of returns what of cert is revoked, "" if nothing is.
+// of returns which part of cert is revoked, "" if none is.
 func (r *revocations) of(cert *ssh.Certificate) string {
 	authority := cert.SignatureKey.Marshal()
 	switch {
@@ -89,8 +89,8 @@ func (r *revocations) hasKey(blob []byte) bool {
 	return r.keys[string(blob)] || r.sha1[sha1.Sum(blob)] || r.sha256[sha256.Sum256(blob)]
 }
 
-// hasSerial does not know the serial number 0, as OpenSSH: authorities that do not
-// count give it to all certificates.
+// hasSerial never finds the serial number 0, as in OpenSSH: authorities that do not number
+// their certificates use 0 for all of them.
 func (c *revokedCerts) hasSerial(serial uint64) bool {
 	if serial == 0 {
 		return false
@@ -184,7 +184,7 @@ func (r *revocations) section(kind byte, in *reader) error {
 	return in.err
 }
 
-// certificates reads what is revoked of one authority.
+// certificates reads which certificates of one authority are revoked.
 func (r *revocations) certificates(in *reader) error {
 	c := r.certsOf(string(in.string()))
 	in.string() // reserved

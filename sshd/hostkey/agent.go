@@ -23,7 +23,7 @@ type Agent string
 // hardware, a second.
 const agentAnswers = 10 * time.Second
 
-// ask connects to the agent for one request, so that it may be restarted at any
+// ask connects to the agent for one request, so that the agent can be restarted at any
 // time.
 func (a Agent) ask(request func(agent.ExtendedAgent) error) error {
 	socket := string(a)
@@ -67,7 +67,7 @@ func (a Agent) load(path string) (ssh.Signer, error) {
 				return err
 			}
 		}
-		return errors.Join(err, fmt.Errorf("%w %s among its %d: ssh-add would give it", errNotHeld, ssh.FingerprintSHA256(k.Public), held))
+		return errors.Join(err, fmt.Errorf("%w %s among its %d: add it with ssh-add", errNotHeld, ssh.FingerprintSHA256(k.Public), held))
 	})
 	if err != nil {
 		return nil, err

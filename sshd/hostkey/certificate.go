@@ -12,9 +12,9 @@ import (
 
 // Certify returns signers, and after them each once more with its certificate
 // (OpenSSH's PROTOCOL.certkeys) in one of files, as made by ssh-keygen -s CA -h.
-// Clients that trust the CA need no known_hosts entry of the server; others are
-// served with the plain key. One that has expired is offered all the same: it is
-// for clients to judge.
+// Clients that trust the CA need no known_hosts entry of the server; others use the
+// plain key. An expired certificate is offered too, because the client decides about
+// it.
 func Certify(signers []ssh.Signer, files []string) ([]ssh.Signer, error) {
 	all := signers[:len(signers):len(signers)]
 	from := map[string]string{} // type -> file

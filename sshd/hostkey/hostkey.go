@@ -19,8 +19,8 @@ import (
 // minRSA is the smallest RSA modulus, in bits, that a host key may have.
 const minRSA = 2048
 
-// order is what a client is offered first. The library prefers host keys in the
-// order in which they were added.
+// order is the order of host keys by type. The library prefers host keys in the order in
+// which they were added.
 var order = []string{
 	ssh.KeyAlgoED25519,
 	ssh.KeyAlgoECDSA256,
@@ -30,12 +30,11 @@ var order = []string{
 }
 
 // Load returns the signers of the key files at paths, ed25519 first, RSA last.
-// A file that is missing is made, of the type that its base name contains
-// (…ed25519…, …ecdsa…, …rsa…), mode 0600, with its public half beside it in
-// path+".pub"; if passphrase gives one, it is encrypted with it. A file that
-// others may read is refused, and so is a second key of one type, since SSH
-// could offer only one of them. RSA keys sign with SHA-2 only. The files may be
-// in any format that Parse reads.
+// A missing file is made, with mode 0600. Its base name contains its type (…ed25519…,
+// …ecdsa…, …rsa…). Its public half is in path+".pub". If passphrase returns one, the
+// file is encrypted with it. A file that others may read is refused. A second key of
+// one type is refused too, because SSH can offer only one of them. RSA keys sign with
+// SHA-2 only. The files may be in any format that Parse reads.
 //
 // A path that ends in .pub is that of a public key; the agent must hold the
 // private half, and signs.
@@ -115,13 +114,13 @@ type rsaSigner struct {
 	plain ssh.AlgorithmSigner
 }
 
-// newRSASigner restricts plain, which would offer ssh-rsa too: that is SHA-1.
+// newRSASigner restricts plain, which would also offer ssh-rsa, a signature with SHA-1.
 func newRSASigner(plain ssh.AlgorithmSigner) (ssh.Signer, error) {
 	s, err := ssh.NewSignerWithAlgorithms(plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
 	return rsaSigner{s, plain}, err
 }
 
-// WithSHA1 returns the same key for clients that know nothing else.
+// WithSHA1 returns the same key for clients that know only ssh-rsa.
 func (s rsaSigner) WithSHA1() (ssh.Signer, error) {
 	return ssh.NewSignerWithAlgorithms(s.plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA})
 }

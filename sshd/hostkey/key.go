@@ -34,8 +34,8 @@ var (
 // mostText is more than the largest RSA key takes in any format, in bytes.
 const mostText = 64 << 10
 
-// Ask returns the passphrase of a key that is encrypted, or will be; an empty one
-// means that the key will not be encrypted.
+// Ask returns the passphrase of an encrypted key, or of a key that will be encrypted. With
+// an empty passphrase the key will not be encrypted.
 type Ask func() ([]byte, error)
 
 // Parse reads a private or public key in any of the formats, which it finds out
@@ -273,7 +273,7 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, text)
 }
 
-// oneLine makes one line of a comment, so that it cannot break a file.
+// oneLine makes one line of a comment, which must not add lines to a file.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func encodePEM(k Key, passphrase []byte) ([]byte, error) {

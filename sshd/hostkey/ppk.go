@@ -51,8 +51,8 @@ type ppkKDF struct {
 	salt                []byte
 }
 
-// A file must not be able to use up the machine's memory, or to take hours. PuTTY
-// itself uses 8 MiB and about 100 ms.
+// Bounds of what a file may ask for: the memory and the time of the machine are
+// limited. PuTTY itself uses 8 MiB and about 100 ms.
 const (
 	mostMemory = 256 << 10 // KiB
 	mostWork   = 16 << 20  // KiB times passes
@@ -73,13 +73,12 @@ func parsePPK(text []byte, ask Ask) (Key, error) {
 	if err := f.open(secret); err != nil {
 		return Key{}, err
 	}
-	key, err := f.key()
+	k, err := privateKey(f.key())
 	if err != nil {
 		return Key{}, fmt.Errorf("PuTTY key: %w", err)
 	}
-	k, err := privateKey(key, nil)
 	k.Comment = f.comment
-	return k, err
+	return k, nil
 }
 
 // readPPK reads the lines "Name: value" of a file. A name that ends in -Lines has
@@ -190,15 +189,8 @@ func (f *ppk) open(passphrase []byte) error {
 	if err != nil {
 		return err
 	}
-	if f.encryption != "none" {
-		if len(f.private)%aes.BlockSize != 0 {
-			return errors.New("PuTTY key: the private part is cut off")
-		}
-		block, err := aes.NewCipher(keys.key)
-		if err != nil {
-			return err
-		}
-		cipher.NewCBCDecrypter(block, keys.iv).CryptBlocks(f.private, f.private)
+	if err := f.crypt(keys, cipher.NewCBCDecrypter); err != nil {
+		return err
 	}
 	switch {
 	case hmac.Equal(f.mac, f.sum(keys)):
@@ -209,7 +201,23 @@ func (f *ppk) open(passphrase []byte) error {
 	return errors.New("PuTTY key: the checksum is wrong: the file was changed")
 }
 
-// sum is the MAC over everything that matters, decrypted.
+// crypt encrypts or decrypts the private part in place, if it is to be encrypted.
+func (f *ppk) crypt(keys ppkKeys, mode func(cipher.Block, []byte) cipher.BlockMode) error {
+	if f.encryption == "none" {
+		return nil
+	}
+	if len(f.private)%aes.BlockSize != 0 {
+		return errors.New("PuTTY key: the private part is cut off")
+	}
+	block, err := aes.NewCipher(keys.key)
+	if err != nil {
+		return err
+	}
+	mode(block, keys.iv).CryptBlocks(f.private, f.private)
+	return nil
+}
+
+// sum is the MAC over everything that matters, with the private part decrypted.
 func (f *ppk) sum(keys ppkKeys) []byte {
 	h := hmac.New(keys.hash, keys.mac)
 	h.Write(ssh.Marshal(struct {
@@ -328,26 +336,18 @@ func encodePPK(k Key, version int, passphrase []byte) ([]byte, error) {
 		f.encryption = ppkCipher
 		f.kdf = ppkKDF{flavour: "Argon2id", memory: 8192, passes: 21, par: 1, salt: make([]byte, 16)}
 		rand.Read(f.kdf.salt)
+		pad := sha1.Sum(f.private) // as PuTTY does: not random, so the padding hides nothing
+		if odd := len(f.private) % aes.BlockSize; odd > 0 {
+			f.private = append(f.private, pad[:aes.BlockSize-odd]...)
+		}
 	}
 	keys, err := f.keys(passphrase)
 	if err != nil {
 		return nil, err
 	}
-	if f.encryption != "none" {
-		// The padding is not random, so that it gives nothing away that the key does
-		// not.
-		pad := sha1.Sum(f.private)
-		if odd := len(f.private) % aes.BlockSize; odd > 0 {
-			f.private = append(f.private, pad[:aes.BlockSize-odd]...)
-		}
-	}
 	f.mac = f.sum(keys)
-	if f.encryption != "none" {
-		block, err := aes.NewCipher(keys.key)
-		if err != nil {
-			return nil, err
-		}
-		cipher.NewCBCEncrypter(block, keys.iv).CryptBlocks(f.private, f.private)
+	if err := f.crypt(keys, cipher.NewCBCEncrypter); err != nil {
+		return nil, err
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s%d: %s\nEncryption: %s\nComment: %s\n", ppkMagic, f.version, f.algorithm, f.encryption, f.comment)

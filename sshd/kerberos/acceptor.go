@@ -1,15 +1,22 @@
 package kerberos
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/asn1"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
+	"github.com/jcmturner/gokrb5/v8/asn1tools"
+	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/gssapi"
+	"github.com/jcmturner/gokrb5/v8/iana"
+	"github.com/jcmturner/gokrb5/v8/iana/asnAppTag"
 	"github.com/jcmturner/gokrb5/v8/iana/chksumtype"
 	"github.com/jcmturner/gokrb5/v8/iana/keyusage"
+	"github.com/jcmturner/gokrb5/v8/iana/msgtype"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
 )
@@ -102,29 +109,19 @@ func (a *Acceptor) DeleteSecContext() error {
 
 // parseRequest reads an initial token: RFC 2743, section 3.1, around an AP-REQ.
 func parseRequest(token []byte) (*messages.APReq, error) {
-	malformed := func(err error) error { return fmt.Errorf("%w: %w", ErrMalformed, err) }
-	var frame asn1.RawValue
-	rest, err := asn1.Unmarshal(token, &frame)
+	var outer asn1.RawValue
+	rest, err := asn1.Unmarshal(token, &outer)
 	if err != nil {
-		return nil, malformed(err)
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if frame.Class != asn1.ClassApplication || frame.Tag != 0 || !frame.IsCompound || len(rest) > 0 {
-		return nil, malformed(errors.New("not an initial token"))
-	}
-	var mechanism asn1.ObjectIdentifier
-	body, err := asn1.Unmarshal(frame.Bytes, &mechanism)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	if !mechanism.Equal(oid) {
-		return nil, malformed(fmt.Errorf("mechanism %v is not Kerberos 5", mechanism))
-	}
-	if len(body) < len(idRequest) || string(body[:len(idRequest)]) != idRequest {
-		return nil, malformed(errors.New("not a request"))
+	mechanism, err := asn1.Marshal(oid)
+	body, ok := bytes.CutPrefix(outer.Bytes, append(mechanism, idRequest...))
+	if err != nil || !ok || outer.Class != asn1.ClassApplication || outer.Tag != 0 || !outer.IsCompound || len(rest) > 0 {
+		return nil, fmt.Errorf("%w: not a request of Kerberos 5", ErrMalformed)
 	}
 	var req messages.APReq
-	if err := req.Unmarshal(body[len(idRequest):]); err != nil {
-		return nil, malformed(err)
+	if err := req.Unmarshal(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return &req, nil
 }
@@ -143,4 +140,47 @@ func wishes(sum types.Checksum) (uint32, error) {
 		return 0, ErrNoIntegrity
 	}
 	return flags, nil
+}
+
+// reply proves to the client that the server could open its ticket: it has the time stamp
+// of the client, encrypted with the key in the ticket (RFC 4120, section 3.2.4).
+func reply(req *messages.APReq) ([]byte, error) {
+	part, err := application(asnAppTag.EncAPRepPart, messages.EncAPRepPart{
+		CTime:          req.Authenticator.CTime,
+		Cusec:          req.Authenticator.Cusec,
+		SequenceNumber: sequence(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := crypto.GetEncryptedData(part, req.Ticket.DecryptedEncPart.Key, keyusage.AP_REP_ENCPART, 0)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := application(asnAppTag.APREP, messages.APRep{PVNO: iana.PVNO, MsgType: msgtype.KRB_AP_REP, EncPart: sealed})
+	if err != nil {
+		return nil, err
+	}
+	return frame(idReply, rep)
+}
+
+// frame wraps a message of Kerberos as a token of GSS-API.
+func frame(id string, message []byte) ([]byte, error) {
+	mechanism, err := asn1.Marshal(oid)
+	return asn1tools.AddASNAppTag(slices.Concat(mechanism, []byte(id), message), 0), err
+}
+
+// application encodes v in DER with an application tag.
+func application(tag int, v any) ([]byte, error) {
+	b, err := asn1.Marshal(v)
+	return asn1tools.AddASNAppTag(b, tag), err
+}
+
+// sequence returns the server's first sequence number. It has thirty bits, because some
+// clients read a number with the highest bit as negative. It is not 0, because the
+// encoding would omit that.
+func sequence() int64 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return int64(binary.BigEndian.Uint32(b[:])>>2) + 1
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/iana/addrtype"
+	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/iana/flags"
 	"github.com/jcmturner/gokrb5/v8/iana/keyusage"
 	"github.com/jcmturner/gokrb5/v8/messages"
@@ -22,9 +23,9 @@ import (
 // minutes as everywhere in Kerberos.
 const skew = 5 * time.Minute
 
-// verify proves a request of a client at remote, RFC 4120, section 3.2.3. The
-// library's function for it is not used: it believes the client about its realm,
-// and never forgets an authenticator.
+// verify checks a request of a client at remote: RFC 4120, section 3.2.3. The library's
+// function is not used: it accepts the realm that the client states, and remembers every
+// authenticator for ever.
 func (k *Keytab) verify(req *messages.APReq, remote netip.Addr) error {
 	if err := k.open(&req.Ticket); err != nil {
 		return err
@@ -122,8 +123,8 @@ func fresh(a *types.Authenticator, now time.Time) error {
 	return nil
 }
 
-// boundTo holds a ticket to the addresses it was asked for, which is rare. The
-// NetBIOS names that Windows adds say nothing about an address.
+// boundTo checks the addresses that a ticket is for. Few tickets have any. The NetBIOS names
+// that Windows adds are not addresses.
 func boundTo(addresses types.HostAddresses, remote netip.Addr) error {
 	var bound bool
 	for _, a := range addresses {
@@ -141,9 +142,9 @@ func boundTo(addresses types.HostAddresses, remote netip.Addr) error {
 	return nil
 }
 
-// trustworthy checks the realms that vouched for a client of another realm, unless
-// our KDC has checked them: each of them could have invented the client. RFC
-// 4120, section 2.7.
+// trustworthy checks the realms on the way of a ticket from another realm, unless our KDC
+// has checked them: each of them could have invented the client (RFC 4120, section
+// 2.7).
 func (k *Keytab) trustworthy(t *messages.EncTicketPart, ours string) error {
 	if t.CRealm == ours || len(t.Transited.Contents) == 0 || t.Flags.At(flags.TransitedPolicyChecked) != 0 {
 		return nil
@@ -152,6 +153,44 @@ func (k *Keytab) trustworthy(t *messages.EncTicketPart, ours string) error {
 		if !slices.ContainsFunc(k.realms(), func(r Realm) bool { return r.Name == via }) {
 			return fmt.Errorf("%w: the ticket came by way of %.200q", ErrForeignRealm, via)
 		}
+	}
+	return nil
+}
+
+// aes has the encryption types that sessions may use, with the length of their keys in
+// bytes. With any other type, tokens would have the layout and the strength of RFC 1964.
+var aes = map[int32]int{
+	etypeID.AES128_CTS_HMAC_SHA1_96:    16,
+	etypeID.AES256_CTS_HMAC_SHA1_96:    32,
+	etypeID.AES128_CTS_HMAC_SHA256_128: 16,
+	etypeID.AES256_CTS_HMAC_SHA384_192: 32,
+}
+
+// enctypes has the names of encryption types in krb5.conf and klist.
+var enctypes = map[int32]string{
+	etypeID.AES128_CTS_HMAC_SHA1_96:    "aes128-cts-hmac-sha1-96",
+	etypeID.AES256_CTS_HMAC_SHA1_96:    "aes256-cts-hmac-sha1-96",
+	etypeID.AES128_CTS_HMAC_SHA256_128: "aes128-cts-hmac-sha256-128",
+	etypeID.AES256_CTS_HMAC_SHA384_192: "aes256-cts-hmac-sha384-192",
+	etypeID.DES3_CBC_SHA1_KD:           "des3-cbc-sha1",
+	etypeID.RC4_HMAC:                   "rc4-hmac",
+}
+
+func enctype(id int32) string {
+	if name, ok := enctypes[id]; ok {
+		return name
+	}
+	return fmt.Sprintf("encryption type %d", id)
+}
+
+// strong returns nil for an AES key of the right length.
+func strong(k types.EncryptionKey) error {
+	size, ok := aes[k.KeyType]
+	if !ok {
+		return fmt.Errorf("%w: %s for the session: AES is needed", ErrWeak, enctype(k.KeyType))
+	}
+	if len(k.KeyValue) != size {
+		return fmt.Errorf("%w: %s key of %d bytes", ErrMalformed, enctype(k.KeyType), len(k.KeyValue))
 	}
 	return nil
 }
