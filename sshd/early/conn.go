@@ -18,7 +18,7 @@ type Conn struct {
 	buf    *[readSize]byte // what unread is part of, if it is from the pool
 	socket socket
 
-	swallow []byte // the identification string, which was sent and is not written again
+	swallow []byte // the identification string, which has been sent already
 }
 
 // A carrier is a connection that has read the first bytes of a TCP connection, such as
@@ -92,8 +92,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// smallPacket is the size up to which a packet is copied together before it is written,
-// which costs less than a list of its pieces.
+// smallPacket is the size up to which the pieces of a packet are copied before they are
+// written, which costs less than a list of them.
 const smallPacket = 4 << 10
 
 var smallBuffers = sync.Pool{New: func() any { return new([smallPacket]byte) }}

@@ -2,11 +2,11 @@
 // work: how the client identifies itself and which algorithms it lists.
 //
 // Look exchanges the identification strings and reads the client's first packet,
-// KEXINIT, which is not encrypted. It ends connections of probes and of clients that
-// do not speak SSH. The Conn that it returns is for ssh.NewServerConn: Conn drops the
-// library's own identification string, because it has been sent, gives the library
-// what has been read, and then moves data in larger pieces than the library asks for.
-// The caller chooses algorithms, limits and logs.
+// KEXINIT, which is not encrypted. It closes connections of probes and of clients that
+// do not speak SSH. The Conn that it returns is for ssh.NewServerConn. Conn drops the
+// library's own identification string, because it has been sent. It gives the library
+// what has been read, and then reads larger pieces than the library asks for. The caller
+// chooses algorithms, limits and logs.
 package early
 
 import (
@@ -59,7 +59,7 @@ func Look(nc net.Conn, version string, deadline time.Time, wait time.Duration) (
 	return c, hello, nil
 }
 
-// A look is the bytes that the client has sent so far.
+// A look has the bytes that the client has sent so far.
 type look struct {
 	nc  net.Conn
 	got []byte
@@ -98,21 +98,16 @@ func (l *look) identification() (end int, err error) {
 		if len(l.got) >= maxVersion {
 			return 0, ErrTooLong
 		}
-		if err := l.read(); err != nil {
-			return 0, l.ended(err)
+		switch err := l.read(); {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, ErrTimeout
+		case len(l.got) == 0:
+			return 0, ErrProbe
+		default:
+			return 0, fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 	}
-}
-
-// ended returns the error for a client that has left.
-func (l *look) ended(err error) error {
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return ErrTimeout
-	case len(l.got) == 0:
-		return ErrProbe
-	}
-	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 // kexInit reads the packet at start. If it does not arrive in time, or is another

@@ -24,12 +24,9 @@ type Hello struct {
 // both directions. The client chooses among the ciphers that are offered, and its
 // first choice may be a slow one.
 func (h Hello) Ciphers(offered, fast []string) []string {
-	var both []string
-	for _, name := range offered {
-		if slices.Contains(fast, name) && slices.Contains(h.CiphersIn, name) && slices.Contains(h.CiphersOut, name) {
-			both = append(both, name)
-		}
-	}
+	both := slices.DeleteFunc(slices.Clone(offered), func(name string) bool {
+		return !slices.Contains(fast, name) || !slices.Contains(h.CiphersIn, name) || !slices.Contains(h.CiphersOut, name)
+	})
 	if len(both) == 0 {
 		return offered
 	}

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// strangers are the first bytes of other protocols that reach an SSH port.
+// strangers are other protocols that reach an SSH port, by their first bytes.
 var strangers = []struct{ start, name string }{
 	{"GET ", "HTTP"},
 	{"HEAD ", "HTTP"},
@@ -30,10 +30,10 @@ var strangers = []struct{ start, name string }{
 	{"\x00\x00\x00", "SMB or another binary protocol"},
 }
 
-// shownBytes of what such a client sends are part of the error.
+// shownBytes is how many bytes of such a client an error shows.
 const shownBytes = 32
 
-// prefixes of an identification string: RFC 4253, sections 4.2 and 5.1.
+// prefixes begin an identification string: RFC 4253, sections 4.2 and 5.1.
 var prefixes = []string{"SSH-2.0-", "SSH-1.99-"}
 
 // check returns an error as soon as the first bytes of a connection cannot become an

@@ -1,11 +1,10 @@
-// Package privatefile reads and writes the small files that secrets and trust
-// rest on: private keys, keytabs, passphrases, the keys of authorities. It
-// refuses a file that other people could read or change, and one that is longer
-// than it may be; it reads a file again when it has changed, and writes one
-// whole or not at all.
+// Package privatefile reads and writes small files that hold secrets or decide whom to
+// trust: private keys, keytabs, passphrases, the keys of authorities. It refuses a file
+// that other people could read or change, and one that is too long. It reads a file
+// again when it has changed, and writes a file whole or not at all.
 //
-// Errors do not name the file: the caller knows what the file is for. Start at
-// Read for one look, at File for a file that may change.
+// Errors do not name the file: the caller knows what the file is for. Start at Read for
+// a file that is read once, at File for a file that may change.
 package privatefile
 
 import (
@@ -30,13 +29,13 @@ const (
 	AllRead    Mask = 0o022 // not secret: only the owner may change it
 )
 
-// Read returns what is in the file at path, at most so many bytes. The file must
-// have none of the forbidden permissions, and its owner must be root or the user
-// who reads it: an owner can change the mode at any time. Root may read files of
-// any owner, because an administrator checks the files of the service.
+// Read returns the content of the file at path; a file of more than most bytes is an
+// error. The file must have none of the forbidden permissions. Its owner must be root or
+// the user who reads it, because an owner can change the mode at any time. Root may read
+// files of any owner, because an administrator checks the files of the service.
 //
-// Mode and owner are those of the opened file, so that nobody can put another
-// one in its place between the check and the reading.
+// Mode and owner are those of the opened file. So nobody can replace the file between
+// the check and the reading.
 func Read(path string, forbidden Mask, most int) ([]byte, error) {
 	text, _, err := read(path, forbidden, most)
 	return text, err
@@ -93,8 +92,7 @@ func FirstLine(path string) (string, error) {
 
 // cause returns err without the path.
 func cause(err error) error {
-	var p *iofs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*iofs.PathError](err); ok {
 		return p.Err
 	}
 	return err
@@ -137,8 +135,8 @@ func (f *File[T]) Current() (T, error) {
 	return value, nil
 }
 
-// tick is more than the precision of the times of a file. A second change within
-// it can leave the time and the size as they were.
+// tick is longer than the precision of the times of a file. A second change within tick
+// may not change the time and the size.
 const tick = 2 * time.Second
 
 func (f *File[T]) unchanged(now os.FileInfo) bool {

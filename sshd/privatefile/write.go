@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Create writes a new file whole or not at all. It makes the folder if that is
-// missing. The error wraps io/fs.ErrExist if there is a file at path, which is
-// never replaced: two nodes may start on one shared folder at the same moment.
+// Create writes a new file whole or not at all. It makes the folder if that is missing.
+// A file at path is never replaced, because two nodes may start on one shared folder at
+// the same moment. The error then wraps io/fs.ErrExist.
 func Create(path string, text []byte, perm os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -105,8 +105,8 @@ func replace(path string, f *os.File, text []byte) (os.FileInfo, error) {
 	return written, nil
 }
 
-// syncFolder makes a new name survive a power failure where the system can do
-// that. The file itself is whole in any case.
+// syncFolder makes a new name survive a power failure if the system supports that. The
+// file itself is whole in any case.
 func syncFolder(path string) {
 	if dir, err := os.Open(filepath.Dir(path)); err == nil {
 		dir.Sync()

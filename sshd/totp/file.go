@@ -25,13 +25,13 @@ import (
 // XChaCha20-Poly1305 with a key derived from the key file.
 const header = "berth totp 1\n"
 
-// maxFile bounds what is read, in bytes: 100,000 people take 20 MB.
+// maxFile is the longest file that is read, in bytes: 100,000 people take 20 MB.
 const maxFile = 32 << 20
 
 // Errors of File.
 var (
 	ErrExists = errors.New("has a secret already")
-	errSealed = errors.New("is not a file of secrets, was changed, or is sealed with another key than the one in")
+	errSealed = errors.New("is not a file of secrets, was changed, or is encrypted with another key than the one in")
 )
 
 // A File keeps secrets by people, sealed on disk. It is safe for concurrent use.
@@ -62,9 +62,9 @@ func (p Person) key() string { return p.ID + "@" + p.Directory }
 // the names of those configured. s must have passed Check. Errors wrap
 // ErrUnreadable.
 //
-// A secret that an older version made does not say of which directory its person
-// is. Where there is only one directory, the person is of that one. Where there
-// are several, the secret is of nobody: an id may be in two of them.
+// A secret that an older version made does not name the directory of its person. If
+// there is only one directory, the person is of that directory. If there are several,
+// the secret is of nobody, because an id may be in two of them.
 func Open(s Settings, directories ...string) (*File, error) {
 	f := &File{settings: s}
 	if len(directories) == 1 {
@@ -92,7 +92,7 @@ func (f *File) People() ([]Person, error) {
 // Add makes a secret for a person and returns it as an otpauth:// URI. The error
 // wraps ErrExists if they have one.
 func (f *File) Add(p Person) (uri string, err error) {
-	// The key is made only while there is no file that another key could open.
+	// A key is made only if there is no file of secrets: that has a key already.
 	if _, err := os.Stat(f.settings.File); errors.Is(err, iofs.ErrNotExist) {
 		key := make([]byte, leastKey)
 		rand.Read(key) // never fails

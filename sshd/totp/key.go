@@ -26,8 +26,8 @@ const (
 	leastSecret = 10 // bytes that are accepted: old tokens have 80 bits
 )
 
-// A Key is the secret of one token, and how codes are made of it. Printing it
-// shows nothing of it.
+// A Key is the secret of one token, and how codes are made from it. Printing a Key does
+// not show it.
 type Key struct {
 	secret []byte
 	hash   func() hash.Hash
@@ -40,7 +40,7 @@ func (Key) Format(s fmt.State, _ rune) { fmt.Fprint(s, "(secret)") }
 // hashes are the algorithms of RFC 6238, by their names in otpauth URIs.
 var hashes = map[string]func() hash.Hash{"": sha1.New, "SHA1": sha1.New, "SHA256": sha256.New, "SHA512": sha512.New}
 
-// What is wrong with a value, without any of it.
+// What is wrong with a value. The texts hold nothing of the value.
 var (
 	errBase32    = errors.New("is neither base32 nor an otpauth:// URI")
 	errType      = errors.New("is an otpauth:// URI of another type than totp")
@@ -85,7 +85,7 @@ func newKey(secret string, q url.Values) (Key, error) {
 	if p := q.Get("period"); p != "" && p != strconv.Itoa(period) {
 		return Key{}, errPeriod
 	}
-	// People and programs write it in groups, in lower case, with padding or not.
+	// The secret may be written in groups, in lower case, and with or without padding.
 	plain := strings.NewReplacer(" ", "", "-", "").Replace(strings.TrimRight(secret, "="))
 	var err error
 	if k.secret, err = base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ToUpper(plain)); err != nil {

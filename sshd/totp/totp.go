@@ -1,9 +1,8 @@
 // Package totp checks one-time codes made from the time (RFC 6238), and keeps
 // the secrets they are made of in a sealed file.
 //
-// Its callers bring the secrets that are elsewhere, limit the number of tries,
-// and see that a code is used once. Start at Codes to check codes, at File to
-// keep secrets.
+// Its callers provide the secrets from directories, limit the number of tries, and
+// accept each code once. Start at Codes to check codes, at File to keep secrets.
 package totp
 
 import (
@@ -63,10 +62,10 @@ var (
 type Codes struct {
 	File *File // nil: there are only those secrets that callers give
 
-	// Since is when the memory of used codes begins: the start of the server.
-	// Nobody knows which of the older codes have been used, so none of them is
-	// accepted. Somebody who logs in right after a start may have to wait 30
-	// seconds. In return nothing must be written at each login.
+	// Since is the start of the server, from which on used codes are remembered. It is
+	// not known which older codes have been used, so none of them is accepted. Somebody
+	// who logs in right after a start may have to wait 30 seconds. In return, a login
+	// writes nothing to the disk.
 	Since time.Time
 }
 
