@@ -60,6 +60,37 @@ func TestTickets(t *testing.T) {
 	}
 }
 
+// TestTicketsOfDirectories: a realm belongs to one directory. A ticket of its bob is not
+// one of another directory's bob.
+func TestTicketsOfDirectories(t *testing.T) {
+	r := peers.KDC(t)
+	keytab := filepath.Join(t.TempDir(), "keytab")
+	if err := r.Admin("addprinc -randkey host/127.0.0.1\nktadd -k " + keytab + " host/127.0.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	k, err := kerberos.Open(kerberos.Settings{Keytab: keytab, Realms: []kerberos.Realm{{Name: r.Name, Directory: "corp"}}}, "corp", "partner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for source, want := range map[string]bool{"corp": true, "partner": false} {
+		f := start(t, func(f *fixture) {
+			f.Gate.Kerberos = k
+			f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{Source: source, ID: "id-2"}, State: directory.State{Status: directory.StatusActive}}
+		})
+		cache := filepath.Join(t.TempDir(), "cache")
+		if err := r.Ticket(cache, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := f.ssh(r, cache, "bob"); (err == nil) != want {
+			t.Errorf("a ticket of %s, and bob of %s: %v: %s", r.Name, source, err, out)
+		}
+		f.hangUp()
+		if got := f.events.reasons(event.LoginRejected); !want && !slices.Contains(got, "ticket_not_accepted") {
+			t.Errorf("reasons = %q", got)
+		}
+	}
+}
+
 // ssh runs whoami with the stock client and the tickets in cache.
 func (f *fixture) ssh(r *peers.Realm, cache, user string) (string, error) {
 	return f.sshWith(r.Command("env"), cache, user, "-o", "BatchMode=yes", "-o", "PreferredAuthentications=gssapi-with-mic")
