@@ -1,7 +1,6 @@
-// Package config turns the administrator's file into the settings of the other
-// packages. Each of them owns its settings and knows what is wrong with them;
-// this one joins them, reads YAML, and says where in the file a mistake is.
-// viper lives only here. Start at Load.
+// Package config turns the administrator's file into the settings of the other packages.
+// Each package owns its settings and checks them. This one joins them, reads YAML, and
+// finds the place of a mistake in the file. viper is used only here. Start at Load.
 package config
 
 import (
@@ -111,8 +110,7 @@ type Log struct {
 	Format string `mapstructure:"format"`
 }
 
-// Default is what a file that says nothing gets. Directories and rules have
-// none.
+// Default returns the settings of an empty file. Directories and rules have no default.
 func Default() Config {
 	return Config{
 		Listen: []string{":22"},
@@ -161,8 +159,8 @@ func (l Log) New(out io.Writer) hclog.Logger {
 	})
 }
 
-// Changed returns the keys of the file in which next differs from cfg, such as
-// ssh.idle. What is in a list is named by the list.
+// Changed returns the keys in which next differs from cfg, such as ssh.idle. For a change
+// within a list it returns the key of the list.
 func (cfg *Config) Changed(next *Config) []string {
 	var keys []string
 	now, then := reflect.ValueOf(*cfg), reflect.ValueOf(*next)
@@ -174,8 +172,8 @@ func (cfg *Config) Changed(next *Config) []string {
 	return keys
 }
 
-// settingsOf returns the keys of t, those of its sections as in ssh.idle. What is
-// in a list is not among them. Name is the key, Index the way from t.
+// settingsOf returns the keys of t, and those of its sections, such as ssh.idle, but not
+// those within lists. Name is the key, Index the index from t.
 func settingsOf(t reflect.Type) (all []reflect.StructField) {
 	for _, f := range fieldsOf(t) {
 		if !isStruct(f.Type) {
@@ -190,8 +188,7 @@ func settingsOf(t reflect.Type) (all []reflect.StructField) {
 	return all
 }
 
-// fieldsOf returns the keys that t itself has, those of structs that are squashed
-// into it included. Name is the key.
+// fieldsOf returns the keys of t itself, with those of embedded structs. Name is the key.
 func fieldsOf(t reflect.Type) (fields []reflect.StructField) {
 	for _, f := range reflect.VisibleFields(t) {
 		if f.Name, _, _ = strings.Cut(f.Tag.Get("mapstructure"), ","); f.Name != "" && f.Name != "-" {

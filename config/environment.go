@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// variable is the name of key in the environment.
+// variable returns the environment variable for a key.
 func variable(key string) string {
 	return "BERTH_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
@@ -29,13 +29,12 @@ func passwordVariable(dir map[string]any) string {
 	return "BERTH_DIRECTORIES_" + upper + "_BIND_PASSWORD"
 }
 
-// foreign are variables that have our prefix and are not ours: Kubernetes sets
-// some for a service that is called berth, and the project's own tests one.
+// foreign are variables with the prefix BERTH_ that are no settings: Kubernetes sets some
+// for a service called berth, and the project's own tests set one.
 var foreign = regexp.MustCompile(`^BERTH_(PEERS|SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// environment calls set for each key that a variable sets, and returns the
-// variables that are mistakes. A variable that were ignored could be a setting
-// that its administrator relies on.
+// environment calls set for each key that a variable sets, and returns the variables that
+// are mistakes. No variable is ignored, because an administrator may rely on it.
 func environment(keys map[string]string, passwords map[string]int, set func(key, value string)) []*Mistake {
 	var mistakes []*Mistake
 	for _, v := range slices.Sorted(slices.Values(os.Environ())) {
@@ -62,7 +61,6 @@ func environment(keys map[string]string, passwords map[string]int, set func(key,
 	return mistakes
 }
 
-// unknownVariable says that name sets nothing.
 func unknownVariable(name string, known []string) error {
 	if slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, name+"_") }) {
 		return errors.New("is a section or a list of sections: only single values can come from the environment")

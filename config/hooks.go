@@ -17,12 +17,12 @@ import (
 	"berth/sshd"
 )
 
-// hooks turn what YAML and the environment hold into what settings hold.
+// hooks turn values of YAML and the environment into values of settings.
 var hooks mapstructure.DecodeHookFunc = mapstructure.ComposeDecodeHookFunc(
 	duration, size, network, basic, requirement, list, text, shape, defaults,
 )
 
-// defaults puts the defaults of a directory where its keys are then decoded.
+// defaults sets the defaults of a directory before its keys are decoded.
 func defaults(from, to reflect.Value) (any, error) {
 	if to.Type() == reflect.TypeFor[ldap.Settings]() {
 		to.Set(reflect.ValueOf(ldap.DefaultSettings()))
@@ -41,7 +41,7 @@ var (
 	errNeedsBytes = errors.New("must be a number of bytes, such as 100MiB")
 )
 
-// duration reads 30s. A bare number other than 0 is refused: of what?
+// duration reads 30s. A number without a unit is refused, except 0.
 func duration(_, to reflect.Type, data any) (any, error) {
 	if to != durationType {
 		return data, nil
@@ -113,11 +113,9 @@ func network(from, to reflect.Type, data any) (any, error) {
 	return policy.ParseNetwork(data.(string))
 }
 
-// digits are those of a number that means the same in all versions of YAML: 010
-// and 0x8 do not.
+// digits matches numbers that mean the same in all versions of YAML, unlike 010 and 0x8.
 var digits = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
-// whole reads a whole number.
 func whole(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
@@ -129,7 +127,7 @@ func whole(s string) (int64, error) {
 	return n, nil
 }
 
-// basic reads numbers and truth from the environment, where all is text.
+// basic reads numbers, true and false from the environment, where every value is text.
 func basic(from, to reflect.Type, data any) (any, error) {
 	if from != stringType {
 		return data, nil
@@ -146,8 +144,8 @@ func basic(from, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
-// requirement reads [publickey, password], one alternative, as well as a list
-// of such lists, and a single method.
+// requirement reads a single method, one alternative such as [publickey, password], and a
+// list of alternatives.
 func requirement(_, to reflect.Type, data any) (any, error) {
 	if to != requireType {
 		return data, nil
@@ -163,10 +161,10 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
-// isStruct reports whether a t is keys with values.
+// isStruct reports whether t is written as keys with values.
 func isStruct(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != prefixType }
 
-// list reads a single text or network where a list of them is wanted.
+// list reads a single text or network as a list of one.
 func list(from, to reflect.Type, data any) (any, error) {
 	if from == stringType && to.Kind() == reflect.Slice && (to.Elem() == stringType || to.Elem() == prefixType) {
 		return []any{data}, nil
@@ -174,7 +172,7 @@ func list(from, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
-// text refuses what YAML takes for a number where a text is meant: 027 is 23.
+// text refuses a number where a text is wanted: YAML reads 027 as 23.
 func text(from, to reflect.Type, data any) (any, error) {
 	if to.Kind() != reflect.String {
 		return data, nil
@@ -186,7 +184,7 @@ func text(from, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
-// shape refuses a text where a list or keys are wanted, and the like.
+// shape refuses other values where a list or keys are wanted.
 func shape(from, to reflect.Type, data any) (any, error) {
 	switch {
 	case to.Kind() == reflect.Struct && from.Kind() != reflect.Map && from != to,
@@ -196,7 +194,7 @@ func shape(from, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
-// kindInWords names what an administrator has to write for a t.
+// kindInWords says what an administrator has to write for a value of type t.
 func kindInWords(t reflect.Type) error {
 	switch t.Kind() {
 	case reflect.Slice:

@@ -31,7 +31,7 @@ func (cfg *Config) Addresses() []Address {
 	return all
 }
 
-// checkListen finds addresses that cannot be listened on, whatever machine it is.
+// checkListen finds addresses that are wrong on every machine.
 func (cfg *Config) checkListen() []error {
 	if len(cfg.Listen) == 0 {
 		return []error{errors.New("listen: missing: must name at least one address, such as :22")}
@@ -70,9 +70,8 @@ func (cfg *Config) checkListen() []error {
 	return errs
 }
 
-// overlap reports whether two hosts of the same port cannot both be listened on.
-// A host that is empty is every address; "0.0.0.0" is every one of IPv4, and "::"
-// every one of IPv6.
+// overlap reports whether a server cannot listen on both hosts with the same port. An
+// empty host is every address, "0.0.0.0" every one of IPv4, and "::" every one of IPv6.
 func overlap(a, b string) bool {
 	x, errX := netip.ParseAddr(a)
 	y, errY := netip.ParseAddr(b)
@@ -81,7 +80,7 @@ func overlap(a, b string) bool {
 	case a == "" || b == "":
 		return true
 	case cmp.Or(errX, errY) != nil:
-		return a == b // a name: what it means is known when it is looked up
+		return a == b // a name is not looked up here
 	case x.Is4() != y.Is4():
 		return false
 	}

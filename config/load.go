@@ -16,10 +16,10 @@ import (
 	"berth/directory/ldap"
 )
 
-// Load reads file over the defaults, and environment variables over both, for
-// keys that hold one value: BERTH_LOG_LEVEL is log.level. The password of the
-// directory corp may come as BERTH_DIRECTORIES_CORP_BIND_PASSWORD. The error
-// joins every mistake, a *Mistake each.
+// Load reads the settings. A key in file takes precedence over its default. For keys with
+// one value, an environment variable takes precedence over both: BERTH_LOG_LEVEL is
+// log.level. BERTH_DIRECTORIES_CORP_BIND_PASSWORD may hold the password of the directory
+// corp. The error joins all mistakes, each a *Mistake.
 func Load(file string) (*Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -54,7 +54,7 @@ func Load(file string) (*Config, error) {
 // which contain dots, stay whole.
 const delimiter = "::"
 
-// merge returns the settings of the file, and those of the environment over them.
+// merge returns the settings of the file and the environment, which takes precedence.
 func merge(text []byte) (map[string]any, []*Mistake, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	v.SetConfigType("yaml")
@@ -98,8 +98,8 @@ func decode(settings map[string]any, cfg *Config) error {
 	return d.Decode(settings)
 }
 
-// unrelated returns those of found that are about other keys than known: what
-// could not be read is not missing, too.
+// unrelated returns those of found that are about other keys than known: a value that
+// could not be read is not reported as missing too.
 func unrelated(found, known []*Mistake) []*Mistake {
 	return slices.DeleteFunc(found, func(m *Mistake) bool {
 		return slices.ContainsFunc(known, func(k *Mistake) bool {
@@ -108,7 +108,7 @@ func unrelated(found, known []*Mistake) []*Mistake {
 	})
 }
 
-// under reports whether key is above or below it.
+// under reports whether key is the key above, or below it.
 func under(above, key string) bool {
 	rest, ok := strings.CutPrefix(key, above)
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
@@ -166,7 +166,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	return mistakes
 }
 
-// codes reports rules that require one-time codes nobody can have.
+// codes reports rules that require one-time codes although nobody can have any.
 func (cfg *Config) codes() []error {
 	if cfg.OneTimeCodes() {
 		return nil
@@ -185,8 +185,8 @@ func (cfg *Config) OneTimeCodes() bool {
 	return cfg.TOTP.Enabled() || slices.ContainsFunc(cfg.Directories, func(d ldap.Settings) bool { return d.TOTPAttribute != "" })
 }
 
-// checkDirectory knows that an embedded directory brings its own address and
-// base with it, and needs a file instead.
+// checkDirectory checks a directory. An embedded one has its own address and base, and
+// needs a file instead.
 func checkDirectory(d ldap.Settings) []error {
 	if d.Kind != "embedded" {
 		return split(d.Check())
@@ -214,8 +214,7 @@ func (cfg *Config) DirectoryNames() []string {
 	return names
 }
 
-// twice returns what is wrong with the names of directories: each needs its
-// own, which is its kind if it has none.
+// twice reports directories with the same name. The name of one without a name is its kind.
 func (cfg *Config) twice() []error {
 	var errs []error
 	first := map[string]int{}

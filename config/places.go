@@ -20,10 +20,10 @@ import (
 	"berth/policy"
 )
 
-// A Mistake is one thing wrong in the file or the environment.
+// A Mistake is one mistake in the file or the environment.
 type Mistake struct {
 	File string
-	Line int    // of the key, or of the nearest one above it that is there; 0 if none is
+	Line int    // of the key, or of the nearest key above it in the file; 0: none is in the file
 	Key  string // rules[2].folders[0].path
 	Rule string // name of the rule that the key is in, if it has one
 	Err  error  // the value, and what would be right
@@ -53,19 +53,18 @@ func (m *Mistake) Message() string {
 
 func (m *Mistake) Unwrap() error { return m.Err }
 
-// places is the line of each key in the file, and what is wrong with the keys
-// themselves.
+// places has the line of each key in the file, and the mistakes in the keys themselves.
 type places struct {
 	file     string
 	lines    map[string]int
-	values   map[string]string // single ones, as they are written
+	values   map[string]string // of keys with one value, as in the file
 	mistakes []*Mistake
 }
 
-// syntax is how the YAML library names a line.
+// syntax matches how the YAML library names a line.
 var syntax = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:unmarshal errors:\s*)?`)
 
-// locate reads the shape of the file.
+// locate finds the places of the keys in a file.
 func locate(file string, text []byte) (*places, error) {
 	p := &places{file: file, lines: map[string]int{}, values: map[string]string{}}
 	d := yaml.NewDecoder(bytes.NewReader(text))
@@ -109,7 +108,7 @@ func Places(file string) (func(key string) string, error) {
 	return func(key string) string { return fmt.Sprintf("%s:%d", file, where.line(key)) }, nil
 }
 
-// inRule is the key of the rule that a key is in.
+// inRule matches the key of the rule that a key is in.
 var inRule = regexp.MustCompile(`^rules\[\d+\]`)
 
 func (p *places) notYAML(err error) error {
@@ -126,9 +125,8 @@ var (
 	errUnknown = errors.New("there is no such key")
 )
 
-// conditions are the keys that restrict something. Without a value they would
-// restrict nothing, so that is a mistake: a template with an empty variable makes
-// it.
+// conditions matches the keys that restrict something. Without a value they would restrict
+// nothing. That is a mistake, which a template with an empty variable can make.
 var conditions = regexp.MustCompile(`^(rules\[\d+\]\.(when|require|access\[\d+\]\.names)|ssh\.legacy\[\d+\]\.from)\b`)
 
 var errEmpty = errors.New("empty: would hold for everybody: give a value, or leave the key out")
@@ -155,7 +153,7 @@ func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 		p.walk(key, n.Alias, t)
 	case yaml.SequenceNode:
 		if t.Kind() != reflect.Slice {
-			return // the decoder will say so
+			return // the decoder reports it
 		}
 		for i, item := range n.Content {
 			p.walk(fmt.Sprintf("%s[%d]", key, i), item, t.Elem())
@@ -195,7 +193,7 @@ func (p *places) mapping(key string, n *yaml.Node, t reflect.Type) {
 	}
 }
 
-// unknown says that there is no such key, and which one may be meant.
+// unknown is the error about a key that does not exist. It names the most similar key.
 func unknown(name string, known []string) error {
 	best, least := "", len(name)/2+1
 	for _, k := range known {
@@ -209,8 +207,7 @@ func unknown(name string, known []string) error {
 	return fmt.Errorf("%w: is %q meant?", errUnknown, best)
 }
 
-// distance is how many letters must be changed, added or taken to make a of b
-// (Levenshtein).
+// distance is the Levenshtein distance of a and b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -231,7 +228,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// keyed is how a package begins an error about one of its keys.
+// keyed matches an error of a package about one of its keys.
 var keyed = regexp.MustCompile(`(?s)^([a-z0-9_]+(?:\[\d+\])*(?:\.[a-z0-9_]+(?:\[\d+\])*)*): (.*)$`)
 
 // mistake puts the place in the file in front of err, which begins with a key
@@ -247,8 +244,7 @@ func (p *places) mistake(prefix string, err error) *Mistake {
 	return p.at(key, err)
 }
 
-// at makes the mistake of a key. If the environment sets the key, the mistake is
-// there, not in the file.
+// at makes the mistake about a key. Its place is the environment if that sets the key.
 func (p *places) at(key string, err error) *Mistake {
 	list, _, _ := strings.Cut(key, "[")
 	if name := variable(list); os.Getenv(name) != "" {
@@ -287,8 +283,7 @@ func (p *places) decodeErrors(err error) []*Mistake {
 	return mistakes
 }
 
-// decodeError says what is wrong with the value of key in the administrator's
-// words.
+// decodeError describes the mistake in the value of key for an administrator.
 func (p *places) decodeError(key string, err error) *Mistake {
 	var wrong *mapstructure.UnconvertibleTypeError
 	if errors.As(err, &wrong) {

@@ -14,9 +14,8 @@ import (
 	"berth/sshd"
 )
 
-// Write writes what is in force, defaults included, as a file that Load could
-// read, but for the values of secrets. Keys in lists that hold nothing are left
-// out.
+// Write writes the settings with their defaults as a file that Load could read, except
+// that secrets have no value. Empty keys within lists are left out.
 func (cfg *Config) Write(w io.Writer) error {
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
@@ -26,7 +25,6 @@ func (cfg *Config) Write(w io.Writer) error {
 	return e.Close()
 }
 
-// redacted is shown in place of a secret.
 const redacted = "***"
 
 // isSecret reports whether the value of key must not be shown: bind_password,
@@ -35,8 +33,7 @@ func isSecret(key string) bool {
 	return strings.HasSuffix(key, "password") || strings.HasSuffix(key, "passphrase") || strings.HasSuffix(key, "secret")
 }
 
-// node returns v as YAML. key is its place; brief leaves out what is
-// empty.
+// node returns v, the value of key, as YAML. brief leaves out empty values.
 func node(v reflect.Value, key string, brief bool) *yaml.Node {
 	switch value := v.Interface().(type) {
 	case time.Duration:

@@ -94,7 +94,6 @@ const (
 	kexInitWait = 300 * time.Millisecond
 )
 
-// serve runs the connection to its end.
 func (c *conn) serve(ctx context.Context) {
 	defer c.survive()
 	defer c.nc.Close()
@@ -137,7 +136,6 @@ func (c *conn) identify() error {
 	return err
 }
 
-// errGrace ends a login that takes too long.
 var errGrace = errors.New("login grace over")
 
 // errPanic is the error of a login in which something panicked.
@@ -202,7 +200,6 @@ func (c *conn) handshake(ctx context.Context) (*login.Attempt, error) {
 	return a, nc.SetDeadline(time.Time{})
 }
 
-// touch notes that the client is doing something.
 func (c *conn) touch() { c.last.Store(int64(time.Since(c.peer.Opened))) }
 
 // idle returns how long ago the client last asked for something. It does not depend on
@@ -219,7 +216,6 @@ func (c *conn) busy(now time.Time) bool {
 	return c.grant.Load() != nil && c.idle(now) < quiet && c.srv.drained(now) < lastOpens
 }
 
-// runningSessions returns the sessions that run on c now.
 func (c *conn) runningSessions() []*session {
 	var all []*session
 	for s := range c.sessions.Range {

@@ -175,7 +175,6 @@ func (s *Server) full() event.Reason {
 	return event.Reason{}
 }
 
-// connections returns those of this moment.
 func (s *Server) connections() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()

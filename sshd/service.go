@@ -90,7 +90,6 @@ func find(request, command string) *service {
 	return startedBy(word)
 }
 
-// startedBy returns the service that a word starts, or nil.
 func startedBy(word string) *service {
 	for _, sv := range services() {
 		if slices.Contains(sv.words, word) {
@@ -109,7 +108,6 @@ func ServiceName(command string) string {
 	return ""
 }
 
-// serveHelp lists the commands the user has.
 func serveHelp(_ context.Context, s *session, _ string) (uint32, error) {
 	g := s.conn.grant.Load()
 	s.say(s.ch, "Files: sftp, scp. Commands:")

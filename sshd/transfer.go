@@ -25,7 +25,6 @@ var linkFirst = []string{
 	"SSH-2.0-WinSCP_",
 }
 
-// serveSFTP runs the SFTP protocol on the channel.
 func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	files, err := s.files("sftp")
 	if err != nil {
@@ -88,7 +87,6 @@ func (s *session) files(service string) (*observed, error) {
 	return files, err
 }
 
-// status is the exit status of a service that ended with err.
 func status(err error) (uint32, error) {
 	if err == nil || errors.Is(err, io.EOF) {
 		return 0, nil

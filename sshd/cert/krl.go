@@ -10,7 +10,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// revocations is what one file revokes.
 type revocations struct {
 	keys   keySet
 	sha1   map[[sha1.Size]byte]bool
@@ -25,7 +24,6 @@ type revokedCerts struct {
 	ids     map[string]bool
 }
 
-// A span is serial numbers from low to high.
 type span struct{ low, high uint64 }
 
 // A bitmap has a bit for each serial number from offset on, the lowest in the
@@ -248,7 +246,6 @@ type reader struct {
 	err  error
 }
 
-// more reports whether there is something left to read.
 func (r *reader) more() bool { return r.err == nil && len(r.rest) > 0 }
 
 // take returns the next n bytes, or as many zeros up to eight.

@@ -42,7 +42,6 @@ func NewConn(nc net.Conn) *Conn {
 	return c
 }
 
-// readSize is how much is read from a socket at once.
 const readSize = 256 << 10
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
@@ -67,7 +66,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// release gives the buffer back.
 func (c *Conn) release() {
 	c.unread = nil
 	if c.buf != nil {

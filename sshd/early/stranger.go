@@ -56,7 +56,6 @@ func check(got []byte) error {
 	return fmt.Errorf("%w: says %q", ErrNotSSH, printable(got[:min(len(got), shownBytes)]))
 }
 
-// printable is b as a string for logs.
 func printable(b []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

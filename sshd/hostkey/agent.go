@@ -78,10 +78,8 @@ func (a Agent) load(path string) (ssh.Signer, error) {
 // ErrNoSignature means that an agent did not sign for the server.
 var ErrNoSignature = errors.New("no signature of the host key")
 
-// errNotHeld means that an agent does not hold a key.
 var errNotHeld = errors.New("does not hold the key")
 
-// An agentKey is a key that an agent signs with.
 type agentKey struct {
 	agent Agent
 	pub   ssh.PublicKey

@@ -62,7 +62,6 @@ func Parse(text []byte, ask Ask) (Key, error) {
 	return Key{Public: pub, Comment: comment}, nil
 }
 
-// parsePEM reads a block between -----BEGIN and -----END.
 func parsePEM(text []byte, ask Ask) (Key, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -98,7 +97,6 @@ func parsePEM(text []byte, ask Ask) (Key, error) {
 	return k, err
 }
 
-// now asks.
 func (a Ask) now() ([]byte, error) {
 	if a == nil {
 		return nil, ErrEncrypted

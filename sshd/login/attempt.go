@@ -326,7 +326,6 @@ func (a *Attempt) reject(name, method string, err error) error {
 	return err
 }
 
-// rejection is the event of a refused try with name.
 func (a *Attempt) rejection(name, method string, err error) event.Event {
 	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error()}
 	if u := a.name.user; u != nil && name == a.name.typed {

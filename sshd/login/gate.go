@@ -219,7 +219,6 @@ func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr) (*Grant, er
 	return nil, &unfinished{next}
 }
 
-// resolve asks the rules about u.
 func (g *Gate) resolve(u *directory.User, method string, remote netip.Addr) (*policy.Policy, error) {
 	q := policy.Request{User: u, Remote: remote, Method: method, Time: time.Now()}
 	p, err := g.Rules.Resolve(q)

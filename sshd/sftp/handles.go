@@ -8,7 +8,6 @@ import (
 	"berth/fs"
 )
 
-// handle is an open file or an open directory.
 type handle struct {
 	file fs.File  // of a file
 	dir  *listing // of a directory
@@ -103,7 +102,6 @@ func (hs *handles) remove(wire []byte) (handle, bool) {
 	return gone, true
 }
 
-// close closes everything that is still open.
 func (hs *handles) close() {
 	for i := range hs.list {
 		if h := &hs.list[i]; h.open() {

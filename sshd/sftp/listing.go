@@ -9,7 +9,6 @@ import (
 	"berth/fs"
 )
 
-// entry is one line of a directory.
 type entry struct {
 	name string
 	info iofs.FileInfo

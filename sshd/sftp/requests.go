@@ -145,7 +145,6 @@ func modeOr(a fs.Attr, usual iofs.FileMode) iofs.FileMode {
 	return usual
 }
 
-// answerHandle answers q with what an open returned.
 func (s *session) answerHandle(q *request, h handle, err error) error {
 	if err != nil {
 		return err
@@ -217,7 +216,6 @@ func (s *session) fstat(q *request, h *handle) error {
 	return s.answerAttrs(q, fi, err)
 }
 
-// answerAttrs answers q with what a stat returned.
 func (s *session) answerAttrs(q *request, fi iofs.FileInfo, err error) error {
 	if err != nil {
 		return err

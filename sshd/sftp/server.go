@@ -287,7 +287,6 @@ func (s *session) answer(q *request, kind byte, size int) {
 	s.out = appendU32(s.out, q.id)
 }
 
-// status answers q with the outcome err.
 func (s *session) status(q *request, err error) {
 	st := statusOf(err)
 	q.outcome = st.text

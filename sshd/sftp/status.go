@@ -71,7 +71,6 @@ var statuses = []struct {
 	{iofs.ErrInvalid, status{fxFailure, "Invalid argument"}},
 }
 
-// statusOf returns the status for err.
 func statusOf(err error) status {
 	if err == nil {
 		return status{fxOK, "Success"}

@@ -161,7 +161,6 @@ func seconds(t time.Time) uint32 {
 	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
 }
 
-// appendAttrs appends the ATTRS structure of a file.
 func appendAttrs(b []byte, fi iofs.FileInfo) []byte {
 	owner, known := ownerOf(fi)
 	flags := uint32(attrSize | attrMode | attrTimes)

@@ -133,7 +133,6 @@ func (f *File) current() (map[string]record, error) {
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.settings.File, err)
 }
 
-// open decrypts the text of a file.
 func (f *File) open(text []byte) (map[string]record, error) {
 	sealer, err := f.sealer()
 	if err != nil {
@@ -162,7 +161,6 @@ func (f *File) open(text []byte) (map[string]record, error) {
 	return records, nil
 }
 
-// edit changes the records and writes them.
 func (f *File) edit(change func(map[string]record) error) error {
 	return privatefile.Rewrite(f.settings.File, func() ([]byte, error) {
 		old, err := f.current()
