@@ -119,7 +119,7 @@ func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() err
 	if s.File == "-" || s.File == "stdout" {
 		s.File = "stderr"
 	}
-	s.MaxSize = 0 // the server begins new files
+	s.MaxSize, s.MaxAge = 0, 0 // the server begins new files
 	audit, err := event.Open(s, log)
 	if err != nil {
 		return err

@@ -142,6 +142,33 @@ func TestChainOverRotations(t *testing.T) {
 	}
 }
 
+// A file that is old enough is full with the next event, also after a restart.
+func TestRotationByAge(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	s.MaxSize, s.MaxAge = 0, time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		for i := range 8 { // one every 20 minutes
+			f := openSigned(t, s, key)
+			f.Emit(numbered(i))
+			closeFile(t, f)
+			time.Sleep(20 * time.Minute)
+		}
+		f := openSigned(t, s, key)
+		for i := range 4 {
+			f.Emit(numbered(8 + i))
+			time.Sleep(20 * time.Minute)
+		}
+		closeFile(t, f)
+		if files := glob(t, s, "events-*"); len(files) != 3 {
+			t.Errorf("%q: want three full files of an hour each", files)
+		}
+		if got := checkpointsLeftOut(t, s); !slices.Equal(got, numberedTo(12)) {
+			t.Errorf("got %q", got)
+		}
+		intact(t, s, key)
+	})
+}
+
 // A line longer than a file has one of its own, after a checkpoint.
 func TestChainWithTinyFiles(t *testing.T) {
 	s, key := chained(t), newKey(t)

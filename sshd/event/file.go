@@ -91,7 +91,7 @@ func (f *File) Yield() {
 	f.stopForwarding()
 	f.out.mu.Lock()
 	defer f.out.mu.Unlock()
-	f.out.maxSize = math.MaxInt64
+	f.out.maxSize, f.out.maxAge = math.MaxInt64, 0
 }
 
 func (f *File) stopForwarding() {

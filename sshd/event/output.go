@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,7 +27,8 @@ var standard = map[string]*os.File{
 // output is the file that lines go to. It begins a new one when that is full.
 type output struct {
 	path    string // empty for a standard stream
-	maxSize int64
+	maxSize int64         // math.MaxInt64: any
+	maxAge  time.Duration // 0: any
 	log     hclog.Logger
 	old     *archive // nil without rotation
 	chain   *chain   // nil: lines have no links
@@ -37,6 +39,7 @@ type output struct {
 	mu      sync.Mutex // of what follows; held during writes
 	f       file       // nil once closed
 	size    int64
+	born    time.Time // of its first line
 	opening int64    // of size, a checkpoint that opens the file
 	torn    int64    // bytes of an unfinished line at the end; -1: it is from before
 	cut     []byte   // that line, if it is not from before
@@ -60,14 +63,17 @@ func openOutput(s Settings, log hclog.Logger) (*output, error) {
 	if f, ok := standard[s.File]; ok {
 		return &output{f: f, log: log}, nil
 	}
-	o := &output{path: s.File, maxSize: s.MaxSize, log: log}
+	o := &output{path: s.File, maxSize: s.MaxSize, maxAge: s.MaxAge, log: log}
+	if s.MaxSize == 0 {
+		o.maxSize = math.MaxInt64
+	}
 	if s.Chain {
 		o.chain = &chain{node: s.Node, log: log}
 	}
 	if err := errors.Join(os.MkdirAll(filepath.Dir(s.File), 0o750), o.begin()); err != nil {
 		return nil, err
 	}
-	if s.MaxSize > 0 {
+	if s.MaxSize > 0 || s.MaxAge > 0 {
 		o.old = newArchive(s, log)
 	}
 	return o, nil
@@ -78,6 +84,11 @@ func (o *output) begin() error {
 	f, size, torn, err := openAppend(o.path)
 	if err != nil {
 		return err
+	}
+	first := make([]byte, 64)
+	n, _ := f.ReadAt(first, 0)
+	if o.born, err = time.Parse(timeLayout, timeOf(first[:n])); err != nil {
+		o.born = time.Now()
 	}
 	o.f, o.size, o.torn, o.opening = f, size, torn, 0
 	if o.chain != nil {
@@ -241,6 +252,10 @@ func (o *output) fitting(lines []byte) []byte {
 	if o.old == nil && o.chain == nil {
 		return lines
 	}
+	if o.old != nil && o.maxAge > 0 && o.size > o.opening && time.Since(o.born) >= o.maxAge {
+		o.rotate()
+		return nil
+	}
 	text := o.buf[:0]
 	var last link
 	if o.chain != nil {
@@ -271,13 +286,13 @@ func (o *output) rotate() {
 	f, err := o.old.take(o.path, time.Now())
 	if err != nil {
 		o.log.Error("begin a new events file", "file", o.path, "error", err)
-		o.size, o.opening = 0, 0 // counts from here to the next try
+		o.size, o.opening, o.born = 0, 0, time.Now() // counts from here to the next try
 		return
 	}
 	if err := errors.Join(o.f.Sync(), o.f.Close()); err != nil {
 		o.log.Error("close a full events file", "file", o.path, "error", err)
 	}
-	o.f, o.size, o.opening = f, 0, 0
+	o.f, o.size, o.opening, o.born = f, 0, 0, time.Now()
 	if o.chain != nil {
 		o.chain.begin = true
 	}

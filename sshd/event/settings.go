@@ -10,6 +10,7 @@ import (
 type Settings struct {
 	File     string        `mapstructure:"file"`      // path, or "stdout" or "stderr"; empty: nowhere
 	MaxSize  int64         `mapstructure:"max_size"`  // bytes after which a new file is begun; 0: never
+	MaxAge   time.Duration `mapstructure:"max_age"`   // after which the next event begins a new file; 0: never
 	Keep     int           `mapstructure:"keep"`      // full files that are kept; 0: all
 	KeepFor  time.Duration `mapstructure:"keep_for"`  // no younger file is removed, however many there are
 	Compress bool          `mapstructure:"compress"`  // full files with gzip
@@ -57,6 +58,9 @@ func (s *Settings) Check() []error {
 	var errs []error
 	if s.MaxSize < 0 {
 		errs = append(errs, fmt.Errorf("max_size: %d: must be 0 or more bytes, such as 100MiB", s.MaxSize))
+	}
+	if s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Minute {
+		errs = append(errs, fmt.Errorf("max_age: %v: must be 0 (never) or at least 1m, such as 24h", s.MaxAge))
 	}
 	if s.Keep < 0 {
 		errs = append(errs, fmt.Errorf("keep: %d: must be 0 (all) or more", s.Keep))

@@ -225,7 +225,7 @@ var memberDocs = [][3]string{
 const record = `
 ## What is kept, and what happens when there is no room
 
-- A full file gets the time in its name and, with ` + "`events.compress`" + `, is compressed. The oldest ones beyond ` + "`events.keep`" + ` are removed,
+- A full file, and one older than ` + "`events.max_age`" + `, gets the time in its name and, with ` + "`events.compress`" + `, is compressed. The oldest ones beyond ` + "`events.keep`" + ` are removed,
   but none that became full less than ` + "`events.keep_for`" + ` ago. Berth never frees a full disk by removing younger ones:
   plan room for what ` + "`keep_for`" + ` may need.
 - One person, or one address before the login, may cause ` + "`events.rate`" + ` of events, and 60 times as much at once. What is more
