@@ -26,7 +26,7 @@ var standard = map[string]*os.File{
 
 // output is the file that lines go to. It begins a new one when that is full.
 type output struct {
-	path    string // empty for a standard stream
+	path    string        // empty for a standard stream
 	maxSize int64         // math.MaxInt64: any
 	maxAge  time.Duration // 0: any
 	log     hclog.Logger
@@ -40,11 +40,11 @@ type output struct {
 	f       file       // nil once closed
 	size    int64
 	born    time.Time // of its first line
-	opening int64    // of size, a checkpoint that opens the file
-	torn    int64    // bytes of an unfinished line at the end; -1: it is from before
-	cut     []byte   // that line, if it is not from before
-	readers []func() // are called after lines were written
-	buf     []byte   // memory for lines with links
+	opening int64     // of size, a checkpoint that opens the file
+	torn    int64     // bytes of an unfinished line at the end; -1: it is from before
+	cut     []byte    // that line, if it is not from before
+	readers []func()  // are called after lines were written
+	buf     []byte    // memory for lines with links
 }
 
 // file is the part of *os.File that is used, so that a test can fail.
