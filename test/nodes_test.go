@@ -56,7 +56,20 @@ func TestNodes(t *testing.T) {
 		third.Close()
 		t.Error("a third session of alice, who may have two")
 	}
-	first.Close()
+	tell := func(command ...string) string {
+		out, err := exec.Command(berth, append(command, "--config", files[0])...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v: %s", command, err, out)
+		}
+		return string(out)
+	}
+	if all := tell("sessions"); strings.Count(all, "alice") != 2 || strings.Count(all, "node1") != 1 {
+		t.Errorf("sessions of all nodes:\n%s", all)
+	}
+	if ended := tell("kick", "alice"); strings.Count(ended, "of alice") != 2 {
+		t.Errorf("kick on all nodes:\n%s", ended)
+	}
+	second.Wait()
 	may := func(i int) func() bool {
 		return func() bool {
 			c, err := login(i)
@@ -66,7 +79,8 @@ func TestNodes(t *testing.T) {
 			return err == nil
 		}
 	}
-	eventually(t, "alice may log in when one has ended", may(2))
+	eventually(t, "alice may log in when her sessions have ended", may(2))
+	eventually(t, "and a second time", may(1))
 
 	r.Kill()
 	if !may(0)() {

@@ -45,6 +45,24 @@ func (o operator) Kick(by admin.Caller, who string) []admin.Session {
 	return kicked
 }
 
+// A nodeQuestion is what a node asks the others: for their sessions, or to end some.
+type nodeQuestion struct {
+	Kick string       `json:"kick"`
+	By   admin.Caller `json:"by"`
+}
+
+func (o operator) Others(by admin.Caller, who string) ([]admin.Session, error) {
+	return o.store.ask(o.serving, nodeQuestion{who, by})
+}
+
+// answer is this node's answer to another one.
+func (o operator) answer(q nodeQuestion) []admin.Session {
+	if q.Kick != "" {
+		return o.Kick(q.By, q.Kick)
+	}
+	return o.Sessions()
+}
+
 func (o operator) Reload(by admin.Caller) (waits string, err error) {
 	return o.reloader.run(o.serving, by.Fields())
 }

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"berth/config"
 	"berth/directory"
+	"berth/sshd/admin"
 	"berth/sshd/event"
 	"berth/sshd/state"
 	"berth/sshd/state/redis"
@@ -76,6 +80,49 @@ func (n *nodes) shareTries(shields []*directory.Shield) {
 func (n *nodes) run(ctx context.Context) {
 	if n.shared != nil {
 		n.shared.Run(ctx)
+	}
+}
+
+// nodesWait is how long other nodes may take to answer an operator.
+const nodesWait = 2 * time.Second
+
+// ask asks all other nodes. The error says how many have not answered.
+func (n *nodes) ask(ctx context.Context, q nodeQuestion) (all []admin.Session, err error) {
+	if n.shared == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, nodesWait)
+	defer cancel()
+	answers, err := n.shared.Ask(ctx, string(text))
+	for _, a := range answers {
+		var sessions []admin.Session
+		if bad := json.Unmarshal([]byte(a.Text), &sessions); bad != nil {
+			err = errors.Join(err, fmt.Errorf("node %s: %w", a.Node, bad))
+		}
+		for _, s := range sessions {
+			s.Node = a.Node
+			all = append(all, s)
+		}
+	}
+	return all, err
+}
+
+// answerWith has answer answer what other nodes ask.
+func (n *nodes) answerWith(answer func(nodeQuestion) []admin.Session) {
+	if n.shared == nil {
+		return
+	}
+	n.shared.Answer = func(text string) string {
+		var q nodeQuestion
+		if err := json.Unmarshal([]byte(text), &q); err != nil {
+			return "" // which the other node reports
+		}
+		sessions, _ := json.Marshal(answer(q)) // texts, numbers and times
+		return string(sessions)
 	}
 }
 

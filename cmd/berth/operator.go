@@ -54,18 +54,18 @@ func sessionsCommand() *cobra.Command {
 		use: "sessions", short: "Show who is logged in to the running server",
 		long: `Sessions asks the running server, by admin.socket of the configuration, who is
 logged in, from where, since when, and what they have moved. Call it as the user
-the server runs as, or as root.
+the server runs as, or as root. Several nodes that share their state are all asked.
 
 With --watch it shows every second which files are being transferred: how much of
 them, how fast, and the time left. How long an upload will be, only the client
 knows.`,
 		ask:  allSessions,
 		none: "nobody is logged in",
-		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT",
+		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT\tNODE",
 		line: func(s admin.Session) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s", s.ID, s.User, s.Remote.Addr(), s.Method,
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", s.ID, s.User, s.Remote.Addr(), s.Method,
 				s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
-				s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"))
+				s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"), s.Node)
 		},
 	}
 	watch := false
@@ -80,7 +80,8 @@ knows.`,
 	return cmd
 }
 
-// allSessions are those of the server, and of the processes that it took over from.
+// allSessions are those of the server, of the processes that it took over from, and of
+// other nodes. The error says why there may be more, if there are any.
 func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
 	all, err := server.Sessions(ctx)
 	if err != nil {
@@ -91,7 +92,8 @@ func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, er
 			all = append(all, more...)
 		}
 	}
-	return all, nil
+	others, err := server.Others(ctx, "")
+	return append(all, others...), err
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
@@ -99,7 +101,7 @@ func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<2
 func kickCommand() *cobra.Command {
 	return operatorCommand("kick SESSION|USER", "End a session of the running server, or all of a user",
 		`Kick ends the session with that id, as events and "berth sessions" show it, or
-all sessions of the user with that name. What they were uploading is not put
+all sessions of the user with that name, on all nodes. What they were uploading is not put
 into place. They can log in again at once: to keep somebody out, disable them in
 the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
 			ended, err := server.Kick(cmd.Context(), args[0])
@@ -111,13 +113,15 @@ the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command
 					ended = append(ended, more...)
 				}
 			}
-			if len(ended) == 0 {
+			others, missing := server.Others(cmd.Context(), args[0])
+			ended = append(ended, others...)
+			if len(ended) == 0 && missing == nil {
 				return fmt.Errorf("kick %s: no open session has that id, or is of a user with that name", args[0])
 			}
 			for _, s := range ended {
 				fmt.Fprintf(cmd.OutOrStdout(), "ended %s of %s from %s\n", s.ID, s.User, s.Remote)
 			}
-			return nil
+			return missing
 		})
 }
 
@@ -227,7 +231,7 @@ func (l listing[T]) command(instead ...func(*cobra.Command, *admin.Client) (bool
 			}
 		}
 		all, err := l.ask(server, cmd.Context())
-		if err != nil {
+		if err != nil && len(all) == 0 {
 			return err
 		}
 		if len(all) == 0 && !asJSON {
@@ -245,7 +249,7 @@ func (l listing[T]) command(instead ...func(*cobra.Command, *admin.Client) (bool
 				return err
 			}
 		}
-		return t.Flush()
+		return errors.Join(t.Flush(), err) // this is not all
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd

@@ -215,7 +215,6 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	defer stop()
 	background.Go(func() { followLoad(beside) })
 	background.Go(func() { srv.Watch(beside) })
-	background.Go(func() { store.run(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
 	background.Go(func() { shown.watch(beside) })
 	background.Go(func() { sweep(beside, live.set.Load, quotas, log.Named("sweep")) })
@@ -250,12 +249,15 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	// What comes of these is an event.
 	background.Go(func() { onSignal(beside, syscall.SIGUSR2, func(by map[string]string) { _, _ = up.run(by) }) })
 	background.Go(func() { onSignal(beside, syscall.SIGHUP, func(by map[string]string) { _, _ = re.run(beside, by) }) })
-	if r.socket != nil {
-		answer(beside, r.socket, admin.Control(operator{
-			Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
-			started: time.Now(), ready: isReady, ways: ways, counts: counts.Registry, drain: drain, sink: sinks,
-		}))
+	operators := operator{
+		Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
+		started: time.Now(), ready: isReady, ways: ways, counts: counts.Registry, drain: drain, sink: sinks,
 	}
+	if r.socket != nil {
+		answer(beside, r.socket, admin.Control(operators))
+	}
+	store.answerWith(operators.answer)
+	background.Go(func() { store.run(beside) })
 
 	lastStop, err := audit.LastStop()
 	if err != nil {

@@ -26,7 +26,8 @@ import (
 
 // Session is what an operator sees of one open session.
 type Session struct {
-	ID       string         `json:"session"` // as in events
+	Node     string         `json:"node,omitempty"` // that has it, if several share their state
+	ID       string         `json:"session"`        // as in events
 	User     string         `json:"user"`
 	UserID   string         `json:"user_id"` // the directory's stable id
 	Remote   netip.AddrPort `json:"remote"`
@@ -60,6 +61,9 @@ type Operator interface {
 	// Kick ends the session with that id, or all of a user with that name, and
 	// returns those it ended.
 	Kick(by Caller, who string) []Session
+	// Others does on all other nodes what Sessions does or, if who is not empty, Kick.
+	// The error says which nodes have not answered; the result has those that did.
+	Others(by Caller, who string) ([]Session, error)
 	// Drain ends the server as SIGTERM does, and returns at once.
 	Drain(by Caller)
 	// Reload reads the configuration again. It returns in a sentence what only a
@@ -145,10 +149,17 @@ type reloaded struct {
 	Error string `json:"error"` // why nothing has changed
 }
 
+// others is what other nodes have answered.
+type others struct {
+	Sessions []Session `json:"sessions"`
+	Error    string    `json:"error"` // why there may be more
+}
+
 // Control answers on the operator's socket, as a client Dial-ed to it asks:
 //
 //	GET  /sessions              the open sessions, as JSON
 //	POST /kick?who=NAME         ends one session or all of a user; answers with them
+//	POST /others?who=NAME       asks all other nodes for their sessions, or ends those of NAME there
 //	POST /drain                 ends the server as SIGTERM does
 //	POST /reload                reads the configuration again; answers with the outcome
 //	GET  /status                the server, as JSON
@@ -168,6 +179,14 @@ func Control(o Operator) http.Handler {
 			return
 		}
 		answer(w, o.Kick(asking(r), who))
+	})
+	mux.HandleFunc("POST /others", func(w http.ResponseWriter, r *http.Request) {
+		sessions, err := o.Others(asking(r), r.FormValue("who"))
+		outcome := others{Sessions: sessions}
+		if err != nil {
+			outcome.Error = err.Error()
+		}
+		writeJSON(w, outcome)
 	})
 	mux.HandleFunc("POST /drain", func(_ http.ResponseWriter, r *http.Request) { o.Drain(asking(r)) })
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
@@ -298,6 +317,17 @@ func Dial(path string) *Client {
 // Sessions returns the open sessions, oldest first.
 func (c *Client) Sessions(ctx context.Context) (s []Session, err error) {
 	return s, c.ask(ctx, http.MethodGet, "/sessions", "", &s)
+}
+
+// Others returns the sessions of all other nodes or, if who is not empty, those that it
+// has ended there. The error says why there may be more.
+func (c *Client) Others(ctx context.Context, who string) ([]Session, error) {
+	var o others
+	err := c.ask(ctx, http.MethodPost, "/others", url.Values{"who": {who}}.Encode(), &o)
+	if err == nil && o.Error != "" {
+		err = errors.New(o.Error)
+	}
+	return o.Sessions, err
 }
 
 // Kick ends one session or all of a user, and returns those it ended.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,11 @@ type recorder struct {
 }
 
 func (r *recorder) Sessions() []Session { return r.sessions }
+
+func (r *recorder) Others(by Caller, who string) ([]Session, error) {
+	r.by, r.kicked = by, who
+	return []Session{{ID: "far", User: "bob", Node: "node2"}}, errors.New("1 of 2 other nodes have not answered")
+}
 
 func (r *recorder) Kick(by Caller, who string) []Session {
 	r.by, r.kicked = by, who
@@ -265,5 +271,26 @@ func TestListenSocket(t *testing.T) {
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
 		t.Errorf("the file in the way has %q, %v", text, err)
+	}
+}
+
+// TestOthers: what other nodes have answered comes with the error that says what is missing.
+func TestOthers(t *testing.T) {
+	r := &recorder{}
+	path := filepath.Join(t.TempDir(), "sock")
+	l, err := ListenSocket(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- Serve(ctx, l, Control(r), hclog.NewNullLogger()) }()
+	got, err := Dial(path).Others(t.Context(), "bob")
+	if len(got) != 1 || got[0].Node != "node2" || err == nil || err.Error() != "1 of 2 other nodes have not answered" || r.kicked != "bob" {
+		t.Errorf("%+v, %v, asked for %q", got, err, r.kicked)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

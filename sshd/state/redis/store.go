@@ -37,6 +37,10 @@ type Store struct {
 	// Changed is called when Redis is lost, with the error, and when it is back, with nil.
 	Changed func(err error)
 
+	// Answer answers a question that another node has asked with Ask, one at a time,
+	// under the name of the node; nil answers nothing.
+	Answer func(text string) string
+
 	settings  Settings
 	admission atomic.Pointer[state.Settings]
 	client    redis.UniversalClient
@@ -425,6 +429,7 @@ type news struct {
 	Left   int64         `json:"left"` // milliseconds
 	Bars   bool          `json:"bars"`
 	Lift   *netip.Prefix `json:"lift"`
+	Ask    *question     `json:"ask"`
 }
 
 // listen takes over what other nodes hold against sources.
@@ -437,7 +442,7 @@ func (s *Store) listen(ctx context.Context) {
 		case *redis.Subscription: // also after the connection was lost
 			s.takeOver(ctx)
 		case *redis.Message:
-			s.hear(m.Payload)
+			s.hear(ctx, m.Payload)
 		}
 		if err != nil {
 			select {
@@ -457,17 +462,21 @@ func (s *Store) takeOver(ctx context.Context) {
 	}
 	all, _ := result.([]any)
 	for _, one := range all {
-		s.hear(fmt.Sprint(one))
+		s.hear(ctx, fmt.Sprint(one))
 	}
 }
 
-func (s *Store) hear(text string) {
+func (s *Store) hear(ctx context.Context, text string) {
 	var n news
 	if err := json.Unmarshal([]byte(text), &n); err != nil {
 		return // from a node of another version
 	}
-	if n.Lift != nil {
+	switch {
+	case n.Lift != nil:
 		s.Memory.Lift(*n.Lift)
+		return
+	case n.Ask != nil:
+		s.answer(ctx, *n.Ask)
 		return
 	}
 	s.Hold(state.HeldPenalty{Source: n.Source, Until: time.Now().Add(time.Duration(n.Left) * time.Millisecond), KeptOut: n.Bars})

@@ -416,3 +416,27 @@ func TestRights(t *testing.T) {
 		return stores
 	})
 }
+
+// TestAsk: all other nodes answer; one that does not is counted.
+func TestAsk(t *testing.T) {
+	r := peers.Redis(t)
+	answering := func(s *Store) { s.Answer = func(text string) string { return s.node + " heard " + text } }
+	first := start(t, r.URL, state.DefaultSettings(), nil, answering)
+	second := start(t, r.URL, state.DefaultSettings(), nil, answering)
+	together(t, first, second)
+	answers, err := first.Ask(t.Context(), "hello")
+	if want := (Answer{second.node, second.node + " heard hello"}); err != nil || len(answers) != 1 || answers[0] != want {
+		t.Errorf("answers %v, %v; want %v", answers, err, want)
+	}
+	third := start(t, r.URL, state.DefaultSettings(), nil)
+	together(t, first, second, third)
+	answers, err = first.Ask(t.Context(), "again")
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 other nodes") || len(answers) != 1 {
+		t.Errorf("answers %v, %v; want one, and that one is missing", answers, err)
+	}
+	r.Kill()
+	eventually(t, "Redis is missed", func() bool { up, _ := first.Up(); return !up })
+	if _, err := first.Ask(t.Context(), "once more"); !errors.Is(err, state.ErrLost) {
+		t.Errorf("without Redis: %v", err)
+	}
+}
