@@ -6,6 +6,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -88,6 +89,9 @@ type Config struct {
 	// Admin is the second listener, for health and metrics.
 	Admin admin.Settings `mapstructure:"admin"`
 
+	// Landlock confines the process to the files it needs, by the kernel.
+	Landlock Landlock `mapstructure:"landlock"`
+
 	// Log is the log for operators, on standard error.
 	Log Log `mapstructure:"log"`
 }
@@ -98,6 +102,28 @@ type State struct {
 	// Redis counts sessions, one-time codes, wrong passwords, logins and penalties for all
 	// nodes with the same prefix.
 	Redis redis.Settings `mapstructure:"redis"`
+}
+
+// Landlock is what the kernel lets the process reach: the folders of rules, and of
+// files that this configuration names.
+type Landlock struct {
+	// Enabled says that nothing else can be reached from the start on. A reload or
+	// "berth upgrade" with a folder outside is refused: it needs a restart.
+	Enabled bool `mapstructure:"enabled"`
+
+	// Also is more folders, for rules that come with a later reload, such as /srv.
+	Also []string `mapstructure:"also"`
+}
+
+// Check reports what in l cannot be used, with the key and what would be right.
+func (l Landlock) Check() []error {
+	var errs []error
+	for _, folder := range l.Also {
+		if !filepath.IsAbs(folder) {
+			errs = append(errs, fmt.Errorf("also: %q: must be a path from the root, such as /srv", folder))
+		}
+	}
+	return errs
 }
 
 // Log is how the log looks.

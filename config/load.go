@@ -157,6 +157,7 @@ func (cfg *Config) check(where *places) []*Mistake {
 	at("totp.", cfg.TOTP.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)
+	at("landlock.", cfg.Landlock.Check()...)
 	at("log.", cfg.Log.Check()...)
 	if len(cfg.Rules) > 0 {
 		_, err := cfg.Compile()

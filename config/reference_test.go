@@ -161,7 +161,7 @@ occurs twice.
 	for f := range reflect.TypeFor[Config]().Fields() {
 		about[f.Tag.Get("mapstructure")] = sentence(comment(t, reflect.TypeFor[Config](), f.Name), f.Name, f.Tag.Get("mapstructure"))
 	}
-	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "state", "certificates", "kerberos", "totp", "events", "admin", "log"} {
+	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "state", "certificates", "kerberos", "totp", "events", "admin", "landlock", "log"} {
 		title := cmp.Or(name, "Top level")
 		fmt.Fprintf(&b, "\n## %s\n\n", title)
 		if name != "" {

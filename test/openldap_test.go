@@ -141,6 +141,9 @@ func openLDAPConfig(dir string, p *peers.Peer, startTLS bool) (string, error) {
     bind_password_file: %s
     key_change: service
 `, url, startTLS, p.CAFile, demoBase, demoBase, p.BindDN, password)
+	if hasLandlock() { // so that it is known to need no more
+		directory += "landlock: {enabled: true}\n"
+	}
 	file := filepath.Join(dir, "berth.yaml")
 	return file, os.WriteFile(file, []byte(head+directory+"\nrules:\n"+rest), 0o600)
 }

@@ -146,6 +146,12 @@ func (c *check) run(ctx context.Context, cfg *config.Config) error {
 	if c.offline {
 		return nil
 	}
+	if cfg.Landlock.Enabled {
+		if err := confinable(cfg, set); err != nil {
+			return err
+		}
+		c.add(ldap.OK, "landlock", "the kernel will confine the server to the folders of rules and of named files")
+	}
 	if err := rehearse(cfg); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 type reloader struct {
 	started    *config.Config // as the file was at the start: all but its rules and admission is still in force
 	attributes []string       // that all directories are asked for
+	confined   confinement
 	rules      *rules
 	people     *directories
 	server     *sshd.Server
@@ -85,6 +86,9 @@ func (r *reloader) reload() (waits string, err error) {
 		if !r.asked(name) {
 			return "", fmt.Errorf("rules: %%{%s}: the directories are not asked for this attribute since no rule had it when the server started: restart it", name)
 		}
+	}
+	if err := r.confined.holds(folderNeeds(set)); err != nil {
+		return "", err
 	}
 	var errs []error
 	for _, e := range r.people.embedded {

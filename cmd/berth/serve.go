@@ -193,6 +193,11 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if err != nil {
 		return err
 	}
+	confined, err := confine(cfg, made.rules)
+	if err != nil {
+		r.close()
+		return err
+	}
 	if before != nil {
 		known, err := before.ready()
 		if err != nil {
@@ -233,7 +238,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
 	}
 	re := &reloader{
-		started: written, attributes: attributes, rules: live, people: people,
+		started: written, attributes: attributes, confined: confined, rules: live, people: people,
 		server: srv, store: store, audit: audit, sink: sinks, supervisor: service, status: r.status(), log: log,
 	}
 	up := &upgrader{

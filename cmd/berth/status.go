@@ -77,6 +77,7 @@ func (o operator) Status() admin.Status {
 	s := admin.Status{
 		Release: release, PID: os.Getpid(), Started: o.started, Config: o.reloader.started.Path, RulesHash: o.reloader.rules.Hash(),
 		Reloaded: o.reloader.last.Load(), LogLevel: o.level.log.GetLevel().String(),
+		ConfinedTo: o.reloader.confined.writable(),
 	}
 	for _, l := range o.upgrader.listeners {
 		s.Listening = append(s.Listening, l.Addr().String())
@@ -189,6 +190,11 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 			text += fmt.Sprintf("; %d left out by events.rate", e.LeftOut)
 		}
 		line("events to "+e.To, "%s", text)
+	}
+	if len(s.ConfinedTo) > 0 {
+		line("landlock", "writes only below %s", strings.Join(s.ConfinedTo, ", "))
+	} else {
+		line("landlock", "off")
 	}
 	line("log level", "%s", s.LogLevel)
 	return t.Flush()

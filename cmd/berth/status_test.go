@@ -59,7 +59,7 @@ func TestPrintStatus(t *testing.T) {
 		Release: "1.2", PID: 7, Started: began, Config: "/etc/berth/berth.yaml", RulesHash: "ab12", Listening: []string{"[::]:22"},
 		NotReady: "directory corp: refused", Reloaded: &admin.Reload{At: began.Add(time.Hour), Error: "line 3"},
 		Directories: []admin.DirectoryStatus{{Name: "corp", Error: "refused"}, {Name: "partner"}},
-		Logins:      1, Sessions: 2, Penalized: 1, LogLevel: "info",
+		Logins:      1, Sessions: 2, Penalized: 1, LogLevel: "info", ConfinedTo: []string{"/srv/berth", "/var/log/berth"},
 		Events: []admin.EventsStatus{{To: "/var/log/berth/events.jsonl", Dropped: 4}, {To: "tcp://siem", Error: "no route", LeftOut: 5}},
 	}
 	var b strings.Builder
@@ -77,6 +77,7 @@ sessions                               2, and 1 login under way
 penalties                              against 1 source
 events to /var/log/berth/events.jsonl  written; 4 LOST since the start
 events to tcp://siem                   NOT WRITTEN: no route; 5 left out by events.rate
+landlock                               writes only below /srv/berth, /var/log/berth
 log level                              info
 `
 	if b.String() != want {

@@ -104,6 +104,7 @@ type Status struct {
 	Penalized   int               `json:"penalized"` // sources that something is held against
 	Events      []EventsStatus    `json:"events"`
 	LogLevel    string            `json:"log_level"`
+	ConfinedTo  []string          `json:"confined_to"` // folders that Landlock lets the server write; empty: it is not confined
 }
 
 // A Reload is how one ended.
