@@ -4,6 +4,7 @@
 # make lint       formatting, vet, staticcheck, go.mod
 # make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
 # make bench-logins  logins by password and key against slapd, with CPU time
+# make soak       load and faults for 30 minutes, as root;  SOAK=5m is shorter
 # make package    .deb and .rpm for amd64 and arm64 into dist/out;  VERSION=1.2.3 sets the version;  make man  the man pages
 # make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration (port 2022 must be free)
 # make fuzz       every fuzz target for FUZZTIME each
@@ -11,6 +12,7 @@
 
 GO       ?= go
 FUZZTIME ?= 30s
+SOAK     ?= 30m
 OUT      ?= berth
 
 # Sets a default of GODEBUG. The monitor thread of Go's runtime then naps instead
@@ -23,7 +25,7 @@ LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 PATCHED = .patched/go.mod
 export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)
 
-.PHONY: build demo test test-peers lint bench bench-quick bench-logins fuzz docs package man pictures recording patches-test
+.PHONY: build demo test test-peers lint bench bench-quick bench-logins soak fuzz docs package man pictures recording patches-test
 
 $(PATCHED): go.mod go.sum $(wildcard patches/*.go patches/testdata/*.go)
 	GOFLAGS= $(GO) run ./patches apply
@@ -56,6 +58,10 @@ bench bench-quick: $(PATCHED)
 bench-logins: $(PATCHED)
 	test/packages.sh base
 	$(GO) test -run - -bench Logins -benchtime 2000x -count 3 ./test
+
+soak: $(PATCHED)
+	test/packages.sh base
+	$(GO) run ./test/soak -for $(SOAK) -plot docs/pictures/soak.svg
 
 fuzz: $(PATCHED)
 	test/fuzz.sh $(FUZZTIME)
