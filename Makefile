@@ -6,6 +6,7 @@
 # make bench-logins  logins by password and key against slapd, with CPU time
 # make soak       load and faults for 30 minutes, as root;  SOAK=5m is shorter
 # make package    .deb and .rpm for amd64 and arm64 into dist/out;  VERSION=1.2.3 sets the version;  make man  the man pages
+# make container-root ROOT=folder  what a container holds: dist/Containerfile
 # make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration (port 2022 must be free)
 # make fuzz       every fuzz target for FUZZTIME each
 # make patches-test  the SSH library's own tests with our patches, and our tests of sshd without and with them
@@ -25,7 +26,7 @@ LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 PATCHED = .patched/go.mod
 export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)
 
-.PHONY: build demo test test-peers lint bench bench-quick bench-logins soak fuzz docs package man pictures recording patches-test
+.PHONY: build demo test test-peers lint bench bench-quick bench-logins soak fuzz docs package man pictures recording container-root patches-test
 
 $(PATCHED): go.mod go.sum $(wildcard patches/*.go patches/testdata/*.go)
 	GOFLAGS= $(GO) run ./patches apply
@@ -72,6 +73,13 @@ docs: $(PATCHED)
 
 package: $(PATCHED)
 	LDFLAGS="$(LDFLAGS)" VERSION="$(VERSION)" dist/package.sh
+
+# A static program with time zones in it, and folders that any user may write to.
+container-root: $(PATCHED)
+	CGO_ENABLED=0 $(GO) build -trimpath -tags timetzdata -ldflags "$(LDFLAGS)" -o $(ROOT)/usr/bin/berth ./cmd/berth
+	install -D -m 644 /etc/ssl/certs/ca-certificates.crt $(ROOT)/etc/ssl/certs/ca-certificates.crt
+	install -d -m 755 $(ROOT)/etc/berth
+	install -d -m 1777 $(ROOT)/run/berth $(ROOT)/tmp $(ROOT)/var/lib/berth
 
 man: $(PATCHED)
 	VERSION="$(VERSION)" dist/man.sh dist/out/man
