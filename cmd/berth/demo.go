@@ -32,8 +32,8 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a server with sample people, to try everything out",
 		Long: `Demo starts a directory with sample people and groups in the same process, and
-the server in front of it. All it needs and makes lies in one folder; a second
-start goes on with what is there.
+the server in front of it. All files are in one folder. A second start uses
+those that exist.
 
 With --ldap other programs, such as ldapsearch, can ask that directory. Any
 program on this machine can then try passwords there without an event.`,

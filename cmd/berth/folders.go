@@ -111,7 +111,7 @@ func (f *folders) watch(ctx context.Context) {
 }
 
 // openable reports whether the next session can probably open a folder: its host
-// directory is there, or can be made, which only making a directory there tells.
+// directory exists, or can be made. To find that out, it makes another one beside it.
 func openable(folder policy.Folder) bool {
 	fi, err := os.Stat(folder.Host)
 	if folder.Create && errors.Is(err, iofs.ErrNotExist) {

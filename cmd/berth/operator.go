@@ -32,16 +32,16 @@ func operatorCommand(use, short, long string, args cobra.PositionalArgs, run fun
 func reloadCommand() *cobra.Command {
 	return operatorCommand("reload", "Have the running server read its configuration again",
 		`Reload reads the configuration first: if it has a mistake, nothing happens.
-Then it asks the running server, by admin.socket, to take up the rules, admission
-and people of embedded directories, and waits for the outcome. It fails if
-something else has changed, which only a restart takes up. Call it as the user the
+Then it asks the running server, by admin.socket, to apply the rules, admission
+and the people of embedded directories, and waits for the outcome. It fails if
+something else has changed, which only a restart applies. Call it as the user the
 server runs as, or as root. A server without admin.socket reloads at SIGHUP, and
 the outcome is only an event.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			waits, err := server.Reload(cmd.Context())
 			if err != nil {
 				return fmt.Errorf("reload: %w", err)
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "the rules, admission and people of embedded directories are in force as they are in the file now")
+			fmt.Fprintln(cmd.OutOrStdout(), "applied: rules, admission, people of embedded directories")
 			if waits != "" {
 				return errors.New(waits)
 			}
@@ -143,15 +143,15 @@ func upgradeCommand() *cobra.Command {
 		`Upgrade has the running server, by admin.socket, start its program again from the
 same file, which may be a newer version by now. The new process reads the
 configuration, takes over the listening sockets, penalties and used one-time codes,
-and serves; then the process before takes no more connections. Its sessions go on
-as before, for ssh.drain at most. No connection is refused and no transfer is cut.
+and serves. Then the old process accepts no more connections. Its sessions continue
+for ssh.drain at most. No connection is refused and no transfer is cut.
 If the new process cannot serve, because the configuration has a mistake, say,
 nothing changes and the error says why.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			next, err := server.Upgrade(cmd.Context())
 			if err != nil {
 				return fmt.Errorf("upgrade: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "process %d, berth %s, serves now; sessions of the process before go on for %v at most\n", next.PID, next.Release, next.Drain)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "process %d, berth %s, serves now; sessions of the old process continue for %v at most\n", next.PID, next.Release, next.Drain)
 			return err
 		})
 }
@@ -164,7 +164,7 @@ addresses and networks have penalties. Those whose penalties have reached
 admission.penalties.min are kept out for the time that is left. Call it as the
 user the server runs as, or as root.`,
 		ask:  (*admin.Client).Penalties,
-		none: "nothing is held against anybody",
+		none: "no address has a penalty",
 		head: "SOURCE\tLEFT\tKEPT OUT",
 		line: func(p state.Penalty) string {
 			keptOut := map[bool]string{true: "yes", false: "not yet"}[p.KeptOut]
@@ -173,7 +173,7 @@ user the server runs as, or as root.`,
 	}.command()
 	cmd.AddCommand(operatorCommand("lift ADDRESS|NETWORK|all", "Let an address, a network or everybody try again",
 		`Lift forgets the penalties of an address, of all addresses in a network such as
-192.0.2.0/24, or of everybody. What they do wrong from now on counts anew.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
+192.0.2.0/24, or of everybody. What they do wrong later counts again.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
 			networks, err := parseNetworks(args[0])
 			if err != nil {
 				return err
@@ -190,7 +190,7 @@ user the server runs as, or as root.`,
 				count += len(lifted)
 			}
 			if count == 0 {
-				return fmt.Errorf("lift %s: nothing is held against it", args[0])
+				return fmt.Errorf("lift %s: it has no penalty", args[0])
 			}
 			return nil
 		}))

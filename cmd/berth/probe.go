@@ -54,7 +54,7 @@ The host key must be in a known_hosts file, or have the fingerprint given.`,
 	return cmd
 }
 
-// A probe is one go at a server.
+// A probe is one run of the command.
 type probe struct {
 	user, addr string
 	folder     string // to work in; "": only listed, where the login ends up
@@ -103,7 +103,7 @@ func (p *probe) target(text string) error {
 	at := strings.LastIndexByte(text, '@')
 	host := text[at+1:]
 	if p.user = text[:max(at, 0)]; p.user == "" {
-		return fmt.Errorf("%q: whose login? name USER@HOST[:PORT]", text)
+		return fmt.Errorf("%q: the user is missing: must be USER@HOST[:PORT]", text)
 	}
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		host = net.JoinHostPort(strings.Trim(host, "[]"), "22")
@@ -188,8 +188,8 @@ func (p *probe) connect(ctx context.Context) func() (string, error) {
 	}
 }
 
-// login exchanges keys and authenticates, which the library does in one go: the
-// moment when it has a host key to check is the end of the first step.
+// login exchanges keys and authenticates. The library does both in one call: the first
+// step ends when it has a host key to check.
 func (p *probe) login(auth []ssh.AuthMethod, hosts hostKeys) bool {
 	begin := time.Now()
 	var checked time.Time

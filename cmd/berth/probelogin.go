@@ -119,9 +119,9 @@ func (l *probeLogin) byFingerprint(_ string, _ net.Addr, key ssh.PublicKey) erro
 	return nil
 }
 
-// knownAlgorithms are those of the keys that are known of addr, so that the
-// server shows one of these and not another that it has. To be told them, one
-// has to ask for a key that nobody has.
+// knownAlgorithms are those of the known host keys of addr. The server must show one of
+// these keys, not another one. The library lists them only in the error for an unknown
+// key.
 func knownAlgorithms(known ssh.HostKeyCallback, addr string) []string {
 	var wrong *knownhosts.KeyError
 	if err := known(addr, &net.TCPAddr{}, noKey{}); !errors.As(err, &wrong) {

@@ -19,7 +19,7 @@ import (
 	"berth/sshd/event"
 )
 
-// A reloader takes up what has changed while the server runs: rules, admission,
+// A reloader applies what has changed while the server runs: rules, admission,
 // the people of embedded directories, and an event file that has been moved away.
 type reloader struct {
 	started    *config.Config // as the file was at the start: all but its rules and admission is still in force
@@ -63,8 +63,8 @@ func (r *reloader) run(ctx context.Context, by map[string]string) (waits string,
 	return waits, nil
 }
 
-// asked reports whether every directory is asked for an attribute, of which name
-// is in lower case.
+// asked reports whether every directory is asked for an attribute. name is in
+// lower case.
 func (r *reloader) asked(name string) bool {
 	same := func(other string) bool { return strings.EqualFold(other, name) }
 	lacks := func(d ldap.Settings) bool { return !slices.ContainsFunc(d.Attributes, same) }
@@ -72,7 +72,7 @@ func (r *reloader) asked(name string) bool {
 }
 
 // reload reads the rules, admission, and people who live in files here. It returns
-// in a sentence what else has changed in the file, which it does not take up.
+// in a sentence what else has changed in the file, which it does not apply.
 func (r *reloader) reload() (waits string, err error) {
 	cfg, err := config.Load(r.started.Path)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *reloader) reload() (waits string, err error) {
 	}
 	for _, name := range set.Attributes() {
 		if !r.asked(name) {
-			return "", fmt.Errorf("rules: %%{%s}: the directories are not asked for this attribute since no rule had it when the server started: restart it", name)
+			return "", fmt.Errorf("rules: %%{%s}: no rule had this attribute when the server started, so the directories are not asked for it: restart the server", name)
 		}
 	}
 	if err := r.confined.holds(folderNeeds(set)); err != nil {
@@ -101,7 +101,7 @@ func (r *reloader) reload() (waits string, err error) {
 	r.store.SetSettings(cfg.Admission)
 	others := slices.DeleteFunc(r.started.Changed(cfg), func(key string) bool { return key == "rules" || strings.HasPrefix(key, "admission.") })
 	if len(others) > 0 {
-		waits = "changed, too, but only a restart takes it up: " + strings.Join(others, ", ")
+		waits = "also changed, but only a restart applies it: " + strings.Join(others, ", ")
 	}
 	return waits, nil
 }

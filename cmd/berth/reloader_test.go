@@ -39,7 +39,7 @@ func TestReload(t *testing.T) {
 		{name: "a rule", old: "name: finance", next: "name: money"},
 		{
 			name: "more than rules", old: "pid_file: ", next: "ssh: {idle: 1h}\npid_file: /x",
-			waits: "changed, too, but only a restart takes it up: pid_file, ssh.idle",
+			waits: "also changed, but only a restart applies it: pid_file, ssh.idle",
 		},
 		{name: "admission", old: "pid_file: ", next: "admission: {blocked: [192.0.2.0/24]}\npid_file: "},
 		{name: "a mistake", old: "name: finance", next: "nmae: finance", fails: `is "name" meant?`},

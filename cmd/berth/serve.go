@@ -36,7 +36,7 @@ func serveCommand() *cobra.Command {
 		`Serve reads the configuration and serves until it gets SIGTERM or SIGINT; then
 running transfers have ssh.drain to end. SIGHUP reads the rules again and reopens
 the event file: open sessions have the new rights at their next operation. SIGUSR2
-is what "berth upgrade" does. Sockets that systemd passes are taken up if listen or
+is what "berth upgrade" does. Sockets that systemd passes are used if listen or
 admin.listen has their address.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 			return serve(cmd.Context(), cfg, cfg, func(r *running) {
 				for _, l := range r.listeners {
@@ -366,8 +366,8 @@ func (r *running) status() string {
 	return "listening on " + strings.Join(addresses, ", ")
 }
 
-// lastMinute is how long before the end of a drain sessions are ended that go on after
-// an upgrade: as at any drain, each then comes to the end of its file.
+// lastMinute is how long before the end of a drain the sessions of the old process are
+// ended after an upgrade: as at any drain, each then finishes its file.
 const lastMinute = 15 * time.Second
 
 // untilDone waits for the end of ctx or of a listener, and drains. stopped ends when the
@@ -479,7 +479,7 @@ func onSignal(ctx context.Context, sig os.Signal, act func(by map[string]string)
 	}
 }
 
-// sleep waits for d and reports whether ctx still goes on.
+// sleep waits for d. It reports whether ctx has not ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -24,14 +24,14 @@ func inheritSockets() (sockets, error) {
 		}
 		if err != nil {
 			s.close()
-			return nil, fmt.Errorf("take up a socket that was passed (LISTEN_FDS): %w", err)
+			return nil, fmt.Errorf("use a socket that was passed (LISTEN_FDS): %w", err)
 		}
 		s = append(s, l)
 	}
 	return s, nil
 }
 
-// listen takes up the socket for an address of the configuration, or opens it if none
+// listen uses the passed socket for an address of the configuration, or opens it if none
 // was passed. Port 0 is any port.
 func (s *sockets) listen(network, address string) (net.Listener, error) {
 	want, err := net.ResolveTCPAddr(network, address)

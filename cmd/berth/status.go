@@ -162,7 +162,7 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	line("listening", "%s", strings.Join(s.Listening, ", "))
 	line("configuration", "%s, rules %s", s.Config, s.RulesHash)
 	if r := s.Reloaded; r != nil {
-		outcome := "taken up"
+		outcome := "applied"
 		if r.Error != "" {
 			outcome = "FAILED: " + r.Error
 		} else if r.Waits != "" {

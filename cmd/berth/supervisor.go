@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A supervisor is systemd, or nobody: it is told how far the service is (sd_notify(3)),
+// A supervisor is systemd, or nobody. It learns how far the service is (sd_notify(3)),
 // so that "systemctl start" waits for a server that can be reached, and "systemctl
 // status" has a line about it.
 type supervisor struct{ log hclog.Logger }

@@ -28,7 +28,7 @@ import (
 //	this process                        the next one
 //	starts it, with its listeners  -->  reads the configuration and prepares all
 //	                               <--  readyToServe, or why it cannot: nothing has changed then
-//	steps aside; what it knows     -->  begins to serve
+//	gives up socket and pid file, sends its state  -->  begins to serve
 //	                               <--  serving, or why it does not: this one steps back
 //	accepts no more, lingers, ends
 //
@@ -209,20 +209,19 @@ func talkToPredecessor() (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// ready says that this process can serve, and returns what the predecessor knows when
-// that has stepped aside. Nothing is known if the predecessor has crashed meanwhile; this
-// process has the sockets and can serve all the same.
+// ready says that this process can serve, and waits until the predecessor has given up
+// its socket and pid file. It returns the state of the predecessor, which is empty if that
+// has crashed: this process has the listening sockets and can serve without.
 func (p *predecessor) ready() (s state.Snapshot, err error) {
 	_ = json.NewEncoder(p.talk).Encode(progress{Release: release})
 	p.talk.SetReadDeadline(time.Now().Add(takeOverWait))
 	if err := p.read.Decode(&s); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-		return s, fmt.Errorf("take over: the process before does not step aside: %w", err)
+		return s, fmt.Errorf("take over from the old process: %w", err)
 	}
 	return s, nil
 }
 
-// serving says that this process serves. From here on the predecessor is none of its
-// business.
+// serving says that this process serves. Nothing of the predecessor matters afterwards.
 func (p *predecessor) serving() {
 	_ = json.NewEncoder(p.talk).Encode(progress{Release: release}) // who does not hear it has ended
 	p.talk.Close()
