@@ -85,6 +85,12 @@ func newPool(c *Client, servers []*server) *pool {
 
 var errClosed = errors.New("directory is closed")
 
+func (p *pool) locked(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	do()
+}
+
 // take returns a connection bound as the service account. Give it back with
 // put.
 func (p *pool) take(ctx context.Context) (*conn, error) {
@@ -101,9 +107,7 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 			return nil, err
 		}
 	}
-	p.mu.Lock()
-	p.busy[cn] = true
-	p.mu.Unlock()
+	p.locked(func() { p.busy[cn] = true })
 	return cn, nil
 }
 
@@ -238,9 +242,7 @@ func (p *pool) connectTo(ctx context.Context, s *server, limit time.Duration, pr
 		cn.close()
 		return nil, err
 	}
-	p.mu.Lock()
-	s.took = time.Since(start)
-	p.mu.Unlock()
+	p.locked(func() { s.took = time.Since(start) })
 	return cn, nil
 }
 
@@ -328,9 +330,7 @@ func (p *pool) doubt(s *server) {
 	p.probes.Go(func() {
 		start := time.Now()
 		err := p.check(s, limit)
-		p.mu.Lock()
-		s.doubted = false
-		p.mu.Unlock()
+		p.locked(func() { s.doubted = false })
 		if err != nil && unwell(err) {
 			p.fail(s, fmt.Errorf("%s: %w", s.url, err), time.Since(start))
 		}
@@ -365,9 +365,7 @@ func (p *pool) probe(s *server) {
 		case <-tick.C:
 		}
 		if p.check(s, p.c.settings.ConnectTimeout) == nil {
-			p.mu.Lock()
-			s.down = nil
-			p.mu.Unlock()
+			p.locked(func() { s.down = nil })
 			p.c.log.Info("directory server is back", "url", s.url)
 		}
 	}
@@ -418,9 +416,7 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	}
 	err = fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
 	if !unwell(err) {
-		p.mu.Lock()
-		p.refused, p.rebindAt = err, time.Now().Add(rebind)
-		p.mu.Unlock()
+		p.locked(func() { p.refused, p.rebindAt = err, time.Now().Add(rebind) })
 	}
 	return err
 }
