@@ -161,19 +161,16 @@ func (cfg *Config) Compile() (*policy.Set, error) {
 	return policy.Compile(cfg.Rules, cfg.DirectoryNames()...)
 }
 
-var (
-	levels  = []string{"trace", "debug", "info", "warn", "error"}
-	formats = []string{"text", "json"}
-)
-
 // Check reports what in l cannot be used, with the key and what would be right.
 func (l Log) Check() []error {
 	var errs []error
-	if !slices.Contains(levels, l.Level) {
-		errs = append(errs, fmt.Errorf("level: %q: must be one of %s", l.Level, strings.Join(levels, ", ")))
-	}
-	if !slices.Contains(formats, l.Format) {
-		errs = append(errs, fmt.Errorf("format: %q: must be one of %s", l.Format, strings.Join(formats, ", ")))
+	for _, c := range []struct {
+		key, value string
+		known      []string
+	}{{"level", l.Level, []string{"trace", "debug", "info", "warn", "error"}}, {"format", l.Format, []string{"text", "json"}}} {
+		if !slices.Contains(c.known, c.value) {
+			errs = append(errs, fmt.Errorf("%s: %q: must be one of %s", c.key, c.value, strings.Join(c.known, ", ")))
+		}
 	}
 	return errs
 }

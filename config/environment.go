@@ -46,7 +46,10 @@ func environment(keys map[string]string, passwords map[string]int, set func(key,
 		var err error
 		switch {
 		case key == "" && passwords[name] == 0:
-			err = unknownVariable(name, slices.Concat(slices.Collect(maps.Keys(keys)), slices.Collect(maps.Keys(passwords))))
+			known := slices.AppendSeq(slices.Collect(maps.Keys(keys)), maps.Keys(passwords))
+			if err = unknown(name, known); slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, name+"_") }) {
+				err = errors.New("is a section or a list of sections: only single values can come from the environment")
+			}
 		case value == "":
 			err = errors.New("empty: unset it, or give a value")
 		case passwords[name] > 1:
@@ -59,11 +62,4 @@ func environment(keys map[string]string, passwords map[string]int, set func(key,
 		}
 	}
 	return mistakes
-}
-
-func unknownVariable(name string, known []string) error {
-	if slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, name+"_") }) {
-		return errors.New("is a section or a list of sections: only single values can come from the environment")
-	}
-	return unknown(name, known)
 }

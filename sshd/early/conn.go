@@ -35,7 +35,9 @@ func NewConn(nc net.Conn) *Conn {
 	switch nc := nc.(type) {
 	case *net.TCPConn:
 		c.tcp = nc
-		c.socket.open(nc)
+		if raw, err := nc.SyscallConn(); err == nil {
+			c.socket.raw, c.socket.try = raw, c.socket.once
+		}
 	case carrier:
 		c.tcp, _ = nc.TCPConn()
 	}

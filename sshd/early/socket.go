@@ -2,7 +2,6 @@ package early
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 )
@@ -15,12 +14,6 @@ type socket struct {
 	buf *[readSize]byte
 	n   int
 	err error
-}
-
-func (s *socket) open(tcp *net.TCPConn) {
-	if raw, err := tcp.SyscallConn(); err == nil {
-		s.raw, s.try = raw, s.once
-	}
 }
 
 func (s *socket) usable() bool { return s.raw != nil }

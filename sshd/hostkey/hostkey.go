@@ -106,19 +106,15 @@ func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	if n := bits(s.PublicKey()); n < minRSA {
 		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", n, minRSA)
 	}
-	return newRSASigner(s)
+	// By itself s would also offer ssh-rsa, which signs with SHA-1.
+	sha2, err := ssh.NewSignerWithAlgorithms(s, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+	return rsaSigner{sha2, s}, err
 }
 
 // An rsaSigner signs with SHA-2 only.
 type rsaSigner struct {
 	ssh.MultiAlgorithmSigner
 	plain ssh.AlgorithmSigner
-}
-
-// newRSASigner restricts plain, which would also offer ssh-rsa, a signature with SHA-1.
-func newRSASigner(plain ssh.AlgorithmSigner) (ssh.Signer, error) {
-	s, err := ssh.NewSignerWithAlgorithms(plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
-	return rsaSigner{s, plain}, err
 }
 
 // WithSHA1 returns the same key for clients that know only ssh-rsa.

@@ -1,6 +1,9 @@
 package scp
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // How many words braces may make of one, and of how many bytes.
 const (
@@ -11,27 +14,25 @@ const (
 // braces expands {a,b} as shells do, also nested, and leaves other braces alone. It
 // reports false when there are too many words, or too long ones.
 func braces(pattern string) ([]string, bool) {
-	var words []string
-	todo := []string{pattern}
-	size := len(pattern) // of all
-	for len(todo) > 0 {
-		p := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		before, choices, after, found := cutBraces(p)
+	words := []string{pattern}
+	size := len(pattern) // of all words
+	for i := 0; i < len(words); {
+		before, choices, after, found := cutBraces(words[i])
 		if !found {
-			words = append(words, p)
+			i++
 			continue
 		}
-		size -= len(p)
+		size -= len(words[i])
 		for _, c := range choices {
 			size += len(before) + len(c) + len(after)
 		}
-		if len(words)+len(todo)+len(choices) > maxAlternatives || size > maxAlternativeBytes {
+		if len(words)-1+len(choices) > maxAlternatives || size > maxAlternativeBytes {
 			return nil, false
 		}
-		for i := len(choices) - 1; i >= 0; i-- { // the first is taken first
-			todo = append(todo, before+choices[i]+after)
+		for j, c := range choices {
+			choices[j] = before + c + after
 		}
+		words = slices.Replace(words, i, i+1, choices...)
 	}
 	return words, true
 }

@@ -79,10 +79,8 @@ func cutComponent(word string) (component, rest string) {
 	if i < 0 {
 		return word, ""
 	}
-	for i < len(word) && word[i] == '/' {
-		i++
-	}
-	return word[:i], word[i:]
+	rest = strings.TrimLeft(word[i:], "/")
+	return word[:len(word)-len(rest)], rest
 }
 
 // step adds one component to each path: those that exist and fit.

@@ -165,14 +165,6 @@ func (p *peer) trace(record, name string, began time.Time) {
 	p.log.Trace("scp record", "record", record, "name", hclog.Quote(name), "outcome", p.outcome, "duration_us", time.Since(began).Microseconds())
 }
 
-// failed is the error of a transfer that ran to its end.
-func (p *peer) failed() error {
-	if p.failures > 1 {
-		return fmt.Errorf("%w (and %d more)", p.first, p.failures-1)
-	}
-	return p.first
-}
-
 // errRefused is an answer that is not OK. It has been counted as a failure.
 var errRefused = errors.New("the client reports an error")
 

@@ -38,7 +38,10 @@ func (s *sink) file(line string) error {
 	if err != nil || failure != nil {
 		f.Abort()
 	} else {
-		failure = complete(f, p)
+		if p.attr.Set != 0 {
+			failure = f.SetAttr(p.attr)
+		}
+		failure = cmp.Or(f.Close(), failure) // a failed Close is the worse of the two
 	}
 	switch {
 	case err != nil && !errors.Is(err, errRefused):
@@ -95,13 +98,4 @@ func (s *sink) receive(f io.WriterAt, size int64) (failure, err error) {
 		at += int64(n)
 	}
 	return failure, nil
-}
-
-// complete sets the attributes that the client sent and closes f.
-func complete(f fs.File, p place) error {
-	var failure error
-	if p.attr.Set != 0 {
-		failure = f.SetAttr(p.attr)
-	}
-	return cmp.Or(f.Close(), failure) // a failed Close is the worse of the two
 }

@@ -8,6 +8,7 @@
 package scp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,8 +70,8 @@ func (c Command) Serve(ctx context.Context, rw io.ReadWriter, stderr io.Writer, 
 	if flushErr := p.flush(); err == nil {
 		err = flushErr
 	}
-	if err != nil {
-		return err
+	if err != nil || p.failures < 2 {
+		return cmp.Or(err, p.first)
 	}
-	return p.failed()
+	return fmt.Errorf("%w (and %d more)", p.first, p.failures-1)
 }

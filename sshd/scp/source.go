@@ -80,17 +80,6 @@ type item struct {
 	links int // of those that were found through a link
 }
 
-// child is the item of an entry of a directory.
-func (it item) child(base string) item {
-	return item{
-		name:  path.Join(it.name, base),
-		shown: path.Join(it.shown, base),
-		base:  base,
-		depth: it.depth + 1,
-		links: it.links,
-	}
-}
-
 // any sends an item of any kind. Its error ends the transfer.
 func (s *source) any(it item) error {
 	if s.recursive {
@@ -249,7 +238,9 @@ func (s *source) entries(it item) error {
 			s.fail(it.shown, err)
 			return nil
 		}
-		if err := s.entry(it.child(fi.Name()), fi.Mode()); err != nil {
+		base := fi.Name()
+		child := item{path.Join(it.name, base), path.Join(it.shown, base), base, it.depth + 1, it.links}
+		if err := s.entry(child, fi.Mode()); err != nil {
 			return err
 		}
 	}
