@@ -107,7 +107,9 @@ func (f *File) forward(s *Settings, kind, name string, types []string, most int,
 		kind: kind, name: name, file: s.File, cursor: s.File + "." + kind, wanted: wanted, most: most, limit: most, to: to, tail: f.out.number.Load, log: log,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
 	}
-	if err := w.hold(); err != nil { // at once, so that what is written from now on is sent
+	// At once, so that what is written from now on is sent. A disk that is full now is no
+	// reason not to start.
+	if err := w.hold(); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		cancel()
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
@@ -254,16 +256,16 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 		if err := w.send(ctx, send); err != nil {
 			return 0, err
 		}
-		if err := save(w.held, last); err != nil {
-			return 0, err
-		}
 		w.unsaved = 0
 	}
 	w.batch = w.batch[read:]
 	w.mu.Lock()
 	w.sent, w.oldest = last.number, time.Time{}
 	w.mu.Unlock()
-	return read, nil
+	if w.unsaved > 0 {
+		return read, nil
+	}
+	return read, save(w.held, last) // if that fails, a crash sends these lines twice
 }
 
 func (w *Forwarder) send(ctx context.Context, lines []entry) error {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -400,6 +401,30 @@ func TestFollowerOverTheArchive(t *testing.T) {
 	got = slices.DeleteFunc(got, func(p string) bool { return p == "events_checkpoint" })
 	if !slices.Equal(got, numberedTo(300)) || l.missing > 0 {
 		t.Errorf("%d events, %d missing, want 300 in order", len(got), l.missing)
+	}
+}
+
+// A disk that has no room for the cursor keeps no event from being sent.
+func TestForwardWithoutRoomForTheCursor(t *testing.T) {
+	s, key, k := chained(t), newKey(t), &taker{}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(s.File), 0o700), os.Symlink("/dev/full", s.File+".webhook")); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := openSigned(t, s, key)
+		w := sendTo(t, f, s, k)
+		for i := range 100 {
+			f.Emit(numbered(i))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(2 * mostPause)
+		if h := w.Health(); !errors.Is(h.Err, syscall.ENOSPC) {
+			t.Errorf("health: %+v, want that there is no room", h)
+		}
+		closeFile(t, f)
+	})
+	if got, twice := k.paths(t); !slices.Equal(got, numberedTo(100)) || twice > 0 {
+		t.Errorf("%d events, %d twice; want 100 in order", len(got), twice)
 	}
 }
 

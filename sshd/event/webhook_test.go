@@ -181,7 +181,8 @@ func TestWebhook(t *testing.T) {
 	defer again.Close()
 	eventually(t, "events after the server is back", func() bool { return h.has(numbered(n - 1).Path) })
 	closeFile(t, f)
-	if !slices.Equal(h.paths, numberedTo(n)) || h.twice > 0 {
+	// An answer may have been under way when the server closed its connections.
+	if !slices.Equal(h.paths, numberedTo(n)) || h.twice > s.Webhook.Batch {
 		t.Errorf("%d events, %d twice; want %d in order", len(h.paths), h.twice, n)
 	}
 	if len(glob(t, s, "*.gz")) < 3 {
