@@ -12,16 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/crypto/ssh"
 
 	"berth/test/leaks"
 )
 
 // watch looks at what every server of these tests has said when it ends.
-// TestMain fails the whole run if a password stands there: which test it was
-// says the path.
+// TestMain fails the whole run if a password stands there, or an event that
+// docs/schema does not know: which test it was says the path.
 type watch struct {
 	passwords []string
+	schema    *jsonschema.Schema // of events
 
 	mu      sync.Mutex
 	servers int
@@ -40,12 +42,32 @@ func (w *watch) collect() error {
 	if err == nil && len(w.passwords) < 20 {
 		err = fmt.Errorf("only %d passwords found in the tests: %q", len(w.passwords), w.passwords)
 	}
+	if err == nil {
+		w.schema, err = jsonschema.NewCompiler().Compile("../docs/schema/event.schema.json")
+	}
 	return err
+}
+
+// strange returns the first lines of the events file in dir that the schema does not
+// allow. A kill may have left a part of a line, which is no JSON.
+func (w *watch) strange(dir string) (found []string) {
+	text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+	for line := range strings.Lines(string(text)) {
+		event, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err != nil || len(found) == 3 {
+			continue
+		}
+		if err := w.schema.Validate(event); err != nil {
+			found = append(found, fmt.Sprintf("%s: event %s: %v", dir, line, err))
+		}
+	}
+	return found
 }
 
 // look looks at the outputs in dir.
 func (w *watch) look(dir string) {
 	found, looked, err := leaks.Find(dir, w.passwords)
+	found = append(found, w.strange(dir)...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.servers++
@@ -65,7 +87,7 @@ func (w *watch) report() error {
 	if len(w.found) == 0 {
 		return nil
 	}
-	return errors.New("secrets in the outputs of servers:\n" + strings.Join(w.found, "\n"))
+	return errors.New("in the outputs of servers:\n" + strings.Join(w.found, "\n"))
 }
 
 // saveMetrics writes what the second listener says to a file among the outputs.

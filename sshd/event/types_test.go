@@ -141,7 +141,8 @@ const head = `# Events
 <!-- Made by "go test ./sshd/event -run TestPage -update" from the tables in sshd/event. -->
 
 Berth writes one JSON object a line for everything that happens. Ids and types never change their meaning, and an id that is no
-longer used is not used again. Fields that are empty or zero are left out.
+longer used is not used again. Fields that are empty or zero are left out. A JSON Schema of a line is in
+[schema/event.schema.json](schema/event.schema.json).
 
 ## Fields
 
