@@ -478,6 +478,9 @@ func (l *follower) next() (entry, bool, error) {
 	for {
 		line, err := l.r.ReadBytes('\n')
 		if err == io.EOF && l.f.Reader == l.f.file { // the writer may remove what is there of a line
+			if info, err := l.f.file.Stat(); err == nil && info.Size() < l.off {
+				l.off = 0 // somebody emptied the file, as logrotate's copytruncate does
+			}
 			return entry{}, false, l.back(l.off)
 		} else if err == io.EOF {
 			return entry{}, false, nil

@@ -354,6 +354,33 @@ func TestFollowerOnAFullDisk(t *testing.T) {
 	intact(t, s, key)
 }
 
+// logrotate's copytruncate empties the file while it is in use.
+func TestFollowerOfAnEmptiedFile(t *testing.T) {
+	s := chained(t)
+	s.MaxSize = 0
+	f := openSigned(t, s, newKey(t))
+	l := &follower{path: s.File}
+	defer l.close()
+	for round := range 3 {
+		for i := range 10 {
+			e := numbered(i)
+			if _, err := f.out.write(append(e.AppendJSON(nil, ""), '\n')); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := l.read(100); err != nil || len(got) != 11 || l.missing > 0 {
+			t.Errorf("round %d: %d lines, %d missing, %v; want ten events and a checkpoint", round, len(got), l.missing, err)
+		}
+		if err := os.Truncate(s.File, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := l.read(100); err != nil || len(got) != 0 {
+			t.Errorf("round %d: %d lines of an empty file, %v", round, len(got), err)
+		}
+	}
+	closeFile(t, f)
+}
+
 // A file that a follower has read half of may be put into the archive and compressed.
 func TestFollowerOverTheArchive(t *testing.T) {
 	s := chained(t)
@@ -438,4 +465,45 @@ func TestForwardMistakes(t *testing.T) {
 	if _, err := f.forward(&s, "webhook", "taker", nil, 1, &taker{}, hclog.NewNullLogger()); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a folder in the place of the cursor: %v", err)
 	}
+}
+
+// BenchmarkForward is what it costs to send a line, without the receiver: read, follow
+// the chain, make the CloudEvent.
+func BenchmarkForward(b *testing.B) {
+	s := DefaultSettings()
+	s.File, s.MaxSize = filepath.Join(b.TempDir(), "events.jsonl"), 0
+	o, err := openOutput(s, hclog.NewNullLogger())
+	if err != nil {
+		b.Fatal(err)
+	}
+	o.chain.due = time.AfterFunc(time.Hour, func() {})
+	const n = 10_000
+	var lines []byte
+	for range n {
+		e := full
+		lines = append(e.AppendJSON(lines, "berth1"), '\n')
+	}
+	if _, err := o.write(lines); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		l := &follower{path: s.File}
+		sent := 0
+		for {
+			batch, err := l.read(100)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if len(batch) == 0 {
+				break
+			}
+			sent += len(batch)
+			cloudEvents(batch, "/berth/berth1")
+		}
+		l.close()
+		if sent != n+1 {
+			b.Fatalf("%d lines, want %d and a checkpoint", sent, n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*b.N), "ns/event")
 }

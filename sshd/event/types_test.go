@@ -241,7 +241,8 @@ const record = `
   With ` + "`events.when_lost: refuse`" + ` it says "not ready" with status 503, and the server refuses new work until events are written again.
 - When the file is removed, alone or with its folder, a new one is begun, with an ` + "`events_file_lost`" + ` event, which a
   syslog server gets as well, and an error in the log.
-  After the file was moved away, events go into it until ` + "`berth reload`" + ` or SIGHUP, as logrotate expects. On NFS a removed file cannot be
+  After the file was moved away, events go into it until ` + "`berth reload`" + ` or SIGHUP, as logrotate expects; with ` + "`events.chain`" + ` also until
+  there is a new file with its name. On NFS a removed file cannot be
   noticed.
 - While a server runs, there is an empty file with the name of the events file and ` + "`.running`" + ` at its end. If it is there at a start,
   the server before did not end by itself: ` + "`last_stop`" + ` is ` + "`crash`" + `.
