@@ -353,7 +353,7 @@ func TestBelow(t *testing.T) {
 		{"/a", "/ab/c", false},
 		{"/a/b", "/a", false},
 	} {
-		if got := below(tt.dir, tt.name); got != tt.want {
+		if got := policy.Below(tt.dir, tt.name); got != tt.want {
 			t.Errorf("below(%q, %q) = %t", tt.dir, tt.name, got)
 		}
 	}

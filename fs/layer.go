@@ -134,11 +134,6 @@ func join(dir, base string) string {
 	return dir + "/" + base
 }
 
-// below reports whether name is dir or lies under it.
-func below(dir, name string) bool {
-	return dir == "/" || strings.HasPrefix(name, dir) && (len(name) == len(dir) || name[len(dir)] == '/')
-}
-
 // walk calls do with everything below dir until it returns an error. It calls do with
 // the error of a directory, whose other entries are then left out.
 func walk(l layer, dir string, do func(name string, fi iofs.FileInfo, err error) error) error {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"berth/policy"
 )
 
 // ledger lists the atomic uploads that run, of all sessions of this process. An
@@ -132,7 +134,7 @@ func (l *ledger) remove(up *upload) (listed bool) {
 
 // movedBelow notes that what was below the directory from is now below to.
 func (l *ledger) movedBelow(from, to string) {
-	for _, up := range l.match(func(up *upload) bool { return up.path() != from && below(from, up.path()) }) {
+	for _, up := range l.match(func(up *upload) bool { return up.path() != from && policy.Below(from, up.path()) }) {
 		s, _ := l.state(up)
 		l.move(up, to+strings.TrimPrefix(up.u.path(s.name), from), path.Base(s.temp), s.before)
 	}

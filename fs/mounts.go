@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"berth/policy"
 )
 
 // mounts is several folders in one tree. A directory that exists only because a
@@ -58,7 +60,7 @@ func (m *mounts) find(name string) (*mounted, string, error) {
 // around is the folder that name is in, broken or not; nil if there is none.
 func (m *mounts) around(name string) *mounted {
 	for i := range m.folders {
-		if below(m.folders[i].path, name) {
+		if policy.Below(m.folders[i].path, name) {
 			return &m.folders[i]
 		}
 	}

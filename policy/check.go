@@ -37,7 +37,7 @@ func (p *Policy) decider(name string) int {
 		return p.search(name)
 	}
 	i := sort.Search(len(p.Access), func(i int) bool { return p.Access[i].Path > name }) - 1
-	for i >= 0 && !below(p.Access[i].Path, name) {
+	for i >= 0 && !Below(p.Access[i].Path, name) {
 		i = int(p.above[i])
 	}
 	return i
@@ -47,7 +47,7 @@ func (p *Policy) decider(name string) int {
 func (p *Policy) search(name string) int {
 	best, length := -1, 0
 	for i := range p.Access {
-		if path := p.Access[i].Path; len(path) > length && below(path, name) {
+		if path := p.Access[i].Path; len(path) > length && Below(path, name) {
 			best, length = i, len(path)
 		}
 	}
@@ -66,12 +66,10 @@ func (p *Policy) index() {
 	}
 }
 
-// below reports whether name is dir itself or lies under it.
-func below(dir, name string) bool {
-	if !strings.HasPrefix(name, dir) {
-		return false
-	}
-	return len(name) == len(dir) || dir == "/" || name[len(dir)] == '/'
+// Below reports whether name is dir itself or lies under it. Both are absolute and
+// clean.
+func Below(dir, name string) bool {
+	return strings.HasPrefix(name, dir) && (len(name) == len(dir) || dir == "/" || name[len(dir)] == '/')
 }
 
 // Allows reports whether service may be used.

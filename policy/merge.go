@@ -92,14 +92,13 @@ type accessClaim struct {
 	compiledGrant
 	rule     string
 	fallback int // 1: a default, which applies only if no rule sets a value; else 0
-	order    int // in the file
 }
 
 // mergeAccess decides about each path that has a claim.
 func (res *resolution) mergeAccess(matched []*compiledRule) {
 	all := res.claims(matched)
-	slices.SortFunc(all, func(a, b accessClaim) int {
-		return cmp.Or(strings.Compare(a.path, b.path), a.fallback-b.fallback, a.order-b.order)
+	slices.SortStableFunc(all, func(a, b accessClaim) int { // of one path, in the order of the file
+		return cmp.Or(strings.Compare(a.path, b.path), a.fallback-b.fallback)
 	})
 	res.policy.Access = make([]Access, 0, len(all))
 	res.access = make([]accessOrigin, 0, len(all))
@@ -124,7 +123,7 @@ func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 	}
 	all := make([]accessClaim, 0, n)
 	add := func(g compiledGrant, rule string, fallback bool) {
-		c := accessClaim{compiledGrant: g, rule: rule, order: len(all)}
+		c := accessClaim{compiledGrant: g, rule: rule}
 		if fallback {
 			c.fallback = 1
 		}
