@@ -31,14 +31,10 @@ func defaults(from, to reflect.Value) (any, error) {
 }
 
 var (
-	durationType  = reflect.TypeFor[time.Duration]()
-	requireType   = reflect.TypeFor[policy.Require]()
-	stringType    = reflect.TypeFor[string]()
-	errNeedsUnit  = errors.New("must be a time with its unit, such as 30s, 5m or 4h")
-	errNeedsText  = errors.New(`must be text: put it in quotes`)
-	windowType    = reflect.TypeFor[sshd.Window]()
-	prefixType    = reflect.TypeFor[netip.Prefix]()
-	errNeedsBytes = errors.New("must be a number of bytes, such as 100MiB")
+	durationType = reflect.TypeFor[time.Duration]()
+	stringType   = reflect.TypeFor[string]()
+	errNeedsText = errors.New(`must be text: put it in quotes`)
+	prefixType   = reflect.TypeFor[netip.Prefix]()
 )
 
 // duration reads 30s. A number without a unit is refused, except 0.
@@ -50,17 +46,15 @@ func duration(_, to reflect.Type, data any) (any, error) {
 	case time.Duration:
 		return v, nil
 	case string:
-		d, err := time.ParseDuration(v)
-		if err != nil {
-			return nil, errNeedsUnit
+		if d, err := time.ParseDuration(v); err == nil {
+			return d, nil
 		}
-		return d, nil
 	case int:
 		if v == 0 {
 			return time.Duration(0), nil
 		}
 	}
-	return nil, errNeedsUnit
+	return nil, errors.New("must be a time with its unit, such as 30s, 5m or 4h")
 }
 
 // units of sizes. Those of 1024 and those of 1000 have different names.
@@ -84,7 +78,7 @@ func size(from, to reflect.Type, data any) (any, error) {
 	if from != stringType || to.Kind() != reflect.Int64 || to == durationType {
 		return data, nil
 	}
-	if to == windowType && data == "auto" {
+	if to == reflect.TypeFor[sshd.Window]() && data == "auto" {
 		return sshd.WindowAuto, nil
 	}
 	return parseSize(data.(string))
@@ -100,7 +94,7 @@ func parseSize(s string) (int64, error) {
 	}
 	n, err := whole(number)
 	if err != nil || n < 0 || n > (1<<62)/factor {
-		return 0, errNeedsBytes
+		return 0, errors.New("must be a number of bytes, such as 100MiB")
 	}
 	return n * factor, nil
 }
@@ -147,7 +141,7 @@ func basic(from, to reflect.Type, data any) (any, error) {
 // requirement reads a single method, one alternative such as [publickey, password], and a
 // list of alternatives.
 func requirement(_, to reflect.Type, data any) (any, error) {
-	if to != requireType {
+	if to != reflect.TypeFor[policy.Require]() {
 		return data, nil
 	}
 	switch v := data.(type) {

@@ -17,15 +17,8 @@ import (
 // Write writes the settings with their defaults as a file that Load could read, except
 // that secrets have no value. Empty keys within lists are left out.
 func (cfg *Config) Write(w io.Writer) error {
-	e := yaml.NewEncoder(w)
-	e.SetIndent(2)
-	if err := e.Encode(node(reflect.ValueOf(*cfg), "", false)); err != nil {
-		return err
-	}
-	return e.Close()
+	return encode(w, node(reflect.ValueOf(*cfg), "", false))
 }
-
-const redacted = "***"
 
 // isSecret reports whether the value of key must not be shown: bind_password,
 // but not bind_password_file.
@@ -67,7 +60,7 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 		return n
 	case reflect.String:
 		if isSecret(key) && v.String() != "" {
-			return scalar("!!str", redacted)
+			return scalar("!!str", "***")
 		}
 		return scalar("!!str", v.String())
 	case reflect.Bool:
@@ -107,10 +100,13 @@ func formatDuration(d time.Duration) string {
 
 // WriteRules writes the section rules of a file.
 func WriteRules(w io.Writer, rules []policy.Rule) error {
+	return encode(w, &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("!!str", "rules"), node(reflect.ValueOf(rules), "rules", true)}})
+}
+
+func encode(w io.Writer, n *yaml.Node) error {
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
-	section := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("!!str", "rules"), node(reflect.ValueOf(rules), "rules", true)}}
-	if err := e.Encode(section); err != nil {
+	if err := e.Encode(n); err != nil {
 		return err
 	}
 	return e.Close()

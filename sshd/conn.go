@@ -295,13 +295,11 @@ func (c *conn) ended(err error, opened bool) {
 	} else if err != nil {
 		e.Reason, e.Err = handshakeReason(err, opened), err
 		if e.Reason == event.NotAuthenticated {
-			e.Err = errNotAuthenticated // the text of the library repeats every try, and each has its event
+			e.Err = errors.New("the client left without a login") // the text of the library repeats every try, and each has its event
 		}
 	}
 	c.emit(e)
 }
-
-var errNotAuthenticated = errors.New("the client left without a login")
 
 // handshakeReason is why a connection ended before a login. connected means that keys
 // were exchanged.

@@ -164,7 +164,7 @@ func (o *observed) do(done, failed event.Type, e *event.Event, act func(fs.FS) e
 	view, err := o.files()
 	if err == nil {
 		if err = o.conn.srv.refusing(); err != nil {
-			err = fmt.Errorf("%w: %w", errNoRecord, err)
+			err = fmt.Errorf("events cannot be written, so nothing may be done: %w", err)
 		}
 	}
 	if err == nil {
@@ -208,7 +208,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 	e := event.Event{Path: name, Mode: event.Mode(flag)}
 	err := o.do(event.FileOpened, event.FileOpenFailed, &e, func(v fs.FS) (err error) {
 		if o.conn.srv.drained(time.Now()) > lastOpens {
-			return &iofs.PathError{Op: "open", Path: name, Err: errDraining}
+			return &iofs.PathError{Op: "open", Path: name, Err: errors.New("server is shutting down")}
 		}
 		f, err = v.OpenFile(name, flag, perm)
 		if l, ok := f.(fs.LocatedFile); ok {
@@ -401,14 +401,7 @@ func attributes(a fs.Attr) map[string]string {
 		fields["size"] = fmt.Sprint(a.Size)
 	}
 	if a.Set&fs.AttrMode != 0 {
-		special := uint32(0)
-		if a.Mode&iofs.ModeSetgid != 0 {
-			special |= 0o2000
-		}
-		if a.Mode&iofs.ModeSticky != 0 {
-			special |= 0o1000
-		}
-		fields["permissions"] = fmt.Sprintf("%04o", uint32(a.Mode.Perm())|special)
+		fields["permissions"] = fmt.Sprintf("%04o", fs.PosixMode(a.Mode)&0o3777) // no FS sets set-user-id
 	}
 	if a.Set&fs.AttrTimes != 0 {
 		fields["atime"], fields["mtime"] = a.Atime.UTC().Format(time.RFC3339), a.Mtime.UTC().Format(time.RFC3339)
@@ -434,15 +427,9 @@ func (f *observedFile) Close() error {
 // Abort ends a file whose transfer broke off.
 func (f *observedFile) Abort() error {
 	err := f.File.Abort()
-	f.ended(errAborted, nil)
+	f.ended(errors.New("the transfer broke off"), nil)
 	return err
 }
-
-var (
-	errAborted  = errors.New("the transfer broke off")
-	errDraining = errors.New("server is shutting down")
-	errNoRecord = errors.New("events cannot be written, so nothing may be done")
-)
 
 // closedEvents are the types for a file that was open for reading, for writing
 // and for both, and for each when it failed.

@@ -52,25 +52,16 @@ type message string
 
 func (m message) Error() string { return string(m) }
 
-const (
-	// errNoShell is for a request without a command. WinSCP makes one.
-	errNoShell = message(scp.NoShell)
-	// errNoCommand is for everything else that is not a service.
-	errNoCommand = message("This server moves files: use sftp or scp, or run 'help' for the list of commands.")
-	// errArguments refuses words after a command that is about the user only.
-	errArguments = message("This command takes no arguments: it is about yourself.")
-)
-
 // noService returns the message about a command that is not a service.
 func noService(command string) error {
 	word, _, _ := strings.Cut(command, " ")
 	switch path.Base(word) {
-	case ".": // the command is empty
-		return errNoShell
+	case ".": // without a command, as WinSCP sends it
+		return message(scp.NoShell)
 	case "rsync":
 		return message(scp.NoRsync)
 	}
-	return errNoCommand
+	return message("This server moves files: use sftp or scp, or run 'help' for the list of commands.")
 }
 
 // find returns the service for a channel request, or nil.

@@ -208,7 +208,7 @@ func (s *session) refused(sv *service, command string) error {
 	case sv == nil:
 		name, reason, err = login.Printable(command), event.UnknownCommand, noService(command)
 	case sv.help != "" && !sv.takes && len(strings.Fields(command)) > 1:
-		name, reason, err = sv.name, event.Arguments, errArguments
+		name, reason, err = sv.name, event.Arguments, message("This command takes no arguments: it is about yourself.")
 	case !g.Policy.Allows(sv.name):
 		name, reason, err = sv.name, event.NotAllowed, message("You may not use "+sv.name+" here.")
 	case !g.Permits(sv.name):

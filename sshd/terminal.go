@@ -55,12 +55,10 @@ func (s *session) ask(in *bufio.Reader, prompt string) (string, error) {
 	line, err := in.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		return "", errLongLine
+		return "", errors.New("line too long")
 	case errors.Is(err, io.EOF) && len(line) > 0:
 	case err != nil:
 		return "", err
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 }
-
-var errLongLine = errors.New("line too long")

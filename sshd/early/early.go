@@ -34,9 +34,6 @@ const (
 	maxRefusal = time.Second
 )
 
-// refusal is the answer to a client that does not speak SSH, in OpenSSH's words.
-const refusal = "Invalid SSH identification string.\r\n"
-
 // Look writes version, our identification string without CR LF, and reads the
 // client's and its KEXINIT. The client has until deadline to identify itself (no
 // limit if zero); deadline then stays set on the Conn. Look waits for KEXINIT no
@@ -48,7 +45,7 @@ func Look(nc net.Conn, version string, deadline time.Time, wait time.Duration) (
 	if err != nil {
 		if errors.Is(err, ErrNotSSH) || errors.Is(err, ErrTooLong) {
 			nc.SetWriteDeadline(time.Now().Add(maxRefusal))
-			io.WriteString(nc, refusal) // a courtesy
+			io.WriteString(nc, "Invalid SSH identification string.\r\n") // as OpenSSH does
 		}
 		nc.Close()
 		return nil, hello, err

@@ -30,9 +30,6 @@ var strangers = []struct{ start, name string }{
 	{"\x00\x00\x00", "SMB or another binary protocol"},
 }
 
-// shownBytes is how many bytes of such a client an error shows.
-const shownBytes = 32
-
 // prefixes begin an identification string: RFC 4253, sections 4.2 and 5.1.
 var prefixes = []string{"SSH-2.0-", "SSH-1.99-"}
 
@@ -53,7 +50,7 @@ func check(got []byte) error {
 	if bytes.HasPrefix(got, []byte("SSH-1.")) {
 		return fmt.Errorf("%w: speaks SSH 1", ErrNotSSH)
 	}
-	return fmt.Errorf("%w: says %q", ErrNotSSH, printable(got[:min(len(got), shownBytes)]))
+	return fmt.Errorf("%w: says %q", ErrNotSSH, printable(got[:min(len(got), 32)]))
 }
 
 func printable(b []byte) string {

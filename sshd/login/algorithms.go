@@ -150,11 +150,6 @@ func share(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
-// A sha1Signer is a host key that could also sign with SHA-1.
-type sha1Signer interface {
-	WithSHA1() (ssh.Signer, error)
-}
-
 // hostKeys returns the keys offered to a client that gets some weak algorithms. An RSA
 // key also signs with SHA-1 if that is one of them and the client lists no better
 // algorithm.
@@ -164,7 +159,7 @@ func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
 	}
 	keys := slices.Clone(g.HostKeys)
 	for i, k := range keys {
-		old, ok := k.(sha1Signer)
+		old, ok := k.(interface{ WithSHA1() (ssh.Signer, error) })
 		if !ok {
 			continue
 		}

@@ -123,9 +123,6 @@ var (
 	}
 )
 
-// unavailableText is shown to anybody when the directory could not be asked.
-const unavailableText = "The directory cannot be reached just now. Please try again later."
-
 // ReasonOf is the code of err in events.
 func ReasonOf(err error) event.Reason {
 	if denied, ok := errors.AsType[*policy.Denied](err); ok {
@@ -174,5 +171,5 @@ func Sentence(err error) string {
 			return a.text
 		}
 	}
-	return unavailableText
+	return "The directory cannot be reached just now. Please try again later."
 }
