@@ -64,6 +64,24 @@ func (w *watch) strange(dir string) (found []string) {
 	return found
 }
 
+func TestStrangeEvents(t *testing.T) {
+	const good = `{"time":"2026-01-31T22:59:59.007Z","id":1532,"type":"removed","outcome":"success"}` + "\n"
+	dir := t.TempDir()
+	for text, want := range map[string]int{
+		good: 0,
+		good + strings.Replace(good, "removed", "renamed", 1): 1,
+		strings.Repeat(`{"id":1}`+"\n", 9):                    3,
+		good + `{"time":"2026`:                                0,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := outputs.strange(dir); len(got) != want {
+			t.Errorf("%s: %q, want %d", text, got, want)
+		}
+	}
+}
+
 // look looks at the outputs in dir.
 func (w *watch) look(dir string) {
 	found, looked, err := leaks.Find(dir, w.passwords)
