@@ -82,8 +82,7 @@ func merge(text []byte) (map[string]any, []*Mistake, error) {
 		}
 	}
 	mistakes := environment(keys, passwords, func(key, value string) { v.Set(key, value) })
-	settings := v.AllSettings()
-	return settings, mistakes, nil
+	return v.AllSettings(), mistakes, nil
 }
 
 func decode(settings map[string]any, cfg *Config) error {

@@ -272,12 +272,12 @@ func (p *places) decodeErrors(err error) []*Mistake {
 	if one := errors.Unwrap(err); one != nil {
 		return p.decodeErrors(one)
 	}
+	all := split(err)
+	if len(all) == 1 && all[0] == err {
+		return []*Mistake{p.at("", err)}
+	}
 	var mistakes []*Mistake
-	for _, err := range split(err) {
-		if below := split(err); len(below) == 1 && below[0] == err && errors.Unwrap(err) == nil {
-			mistakes = append(mistakes, p.at("", err))
-			continue
-		}
+	for _, err := range all {
 		mistakes = append(mistakes, p.decodeErrors(err)...)
 	}
 	return mistakes
