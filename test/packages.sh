@@ -5,7 +5,7 @@
 set -euo pipefail
 
 declare -A packages=(
-	[base]="gcc libc6-dev openssh-server openssh-sftp-server openssh-client sshpass expect slapd ldap-utils openssl putty-tools ssh-audit strace rclone rsyslog rsyslog-openssl man-db redis-server"
+	[base]="gcc libc6-dev openssh-server openssh-sftp-server openssh-client sshpass expect slapd ldap-utils openssl putty-tools ssh-audit strace rclone rsyslog rsyslog-openssl man-db redis-server haproxy"
 	[peers]="samba samba-ad-provision samba-dsdb-modules samba-vfs-modules ldb-tools krb5-user krb5-kdc krb5-admin-server 389-ds-base \
 		openssh-tests lftp curl dropbear-bin restic sshfs git e2fsprogs python3-paramiko python3-asyncssh python3-scp ruby-net-sftp ruby-net-scp php-cli php-phpseclib3 libnet-sftp-foreign-perl libjsch-java libssh-dev default-jdk-headless nmap hydra lintian rpmlint rpm debootstrap systemd systemd-container prometheus"
 )

@@ -32,11 +32,11 @@ func StartDS389(dir string) (*Peer, error) {
 }
 
 func (p *Peer) startDS389() error {
-	plain, err := freePort("127.0.0.1")
+	plain, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
 	}
-	secure, err := freePort("127.0.0.1")
+	secure, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
 	}

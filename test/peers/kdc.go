@@ -124,7 +124,7 @@ func (r *Realm) startMIT() error {
 
 // listenMIT gives the KDC another port.
 func (r *Realm) listenMIT() error {
-	port, err := freePort("127.0.0.1")
+	port, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
 	}

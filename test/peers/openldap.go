@@ -81,11 +81,11 @@ func (p *Peer) fillOpenLDAP(conf string, more []string) error {
 }
 
 func (p *Peer) openLDAPPorts(slapd, conf string) error {
-	plain, err := freePort("127.0.0.1")
+	plain, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
 	}
-	secure, err := freePort("127.0.0.1")
+	secure, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ var programs = map[string]struct {
 }{
 	"openldap": {false, false, []string{"slapd", "slapadd"}},
 	"redis":    {false, false, []string{"redis-server"}},
+	"haproxy":  {false, false, []string{"haproxy"}},
 	"samba":    {true, true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
 	"389ds":    {true, true, []string{"ns-slapd", "dscreate", "unshare", "pk12util", "certutil", "openssl", "ldapadd"}},
 }
@@ -168,10 +169,10 @@ func (p *Peer) Resume() error { return p.process.Process.Signal(syscall.SIGCONT)
 // PID of the server, to measure it.
 func (p *Peer) PID() int { return p.process.Process.Pid }
 
-// freePort returns a TCP port of addr that nobody listens on just now. The system
+// FreePort returns a TCP port of addr that nobody listens on just now. The system
 // does not give it to anybody who asks for any port, so that a server which is
 // killed and started again finds it free.
-func freePort(addr string) (port string, err error) {
+func FreePort(addr string) (port string, err error) {
 	const first, last = 10_000, 30_000 // below net.ipv4.ip_local_port_range
 	for range 100 {
 		port = strconv.Itoa(first + rand.IntN(last-first))
