@@ -69,7 +69,7 @@ fuzz: $(PATCHED)
 
 docs: $(PATCHED)
 	$(GO) test ./config ./sshd/event -update
-	$(GO) test ./sshd/sftp -run TestPage -update
+	$(GO) test ./sshd/sftp ./sshd/event/metrics -run TestPage -update
 
 package: $(PATCHED)
 	LDFLAGS="$(LDFLAGS)" VERSION="$(VERSION)" dist/package.sh

@@ -345,6 +345,7 @@ type observedFile struct {
 	flag          int
 	opened        time.Time
 	read, written atomic.Int64
+	first         atomic.Int64 // nanoseconds from opening to the first byte that was read
 	position      atomic.Int64 // where the last piece ended
 	sum           *runningSum  // nil if nobody wants checksums
 	failed        atomic.Pointer[error]
@@ -361,6 +362,9 @@ func (f *observedFile) follow() {
 func (f *observedFile) ReadAt(p []byte, off int64) (int, error) {
 	f.follow()
 	n, err := f.File.ReadAt(p, off)
+	if n > 0 && f.first.Load() == 0 {
+		f.first.CompareAndSwap(0, int64(time.Since(f.opened)))
+	}
 	f.read.Add(int64(n))
 	f.position.Store(off + int64(n))
 	f.fs.conn.moved.read.Add(int64(n))
@@ -452,7 +456,7 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 		f.fs.hold("close", f.name, -1)
 		e := event.Event{
 			Path: f.name, HostPath: f.host, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
-			BytesRead: f.read.Load(), BytesWritten: f.written.Load(),
+			BytesRead: f.read.Load(), BytesWritten: f.written.Load(), FirstByte: time.Duration(f.first.Load()),
 		}
 		if fi != nil {
 			e.Size = fi.Size()

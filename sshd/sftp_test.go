@@ -258,6 +258,9 @@ func TestCopiesAreCountedAsCopies(t *testing.T) {
 		if e.BytesRead+e.BytesWritten > 0 {
 			got[e.Type] = moved{e.BytesRead, e.BytesWritten}
 		}
+		if (e.FirstByte > 0) != (e.Type == event.FileReadClosed) {
+			t.Errorf("%v: the first byte was read after %v", e.Type, e.FirstByte)
+		}
 		if e.Type == event.Copied && (e.Path != "/f" || e.Target != "/new" || e.Service != "sftp") {
 			t.Errorf("the copy is reported as %+v", e)
 		}

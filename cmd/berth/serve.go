@@ -155,6 +155,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		return err
 	}
 	defer people.Close()
+	counts.Ask(people.traffic, func() []metrics.Certificate { return people.certificates(made.keys) })
 
 	syscall.Umask(0) // each folder has an umask of its own
 	quotas := &fs.Quotas{}

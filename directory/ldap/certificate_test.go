@@ -42,6 +42,28 @@ func TestExpiredCertificate(t *testing.T) {
 	}
 }
 
+// TestCertificateEnds: metrics know when certificates end, once a server has shown its own.
+func TestCertificateEnds(t *testing.T) {
+	from := time.Now().Add(-time.Hour).Truncate(time.Second)
+	url, ca := tlsServer(t, from)
+	s := fakeSettings(url)
+	s.CAFile = ca
+	c := open(t, s)
+	if got := c.Traffic()[0].Certificate; !got.IsZero() {
+		t.Errorf("before any connection the certificate ends at %v", got)
+	}
+	if err := c.Ping(t.Context()); err == nil {
+		t.Error("a server that says nothing answers")
+	}
+	want := from.Add(24 * time.Hour)
+	if got := c.Traffic()[0].Certificate; !got.Equal(want) {
+		t.Errorf("the certificate of the server ends at %v, want %v", got, want)
+	}
+	if got := c.CAEnd(); !got.Equal(want) {
+		t.Errorf("the first certificate of the CA file ends at %v, want %v", got, want)
+	}
+}
+
 // TestNewAuthorities has a CA file that is changed while the client is open.
 func TestNewAuthorities(t *testing.T) {
 	url, right := tlsServer(t, time.Now().Add(-time.Hour))

@@ -71,6 +71,7 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 		}
 		state := secured.ConnectionState()
 		cn.tls, stream = &state, secured
+		c.pool.certified(srv, state.PeerCertificates)
 	}
 	cn.stream = &boundedConn{Conn: stream}
 	cn.Conn = ldap.NewConn(cn.stream, cn.tls != nil)
@@ -83,6 +84,7 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 type authorities struct {
 	roots    *x509.CertPool // nil: the authorities of the system
 	sessions tls.ClientSessionCache
+	end      time.Time // of the certificate that expires first
 }
 
 // authorities is the CA file.
@@ -92,7 +94,7 @@ func (s Settings) authorities() *privatefile.File[authorities] {
 		if !roots.AppendCertsFromPEM(pem) {
 			return authorities{}, errors.New("must hold certificates in PEM form")
 		}
-		return authorities{roots, tls.NewLRUClientSessionCache(0)}, nil
+		return authorities{roots, tls.NewLRUClientSessionCache(0), firstEnd(pem)}, nil
 	}}
 }
 
@@ -158,7 +160,9 @@ func (cn *conn) do(ctx context.Context, limit time.Duration, request func() erro
 		}
 	})
 	defer silent.Stop()
+	began := time.Now()
 	err := request()
+	cn.pool.count(cn.server, time.Since(began), err)
 	if !stop() && err != nil && !answered(err) {
 		return context.Cause(ctx)
 	}

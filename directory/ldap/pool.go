@@ -26,6 +26,7 @@ type server struct {
 	retry   time.Time     // when it may be asked again, if no other answers
 	doubted bool          // it was silent, and a probe is asking whether it is down
 	took    time.Duration // to connect to it the last time
+	traffic Traffic       // but for what can be seen from outside
 }
 
 // newServer returns the server of a URL that Settings.Check has accepted.
@@ -290,6 +291,7 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 	if !first {
 		return
 	}
+	s.traffic.Failures++
 	p.c.log.Warn("directory server is down", "url", s.url, "error", err)
 	p.probes.Go(func() { p.probe(s) })
 	if slices.ContainsFunc(p.servers, (*server).good) {

@@ -30,6 +30,7 @@ type Event struct {
 	BytesWritten int64
 	Duration     time.Duration
 	Work         time.Duration // of Duration, what the server needed: without waiting for the client, and without delays on purpose
+	FirstByte    time.Duration // from opening a file to the first byte that was read; for metrics only
 	SHA256       string        // of a whole sequential transfer, hexadecimal
 	Err          error         // nil means success
 	Reason       Reason        // code of a refusal or failure

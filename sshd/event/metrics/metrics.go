@@ -25,6 +25,7 @@ type Sink struct {
 
 	logins          *prometheus.CounterVec
 	loginDuration   *prometheus.HistogramVec
+	firstByte       *prometheus.HistogramVec
 	sessions        prometheus.Gauge
 	transferBytes   *prometheus.CounterVec
 	operations      *prometheus.CounterVec
@@ -51,7 +52,16 @@ func New() *Sink {
 		Namespace: "berth", Name: "login_duration_seconds",
 		Help:    "Time that the server needed for a login: the directory, signatures, rules. People's typing is not included.",
 		Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
+		// for servers that ask for native histograms
+		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 	}, []string{"outcome"})
+	s.firstByte = with.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "berth", Name: "first_byte_seconds",
+		Help:    "Time from opening a file to the first byte that was read of it: a slow disk or network file system.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), // 0.1 ms to 26 s
+
+		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
+	}, []string{"service"})
 	s.sessions = with.NewGauge(gauge("sessions", "Sessions that are logged in now."))
 	s.transferBytes = with.NewCounterVec(counter("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server."),
 		[]string{"direction", "service"})
@@ -84,10 +94,19 @@ func New() *Sink {
 			s.operations.WithLabelValues(t.String(), string(t.Outcome()))
 		}
 	}
+	for service := range services {
+		s.firstByte.WithLabelValues(service)
+	}
 	s.foldersMissing.WithLabelValues("/")
 	s.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }
+
+// Native histograms: each bucket a tenth wider than the one before, so many at most.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 100
+)
 
 func counter(name, help string) prometheus.CounterOpts {
 	return prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}
@@ -214,6 +233,9 @@ func (s *Sink) operation(e *event.Event) {
 	service, upload := known(services, e.Service), "upload"
 	if e.Type == event.Copied || e.Type == event.CopyFailed {
 		upload = "copy" // nothing came from the client
+	}
+	if e.FirstByte > 0 {
+		s.firstByte.WithLabelValues(service).Observe(e.FirstByte.Seconds())
 	}
 	if e.BytesRead > 0 {
 		s.transferBytes.WithLabelValues("download", service).Add(float64(e.BytesRead))

@@ -2,10 +2,12 @@ package metrics
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	iofs "io/fs"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -154,6 +156,134 @@ func TestNamesPassLint(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+const askedFor = `
+# HELP berth_certificate_expiry_timestamp_seconds When a certificate ends: of a server of a directory as it showed it, the first one of a ca_file, or of a host key.
+# TYPE berth_certificate_expiry_timestamp_seconds gauge
+berth_certificate_expiry_timestamp_seconds{name="/etc/ca.pem",use="ca_file"} 2e+09
+# HELP berth_directory_failovers_total How often the server of the directory was found down, so that others are asked.
+# TYPE berth_directory_failovers_total counter
+berth_directory_failovers_total{directory="corp",server="ldaps://a"} 1
+berth_directory_failovers_total{directory="corp",server="ldaps://b"} 0
+# HELP berth_directory_request_errors_total Requests that the server of the directory did not answer, or only with that it is unavailable.
+# TYPE berth_directory_request_errors_total counter
+berth_directory_request_errors_total{directory="corp",server="ldaps://a"} 2
+berth_directory_request_errors_total{directory="corp",server="ldaps://b"} 0
+# HELP berth_directory_request_seconds Requests to the server of the directory, and the time they took.
+# TYPE berth_directory_request_seconds summary
+berth_directory_request_seconds_sum{directory="corp",server="ldaps://a"} 1.5
+berth_directory_request_seconds_count{directory="corp",server="ldaps://a"} 9
+berth_directory_request_seconds_sum{directory="corp",server="ldaps://b"} 0
+berth_directory_request_seconds_count{directory="corp",server="ldaps://b"} 0
+# HELP berth_directory_server_connections Connections of the pool to the server of the directory.
+# TYPE berth_directory_server_connections gauge
+berth_directory_server_connections{directory="corp",server="ldaps://a"} 3
+berth_directory_server_connections{directory="corp",server="ldaps://b"} 0
+# HELP berth_directory_server_up 1 if the server of the directory answers, as far as is known.
+# TYPE berth_directory_server_up gauge
+berth_directory_server_up{directory="corp",server="ldaps://a"} 0
+berth_directory_server_up{directory="corp",server="ldaps://b"} 1
+`
+
+func TestAsk(t *testing.T) {
+	s := New()
+	s.Ask(func() []Server {
+		return []Server{
+			{Directory: "corp", URL: "ldaps://a", Connections: 3, Requests: 9, Errors: 2, Failures: 1, Took: 1500 * time.Millisecond},
+			{Directory: "corp", URL: "ldaps://b", Up: true},
+		}
+	}, func() []Certificate {
+		return []Certificate{{Use: "ca_file", Name: "/etc/ca.pem", End: time.Unix(2e9, 0)}}
+	})
+	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(askedFor), "berth_certificate_expiry_timestamp_seconds",
+		"berth_directory_failovers_total", "berth_directory_request_errors_total", "berth_directory_request_seconds",
+		"berth_directory_server_connections", "berth_directory_server_up"); err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.GatherAndLint(s.Registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+}
+
+// TestNativeHistograms: servers that ask for them get them.
+func TestNativeHistograms(t *testing.T) {
+	s := New()
+	s.Emit(event.Event{Type: event.LoginAccepted, Work: 30 * time.Millisecond})
+	s.Emit(event.Event{Type: event.FileReadClosed, Service: "scp", BytesRead: 1, FirstByte: time.Millisecond})
+	families, err := s.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); h.GetSampleCount() == 1 && len(h.GetPositiveSpan()) == 1 && len(h.GetBucket()) > 0 {
+				found++
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d histograms have a value in buckets of both kinds, want those of logins and of first bytes", found)
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/metrics.md")
+
+// TestPage holds docs/metrics.md to the metrics there are.
+func TestPage(t *testing.T) {
+	s := New()
+	for _, e := range session {
+		s.Emit(e)
+	}
+	s.Build("1.0")
+	settings := event.DefaultSettings()
+	settings.File = filepath.Join(t.TempDir(), "events.jsonl")
+	f, err := event.Open(settings, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s.Watch(f.Queue)
+	s.Ask(func() []Server { return make([]Server, 1) }, func() []Certificate { return make([]Certificate, 1) })
+	families, err := s.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	page.WriteString(`# Metrics
+
+<!-- Made by "go test ./sshd/event/metrics -run TestPage -update". -->
+
+The admin listener (` + "`admin.listen`" + `) has these at ` + "`/metrics`" + `, and those of the Go runtime (` + "`go_`" + `) and the process (` + "`process_`" + `). No label has a
+value that a client can choose. Histograms are native ones too, for a Prometheus that asks for them.
+
+` + "`dist/prometheus/alerts.yaml`" + ` has alerts, each with a section in the [runbook](runbook.md), and ` + "`dist/grafana/berth.json`" + ` a board for Grafana. The
+package has both in ` + "`/usr/share/doc/berth`" + `.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+`)
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "berth_") {
+			continue
+		}
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, "`"+l.GetName()+"`")
+		}
+		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), f.GetHelp())
+	}
+	const file = "../../../docs/metrics.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(page.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != page.String() {
+		t.Errorf("docs/metrics.md is not up to date: run make docs (%v)", err)
 	}
 }
 

@@ -1,0 +1,80 @@
+package ldap
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"time"
+)
+
+// Traffic is how one server of a directory has done so far, for metrics.
+type Traffic struct {
+	URL         string
+	Up          bool          // it answers, as far as is known
+	Connections int           // in the pool: those of user binds are closed after each
+	Requests    uint64        // that were sent
+	Errors      uint64        // of those, without an answer or with one that the server is unavailable
+	Took        time.Duration // all requests together
+	Failures    uint64        // how often it was found down, and others were asked
+	Certificate time.Time     // when its certificate ends; zero: unknown, or in the clear
+}
+
+// Traffic returns how each server has done, in the order of the settings.
+func (c *Client) Traffic() []Traffic {
+	p := c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	open := map[*server]int{}
+	for _, cn := range p.idle {
+		open[cn.server]++
+	}
+	for cn := range p.busy {
+		open[cn.server]++
+	}
+	all := make([]Traffic, len(p.servers))
+	for i, s := range p.servers {
+		all[i] = s.traffic
+		all[i].URL, all[i].Up, all[i].Connections = s.url, s.down == nil, open[s]
+	}
+	return all
+}
+
+// CAEnd returns when the first certificate of the CA file ends; zero: there is none.
+func (c *Client) CAEnd() time.Time {
+	if c.settings.CAFile == "" {
+		return time.Time{}
+	}
+	by, _ := c.caFile.Current() // who connects says what is wrong with it
+	return by.end
+}
+
+func (p *pool) count(s *server, took time.Duration, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.traffic.Requests++
+	s.traffic.Took += took
+	if err != nil && unwell(err) {
+		s.traffic.Errors++
+	}
+}
+
+// certified notes the certificate that a server has shown.
+func (p *pool) certified(s *server, chain []*x509.Certificate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(chain) > 0 {
+		s.traffic.Certificate = chain[0].NotAfter
+	}
+}
+
+// firstEnd returns when the first of some certificates ends.
+func firstEnd(text []byte) (end time.Time) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return end
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && (end.IsZero() || c.NotAfter.Before(end)) {
+			end = c.NotAfter
+		}
+	}
+}
