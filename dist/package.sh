@@ -45,6 +45,7 @@ for ARCH in $archs; do
 	git ls-files -z README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs | xargs -0 -I{} install -D -m 644 {} "$doc/{}"
 	mv "$doc/docs/berth.example.yaml" "$doc/"
 	install -D -m 644 -t "$doc/prometheus" dist/prometheus/*.yaml
+	install -D -m 644 -t "$doc/grafana" dist/grafana/berth.json
 	{
 		printf 'berth (%s) unstable; urgency=medium\n\n' "$VERSION"
 		awk -f dist/changelog.awk "$doc/CHANGELOG.md"

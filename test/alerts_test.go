@@ -49,6 +49,7 @@ func TestAlerts(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^## (\w+)$`).FindAllStringSubmatch(string(runbook), -1) {
 		sections[m[1]] = true
 	}
+	known := metricsOfDocs(t)
 	name := regexp.MustCompile(`\b(?:berth|process)_[a-z_]+`)
 	for _, rule := range file.Groups[0].Rules {
 		if !sections[rule.Alert] || rule.Annotations.Runbook != "docs/runbook.md#"+strings.ToLower(rule.Alert) {
@@ -56,7 +57,8 @@ func TestAlerts(t *testing.T) {
 		}
 		delete(sections, rule.Alert)
 		for _, metric := range name.FindAllString(rule.Expr, -1) {
-			if !strings.Contains(metrics, "# TYPE "+strings.TrimSuffix(metric, "_bucket")+" ") {
+			// Without servers that have certificates there are none that end.
+			if !strings.Contains(metrics, "# TYPE "+strings.TrimSuffix(metric, "_bucket")+" ") && !(strings.Contains(metric, "certificate") && known(metric)) {
 				t.Errorf("%s asks for %s, which the server does not have", rule.Alert, metric)
 			}
 		}
