@@ -305,8 +305,29 @@ member: uid=alice,dc=example,dc=org
 	works("get kept /dev/null")
 }
 
-// TestPackageUnit: systemd understands every line of the unit, and what the
-// service may do has not grown.
+// TestUnit: systemd knows every key of the unit and understands its value.
+func TestUnit(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		if os.Getenv("BERTH_PEERS") != "" {
+			t.Fatal("systemd-analyze is needed:", err)
+		}
+		t.Skip("the unit is not verified: there is no systemd-analyze")
+	}
+	text, err := os.ReadFile("../dist/berth.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := filepath.Join(t.TempDir(), "berth.service")
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/bin/berth", plain)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("systemd-analyze", "verify", "--man=no", unit).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// TestPackageUnit: what the service may do has not grown.
 func TestPackageUnit(t *testing.T) {
 	deb, _ := buildPackages(t, "1.0.0")
 	root := filepath.Join(t.TempDir(), "root")
