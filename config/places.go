@@ -121,7 +121,7 @@ func (p *places) notYAML(err error) error {
 }
 
 var (
-	errTwice   = errors.New("this key is there twice")
+	errTwice   = errors.New("this key is in the file twice")
 	errUnknown = errors.New("there is no such key")
 )
 
@@ -129,7 +129,7 @@ var (
 // nothing. That is a mistake, which a template with an empty variable can make.
 var conditions = regexp.MustCompile(`^(rules\[\d+\]\.(when|require|access\[\d+\]\.names)|ssh\.legacy\[\d+\]\.from)\b`)
 
-var errEmpty = errors.New("empty: would hold for everybody: give a value, or leave the key out")
+var errEmpty = errors.New("empty: would apply to everybody: give a value, or leave the key out")
 
 // walk notes the lines of the keys below n, and the keys that t does not have.
 func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {

@@ -152,7 +152,7 @@ occurs twice.
 * Single values may come from the environment, which takes precedence over the file: ` + "`BERTH_SSH_MAX_TRIES`" + ` is
   ` + "`ssh.max_tries`" + `. The password of the directory ` + "`corp`" + ` may come as ` + "`BERTH_DIRECTORIES_CORP_BIND_PASSWORD`" + `. A name with
   ` + "`BERTH_`" + ` that sets nothing is a mistake, and so is an empty value.
-* A condition without a value (` + "`groups: []`" + `) is a mistake: it would hold for everybody.
+* A condition without a value (` + "`groups: []`" + `) is a mistake: it would apply to everybody.
 * ` + "`0.0.0.0:22`" + ` in ` + "`listen`" + ` is port 22 of IPv4. ` + "`[::]:22`" + ` is that of IPv6 and IPv4, and beside ` + "`0.0.0.0:22`" + ` of IPv6 only.
 * ` + "`berth check`" + ` reports every mistake with its line and what would be right.
 `)

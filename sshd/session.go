@@ -81,7 +81,7 @@ func (c *conn) rejects(nc ssh.NewChannel, noMore bool, open int) bool {
 	case nc.ChannelType() != "session":
 		reason, text = event.NoForwarding, "there is no forwarding here"
 	case noMore:
-		reason, text = event.NoMoreSessions, "no more sessions were asked for"
+		reason, text = event.NoMoreSessions, "the client has asked for no more sessions"
 	case open >= c.srv.MaxChannels:
 		reason, why, text = event.TooManyChannels, ssh.ResourceShortage, fmt.Sprintf("no more than %d sessions on one connection", c.srv.MaxChannels)
 	case c.srv.budget.take(c.grant.Load().User.Identity, holding{channels: 1}) != nil:

@@ -140,7 +140,7 @@ func (a *Attempt) certified(u *directory.User, c *ssh.Certificate) (*ssh.Permiss
 	service := ""
 	if err == nil && g.Command != "" {
 		if service = a.gate.Service(g.Command); service == "" {
-			err = fmt.Errorf("%w: force-command %q is no service here", cert.ErrOption, Printable(g.Command))
+			err = fmt.Errorf("%w: force-command %q is not a service of this server", cert.ErrOption, Printable(g.Command))
 		}
 	}
 	if err != nil {

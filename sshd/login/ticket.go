@@ -45,7 +45,7 @@ func (a *Attempt) holds(u *directory.User, typed, principal string) error {
 	}
 	holder, err := a.gate.Directory.Lookup(a.ctx, name)
 	if errors.Is(err, directory.ErrNoUser) {
-		return fmt.Errorf("%w: nobody is called %q in the directory", errTicket, name)
+		return fmt.Errorf("%w: no user of the directory has the name %q", errTicket, name)
 	}
 	if err != nil {
 		return err
