@@ -466,3 +466,68 @@ func TestSettingsCheck(t *testing.T) {
 		}
 	}
 }
+
+// buggy is a directory with a fault, once it is on.
+type buggy struct {
+	directory.Directory
+	on *atomic.Bool
+}
+
+func (b buggy) Lookup(ctx context.Context, name string) (*directory.User, error) {
+	if b.on.Load() {
+		panic("a bug")
+	}
+	return b.Directory.Lookup(ctx, name)
+}
+
+// TestPanicInALogin ends that connection, and no other one.
+func TestPanicInALogin(t *testing.T) {
+	var on atomic.Bool
+	f := start(t, func(f *fixture) { f.Gate.Directory = buggy{f.people, &on} })
+	first := f.must(t)
+	run1(t, first, "help", "")
+	on.Store(true)
+	if c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+		c.Close()
+		t.Error("a login without an answer")
+	}
+	on.Store(false)
+	run1(t, first, "whoami", "")
+	f.must(t)
+	eventually(t, "the connection has ended for a reason", func() bool { return slices.Contains(f.events.reasons(event.ConnectionClosed), "internal_error") })
+}
+
+// TestBadSCP: a command that scp does not have ends, and says why.
+func TestBadSCP(t *testing.T) {
+	f := start(t)
+	if _, stderr, status := run1(t, f.must(t), "scp -X -f x", ""); status != 1 || !strings.Contains(stderr, "scp") {
+		t.Errorf("%d, %q", status, stderr)
+	}
+}
+
+// TestRunningServices: an operator sees what runs.
+func TestRunningServices(t *testing.T) {
+	f := start(t)
+	s, err := f.must(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("scp -t ."); err != nil {
+		t.Fatal(err)
+	}
+	services := func() []string {
+		var all []string
+		for _, s := range f.Sessions() {
+			all = append(all, s.Services...)
+		}
+		return all
+	}
+	eventually(t, "scp runs", func() bool { return slices.Equal(services(), []string{"scp"}) })
+	stdin.Close()
+	s.Wait()
+	eventually(t, "nothing runs", func() bool { return len(services()) == 0 })
+}
