@@ -177,19 +177,16 @@ func (f *explainFlags) explainChanges(cmd *cobra.Command, people *directories, o
 // counted yields users, and counts them on the terminal unless something else is
 // printed there meanwhile.
 func counted(cmd *cobra.Command, printing bool, users iter.Seq2[*directory.User, error]) iter.Seq2[*directory.User, error] {
-	terminal := cmd.ErrOrStderr()
-	if !isTerminal(terminal) || printing && isTerminal(cmd.OutOrStdout()) {
+	if printing && isTerminal(cmd.OutOrStdout()) {
 		return users
 	}
 	return func(yield func(*directory.User, error) bool) {
-		const back, clearLine = "\r", "\r\x1b[K"
-		n, next := 0, time.Now()
-		defer fmt.Fprint(terminal, clearLine)
+		p := progressLine{out: cmd.ErrOrStderr()}
+		defer p.clear()
+		n := 0
 		for u, err := range users {
-			if n++; time.Now().After(next) {
-				fmt.Fprintf(terminal, "%s%s so far", back, plural(n, "user", "users"))
-				next = time.Now().Add(time.Second / 10)
-			}
+			n++
+			p.show("%s so far", plural(n, "user", "users"))
 			if !yield(u, err) {
 				return
 			}

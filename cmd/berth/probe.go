@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -49,6 +50,7 @@ The host key must be in a known_hosts file, or have the fingerprint given.`,
 	cmd.Flags().StringVar(&p.knownHosts, "known-hosts", "", "`file` with host keys (default ~/.ssh/known_hosts)")
 	cmd.Flags().StringVar(&p.fingerprint, "fingerprint", "", "SHA-256 `fingerprint` of the host key, in place of a known_hosts file")
 	cmd.Flags().DurationVar(&p.timeout, "timeout", 30*time.Second, "how long all of it may take")
+	cmd.Flags().IntVar(&p.size, "size", 0, "`MiB` of the file that is put, 1024 at most (default 256 KiB)")
 	cmd.Flags().BoolVar(&p.json, "json", false, "print JSON")
 	cmd.MarkFlagsMutuallyExclusive("known-hosts", "fingerprint")
 	return cmd
@@ -61,9 +63,11 @@ type probe struct {
 	write      bool
 	probeLogin
 	timeout time.Duration
+	size    int // MiB
 	json    bool
 
 	out    io.Writer
+	shown  progressLine
 	report report
 	conn   net.Conn
 	ssh    *ssh.Client
@@ -118,7 +122,10 @@ func (p *probe) target(text string) error {
 // run takes all steps up to the first that fails. An error before the first is
 // one of the command line.
 func (p *probe) run(cmd *cobra.Command) error {
-	p.out = cmd.OutOrStdout()
+	p.out, p.shown.out = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if p.size < 0 || p.size > 1024 {
+		return fmt.Errorf("--size: %d: must be from 1 to 1024 MiB", p.size)
+	}
 	p.report = report{Address: p.addr, User: p.user}
 	auth, err := p.auth()
 	if err != nil {
@@ -270,13 +277,14 @@ func (p *probe) list() (string, error) {
 	return fmt.Sprintf("%d entries in %s", len(entries), p.folder), nil
 }
 
-// probeSize is the size of the file that is put, in bytes: several requests.
-const probeSize = 256 << 10
-
 // transfer has a file there and back. It is removed whatever happens.
 func (p *probe) transfer() bool {
-	var b [4 + probeSize]byte
-	rand.Read(b[:]) // never fails
+	size := p.size << 20
+	if size == 0 {
+		size = 256 << 10 // several requests
+	}
+	b := make([]byte, 4+size)
+	rand.Read(b) // never fails
 	name := path.Join(p.folder, "berth-probe-"+hex.EncodeToString(b[:4]))
 	sent, renamed := b[4:], name+"-renamed"
 
@@ -287,7 +295,7 @@ func (p *probe) transfer() bool {
 		return false
 	}
 	ok = p.step("get", func() (_ string, err error) {
-		got, err = p.get(name)
+		got, err = p.get(name, size)
 		return fmt.Sprintf("%d bytes", len(got)), err
 	}) && p.step("compare", func() (string, error) {
 		if !bytes.Equal(got, sent) {
@@ -306,20 +314,38 @@ func (p *probe) put(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		return err
+	defer p.shown.clear()
+	sent := 0
+	for piece := range slices.Chunk(data, 1<<20) {
+		if _, err := f.Write(piece); err != nil {
+			f.Close()
+			return err
+		}
+		sent += len(piece)
+		p.shown.show("put: %s of %s", mebibytes(int64(sent)), mebibytes(int64(len(data))))
 	}
 	return f.Close()
 }
 
-func (p *probe) get(name string) ([]byte, error) {
+func (p *probe) get(name string, size int) ([]byte, error) {
 	f, err := p.files.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 2*probeSize))
+	defer p.shown.clear()
+	got := make([]byte, size+1) // one more than it should be
+	n := 0
+	for n < len(got) {
+		m, err := f.Read(got[n:min(n+1<<20, len(got))])
+		if n += m; errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return got[:n], err
+		}
+		p.shown.show("get: %s of %s", mebibytes(int64(n)), mebibytes(int64(size)))
+	}
+	return got[:n], nil
 }
 
 // close ends the connection.

@@ -22,14 +22,16 @@ func watchSessions(ctx context.Context, out io.Writer, server *admin.Client) err
 		sessions, err := allSessions(server, ctx)
 		if ctx.Err() != nil {
 			return nil
-		} else if err != nil {
+		} else if err != nil && sessions == nil {
 			return err
 		}
 		now := time.Now()
 		text := drawTransfers(sessions, before, now.Sub(last), now)
+		if err != nil { // there may be more
+			text += fmt.Sprintf("warning: %v\n", err)
+		}
 		if isTerminal(out) {
-			const home, clearLine, clearRest = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
-			text = home + strings.ReplaceAll(text, "\n", clearLine) + clearRest
+			text = home + strings.ReplaceAll(text, "\n", clearLine+"\r\n") + clearRest
 		}
 		if _, err := io.WriteString(out, text); err != nil {
 			return err
@@ -46,6 +48,34 @@ func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// A progressLine is a line about long work, which is shown on a terminal only.
+type progressLine struct {
+	out  io.Writer
+	next time.Time // when the line may change again
+}
+
+func (p *progressLine) show(format string, args ...any) {
+	if now := time.Now(); isTerminal(p.out) && now.After(p.next) {
+		fmt.Fprintf(p.out, "\r"+format+clearLine, args...)
+		p.next = now.Add(time.Second / 10)
+	}
+}
+
+// clear removes the line.
+func (p *progressLine) clear() {
+	if !p.next.IsZero() {
+		fmt.Fprint(p.out, "\r"+clearLine)
+		p.next = time.Time{}
+	}
+}
+
+// What a terminal understands (ECMA-48).
+const (
+	home      = "\x1b[H"
+	clearLine = "\x1b[K" // from here on
+	clearRest = "\x1b[J" // of the screen
+)
 
 // A transferID tells transfers apart.
 type transferID struct {
