@@ -105,6 +105,9 @@ func (s *soak) fault(ctx context.Context, name string, after time.Duration, act 
 	began := time.Now()
 	s.excuse.Add(1) // odd: a fault is going on
 	err := act(ctx)
+	if err == nil {
+		err = s.ready() // it may take a moment to see that the directory is back
+	}
 	s.excuse.Add(1)
 	s.faults = append(s.faults, interval{name, began, time.Now()})
 	if err != nil {

@@ -156,6 +156,15 @@ func (s *soak) serve() error {
 	if err := s.server.Start(); err != nil {
 		return err
 	}
+	if err := s.ready(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	return nil
+}
+
+// ready returns when the server can let people in.
+func (s *soak) ready() error {
 	for range 300 {
 		res, err := http.Get("http://" + s.admin + "/readyz")
 		if err == nil {
@@ -164,10 +173,9 @@ func (s *soak) serve() error {
 				return nil
 			}
 		}
-		time.Sleep(100 * time.Millisecond) // nothing tells when it is ready
+		time.Sleep(100 * time.Millisecond) // nothing tells when it is
 	}
-	text, _ := os.ReadFile(log.Name())
-	return fmt.Errorf("the server is not ready: %s", text)
+	return errors.New("the server is not ready")
 }
 
 // close ends everything that runs.
