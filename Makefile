@@ -1,4 +1,5 @@
 # make demo       build and run the main job, with sample people
+# make demo-nodes three servers behind HAProxy, with Redis (installs both)
 # make test       unit, conformance and end-to-end tests (installs OpenSSH, slapd and the like if missing)
 # make test-peers the same with the race detector, and heavier peers: Samba AD, 389 DS, a KDC, a zoo of clients, faults, hostile clients
 # make lint       formatting, vet, staticcheck, go.mod
@@ -26,7 +27,7 @@ LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 PATCHED = .patched/go.mod
 export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)
 
-.PHONY: build demo test test-peers lint bench bench-quick bench-logins soak fuzz docs package man pictures recording container-root patches-test
+.PHONY: build demo demo-nodes test test-peers lint bench bench-quick bench-logins soak fuzz docs package man pictures recording container-root patches-test
 
 $(PATCHED): go.mod go.sum $(wildcard patches/*.go patches/testdata/*.go)
 	GOFLAGS= $(GO) run ./patches apply
@@ -36,6 +37,10 @@ build: $(PATCHED)
 
 demo: build
 	./berth demo
+
+demo-nodes: build
+	test/packages.sh base
+	test/demo-nodes.sh
 
 test: $(PATCHED)
 	test/packages.sh base
