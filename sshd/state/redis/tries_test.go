@@ -81,8 +81,10 @@ func TestWindow(t *testing.T) {
 	for range 3 {
 		eventually(t, "a wrong password is forgotten", func() bool { return try(t, tries, lockout, directory.Wrong) })
 	}
-	if never := locksAt(0, time.Hour); !try(t, tries, never, directory.Wrong) || !try(t, tries, never, directory.Wrong) {
-		t.Error("an account that never locks is shielded")
+	for range 2 {
+		if !try(t, tries, locksAt(0, time.Hour), directory.Wrong) {
+			t.Error("an account that never locks is shielded")
+		}
 	}
 }
 
