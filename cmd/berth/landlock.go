@@ -20,7 +20,7 @@ import (
 
 // Landlock of the kernel confines the process to some folders, whatever its user may
 // read. The confinement is for ever: it passes to the process of an upgrade and can be
-// made narrower, never wider. docs/adr/0012-landlock.md has the reasons.
+// made narrower, never wider. docs/adr/0014-landlock.md has the reasons.
 
 // What may be done below a folder.
 const (
