@@ -84,7 +84,7 @@ func licences(file string, modules []*debug.Module) error {
 	}
 	for i, dir := range dirs {
 		var texts []string
-		for _, pattern := range []string{"LICEN[CS]E*", "COPYING*", "NOTICE*"} {
+		for _, pattern := range []string{"LICEN[CS]E*", "License*", "COPYING*", "NOTICE*"} {
 			found, _ := filepath.Glob(filepath.Join(dir, pattern))
 			texts = append(texts, found...)
 		}
