@@ -193,8 +193,11 @@ func (o *output) follow() error {
 	if end.ok || bytes.IndexByte(end.rest, '\n') < 0 { // else all of the file is from before there was a chain
 		c.broken = end.rest
 	}
-	if o.torn == 0 && end.open {
-		o.torn = -1
+	if o.torn <= 0 { // what was seen without the lock may have been a line being written
+		o.torn = 0
+		if end.open {
+			o.torn = -1
+		}
 	}
 	if !end.ok && !c.known && o.old != nil { // a crash came between a full file and the first line of the next
 		files, err := o.old.files()

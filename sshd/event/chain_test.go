@@ -213,6 +213,38 @@ func TestTwoWritersOneChain(t *testing.T) {
 	}
 }
 
+// A process that opens the file while another one writes a line sees a part of it, which
+// is no line that a crash has cut off.
+func TestOpenedWhileALineIsWritten(t *testing.T) {
+	s, key := chained(t), newKey(t)
+	s.MaxSize = 0
+	f := openSigned(t, s, key)
+	f.Emit(numbered(0))
+	closeFile(t, f)
+	whole, err := os.ReadFile(s.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := len(whole) - 20
+	if err := os.WriteFile(s.File, whole[:half], 0o640); err != nil {
+		t.Fatal(err)
+	}
+	f = open(t, s) // without a key it writes nothing of itself
+	other, err := os.OpenFile(s.File, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.Write(whole[half:]); err != nil {
+		t.Fatal(err)
+	}
+	f.Emit(numbered(1))
+	closeFile(t, f)
+	if _, breaks := verify(t, key, s.File); len(breaks) > 0 {
+		t.Error(breaks)
+	}
+}
+
 // A crash leaves a part of a line, nothing of a new file, or only its name.
 func TestChainAfterACrash(t *testing.T) {
 	s, key := chained(t), newKey(t)
