@@ -101,31 +101,32 @@ func (t *MemoryTries) Begin(ctx context.Context, account string, lockout func() 
 			return nil, fmt.Errorf("waiting for other tries of this account: %w", context.Cause(ctx))
 		}
 	}
+	return t.run(a), nil
+}
+
+// Allowed is Begin for a try that somebody else has allowed.
+func (t *MemoryTries) Allowed(account string) (end func(TryResult)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.run(t.of(account))
+}
+
+// run counts a try of a as under way until end is called. It needs t.mu.
+func (t *MemoryTries) run(a *attempts) (end func(TryResult)) {
 	a.running++
 	return func(r TryResult) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		a.running--
-		a.note(r)
+		switch r {
+		case Right:
+			a.wrong = 0
+		case Wrong:
+			a.wrong++
+			a.last = time.Now()
+		}
 		close(a.ended)
 		a.ended = make(chan struct{})
-	}, nil
-}
-
-// Note counts a try that somebody else has allowed.
-func (t *MemoryTries) Note(account string, r TryResult) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.of(account).note(r)
-}
-
-func (a *attempts) note(r TryResult) {
-	switch r {
-	case Right:
-		a.wrong = 0
-	case Wrong:
-		a.wrong++
-		a.last = time.Now()
 	}
 }
 

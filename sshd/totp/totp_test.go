@@ -66,6 +66,7 @@ func TestParse(t *testing.T) {
 		{"otpauth://hotp/x?secret=" + secret, 0, errType},
 		{"otpauth://totp/%zz?secret=" + secret, 0, errBase32},
 		{"otpauth://totp/x", 0, errShort},
+		{" otpauth://totp/x?secret=" + secret + "\n", 6, nil},
 		{"JBSWY3DP", 0, errShort},
 		{"GEZDGNBVGY3TQOI", 0, errShort}, // 9 bytes
 		{"GEZDGNBVGY3TQOJQ", 6, nil},     // 10

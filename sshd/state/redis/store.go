@@ -277,35 +277,60 @@ func (s *Store) ask(script *redis.Script, args ...any) (string, error) {
 }
 
 // Acquire implements state.Store. Redis is asked only if this node alone has not
-// reached the limit.
+// reached the limit. What Redis has not decided, this node's share of the limit does.
 func (s *Store) Acquire(user string, max int) (release func(), err error) {
-	s.mu.Lock()
-	here, err := s.Memory.Acquire(user, max)
-	id := s.id
-	s.mu.Unlock()
+	for range 3 {
+		here, id, err := s.acquireHere(user, max)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := s.ask(acquireScript, user, id, max, s.admission.Load().MaxSessions)
+		if answer == "ok" {
+			return sync.OnceFunc(func() { s.release(user, here) }), nil
+		}
+		registered := s.giveBack(here, id)
+		switch {
+		case answer == "user":
+			return nil, &state.Refusal{Code: state.UserSessions}
+		case answer == "total":
+			return nil, &state.Refusal{Code: state.TotalSessions}
+		case err == nil && registered: // under another name than the one that was asked for
+			continue
+		case err == nil:
+			s.lost(errForgotten)
+		}
+		break
+	}
+	s.soil() // Redis may have counted it or not
+	here, _, err := s.acquireHere(user, max)
 	if err != nil {
 		return nil, err
 	}
-	release = sync.OnceFunc(func() { s.release(user, here) })
-	answer, err := s.ask(acquireScript, user, id, max, s.admission.Load().MaxSessions)
-	if err != nil || answer == "gone" {
-		s.soil() // it may have been counted or not
-		return release, nil
-	}
-	if answer == "ok" {
-		return release, nil
-	}
+	return sync.OnceFunc(func() { s.release(user, here) }), nil
+}
+
+// errForgotten says that Redis was emptied. The next heartbeat registers the node again.
+var errForgotten = fmt.Errorf("%w: it has lost its data", state.ErrLost)
+
+// acquireHere counts a session on this node, which Redis knows as id.
+func (s *Store) acquireHere(user string, max int) (here func(), id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	here, err = s.Memory.Acquire(user, max)
+	return here, s.id, err
+}
+
+// giveBack takes a session back that Redis has not allowed. It reports whether the node
+// has been registered again meanwhile, with this session in it.
+func (s *Store) giveBack(here func(), id string) (registered bool) {
 	s.mu.Lock()
 	here()
-	registered := s.id != id // with this session in it
+	registered = s.id != id
 	s.mu.Unlock()
 	if registered {
 		s.soil()
 	}
-	if answer == "total" {
-		return nil, &state.Refusal{Code: state.TotalSessions}
-	}
-	return nil, &state.Refusal{Code: state.UserSessions}
+	return registered
 }
 
 func (s *Store) release(user string, here func()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"berth/directory"
@@ -74,7 +76,7 @@ var nodes atomic.Int32
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long: %s", what)
 		}
@@ -90,6 +92,7 @@ func together(t *testing.T, all ...*node) {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for _, count := range []int{1, 3} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
 			statetest.Run(t, count, func(t *testing.T, s state.Settings, n int) []state.Store {
@@ -106,6 +109,7 @@ func TestConformance(t *testing.T) {
 
 // TestNodeDies: the sessions of a node that says nothing more are free after its lease.
 func TestNodeDies(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	dying := start(t, r.URL, state.DefaultSettings(), nil, func(s *Store) { s.lease = time.Second })
 	if _, err := dying.Acquire("alice", 1); err != nil {
@@ -125,6 +129,7 @@ func TestNodeDies(t *testing.T) {
 
 // TestNodeLeaves: a node that ends in good order leaves nothing.
 func TestNodeLeaves(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
 	if _, err := first.Acquire("alice", 1); err != nil {
@@ -138,6 +143,7 @@ func TestNodeLeaves(t *testing.T) {
 
 // TestRedisForgets: what Redis loses it gets again.
 func TestRedisForgets(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
 	release, err := first.Acquire("alice", 2)
@@ -163,6 +169,7 @@ func TestRedisForgets(t *testing.T) {
 
 // TestRedisAway: limits are divided, codes are refused or not; afterwards all counts are right.
 func TestRedisAway(t *testing.T) {
+	t.Parallel()
 	for _, codes := range []CodesWhenLost{RefuseCodes, AllowCodes} {
 		t.Run(string(codes), func(t *testing.T) {
 			r := peers.Redis(t)
@@ -231,6 +238,7 @@ func TestRedisAway(t *testing.T) {
 // TestRedisHangs: a Redis that says nothing makes no login wait for longer than the
 // timeout, and does not change what is counted.
 func TestRedisHangs(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	n := start(t, r.URL, state.DefaultSettings(), func(s *Settings) { s.Timeout = 50 * time.Millisecond })
 	if err := r.Pause(); err != nil {
@@ -266,6 +274,7 @@ func TestRedisHangs(t *testing.T) {
 
 // TestPing: what is wrong with a Redis is said in words, without a password.
 func TestPing(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t, "--requirepass", "secret-of-redis")
 	file := filepath.Join(t.TempDir(), "password")
 	for password, want := range map[string]string{"": "NOAUTH", "wrong-secret": "WRONGPASS", "secret-of-redis": ""} {
@@ -291,6 +300,7 @@ func TestPing(t *testing.T) {
 
 // TestSettings: each mistake names its key and says what would be right.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	for want, change := range map[string]func(*Settings){
 		"":                              func(*Settings) {},
 		"urls: 2 of them":               func(s *Settings) { s.URLs = []string{"redis://a", "redis://b"} },
@@ -321,6 +331,7 @@ func TestSettings(t *testing.T) {
 
 // TestLift: what one node lifts is lifted everywhere.
 func TestLift(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
 	bad := netip.MustParseAddr("203.0.113.7")
@@ -338,6 +349,7 @@ func TestLift(t *testing.T) {
 
 // TestLateNode: a node that starts later knows what is held.
 func TestLateNode(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	first := start(t, r.URL, state.DefaultSettings(), nil)
 	bad := netip.MustParseAddr("203.0.113.7")
@@ -350,6 +362,7 @@ func TestLateNode(t *testing.T) {
 // TestManyRegistrations: sessions that begin and end while nodes are registered again
 // and again are counted once.
 func TestManyRegistrations(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	n := start(t, r.URL, state.DefaultSettings(), nil)
 	stop := make(chan struct{})
@@ -385,6 +398,7 @@ func TestManyRegistrations(t *testing.T) {
 
 // TestRights: the rights that docs/ha.md names are enough.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../../docs/ha.md")
 	if err != nil {
 		t.Fatal(err)
@@ -419,6 +433,7 @@ func TestRights(t *testing.T) {
 
 // TestAsk: all other nodes answer; one that does not is counted.
 func TestAsk(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	answering := func(s *Store) { s.Answer = func(text string) string { return s.node + " heard " + text } }
 	first := start(t, r.URL, state.DefaultSettings(), nil, answering)
@@ -439,4 +454,94 @@ func TestAsk(t *testing.T) {
 	if _, err := first.Ask(t.Context(), "once more"); !errors.Is(err, state.ErrLost) {
 		t.Errorf("without Redis: %v", err)
 	}
+}
+
+// TestFailover: the master dies under load, and a replica takes over. Limits hold again
+// then, and what is open is counted.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	master := peers.Redis(t)
+	host, port, _ := net.SplitHostPort(strings.TrimPrefix(master.URL, "redis://"))
+	replica := peers.Redis(t, "--replicaof", host, port)
+	copied := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(replica.URL, "redis://")})
+	defer copied.Close()
+	eventually(t, "the replica has all", func() bool {
+		return strings.Contains(copied.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	})
+	sentinel := master.Sentinel(t)
+	asked := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(sentinel.URL, "redis://")})
+	defer asked.Close()
+	eventually(t, "the sentinel knows the replica", func() bool {
+		info, err := asked.Do(t.Context(), "SENTINEL", "REPLICAS", "berth").Slice()
+		return err == nil && len(info) == 1 && strings.Contains(fmt.Sprint(info), "master-link-status:ok")
+	})
+	set := func(s *Settings) { s.Sentinel = "berth" }
+	first, second := start(t, sentinel.URL, state.DefaultSettings(), set), start(t, sentinel.URL, state.DefaultSettings(), set)
+	together(t, first, second)
+	stays, err := first.Acquire("alice", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// load has bob begin and end sessions on both nodes until end is called, which returns
+	// how many he had at most.
+	load := func() (end func() int32) {
+		var open, most atomic.Int32
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 8 {
+			n := []*node{first, second}[i%2]
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if release, err := n.Acquire("bob", 4); err == nil {
+						most.Store(max(most.Load(), open.Add(1)))
+						time.Sleep(time.Millisecond) // a session, so that the processors have time for Redis
+						open.Add(-1)
+						release()
+					}
+				}
+			})
+		}
+		return func() int32 { close(stop); wg.Wait(); return most.Load() }
+	}
+	end := load()
+	master.Kill()
+	eventually(t, "the nodes miss it", func() bool { up, _ := first.Up(); return !up })
+	for _, n := range []*node{first, second} {
+		eventually(t, "the replica has taken over", func() bool { up, known := n.Up(); return up && known == 2 })
+	}
+	// One node may have had all four when Redis went away, and the other one its share since.
+	if most := end(); most > 4+2 {
+		t.Errorf("bob had %d sessions meanwhile, want at most 6", most)
+	}
+	end = load()
+	eventually(t, "both nodes count again", func() bool {
+		up, _ := first.Up()
+		also, _ := second.Up()
+		return up && also
+	})
+	if most := end(); most > 4 {
+		t.Errorf("bob had %d sessions afterwards, want at most 4", most)
+	}
+	if addr := strings.TrimPrefix(replica.URL, "redis://"); !strings.Contains(fmt.Sprint(asked.Do(t.Context(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "berth").Val()), strings.TrimPrefix(addr, host+":")) {
+		t.Error("the sentinel has another master than the replica")
+	}
+	if _, err := second.Acquire("alice", 1); err == nil {
+		t.Error("the session that is open is not counted")
+	}
+	stays()
+	eventually(t, "nobody has a session", func() bool {
+		for _, user := range []string{"alice", "bob"} {
+			release, err := second.Acquire(user, 1)
+			if err != nil {
+				return false
+			}
+			release()
+		}
+		return true
+	})
 }

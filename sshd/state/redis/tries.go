@@ -42,10 +42,10 @@ func (t *Tries) Begin(ctx context.Context, account string, lockout func() (thres
 			if err != nil {
 				return nil, err
 			}
-			return func(r directory.TryResult) { ended(r); t.tell(account, id, r) }, nil
+			return t.telling(account, id, ended), nil
 		}
 		if answer == "ok" {
-			return func(r directory.TryResult) { t.here.Note(account, r); t.tell(account, id, r) }, nil
+			return t.telling(account, id, t.here.Allowed(account)), nil
 		}
 		if !known {
 			known = true
@@ -68,9 +68,12 @@ func (t *Tries) Begin(ctx context.Context, account string, lockout func() (thres
 	}
 }
 
-// tell tells Redis how a try ended. Nobody waits for it: until then the try counts as
-// one that may be wrong.
-func (t *Tries) tell(account, id string, r directory.TryResult) {
-	result := map[directory.TryResult]string{directory.Wrong: "wrong", directory.Right: "right"}[r]
-	t.store.later(command{script: triedScript, args: []any{account, id, result, triesFor.Milliseconds()}})
+// telling is ended, and tells Redis how the try ended. Nobody waits for that: until then
+// the try counts as one that may be wrong.
+func (t *Tries) telling(account, id string, ended func(directory.TryResult)) (end func(directory.TryResult)) {
+	return func(r directory.TryResult) {
+		ended(r)
+		result := map[directory.TryResult]string{directory.Wrong: "wrong", directory.Right: "right"}[r]
+		t.store.later(command{script: triedScript, args: []any{account, id, result, triesFor.Milliseconds()}})
+	}
 }

@@ -34,6 +34,7 @@ func try(t *testing.T, tries directory.Tries, lockout func() (int, time.Duration
 
 // TestGuesses: a hundred guesses at once on three nodes ask the directory as often as on one.
 func TestGuesses(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	var nodes []*Tries
 	for range 3 {
@@ -63,6 +64,7 @@ func TestGuesses(t *testing.T) {
 
 // TestRightPassword: a right password makes room again, also for other nodes.
 func TestRightPassword(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	first, second := NewTries(start(t, r.URL, state.DefaultSettings(), nil).Store), NewTries(start(t, r.URL, state.DefaultSettings(), nil).Store)
 	lockout := locksAt(4, time.Hour)
@@ -75,6 +77,7 @@ func TestRightPassword(t *testing.T) {
 
 // TestWindow: wrong passwords are forgotten after the time for which the directory counts them.
 func TestWindow(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	tries := NewTries(start(t, r.URL, state.DefaultSettings(), nil).Store)
 	lockout := locksAt(2, 300*time.Millisecond)
@@ -90,6 +93,7 @@ func TestWindow(t *testing.T) {
 
 // TestTriesAway: without Redis each node allows its share, and tells of it later.
 func TestTriesAway(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	one, two := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
 	first, second := NewTries(one.Store), NewTries(two.Store)
@@ -115,6 +119,7 @@ func TestTriesAway(t *testing.T) {
 
 // TestTryIsWaitedFor: a try waits for those under way, until its client leaves.
 func TestTryIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	r := peers.Redis(t)
 	first, second := NewTries(start(t, r.URL, state.DefaultSettings(), nil).Store), NewTries(start(t, r.URL, state.DefaultSettings(), nil).Store)
 	lockout := locksAt(2, time.Hour)
