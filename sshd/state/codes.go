@@ -8,13 +8,6 @@ type Codes struct {
 	Window time.Duration `mapstructure:"window"` // how long a wrong code counts
 }
 
-// A token is what is remembered of a user's one-time codes.
-type token struct {
-	used  uint64 // the highest code so far
-	wrong int
-	last  time.Time // of the last code, right or wrong
-}
-
 const (
 	// maxTokens is how many users are remembered before those are dropped whose
 	// codes nobody can use again.
@@ -31,23 +24,23 @@ func (m *Memory) UseCode(user string, code uint64, right bool) error {
 	t := m.tokens[user]
 	if t == nil {
 		m.sweepTokens(now)
-		t = &token{}
+		t = &UsedCodes{}
 		m.tokens[user] = t
 	}
-	if now.Sub(t.last) >= limits.Window {
-		t.wrong = 0
+	if now.Sub(t.Last) >= limits.Window {
+		t.Wrong = 0
 	}
 	switch {
-	case t.wrong >= limits.Tries:
-		return &Refusal{Code: CodesShielded, Until: t.last.Add(limits.Window)}
+	case t.Wrong >= limits.Tries:
+		return &Refusal{Code: CodesShielded, Until: t.Last.Add(limits.Window)}
 	case !right:
-		t.wrong++
-		t.last = now
+		t.Wrong++
+		t.Last = now
 		return &Refusal{Code: CodeWrong}
-	case code <= t.used:
+	case code <= t.Highest:
 		return &Refusal{Code: CodeUsed}
 	}
-	*t = token{used: code, last: now}
+	*t = UsedCodes{Highest: code, Last: now}
 	return nil
 }
 
@@ -58,7 +51,7 @@ func (m *Memory) sweepTokens(now time.Time) {
 	}
 	keep := max(tokensFor, m.settings.Codes.Window)
 	for user, t := range m.tokens {
-		if now.Sub(t.last) > keep {
+		if now.Sub(t.Last) > keep {
 			delete(m.tokens, user)
 		}
 	}

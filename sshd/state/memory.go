@@ -18,11 +18,11 @@ type Memory struct {
 	mu        sync.Mutex
 	settings  Settings
 	penalties penalties
-	startups  map[netip.Prefix]int // by source
-	starting  int                  // their sum
-	sessions  map[string]int       // by user
-	total     int                  // their sum
-	tokens    map[string]*token    // by user
+	startups  map[netip.Prefix]int  // by source
+	starting  int                   // their sum
+	sessions  map[string]int        // by user
+	total     int                   // their sum
+	tokens    map[string]*UsedCodes // by user
 	cluster   Cluster
 }
 
@@ -61,7 +61,7 @@ func NewMemory(s Settings) *Memory {
 		penalties: penalties{of: map[netip.Prefix]*penalty{}},
 		startups:  map[netip.Prefix]int{},
 		sessions:  map[string]int{},
-		tokens:    map[string]*token{},
+		tokens:    map[string]*UsedCodes{},
 	}
 }
 
@@ -90,7 +90,7 @@ func (m *Memory) Penalties() []Penalty {
 	m.penalties.forget(now)
 	all := make([]Penalty, 0, m.penalties.Len())
 	for _, p := range m.penalties.heap {
-		all = append(all, Penalty{Source: p.source, Left: p.until.Sub(now), KeptOut: p.bars})
+		all = append(all, Penalty{Source: p.Source, Left: p.Until.Sub(now), KeptOut: p.KeptOut})
 	}
 	slices.SortFunc(all, func(a, b Penalty) int {
 		return cmp.Or(cmp.Compare(b.Left, a.Left), a.Source.Compare(b.Source))

@@ -309,9 +309,6 @@ func TestRefusal(t *testing.T) {
 	if got := (&Refusal{Code: StartupsFull}).Error(); got != "too_many_logins" {
 		t.Errorf("got %q", got)
 	}
-	if got := r.Reason(); got != "source_penalized" {
-		t.Errorf("got %q", got)
-	}
 }
 
 func TestConcurrentUse(t *testing.T) {
@@ -390,7 +387,7 @@ func FuzzMemory(f *testing.F) {
 				t.Fatalf("got %d logins, %d sessions: beyond the limits", logins, sessions)
 			}
 			for i, held := range m.penalties.heap {
-				if held.index != i || m.penalties.of[held.source] != held {
+				if held.index != i || m.penalties.of[held.Source] != held {
 					t.Fatalf("penalty %d is out of place", i)
 				}
 			}

@@ -81,11 +81,11 @@ func TestLiftKeepsOrder(t *testing.T) {
 		}
 		for len(m.penalties.heap) > 0 {
 			for i, held := range m.penalties.heap {
-				if held.index != i || m.penalties.of[held.source] != held {
+				if held.index != i || m.penalties.of[held.Source] != held {
 					t.Fatalf("penalty %d is out of place", i)
 				}
-				if !held.until.After(time.Now()) {
-					t.Fatalf("%v is over, and not forgotten", held.source)
+				if !held.Until.After(time.Now()) {
+					t.Fatalf("%v is over, and not forgotten", held.Source)
 				}
 			}
 			time.Sleep(5 * time.Second)

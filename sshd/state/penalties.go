@@ -16,10 +16,8 @@ type Penalty struct {
 
 // A penalty is what is held against a source. Time itself takes it off.
 type penalty struct {
-	source netip.Prefix
-	until  time.Time
-	bars   bool // it has reached the minimum, and keeps the source out until it is over
-	index  int  // in the heap
+	HeldPenalty
+	index int // in the heap
 }
 
 // penalties are those of all sources, in a heap: the one that is over first
@@ -31,8 +29,8 @@ type penalties struct {
 
 // until returns the time until which source is kept out; zero if it is not.
 func (p *penalties) until(source netip.Prefix) time.Time {
-	if held, ok := p.of[source]; ok && held.bars {
-		return held.until
+	if held, ok := p.of[source]; ok && held.KeptOut {
+		return held.Until
 	}
 	return time.Time{}
 }
@@ -43,7 +41,7 @@ func (p *penalties) add(source netip.Prefix, d time.Duration, s *Settings, now t
 	p.forget(now)
 	until := now
 	if held, ok := p.of[source]; ok {
-		until = held.until
+		until = held.Until
 	}
 	until = until.Add(d)
 	if longest := now.Add(s.Penalties.Max); until.After(longest) {
@@ -60,26 +58,26 @@ func (p *penalties) hold(more HeldPenalty, maxSources int, now time.Time) {
 		for len(p.heap) >= maxSources {
 			p.drop()
 		}
-		held = &penalty{source: more.Source, until: now}
+		held = &penalty{HeldPenalty: more}
 		p.of[more.Source] = held
 		heap.Push(p, held)
 	}
-	if more.Until.After(held.until) {
-		held.until = more.Until
+	if more.Until.After(held.Until) {
+		held.Until = more.Until
 	}
-	held.bars = held.bars || more.KeptOut
+	held.KeptOut = held.KeptOut || more.KeptOut
 	heap.Fix(p, held.index)
 }
 
 // forget drops what is over.
 func (p *penalties) forget(now time.Time) {
-	for len(p.heap) > 0 && !p.heap[0].until.After(now) {
+	for len(p.heap) > 0 && !p.heap[0].Until.After(now) {
 		p.drop()
 	}
 }
 
 func (p *penalties) drop() {
-	delete(p.of, heap.Pop(p).(*penalty).source)
+	delete(p.of, heap.Pop(p).(*penalty).Source)
 }
 
 // lift drops the penalties of the sources that match, and returns these.
@@ -101,7 +99,7 @@ func (p *penalties) lift(matches func(netip.Prefix) bool) []netip.Prefix {
 // The methods of heap.Interface.
 
 func (p *penalties) Len() int           { return len(p.heap) }
-func (p *penalties) Less(i, j int) bool { return p.heap[i].until.Before(p.heap[j].until) }
+func (p *penalties) Less(i, j int) bool { return p.heap[i].Until.Before(p.heap[j].Until) }
 
 func (p *penalties) Swap(i, j int) {
 	p.heap[i], p.heap[j] = p.heap[j], p.heap[i]

@@ -34,10 +34,10 @@ func (m *Memory) Snapshot() Snapshot {
 	m.penalties.forget(time.Now())
 	s := Snapshot{Codes: map[string]UsedCodes{}}
 	for _, p := range m.penalties.heap {
-		s.Penalties = append(s.Penalties, HeldPenalty{p.source, p.until, p.bars})
+		s.Penalties = append(s.Penalties, p.HeldPenalty)
 	}
 	for user, t := range m.tokens {
-		s.Codes[user] = UsedCodes{t.used, t.wrong, t.last}
+		s.Codes[user] = *t
 	}
 	return s
 }
@@ -51,7 +51,7 @@ func (m *Memory) Restore(s Snapshot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for user, c := range s.Codes {
-		m.tokens[user] = &token{used: c.Highest, wrong: c.Wrong, last: c.Last}
+		m.tokens[user] = &c
 	}
 }
 

@@ -82,6 +82,3 @@ func (r *Refusal) Error() string {
 	}
 	return fmt.Sprintf("%s until %s", r.Code, r.Until.UTC().Format(time.RFC3339))
 }
-
-// Reason is Code as a string.
-func (r *Refusal) Reason() string { return string(r.Code) }
