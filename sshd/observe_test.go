@@ -303,8 +303,18 @@ func TestEventsLost(t *testing.T) {
 	})
 	f.must(t).Close()
 	f.hangUp()
+	open, err := sftp.NewClient(f.must(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open.Mkdir("before"); err != nil {
+		t.Fatal(err)
+	}
 	full := errors.New("disk full")
 	lost.Store(&full)
+	if err := open.Mkdir("meanwhile"); err == nil {
+		t.Error("an open session works on while events are lost")
+	}
 	if c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
 		c.Close()
 		t.Error("a connection is served while events are lost")

@@ -531,3 +531,16 @@ func TestRunningServices(t *testing.T) {
 	s.Wait()
 	eventually(t, "nothing runs", func() bool { return len(services()) == 0 })
 }
+
+// TestLeftWithoutALogin: the last event says so, and does not repeat every try.
+func TestLeftWithoutALogin(t *testing.T) {
+	f := start(t)
+	if c, _, err := f.dial(t, "alice", ssh.Password("wrong")); err == nil {
+		c.Close()
+		t.Fatal("logged in with a wrong password")
+	}
+	f.hangUp()
+	if e := f.events.last(event.ConnectionClosed); e.Reason != event.NotAuthenticated || e.Err == nil || e.Err.Error() != "the client left without a login" {
+		t.Errorf("closed for %q: %v", e.Reason, e.Err)
+	}
+}

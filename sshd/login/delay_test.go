@@ -347,3 +347,19 @@ func TestProved(t *testing.T) {
 		t.Errorf("%v: proved %t, and the one it was made of %t", err, directory.Proved(err), refusal.Proved)
 	}
 }
+
+// TestMethodOfACode: events name the method of SSH by which a one-time code was asked for.
+func TestMethodOfACode(t *testing.T) {
+	w := newWorld(directory.StatusActive)
+	w.policy = &policy.Policy{Require: [][]string{{methodPublicKey, factorCode}}}
+	play(w, newAttempt(w), []try{{methodPublicKey, true}, {factorCode, false}}, false)
+	rejected := w.events[len(w.events)-1]
+	if rejected.Type != event.LoginRejected || rejected.Method != methodInteractive {
+		t.Errorf("%v by %q, want a refusal by %q", rejected.Type, rejected.Method, methodInteractive)
+	}
+	for _, e := range w.events {
+		if e.Type == event.LoginPartial && e.Method != methodPublicKey {
+			t.Errorf("the key was accepted by %q", e.Method)
+		}
+	}
+}
