@@ -34,7 +34,8 @@ import (
 type Store struct {
 	*state.Memory // this node's, with what is known of others
 
-	// Changed is called when Redis is lost, with the error, and when it is back, with nil.
+	// Changed is called with nil when Redis answers, and with the error when it does not:
+	// the first time, and at each change.
 	Changed func(err error)
 
 	// Answer answers a question that another node has asked with Ask, one at a time,
@@ -48,6 +49,7 @@ type Store struct {
 	lease     time.Duration
 
 	up    atomic.Bool
+	told  atomic.Bool   // Changed was called
 	nodes atomic.Int32  // that live, this one included, when they were last counted
 	again chan struct{} // a heartbeat at once
 	queue chan command
@@ -186,6 +188,7 @@ func (s *Store) live(ctx context.Context) {
 	s.nodes.Store(int32(len(others) + 1))
 	s.SetCluster(state.Cluster{Startups: elsewhere})
 	if !s.up.Swap(true) {
+		s.told.Store(true)
 		s.Changed(nil)
 	}
 }
@@ -245,7 +248,7 @@ func (s *Store) soil() {
 // lost notes that Redis did not answer.
 func (s *Store) lost(err error) {
 	s.SetCluster(state.Cluster{Share: int(s.nodes.Load())})
-	if s.up.Swap(false) {
+	if s.up.Swap(false) || !s.told.Swap(true) {
 		s.Changed(err)
 	}
 }

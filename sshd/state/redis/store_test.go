@@ -545,3 +545,36 @@ func TestFailover(t *testing.T) {
 		return true
 	})
 }
+
+// TestStartWithoutRedis: a node that starts while nobody answers says so, once.
+func TestStartWithoutRedis(t *testing.T) {
+	t.Parallel()
+	s := DefaultSettings()
+	s.URLs = []string{"redis://127.0.0.1:1"}
+	store, err := New("node", s, state.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost atomic.Int32
+	store.Changed = func(err error) {
+		if err == nil {
+			t.Error("it is said to answer")
+		}
+		lost.Add(1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		store.Run(ctx)
+	}()
+	eventually(t, "it is said that nobody answers", func() bool { return lost.Load() > 0 })
+	if _, err := store.Acquire("alice", 1); err != nil {
+		t.Errorf("a session meanwhile: %v", err)
+	}
+	cancel()
+	<-done
+	if n := lost.Load(); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
+}
