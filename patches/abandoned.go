@@ -1,13 +1,14 @@
 package main
 
-// abandonedMethods lets a client give up a method half-way and begin another one
-// (RFC 4252 section 5), which has no answer to the first. PuTTY and JSch do so when
-// gssapi-with-mic is offered and they have no ticket; without the patch they are
-// disconnected before they can ask for a password. A client may also leave a
-// dialogue of keyboard-interactive, which counts as a failure: the client may have
-// learned from it. Whatever the callback of such a method returns has no effect.
+// abandonedMethods lets a client abandon a method before its end and begin another
+// one (RFC 4252 section 5). The server then sends no answer to the first method.
+// PuTTY and JSch do so when gssapi-with-mic is offered and they have no ticket.
+// Without the patch they are disconnected before they can ask for a password. A client
+// may also leave a dialogue of keyboard-interactive. This counts as a failure, because
+// the client may have learned something from the dialogue. What the callback of an
+// abandoned method returns has no effect.
 //
-// Upstream: golang.org/issue/75268. The patch goes when that is solved.
+// Upstream: golang.org/issue/75268. Remove the patch when that is solved.
 var abandonedMethods = patch{
 	name: "abandoned_methods",
 	edits: []edit{

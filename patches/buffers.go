@@ -1,9 +1,10 @@
 package main
 
-// keptBuffers gives a big packet of AES the buffer in which it was decrypted, until its
-// data has been read. The library allocates 32 KiB for each packet and copies it.
+// keptBuffers lets a big packet of AES keep the buffer in which it was decrypted, until
+// its data has been read. The library allocates 32 KiB for each packet and copies the
+// packet.
 //
-// Upstream: golang.org/issue/39117, open since 2020. The patch goes when that is solved.
+// Upstream: golang.org/issue/39117, open since 2020. Remove the patch when that is solved.
 var keptBuffers = patch{
 	name: "kept_buffers",
 	edits: []edit{
@@ -25,35 +26,28 @@ var keptBuffers = patch{
 `},
 	},
 	code: `
-// A packet of bigPacket bytes or more keeps its buffer, so that little of the buffer
-// is empty.
+import "sync"
+
+// Packets of at least bigPacket bytes keep their buffer: little of it is unused.
 const bigPacket = 16 << 10
 
-// buffers are not in use. They hold the largest packet of data, and become some
-// bytes shorter each time, by what stands before the data.
-var buffers = make(chan []byte, 64)
+// buffers holds those that are not in use. Each has room for the largest packet of
+// data. It becomes some bytes shorter each time, by the fields before the data.
+var buffers sync.Pool
 
 func takeBuffer(n int) []byte {
 	if n < bigPacket {
 		return make([]byte, n, max(n, 512))
 	}
-	select {
-	case b := <-buffers:
-		if cap(b) >= n {
-			return b[:n]
-		}
-	default:
+	if b, _ := buffers.Get().(*[]byte); b != nil && cap(*b) >= n {
+		return (*b)[:n]
 	}
 	return make([]byte, n, max(n, channelMaxPacket+8<<10))
 }
 
 func freeBuffer(b []byte) {
-	if cap(b) < channelMaxPacket+512 {
-		return
-	}
-	select {
-	case buffers <- b:
-	default:
+	if cap(b) >= channelMaxPacket+512 {
+		buffers.Put(&b)
 	}
 }
 

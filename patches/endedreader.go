@@ -1,11 +1,11 @@
 package main
 
-// endedReader lets the goroutine that reads end when a connection has failed. In the
-// library it waits for ever to hand on the seventeenth packet that the client had sent
-// by then, with one more goroutine and the buffers of the connection: any client can
-// leave such a pair behind at each connection.
+// endedReader ends the goroutine that reads when a connection has failed. If the client
+// had sent seventeen packets by then, this goroutine of the library waits for ever to
+// pass on the last one. So does another goroutine, and the buffers of the connection are
+// never freed. A client could cause this with each connection.
 //
-// Upstream: no issue is known. The patch goes when nothing remains of such a connection.
+// Upstream: no issue is known. Remove the patch when nothing of such a connection is left.
 var endedReader = patch{
 	name: "ended_reader",
 	edits: []edit{
@@ -13,7 +13,7 @@ var endedReader = patch{
 		{"handshake.go", "func (t *handshakeTransport) Close", "err := t.conn.Close()\n", "err := t.conn.Close()\n\tgo t.discard()\n"},
 	},
 	code: `
-// discard takes the packets that nobody reads any more, until the connection is closed.
+// discard drops the packets that nobody reads any more, until the connection is closed.
 func (t *handshakeTransport) discard() {
 	for range t.incoming {
 	}

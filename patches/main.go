@@ -6,13 +6,14 @@
 //	                              and writes .patched/go.mod
 //	go build -modfile=.patched/go.mod ./cmd/berth
 //
-// Each other file of this folder is one patch. It says why it is there and when
-// it can be removed. An edit names the text that it replaces. If the text is not
-// there exactly once, as after an update of the module, nothing is written and the
+// Each other file of this folder is one patch. It says why the patch exists and when
+// it can be removed. An edit names the text that it replaces. If the text does not occur
+// exactly once, for example after an update of the module, nothing is written and the
 // error names the patch. docs/adr/0009-patches-for-the-ssh-library.md has the reasons.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,13 +42,13 @@ func main() {
 func run() error {
 	download := exec.Command("go", "mod", "download", "-json", module)
 	download.Stderr = os.Stderr
-	out, err := download.Output()
-	if err != nil {
-		return fmt.Errorf("download %s: %w", module, err)
-	}
-	var cached struct{ Dir string }
+	out, failed := download.Output()
+	var cached struct{ Dir, Error string }
 	if err := json.Unmarshal(out, &cached); err != nil {
-		return fmt.Errorf("download %s: %w", module, err)
+		return fmt.Errorf("download %s: %w", module, cmp.Or(failed, err))
+	}
+	if failed != nil { // with -json the reason is in the output
+		return fmt.Errorf("download %s: %s", module, cached.Error)
 	}
 	changed, err := apply(os.DirFS(filepath.Join(cached.Dir, "ssh")), all)
 	if err != nil {
@@ -56,9 +57,9 @@ func run() error {
 	return write(cached.Dir, ".patched", changed)
 }
 
-// write copies the module at src to dir/crypto with the changed files of ssh and our
-// tests of them, and writes the module files beside it. The module file comes last:
-// whoever finds it finds the rest.
+// write copies the module at src to dir/crypto, with the changed files of ssh and our
+// tests of them. It writes the module files beside it, and go.mod last: if go.mod
+// exists, everything else does too.
 func write(src, dir string, changed map[string]string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -97,7 +98,7 @@ func write(src, dir string, changed map[string]string) error {
 }
 
 // A patch is one change of the library: edits of its files, and code that becomes
-// a file of its own, berth_NAME.go. Both together have at most some 40 lines.
+// a separate file, berth_NAME.go. Both together have about 40 lines at most.
 type patch struct {
 	name  string
 	edits []edit
@@ -108,10 +109,10 @@ type patch struct {
 // the function begins; empty means the whole file.
 type edit struct{ file, in, old, new string }
 
-// all are the patches, in the order in which they are applied: some change what others
+// all are the patches in the order in which they are applied. Some change what others
 // have added.
 var all = []patch{
-	unexpectedMessages, endedReader, abandonedMethods, passwordChange, clientSignature, disconnectReason,
+	unexpectedMessages, endedReader, abandonedMethods, freeOffers, passwordChange, clientSignature, disconnectReason,
 	oneWrite, keptBuffers, channelWindow, unreadData, smallPackets,
 }
 
@@ -152,7 +153,7 @@ func (e edit) apply(text string) (string, error) {
 	from, to := 0, len(text)
 	if e.in != "" {
 		if n := strings.Count(text, "\n"+e.in); n != 1 {
-			return "", fmt.Errorf("%q is there %d times, want once", e.in, n)
+			return "", fmt.Errorf("%q occurs %d times, want once", e.in, n)
 		}
 		from = strings.Index(text, "\n"+e.in)
 		length := strings.Index(text[from:], "\n}\n")
@@ -162,7 +163,7 @@ func (e edit) apply(text string) (string, error) {
 		to = from + length + len("\n}\n")
 	}
 	if n := strings.Count(text[from:to], e.old); n != 1 {
-		return "", fmt.Errorf("in %q, %q is there %d times, want once", e.in, e.old, n)
+		return "", fmt.Errorf("in %q, %q occurs %d times, want once", e.in, e.old, n)
 	}
 	return text[:from] + strings.Replace(text[from:to], e.old, e.new, 1) + text[to:], nil
 }

@@ -50,7 +50,7 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// TestAnchors: a text that is not there exactly once is an error that names the
+// TestAnchors: a text that does not occur exactly once is an error that names the
 // patch, and nothing is changed.
 func TestAnchors(t *testing.T) {
 	ssh := fstest.MapFS{"a.go": {Data: []byte("package ssh\n\nfunc one() {\n\tx()\n\tx()\n\ty()\n}\n\nfunc two() {\n\ty()\n}\n")}}
@@ -60,10 +60,10 @@ func TestAnchors(t *testing.T) {
 	}{
 		{edit{"a.go", "func one", "y()", "z()"}, ""},
 		{edit{"a.go", "func two", "y()", "z()"}, ""},
-		{edit{"a.go", "", "y()", "z()"}, `"y()" is there 2 times`},
-		{edit{"a.go", "func one", "x()", "z()"}, `"x()" is there 2 times`},
-		{edit{"a.go", "func one", "w()", "z()"}, `"w()" is there 0 times`},
-		{edit{"a.go", "func three", "y()", "z()"}, `"func three" is there 0 times`},
+		{edit{"a.go", "", "y()", "z()"}, `"y()" occurs 2 times`},
+		{edit{"a.go", "func one", "x()", "z()"}, `"x()" occurs 2 times`},
+		{edit{"a.go", "func one", "w()", "z()"}, `"w()" occurs 0 times`},
+		{edit{"a.go", "func three", "y()", "z()"}, `"func three" occurs 0 times`},
 		{edit{"b.go", "", "y()", "z()"}, "b.go"},
 		{edit{"a.go", "func two", "y()", "y("}, "a.go"},
 	} {
@@ -74,5 +74,16 @@ func TestAnchors(t *testing.T) {
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%q: error %v, want one with %q", tt.edit, err, tt.want)
 		}
+	}
+}
+
+// TestNoDownload expects the reason, as somebody behind a company's proxy needs it.
+func TestNoDownload(t *testing.T) {
+	t.Setenv("GOFLAGS", "") // as make does it: with -modfile nothing is downloaded
+	t.Setenv("GOPROXY", "off")
+	t.Setenv("GOMODCACHE", t.TempDir())
+	t.Chdir("..")
+	if err := run(); err == nil || !strings.Contains(err.Error(), "GOPROXY=off") {
+		t.Errorf("run = %v, want the reason of go mod download", err)
 	}
 }

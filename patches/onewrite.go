@@ -1,11 +1,11 @@
 package main
 
-// oneWrite writes a packet with one system call, of the pieces that the cipher made.
+// oneWrite writes the pieces of a packet that the cipher made with one system call.
 // The library copies them to a buffer of 4 KiB, and writes a longer packet in two
-// parts. It also reads without one more buffer from a connection that reads ahead
-// itself (ReadsAhead). An idle connection holds 8 KiB less.
+// parts. If a connection reads ahead itself (ReadsAhead), the patch also reads from it
+// without another buffer. An idle connection needs 8 KiB less.
 //
-// Upstream: golang.org/issue/39117, open since 2020. The patch goes when that is solved.
+// Upstream: golang.org/issue/39117, open since 2020. Remove the patch when that is solved.
 var oneWrite = patch{
 	name: "one_write",
 	edits: []edit{
@@ -23,7 +23,7 @@ import (
 	"net"
 )
 
-// packetReader reads from a connection that reads ahead without one more buffer.
+// packetReader adds no buffer to a connection that reads ahead itself.
 func packetReader(conn io.Reader) io.Reader {
 	if ahead, ok := conn.(interface{ ReadsAhead() bool }); ok && ahead.ReadsAhead() {
 		return conn
@@ -31,8 +31,8 @@ func packetReader(conn io.Reader) io.Reader {
 	return bufio.NewReader(conn)
 }
 
-// A packetWriter gathers the pieces of a packet, which the ciphers keep until the
-// next one, and writes them at once.
+// A packetWriter collects the pieces of a packet and writes them together. The ciphers
+// do not change the pieces before the next packet.
 type packetWriter struct {
 	w      io.Writer
 	pieces [][]byte

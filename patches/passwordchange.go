@@ -5,13 +5,12 @@ package main
 //
 //	PasswordChange() (prompt string, change func(meta ConnMetadata, old, new []byte) (*Permissions, error))
 //
-// The client then sends both passwords, and change decides as the callback does; it
-// may ask again. Without the patch a request to change a password ends the
-// connection. PuTTY, plink and many graphical clients know no other way to change an
-// expired password in a login.
+// The client then sends both passwords, and change decides about the login. It may ask
+// for another password again. Without the patch, a request to change a password ends the
+// connection. PuTTY, plink and many graphical clients have no other way to change an
+// expired password during a login.
 //
-// Upstream: no issue is known. The patch goes when
-// the library has such a callback.
+// Upstream: no issue is known. Remove the patch when the library has such a callback.
 var passwordChange = patch{
 	name: "password_change",
 	edits: []edit{

@@ -1,12 +1,12 @@
 package main
 
 // clientSignature shows the signature of a login to VerifiedPublicKeyCallback:
-// ConnMetadata gets a method Signature. The flags of a FIDO key are in its Rest, and
-// say whether the person was verified, by a PIN or a finger: verify-required of
-// OpenSSH. The library checks only that the key was touched.
+// ConnMetadata gets a method Signature. Its field Rest has the flags of a FIDO key. They
+// say whether the key has verified the person by a PIN or a fingerprint, which OpenSSH's
+// option verify-required demands. The library checks only that the key was touched.
 //
-// Upstream: no issue is known (golang.org/issue/79566 is about the touch). The
-// patch goes when flags are available.
+// Upstream: no issue is known (golang.org/issue/79566 is about the touch). Remove the
+// patch when the flags are available.
 var clientSignature = patch{
 	name: "signature",
 	edits: []edit{

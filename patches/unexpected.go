@@ -1,18 +1,18 @@
 package main
 
-// unexpectedMessages goes on after a message that the server does not expect. It
-// answers with UNIMPLEMENTED (RFC 4253 section 11.4), and accepts a second request
-// for the authentication service: paramiko (Ansible, Airflow, pysftp, fsspec) sends
-// one before each try. It ignores an UNIMPLEMENTED, an EXT_INFO, a
-// USERAUTH_REQUEST after the login (RFC 4252 section 5.1) and answers to requests
-// of channels that are closed. All this ends the connection without the patch.
-// Malformed messages still do. A login may have maxAuthServerAttempts such messages.
+// unexpectedMessages continues after a message that the server does not expect. The
+// server answers UNIMPLEMENTED (RFC 4253 section 11.4). It accepts a second request
+// for the authentication service, because paramiko (Ansible, Airflow, pysftp, fsspec)
+// sends one before each try. It ignores an UNIMPLEMENTED, an EXT_INFO, a
+// USERAUTH_REQUEST after the login (RFC 4252 section 5.1), and answers to requests
+// on closed channels. Without the patch, each of these ends the connection.
+// Malformed messages still end it. A login may have maxAuthServerAttempts such messages.
 //
-// Upstream: golang.org/issue/75268. The patch goes when that is solved.
+// Upstream: golang.org/issue/75268. Remove the patch when that is solved.
 var unexpectedMessages = patch{
 	name: "unexpected_messages",
 	edits: []edit{
-		// The number of a message, which the answer holds, goes with it.
+		// Each message is passed on with its number, because the answer needs it.
 		{"handshake.go", "type handshakeTransport struct", "incoming  chan []byte", "incoming  chan numbered\n\tcurrent numbered"},
 		{"handshake.go", "func newHandshakeTransport", "make(chan []byte, chanSize)", "make(chan numbered, chanSize)"},
 		{"handshake.go", "func (t *handshakeTransport) readLoop", "t.incoming <- p", "t.incoming <- t.numbered(p)"},
@@ -42,7 +42,7 @@ func (t *handshakeTransport) numbered(packet []byte) numbered {
 	return n
 }
 
-// stray deals with packet, the last one read, which nobody expects.
+// stray handles packet, which was read last and which nobody expects.
 func (t *handshakeTransport) stray(packet []byte) error {
 	if packet[0] == msgUnimplemented || packet[0] == msgExtInfo || packet[0] == msgUserAuthRequest {
 		return nil

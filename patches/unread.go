@@ -1,14 +1,14 @@
 package main
 
-// unreadData bounds what a client can make the server keep. What it sends and no
-// service reads is charged to Charge of the connection, in steps. What it sends as
-// standard error, for which no service has a use, is dropped.
+// unreadData limits how much data of a client the server must keep. Data that no service
+// has read yet is charged, in steps, by the function that Charge sets. Data that the
+// client sends as standard error is dropped, because no service uses it.
 //
-// Upstream: no issue is known. The patch goes when the memory of a channel is bounded.
+// Upstream: no issue is known. Remove the patch when the memory of a channel is limited.
 var unreadData = patch{
 	name: "unread",
 	edits: []edit{
-		{"channel.go", "type channel struct", "myConsumed uint32", "myConsumed uint32\n\tcharged    uint32 // of what has not been read\n\tsettled    bool   // nothing is charged any more"},
+		{"channel.go", "type channel struct", "myConsumed uint32", "myConsumed uint32\n\tcharged    uint32 // bytes, for data that was not read\n\tsettled    bool   // nothing is charged any more"},
 		{"channel.go", "func (c *channel) adjustWindow", "var sendAdj uint32\n", "c.charge()\n\tvar sendAdj uint32\n"},
 		{"channel.go", "func (ch *channel) handleData", "ch.myWindow -= length\n", "ch.myWindow -= length\n\terr := ch.charge()\n"},
 		{"channel.go", "func (ch *channel) handleData", "if extended == 1 {", "if err != nil {\n\t\treturn err\n\t}\n\n\tif extended == 1 && ch.direction == channelOutbound {"},
@@ -18,11 +18,11 @@ var unreadData = patch{
 	code: `
 const chargeStep = 256 << 10
 
-// Charge has what is not read charged to charge, in steps, and given back. If charge
-// fails the connection ends. It is called before a channel is opened.
+// Charge sets the function that gets each change of the amount of unread data, in steps.
+// Its error ends the connection. Call Charge before a channel is opened.
 func (c *connection) Charge(charge func(bytes int64) error) { c.mux.charge = charge }
 
-// charge adapts what is charged to what is not read. ch.windowMu is held.
+// charge adapts the charged amount to the unread data. ch.windowMu is held.
 func (ch *channel) charge() error {
 	unread := ch.unread()
 	if ch.mux.charge == nil || ch.settled || (unread <= ch.charged && unread+chargeStep > ch.charged) {
@@ -36,7 +36,7 @@ func (ch *channel) charge() error {
 	return nil
 }
 
-// settle gives back what is charged, since the channel is closed.
+// settle gives back the charged amount when the channel is closed.
 func (ch *channel) settle() {
 	ch.windowMu.Lock()
 	defer ch.windowMu.Unlock()

@@ -1,12 +1,12 @@
 package main
 
-// channelWindow makes the window of a channel a matter of the server. Channels get the
-// methods Window and GrowWindow: with the library's 2 MiB an upload moves no more than
-// that in a round trip. The client is credited when it has used 96 KiB, not after each
-// read.
+// channelWindow lets the server decide about the window of a channel. Channels get the
+// methods Window and GrowWindow. With the library's window of 2 MiB, an upload transfers
+// at most 2 MiB in a round trip. The server enlarges the window again when the client
+// has used 96 KiB of it, not after each read.
 //
-// Upstream: golang.org/issue/39117, and github.com/drakkan/sftpgo/issues/578. The
-// patch goes when windows can be set.
+// Upstream: golang.org/issue/39117, and github.com/drakkan/sftpgo/issues/578. Remove the
+// patch when windows can be set.
 var channelWindow = patch{
 	name: "window",
 	edits: []edit{
@@ -14,13 +14,13 @@ var channelWindow = patch{
 		{"channel.go", "func (c *channel) adjustWindow", "if (channelWindowSize-c.myWindow > 3*channelMaxPacket) ||\n\t\t(c.myWindow < channelWindowSize/2) {", "if c.myConsumed >= 3*channelMaxPacket {"},
 	},
 	code: `
-// unread is how much the client has sent that was not read. ch.windowMu is held.
+// unread returns how many bytes are sent and not read. ch.windowMu is held.
 func (ch *channel) unread() uint32 {
 	return channelWindowSize + ch.grown - ch.myWindow - ch.myConsumed
 }
 
-// Window returns the size of the window, and how much of it is in use by what has
-// arrived and was not read yet.
+// Window returns the size of the window, and how many bytes of it have arrived and were
+// not read yet.
 func (ch *channel) Window() (size, unread uint32) {
 	ch.windowMu.Lock()
 	defer ch.windowMu.Unlock()
