@@ -32,6 +32,14 @@ func StartDS389(dir string) (*Peer, error) {
 }
 
 func (p *Peer) startDS389() error {
+	if err := p.startDS389Of(nil); err != nil {
+		return err
+	}
+	return p.fillDS389(filler{Dir: p.Dir, now: time.Now()}, "ds389", "config.ldif", "data.ldif", "states.ldif")
+}
+
+// startDS389Of starts an empty server, which change, if set, changed before.
+func (p *Peer) startDS389Of(change func(filler) error) error {
 	plain, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
@@ -45,18 +53,20 @@ func (p *Peer) startDS389() error {
 	p.BindDN, p.BindPassword = "uid=svc,ou=people,dc=example,dc=test", Password("svc")
 	p.KeyAttribute = "nsSshPublicKey"
 	p.CAFile = filepath.Join(p.Dir, "tls/ca.pem")
-	f := filler{Dir: p.Dir, Plain: plain, Secure: secure, now: time.Now()}
+	f := filler{Dir: p.Dir, Plain: plain, Secure: secure, Svc: p.BindDN, now: time.Now()}
 	if err := f.makeDS389(); err != nil {
 		return err
+	}
+	if change != nil {
+		if err := change(f); err != nil {
+			return err
+		}
 	}
 	p.command = func() *exec.Cmd {
 		return namespace(p.Dir, "-m", "exec ns-slapd -D /etc/dirsrv/slapd-test -i /run/dirsrv/slapd-test.pid -d 0")
 	}
 	p.ready = handshake("127.0.0.1:"+secure, p.CAFile)
-	if err := p.Start(); err != nil {
-		return err
-	}
-	return p.fillDS389(f)
+	return p.Start()
 }
 
 // namespace runs a command where 389 DS finds its files in dir.
@@ -170,10 +180,10 @@ func (f filler) listenDS389() error {
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
-// fillDS389 fills the running server: some states only it can set.
-func (p *Peer) fillDS389(f filler) error {
-	for _, name := range []string{"config.ldif", "data.ldif", "states.ldif"} {
-		if err := f.fill("ds389/"+name, name); err != nil {
+// fillDS389 fills the running server from files of a fixture: some states only it can set.
+func (p *Peer) fillDS389(f filler, fixture string, names ...string) error {
+	for _, name := range names {
+		if err := f.fill(fixture+"/"+name, name); err != nil {
 			return err
 		}
 		tool := "ldapmodify"
@@ -185,6 +195,9 @@ func (p *Peer) fillDS389(f filler) error {
 		if _, err := output(cmd); err != nil {
 			return err
 		}
+	}
+	if fixture != "ds389" {
+		return nil
 	}
 	for range 5 {
 		cmd := exec.Command("ldapwhoami", "-x", "-H", p.LDAPS, "-D", "uid=locked,ou=people,"+p.Base, "-w", "wrong")

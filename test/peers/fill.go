@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -15,11 +16,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
 	"unicode/utf16"
 
+	"github.com/google/uuid"
 	"golang.org/x/crypto/ssh"
 
 	"berth/test/fixtures"
@@ -32,8 +35,11 @@ type filler struct {
 	IP  string
 	RID string // of the group that becomes a primary group
 	SID string // of the service account
+	Svc string // DN of the service account, for its certificate
 
 	Plain, Secure string // ports
+
+	Host, Services string // of Samba: NetBIOS name, and what the controller does
 
 	now time.Time
 }
@@ -82,13 +88,17 @@ func unicodePwd(password string) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
+// entryUUID is the id of a person, the same on every server: two servers that a test
+// uses as one directory are replicas, which have the same ids.
+func entryUUID(name string) string { return uuid.NewSHA1(uuid.NameSpaceX500, []byte(name)).String() }
+
 // fill writes one fixture file to Dir/to.
 func (f filler) fill(from, to string) error {
 	text, err := fs.ReadFile(fixtures.Files, from)
 	if err != nil {
 		return err
 	}
-	t, err := template.New(from).Funcs(template.FuncMap{"unicodePwd": unicodePwd}).Parse(string(text))
+	t, err := template.New(from).Funcs(template.FuncMap{"unicodePwd": unicodePwd, "entryUUID": entryUUID}).Parse(string(text))
 	if err != nil {
 		return err
 	}
@@ -108,7 +118,8 @@ func (f filler) fill(from, to string) error {
 }
 
 // certificates writes tls/ca.pem, tls/server.pem and tls/server.key: an
-// authority of its own and a server on addresses, good from an hour ago on.
+// authority of its own and a server on addresses or with other names, good from an hour ago on. It also
+// writes tls/svc.pem and tls/svc.key for the service account of OpenLDAP and 389 DS.
 func (f filler) certificates(addresses ...string) error {
 	dir := filepath.Join(f.Dir, "tls")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -124,12 +135,16 @@ func (f filler) certificates(addresses ...string) error {
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "localhost"},
 		NotBefore:    authority.NotBefore, NotAfter: authority.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames:    []string{"localhost", "ldap.example.test", "dc1.ad.example.test"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	for _, a := range addresses {
-		server.IPAddresses = append(server.IPAddresses, net.ParseIP(a))
+		if ip := net.ParseIP(a); ip != nil {
+			server.IPAddresses = append(server.IPAddresses, ip)
+		} else {
+			server.DNSNames = append(server.DNSNames, a)
+		}
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -151,6 +166,19 @@ func (f filler) certificates(addresses ...string) error {
 	if err != nil {
 		return err
 	}
+	subject, err := subjectOf(f.Svc)
+	if err != nil {
+		return err
+	}
+	client := &x509.Certificate{
+		SerialNumber: big.NewInt(3), RawSubject: subject,
+		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	clientDER, err := x509.CreateCertificate(rand.Reader, client, authority, &key.PublicKey, caKey)
+	if err != nil {
+		return err
+	}
 	for _, out := range []struct {
 		name, kind string
 		der        []byte
@@ -159,6 +187,8 @@ func (f filler) certificates(addresses ...string) error {
 		{"ca.pem", "CERTIFICATE", caDER, 0o644},
 		{"server.pem", "CERTIFICATE", serverDER, 0o644},
 		{"server.key", "PRIVATE KEY", keyDER, 0o600},
+		{"svc.pem", "CERTIFICATE", clientDER, 0o644},
+		{"svc.key", "PRIVATE KEY", keyDER, 0o600},
 	} {
 		text := pem.EncodeToMemory(&pem.Block{Type: out.kind, Bytes: out.der})
 		if err := os.WriteFile(filepath.Join(dir, out.name), text, out.mode); err != nil {
@@ -166,4 +196,19 @@ func (f filler) certificates(addresses ...string) error {
 		}
 	}
 	return nil
+}
+
+// subjectOf returns the subject of a certificate for a DN.
+func subjectOf(dn string) ([]byte, error) {
+	types := map[string]asn1.ObjectIdentifier{
+		"cn": {2, 5, 4, 3}, "ou": {2, 5, 4, 11}, "uid": {0, 9, 2342, 19200300, 100, 1, 1}, "dc": {0, 9, 2342, 19200300, 100, 1, 25},
+	}
+	var subject pkix.RDNSequence
+	for _, part := range slices.Backward(strings.Split(dn, ",")) {
+		name, value, _ := strings.Cut(part, "=")
+		if oid, known := types[name]; known {
+			subject = append(subject, pkix.RelativeDistinguishedNameSET{{Type: oid, Value: value}})
+		}
+	}
+	return asn1.Marshal(subject)
 }

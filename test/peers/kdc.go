@@ -19,6 +19,7 @@ type Realm struct {
 	Name   string // in capitals
 	Config string // krb5.conf that leads to it
 	Keytab string // keys of host/ServiceHost
+	KDC    string // its address
 }
 
 // ServiceHost is the host whose keys are in the keytab of a Realm. Nothing
@@ -129,6 +130,7 @@ func (r *Realm) listenMIT() error {
 		return err
 	}
 	addr := net.JoinHostPort("127.0.0.1", port)
+	r.KDC = addr
 	if err := r.writeConfig(addr); err != nil {
 		return err
 	}
@@ -144,6 +146,24 @@ func (r *Realm) listenMIT() error {
 		return c.Close()
 	}
 	return nil
+}
+
+// Shift starts the KDC again with a clock that differs, as in "+10m".
+func (r *Realm) Shift(t testing.TB, by string) {
+	t.Helper()
+	r.Kill()
+	library, err := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1") // the program faketime would fork
+	if err != nil || len(library) == 0 {
+		t.Fatalf("libfaketime is not installed: %v", err)
+	}
+	r.command = func() *exec.Cmd {
+		cmd := r.Command("krb5kdc", "-n")
+		cmd.Env = append(cmd.Env, "LD_PRELOAD="+library[0], "FAKETIME="+by)
+		return cmd
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fillMIT makes the database, without a server.

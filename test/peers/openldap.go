@@ -52,7 +52,7 @@ func (p *Peer) startOpenLDAP(more ...string) error {
 
 // fillOpenLDAP makes the database, without a server.
 func (p *Peer) fillOpenLDAP(conf string, more []string) error {
-	f := filler{Dir: p.Dir, now: time.Now()}
+	f := filler{Dir: p.Dir, Svc: p.BindDN, now: time.Now()}
 	if err := f.certificates(); err != nil {
 		return err
 	}
@@ -91,7 +91,9 @@ func (p *Peer) openLDAPPorts(slapd, conf string) error {
 	}
 	p.LDAP, p.LDAPS = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+secure
 	p.command = func() *exec.Cmd {
-		return exec.Command(slapd, "-f", conf, "-h", p.LDAP+"/ "+p.LDAPS+"/", "-d", "0")
+		cmd := exec.Command(slapd, "-f", conf, "-h", p.LDAP+"/ "+p.LDAPS+"/", "-d", "0")
+		cmd.Env = append(os.Environ(), "KRB5_KTNAME="+filepath.Join(p.Dir, "ldap.keytab"), "KRB5RCACHENAME=none:")
+		return cmd
 	}
 	listening := handshake("127.0.0.1:"+secure, p.CAFile)
 	p.ready = func() error {

@@ -1,11 +1,11 @@
 // Package peers starts real directory servers for tests: slapd, a Samba
-// Active Directory domain controller, 389 DS. Each is private to its test, on
+// Active Directory domain controller, 389 DS, and others to its test, on
 // loopback, filled from package fixtures, and ends with the test.
 //
 // A test asks for a peer by OpenLDAP, Samba or DS389. If the server is not
 // installed the test is skipped with that reason, unless the environment
-// variable BERTH_PEERS names the peer, as in CI: then the test fails. Samba and
-// 389 DS take seconds, so they run only when BERTH_PEERS names them.
+// variable BERTH_PEERS names the peer, as in CI: then the test fails. Samba,
+// 389 DS, SSSD and nginx are heavy, so they run only when BERTH_PEERS names them.
 package peers
 
 import (
@@ -14,13 +14,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,6 +36,8 @@ type Peer struct {
 	BindDN       string // the service account
 	BindPassword string
 	KeyAttribute string
+	Domain       string // whose DNS names the server; empty: none does
+	Resolver     string // its name server
 
 	command func() *exec.Cmd // starts the server in the foreground
 	ready   func() error
@@ -63,7 +62,11 @@ var programs = map[string]struct {
 	"openldap": {false, false, []string{"slapd", "slapadd"}},
 	"redis":    {false, false, []string{"redis-server"}},
 	"haproxy":  {false, false, []string{"haproxy"}},
+	"postfix":  {true, true, []string{"postfix", "saslpasswd2"}},
 	"samba":    {true, true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
+	"nginx":    {true, false, []string{"nginx"}},
+	"zitadel":  {true, false, nil}, // in this process; it has clients wait for seconds
+	"sssd":     {true, true, []string{"sssd", "sss_ssh_authorizedkeys", "sshd", "unshare"}},
 	"389ds":    {true, true, []string{"ns-slapd", "dscreate", "unshare", "pk12util", "certutil", "openssl", "ldapadd"}},
 }
 
@@ -110,7 +113,7 @@ func lookPath(program string) (string, error) {
 }
 
 // startWithin bounds how long a server may take until it serves.
-const startWithin = 20 * time.Second
+const startWithin = time.Minute
 
 // Start runs the server, again after Kill, and returns when it serves.
 func (p *Peer) Start() error {
@@ -168,21 +171,6 @@ func (p *Peer) Resume() error { return p.process.Process.Signal(syscall.SIGCONT)
 
 // PID of the server, to measure it.
 func (p *Peer) PID() int { return p.process.Process.Pid }
-
-// FreePort returns a TCP port of addr that nobody listens on just now. The system
-// does not give it to anybody who asks for any port, so that a server which is
-// killed and started again finds it free.
-func FreePort(addr string) (port string, err error) {
-	const first, last = 10_000, 30_000 // below net.ipv4.ip_local_port_range
-	for range 100 {
-		port = strconv.Itoa(first + rand.IntN(last-first))
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort(addr, port)); err == nil {
-			return port, l.Close()
-		}
-	}
-	return "", err
-}
 
 // handshake is a ready function: the server speaks TLS with our certificate.
 func handshake(addr, caFile string) func() error {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"berth/test/fixtures"
 )
 
@@ -20,6 +22,9 @@ import (
 const (
 	sambaRealm = "AD.EXAMPLE.TEST"
 	sambaBase  = "DC=ad,DC=example,DC=test"
+
+	sambaAdmin    = "Adm1n-Passw0rd!"
+	sambaServices = "ldap, cldap, kdc, dns"
 )
 
 // Samba starts a Samba Active Directory domain controller for the time of a
@@ -29,17 +34,17 @@ func Samba(t testing.TB) *Peer {
 	t.Helper()
 	Need(t, "samba")
 	p := &Peer{Name: "samba", Dir: t.TempDir()}
-	return p.run(t, p.startSamba)
+	return p.run(t, func() error { return p.startSamba(sambaServices) })
 }
 
 // StartSamba starts a domain controller in dir, which must be empty. Stop it in
 // the end.
 func StartSamba(dir string) (*Peer, error) {
 	p := &Peer{Name: "samba", Dir: dir}
-	return p, p.startSamba()
+	return p, p.startSamba(sambaServices)
 }
 
-func (p *Peer) startSamba() error {
+func (p *Peer) startSamba(services string) error {
 	domain, err := sambaDomain()
 	if err != nil {
 		return err
@@ -48,11 +53,11 @@ func (p *Peer) startSamba() error {
 		return err
 	}
 	// LDAP has fixed ports here, so every controller has an address of its own.
-	ip, err := freeAddress("389", "636", "3268", "3269", "18088", "18464")
+	ip, err := freeAddress("53", "389", "636", "3268", "3269", "18088", "18464")
 	if err != nil {
 		return err
 	}
-	f := filler{Dir: p.Dir, IP: ip, now: time.Now()}
+	f := filler{Dir: p.Dir, IP: ip, Host: "DC1", Services: services, now: time.Now()}
 	if err := f.certificates(ip); err != nil {
 		return err
 	}
@@ -62,6 +67,14 @@ func (p *Peer) startSamba() error {
 	if err := f.lockSamba(); err != nil {
 		return err
 	}
+	if err := p.startController(ip); err != nil {
+		return err
+	}
+	return p.register(ip)
+}
+
+// startController starts the controller whose files are in Dir.
+func (p *Peer) startController(ip string) error {
 	p.Kind, p.Base = "active_directory", sambaBase
 	p.LDAP, p.LDAPS = "ldap://"+ip, "ldaps://"+ip
 	p.BindDN, p.BindPassword = "CN=svc,CN=Users,"+sambaBase, Password("svc")
@@ -71,7 +84,40 @@ func (p *Peer) startSamba() error {
 		return exec.Command("samba", "-i", "-M", "single", "--configfile="+filepath.Join(p.Dir, "smb.conf"), "--debug-stdout")
 	}
 	p.ready = handshake(net.JoinHostPort(ip, "636"), p.CAFile)
+	p.Domain, p.Resolver = strings.ToLower(sambaRealm), ip
 	return p.Start()
+}
+
+// register sets what changes from start to start in the DNS of the domain: the
+// address of the controller, and the port of its KDC.
+func (p *Peer) register(ip string) error {
+	host := "dc1." + p.Domain + "."
+	return p.updateDNS(p.Domain,
+		host+" 900 IN A "+ip,
+		"_kerberos._tcp."+p.Domain+". 900 IN SRV 0 100 18088 "+host)
+}
+
+// updateDNS replaces records in a zone of the domain's DNS. Those that follow each other
+// and have one name are one set.
+func (p *Peer) updateDNS(zone string, records ...string) error {
+	update := new(dns.Msg).SetUpdate(zone + ".")
+	name := ""
+	for _, text := range records {
+		record, err := dns.NewRR(text)
+		if err != nil {
+			return err
+		}
+		if record.Header().Name != name {
+			update.RemoveRRset([]dns.RR{record})
+			name = record.Header().Name
+		}
+		update.Insert([]dns.RR{record})
+	}
+	reply, err := dns.Exchange(update, net.JoinHostPort(p.Resolver, "53"))
+	if err == nil && reply.Rcode != dns.RcodeSuccess {
+		err = fmt.Errorf("update of DNS: %s", dns.RcodeToString[reply.Rcode])
+	}
+	return err
 }
 
 // freeAddress returns a loopback address on which all ports are free.
@@ -146,13 +192,13 @@ func sambaDomain() (string, error) {
 
 func makeSambaDomain(dir string) error {
 	_, err := output(exec.Command("samba-tool", "domain", "provision", "--targetdir="+dir,
-		"--realm="+sambaRealm, "--domain=EXAMPLE", "--server-role=dc", "--dns-backend=NONE",
-		"--host-name=dc1", "--host-ip=127.0.0.1", "--adminpass=Adm1n-Passw0rd!",
+		"--realm="+sambaRealm, "--domain=EXAMPLE", "--server-role=dc", "--dns-backend=SAMBA_INTERNAL",
+		"--host-name=dc1", "--host-ip=127.0.0.1", "--adminpass="+sambaAdmin,
 		"--option=interfaces=lo", "--option=bind interfaces only=yes"))
 	if err != nil {
 		return err
 	}
-	f := filler{Dir: dir, IP: "127.0.0.1", now: time.Now()}
+	f := filler{Dir: dir, IP: "127.0.0.1", Host: "DC1", Services: sambaServices, now: time.Now()}
 	if err := f.sambaConf(); err != nil {
 		return err
 	}
@@ -259,4 +305,26 @@ func (f filler) FileTime() int64 { return (f.now.Unix() + 11644473600) * 10_000_
 // an hour after the domain was made.
 func (f filler) lockSamba() error {
 	return f.ldb("ldbmodify", "locked.ldif", bypassPasswordHash)
+}
+
+// SambaKeytab returns a keytab with the keys of a person of Samba.
+func (p *Peer) SambaKeytab(t testing.TB, name string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name+".keytab")
+	_, err := output(exec.Command("samba-tool", "domain", "exportkeytab", file,
+		"--principal="+name, "--configfile="+filepath.Join(p.Dir, "smb.conf")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// LDB is one of the ldb tools on the files of Samba, which may be running. Unless it sets
+// passwords, it can set what only the server itself sets.
+func (p *Peer) LDB(tool string, passwords bool) *exec.Cmd {
+	args := filler{Dir: p.Dir}.ldbArgs()
+	if !passwords {
+		args = append(args, bypassPasswordHash)
+	}
+	return exec.Command(tool, args...)
 }
