@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type Cache struct {
 
 	mu    sync.Mutex
 	users map[string]cached // by name in lower case, typed and canonical
+	swept time.Time         // when those were removed that are of no use any more
 }
 
 type cached struct {
@@ -131,6 +133,11 @@ func passed(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
 func (c *Cache) remember(name string, u *User) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
+	if useful := max(c.fresh, c.keep, justRead); now.Sub(c.swept) >= useful {
+		c.swept = now
+		maps.DeleteFunc(c.users, func(_ string, e cached) bool { return now.Sub(e.read) >= useful })
+	}
 	if len(c.users) >= maxCached {
 		clear(c.users)
 	}
@@ -141,7 +148,7 @@ func (c *Cache) remember(name string, u *User) {
 			c.drop(e.user.Identity)
 		}
 	}
-	e := cached{u, time.Now()}
+	e := cached{u, now}
 	c.users[strings.ToLower(name)] = e
 	c.users[strings.ToLower(u.Name)] = e
 }

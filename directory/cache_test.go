@@ -48,6 +48,25 @@ func TestCacheSparesTheDirectory(t *testing.T) {
 	})
 }
 
+// TestCacheForgetsWhatIsOld: an answer that cannot be used again takes no memory.
+func TestCacheForgetsWhatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, keep := range []time.Duration{0, time.Hour} {
+			c := NewCache(newFake("alice", "bob"), 10*time.Second, keep)
+			for _, name := range []string{"alice", "bob"} {
+				if _, err := c.Lookup(t.Context(), name); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+			}
+			want := map[time.Duration]int{0: 1, time.Hour: 2}[keep]
+			if len(c.users) != want {
+				t.Errorf("kept for %v: %d people, want %d", keep, len(c.users), want)
+			}
+		}
+	})
+}
+
 func TestCacheOutage(t *testing.T) {
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // as synctest begins
 	tests := []struct {

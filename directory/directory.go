@@ -35,6 +35,7 @@ type User struct {
 	State  State               // may the user log in now
 	TOTP   []Secret            // secrets of one-time codes, if the directory holds them
 	Attrs  map[string][]string // attributes asked for by rules, names in lower case
+	POSIX  POSIX               // who the user is on a disk, for folders with owner: person
 	Cached bool                // served from the cache while no server answered
 }
 
@@ -43,9 +44,27 @@ type Group struct {
 	DN   DN
 	Name string // cn, or sAMAccountName on Active Directory
 	SID  string // S-1-5-21-…, only on Active Directory
+	GID  uint32 // number of the group on a disk; 0 if it has none
 	// Via says how it was found: "direct", "nested", "primary", "memberUid", or
 	// "memberOf" where the directory does not say whether directly.
 	Via string
+}
+
+// A Nested is a group, and the groups that contain it.
+type Nested struct {
+	Source string // the directory
+	DN     DN
+	Name   string
+	Owners []string // DNs: owner, or managedBy on Active Directory
+	In     []DN     // the groups that it is a direct member of
+}
+
+// A Found is a user as Find shows them: no more than who it is.
+type Found struct {
+	Source   string // the directory
+	Name     string // login name
+	FullName string // as people write it; empty if the directory has none
+	DN       string
 }
 
 // Status says whether a user may log in. The zero value is StatusUnknown, which
@@ -93,6 +112,16 @@ type Directory interface {
 	// first error; ErrNotListed says that the directory cannot list its users.
 	Users(ctx context.Context) iter.Seq2[*User, error]
 
+	// Find returns users whose login name, full name or surname begins with a text,
+	// without regard to case, at most that many of them, in the order of their names.
+	// more says that there are others. ErrNotListed says that the directory cannot
+	// search for users.
+	Find(ctx context.Context, prefix string, most int) (found []Found, more bool, err error)
+
+	// Nesting returns the groups and how they contain each other; ErrNotListed says
+	// that the directory cannot list them.
+	Nesting(ctx context.Context) ([]Nested, error)
+
 	// Authenticate checks a password with exactly one bind. After an error that
 	// is no refusal, the password may or may not be right. An empty password is
 	// refused without a bind. A nil error means that the password is right and the
@@ -119,6 +148,10 @@ type Directory interface {
 	// Lockout returns how many wrong passwords lock u's account, 0 if none do,
 	// and how long the directory remembers them, 0 if for ever.
 	Lockout(ctx context.Context, u *User) (threshold int, window time.Duration, err error)
+
+	// PasswordRules returns what the directory asks of u's next password. The zero
+	// value means that there are no rules, or that the directory does not show them.
+	PasswordRules(ctx context.Context, u *User) (PasswordRules, error)
 
 	// Ping returns nil if a server answers a search like that of a look-up.
 	Ping(ctx context.Context) error

@@ -114,7 +114,8 @@ func (d DN) Parent() DN {
 
 // Within reports whether d is base or below it.
 func (d DN) Within(base DN) bool {
-	return base.key == "" || d.key == base.key || strings.HasSuffix(d.key, ","+base.key)
+	below, found := strings.CutSuffix(d.key, base.key)
+	return found && (below == "" || base.key == "" || strings.HasSuffix(below, ","))
 }
 
 // FoldValue returns the form in which directories compare most values: in lower

@@ -106,6 +106,10 @@ func (f *fake) Lockout(context.Context, *User) (int, time.Duration, error) {
 	return f.lockAt, f.window, f.lockErr
 }
 
+func (f *fake) PasswordRules(context.Context, *User) (PasswordRules, error) {
+	return PasswordRules{Length: f.lockAt}, f.lockErr
+}
+
 func (f *fake) LookupMany(ctx context.Context, names []string) map[string]Answer {
 	slices.Sort(names)
 	if len(names) > 0 {
@@ -133,6 +137,16 @@ func (f *fake) Users(context.Context) iter.Seq2[*User, error] {
 	}
 }
 
+// Find returns the users of f.listed that begin with prefix, or f.listErr.
+func (f *fake) Find(_ context.Context, prefix string, most int) (found []Found, more bool, err error) {
+	for _, name := range f.listed {
+		if strings.HasPrefix(name, prefix) {
+			found = append(found, Found{Name: name})
+		}
+	}
+	return found[:min(most, len(found))], len(found) > most, f.listErr
+}
+
 // AddKey takes any key, and RemoveKey removes all.
 func (f *fake) AddKey(_ context.Context, u *User, line string) error {
 	f.mu.Lock()
@@ -151,3 +165,6 @@ func (f *fake) RemoveKey(_ context.Context, u *User, _ string) error {
 	f.users[strings.ToLower(u.Name)].Keys = nil
 	return nil
 }
+
+// Nesting returns no groups, and f.listErr.
+func (f *fake) Nesting(context.Context) ([]Nested, error) { return nil, f.listErr }

@@ -204,6 +204,39 @@ func (j *Joined) Users(ctx context.Context) iter.Seq2[*User, error] {
 	}
 }
 
+// Find implements Directory: it searches all directories.
+func (j *Joined) Find(ctx context.Context, prefix string, most int) (all []Found, more bool, err error) {
+	for i := range j.members {
+		m := &j.members[i]
+		found, others, err := m.Find(ctx, prefix, most)
+		if err != nil {
+			return nil, false, fmt.Errorf("directory %s: %w", m.Name, err)
+		}
+		more = more || others
+		for _, f := range found {
+			// With an error no name means this user.
+			if owned, err := j.owned(m, &User{Name: f.Name, DN: f.DN}, nil); err == nil {
+				all = append(all, Found{owned.Source, owned.Name, f.FullName, f.DN})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Found) int { return strings.Compare(a.Name, b.Name) })
+	return all[:min(most, len(all))], more || len(all) > most, nil
+}
+
+// Nesting implements Directory: the groups of all directories.
+func (j *Joined) Nesting(ctx context.Context) ([]Nested, error) {
+	var all []Nested
+	for i := range j.members {
+		groups, err := j.members[i].Nesting(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("directory %s: %w", j.members[i].Name, err)
+		}
+		all = append(all, groups...)
+	}
+	return all, nil
+}
+
 // bySuffix returns the directory whose suffix name carries, and the name
 // without it.
 func (j *Joined) bySuffix(name string) (m *Member, bare string) {
@@ -280,6 +313,15 @@ func (j *Joined) Lockout(ctx context.Context, u *User) (threshold int, window ti
 		return err
 	})
 	return threshold, window, err
+}
+
+// PasswordRules implements Directory.
+func (j *Joined) PasswordRules(ctx context.Context, u *User) (rules PasswordRules, err error) {
+	err = j.ask(u, func(d Directory, own *User) (err error) {
+		rules, err = d.PasswordRules(ctx, own)
+		return err
+	})
+	return rules, err
 }
 
 // Ping implements Directory. It returns nil only if every directory answers,

@@ -47,3 +47,32 @@ func TestUsers(t *testing.T) {
 		})
 	}
 }
+
+func TestFind(t *testing.T) {
+	first, second := newFake("alice", "albert"), newFake("alice", "alma")
+	first.listed, second.listed = []string{"albert", "alice"}, []string{"alice", "alma"}
+	j, err := Join(Member{Name: "a", Directory: NewCache(NewShield(first, 0, 0), 0, 0)}, Member{Name: "b", Directory: second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		prefix string
+		most   int
+		want   string
+		more   bool
+	}{
+		{"al", 9, "[{a albert  } {a alice  } {b alice@b  } {b alma@b  }]", false},
+		{"al", 3, "[{a albert  } {a alice  } {b alice@b  }]", true},
+		{"al", 1, "[{a albert  }]", true},
+		{"alm", 9, "[{b alma@b  }]", false},
+		{"x", 9, "[]", false},
+	} {
+		if found, more, err := j.Find(t.Context(), tt.prefix, tt.most); fmt.Sprint(found) != tt.want || more != tt.more || err != nil {
+			t.Errorf("%q, %d: %v, %t, %v", tt.prefix, tt.most, found, more, err)
+		}
+	}
+	second.listErr = errDown
+	if found, _, err := j.Find(t.Context(), "al", 9); !errors.Is(err, errDown) || found != nil {
+		t.Errorf("one is down: %v, %v", found, err)
+	}
+}

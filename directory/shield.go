@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -125,8 +126,6 @@ func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time
 	if s.window > 0 {
 		window = s.window
 	}
-	if window == 0 {
-		window = longestWindow
-	}
+	window = cmp.Or(window, longestWindow)
 	return threshold, window
 }

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"testing"
@@ -44,6 +45,46 @@ func TestShield(t *testing.T) {
 		try(alice, "alice-right", nil)
 		if f.binds["alice"] != 5 || f.wrong["alice"] != 0 {
 			t.Errorf("got %d binds of alice and %d wrong, want 5 and 0", f.binds["alice"], f.wrong["alice"])
+		}
+	})
+}
+
+// TestShieldOfTheNextProcess: wrong passwords that the process before has counted
+// count, for as long as they would have there.
+func TestShieldOfTheNextProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("alice", "bob")
+		f.lockAt, f.window = 3, 10*time.Minute
+		before, after := NewTries(nil), NewTries(nil)
+		s := NewShield(f, 0, 0)
+		s.Tries = before
+		alice, _ := s.Lookup(t.Context(), "alice")
+		bob, _ := s.Lookup(t.Context(), "bob")
+		for range 2 {
+			if err := s.Authenticate(t.Context(), alice, "wrong"); !errors.Is(err, ErrBadPassword) {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Authenticate(t.Context(), bob, "bob-right"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(9 * time.Minute)
+		text, err := json.Marshal(before.Snapshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var known map[string]WrongPasswords
+		if err := json.Unmarshal(text, &known); err != nil || len(known) != 1 {
+			t.Fatalf("%s: %v, want alice alone", text, err)
+		}
+		after.Restore(known)
+		s.Tries = after
+		if err := s.Authenticate(t.Context(), alice, "alice-right"); !errors.Is(err, ErrShielded) {
+			t.Errorf("in the next process: %v, want ErrShielded", err)
+		}
+		time.Sleep(time.Minute + time.Second)
+		if err := s.Authenticate(t.Context(), alice, "alice-right"); err != nil {
+			t.Errorf("when the directory has forgotten: %v", err)
 		}
 	})
 }

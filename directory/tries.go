@@ -130,6 +130,36 @@ func (t *MemoryTries) run(a *attempts) (end func(TryResult)) {
 	}
 }
 
+// WrongPasswords are those of one account that count.
+type WrongPasswords struct {
+	Count int       `json:"count"`
+	Last  time.Time `json:"last"`
+}
+
+// Snapshot returns the wrong passwords of all accounts that have some, for another
+// process. Tries under way are not in it.
+func (t *MemoryTries) Snapshot() map[string]WrongPasswords {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[string]WrongPasswords{}
+	for account, a := range t.accounts {
+		if a.wrong > 0 {
+			all[account] = WrongPasswords{a.wrong, a.last}
+		}
+	}
+	return all
+}
+
+// Restore adds wrong passwords that another process has counted.
+func (t *MemoryTries) Restore(all map[string]WrongPasswords) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for account, w := range all {
+		a := t.of(account)
+		a.wrong, a.last = a.wrong+w.Count, w.Last
+	}
+}
+
 // Limit is how many tries may be wrong or under way where threshold wrong passwords
 // lock an account and so many nodes count for themselves: at least one.
 func Limit(threshold, nodes int) int { return max((threshold-1)/nodes, 1) }

@@ -88,6 +88,7 @@ func (s Suite) Run(t *testing.T) {
 	}{
 		{"Lookup", s.lookup},
 		{"LookupMany", s.lookupMany},
+		{"Find", s.find},
 		{"Nobody", s.nobody},
 		{"Authenticate", s.authenticate},
 		{"States", s.states},
@@ -200,6 +201,36 @@ func (s Suite) lookupMany(t *testing.T, d directory.Directory) {
 		if a.Err == nil || directory.Refused(a.Err) {
 			t.Errorf("LookupMany of %q with a cancelled context = %v, want an error that is no refusal", name, a.Err)
 		}
+	}
+}
+
+// find searches by what names begin with. What stands for other characters in filters is a
+// character of a name here.
+func (s Suite) find(t *testing.T, d directory.Directory) {
+	const many = 100
+	p := s.Active[0]
+	begin := strings.ToUpper(p.Name[:len(p.Name)-1])
+	found, more, err := d.Find(within(t), begin, many)
+	i := slices.IndexFunc(found, func(f directory.Found) bool { return f.Name == p.Name })
+	if err != nil || more || i < 0 {
+		t.Fatalf("%q: %+v, more: %t, %v", begin, found, more, err)
+	}
+	if u := lookup(t, d, p.Name); found[i].DN != u.DN || found[i].Source != u.Source {
+		t.Errorf("%q: %+v, but the look-up gives %s of %s", begin, found[i], u.DN, u.Source)
+	}
+	for _, text := range []string{"", "*", p.Name + ")(uid=*", "no-such-person"} {
+		if found, more, err := d.Find(within(t), text, many); err != nil || more || len(found) > 0 {
+			t.Errorf("%q: %+v, more: %t, %v", text, found, more, err)
+		}
+	}
+	one := s.Active[0].Name[:1]
+	all, _, err := d.Find(within(t), one, many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some, more, err := d.Find(within(t), one, 1)
+	if err != nil || len(some) != 1 || more != (len(all) > 1) {
+		t.Errorf("%q, one of %d: %+v, more: %t, %v", one, len(all), some, more, err)
 	}
 }
 

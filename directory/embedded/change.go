@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -125,9 +126,7 @@ func parseModify(p *ber.Packet) (name string, steps []modification, err error) {
 		}
 		steps = append(steps, m)
 	}
-	if f.err == nil {
-		f.err = list.err
-	}
+	f.err = cmp.Or(f.err, list.err)
 	return name, steps, f.err
 }
 

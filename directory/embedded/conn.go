@@ -90,7 +90,7 @@ func (c *conn) next(ctx context.Context) error {
 	r := c.perform(ctx, op, m)
 	c.log.Debug("embedded directory served", "operation", op.name, "bound", c.bound, "code", r.code, "text", r.text)
 	_, asked := m.controls[ldap.ControlTypeBeheraPasswordPolicy]
-	if err := c.send(r.envelope(m.id, op.reply, asked && (op.name == "bind" || r.policy != noPolicyError))); err != nil {
+	if err := c.send(r.envelope(m.id, op.reply, asked && (op.name == "bind" || r.policy != noPolicyError)).Bytes()); err != nil {
 		return err
 	}
 	return c.out.Flush()
@@ -127,8 +127,8 @@ func (c *conn) extended(ctx context.Context, m *message) result {
 	return c.passwordModify(ctx, value)
 }
 
-func (c *conn) send(p *ber.Packet) error {
+func (c *conn) send(message []byte) error {
 	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only on a closed connection, as Write will
-	_, err := c.out.Write(p.Bytes())
+	_, err := c.out.Write(message)
 	return err
 }

@@ -30,6 +30,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -71,15 +72,11 @@ type Server struct {
 // error about the file says file:line and what would be right there. Call Close to
 // end the server.
 func Open(s Settings, log hclog.Logger) (*Server, error) {
-	if log == nil {
-		log = hclog.NewNullLogger()
-	}
+	log = cmp.Or(log, hclog.NewNullLogger())
 	if s.Policy == (Policy{}) {
 		s.Policy = DefaultPolicy()
 	}
-	if s.hashMemory == 0 {
-		s.hashMemory = argonMemory
-	}
+	s.hashMemory = cmp.Or(s.hashMemory, argonMemory)
 	h, err := newHasher(s.hashMemory)
 	if err != nil {
 		return nil, err

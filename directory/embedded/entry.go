@@ -22,19 +22,24 @@ type entry struct {
 	guard *sync.Mutex
 }
 
-func (e *entry) all() []field { return slices.Concat(e.fields, e.computed) }
-
-// values returns the values of an attribute, by any spelling of its name.
-func (e *entry) values(name string) []string {
-	var v []string
-	for _, fields := range [][]field{e.fields, e.computed} {
-		for _, f := range fields {
-			if strings.EqualFold(f.name, name) {
-				v = append(v, f.value)
+// any reports whether a value of an attribute, by any spelling of its name, passes the
+// test. It allocates nothing: a search asks this of every entry.
+func (e *entry) any(name string, test func(value string) bool) bool {
+	for _, fields := range [2][]field{e.fields, e.computed} {
+		for i := range fields {
+			f := &fields[i]
+			if len(f.name) == len(name) && strings.EqualFold(f.name, name) && test(f.value) {
+				return true
 			}
 		}
 	}
-	return v
+	return false
+}
+
+// values returns the values of an attribute, by any spelling of its name.
+func (e *entry) values(name string) (all []string) {
+	e.any(name, func(v string) bool { all = append(all, v); return false })
+	return all
 }
 
 // first returns the first value of an attribute, or "".
@@ -91,17 +96,18 @@ var superclass = map[string]string{
 	"person":               "top",
 }
 
-// asserted returns the values that a filter compares with. Those of objectClass
+// asserts reports whether a value passes the test of a filter. The values of objectClass
 // include all classes that they are kinds of.
-func (v view) asserted(name string) []string {
-	all := v.values(name)
+func (v view) asserts(name string, test func(value string) bool) bool {
 	if !strings.EqualFold(name, "objectClass") {
-		return all
+		return v.any(name, test)
 	}
-	for i := 0; i < len(all); i++ {
-		if above, ok := superclass[strings.ToLower(all[i])]; ok {
-			all = append(all, above)
+	return test("top") || v.any(name, func(class string) bool {
+		for ; class != ""; class = superclass[strings.ToLower(class)] {
+			if test(class) {
+				return true
+			}
 		}
-	}
-	return append(all, "top")
+		return false
+	})
 }

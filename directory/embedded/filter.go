@@ -2,8 +2,9 @@ package embedded
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
@@ -103,7 +104,7 @@ func anyValue(name string, test func(value string) bool) filter {
 		switch {
 		case !v.readable(kind):
 			return undefined
-		case slices.ContainsFunc(v.asserted(name), test):
+		case v.asserts(name, test):
 			return yes
 		}
 		return no
@@ -116,9 +117,9 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	f := partsOf(p)
 	name := f.text()
 	list := partsOf(f.take(ber.ClassUniversal, ber.TagSequence))
-	form := func(s string) string { return s }
+	form, begins := func(s string) string { return s }, strings.HasPrefix
 	if typeOf(name).compare != exact {
-		form = strings.ToLower // spaces at the ends of a part matter
+		form, begins = strings.ToLower, beginsLower // spaces at the ends of a part matter
 	}
 	var initial, final string
 	var middle []string
@@ -135,7 +136,25 @@ func parseSubstrings(p *ber.Packet) (filter, error) {
 	if f.err != nil || list.err != nil {
 		return nil, fmt.Errorf("%w: bad substring filter", errProtocol)
 	}
-	return anyValue(name, func(value string) bool { return hasParts(form(value), initial, middle, final) }), nil
+	return anyValue(name, func(value string) bool {
+		return begins(value, initial) && hasParts(form(value), initial, middle, final)
+	}), nil
+}
+
+// beginsLower reports whether strings.ToLower(s) begins with prefix. It allocates nothing:
+// most values that a search compares begin otherwise.
+func beginsLower(s, prefix string) bool {
+	for _, r := range s {
+		if prefix == "" {
+			break
+		}
+		want, size := utf8.DecodeRuneInString(prefix)
+		if unicode.ToLower(r) != want {
+			return false
+		}
+		prefix = prefix[size:]
+	}
+	return prefix == ""
 }
 
 // hasParts reports whether the parts are in s in this order.

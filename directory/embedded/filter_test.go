@@ -146,3 +146,19 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+// TestBeginsLower compares it with what it is a faster way of asking.
+func TestBeginsLower(t *testing.T) {
+	values := []string{"", "A", "Ab", "Müller", "MÜLLER", "mu", "İstanbul", "\u212aelvin", "kelvin", "ß", "ẞ", "\xff", "\ufffd", "A\xffB", "Σας"}
+	for _, value := range values {
+		for _, from := range values {
+			lower := strings.ToLower(from)
+			for end := range lower + "." { // whole characters
+				prefix := lower[:end]
+				if got, want := beginsLower(value, prefix), strings.HasPrefix(strings.ToLower(value), prefix); got != want {
+					t.Errorf("beginsLower(%q, %q) = %t, want %t", value, prefix, got, want)
+				}
+			}
+		}
+	}
+}

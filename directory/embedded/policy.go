@@ -126,6 +126,7 @@ func (p Policy) entry(base string) *entry {
 		{name: "pwdMaxFailure", value: strconv.Itoa(p.MaxFailure)},
 		{name: "pwdLockoutDuration", value: seconds(p.LockoutDuration)},
 		{name: "pwdFailureCountInterval", value: seconds(p.FailureWindow)},
+		{name: "pwdCheckQuality", value: "2"},
 		{name: "pwdMinLength", value: strconv.Itoa(p.MinLength)},
 	}
 	return &entry{name: directory.DNOf("cn=password policy," + base), fields: fields, virtual: true, guard: new(sync.Mutex)}

@@ -8,6 +8,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"berth/directory"
 )
@@ -99,23 +101,40 @@ func (c *conn) sendMatches(q *query, entries []*entry, by identity) result {
 	return done(ldap.LDAPResultSuccess)
 }
 
-// sendEntry sends what the client asked for and may read of one entry.
+const searchResultEntry = asn1.Tag(ber.ClassApplication) | asn1.Tag(ber.TypeConstructed) | ldap.ApplicationSearchResultEntry
+
+// sendEntry sends what the client asked for and may read of one entry. A search may find
+// a thousand, so each is written into one buffer, not as a tree of packets.
 func (c *conn) sendEntry(q *query, v view) error {
-	list := sequence()
-	fields := v.all()
-	for i, f := range fields {
-		seen := func(g field) bool { return strings.EqualFold(f.name, g.name) }
-		if !q.wants(f.name) || !v.readable(typeOf(f.name)) || slices.ContainsFunc(fields[:i], seen) {
-			continue
+	var message cryptobyte.Builder
+	message.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1Int64(q.id)
+		b.AddASN1(searchResultEntry, func(b *cryptobyte.Builder) {
+			b.AddASN1OctetString([]byte(v.name.String()))
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) { q.addAttributes(b, v) })
+		})
+	})
+	return c.send(message.BytesOrPanic())
+}
+
+func (q *query) addAttributes(b *cryptobyte.Builder, v view) {
+	var added []string
+	for _, fields := range [2][]field{v.fields, v.computed} {
+		for i := range fields {
+			name := fields[i].name
+			same := func(other string) bool { return strings.EqualFold(name, other) }
+			if !q.wants(name) || !v.readable(typeOf(name)) || slices.ContainsFunc(added, same) {
+				continue
+			}
+			added = append(added, name)
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1OctetString([]byte(name))
+				b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
+					v.any(name, func(value string) bool { b.AddASN1OctetString([]byte(value)); return false })
+				})
+			})
 		}
-		values := constructed(ber.ClassUniversal, ber.TagSet)
-		for _, value := range v.values(f.name) {
-			values.AppendChild(octets(value))
-		}
-		list.AppendChild(sequence(octets(f.name), values))
 	}
-	op := constructed(ber.ClassApplication, ldap.ApplicationSearchResultEntry, octets(v.name.String()), list)
-	return c.send(sequence(number(ber.TagInteger, q.id), op))
 }
 
 // wants reports whether the search asks for an attribute. A search for all gets the

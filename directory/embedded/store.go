@@ -88,7 +88,7 @@ func (s *store) reload() error {
 		return nil
 	}
 	if err := s.write(t); err != nil { // as with a read-only file: the server works without
-		s.log.Warn("the LDIF file cannot be written: passwords in it stay as they are", "file", s.file, "error", err)
+		s.log.Warn("the LDIF file cannot be written: passwords in the clear remain in it", "file", s.file, "error", err)
 	}
 	return nil
 }

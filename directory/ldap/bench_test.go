@@ -95,3 +95,23 @@ func costs(t *testing.T, c *ldap.Client) {
 		t.Logf("first %t: %d searches", first, cost)
 	}
 }
+
+// BenchmarkFind searches 50,000 users by what a name begins with, for at most 1,000.
+func BenchmarkFind(b *testing.B) {
+	peers.Need(b, "openldap")
+	p, err := peers.StartOpenLDAP(b.TempDir(), peers.CompanyOf(50_000, 100, ""))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Kill)
+	c := open(b, settings(p))
+	for _, begin := range []string{"u", "u12", "u1234", "nobody"} {
+		b.Run(begin, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := c.Find(b.Context(), begin, 1000); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

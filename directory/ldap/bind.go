@@ -16,6 +16,10 @@ import (
 // Authenticate checks a password with exactly one bind, over a connection of
 // its own. See directory.Directory.
 func (c *Client) Authenticate(ctx context.Context, u *directory.User, password string) error {
+	c, err := c.home(ctx, u)
+	if err != nil {
+		return err
+	}
 	cn, err := c.bindUser(ctx, u, password)
 	if cn != nil {
 		defer cn.close()
@@ -39,7 +43,7 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 	}
 	// Several servers may be tried for the connection. The bind is tried only once,
 	// because the directory counts wrong passwords.
-	cn, err := c.pool.connect(ctx, asNobody)
+	cn, err := c.pool.connect(ctx, asNobody())
 	if err != nil {
 		return nil, fmt.Errorf("check the password of %q: %w", u.Name, err)
 	}

@@ -18,6 +18,10 @@ import (
 // counts a wrong old password, and refuses a locked account, which a change by the
 // service account could unlock. See directory.Directory.
 func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new string) error {
+	c, err := c.home(ctx, u)
+	if err != nil {
+		return err
+	}
 	change, ok := map[string]func(context.Context, *conn, *directory.User, string, string) error{
 		changeRFC3062:    c.changeRFC3062,
 		changeUnicodePwd: c.changeUnicodePwd,
@@ -42,11 +46,11 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 		return err
 	case r.Bound:
 		return change(ctx, cn, u, old, new)
-	case c.settings.BindDN == "":
+	case c.settings.account() == "":
 		return &directory.Refusal{Why: directory.ErrChangeForbidden, Proved: true, Detail: "no service account to change it with"}
 	}
 	// The user could not bind, so the service account makes the change.
-	service, err := c.pool.connect(ctx, c.bindService)
+	service, err := c.pool.connect(ctx, c.asService())
 	if err != nil {
 		return fmt.Errorf("change the password of %q: %w", u.Name, err)
 	}
@@ -62,7 +66,7 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 	}
 	err = change(ctx, service, u, old, new)
 	if r, refused := errors.AsType[*directory.Refusal](err); refused && errors.Is(r, directory.ErrChangeForbidden) {
-		r.Detail += "; password expired, so " + c.settings.BindDN + " must change it: " + ExpiredChange[c.settings.Kind]
+		r.Detail += "; password expired, so " + c.settings.account() + " must change it: " + ExpiredChange[c.settings.Kind]
 	}
 	return err
 }
@@ -104,7 +108,7 @@ func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User,
 // old and add the new value in one request ([MS-ADTS] 3.1.1.3.1.5). This is never
 // a reset: Active Directory checks the old password and applies its rules.
 func (c *Client) changeUnicodePwd(ctx context.Context, cn *conn, u *directory.User, old, new string) error {
-	if cn.tls == nil {
+	if !cn.private() {
 		return fmt.Errorf("change the password of %q: %s: needs ldaps:// or start_tls", u.Name, cn.server.url)
 	}
 	if !utf8.ValidString(new) {

@@ -14,6 +14,7 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 
+	"berth/directory/ldap/gssapi"
 	"berth/sshd/privatefile"
 )
 
@@ -21,6 +22,7 @@ type conn struct {
 	*ldap.Conn
 	pool   *pool
 	raw    net.Conn // beneath TLS: closing it ends every call at once
+	seal   *gssapi.Conn
 	stream *boundedConn
 	server *server
 	tls    *tls.ConnectionState // nil in the clear
@@ -28,14 +30,21 @@ type conn struct {
 	pooled bool                 // it has been in the pool
 }
 
+// private reports whether nobody on the network can read what is sent.
+func (cn *conn) private() bool { return cn.tls != nil || cn.seal.Sealed() }
+
 // dial connects to one server and starts TLS as the settings say. It is bounded
 // by ctx alone.
-func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
+func (c *Client) dial(ctx context.Context, srv *server, as use) (*conn, error) {
 	var cn *conn
-	raw, err := srv.dial(ctx)
+	dial := srv.dial
+	if as.service && c.settings.Bind.Seal {
+		dial = srv.dialPlain
+	}
+	raw, err := dial(ctx)
 	if err == nil {
 		stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-		cn, err = c.secure(ctx, srv, raw)
+		cn, err = c.secure(ctx, srv, raw, as)
 		if !stop() {
 			err = ctx.Err()
 		}
@@ -52,16 +61,16 @@ func (c *Client) dial(ctx context.Context, srv *server) (*conn, error) {
 
 // secure makes a conn of raw. StartTLS is done here and not by go-ldap, which
 // does not bound the handshake and flattens its errors.
-func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, error) {
+func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn, as use) (*conn, error) {
 	cn := &conn{pool: c.pool, raw: raw, server: srv, used: time.Now()}
-	var stream net.Conn = raw
-	if srv.ldaps || c.settings.StartTLS {
+	stream := raw
+	if (srv.ldaps || c.settings.StartTLS) && !(as.service && c.settings.Bind.Seal) {
 		if !srv.ldaps {
 			if err := startTLS(raw); err != nil {
 				return nil, fmt.Errorf("starting TLS: %w", err)
 			}
 		}
-		config, err := c.tlsFor(srv)
+		config, err := c.tlsFor(srv, as)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +82,8 @@ func (c *Client) secure(ctx context.Context, srv *server, raw net.Conn) (*conn, 
 		cn.tls, stream = &state, secured
 		c.pool.certified(srv, state.PeerCertificates)
 	}
-	cn.stream = &boundedConn{Conn: stream}
+	cn.seal = &gssapi.Conn{Conn: stream}
+	cn.stream = &boundedConn{Conn: cn.seal}
 	cn.Conn = ldap.NewConn(cn.stream, cn.tls != nil)
 	return cn, nil
 }
@@ -99,8 +109,8 @@ func (s Settings) authorities() *privatefile.File[authorities] {
 }
 
 // tlsFor returns how a server is verified: by the CA file as it is now or, if
-// that cannot be read, as it was last.
-func (c *Client) tlsFor(srv *server) (*tls.Config, error) {
+// that cannot be read, as it was last. The service account may have a certificate.
+func (c *Client) tlsFor(srv *server, as use) (*tls.Config, error) {
 	by := c.system
 	if c.settings.CAFile != "" {
 		var err error
@@ -112,12 +122,20 @@ func (c *Client) tlsFor(srv *server) (*tls.Config, error) {
 			c.log.Warn("ca_file cannot be read: its last content is still used", "file", c.settings.CAFile, "error", err)
 		}
 	}
-	return &tls.Config{
+	config := &tls.Config{
 		RootCAs:            by.roots,
 		ServerName:         cmp.Or(c.settings.ServerName, srv.host),
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: by.sessions,
-	}, nil
+	}
+	if as.service && c.settings.Bind.Certificate != "" {
+		cert, err := c.certificate.current()
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates, config.ClientSessionCache = []tls.Certificate{cert}, nil // users have no part in these sessions
+	}
+	return config, nil
 }
 
 const startTLSName = "1.3.6.1.4.1.1466.20037" // RFC 4511, section 4.14.1
@@ -178,9 +196,12 @@ func (cn *conn) close() {
 	_ = cn.Conn.Close()
 }
 
-// answered reports whether err is an answer of a server, not a failure of the
-// connection.
+// answered reports whether err is an answer of a server or a KDC, not a failure of
+// the connection.
 func answered(err error) bool {
+	if _, refused := errors.AsType[*gssapi.Refusal](err); refused {
+		return true
+	}
 	e, ok := errors.AsType[*ldap.Error](err)
 	return ok && e.ResultCode < ldap.ErrorNetwork
 }

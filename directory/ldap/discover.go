@@ -12,20 +12,25 @@ import (
 type Found struct {
 	Kind  string   // empty: none that is known here
 	Bases []string // where people may be; one, if the server names its default
+	URLs  []string // of the servers
 }
 
 // Discover asks the servers of s, one after the other, what they are, without the
-// service account. It needs URLs and what TLS needs.
+// service account. It needs URLs or a domain, and what TLS needs.
 func Discover(ctx context.Context, s Settings) (Found, error) {
-	s.Base, s.BindDN, s.BindAs = "dc=unknown", "", ""
+	s.Base, s.BindDN, s.Bind, s.BindAs = "dc=unknown", "", Bind{}, ""
 	c, err := Open(s, nil)
 	if err != nil {
 		return Found{}, err
 	}
 	defer c.Close()
+	servers, err := c.pool.listed(ctx)
+	if err != nil {
+		return Found{}, err
+	}
 	var errs []error
-	for _, srv := range c.pool.servers {
-		cn, err := c.pool.connectTo(ctx, srv, c.settings.ConnectTimeout, asNobody)
+	for _, srv := range servers {
+		cn, err := c.pool.connectTo(ctx, srv, c.settings.ConnectTimeout, asNobody())
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w%s", srv.url, err, advice(srv, err)))
 			continue
@@ -37,9 +42,16 @@ func Discover(ctx context.Context, s Settings) (Found, error) {
 			continue
 		}
 		b, _ := brandOf(root)
-		return Found{Kind: b.kind, Bases: basesOf(root, b.kind)}, nil // none: the server shows it to nobody
+		return Found{Kind: b.kind, Bases: basesOf(root, b.kind), URLs: urlsOf(servers)}, nil // none: the server shows it to nobody
 	}
 	return Found{}, errors.Join(errs...)
+}
+
+func urlsOf(servers []*server) (urls []string) {
+	for _, s := range servers {
+		urls = append(urls, s.url)
+	}
+	return urls
 }
 
 // basesOf returns the naming contexts that may hold people.

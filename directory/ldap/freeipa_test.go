@@ -2,8 +2,12 @@ package ldap_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
 	"berth/directory/ldap"
@@ -124,6 +128,82 @@ func TestFreeIPAExpired(t *testing.T) {
 		}
 		if err := c.ChangePassword(t.Context(), u, peers.Password(name), "N3w-Passw0rd!"); !directory.Refused(err) {
 			t.Errorf("%s: ChangePassword = %v, want a refusal", name, err)
+		}
+	}
+}
+
+// TestFreeIPATree looks at a tree as FreeIPA has it with nothing but the defaults of the
+// kind: nested groups, policies, states, and entries that look like people.
+func TestFreeIPATree(t *testing.T) {
+	p := peers.FreeIPA(t)
+	s := settings(p)
+	s.KeyAttribute, s.Attributes = "", []string{"homeDirectory"}
+	for _, base := range []string{p.Base, strings.TrimPrefix(p.Base, "cn=users,")} { // the second one holds views, too
+		s.Base = base
+		c := open(t, s)
+		for name, want := range map[string]struct {
+			status directory.Status
+			groups string
+		}{
+			"alice":     {directory.StatusActive, "inner outer"},
+			"bob":       {directory.StatusActive, "outer"},
+			"otp":       {directory.StatusActive, ""},
+			"disabled":  {directory.StatusDisabled, ""},
+			"pwexpired": {directory.StatusPasswordExpired, ""},
+			"ended":     {directory.StatusExpired, ""},
+		} {
+			u, err := c.Lookup(t.Context(), name)
+			if err != nil {
+				t.Errorf("%s below %s: %v", name, base, err)
+				continue
+			}
+			var groups []string
+			for _, g := range u.Groups {
+				groups = append(groups, g.Name)
+			}
+			slices.Sort(groups)
+			if got := strings.Join(groups, " "); u.State.Status != want.status || got != want.groups || len(u.ID) != 36 || u.Attrs["homedirectory"][0] != "/home/"+name {
+				t.Errorf("%s below %s: %v, groups %q, %v, id %q; want %v, groups %q", name, base, u.State.Status, got, u.Attrs, u.ID, want.status, want.groups)
+			}
+		}
+		if _, err := c.Lookup(t.Context(), "kept"); !errors.Is(err, directory.ErrNoUser) {
+			t.Errorf("a deleted person who is kept = %v, want ErrNoUser", err)
+		}
+	}
+
+	s.Base = p.Base
+	c := open(t, s)
+	lookup := func(name string) *directory.User {
+		t.Helper()
+		u, err := c.Lookup(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	alice := lookup("alice")
+	if len(alice.Keys) != 1 || alice.State.PasswordChanged.IsZero() || alice.State.PasswordExpires.Year() != 2070 {
+		t.Errorf("alice: %d keys, %+v; want her own key and not that of the view, and the times of her password", len(alice.Keys), alice.State)
+	}
+	for name, want := range map[string]int{"alice": 14, "bob": 8} { // by the policy of her group, and by that of all
+		if rules, err := c.PasswordRules(t.Context(), lookup(name)); err != nil || rules.Length != want {
+			t.Errorf("rules for %s: %+v, %v; want the length %d", name, rules, err, want)
+		}
+		if n, window, err := c.Lockout(t.Context(), lookup(name)); err != nil || n != 4 || window != time.Minute {
+			t.Errorf("lock-out of %s: %d in %v, %v; want 4 in 1m, the strictest", name, n, window, err)
+		}
+	}
+	if err := c.AddKey(t.Context(), lookup("bob"), string(ssh.MarshalAuthorizedKey(alice.Keys[0].PublicKey))); err != nil {
+		t.Errorf("AddKey = %v", err)
+	}
+	if u := lookup("bob"); len(u.Keys) != 1 {
+		t.Errorf("bob has %d keys, want the one that was added", len(u.Keys))
+	}
+	for name, want := range map[string]error{
+		"alice": nil, "otp": nil, "disabled": directory.ErrDisabled, "pwexpired": directory.ErrPasswordExpired, "ended": directory.ErrExpired,
+	} {
+		if err := c.Authenticate(t.Context(), lookup(name), peers.Password(name)); !errors.Is(err, want) {
+			t.Errorf("Authenticate(%s) = %v, want %v", name, err, want)
 		}
 	}
 }

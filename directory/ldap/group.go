@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +21,7 @@ const (
 	maxDepth  = 32
 	perFilter = 100    // groups or SIDs in one filter
 	maxSIDs   = 20_000 // whose groups are remembered
-	maxNested = 1_000  // filters whose groups are remembered
+	maxNested = 10_000 // filters whose groups are remembered
 )
 
 // How a group was found (directory.Group.Via).
@@ -45,6 +44,11 @@ func (c *Client) groups(ctx context.Context, search searchFunc, e entry, name st
 		groups, err = c.memberOf(ctx, search, e)
 	default:
 		groups, err = c.walk(ctx, search, e, name)
+	}
+	if err == nil {
+		var more []directory.Group
+		more, err = c.groupsElsewhere(ctx, e, groups)
+		groups = append(groups, more...)
 	}
 	slices.SortFunc(groups, func(a, b directory.Group) int {
 		return strings.Compare(strings.ToLower(a.Name+"\x00"+a.DN.String()+a.SID), strings.ToLower(b.Name+"\x00"+b.DN.String()+b.SID))
@@ -70,7 +74,13 @@ func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry) ([]di
 			return nil, err
 		}
 	}
-	return c.climb(ctx, search, level, c.listed(e))
+	listed := c.listed(e)
+	if e.has(c.settings.UIDAttribute) {
+		if err := c.number(ctx, search, listed); err != nil {
+			return nil, err
+		}
+	}
+	return c.climb(ctx, search, level, listed)
 }
 
 // unreadableGroups refuses a user whose groups cannot be read. Otherwise the user
@@ -136,7 +146,7 @@ func (c *Client) climb(ctx context.Context, search searchFunc, level, known []di
 	if len(seen) > maxGroups {
 		return nil, fmt.Errorf("more than %d groups", maxGroups)
 	}
-	return slices.Collect(maps.Values(seen)), nil
+	return slices.AppendSeq(make([]directory.Group, 0, len(seen)), maps.Values(seen)), nil // sessions keep it
 }
 
 // primaryFilter matches the POSIX group that the user e is in by its number (RFC
@@ -177,19 +187,24 @@ func (c *Client) remembered(ctx context.Context, search searchFunc, filter strin
 }
 
 func (c *Client) holders(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
-	entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectClass", "gidNumber")
+	attributes := []string{c.settings.GroupNameAttribute, "objectClass", "gidNumber"}
+	if !strings.EqualFold(c.settings.GIDAttribute, "gidNumber") {
+		attributes = append(attributes, c.settings.GIDAttribute)
+	}
+	entries, err := all(ctx, search, c.settings.GroupBase, filter, attributes...)
 	if err != nil {
 		return nil, err
 	}
 	groups := make([]directory.Group, 0, len(entries))
 	for _, e := range entries {
-		groups = append(groups, directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e), Via: via(e)})
+		groups = append(groups, directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e), GID: c.groupNumber(e), Via: via(e)})
 	}
 	return groups, nil
 }
 
 func (c *Client) groupName(e entry) string {
-	return cmp.Or(e.first(c.settings.GroupNameAttribute), ownName(directory.DNOf(e.dn), c.settings.GroupNameAttribute, ""))
+	name := cmp.Or(e.first(c.settings.GroupNameAttribute), ownName(directory.DNOf(e.dn), c.settings.GroupNameAttribute, ""))
+	return c.qualified(name, e.dn)
 }
 
 // tokenGroups reads the list of all security groups of a user that Active Directory
@@ -215,13 +230,15 @@ func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry) ([
 	for _, dn := range e.all("memberOf") {
 		direct[foldDN(dn)] = true
 	}
-	rid, _ := strconv.ParseUint(e.first("primaryGroupID"), 10, 32)
-	primary := sidSibling(e.first("objectSid"), uint32(rid))
+	primary, domain := primaryGroup(e), domainOfSID(sidText(e.first("objectSid")))
 
 	groups := make([]directory.Group, 0, len(sids))
 	for _, sid := range sids {
 		g := known[sid]
 		g.SID, g.Via = sidText(sid), viaNested
+		if c.settings.IDMapping == mapSID {
+			g.GID, _ = numberOfSID(g.SID, domain) // other domains have slices that only SSSD knows
+		}
 		switch {
 		case sid == primary:
 			g.Via = viaPrimary
@@ -233,9 +250,32 @@ func (c *Client) tokenGroups(ctx context.Context, search searchFunc, e entry) ([
 	return groups, nil
 }
 
-// names returns DN and name for binary SIDs. They are empty for a SID that this
-// domain does not know.
+// names returns DN and name for binary SIDs. They are empty for a SID that nobody knows.
+// In a forest the catalogue knows those of other domains.
 func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (map[string]directory.Group, error) {
+	known, err := c.namesHere(ctx, search, sids)
+	if err != nil || c.forest == nil {
+		return known, err
+	}
+	var foreign []string
+	for _, sid := range sids {
+		if known[sid].DN.IsZero() {
+			foreign = append(foreign, sid)
+		}
+	}
+	if len(foreign) == 0 {
+		return known, nil
+	}
+	catalog, err := c.forest.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	others, err := catalog.namesHere(ctx, catalog.search, foreign)
+	maps.Copy(known, others)
+	return known, err
+}
+
+func (c *Client) namesHere(ctx context.Context, search searchFunc, sids []string) (map[string]directory.Group, error) {
 	known := make(map[string]directory.Group, len(sids))
 	var missing []string
 	for _, sid := range sids {
@@ -247,12 +287,12 @@ func (c *Client) names(ctx context.Context, search searchFunc, sids []string) (m
 	}
 	for some := range slices.Chunk(missing, perFilter) {
 		filter := "(|" + anyOf([]string{"objectSid"}, some...) + ")"
-		entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectSid")
+		entries, err := all(ctx, search, c.settings.GroupBase, filter, c.settings.GroupNameAttribute, "objectSid", c.settings.GIDAttribute)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entries {
-			known[e.first("objectSid")] = directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e)}
+			known[e.first("objectSid")] = directory.Group{DN: directory.DNOf(e.dn), Name: c.groupName(e), GID: c.groupNumber(e)}
 		}
 		for _, sid := range some {
 			c.sids.remember(sid, known[sid], c.now().Add(max(c.settings.Cache, time.Second)))

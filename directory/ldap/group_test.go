@@ -114,6 +114,29 @@ func TestMemberOf(t *testing.T) {
 	}
 }
 
+// TestMemberOfNumbers wants the numbers of groups of which the user's entry has the
+// DNs only. Another group with the same name does not count.
+func TestMemberOfNumbers(t *testing.T) {
+	search := func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
+		if want := "(&(gidNumber=*)(|(cn=admins, all)(cn=staff)))"; req.Filter != want {
+			t.Errorf("filter %s, want %s", req.Filter, want)
+		}
+		return &ldap.SearchResult{Entries: []*ldap.Entry{
+			ldapEntry("cn=Staff,cn=groups,dc=example", "cn=staff", "gidNumber=2001"),
+			ldapEntry("cn=staff,cn=elsewhere,dc=example", "cn=staff", "gidNumber=6"),
+		}}, nil
+	}
+	user := attrs("uidNumber=1001", "memberOf=cn=admins\\, all,cn=groups,dc=example", "memberOf=cn=staff,cn=groups,dc=example")
+	groups, err := testClient(Settings{Kind: "freeipa"}).groups(t.Context(), search, user, "alice")
+	if err != nil || len(groups) != 2 || groups[0].GID != 0 || groups[1].GID != 2001 {
+		t.Errorf("got %v, %v; want no number of admins and 2001 of staff", groups, err)
+	}
+	fails := func(context.Context, *ldap.SearchRequest) (*ldap.SearchResult, error) { return nil, errClosed }
+	if _, err := testClient(Settings{Kind: "freeipa"}).groups(t.Context(), fails, user, "alice"); !errors.Is(err, errClosed) {
+		t.Errorf("a failed search: %v", err)
+	}
+}
+
 // TestTokenGroups counts the searches: names of SIDs are asked for once.
 func TestTokenGroups(t *testing.T) {
 	sid := func(rid byte) string {
@@ -128,7 +151,7 @@ func TestTokenGroups(t *testing.T) {
 		}
 		return &ldap.SearchResult{
 			Entries: []*ldap.Entry{
-				ldapEntry("CN=One,DC=example", "sAMAccountName=One", "objectSid="+sid(1)),
+				ldapEntry("CN=One,DC=example", "sAMAccountName=One", "objectSid="+sid(1), "gidNumber=2001"),
 				ldapEntry("CN=Two,DC=example", "sAMAccountName=Two", "objectSid="+sid(2)),
 			},
 			Referrals: []string{"ldaps://elsewhere/DC=other"},
@@ -143,7 +166,7 @@ func TestTokenGroups(t *testing.T) {
 			t.Errorf("look-up %d: %d searches so far, %v; want %d", i, searches, err, want)
 		}
 		for _, g := range []string{
-			"{CN=One,DC=example One S-1-5-32-513 direct}", "{CN=Two,DC=example Two S-1-5-32-514 primary}", "{  S-1-5-32-515 nested}",
+			"{CN=One,DC=example One S-1-5-32-513 2001 direct}", "{CN=Two,DC=example Two S-1-5-32-514 0 primary}", "{  S-1-5-32-515 0 nested}",
 		} {
 			if !strings.Contains(got, g) {
 				t.Errorf("look-up %d: got %s, want %s", i, got, g)
@@ -338,14 +361,14 @@ func TestPrimaryByNumber(t *testing.T) {
 		return res, nil
 	}
 	for walk, want := range map[string]string{
-		walkMembers:  "above nested, dn direct, listed memberOf, own primary, uid memberUid",
-		walkMemberOf: "above nested, listed memberOf, own primary",
+		walkMembers:  "above nested 0, dn direct 7, listed memberOf 0, own primary 7, uid memberUid 8",
+		walkMemberOf: "above nested 0, listed memberOf 0, own primary 7",
 	} {
 		c := testClient(Settings{Kind: "generic", GroupWalk: walk})
 		groups, err := c.groups(t.Context(), search, attrs("gidNumber=7", "memberOf=ou=x+cn=listed,dc=x"), "x")
 		var got []string
 		for _, g := range groups {
-			got = append(got, g.Name+" "+g.Via)
+			got = append(got, fmt.Sprintf("%s %s %d", g.Name, g.Via, g.GID))
 		}
 		if text := strings.Join(got, ", "); err != nil || text != want {
 			t.Errorf("%s: %s, %v; want %s", walk, text, err, want)

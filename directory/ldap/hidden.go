@@ -33,8 +33,8 @@ func (c *Client) hiddenState(ctx context.Context, dn string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking which account state can be read: %w", err)
 	}
-	if foldDN(dn) == foldDN(c.settings.BindDN) {
-		return hidden, nil // it may read more of its own entry than of others
+	if account, err := c.accountDN(ctx); err != nil || foldDN(dn) == foldDN(account) {
+		return hidden, err // it may read more of its own entry than of others
 	}
 	until := c.now().Add(readableFor)
 	if len(hidden) > 0 {
@@ -51,8 +51,11 @@ func (c *Client) hiddenNow(ctx context.Context, dn string) ([]string, error) {
 	attributes := c.stateAttributes()
 	list := ""
 	if c.settings.Kind != "openldap" {
-		var err error
-		list, err = rightsOn(ctx, c.search, c.settings.BindDN, dn, attributes...)
+		account, err := c.accountDN(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list, err = rightsOn(ctx, c.search, account, dn, attributes...)
 		if err != nil && unwell(err) {
 			return nil, err
 		}
@@ -106,7 +109,7 @@ func (c *Client) hiddenMembers(ctx context.Context, dn string) (hidden []string,
 // mayHide reports whether attributes may be hidden on a server that can be asked
 // about it. For Active Directory see StateRequired and hiddenHours.
 func (c *Client) mayHide() bool {
-	return c.settings.BindDN != "" && slices.Contains([]string{"openldap", "389ds", "freeipa"}, c.settings.Kind)
+	return c.settings.account() != "" && slices.Contains([]string{"openldap", "389ds", "freeipa"}, c.settings.Kind)
 }
 
 // comparable reports whether the service account may compare an attribute.

@@ -19,6 +19,9 @@ func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) err
 	if err != nil {
 		return err
 	}
+	if c, err = c.home(ctx, u); err != nil {
+		return err
+	}
 	fingerprint := ssh.FingerprintSHA256(key)
 	return c.changeKeys(ctx, u, func(e entry, values []string, req *ldap.ModifyRequest) error {
 		state, err := c.state(ctx, c.search, e, false)
@@ -47,6 +50,10 @@ func (c *Client) AddKey(ctx context.Context, u *directory.User, line string) err
 // directory.Directory. A value that contains other keys too is replaced by one
 // without the key.
 func (c *Client) RemoveKey(ctx context.Context, u *directory.User, fingerprint string) error {
+	c, err := c.home(ctx, u)
+	if err != nil {
+		return err
+	}
 	return c.changeKeys(ctx, u, func(_ entry, values []string, req *ldap.ModifyRequest) error {
 		var gone, instead []string
 		for _, v := range values {
@@ -79,7 +86,7 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 	}
 	// A new connection: if a pooled one proves dead, nobody knows whether the change
 	// was made.
-	cn, err := c.pool.connect(ctx, c.bindService)
+	cn, err := c.pool.connect(ctx, c.asService())
 	if err != nil {
 		return fmt.Errorf("change the keys of %q: %w", u.Name, err)
 	}

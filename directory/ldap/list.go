@@ -22,9 +22,29 @@ func (c *Client) anyUser() string { return strings.ReplaceAll(c.settings.UserFil
 // read once for all of them. If the server lists only some users, the error comes
 // after those.
 func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
+	if c.forest == nil {
+		return c.users(ctx)
+	}
+	return func(yield func(*directory.User, error) bool) {
+		domains, err := c.forest.all(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, d := range domains {
+			for u, err := range d.users(ctx) {
+				if !yield(u, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *Client) users(ctx context.Context) iter.Seq2[*directory.User, error] {
 	return func(yield func(*directory.User, error) bool) {
 		if c.settings.BindAs != "" {
-			yield(nil, fmt.Errorf("list users: with bind_as there is no account to do it with: %w", directory.ErrNotListed))
+			yield(nil, fmt.Errorf("list users: with bind_as there is no service account that could do it: %w", directory.ErrNotListed))
 			return
 		}
 		entries, short := all(ctx, c.search, c.settings.Base, c.anyUser(), c.userAttributes()...)
@@ -65,6 +85,9 @@ const perBatch = 100
 // Names that the search does not find are looked up one by one: they may be the
 // names of nobody, or the server has its own rule for them.
 func (c *Client) LookupMany(ctx context.Context, names []string) map[string]directory.Answer {
+	if c.forest != nil {
+		return c.forest.lookup(ctx, names)
+	}
 	answers := make(map[string]directory.Answer, len(names))
 	single := func(name string) {
 		u, err := c.Lookup(ctx, name)
@@ -112,6 +135,7 @@ type sweep struct {
 	base    string
 	entries []*ldap.Entry
 	values  map[string][]held // by attribute and value without case
+	whole   []string          // attributes of which all values are here
 }
 
 // held is a value, and the number of an entry that has it.
@@ -127,7 +151,7 @@ func (c *Client) sweepGroups(ctx context.Context) searchFunc {
 	if c.settings.GroupWalk != walkMembers {
 		return c.search
 	}
-	s := &sweep{base: c.settings.GroupBase, values: map[string][]held{}}
+	s := &sweep{base: c.settings.GroupBase, values: map[string][]held{}, whole: append(c.settings.memberAttributes(), "gidNumber")}
 	numbers := map[string]int{}
 	read := func(filter string, attributes ...string) bool {
 		entries, err := all(ctx, c.search, s.base, filter, append(attributes, c.settings.GroupNameAttribute, "objectClass", "gidNumber")...)
@@ -201,7 +225,12 @@ func (s *sweep) match(filter *ber.Packet) (numbers map[int]bool, certain bool) {
 	numbers = map[int]bool{}
 	switch filter.Tag {
 	case ldap.FilterEqualityMatch:
-		exact, folded := keys(fmt.Sprint(filter.Children[0].Value), fmt.Sprint(filter.Children[1].Value))
+		name, value := fmt.Sprint(filter.Children[0].Value), fmt.Sprint(filter.Children[1].Value)
+		group := strings.EqualFold(name, "objectClass") && strings.EqualFold(value, "posixGroup")
+		if !group && !contains(s.whole, name) { // a search for something else, such as policies
+			return nil, false
+		}
+		exact, folded := keys(name, value)
 		for _, h := range s.values[folded] {
 			if h.exact != exact {
 				return nil, false

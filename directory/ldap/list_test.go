@@ -2,11 +2,13 @@ package ldap_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"berth/directory"
+	"berth/directory/ldap"
 	"berth/test/peers"
 )
 
@@ -49,10 +51,50 @@ func TestUsers(t *testing.T) {
 	if len(all) < 10 || sweep < 5 || cost > int64(len(all)) {
 		t.Errorf("listed %d users with %d searches, and one user in %d groups: want all, fewer searches than users, and 5 groups or more", len(all), cost, sweep)
 	}
+	var nested []string
+	tree, err := c.Nesting(t.Context())
+	for _, g := range tree {
+		for _, above := range g.In {
+			nested = append(nested, g.Name+" in "+above.String())
+		}
+	}
+	slices.Sort(nested)
+	want := []string{ // middle and outer contain each other
+		"bydn in cn=byunique,ou=groups,dc=example,dc=test", "byunique in cn=notposix,ou=groups,dc=example,dc=test",
+		"inner in cn=middle,ou=groups,dc=example,dc=test", "middle in cn=outer,ou=groups,dc=example,dc=test", "outer in cn=middle,ou=groups,dc=example,dc=test",
+	}
+	if !slices.Equal(nested, want) || err != nil || len(tree) < 10 {
+		t.Errorf("nested: %q, want %q; %d groups, error %v", nested, want, len(tree), err)
+	}
 	for u, err := range c.Users(t.Context()) {
 		if err != nil {
 			t.Errorf("the first user: %v, %v", u, err)
 		}
 		break
+	}
+}
+
+// TestListedStates: who is listed has the state that a look-up finds, and a list changes
+// nothing for the look-ups after it. OpenLDAP's policies are entries like groups, and a
+// list answers searches for groups from memory.
+func TestListedStates(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	c, apart := open(t, settings(p)), open(t, settings(p))
+	n := 0
+	for u, err := range c.Users(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for when, other := range map[string]*ldap.Client{"a look-up": apart, "a look-up after the list began": c} {
+			if want := find(t, other, u.Name); want.State.Status != u.State.Status || !want.State.PasswordExpires.Equal(u.State.PasswordExpires) {
+				t.Errorf("%s: listed as %+v, %s says %+v", u.Name, u.State, when, want.State)
+			}
+		}
+		if !u.State.PasswordExpires.IsZero() {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("nobody's password expires")
 	}
 }

@@ -43,8 +43,7 @@ func (c *Client) userFilter(ctx context.Context, search searchFunc, name string,
 	filter := anyOf(attributes, name)
 	// AD lets user@dns.domain log in whatever the entry's userPrincipalName is.
 	user, domain, _ := strings.Cut(name, "@")
-	ours := strings.ReplaceAll(strings.TrimPrefix(foldDN(domainOf(c.settings.Base)), "dc="), ",dc=", ".")
-	if c.settings.Kind == "active_directory" && user != "" && strings.EqualFold(domain, ours) {
+	if c.settings.Kind == "active_directory" && user != "" && strings.EqualFold(domain, dnsName(c.settings.Base)) {
 		filter += anyOf([]string{c.settings.NameAttribute}, user)
 	}
 	return fmt.Sprintf("(&(|%s)%s)", filter, c.settings.UserFilter), nil
@@ -93,6 +92,11 @@ func (c *Client) shortDomain(ctx context.Context, search searchFunc) (string, er
 	short := found[0].first("nETBIOSName")
 	c.short.remember("", short, c.now().Add(24*time.Hour))
 	return short, nil
+}
+
+// dnsName returns the domain of a DN as DNS has it, in lower case.
+func dnsName(dn string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(foldDN(domainOf(dn)), "dc="), ",dc=", ".")
 }
 
 // foldDN returns a form of dn that is the same for all its spellings.

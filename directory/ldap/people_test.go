@@ -55,7 +55,7 @@ func TestRenamedGroups(t *testing.T) {
 			}
 			manage(t, p, "dn: cn=outer,"+base+"\nobjectClass: "+map[string]string{"openldap": "groupOfNames\nmember: uid=bob," + people, "samba": "group\nsAMAccountName: outer"}[name])
 			want := strings.Replace(before, "outer", "former", 1)
-			deadline := time.Now().Add(5 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			for {
 				parts := strings.Split(groupNames(find(t, c, "alice")), ", ")
 				wanted := strings.Split(want, ", ")
@@ -82,7 +82,7 @@ func TestMovedPerson(t *testing.T) {
 	manage(t, p, "dn: ou=left,dc=example,dc=test\nobjectClass: organizationalUnit\nou: left")
 	manage(t, p, "dn: uid=carol,"+people+"\nchangetype: modrdn\nnewrdn: uid=carol\ndeleteoldrdn: 0\nnewsuperior: ou=left,dc=example,dc=test")
 	manage(t, p, "dn: uid=guessed,"+people+"\nchangetype: delete")
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := d.Authenticate(t.Context(), moved, peers.Password("carol"))
 		if err == nil {

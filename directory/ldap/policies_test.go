@@ -116,6 +116,17 @@ func TestSidesOfDS389(t *testing.T) {
 	c := open(t, settings(p))
 	svc := p.BindDN
 
+	t.Run("indexes", func(t *testing.T) {
+		indexesAre(t, settings(p), "note: search by beginnings: uid, cn, sn need an index")
+		manage(t, p, `dn: cn=ldbm database,cn=plugins,cn=config
+changetype: modify
+add: aci
+aci: (targetattr = "*")(version 3.0; acl "indexes"; allow (read, search) userdn = "ldap:///`+svc+`";)`)
+		indexesAre(t, settings(p), "warning: search by beginnings: the server has no index of uid for")
+		manage(t, p, "dn: cn=uid,cn=index,cn=userroot,cn=ldbm database,cn=plugins,cn=config\nchangetype: modify\nadd: nsIndexType\nnsIndexType: sub")
+		indexesAre(t, settings(p), "ok: ")
+		manage(t, p, "dn: cn=uid,cn=index,cn=userroot,cn=ldbm database,cn=plugins,cn=config\nchangetype: modify\ndelete: nsIndexType\nnsIndexType: sub")
+	})
 	t.Run("unindexed login attribute", func(t *testing.T) {
 		replace(t, p, svc, "nsLookThroughLimit", "3")
 		defer replace(t, p, svc, "nsLookThroughLimit", "")
@@ -132,6 +143,12 @@ func TestSidesOfDS389(t *testing.T) {
 		}
 		if u, err := c.Lookup(t.Context(), "nobody"); err == nil || directory.Refused(err) || !strings.Contains(err.Error(), "index") {
 			t.Errorf("Lookup(nobody) = %v, %v; want an error that is no refusal and says why", u, err)
+		}
+		// By default uid has an index for equality only, cn and sn have one for beginnings.
+		for _, begin := range []string{"alic", "Ali", "al"} {
+			if found, more, err := c.Find(t.Context(), begin, 5); err != nil || !more || len(found) != 1 || found[0].Name != "alice" {
+				t.Errorf("Find(%q) = %v, %t, %v; want alice by cn, and that there may be more", begin, found, more, err)
+			}
 		}
 		if err := c.Ping(t.Context()); err != nil {
 			t.Errorf("Ping = %v, want nil: people can log in by their login names", err)

@@ -25,6 +25,7 @@ type policy struct {
 	failures   int           // wrong passwords that lock an account; 0: none do
 	window     time.Duration // in which they are counted; 0: for ever
 	missing    string        // DN of the policy that applies, if it cannot be read
+	rules      directory.PasswordRules
 }
 
 // policiesFor is how long policies are remembered.
@@ -32,12 +33,14 @@ const policiesFor = 5 * time.Minute
 
 var policyAttributes = []string{
 	"pwdMaxAge", "pwdMaxIdle", "pwdLockout", "pwdLockoutDuration", "pwdMustChange", "pwdMaxFailure", "pwdFailureCountInterval",
+	"pwdCheckQuality", "pwdMinLength", "pwdInHistory", "pwdMinAge",
 }
 
 // nsPolicyAttributes are those of 389 DS. It knows some of them by the names above
 // too, but returns a value by one name only.
 var nsPolicyAttributes = []string{
 	"passwordExp", "passwordLockout", "passwordMaxFailure", "passwordResetFailureCount", "nsslapd-pwpolicy-local", "accountInactivityLimit",
+	"passwordCheckSyntax", "passwordMinLength", "passwordMinCategories", "passwordHistory", "passwordInHistory", "passwordMinAge",
 }
 
 func readPolicy(e entry) policy {
@@ -47,6 +50,7 @@ func readPolicy(e entry) policy {
 		lockFor:    seconds(e.first("pwdLockoutDuration")),
 		mustChange: isTrue(e.first("pwdMustChange")),
 		window:     seconds(e.first("pwdFailureCountInterval")),
+		rules:      ppolicyRules(e),
 	}
 	if isTrue(e.first("pwdLockout")) {
 		p.failures, _ = strconv.Atoi(e.first("pwdMaxFailure"))
@@ -79,6 +83,10 @@ func stricter(a, b policy) policy {
 		mustChange: a.mustChange || b.mustChange,
 		failures:   int(shorter(time.Duration(a.failures), time.Duration(b.failures))),
 		window:     longer(a.window, b.window),
+		rules: directory.PasswordRules{
+			Length: max(a.rules.Length, b.rules.Length), Kinds: max(a.rules.Kinds, b.rules.Kinds),
+			History: max(a.rules.History, b.rules.History), Age: max(a.rules.Age, b.rules.Age),
+		},
 	}
 }
 
@@ -178,16 +186,17 @@ func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (poli
 	}
 	switch n, convErr := strconv.Atoi(found.first("passwordMaxFailure")); {
 	case len(found.attrs) == 0:
-		p.missing = at
+		p.missing = cmp.Or(p.missing, at) // that of the account policy refuses, that of cn=config does not
 	case off("passwordLockout"):
 		p.failures = 0
 	case convErr == nil:
 		p.failures = n
 	case at == nsGlobalPolicy:
-		p.missing = at
+		p.missing = cmp.Or(p.missing, at)
 	}
 	p.noExpiry = len(found.attrs) > 0 && off("passwordExp")
 	p.window = seconds(found.first("passwordResetFailureCount"))
+	p.rules = nsRules(found)
 	return p, err
 }
 
@@ -214,10 +223,14 @@ func (c *Client) loadPolicies(ctx context.Context, search searchFunc) (policies,
 // Lockout implements directory.Directory. An error means that the service account
 // may not read the policy, or that no server answers.
 func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int, window time.Duration, err error) {
+	c, err = c.home(ctx, u)
+	if err != nil {
+		return 0, 0, err
+	}
 	var p policy
 	switch c.settings.Kind {
 	case "active_directory":
-		p, err = c.adLockout(ctx, u)
+		p, err = c.adPolicy(ctx, u)
 	case "freeipa":
 		p, err = c.ipaLockout(ctx)
 	default:
@@ -232,24 +245,31 @@ func (c *Client) Lockout(ctx context.Context, u *directory.User) (threshold int,
 // psoAttribute names the fine-grained policy of a user, on Active Directory.
 const psoAttribute = "msDS-ResultantPSO"
 
-// adLockout reads the fine-grained policy of the user, or else the domain's.
-func (c *Client) adLockout(ctx context.Context, u *directory.User) (policy, error) {
+// adPolicy reads the fine-grained policy of the user, or else the domain's.
+func (c *Client) adPolicy(ctx context.Context, u *directory.User) (policy, error) {
 	e, _, err := read(ctx, c.search, u.DN, psoAttribute)
 	if err != nil {
 		return policy{}, err
 	}
 	dn, threshold, window := domainOf(c.settings.Base), "lockoutThreshold", "lockOutObservationWindow"
+	length, history, age, complexity := "minPwdLength", "pwdHistoryLength", "minPwdAge", "pwdProperties"
 	if pso := e.first(psoAttribute); pso != "" {
 		dn, threshold, window = pso, "msDS-LockoutThreshold", "msDS-LockoutObservationWindow"
+		length, history, age, complexity = "msDS-MinimumPasswordLength", "msDS-PasswordHistoryLength", "msDS-MinimumPasswordAge", "msDS-PasswordComplexityEnabled"
 	}
-	if e, _, err = read(ctx, c.search, dn, threshold, window); err != nil {
+	if e, _, err = read(ctx, c.search, dn, threshold, window, length, history, age, complexity); err != nil {
 		return policy{}, err
 	}
 	n, err := strconv.Atoi(e.first(threshold))
 	if err != nil {
 		return policy{}, fmt.Errorf("%q cannot be read", dn)
 	}
-	return policy{failures: n, window: interval(e.first(window))}, nil
+	rules := directory.PasswordRules{Length: number(e, length), History: number(e, history), Age: interval(e.first(age))}
+	const domainPasswordComplex = 1
+	if isTrue(e.first(complexity)) || number(e, complexity)&domainPasswordComplex != 0 {
+		rules.Kinds = complexKinds
+	}
+	return policy{failures: n, window: interval(e.first(window)), rules: rules}, nil
 }
 
 // policyLockout reads the policy entry that applies to the user.

@@ -71,6 +71,7 @@ func TestPolicyOfNS(t *testing.T) {
 		{"local switched off", with("passwordLockout=on", "cn=config:"+strings.ReplaceAll(strings.Join(config, " "), "local=on", "local=off")), attrs("pwdPolicySubentry=cn=local"), global},
 		{"idle", with("", "cn=idle:accountInactivityLimit=60"), attrs("acctPolicySubentry=cn=idle"), policy{failures: 5, window: 10 * time.Minute, maxIdle: time.Minute}},
 		{"idle hidden", with(""), attrs("acctPolicySubentry=cn=idle"), policy{failures: 5, window: 10 * time.Minute, missing: "cn=idle"}},
+		{"everything hidden", map[string][]string{}, attrs("acctPolicySubentry=cn=idle"), policy{failures: 3, missing: "cn=idle"}},
 		{"idle, for all", with("", nsGlobalIdle+":accountInactivityLimit=60"), attrs(), policy{failures: 5, window: 10 * time.Minute, maxIdle: time.Minute}},
 	}
 	for _, tt := range tests {

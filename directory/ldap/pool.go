@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,6 +22,9 @@ type server struct {
 	dial  Dialer
 	ldaps bool // TLS from the start
 
+	dialPlain Dialer // to the port without TLS, for connections that are sealed
+	found     bool   // DNS names it; the settings do not
+
 	// guarded by pool.mu
 	down    error         // why it is not asked; nil: it answers
 	retry   time.Time     // when it may be asked again, if no other answers
@@ -30,13 +34,25 @@ type server struct {
 }
 
 // newServer returns the server of a URL that Settings.Check has accepted.
-func newServer(raw string) *server {
+func newServer(raw string, by *resolver) *server {
 	u, _ := url.Parse(raw)
-	usual := map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}
-	addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), usual[u.Scheme]))
-	dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
-	return &server{url: raw, host: u.Hostname(), dial: dial, ldaps: u.Scheme == "ldaps"}
+	to := func(port string) Dialer {
+		return func(ctx context.Context) (net.Conn, error) {
+			return (&net.Dialer{Resolver: by.hosts}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+		}
+	}
+	s := &server{url: raw, host: u.Hostname(), dial: to(cmp.Or(u.Port(), usualPort[u.Scheme])), ldaps: u.Scheme == "ldaps"}
+	switch s.dialPlain = s.dial; {
+	case s.ldaps && u.Port() == strconv.Itoa(catalogTLSPort):
+		s.dialPlain = to(strconv.Itoa(catalogPort))
+	case s.ldaps:
+		s.dialPlain = to(usualPort["ldap"])
+	}
+	return s
 }
+
+// usualPort is the port of a URL without one.
+var usualPort = map[string]string{"ldap": ldap.DefaultLdapPort, "ldaps": ldap.DefaultLdapsPort}
 
 const (
 	// maxIdle is how long an unused connection is kept. Firewalls drop idle
@@ -63,15 +79,17 @@ const (
 // A pool holds the connections for searches, bound as the service account, and
 // knows which servers are well. Its fields below mu are guarded by it.
 type pool struct {
-	c      *Client
-	slots  chan struct{} // one for each connection in use
-	ctx    context.Context
-	cancel context.CancelFunc
-	probes sync.WaitGroup
+	c       *Client
+	slots   chan struct{} // one for each connection in use
+	ctx     context.Context
+	cancel  context.CancelFunc
+	probes  sync.WaitGroup
+	fixed   []*server // those of the settings
+	locator *locator  // finds the others; nil: there are none
 
 	mu       sync.Mutex
-	servers  []*server
-	idle     []*conn // the last one was used last
+	servers  []*server // in order of preference; never changed in place
+	idle     []*conn   // the last one was used last
 	busy     map[*conn]bool
 	refused  error // the service account could not bind
 	rebindAt time.Time
@@ -79,7 +97,7 @@ type pool struct {
 }
 
 func newPool(c *Client, servers []*server) *pool {
-	p := &pool{c: c, servers: servers, slots: make(chan struct{}, c.settings.PoolSize), busy: map[*conn]bool{}}
+	p := &pool{c: c, fixed: servers, servers: servers, slots: make(chan struct{}, c.settings.PoolSize), busy: map[*conn]bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -92,18 +110,19 @@ func (p *pool) locked(do func()) {
 	do()
 }
 
-// take returns a connection bound as the service account. Give it back with
-// put.
-func (p *pool) take(ctx context.Context) (*conn, error) {
+// take returns a connection bound as the service account; with anew, one that was not
+// used before. Give it back with put.
+func (p *pool) take(ctx context.Context, anew bool) (cn *conn, err error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a connection: %w", context.Cause(ctx))
 	}
-	cn := p.reuse(ctx)
+	if !anew {
+		cn = p.reuse(ctx)
+	}
 	if cn == nil {
-		var err error
-		if cn, err = p.connect(ctx, p.c.bindService); err != nil {
+		if cn, err = p.connect(ctx, p.c.asService()); err != nil {
 			<-p.slots
 			return nil, err
 		}
@@ -180,9 +199,20 @@ func (p *pool) fresh(cn *conn) bool {
 
 func (s *server) good() bool { return s.down == nil && !s.doubted }
 
-// connect dials the servers, those that answer first, until prepare succeeds with
-// one. An answer of a server, such as a refused bind, ends the attempts.
-func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn) error) (*conn, error) {
+// A use is what a new connection is for.
+type use struct {
+	service bool                               // bound as the service account
+	prepare func(context.Context, *conn) error // makes the connection ready; nil: it is
+}
+
+// connect dials the servers, those that answer first, until one is ready. An answer
+// of a server, such as a refused bind, ends the attempts.
+func (p *pool) connect(ctx context.Context, as use) (*conn, error) {
+	waiting, cancel := context.WithTimeout(ctx, p.c.settings.ConnectTimeout)
+	defer cancel()
+	if _, err := p.listed(waiting); err != nil {
+		return nil, err
+	}
 	var errs []error
 	servers := p.order()
 	last := len(servers) - 1
@@ -196,7 +226,7 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 			limit = p.patience(s)
 		}
 		start := time.Now()
-		cn, err := p.connectTo(ctx, s, limit, prepare)
+		cn, err := p.connectTo(ctx, s, limit, as)
 		if err == nil {
 			return cn, nil
 		}
@@ -228,20 +258,22 @@ func (p *pool) connect(ctx context.Context, prepare func(context.Context, *conn)
 			errs = append(errs, s.down)
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, cmp.Or(errors.Join(errs...), errors.New("no server answers")) // all may be back just now
 }
 
-func (p *pool) connectTo(ctx context.Context, s *server, limit time.Duration, prepare func(context.Context, *conn) error) (*conn, error) {
+func (p *pool) connectTo(ctx context.Context, s *server, limit time.Duration, as use) (*conn, error) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("connecting: %w (%v)", errNoAnswer, limit))
 	defer cancel()
-	cn, err := p.c.dial(ctx, s)
+	cn, err := p.c.dial(ctx, s, as)
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(ctx, cn); err != nil {
-		cn.close()
-		return nil, err
+	if as.prepare != nil {
+		if err := as.prepare(ctx, cn); err != nil {
+			cn.close()
+			return nil, err
+		}
 	}
 	p.locked(func() { s.took = time.Since(start) })
 	return cn, nil
@@ -284,6 +316,12 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 	defer p.mu.Unlock()
 	if p.closed {
 		return
+	}
+	if p.locator != nil {
+		select {
+		case p.locator.again <- struct{}{}:
+		default:
+		}
 	}
 	first := s.down == nil
 	s.down = err
@@ -341,7 +379,7 @@ func (p *pool) doubt(s *server) {
 
 // check connects to a server and asks it something.
 func (p *pool) check(s *server, limit time.Duration) error {
-	cn, err := p.connectTo(p.ctx, s, limit, p.c.bindService)
+	cn, err := p.connectTo(p.ctx, s, limit, p.c.asService())
 	if err != nil {
 		return err
 	}
@@ -349,14 +387,14 @@ func (p *pool) check(s *server, limit time.Duration) error {
 	return cn.ping(p.ctx, limit)
 }
 
-// isDown reports whether a server is down, for the probe to end.
+// isDown reports whether a server is down.
 func (p *pool) isDown(s *server) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return s.down != nil
 }
 
-// probe tries a server until it serves a search.
+// probe tries a server until it serves a search, or DNS no longer names it.
 func (p *pool) probe(s *server) {
 	tick := time.NewTicker(p.c.settings.ProbeEvery)
 	defer tick.Stop()
@@ -366,11 +404,21 @@ func (p *pool) probe(s *server) {
 			return
 		case <-tick.C:
 		}
+		if !p.names(s) {
+			return
+		}
 		if p.check(s, p.c.settings.ConnectTimeout) == nil {
 			p.locked(func() { s.down = nil })
 			p.c.log.Info("directory server is back", "url", s.url)
 		}
 	}
+}
+
+// names reports whether s is one of the servers.
+func (p *pool) names(s *server) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.servers, s)
 }
 
 // ping reads the root DSE, which everybody may read (RFC 4512, section 5.1).
@@ -381,12 +429,17 @@ func (cn *conn) ping(ctx context.Context, limit time.Duration) error {
 	})
 }
 
-// asNobody leaves a new connection without a bind.
-func asNobody(context.Context, *conn) error { return nil }
+// asNobody is a connection without a bind.
+func asNobody() use { return use{} }
 
-// bindService binds cn as the service account, if there is one.
+// asService is a connection of the service account, if there is one.
+func (c *Client) asService() use { return use{service: true, prepare: c.bindService} }
+
+// bindService binds cn as the service account, if there is one. A refusal is not
+// repeated at once: the directory could lock the account.
 func (c *Client) bindService(ctx context.Context, cn *conn) error {
-	if c.settings.BindDN == "" {
+	account := c.settings.account()
+	if account == "" {
 		return nil
 	}
 	p := c.pool
@@ -396,7 +449,25 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	if time.Now().Before(until) {
 		return refused
 	}
-	password, err := c.settings.bindPassword()
+	err := c.bindBy(ctx, cn)
+	if err != nil && !unwell(err) {
+		p.locked(func() { p.refused, p.rebindAt = err, time.Now().Add(rebind) })
+	}
+	return err
+}
+
+// bindBy binds cn in the way that the settings name.
+func (c *Client) bindBy(ctx context.Context, cn *conn) error {
+	switch by := c.settings.Bind; {
+	case by.Keytab != "":
+		return c.bindTicket(ctx, cn)
+	case by.Certificate != "":
+		if err := cn.do(ctx, c.settings.RequestTimeout, cn.ExternalBind); err != nil {
+			return fmt.Errorf("bind with the certificate %s: %w", by.Certificate, err)
+		}
+		return nil
+	}
+	password, err := c.bindPassword()
 	if err != nil {
 		return err
 	}
@@ -416,11 +487,7 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	if v.why != nil {
 		err = fmt.Errorf("%w: %w", v.why, err)
 	}
-	err = fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
-	if !unwell(err) {
-		p.locked(func() { p.refused, p.rebindAt = err, time.Now().Add(rebind) })
-	}
-	return err
+	return fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
 }
 
 // close ends the probes and the idle connections. Those in use end when they

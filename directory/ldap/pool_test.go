@@ -25,6 +25,7 @@ type script struct {
 	lost    map[net.Conn]bool // forgotten by something in between: nobody hears what is sent
 	stopped bool              // it takes connections and says nothing, as after SIGSTOP
 	refuses bool              // it takes no connections
+	breaks  bool              // it closes a connection when a search comes
 	slow    time.Duration     // each search below a base takes
 	pieces  bool              // its answer begins at once
 	binds   int
@@ -59,13 +60,16 @@ func (s *script) serve(nc net.Conn) {
 		}
 		op := req.Children[1]
 		s.mu.Lock()
-		silent, slow, pieces := s.stopped || s.lost[nc], s.slow, s.pieces
+		silent, slow, pieces, breaks := s.stopped || s.lost[nc], s.slow, s.pieces, s.breaks
 		if op.Tag == ldap.ApplicationBindRequest {
 			s.binds++
 		}
 		s.mu.Unlock()
 		if silent {
 			continue
+		}
+		if breaks && op.Tag == ldap.ApplicationSearchRequest {
+			return
 		}
 		reply := ber.Tag(ldap.ApplicationSearchResultDone)
 		switch {
@@ -373,7 +377,7 @@ func TestRefusedTLS(t *testing.T) {
 // connection is closed too.
 func TestGivenBackAfterTheEnd(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, c *Client, _ []*script) {
-		cn, err := c.pool.take(t.Context())
+		cn, err := c.pool.take(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,7 +398,7 @@ func TestGivenBack(t *testing.T) {
 	} {
 		for _, ended := range errs {
 			inBubble(t, 1, func(t *testing.T, c *Client, _ []*script) {
-				cn, err := c.pool.take(t.Context())
+				cn, err := c.pool.take(t.Context(), false)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -412,7 +416,7 @@ func TestGivenBack(t *testing.T) {
 func TestRefusesNoMore(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
 		s[0].set(func() { s[0].refuses = true })
-		if _, err := c.pool.take(t.Context()); err == nil {
+		if _, err := c.pool.take(t.Context(), false); err == nil {
 			t.Fatal("a connection to a server that refuses them")
 		}
 		s[0].set(func() { s[0].refuses = false })
@@ -441,4 +445,24 @@ func TestClosedConnection(t *testing.T) {
 			t.Errorf("%d connections to the server and %d to the other one, down: %t; want 2, 0, false", n, other, c.pool.isDown(c.pool.servers[0]))
 		}
 	})
+}
+
+// TestDyingServer kills the first of two servers. Its connections break when they are used,
+// several after each other; new ones are refused, or break as well, because a process of
+// the server lives longer than the others. No request may fail.
+func TestDyingServer(t *testing.T) {
+	for _, refuses := range []bool{true, false} {
+		t.Run(fmt.Sprint("refuses ", refuses), func(t *testing.T) {
+			inBubble(t, 2, func(t *testing.T, c *Client, s []*script) {
+				s[0].set(func() { s[0].slow = time.Millisecond })
+				atOnce(t, c, 6)
+				s[0].set(func() { s[0].breaks, s[0].refuses = true, refuses })
+				atOnce(t, c, 1)
+				atOnce(t, c, 6)
+				if !c.pool.isDown(c.pool.servers[0]) || s[1].dials() == 0 {
+					t.Error("the server that breaks every connection does not count as down")
+				}
+			})
+		})
+	}
 }

@@ -43,14 +43,16 @@ const (
 )
 
 // Report tries everything that logins need and returns what it found. It tries each
-// server with its certificate and clock, the service account, the base, the users
-// and groups and which attributes of them can be read, what the service account may
+// server with its certificate and clock, whether the servers are replicas of each
+// other, the service account, the base, the users and groups and which attributes of them can be read, what the service account may
 // write, and a look-up as for a login. groups are the names that rules use; strict
 // are those of them in rules that deny or require something. Groups that cannot be
 // seen are reported. Report changes nothing and does not bind as a user.
 func (c *Client) Report(ctx context.Context, groups []string, strict ...string) []Finding {
 	r := reporter{c: c}
-	for _, s := range c.pool.servers {
+	servers, err := c.pool.listed(ctx)
+	r.domain(err)
+	for _, s := range servers {
 		r.server(ctx, s)
 	}
 	if !r.reached {
@@ -60,6 +62,11 @@ func (c *Client) Report(ctx context.Context, groups []string, strict ...string) 
 		r.add(Warning, "service account", "none: only logins by password are possible, and no more can be tried here")
 		return r.findings
 	}
+	names := []string{c.settings.Base}
+	if dn, err := c.accountDN(ctx); err == nil && directory.DNOf(dn).Within(directory.DNOf(c.settings.Base)) {
+		names = append(names, dn)
+	}
+	r.replicas(ctx, names...)
 	if err := c.Ping(ctx); err != nil {
 		right := r.cure(err)
 		if root, _, _ := read(ctx, c.search, "", "namingContexts"); right == "" && root.has("namingContexts") {
@@ -73,6 +80,9 @@ func (c *Client) Report(ctx context.Context, groups []string, strict ...string) 
 	r.users(ctx)
 	r.groups(ctx, groups, strict)
 	r.policies(ctx)
+	if c.forest != nil {
+		r.findings = append(r.findings, c.forest.report(ctx)...)
+	}
 	return r.findings
 }
 
@@ -89,15 +99,43 @@ func (r *reporter) add(l Level, what, format string, args ...any) {
 	r.findings = append(r.findings, Finding{l, what, format})
 }
 
+// domain reports what DNS says about the servers; err is why it could not be asked.
+func (r *reporter) domain(err error) {
+	p := r.c.pool
+	if p.locator == nil {
+		return
+	}
+	what := "domain " + r.c.settings.Domain
+	if err != nil {
+		r.add(Bad, what, err.Error())
+		return
+	}
+	p.mu.Lock()
+	last := p.locator.last
+	p.mu.Unlock()
+	in := ""
+	if last.site != "" {
+		in = fmt.Sprintf(", %d of them in the site %s of this host", last.near, last.site)
+	}
+	r.add(OK, what, "servers in DNS (%s): %d%s; asked again after %v", p.locator.serviceName(""), len(last.urls), in, last.valid)
+	for _, note := range last.notes {
+		r.add(Warning, what, note)
+	}
+}
+
 // server connects to one server, whatever its health.
 func (r *reporter) server(ctx context.Context, s *server) {
+	pool, limit := r.c.pool, r.c.settings.ConnectTimeout
+	user, err := pool.connectTo(ctx, s, limit, asNobody())
+	var cn *conn
 	start := time.Now()
-	cn, err := r.c.pool.connectTo(ctx, s, r.c.settings.ConnectTimeout, asNobody)
 	if err == nil {
-		defer cn.close()
-		r.certificate(s, cn.tls)
-		err = r.c.bindService(ctx, cn)
-		if password, _ := r.c.settings.bindPassword(); strings.TrimSpace(password) != password {
+		r.certificate(s, user.tls)
+		user.close()
+		if cn, err = pool.connectTo(ctx, s, limit, r.c.asService()); err == nil {
+			defer cn.close()
+		}
+		if password, _ := r.c.bindPassword(); strings.TrimSpace(password) != password {
 			r.add(Warning, "service account", "its password begins or ends with a blank, which is part of the password: remove the blank if it is not meant to be there")
 		}
 	}
@@ -107,8 +145,8 @@ func (r *reporter) server(ctx context.Context, s *server) {
 	}
 	r.reached = true
 	bound := "anonymous"
-	if r.c.settings.BindDN != "" {
-		bound = "bound as " + r.c.settings.BindDN
+	if account := r.c.settings.account(); account != "" {
+		bound = "bound as " + account
 	}
 	r.add(OK, "server "+s.url, "%s in %v", bound, time.Since(start).Round(time.Millisecond))
 	r.root(ctx, s, cn)
@@ -176,7 +214,7 @@ func brandOf(root entry) (b brand, known bool) {
 }
 
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
-	root, _, err := read(ctx, r.c.searchOn(cn), "", append(rootAttributes, "supportedExtension")...)
+	root, _, err := read(ctx, r.c.searchOn(cn), "", slices.Concat(rootAttributes, controllerAttributes, []string{"supportedExtension"})...)
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
@@ -187,12 +225,13 @@ func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 	if b, known := brandOf(root); known && kind != b.kind && !slices.Contains(b.others, kind) {
 		r.add(Bad, "server "+s.url, "is %[1]s, but kind is %[2]s: must be %[1]s, or disabled, locked and expired accounts can log in with keys", b.kind, kind)
 	}
+	r.controller(s, root)
 	if way, ok := changeWays[r.c.settings.PasswordChange]; ok {
 		what := "password change on " + s.url
 		switch listed := contains(root.all(way.attribute), way.value); {
 		case !listed:
 			r.add(Bad, what, "password_change is %s, but the server does not list %s", r.c.settings.PasswordChange, way.value)
-		case cn.tls == nil && r.c.settings.PasswordChange == changeUnicodePwd:
+		case !cn.private() && r.c.settings.PasswordChange == changeUnicodePwd:
 			r.add(Bad, what, "needs ldaps:// or start_tls")
 		default:
 			r.add(OK, what, "possible by %s", r.c.settings.PasswordChange)
@@ -209,6 +248,30 @@ func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
 		return
 	}
 	r.clock(s, now)
+}
+
+// controllerAttributes are those in the root DSE that show the site and the
+// functional levels of a domain controller.
+var controllerAttributes = []string{"serverName", "domainControllerFunctionality", "domainFunctionality", "forestFunctionality"}
+
+// levels are the functional levels of Active Directory ([MS-ADTS] 3.1.1.3.2.25).
+var levels = map[string]string{
+	"0": "2000", "1": "2003 interim", "2": "2003", "3": "2008", "4": "2008 R2", "5": "2012", "6": "2012 R2", "7": "2016", "10": "2025",
+}
+
+// controller reports where a domain controller is and what it can do.
+func (r *reporter) controller(s *server, root entry) {
+	if !root.has("serverName") {
+		return
+	}
+	// CN=DC1,CN=Servers,CN=Berlin,CN=Sites,CN=Configuration,…
+	site := directory.DNOf(root.first("serverName")).Parent().Parent()
+	level := func(of string) string {
+		value := root.first(of + "Functionality")
+		return cmp.Or(levels[value], value, "unknown")
+	}
+	r.add(OK, "controller "+s.url, "site %s; functional level %s, of the domain %s, of the forest %s",
+		cmp.Or(ownName(site, "cn"), "unknown"), level("domainController"), level("domain"), level("forest"))
 }
 
 // clocks are where servers show the time: Active Directory, 389 DS, OpenLDAP
@@ -332,7 +395,8 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 		r.add(OK, "groups", "%s with members found", count(len(entries), more))
 	}
 	for _, name := range named {
-		found, err := c.groupsCalled(ctx, c.search, name, 2)
+		in, plain := c.homeOfGroup(ctx, name)
+		found, err := in.groupsCalled(ctx, in.search, plain, 2)
 		switch {
 		case err != nil:
 			r.add(Bad, "group "+name, "%v%s", err, r.cure(err))
@@ -346,7 +410,7 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 		if len(found) == 0 || !slices.Contains(strict, name) {
 			continue
 		}
-		if hidden, err := c.hiddenMembers(ctx, found[0]); err != nil || len(hidden) > 0 {
+		if hidden, err := in.hiddenMembers(ctx, found[0]); err != nil || len(hidden) > 0 {
 			r.add(Bad, "group "+name, "a rule denies or requires something for its members, but the service account may not read %s: the rule would apply to nobody", cmp.Or(strings.Join(hidden, ", "), fmt.Sprint(err)))
 		}
 	}

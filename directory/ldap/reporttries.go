@@ -30,6 +30,8 @@ func advice(s *server, err error) string {
 	switch ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET); {
 	case errors.As(err, &authority):
 		why = "ca_file must hold the certificate of the authority that signed that of the server"
+	case errors.As(err, &host) && s.found:
+		why = fmt.Sprintf("the certificate is for %s: give the server one for the name that DNS has", strings.Join(host.Certificate.DNSNames, ", "))
 	case errors.As(err, &host):
 		why = fmt.Sprintf("the certificate is for %s: write that name in urls, or set server_name", strings.Join(host.Certificate.DNSNames, ", "))
 	case s.ldaps && (ended || errors.As(err, &record)):
@@ -59,9 +61,9 @@ func (r *reporter) cure(err error) string {
 	limit := "raise the limits of the service account"
 	switch s.Kind {
 	case "389ds", "freeipa":
-		limit = fmt.Sprintf("set nsLookThroughLimit, nsSizeLimit and nsTimeLimit in the entry of %s", s.BindDN)
+		limit = fmt.Sprintf("set nsLookThroughLimit, nsSizeLimit and nsTimeLimit in the entry of %s", s.account())
 	case "openldap":
-		limit = fmt.Sprintf("add limits dn.exact=%q size=unlimited time=unlimited", s.BindDN)
+		limit = fmt.Sprintf("add limits dn.exact=%q size=unlimited time=unlimited", s.account())
 	}
 	indexed := strings.Join(slices.Concat(s.LoginAttributes, s.memberAttributes()), ", ")
 	return fmt.Sprintf("; have the server index %s for equality, or %s", indexed, limit)
@@ -106,18 +108,26 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 	if s.PasswordChange == changeRFC3062 {
 		expired = ExpiredChange[s.Kind]
 	}
-	if s.Kind == "embedded" || s.BindDN == "" || !keys && expired == "" {
+	if s.Kind == "embedded" || s.account() == "" || !keys && expired == "" {
 		return
 	}
-	cn, err := r.c.pool.connect(ctx, r.c.bindService)
+	cn, err := r.c.pool.connect(ctx, r.c.asService())
 	if err != nil {
 		r.add(Bad, "service account", err.Error())
 		return
 	}
 	defer cn.close()
-	ask, err := r.c.writeCheck(ctx, cn, s.BindDN, e)
+	account := s.account()
+	subject := account
+	if s.Kind != "active_directory" {
+		subject, err = r.c.accountDN(ctx)
+	}
+	var ask writeCheck
+	if err == nil {
+		ask, err = r.c.writeCheck(ctx, cn, subject, e)
+	}
 	if err != nil {
-		r.add(Note, "service account", "could not check what %s may write: %v", s.BindDN, err)
+		r.add(Note, "service account", "could not check what %s may write: %v", account, err)
 		return
 	}
 	if keys {
@@ -134,11 +144,11 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 		}
 		switch {
 		case err != nil:
-			r.add(Note, "key change", "could not check whether %s may write %s: %v", s.BindDN, s.KeyAttribute, err)
+			r.add(Note, "key change", "could not check whether %s may write %s: %v", account, s.KeyAttribute, err)
 		case len(missing) > 0:
-			r.add(Bad, "key change", "%s may not write %s of %q, but key_change is service: give it that right, or set key_change: none", s.BindDN, strings.Join(missing, " and "), e.dn)
+			r.add(Bad, "key change", "%s may not write %s of %q, but key_change is service: give it that right, or set key_change: none", account, strings.Join(missing, " and "), e.dn)
 		default:
-			r.add(OK, "key change", "%s may write %s: whoever has its password can give any user a key", s.BindDN, s.KeyAttribute)
+			r.add(OK, "key change", "%s may write %s: whoever has its password can give any user a key", account, s.KeyAttribute)
 		}
 	}
 	if expired == "" {
@@ -146,11 +156,11 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 	}
 	switch may, err := ask(ctx, e, "userPassword", ""); {
 	case err != nil:
-		r.add(Note, "expired passwords", "could not check whether %s may change them: %v", s.BindDN, err)
+		r.add(Note, "expired passwords", "could not check whether %s may change them: %v", account, err)
 	case may:
 		r.add(OK, "expired passwords", "%s may change them for users who know the old one", s.BindDN)
 	default:
-		r.add(Warning, "expired passwords", "users cannot change them here: the server refuses their binds, and %s may not write userPassword: %s", s.BindDN, expired)
+		r.add(Warning, "expired passwords", "users cannot change them here: the server refuses their binds, and %s may not write userPassword: %s", account, expired)
 	}
 }
 

@@ -22,9 +22,14 @@ import (
 //
 // Active Directory and 389 DS report the rights. OpenLDAP is sent changes with a
 // control not to make them, and answers what the result would be. Other servers
-// cannot be asked.
+// cannot be asked. Rights also reports servers that know u by another id.
 func (c *Client) Rights(ctx context.Context, u *directory.User, password string, groups []string) []Finding {
+	c, err := c.home(ctx, u)
+	if err != nil {
+		return []Finding{{Bad, "rights of " + u.Name, err.Error()}}
+	}
 	r := reporter{c: c}
+	r.replicas(ctx, u.DN)
 	what := "rights of " + u.Name
 	cn, err := c.bindUser(ctx, u, password)
 	if cn != nil {
@@ -99,7 +104,7 @@ const (
 	resultNoop = 0x410e // what OpenLDAP answers to a change that it did not make
 )
 
-var errNoRights = errors.New("this server has no way to ask what a user may write")
+var errNoRights = errors.New("this server cannot report what a user may write")
 
 // writeCheck finds out how to ask the server for the rights of subject, who is
 // bound over cn. e is an entry that subject can read.
@@ -262,6 +267,7 @@ func (c *Client) decisiveAttributes() []decisive {
 		add(Bad, "groups are read from it", "memberOf", "gidNumber")
 	}
 	add(Warning, "people log in by it", s.LoginAttributes...)
+	add(Warning, "with owner: person it says whose files are on the disk", s.UIDAttribute, s.GIDAttribute)
 	for _, r := range c.kind.state {
 		for _, a := range r.attributes {
 			if a != "shadowLastChange" { // a change of password writes it, as the user

@@ -115,7 +115,7 @@ func TestRightsDS389(t *testing.T) {
 	s.Attributes = []string{"employeeType", "departmentNumber"}
 	c := open(t, s)
 	wantLines(t, rights(t, c, "alice", "inner", "open"),
-		"ok: rights of alice: may not write employeeType, departmentNumber, uid, nsUniqueId, memberOf, gidNumber, nsAccountLock, ",
+		"ok: rights of alice: may not write employeeType, departmentNumber, uid, nsUniqueId, memberOf, gidNumber, uidNumber, nsAccountLock, ",
 		"bad: rights of alice: may write member of group cn=open,ou=groups,dc=example,dc=test",
 		"ok: rights of alice: may not write the members of 1 of")
 	wantLines(t, rights(t, c, "bob", "inner", "open"),
@@ -149,7 +149,7 @@ func TestRightsOfServersThatDoNotTell(t *testing.T) {
 			c := open(t, fakeSettings(url))
 			u := &directory.User{Name: "alice", DN: "uid=alice,dc=example,dc=test"}
 			got := printed(c.Rights(t.Context(), u, "pw", []string{"inner"}))
-			if !strings.HasPrefix(got, "note: rights of alice: could not be checked: this server has no way") {
+			if !strings.HasPrefix(got, "note: rights of alice: could not be checked: this server cannot report") {
 				t.Errorf("got %s, want that it could not be checked", got)
 			}
 			if n := changes.Load(); n > 2 {

@@ -3,6 +3,7 @@ package ldap_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,36 @@ func TestSambaDetails(t *testing.T) {
 		}
 		if left := u.State.PasswordExpires; left.IsZero() {
 			t.Error("the day on which the password expires is not known")
+		}
+	})
+
+	t.Run("nesting", func(t *testing.T) {
+		u, err := c.Lookup(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := c.Nesting(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := map[string][]string{} // which groups of alice's a group contains
+		for _, g := range tree {
+			for _, above := range g.In {
+				if slices.ContainsFunc(u.Groups, func(own directory.Group) bool { return own.DN.Key() == g.DN.Key() }) {
+					in[above.Key()] = append(in[above.Key()], g.Name)
+				}
+			}
+		}
+		nested := 0
+		for _, g := range u.Groups {
+			if g.Via == "nested" && !g.DN.IsZero() {
+				if nested++; len(in[g.DN.Key()]) == 0 {
+					t.Errorf("%s contains none of alice's groups, and she is in it through one", g.DN)
+				}
+			}
+		}
+		if nested == 0 {
+			t.Error("alice is in no group through another")
 		}
 	})
 

@@ -33,19 +33,21 @@ func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (res *ldap
 	return res, err
 }
 
-// overPool makes a request that changes nothing over a connection of the pool. If
-// the connection is dead or the server cannot answer, the request is made once
-// more, over another connection. Active Directory answers "operations error" on a
-// connection that has lost its bind.
+// overPool makes a request that changes nothing. Active Directory answers "operations
+// error" on a connection that has lost its bind. So where a request fails without an
+// answer, or with that one, it is made again over a new connection: all that are idle may
+// be as dead. Where that one breaks too, its server is dying, and another one is asked.
 func (c *Client) overPool(ctx context.Context, request func(*conn) error) error {
 	for try := 1; ; try++ {
-		cn, err := c.pool.take(ctx)
-		if err == nil {
+		cn, err := c.pool.take(ctx, try > 1)
+		taken := err == nil
+		if taken {
 			err = request(cn)
 			c.pool.put(cn, err)
 		}
 		again := err != nil && (unwell(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultOperationsError))
-		if try == 2 || !again || ctx.Err() != nil {
+		broke := taken && !answered(err) && !errors.Is(err, errNoAnswer)
+		if !again || try == 2 && !broke || try == 3 || ctx.Err() != nil {
 			return err
 		}
 	}

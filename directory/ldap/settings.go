@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -14,11 +15,10 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"berth/directory"
-	"berth/sshd/privatefile"
 )
 
-// Settings says where a directory is and how it is read. Only URLs and Base are
-// needed; Kind fills in the rest, and every field can be set by hand.
+// Settings says where a directory is and how it is read. Only URLs and Base, or
+// Domain, are needed; Kind fills in the rest, and every field can be set by hand.
 type Settings struct {
 	// Name of this directory in events and as User.Source. Default: the kind.
 	Name string `mapstructure:"name"`
@@ -31,6 +31,28 @@ type Settings struct {
 	// ldaps://host[:port], or ldap://host[:port] together with start_tls. The
 	// others are used while the first does not answer.
 	URLs []string `mapstructure:"urls"`
+
+	// Domain is where DNS names the servers (RFC 2782), such as corp.example. They
+	// are used after those in urls: by ldaps://, or on the port that DNS names with
+	// start_tls. On Active Directory those in the site of this host come first.
+	// A server outside the domain is used only with ca_file. See
+	// docs/admin-guide.md.
+	Domain string `mapstructure:"domain"`
+
+	// GlobalCatalog finds the people of all domains of an Active Directory forest, by its
+	// global catalogue (ports 3268 and 3269). Domain is then the one of the service account.
+	// People and groups of other domains are called NAME@DOMAIN. See docs/admin-guide.md.
+	GlobalCatalog bool `mapstructure:"global_catalog"`
+
+	// ForeignGroups is the name of another directory, for a forest that trusts this one.
+	// Its domain-local groups that hold people or groups of this directory, as foreign
+	// security principals, count for them. They are called GROUP@DOMAIN.
+	ForeignGroups string `mapstructure:"foreign_groups"`
+
+	// Resolver is the address of a name server, such as 10.0.0.53 or
+	// 10.0.0.53:5353, that is asked for the servers and their addresses. Default:
+	// the name servers of the system.
+	Resolver string `mapstructure:"resolver"`
 
 	// StartTLS encrypts ldap:// connections before anything is sent (RFC 4511,
 	// section 4.14).
@@ -49,7 +71,8 @@ type Settings struct {
 	// in the clear. Certificates are verified all the same where TLS is used.
 	Insecure bool `mapstructure:"insecure"`
 
-	// Base is the DN under which users are searched.
+	// Base is the DN under which users are searched. Default: that of domain, such
+	// as dc=corp,dc=example.
 	Base string `mapstructure:"base"`
 
 	// GroupBase is the DN under which groups are searched. Default: the domain
@@ -68,6 +91,10 @@ type Settings struct {
 	// server runs. It must belong to root or the user of the server, and only its
 	// owner and its group may read it.
 	BindPasswordFile string `mapstructure:"bind_password_file"`
+
+	// Bind is how the service account proves itself without a password, in place of
+	// bind_dn.
+	Bind Bind `mapstructure:"bind"`
 
 	// BindAs is for sites without a service account: the name to bind as, with
 	// %u for what the user typed, such as "%u@corp.example" or
@@ -134,6 +161,22 @@ type Settings struct {
 	// log in: refuse or allow. The parts of the state that can be read still count.
 	UnreadableState string `mapstructure:"unreadable_state"`
 
+	// UIDAttribute holds the number of the user on a disk, for folders with owner:
+	// person.
+	UIDAttribute string `mapstructure:"uid_attribute"`
+
+	// GIDAttribute holds the number of the user's primary group, and of a group.
+	GIDAttribute string `mapstructure:"gid_attribute"`
+
+	// IDMapping says where these numbers come from: attributes, or sid for an Active
+	// Directory without them. They are then the ones that SSSD makes of the SIDs with
+	// its defaults.
+	IDMapping string `mapstructure:"id_mapping"`
+
+	// MinUID is the smallest number of a user that is accepted for folders with
+	// owner: person. Smaller ones belong to the system.
+	MinUID uint32 `mapstructure:"min_uid"`
+
 	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),
 	// for users without one of their own. Default: the only pwdPolicy entry
 	// below group_base, or the one with cn=default; otherwise the strictest of
@@ -191,6 +234,36 @@ type Settings struct {
 	LDIF string `mapstructure:"ldif"`
 }
 
+// Bind is how the service account proves itself without a password: by a Kerberos
+// ticket (RFC 4752) or by a certificate (RFC 4422, appendix A).
+type Bind struct {
+	// Keytab holds the keys of the service account. Tickets are renewed before they
+	// end, and a new keytab applies at once. The KDCs are those that DNS names
+	// (_kerberos._tcp). Inside TLS, tickets are bound to the server's certificate. It
+	// must belong to root or the user of the server, and only its owner and its
+	// group may read it.
+	Keytab string `mapstructure:"keytab"`
+
+	// Principal is the account in the keytab, such as svc-berth@CORP.EXAMPLE or
+	// HOST$@CORP.EXAMPLE. Default: the account of the machine, or else the first in
+	// the keytab.
+	Principal string `mapstructure:"principal"`
+
+	// Seal encrypts the connections of the service account by Kerberos, on port 389,
+	// in place of TLS. Samba before 4.21 refuses tickets inside TLS. Users' binds still
+	// use TLS.
+	Seal bool `mapstructure:"seal"`
+
+	// Certificate is a PEM file with the certificate of the service account, for the
+	// mechanism EXTERNAL (OpenLDAP, 389 DS).
+	Certificate string `mapstructure:"certificate"`
+
+	// Key is the PEM file with the private key of certificate. It must belong to root
+	// or the user of the server, and only its owner and its group may read it. New
+	// content of both files applies to the next connection.
+	Key string `mapstructure:"key"`
+}
+
 // Outage says what works while no server answers.
 type Outage struct {
 	// Keep is how long a user can log in with a key after the last look-up that a
@@ -221,6 +294,8 @@ const (
 
 	keyChangeService = "service"
 
+	mapSID = "sid"
+
 	none = "none"
 )
 
@@ -237,6 +312,10 @@ var common = Settings{
 	MemberUIDAttribute: "memberUid",
 	UserFilter:         "(|(objectClass=person)(objectClass=posixAccount))",
 	UnreadableState:    "refuse",
+	UIDAttribute:       "uidNumber",
+	GIDAttribute:       "gidNumber",
+	IDMapping:          "attributes",
+	MinUID:             1000,
 	PasswordChange:     changeRFC3062,
 	KeyChange:          none,
 	KeyClass:           "ldapPublicKey",
@@ -252,6 +331,7 @@ var common = Settings{
 // that do are filled in by Open.
 func DefaultSettings() Settings {
 	return Settings{
+		MinUID:         common.MinUID,
 		MaxKeys:        common.MaxKeys,
 		WarnDays:       common.WarnDays,
 		ConnectTimeout: common.ConnectTimeout,
@@ -279,6 +359,9 @@ func (s Settings) Complete() Settings {
 		}
 	}
 	s.Name = cmp.Or(s.Name, s.Kind)
+	if s.Base == "" && s.Domain != "" {
+		s.Base = "dc=" + strings.ReplaceAll(s.Domain, ".", ",dc=")
+	}
 	s.GroupBase = cmp.Or(s.GroupBase, domainOf(s.Base))
 	return s
 }
@@ -295,10 +378,22 @@ func (s Settings) Check() error {
 		bad("kind", "%q: must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
 		return errors.Join(errs...) // the other checks depend on the kind
 	}
+	base := s.Base + s.GroupBase
 	s = s.Complete()
+	if s.GlobalCatalog {
+		s.checkForest(base, bad)
+	}
 
-	if len(s.URLs) == 0 && s.Kind != "embedded" {
-		bad("urls", "missing: must name at least one server, such as ldaps://dc1.corp.example")
+	if len(s.URLs) == 0 && s.Domain == "" && s.Kind != "embedded" {
+		bad("urls", "missing: must name at least one server, such as ldaps://dc1.corp.example; or set domain")
+	}
+	if s.Domain != "" && !domainName.MatchString(s.Domain) {
+		bad("domain", "%q: must be the name of a domain in DNS, such as corp.example", s.Domain)
+	}
+	if _, err := netip.ParseAddr(s.Resolver); err != nil && s.Resolver != "" {
+		if _, err := netip.ParseAddrPort(s.Resolver); err != nil {
+			bad("resolver", "%q: must be the IP address of a name server, such as 10.0.0.53 or 10.0.0.53:5353", s.Resolver)
+		}
 	}
 	for _, raw := range s.URLs {
 		u, err := url.Parse(raw)
@@ -327,23 +422,29 @@ func (s Settings) Check() error {
 	if s.BindPassword != "" && s.BindPasswordFile != "" {
 		bad("bind_password", "must not be set together with bind_password_file")
 	}
-	if s.BindDN != "" && s.BindAs != "" {
-		bad("bind_as", "%q: is for sites without a service account; must not be set together with bind_dn", s.BindAs)
+	if s.account() != "" && s.BindAs != "" {
+		bad("bind_as", "%q: is for sites without a service account; must not be set together with bind_dn or bind", s.BindAs)
 	}
+	s.checkBind(bad)
 	if s.BindAs != "" && !strings.Contains(s.BindAs, "%u") {
 		bad("bind_as", `%q: must hold %%u for the name of the user, as in "%%u@corp.example"`, s.BindAs)
 	}
 	if s.BindDN != "" {
-		_, err := directory.ParseDN(s.BindDN)
+		_, dnErr := directory.ParseDN(s.BindDN)
 		switch byDN := slices.Contains([]string{"openldap", "389ds", "freeipa"}, s.Kind); {
-		case err != nil && byDN:
+		case dnErr != nil && byDN:
 			bad("bind_dn", "%q: must be a DN, such as cn=berth,ou=services,dc=corp,dc=example", s.BindDN)
-		case err != nil && !strings.ContainsAny(s.BindDN, `@\`):
+		case dnErr != nil && !strings.ContainsAny(s.BindDN, `@\`):
 			bad("bind_dn", `%q: must be a DN, name@domain or DOMAIN\name`, s.BindDN)
 		}
-		switch password, err := s.bindPassword(); {
+		password := s.BindPassword
+		var err error
+		if s.BindPasswordFile != "" {
+			password, err = s.passwordFile().Current()
+		}
+		switch {
 		case err != nil:
-			bad("bind_password_file", "%w", err)
+			bad("bind_password_file", "%s: %w", s.BindPasswordFile, err)
 		case password == "":
 			bad("bind_password", "missing for bind_dn %q: must be set here or in bind_password_file", s.BindDN)
 		}
@@ -371,6 +472,7 @@ func (s Settings) Check() error {
 		allowed    []string
 	}{
 		{"group_walk", s.GroupWalk, []string{walkTokenGroups, walkMemberOf, walkMembers}},
+		{"id_mapping", s.IDMapping, []string{common.IDMapping, mapSID}},
 		{"unreadable_state", s.UnreadableState, []string{"refuse", "allow"}},
 		{"password_change", s.PasswordChange, []string{changeRFC3062, changeUnicodePwd, none}},
 		{"key_change", s.KeyChange, []string{keyChangeService, none}},
@@ -379,12 +481,15 @@ func (s Settings) Check() error {
 			bad(c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
 		}
 	}
+	if s.IDMapping == mapSID && s.GroupWalk != walkTokenGroups {
+		bad("id_mapping", "%q: is for Active Directory, with group_walk: token_groups", s.IDMapping)
+	}
 	switch {
 	case s.KeyChange != keyChangeService:
 	case s.KeyAttribute == none:
 		bad("key_change", "%q: needs a key_attribute to write to", s.KeyChange)
-	case s.BindDN == "" && s.Kind != "embedded":
-		bad("key_change", "%q: needs a service account: bind_dn", s.KeyChange)
+	case s.account() == "" && s.Kind != "embedded":
+		bad("key_change", "%q: needs a service account: bind_dn or bind", s.KeyChange)
 	}
 	for key, v := range map[string]time.Duration{
 		"cache": s.Cache, "outage.keep": s.Outage.Keep, "shield.window": s.Shield.Window,
@@ -410,24 +515,35 @@ func (s Settings) Check() error {
 	return errors.Join(errs...)
 }
 
-func (s Settings) bindPassword() (string, error) {
-	if s.BindPasswordFile == "" {
-		return s.BindPassword, nil
-	}
-	line, err := privatefile.FirstLine(s.BindPasswordFile)
-	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
-		if strings.HasPrefix(line, mark) {
-			err = errors.New("begins with a byte order mark: must be plain UTF-8 without one")
+// checkForest reports what does not go together with global_catalog. base is what the
+// settings said of base and group_base.
+func (s Settings) checkForest(base string, bad func(key, format string, args ...any)) {
+	_, err := directory.ParseDN(s.BindDN)
+	for _, wrong := range []struct {
+		is   bool
+		text string
+	}{
+		{s.Kind != "active_directory", "is for the kind active_directory"},
+		{s.Domain == "", "needs domain, the one of the service account: DNS names the servers of all domains"},
+		{len(s.URLs) > 0, "must not be set together with urls: DNS names the servers"},
+		{base != "", "must not be set together with base or group_base: people and groups of the whole forest count; user_filter selects people"},
+		{s.account() == "", "needs a service account: bind or bind_dn"},
+		{s.BindDN != "" && err == nil, "needs a bind_dn that every domain knows, such as berth@" + s.Domain + ": a DN is known in its own domain only"},
+		{strings.Contains(s.UserFilter, "%u"), "needs a user_filter without %u"},
+		{s.GroupWalk != walkTokenGroups, "needs group_walk: token_groups"},
+	} {
+		if wrong.is {
+			bad("global_catalog", "%s", wrong.text)
 		}
 	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", s.BindPasswordFile, err)
-	}
-	return line, nil
 }
 
 // attributeName is RFC 4512, section 2.5: a name or an OID.
 var attributeName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`)
+
+// domainName is RFC 1123, section 2.1, with the underscore that Windows allows. A
+// number at the end would be an IP address.
+var domainName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // attributeNames returns the settings that name attributes.
 func (s Settings) attributeNames() map[string][]string {
@@ -436,6 +552,8 @@ func (s Settings) attributeNames() map[string][]string {
 		"id_attribute":         {s.IDAttribute},
 		"key_attribute":        {s.KeyAttribute},
 		"totp_attribute":       {cmp.Or(s.TOTPAttribute, none)},
+		"uid_attribute":        {s.UIDAttribute},
+		"gid_attribute":        {s.GIDAttribute},
 		"group_name_attribute": {s.GroupNameAttribute},
 		"member_uid_attribute": {s.MemberUIDAttribute},
 		"login_attributes":     s.LoginAttributes,

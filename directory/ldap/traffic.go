@@ -18,8 +18,19 @@ type Traffic struct {
 	Certificate time.Time     // when its certificate ends; zero: unknown, or in the clear
 }
 
-// Traffic returns how each server has done, in the order of the settings.
+// Traffic returns how each server has done, in the order of the settings. In a forest
+// those of the other domains and of the global catalogue follow.
 func (c *Client) Traffic() []Traffic {
+	all := c.traffic()
+	if c.forest != nil {
+		for _, other := range c.forest.others() {
+			all = append(all, other.traffic()...)
+		}
+	}
+	return all
+}
+
+func (c *Client) traffic() []Traffic {
 	p := c.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()

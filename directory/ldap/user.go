@@ -82,7 +82,7 @@ func (c *Client) choose(ctx context.Context, search searchFunc, name string, ent
 // returned only if they are named.
 func (c *Client) userAttributes() []string {
 	s := c.settings
-	names := []string{s.NameAttribute, s.IDAttribute, "memberOf"}
+	names := []string{s.NameAttribute, s.IDAttribute, "memberOf", s.UIDAttribute, s.GIDAttribute}
 	if s.KeyAttribute != none {
 		names = append(names, s.KeyAttribute)
 	}
@@ -132,6 +132,7 @@ func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directo
 	if u.Groups, err = c.groups(ctx, search, e, u.Name); err != nil {
 		return nil, fmt.Errorf("groups of %q: %w", u.Name, err)
 	}
+	u.POSIX = c.posix(e, u.Groups)
 	return u, nil
 }
 
@@ -148,7 +149,7 @@ func (c *Client) loginName(e entry) string {
 	}
 	own := directory.FoldValue(ownName(directory.DNOf(e.dn), c.settings.NameAttribute))
 	if i := slices.IndexFunc(names, func(name string) bool { return directory.FoldValue(name) == own }); i >= 0 {
-		return names[i]
+		return c.qualified(names[i], e.dn)
 	}
-	return slices.Min(names)
+	return c.qualified(slices.Min(names), e.dn)
 }
