@@ -50,7 +50,7 @@ type clashing struct {
 
 func sameFolder(a, b *compiledMount) bool {
 	x, y := &a.folder, &b.folder
-	return a.host.text == b.host.text && a.ops == b.ops && x.Create == y.Create && x.Umask == y.Umask && x.WindowsNames == y.WindowsNames &&
+	return a.host.text == b.host.text && a.host.below == b.host.below && a.ops == b.ops && a.owner == b.owner && x.Create == y.Create && x.Umask == y.Umask && x.WindowsNames == y.WindowsNames &&
 		x.Quota == y.Quota && x.QuotaFiles == y.QuotaFiles && strings.Join(x.Skeleton, "\x00") == strings.Join(y.Skeleton, "\x00")
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -28,7 +29,7 @@ func (s *Set) Compare(next *Set, req Request) []Change {
 		return []Change{{What: "login", Old: "allowed", New: "denied: " + denial(nowErr)}}
 	case oldErr != nil:
 		begin := Change{What: "login", Old: "denied: " + denial(oldErr), New: "allowed"}
-		return append([]Change{begin}, compare(&Policy{Uploads: Direct}, now)...)
+		return append([]Change{begin}, compare(&Policy{Uploads: Direct, Owner: Service}, now)...)
 	}
 	return compare(old, now)
 }
@@ -42,7 +43,7 @@ func compare(old, now *Policy) (all []Change) {
 	hosts := func(p *Policy) map[string]string {
 		hosts := map[string]string{}
 		for _, f := range p.Folders {
-			hosts[f.Path] = f.Host + f.bounds()
+			hosts[f.Path] = f.Host + f.owned() + f.bounds()
 		}
 		return hosts
 	}
@@ -67,6 +68,14 @@ func compare(old, now *Policy) (all []Change) {
 		}
 	}
 	return all
+}
+
+// owned is whose files are in a folder, in words; "" if they are the service's.
+func (f Folder) owned() string {
+	if f.Owner == nil {
+		return ""
+	}
+	return fmt.Sprintf(", owner: %s (uid %d)", f.Belongs, f.Owner.UID)
 }
 
 // bounds is the quota of a folder in words. The quota of "/" is in the limits.

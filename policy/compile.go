@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"berth/directory"
 )
 
 // DefaultUmask is removed from the mode of new files and directories where no
@@ -18,7 +20,7 @@ import (
 const DefaultUmask = 0o027
 
 // methods are the ways to prove who one is that a rule can name.
-var methods = []string{"password", "publickey", "keyboard-interactive", "gssapi-with-mic"}
+var methods = []string{"password", "publickey", "keyboard-interactive", "gssapi-with-mic", "oidc"}
 
 // totp is a one-time code as a further factor.
 const totp = "totp"
@@ -36,6 +38,8 @@ type Set struct {
 
 	withGroups, withUsers ruleSet // the rules with such a condition
 	strict                ruleSet // the rules that must not be bypassed by a group that cannot be seen
+
+	accounts map[Owner]*directory.POSIX // of this host, that folders belong to
 }
 
 // A compiledRule is a Rule that has no mistakes.
@@ -52,6 +56,7 @@ type compiledRule struct {
 type compiledMount struct {
 	folder   Folder // Host is empty until the template is filled in
 	host     template
+	owner    Owner  // empty: what the rules say for all folders
 	key      string // rules[2].folders[0]
 	home     bool
 	ops      Op
@@ -125,15 +130,15 @@ func (c *compiler) check(key, value string, err error) {
 
 func (c *compiler) compile(r Rule) compiledRule {
 	if r.Name == "" {
-		c.mistake("name", "", "missing: events and explain name the rule that decided")
+		c.mistake("name", "", "missing: events and berth explain show the name of the rule that decided")
 	}
 	out := compiledRule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r)}
 	out.has.Services = c.services(r.Services)
 	if r.Home != nil {
 		h := r.Home
 		out.mounts = append(out.mounts, c.mount("home", true, Mount{
-			Path: "/", Host: h.Host, Create: h.Create, Skeleton: h.Skeleton, Permissions: h.Permissions, Umask: h.Umask,
-			WindowsNames: h.WindowsNames,
+			Path: "/", Host: h.Host, Below: h.Below, Create: h.Create, Skeleton: h.Skeleton, Permissions: h.Permissions, Umask: h.Umask,
+			Owner: h.Owner, WindowsNames: h.WindowsNames,
 		}))
 	}
 	for i, m := range r.Folders {
@@ -153,16 +158,20 @@ func (c *compiler) compile(r Rule) compiledRule {
 	c.word("uploads", string(r.Uploads), string(Direct), string(Atomic))
 	c.word("setattr", string(r.SetAttr), string(Refuse), string(Ignore))
 	grants := r.Home != nil || len(r.Folders)+len(r.Access)+len(r.Services)+len(r.Require) > 0 ||
-		r.Limits != Quantity{} || r.Uploads != "" || r.SetAttr != ""
+		r.Limits != Quantity{} || r.Uploads != "" || r.Owner != "" || r.SetAttr != ""
 	if r.Deny && grants {
-		c.mistake("deny", "true", "a rule that denies cannot grant anything: remove deny, or what the rule grants")
+		c.mistake("deny", "true", "a rule with deny cannot grant anything: remove deny, or everything that the rule grants")
 	}
 	return out
 }
 
 func (c *compiler) mount(key string, home bool, m Mount) compiledMount {
-	host, err := parseTemplate(m.Host)
-	c.check(key+".host", m.Host, err)
+	host, err := parseTemplate(m.Host, m.Below)
+	if errors.Is(err, errBelow) {
+		c.mistake(key+".below", m.Below, err.Error())
+	} else {
+		c.check(key+".host", m.Host, err)
+	}
 	c.viewPath(key+".path", m.Path)
 	for i, name := range m.Skeleton {
 		at := fmt.Sprintf("%s.skeleton[%d]", key, i)
@@ -172,12 +181,13 @@ func (c *compiler) mount(key string, home bool, m Mount) compiledMount {
 	}
 	c.word(key+".windows_names", m.WindowsNames, string(Refuse), "allow")
 	if len(m.Skeleton) > 0 && !m.Create {
-		c.mistake(key+".skeleton", strings.Join(m.Skeleton, ", "), "is made only in a folder that Berth makes: add create: true")
+		c.mistake(key+".skeleton", strings.Join(m.Skeleton, ", "), "is created only in a folder that Berth creates: add create: true")
 	}
 	out := compiledMount{
-		key:  c.path + "." + key,
-		host: host,
-		home: home,
+		owner: m.Owner,
+		key:   c.path + "." + key,
+		host:  host,
+		home:  home,
 		folder: Folder{
 			Path:       m.Path,
 			Create:     m.Create,
@@ -216,7 +226,7 @@ func (c *compiler) grant(key string, g Grant) compiledGrant {
 	out := compiledGrant{key: c.path + "." + key, path: g.Path, hasOps: g.Permissions != nil, names: g.Names, hide: g.Hide}
 	out.ops = c.ops(key, g.Permissions)
 	if g.Hide && !out.hasNames() {
-		c.mistake(key+".hide", "true", "hides what names refuses: add names: {deny: [...]}")
+		c.mistake(key+".hide", "true", "hides the names that names refuses: add names: {deny: [...]}")
 	}
 	if !out.hasOps && !out.hasNames() {
 		c.mistake(key, g.Path, "changes nothing: add permissions or names")
@@ -285,7 +295,7 @@ func (c *compiler) require(r Require) {
 			}
 			c.check(key, method, oneOf(method, factors))
 			if method == totp && (j == 0 || j < len(all)-1) {
-				c.mistake(key, method, "must come last, after another method: a code alone is too easily seen by others")
+				c.mistake(key, method, "must come last, after another method: a code alone does not protect an account")
 			}
 		}
 	}
@@ -320,7 +330,7 @@ func (c *compiler) once(key string, n int, path func(int) string) {
 	for i := range n {
 		for j := range i {
 			if path(i) == path(j) {
-				c.mistake(key, path(i), "is there twice in this rule: only the first would have an effect")
+				c.mistake(key, path(i), "occurs twice in this rule: only the first would have an effect")
 			}
 		}
 	}

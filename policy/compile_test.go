@@ -34,11 +34,11 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 			`rules[0].when.method[0]: "passwort": is not known: use one of password, publickey`,
 			`rules[0].when.hours: "Mon-Fri 6-20": `,
 		}},
-		{"deny", Rule{Name: "r", Deny: true, Services: []string{"sftp"}}, []string{`rules[0].deny: "true": a rule that denies`}},
+		{"deny", Rule{Name: "r", Deny: true, Services: []string{"sftp"}}, []string{`rules[0].deny: "true": a rule with deny`}},
 		{"home", Rule{Name: "r", Home: &Home{Host: "home/%u", Skeleton: []string{"in", "../x", "/y"}, Umask: "89", Permissions: []string{"raed"}}}, []string{
 			`rules[0].home.host: "home/%u": must be an absolute path`,
 			`rules[0].home.skeleton[1]`, `rules[0].home.skeleton[2]`,
-			`rules[0].home.skeleton: "in, ../x, /y": is made only`,
+			`rules[0].home.skeleton: "in, ../x, /y": is created only`,
 			`rules[0].home.umask`, `rules[0].home.permissions[0]: "raed": is not a permission`,
 		}},
 		{"placeholders", Rule{Name: "r", Folders: []Mount{
@@ -60,7 +60,7 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 		}}, []string{
 			`rules[0].folders[0].path: "shared": must be a path of the view`,
 			`rules[0].folders[1].path: "/b/": write it as /b`, `rules[0].folders[1].quota: "-1"`,
-			`rules[0].folders: "/c": is there twice`,
+			`rules[0].folders: "/c": occurs twice`,
 		}},
 		{"access", Rule{Name: "r", Access: []Grant{
 			{Path: "in"},
@@ -77,7 +77,7 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 		{"the rest", Rule{
 			Name: "r", Services: []string{"sftp", "shell"}, Require: Require{{"publickey", "publickey"}, {}, {"pin"}},
 			Uploads: "atomik", SetAttr: "no", Limits: Quantity{
-				Sessions: new(-1), Quota: new(int64(-2)), QuotaFiles: new(int64(-3)), MaxFile: new(int64(-4)), UploadRate: new(int64(-5)), DownloadRate: new(int64(-6)),
+				Sessions: new(-1), Quota: &Amount{Number: new(int64(-2))}, QuotaFiles: &Amount{Number: new(int64(-3))}, MaxFile: &Amount{Number: new(int64(-4))}, UploadRate: &Amount{Number: new(int64(-5))}, DownloadRate: &Amount{Number: new(int64(-6))},
 				Idle: new(-time.Second), SessionTime: new(-time.Minute),
 			},
 		}, []string{
@@ -161,7 +161,7 @@ func TestPlaceholders(t *testing.T) {
 		"/%{azAZ09}": true, "/%{a;binary}": true, "/%{1.2.840-x_y}": true, "/%u%i%d%%": true,
 		"/%{}": false, "/%{a b}": false, "/%{ä}": false, "/%{a": false, "/%U": false, "/%": false, "/%{a:b}": false, "/%{a/b}": false, "/%{a@b}": false, "/%{a[b}": false, "/%{a`b}": false, "/%{a{b}": false,
 	} {
-		if _, err := parseTemplate(host); (err == nil) != good {
+		if _, err := parseTemplate(host, ""); (err == nil) != good {
 			t.Errorf("parseTemplate(%q) = %v, want accepted: %t", host, err, good)
 		}
 	}

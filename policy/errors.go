@@ -17,6 +17,7 @@ const (
 	NoRule        Reason = "no_rule"        // no rule matches
 	DenyRule      Reason = "deny_rule"      // a rule with deny matches
 	GroupsUnknown Reason = "groups_unknown" // a rule that denies or requires names groups, and the name of one of the user's groups cannot be read
+	NoUID         Reason = "no_uid"         // a folder belongs to the person, and the directory has no uid or gid that can be used
 	Placeholder   Reason = "placeholder"    // a placeholder of a host path has no value that can be used
 )
 

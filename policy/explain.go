@@ -35,9 +35,13 @@ type ExplainedUser struct {
 	DN        string           `json:"dn,omitempty"`
 	Directory string           `json:"directory,omitempty"`
 	State     string           `json:"state"`
-	Because   string           `json:"because,omitempty"` // what the state was read from
-	Until     *time.Time       `json:"until,omitempty"`   // when the state ends by itself
-	Cached    bool             `json:"cached,omitempty"`  // no server answered
+	Because   string           `json:"because,omitempty"`    // what the state was read from
+	Until     *time.Time       `json:"until,omitempty"`      // when the state ends by itself
+	Cached    bool             `json:"cached,omitempty"`     // no server answered
+	UID       uint32           `json:"uid,omitempty"`        // on a disk; 0: none that can be used
+	GroupsCut int              `json:"groups_cut,omitempty"` // groups beyond what a disk can count, which do not count there
+	GID       uint32           `json:"gid,omitempty"`
+	GIDs      []uint32         `json:"gids,omitempty"` // of further groups
 	Groups    []ExplainedGroup `json:"groups"`
 	Keys      []ExplainedKey   `json:"keys"`
 	TOTP      *bool            `json:"totp,omitempty"` // whether there is a secret for one-time codes; nil: nobody looked
@@ -48,6 +52,7 @@ type ExplainedGroup struct {
 	Name string `json:"name,omitempty"`
 	DN   string `json:"dn,omitempty"`
 	SID  string `json:"sid,omitempty"`
+	GID  uint32 `json:"gid,omitempty"` // on a disk
 	Via  string `json:"via"`
 }
 
@@ -84,14 +89,29 @@ type ExplainedValue struct {
 	Value    string   `json:"value"`
 	Rule     string   `json:"rule,omitempty"`     // empty: the default
 	Shadowed []string `json:"shadowed,omitempty"` // later rules that set it too, without effect
+	Note     string   `json:"note,omitempty"`     // the attribute that it is from, or what is wrong with the attribute
 }
 
 // ExplainedFolder is a folder of the view.
 type ExplainedFolder struct {
 	Path     string   `json:"path"`
 	Host     string   `json:"host,omitempty"`
+	Owner    Owner    `json:"owner"`
 	Rule     string   `json:"rule"`
 	Shadowed []string `json:"shadowed,omitempty"` // later rules with another folder there, without effect
+
+	Disk *ExplainedDisk `json:"disk,omitempty"` // if it was asked for; the rules know nothing of it
+}
+
+// ExplainedDisk is what the disk says of a host directory.
+type ExplainedDisk struct {
+	Error   string   `json:"error,omitempty"` // why it could not be asked; the rest is then empty
+	UID     uint32   `json:"uid"`
+	GID     uint32   `json:"gid"`
+	Mode    string   `json:"mode,omitempty"`
+	ACL     []string `json:"acl,omitempty"`
+	May     []string `json:"may,omitempty"`     // of list, enter and change: what the disk permits the person
+	Differs string   `json:"differs,omitempty"` // what the rules permit and the disk does not
 }
 
 // An ExplainedAccess is what may be done at a path and below it.
@@ -126,7 +146,7 @@ func (s *Set) Explain(req Request) Explanation {
 	e.ValidUntil = timeOrNil(until)
 	var res *resolution
 	if err == nil {
-		res, err = merge(matched, req.User)
+		res, err = s.merge(matched, req.User)
 	}
 	if d, denied := errors.AsType[*Denied](err); denied {
 		e.Reason, e.Detail = d.Reason, d.Detail
@@ -135,10 +155,10 @@ func (s *Set) Explain(req Request) Explanation {
 	e.Allowed = true
 	for i, s := range settings {
 		o := res.settings[i]
-		e.Values = append(e.Values, ExplainedValue{Key: s.key, Value: s.show(&res.policy), Rule: o.rule, Shadowed: o.shadowed})
+		e.Values = append(e.Values, ExplainedValue{Key: s.key, Value: s.show(&res.policy), Rule: o.rule, Shadowed: o.shadowed, Note: o.note})
 	}
 	for i, f := range res.policy.Folders {
-		e.Folders = append(e.Folders, ExplainedFolder{Path: f.Path, Host: f.Host, Rule: f.Rule, Shadowed: res.mounts[i].shadowed})
+		e.Folders = append(e.Folders, ExplainedFolder{Path: f.Path, Host: f.Host, Owner: f.Belongs, Rule: f.Rule, Shadowed: res.mounts[i].shadowed})
 	}
 	for i, a := range res.policy.Access {
 		from := res.access[i]
@@ -162,7 +182,7 @@ func (e Explanation) ForUser() Explanation {
 	e.Rules = slices.DeleteFunc(slices.Clone(e.Rules), func(r ExplainedRule) bool { return !r.Matched })
 	e.Folders, e.Warnings = slices.Clone(e.Folders), nil
 	for i := range e.Folders {
-		e.Folders[i].Host = ""
+		e.Folders[i].Host, e.Folders[i].Disk = "", nil
 	}
 	if e.Reason == Placeholder {
 		e.Detail = "the path of a folder cannot be made from what the directory knows"
@@ -180,11 +200,15 @@ func explainUser(u *directory.User) ExplainedUser {
 		Because:   u.State.Reason,
 		Until:     timeOrNil(u.State.Until),
 		Cached:    u.Cached,
+		UID:       u.POSIX.UID,
+		GroupsCut: u.POSIX.Cut,
+		GID:       u.POSIX.GID,
+		GIDs:      u.POSIX.Groups,
 		Groups:    []ExplainedGroup{},
 		Keys:      []ExplainedKey{},
 	}
 	for _, g := range u.Groups {
-		out.Groups = append(out.Groups, ExplainedGroup{Name: g.Name, DN: g.DN.String(), SID: g.SID, Via: g.Via})
+		out.Groups = append(out.Groups, ExplainedGroup{Name: g.Name, DN: g.DN.String(), SID: g.SID, GID: g.GID, Via: g.Via})
 	}
 	for _, k := range u.Keys {
 		out.Keys = append(out.Keys, ExplainedKey{

@@ -62,6 +62,21 @@ func TestExplainText(t *testing.T) {
 	golden(t, "allowed.json", string(j)+"\n")
 }
 
+// TestExplainCutGroups tells of groups that a disk cannot count.
+func TestExplainCutGroups(t *testing.T) {
+	req := aliceFrom("10.1.2.3")
+	u := *req.User
+	u.POSIX = directory.POSIX{UID: 1000, GID: 1000, Cut: 2}
+	req.User = &u
+	var b strings.Builder
+	if err := compile(t, Rule{Name: "all"}).Explain(req).WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "2 groups do not count on a disk, since Linux permits 65536"; !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, b.String())
+	}
+}
+
 // golden holds got to a file of testdata.
 func golden(t *testing.T, name, got string) {
 	t.Helper()

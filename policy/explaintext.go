@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -44,7 +45,7 @@ func (t *text) line(cells ...string) {
 	}
 	for i, c := range cells {
 		if c != "" {
-			cells[i] = quote(c)
+			cells[i] = Quote(c)
 		}
 	}
 	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
@@ -66,12 +67,22 @@ func (u ExplainedUser) write(t *text) {
 	t.line("dn", u.DN)
 	t.line("directory", u.Directory)
 	t.line("state", u.state())
+	if u.UID != 0 {
+		t.line("uid", fmt.Sprintf("%d, gid %d", u.UID, u.GID))
+		if u.GroupsCut > 0 {
+			t.line("  but", fmt.Sprintf("%d groups do not count on a disk, since Linux permits %d", u.GroupsCut, directory.MaxGroups))
+		}
+	}
 	if u.TOTP != nil {
 		t.line("one-time codes", map[bool]string{true: "has a secret", false: "has no secret that can be used"}[*u.TOTP])
 	}
 	t.title("groups", len(u.Groups))
 	for _, g := range u.Groups {
-		t.line("  "+g.Via, g.Name, g.DN, g.SID)
+		gid := ""
+		if g.GID != 0 {
+			gid = fmt.Sprintf("gid %d", g.GID)
+		}
+		t.line("  "+g.Via, g.Name, g.DN, g.SID, gid)
 	}
 	t.title("keys", len(u.Keys))
 	for _, k := range u.Keys {
@@ -147,8 +158,13 @@ func (e Explanation) writeResult(t *text) {
 	}
 	t.title("folders", len(e.Folders))
 	for _, f := range e.Folders {
-		t.line("  "+f.Path, f.Host, source(f.Rule, f.Shadowed))
+		owner := ""
+		if f.Owner != Service {
+			owner = "files belong to " + f.Owner.words()
+		}
+		t.line("  "+f.Path, f.Host, source(f.Rule, f.Shadowed), owner)
 	}
+	e.writeDisk(t)
 	t.title("rights", 1)
 	for _, r := range e.Rights {
 		why := source(r.Rule, r.Shadowed)
@@ -159,7 +175,35 @@ func (e Explanation) writeResult(t *text) {
 	}
 	t.title("values", 1)
 	for _, v := range e.Values {
-		t.line("  "+v.Key, v.Value, source(v.Rule, v.Shadowed))
+		from := source(v.Rule, v.Shadowed)
+		if v.Note != "" {
+			from += ": " + v.Note
+		}
+		t.line("  "+v.Key, v.Value, from)
+	}
+}
+
+// writeDisk writes what the disk says, if somebody has asked it.
+func (e Explanation) writeDisk(t *text) {
+	if !slices.ContainsFunc(e.Folders, func(f ExplainedFolder) bool { return f.Disk != nil }) {
+		return
+	}
+	t.title("disk", 1)
+	for _, f := range e.Folders {
+		d := f.Disk
+		switch {
+		case d == nil:
+			continue
+		case d.Error != "":
+			t.line("  "+f.Path, d.Error)
+			continue
+		}
+		may := "the service works here"
+		if f.Owner != Service {
+			may = f.Owner.words() + " may " + cmp.Or(strings.Join(d.May, ", "), "nothing")
+		}
+		t.line("  "+f.Path, fmt.Sprintf("%d:%d %s", d.UID, d.GID, d.Mode), may, strings.Join(d.ACL, " "))
+		t.line("    but", d.Differs)
 	}
 }
 
@@ -194,9 +238,9 @@ func source(rule string, shadowed []string) string {
 	return s
 }
 
-// quote returns s as it is when it is plain text, else in quotes with escapes:
+// Quote returns s as it is when it is plain text, else in quotes with escapes:
 // what a directory or a client sent must not drive the reader's terminal.
-func quote(s string) string {
+func Quote(s string) string {
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
 		return strconv.Quote(s)
 	}

@@ -37,7 +37,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("/%i.%{A}", "", ".")
 	f.Add("/%%u/.%u", ".", "/")
 	f.Fuzz(func(t *testing.T, text, name, value string) {
-		tmpl, err := parseTemplate(text)
+		tmpl, err := parseTemplate(text, "")
 		if err != nil {
 			return
 		}

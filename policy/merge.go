@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type resolution struct {
 type origin struct {
 	rule     string
 	shadowed []string // later rules that set the value too, without effect
+	note     string   // about an attribute that holds the value
 }
 
 // resolvedMount is the folder that is used at its path.
@@ -33,21 +35,24 @@ type resolvedMount struct {
 type accessOrigin struct{ ops, names origin }
 
 // merge joins what the matching rules grant to u.
-func merge(matched []*compiledRule, u *directory.User) (*resolution, error) {
+func (s *Set) merge(matched []*compiledRule, u *directory.User) (*resolution, error) {
 	res := &resolution{}
-	res.mergeSettings(matched)
+	if err := res.mergeSettings(matched, u); err != nil {
+		return nil, err
+	}
 	res.mergeMounts(matched)
 	res.mergeAccess(matched)
-	if err := res.fillHosts(u); err != nil {
+	if err := res.fillFolders(u, s.accounts); err != nil {
 		return nil, err
 	}
 	res.rootQuota()
 	return res, nil
 }
 
-func (res *resolution) mergeSettings(matched []*compiledRule) {
+func (res *resolution) mergeSettings(matched []*compiledRule, u *directory.User) error {
 	res.policy.Services = defaultServices
 	res.policy.Uploads = Direct
+	res.policy.Owner = Service
 	res.settings = make([]origin, len(settings))
 	for i := range settings {
 		s, o := &settings[i], &res.settings[i]
@@ -57,11 +62,35 @@ func (res *resolution) mergeSettings(matched []*compiledRule) {
 			case o.rule == "":
 				o.rule = r.name
 				s.apply(&res.policy, &r.has)
+				if err := res.readAttribute(s, o, r, u); err != nil {
+					return err
+				}
 			default:
 				o.shadowed = append(o.shadowed, r.name)
 			}
 		}
 	}
+	return nil
+}
+
+// readAttribute replaces the value of a rule by the one in an attribute of the user. If
+// that is missing or wrong, the value of the rule stays. Without one the user is refused:
+// nobody gets more than was meant.
+func (res *resolution) readAttribute(s *setting, o *origin, r *compiledRule, u *directory.User) error {
+	if s.attribute == nil || s.attribute(&r.has) == "" {
+		return nil
+	}
+	n, err := limitOf(u, s.attribute(&r.has))
+	switch {
+	case err == nil:
+		s.read(&res.policy, n)
+		o.note = "from " + s.attribute(&r.has)
+	case s.hasDefault(&r.has):
+		o.note = err.Error() + "; the limit of the rule applies"
+	default:
+		return &Denied{Reason: Placeholder, User: u.Name, Rule: r.name, Detail: fmt.Sprintf("%s: %v, and the rule has no limit for that case", s.key, err)}
+	}
+	return nil
 }
 
 // mergeMounts takes the first folder of each path, the home included.
@@ -196,7 +225,9 @@ func (res *resolution) decide(all []accessClaim) {
 	res.access = append(res.access, from)
 }
 
-func (res *resolution) fillHosts(u *directory.User) error {
+// fillFolders makes the folders of u. Folders that belong to the person need the
+// numbers of the person.
+func (res *resolution) fillFolders(u *directory.User, accounts map[Owner]*directory.POSIX) error {
 	res.policy.Folders = make([]Folder, len(res.mounts))
 	for i, m := range res.mounts {
 		host, err := m.host.fill(u)
@@ -205,6 +236,9 @@ func (res *resolution) fillHosts(u *directory.User) error {
 		}
 		res.policy.Folders[i] = m.folder
 		res.policy.Folders[i].Host = host
+		if d := res.policy.Folders[i].belongs(cmp.Or(m.owner, res.policy.Owner), u, accounts); d != nil {
+			return d
+		}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 type Request struct {
 	User   *directory.User
 	Remote netip.Addr
-	Method string // "password", "publickey", "keyboard-interactive", "gssapi-with-mic"
+	Method string // "password", "publickey", "keyboard-interactive", "gssapi-with-mic", "oidc"
 	Time   time.Time
 }
 
@@ -40,6 +40,7 @@ type Policy struct {
 	Require  [][]string // alternatives of authentication methods; empty: any one
 	Limits   Limits
 	Uploads  Uploads
+	Owner    Owner // of folders whose rule does not say it
 
 	// IgnoreSetAttr says that setting attributes where SetAttr is not permitted seems
 	// to succeed: many clients set times after an upload.
@@ -65,6 +66,11 @@ type Folder struct {
 	// WindowsNames is "refuse" or "allow" for other spellings by which Windows finds
 	// a file; empty means refuse where Host is on a file system that finds files so.
 	WindowsNames string
+
+	// Owner is whose files they are on the disk; nil: the service's. Everything here
+	// is done as Owner. Belongs is how the rule says it.
+	Owner   *directory.POSIX
+	Belongs Owner
 
 	Quota      int64 // bytes below Host; 0: no limit. At "/" it is Limits.Quota
 	QuotaFiles int64 // files and directories below Host; 0: no limit. At "/" it is Limits.QuotaFiles

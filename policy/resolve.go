@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/directory"
@@ -17,7 +18,7 @@ func (s *Set) Resolve(req Request) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := merge(matched, req.User)
+	res, err := s.merge(matched, req.User)
 	if err != nil {
 		return nil, err
 	}
@@ -52,15 +53,15 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 		}
 	}
 	if deny != nil {
-		return nil, until, &Denied{Reason: DenyRule, User: f.User.Name, Rule: deny.name, Detail: fmt.Sprintf("rule %q denies %s", deny.name, quote(f.User.Name))}
+		return nil, until, &Denied{Reason: DenyRule, User: f.User.Name, Rule: deny.name, Detail: fmt.Sprintf("rule %q denies %s", deny.name, Quote(f.User.Name))}
 	}
 	if undecided != nil {
 		return nil, until, &Denied{Reason: GroupsUnknown, User: f.User.Name, Rule: undecided.name, Detail: fmt.Sprintf(
 			"the directory shows no name of the group %s of %s, which may be one that rule %q means: allow the service account to read the group, or name the groups of the rule by their SIDs",
-			f.hidden.SID, quote(f.User.Name), undecided.name)}
+			f.hidden.SID, Quote(f.User.Name), undecided.name)}
 	}
 	if len(matched) == 0 {
-		return nil, until, &Denied{Reason: NoRule, User: f.User.Name, Detail: "no rule matches " + quote(f.User.Name)}
+		return nil, until, &Denied{Reason: NoRule, User: f.User.Name, Detail: "no rule matches " + Quote(f.User.Name)}
 	}
 	return matched, until, nil
 }
@@ -106,10 +107,15 @@ func (s *Set) Groups() []string {
 }
 
 // Attributes returns the names, in lower case, of the attributes that
-// placeholders need. Resolve finds them in the user's Attrs.
+// placeholders and limits need. Resolve finds them in the user's Attrs.
 func (s *Set) Attributes() []string {
 	return s.each(func(r *compiledRule) []string {
 		var names []string
+		for _, s := range settings {
+			if s.attribute != nil && s.attribute(&r.has) != "" {
+				names = append(names, strings.ToLower(s.attribute(&r.has)))
+			}
+		}
 		for _, m := range r.mounts {
 			for _, p := range m.host.parts {
 				if p.attr != "" {
@@ -118,6 +124,14 @@ func (s *Set) Attributes() []string {
 			}
 		}
 		return names
+	})
+}
+
+// Acting reports whether folders may belong to somebody else than the service.
+func (s *Set) Acting() bool {
+	others := func(o Owner) bool { return o != "" && o != Service }
+	return slices.ContainsFunc(s.rules, func(r compiledRule) bool {
+		return others(r.has.Owner) || slices.ContainsFunc(r.mounts, func(m compiledMount) bool { return others(m.owner) })
 	})
 }
 

@@ -109,6 +109,8 @@ func TestDenied(t *testing.T) {
 		{[]Rule{{Name: "a", Home: home("/srv/%{bad}")}}, Placeholder, "a", `%{bad} in /srv/%{bad}: ".." is not the name of a folder`},
 		{[]Rule{{Name: "a", Home: home("/srv/%{slash}")}}, Placeholder, "a", `%{slash} in /srv/%{slash}: "a/b" holds a slash or a NUL`},
 		{[]Rule{{Name: "a", Home: home("/srv/%{l}")}}, Placeholder, "a", "%{l} in /srv/%{l}: the attribute has 2 values: one is needed"},
+		{[]Rule{{Name: "a", Home: &Home{Host: "/srv", Owner: Person}}}, NoUID, "a", "folder / has owner: person: the directory has no uid and gid for this user"},
+		{[]Rule{{Name: "a", Home: home("/srv")}, {Name: "b", Owner: Person}}, NoUID, "a", "folder / has owner: person: the directory has no uid and gid for this user"},
 	}
 	for _, tt := range tests {
 		set := compile(t, tt.rules...)
@@ -142,7 +144,7 @@ func financeRules() []Rule {
 			Access:   []Grant{{Path: "/inbox", Permissions: []string{"create"}, Names: Names{Deny: []string{"*.exe"}}}},
 			Services: []string{"sftp", "scp", "change-password"},
 			Require:  Require{{"publickey"}},
-			Limits:   Quantity{Sessions: new(5), Quota: new(int64(10 << 30)), Idle: new(15 * time.Minute)},
+			Limits:   Quantity{Sessions: new(5), Quota: &Amount{Number: new(int64(10 << 30))}, Idle: new(15 * time.Minute)},
 			Uploads:  Atomic,
 		},
 		{
@@ -168,10 +170,10 @@ func TestMerge(t *testing.T) {
 		User:  alice,
 		Rules: []string{"finance", "staff"},
 		Folders: []Folder{
-			{Path: "/", Host: "/srv/berth/home/Alice", Create: true, Skeleton: []string{"inbox", "outbox"}, Umask: 0o027, Quota: 10 << 30, Rule: "finance"},
-			{Path: "/dept/%u/doc", Host: "/srv/corp/Sales/100%", Umask: 0o007, Quota: 7, Rule: "staff"},
-			{Path: "/shared", Host: "/srv/berth/finance", Umask: 0o027, Rule: "finance"},
-			{Path: "/shared/archive", Host: "/srv/berth/finance/archive", Umask: 0o027, Rule: "finance"},
+			{Path: "/", Host: "/srv/berth/home/Alice", Create: true, Skeleton: []string{"inbox", "outbox"}, Umask: 0o027, Quota: 10 << 30, Belongs: Service, Rule: "finance"},
+			{Path: "/dept/%u/doc", Host: "/srv/corp/Sales/100%", Umask: 0o007, Quota: 7, Belongs: Service, Rule: "staff"},
+			{Path: "/shared", Host: "/srv/berth/finance", Umask: 0o027, Belongs: Service, Rule: "finance"},
+			{Path: "/shared/archive", Host: "/srv/berth/finance/archive", Umask: 0o027, Belongs: Service, Rule: "finance"},
 		},
 		Access: []Access{
 			{Path: "/", Ops: Full, Rule: "finance"},
@@ -187,12 +189,52 @@ func TestMerge(t *testing.T) {
 		Require:       [][]string{{"publickey"}},
 		Limits:        Limits{Sessions: 5, Quota: 10 << 30, Idle: 15 * time.Minute, SessionTime: 8 * time.Hour},
 		Uploads:       Atomic,
+		Owner:         Service,
 		IgnoreSetAttr: true,
 		ValidUntil:    time.Date(2026, 3, 2, 19, 0, 0, 0, time.UTC),
 	}
 	got.ValidUntil = got.ValidUntil.UTC()
 	want.index()
 	compareFields(t, "Policy", got, want)
+}
+
+func TestOwner(t *testing.T) {
+	home := &Home{Host: "/srv"}
+	folder := func(o Owner) []Mount { return []Mount{{Path: "/x", Host: "/x", Owner: o}} }
+	tests := []struct {
+		rules    []Rule
+		home, at Owner // of the home and of /x
+	}{
+		{[]Rule{{Home: home, Folders: folder("")}}, Service, Service},
+		{[]Rule{{Home: home, Folders: folder(Person)}}, Service, Person},
+		{[]Rule{{Home: home, Folders: folder(""), Owner: Person}}, Person, Person},
+		{[]Rule{{Home: home, Folders: folder(Service), Owner: Person}}, Person, Service},
+		{[]Rule{{Home: home}, {Owner: Person}, {Folders: folder(""), Owner: Service}}, Person, Person}, // the first rule that says it
+	}
+	u := *alice
+	u.POSIX = directory.NewPOSIX(1001, 2000, []directory.Group{{GID: 2002}, {GID: 2000}, {}, {GID: 2001}, {GID: 2002}})
+	for _, tt := range tests {
+		for i := range tt.rules {
+			tt.rules[i].Name = fmt.Sprint("r", i)
+		}
+		req := aliceFrom("10.1.2.3")
+		req.User = &u
+		set := compile(t, tt.rules...)
+		p, err := set.Resolve(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := set.Explain(req)
+		for i, want := range []Owner{tt.home, tt.at} {
+			got := p.Folders[i].Owner
+			if e.Folders[i].Owner != want || (got != nil) != (want == Person) {
+				t.Errorf("%+v: folder %d belongs to %v, explained %s; want %s", tt.rules, i, got, e.Folders[i].Owner, want)
+			}
+			if got != nil && !reflect.DeepEqual(*got, directory.POSIX{UID: 1001, GID: 2000, Groups: []uint32{2001, 2002}}) {
+				t.Errorf("owner %+v", *got)
+			}
+		}
+	}
 }
 
 func TestDefaults(t *testing.T) {
@@ -264,7 +306,7 @@ func TestFirstWins(t *testing.T) {
 func TestRootQuota(t *testing.T) {
 	set := compile(
 		t,
-		Rule{Name: "r", Folders: []Mount{{Path: "/", Host: "/srv", Quota: new(int64(7)), QuotaFiles: new(int64(8))}}, Limits: Quantity{QuotaFiles: new(int64(9))}},
+		Rule{Name: "r", Folders: []Mount{{Path: "/", Host: "/srv", Quota: new(int64(7)), QuotaFiles: new(int64(8))}}, Limits: Quantity{QuotaFiles: &Amount{Number: new(int64(9))}}},
 	)
 	p, err := set.Resolve(aliceFrom("10.1.2.3"))
 	if err != nil {

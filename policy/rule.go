@@ -11,10 +11,11 @@ type Rule struct {
 	Home     *Home     `mapstructure:"home"`     // the folder that is the root of the view
 	Folders  []Mount   `mapstructure:"folders"`  // more folders of the view
 	Access   []Grant   `mapstructure:"access"`   // rights on paths of the view, beyond those of home and folders
-	Services []string  `mapstructure:"services"` // what may be used: sftp, scp, passwd, whoami, quota, keys, help; all but passwd and keys if no rule says so
+	Services []string  `mapstructure:"services"` // what may be used: sftp, scp, passwd, whoami, quota, keys, help, console_read, console_operate; sftp, scp, whoami, quota and help if no rule says so
 	Require  Require   `mapstructure:"require"`  // authentication methods that are all needed: [publickey, password]; or a list of such lists, one of which is needed
 	Limits   Quantity  `mapstructure:"limits"`   // what a login may use at most
 	Uploads  Uploads   `mapstructure:"uploads"`  // with atomic a file gets its name when it is complete, and needs room beside the one it replaces; with direct, the default, it is written in place
+	Owner    Owner     `mapstructure:"owner"`    // whose the files are on the disk, for home and folders that do not say it: service (the user of the server), the default, person (their uid, gid and groups of the directory, and what the disk permits them), or an account of this host, by name or as UID:GID
 	SetAttr  Forbidden `mapstructure:"setattr"`  // what happens when attributes are set where that is not permitted: refuse, the default, or ignore
 }
 
@@ -25,15 +26,17 @@ type When struct {
 	Users     []string `mapstructure:"users"`     // the user has one of these names, or one that matches such a pattern
 	From      []string `mapstructure:"from"`      // the client has one of these addresses: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32
 	Hours     string   `mapstructure:"hours"`     // the login is at such a time: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; the time zone is the server's if none is given
-	Method    []string `mapstructure:"method"`    // the user proved who they are by: password, publickey, keyboard-interactive, gssapi-with-mic
+	Method    []string `mapstructure:"method"`    // the user proved who they are by: password, publickey, keyboard-interactive, gssapi-with-mic, oidc (the browser)
 }
 
 // Home is the host directory that is shown as "/".
 type Home struct {
+	Below        string   `mapstructure:"below"`         // for a host that is one attribute, such as "%{homeDirectory}": the attribute holds the whole path, which must be below this directory
 	Host         string   `mapstructure:"host"`          // directory on this machine; %u is the user's name, %i the id with the directory (ID@DIRECTORY), %d the directory's name, %{attr} an attribute, %% a percent sign
 	Create       bool     `mapstructure:"create"`        // make it at the first login if it is missing
 	Skeleton     []string `mapstructure:"skeleton"`      // directories to make in it when it has just been made
 	Umask        string   `mapstructure:"umask"`         // octal: permission bits that nothing made here has; 027 by default
+	Owner        Owner    `mapstructure:"owner"`         // service, person or an account; by default what owner of the rules says
 	WindowsNames string   `mapstructure:"windows_names"` // refuse or allow other spellings by which Windows finds a file ("a.exe.", "a.exe::$DATA", "REPORT~1.EXE"), with which a client could bypass names and access; by default refuse where the folder is on a Windows share, FAT or exFAT
 	Permissions  []string `mapstructure:"permissions"`   // list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write (create and overwrite), read_only, drop_box (create), full; by default full
 }
@@ -42,10 +45,12 @@ type Home struct {
 type Mount struct {
 	Path         string   `mapstructure:"path"`          // where it is in the view: /shared
 	Host         string   `mapstructure:"host"`          // directory on this machine, with the same placeholders as home
+	Below        string   `mapstructure:"below"`         // as for home
 	Create       bool     `mapstructure:"create"`        // make it at login if it is missing
 	Skeleton     []string `mapstructure:"skeleton"`      // directories to make in it when it has just been made
 	Permissions  []string `mapstructure:"permissions"`   // as for home; read_only by default
 	Umask        string   `mapstructure:"umask"`         // as for home
+	Owner        Owner    `mapstructure:"owner"`         // as for home
 	WindowsNames string   `mapstructure:"windows_names"` // as for home
 	Quota        *int64   `mapstructure:"quota"`         // bytes that it may hold: 10GiB; 0: no limit
 	QuotaFiles   *int64   `mapstructure:"quota_files"`   // files and directories that it may hold; 0: no limit
@@ -60,14 +65,15 @@ type Grant struct {
 }
 
 // Quantity is the limits of a rule. Each one may come from another rule: the
-// first one that sets it, 0 for no limit included.
+// first one that sets it, 0 for no limit included. An Amount may be in an attribute of
+// the user.
 type Quantity struct {
 	Sessions     *int           `mapstructure:"sessions"`      // sessions of the user at the same time
-	Quota        *int64         `mapstructure:"quota"`         // bytes in the home: 10GiB
-	QuotaFiles   *int64         `mapstructure:"quota_files"`   // files and directories in the home
-	MaxFile      *int64         `mapstructure:"max_file"`      // bytes of one file: 2GiB
-	UploadRate   *int64         `mapstructure:"upload_rate"`   // bytes a second of one session: 20MiB
-	DownloadRate *int64         `mapstructure:"download_rate"` // bytes a second of one session: 20MiB
+	Quota        *Amount        `mapstructure:"quota"`         // bytes in the home: 10GiB; or an attribute of the user that holds them: "%{berthQuota}", or "%{berthQuota} or 10GiB"
+	QuotaFiles   *Amount        `mapstructure:"quota_files"`   // files and directories in the home; or an attribute, as for quota
+	MaxFile      *Amount        `mapstructure:"max_file"`      // bytes of one file: 2GiB; or an attribute, as for quota
+	UploadRate   *Amount        `mapstructure:"upload_rate"`   // bytes a second of one session: 20MiB; or an attribute, as for quota
+	DownloadRate *Amount        `mapstructure:"download_rate"` // bytes a second of one session: 20MiB; or an attribute, as for quota
 	Idle         *time.Duration `mapstructure:"idle"`          // time without a request after which the session ends: 15m
 	SessionTime  *time.Duration `mapstructure:"session_time"`  // time after which the session ends: 8h
 }
@@ -75,6 +81,15 @@ type Quantity struct {
 // Require is alternatives of authentication methods. In a file a plain list is
 // one alternative: all of the list is needed.
 type Require [][]string
+
+// Owner says whose files are on the disk.
+type Owner string
+
+// Owners that are no accounts of this host. All others are: a name, or UID:GID.
+const (
+	Service Owner = "service" // the user of the server
+	Person  Owner = "person"  // who is logged in
+)
 
 // Forbidden says what becomes of a request that is not permitted.
 type Forbidden string

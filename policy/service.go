@@ -2,21 +2,24 @@ package policy
 
 import "slices"
 
-// service is something a person can ask for over SSH.
+// service is something a person can ask for over SSH, or a use of the web page for IT.
 type service struct {
 	name    string
 	aliases []string
-	offered bool // unless a rule that matches says otherwise
+	offered bool // unless a rule that matches says otherwise; others only where a rule lists them
 }
 
 var services = []service{
 	{name: "sftp", offered: true},
 	{name: "scp", offered: true},
-	{name: "passwd", aliases: []string{"change-password"}}, // only where a rule lists it
+	{name: "passwd", aliases: []string{"change-password"}},
 	{name: "whoami", offered: true},
 	{name: "quota", offered: true},
 	{name: "keys"},
+	{name: "certify"},
 	{name: "help", offered: true},
+	{name: "console_read"},    // the web page for IT
+	{name: "console_operate"}, // and what changes something there
 }
 
 // canonicalService returns the name of a service for any of its names, and

@@ -15,6 +15,10 @@ type setting struct {
 	apply    func(p *Policy, r *Rule)
 	show     func(p *Policy) string
 	negative func(r *Rule) string // what a limit below 0 is; empty if it is none
+
+	attribute  func(r *Rule) string         // of the user, which holds the value; nil: none can
+	read       func(p *Policy, value int64) // sets the value of the attribute
+	hasDefault func(r *Rule) bool           // the rule has a value for users without the attribute
 }
 
 // settings are the single values of rules.
@@ -38,11 +42,11 @@ var settings = []setting{
 		},
 	},
 	limit("sessions", func(q *Quantity) **int { return &q.Sessions }, func(l *Limits) *int { return &l.Sessions }, strconv.Itoa),
-	limit("quota", func(q *Quantity) **int64 { return &q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
-	limit("quota_files", func(q *Quantity) **int64 { return &q.QuotaFiles }, func(l *Limits) *int64 { return &l.QuotaFiles }, count),
-	limit("max_file", func(q *Quantity) **int64 { return &q.MaxFile }, func(l *Limits) *int64 { return &l.MaxFile }, FormatSize),
-	limit("upload_rate", func(q *Quantity) **int64 { return &q.UploadRate }, func(l *Limits) *int64 { return &l.UploadRate }, rate),
-	limit("download_rate", func(q *Quantity) **int64 { return &q.DownloadRate }, func(l *Limits) *int64 { return &l.DownloadRate }, rate),
+	personal("quota", func(q *Quantity) *Amount { return q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
+	personal("quota_files", func(q *Quantity) *Amount { return q.QuotaFiles }, func(l *Limits) *int64 { return &l.QuotaFiles }, count),
+	personal("max_file", func(q *Quantity) *Amount { return q.MaxFile }, func(l *Limits) *int64 { return &l.MaxFile }, FormatSize),
+	personal("upload_rate", func(q *Quantity) *Amount { return q.UploadRate }, func(l *Limits) *int64 { return &l.UploadRate }, rate),
+	personal("download_rate", func(q *Quantity) *Amount { return q.DownloadRate }, func(l *Limits) *int64 { return &l.DownloadRate }, rate),
 	limit("idle", func(q *Quantity) **time.Duration { return &q.Idle }, func(l *Limits) *time.Duration { return &l.Idle }, time.Duration.String),
 	limit("session_time", func(q *Quantity) **time.Duration { return &q.SessionTime }, func(l *Limits) *time.Duration { return &l.SessionTime }, time.Duration.String),
 	{
@@ -50,6 +54,12 @@ var settings = []setting{
 		set:   func(r *Rule) bool { return r.Uploads != "" },
 		apply: func(p *Policy, r *Rule) { p.Uploads = r.Uploads },
 		show:  func(p *Policy) string { return string(p.Uploads) },
+	},
+	{
+		key:   "owner",
+		set:   func(r *Rule) bool { return r.Owner != "" },
+		apply: func(p *Policy, r *Rule) { p.Owner = r.Owner },
+		show:  func(p *Policy) string { return string(p.Owner) },
 	},
 	{
 		key:   "setattr",
@@ -85,18 +95,22 @@ func limit[T int | int64 | time.Duration](key string, in func(*Quantity) **T, ou
 	}
 }
 
+// personal makes the setting of a limit that an attribute of the user may hold.
+func personal(key string, in func(*Quantity) *Amount, out func(*Limits) *int64, show func(int64) string) setting {
+	amount := func(q *Quantity) Amount { return *cmp.Or(in(q), new(Amount)) }
+	s := limit(key, func(q *Quantity) **int64 { return new(amount(q).Number) }, out, show)
+	s.set = func(r *Rule) bool { return in(&r.Limits) != nil }
+	s.attribute = func(r *Rule) string { return amount(&r.Limits).Attribute }
+	s.read = func(p *Policy, value int64) { *out(&p.Limits) = value }
+	s.apply = func(p *Policy, r *Rule) {
+		if n := amount(&r.Limits).Number; n != nil {
+			*out(&p.Limits) = *n
+		}
+	}
+	s.hasDefault = func(r *Rule) bool { return amount(&r.Limits).Number != nil }
+	return s
+}
+
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 func rate(n int64) string { return FormatSize(n) + " a second" }
-
-// FormatSize returns a number of bytes as a rule has it: 10GiB. Sizes that are
-// no whole number of a unit are given in the next smaller one.
-func FormatSize(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for n != 0 && n%1024 == 0 && i < len(units)-1 {
-		n /= 1024
-		i++
-	}
-	return fmt.Sprintf("%d%s", n, units[i])
-}

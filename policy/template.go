@@ -14,6 +14,7 @@ import (
 type template struct {
 	text  string // as written
 	parts []part
+	below string // the only part is an attribute that holds a path below this directory; empty: it is not
 }
 
 type part struct {
@@ -22,9 +23,23 @@ type part struct {
 	attr    string // in lower case, of %{attr}
 }
 
-// parseTemplate reads a host path with %u, %i, %d, %{attr} and %%.
-func parseTemplate(text string) (template, error) {
-	t := template{text: text}
+var errBelow = errors.New("must be a directory of this machine other than /, such as /home, and host one attribute, such as %{homeDirectory}")
+
+// parseTemplate reads a host path with %u, %i, %d, %{attr} and %%. If below is not
+// empty, it is one attribute, which holds the whole path.
+func parseTemplate(text, below string) (template, error) {
+	t := template{text: text, below: below}
+	if below != "" {
+		m := placeholders.FindStringSubmatch(text)
+		if m == nil || m[0] != text || m[1] == "" || !path.IsAbs(below) || path.Clean(below) != below || below == "/" || strings.ContainsRune(below, 0) {
+			return t, errBelow
+		}
+		t.parts = []part{{name: text, attr: strings.ToLower(m[1])}}
+		return t, nil
+	}
+	if strings.HasPrefix(text, "%{") {
+		return t, errors.New("must be an absolute path of this machine, such as /srv/berth/home/%u; an attribute that holds a whole path needs below: /home")
+	}
 	if !path.IsAbs(text) || strings.ContainsRune(text, 0) {
 		return t, errors.New("must be an absolute path of this machine, such as /srv/berth/home/%u")
 	}
@@ -55,6 +70,9 @@ func parseTemplate(text string) (template, error) {
 	return t, nil
 }
 
+// attributeName matches the names of LDAP attributes.
+var attributeName = regexp.MustCompile(`^[A-Za-z0-9._;-]+$`)
+
 // placeholders finds percent signs and what belongs to them. The name of an LDAP
 // attribute may have options such as ";binary".
 var placeholders = regexp.MustCompile(`%(?:[uid%]|\{([A-Za-z0-9._;-]+)\})?`)
@@ -64,6 +82,13 @@ var placeholders = regexp.MustCompile(`%(?:[uid%]|\{([A-Za-z0-9._;-]+)\})?`)
 func (t template) fill(u *directory.User) (string, error) {
 	if t.fixed() {
 		return t.parts[0].literal, nil
+	}
+	if t.below != "" {
+		host, err := t.parts[0].path(u, t.below)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", t.text, err)
+		}
+		return host, nil
 	}
 	var b strings.Builder
 	for _, p := range t.parts {
@@ -89,6 +114,9 @@ var special = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
 // pattern is a pattern of path/filepath that all paths of the template match.
 func (t template) pattern() string {
 	var b strings.Builder
+	if t.below != "" {
+		b.WriteString(special.Replace(t.below) + "/")
+	}
 	for _, p := range t.parts {
 		if p.name != "" {
 			b.WriteByte('*')
@@ -98,8 +126,23 @@ func (t template) pattern() string {
 	return b.String()
 }
 
-// value is what p is replaced by. A value that could lead elsewhere is an error.
-func (p part) value(u *directory.User) (value string, err error) {
+// path returns the path in an attribute, which must be below a directory. Links are
+// not followed here: who may make them below that directory may choose where the home is.
+func (p part) path(u *directory.User, below string) (string, error) {
+	value, err := p.raw(u)
+	switch {
+	case err != nil:
+		return "", err
+	case !path.IsAbs(value) || path.Clean(value) != value || strings.ContainsRune(value, 0):
+		return "", fmt.Errorf("%q is not an absolute path in its shortest form", value)
+	case !strings.HasPrefix(value, below+"/"):
+		return "", fmt.Errorf("%q is not below %s", value, below)
+	}
+	return value, nil
+}
+
+// raw is the value of p as the directory has it.
+func (p part) raw(u *directory.User) (value string, err error) {
 	switch {
 	case p.name == "%u":
 		value = u.Name
@@ -112,9 +155,18 @@ func (p part) value(u *directory.User) (value string, err error) {
 	default:
 		value = strings.Join(u.Attrs[p.attr], "")
 	}
-	switch {
-	case value == "":
+	if value == "" {
 		return "", errors.New("it has no value")
+	}
+	return value, nil
+}
+
+// value is what p is replaced by. A value that could lead elsewhere is an error.
+func (p part) value(u *directory.User) (string, error) {
+	value, err := p.raw(u)
+	switch {
+	case err != nil:
+		return "", err
 	case value == "." || value == "..":
 		return "", fmt.Errorf("%q is not the name of a folder", value)
 	case strings.ContainsAny(value, "/\x00"):

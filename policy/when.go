@@ -21,7 +21,8 @@ type compiledCondition struct {
 	// explain says why it does or does not, in words.
 	explain func(f *facts, held bool) string
 
-	hours hours // of the condition hours
+	hours  hours     // of the condition hours
+	groups []matcher // of the condition groups
 }
 
 func (c *compiler) when(r Rule) []compiledCondition {
@@ -45,7 +46,7 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		holds: func(f *facts, _ int) bool {
 			return slices.ContainsFunc(w.Directory, func(d string) bool { return strings.EqualFold(d, f.User.Source) })
 		},
-		explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Source), w.Directory) },
+		explain: func(f *facts, held bool) string { return outcome(held, Quote(f.User.Source), w.Directory) },
 	})
 	addUser := func(v string) error {
 		m, err := matcher{name: strings.ToLower(v)}, error(nil)
@@ -61,7 +62,7 @@ func (c *compiler) when(r Rule) []compiledCondition {
 	if add(w.Users, addUser, compiledCondition{
 		key:     "users",
 		holds:   func(f *facts, i int) bool { return f.users.has(i) },
-		explain: func(f *facts, held bool) string { return outcome(held, quote(f.User.Name), w.Users) },
+		explain: func(f *facts, held bool) string { return outcome(held, Quote(f.User.Name), w.Users) },
 	}) {
 		c.set.withUsers.add(c.index)
 	}
@@ -77,6 +78,7 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		holds:   func(f *facts, i int) bool { return f.groups.has(i) },
 		explain: func(f *facts, _ bool) string { return explainGroups(f, groups, w.Groups) },
 	}) {
+		out[len(out)-1].groups = groups
 		c.set.withGroups.add(c.index)
 		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups, func(m matcher) bool { return m.sid == "" }) {
 			c.set.strict.add(c.index)
@@ -174,7 +176,7 @@ func explainGroups(f *facts, matchers []matcher, values []string) string {
 	for i := range f.User.Groups {
 		g := &f.User.Groups[i]
 		if slices.ContainsFunc(matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
-			return fmt.Sprintf("in %s (%s)", quote(cmp.Or(g.DN.String(), g.Name)), g.Via)
+			return fmt.Sprintf("in %s (%s)", Quote(cmp.Or(g.DN.String(), g.Name)), g.Via)
 		}
 	}
 	return "in none of " + quoted(values)
@@ -206,9 +208,7 @@ func outcome(held bool, value string, values []string) string {
 	if held {
 		return value + " is one of " + quoted(values)
 	}
-	if value == "" {
-		value = "none"
-	}
+	value = cmp.Or(value, "none")
 	return value + " is none of " + quoted(values)
 }
 
@@ -216,7 +216,7 @@ func outcome(held bool, value string, values []string) string {
 func quoted(values []string) string {
 	all := make([]string, len(values))
 	for i, v := range values {
-		all[i] = quote(v)
+		all[i] = Quote(v)
 	}
 	return strings.Join(all, ", ")
 }

@@ -348,9 +348,9 @@ func (s *sftpgoImport) methods(f sftpgoFilters) (policy.Require, string) {
 // limits carries over numbers of a user; 0 is no limit in both.
 func limits(r *policy.Rule, u sftpgoUser) {
 	const kilo = 1000 // not more than SFTPGo, whose KB may be 1024
-	set := func(to **int64, n int64) {
+	set := func(to **policy.Amount, n int64) {
 		if n > 0 {
-			*to = &n
+			*to = &policy.Amount{Number: &n}
 		}
 	}
 	set(&r.Limits.Quota, u.Quota)
