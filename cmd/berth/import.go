@@ -4,16 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"berth/config"
+	"berth/config/migrate"
 	"berth/policy"
 	"berth/sshd/privatefile"
 )
@@ -21,28 +19,87 @@ import (
 func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
-		Short: "Make a configuration of that of another server",
-		Long: `Import reads the configuration of another server and writes one for Berth, with the
-directory of the configuration that --config names: "berth init" makes that. It
-prints what it could not carry over, and why. Nobody gets more than the other
-server gave them: where that cannot be said in a rule, the rule refuses, or there
-is none. Read the result, and look at it with "berth explain --all", before it is
-used.`,
+		Short: "Make a configuration from that of another server",
+		Long: `Import reads the configuration of another server and writes one for Berth. It takes
+the directory from the configuration that --config names, which "berth init" makes.
+It prints what it could not carry over, and why. Nobody gets more access than on the
+other server. If a rule cannot express something, the rule refuses access, or is
+left out. Before you use the result, read it, and check it with
+"berth explain --all".`,
 		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(importSSHDCommand(), importSFTPGoCommand())
 	return cmd
 }
 
-// An imported is what was read of another server.
-type imported struct {
-	rules    []policy.Rule
-	sections map[string]string // YAML of other top-level keys
-	notes    []string          // what could not be carried over
+func importSSHDCommand() *cobra.Command {
+	var flags importFlags
+	var from migrate.SSHD
+	cmd := &cobra.Command{
+		Use:   "sshd [FILE]",
+		Short: "Make a configuration from OpenSSH's sshd_config",
+		Long: `Sshd reads the sshd_config of OpenSSH, by default /etc/ssh/sshd_config, and the files
+that it includes. A Match block with ChrootDirectory becomes a rule with a home.
+AllowUsers and AllowGroups become conditions of these rules. DenyUsers and DenyGroups
+become rules that deny. Ports, host keys, banner, limits and login methods are
+carried over.
+
+With sshd, the modes of files decide where people may write. With Berth, a rule
+decides. Everything is read-only, except the folders that --writable names below
+each home.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := flags.base()
+			if err != nil {
+				return err
+			}
+			file := "/etc/ssh/sshd_config"
+			if len(args) > 0 {
+				file = args[0]
+			}
+			from.Kerberos = cfg.Kerberos.Enabled()
+			found, err := from.Read(file)
+			if err != nil {
+				return err
+			}
+			return flags.write(cmd, found)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringSliceVar(&from.Writable, "writable", nil, "`folder` below each home in which people may write, such as upload")
+	cmd.Flags().StringVar(&from.Home, "home", "", "what %h is in ChrootDirectory, such as `/home/%u`")
+	return cmd
 }
 
-func (i *imported) note(place, format string, args ...any) {
-	i.notes = append(i.notes, place+": "+fmt.Sprintf(format, args...))
+func importSFTPGoCommand() *cobra.Command {
+	var flags importFlags
+	cmd := &cobra.Command{
+		Use:   "sftpgo FILE",
+		Short: "Make a configuration from SFTPGo's backup",
+		Long: `Sftpgo reads the JSON of SFTPGo's backup (dumpdata). Each user becomes a rule for the
+person with this name in the directory. The rule includes the settings of the user's
+groups: home, virtual folders, permissions, patterns of names, limits, addresses and
+login methods. Passwords and keys are not carried over, because people use those of
+the directory.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := flags.base()
+			if err != nil {
+				return err
+			}
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			found, err := migrate.SFTPGo(text, cfg.OneTimeCodes(), cfg.Kerberos.Enabled())
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			return flags.write(cmd, found)
+		},
+	}
+	flags.add(cmd)
+	return cmd
 }
 
 // importFlags are those of both commands.
@@ -60,31 +117,29 @@ func (f *importFlags) base() (*config.Config, error) {
 		return nil, err
 	}
 	if len(cfg.Directories) > 1 {
-		return nil, fmt.Errorf("%s: has several directories, and the other server does not say whose people are meant: use a configuration with one of them", f.config)
+		return nil, fmt.Errorf("%s: has several directories, and the other server does not name the directory of its users: use a configuration with one directory", f.config)
 	}
 	return cfg, nil
 }
 
 // write writes the configuration, if it loads, and prints what is not in it.
-func (f *importFlags) write(cmd *cobra.Command, i *imported) error {
+func (f *importFlags) write(cmd *cobra.Command, found *migrate.Result) error {
 	defer func() {
-		for _, n := range i.notes {
+		for _, n := range found.Notes {
 			fmt.Fprintln(cmd.ErrOrStderr(), "not carried over:", n)
 		}
 	}()
-	if !slices.ContainsFunc(i.rules, func(r policy.Rule) bool { return !r.Deny }) {
-		return errors.New("nothing is written: no rule came out that lets anybody in")
+	if !slices.ContainsFunc(found.Rules, func(r policy.Rule) bool { return !r.Deny }) {
+		return errors.New("nothing is written: no rule of the result allows a login")
 	}
 	base, err := os.ReadFile(f.config)
 	if err != nil {
 		return err
 	}
-	var rules strings.Builder
-	if err := config.WriteRules(&rules, i.rules); err != nil {
+	text, err := found.Over(string(base))
+	if err != nil {
 		return err
 	}
-	i.sections["rules"] = rules.String()
-	text := i.over(string(base))
 
 	// Files that it names may be relative to the folder it is in.
 	trial, err := os.CreateTemp(filepath.Dir(f.config), ".berth-import-*.yaml")
@@ -97,7 +152,7 @@ func (f *importFlags) write(cmd *cobra.Command, i *imported) error {
 		return err
 	}
 	if _, err := config.Load(trial.Name()); err != nil {
-		return fmt.Errorf("nothing is written: what came out does not load: %w", err)
+		return fmt.Errorf("nothing is written: the result does not load: %w", err)
 	}
 	if f.out == "" {
 		_, err = io.WriteString(cmd.OutOrStdout(), text)
@@ -107,62 +162,4 @@ func (f *importFlags) write(cmd *cobra.Command, i *imported) error {
 		return fmt.Errorf("write %s: %w", f.out, err)
 	}
 	return nil
-}
-
-// topLevel finds where a section of a configuration begins.
-var topLevel = regexp.MustCompile(`(?m)^([a-z_]+):`)
-
-// over returns the text of a configuration with the sections of i in the place of
-// those it had. What is merged by hand only is noted.
-func (i *imported) over(base string) string {
-	var b strings.Builder
-	at := topLevel.FindAllStringSubmatchIndex(base, -1)
-	end := len(base)
-	if len(at) > 0 {
-		end = at[0][0]
-	}
-	b.WriteString(base[:end])
-	for n, m := range at {
-		key, end := base[m[2]:m[3]], len(base)
-		if n+1 < len(at) {
-			end = at[n+1][0]
-		}
-		fresh, replaced := i.sections[key]
-		delete(i.sections, key)
-		switch {
-		case !replaced:
-			b.WriteString(base[m[0]:end])
-		case slices.Contains([]string{"ssh", "admission", "certificates"}, key):
-			i.note(key, "the configuration has this section already; merge by hand: %s", strings.Join(strings.Fields(fresh), " "))
-			b.WriteString(base[m[0]:end])
-		default:
-			b.WriteString(fresh + "\n")
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(i.sections)) {
-		b.WriteString("\n" + i.sections[key])
-	}
-	return b.String()
-}
-
-// alternatives of methods that are all needed.
-type alternatives [][]string
-
-// both is what satisfies a and b. Nil asks for nothing.
-func (a alternatives) both(b alternatives) alternatives {
-	if a == nil {
-		return b
-	} else if b == nil {
-		return a
-	}
-	all := alternatives{}
-	for _, x := range a {
-		for _, y := range b {
-			methods := slices.Compact(slices.Sorted(slices.Values(slices.Concat(x, y))))
-			if !slices.ContainsFunc(all, func(z []string) bool { return slices.Equal(z, methods) }) {
-				all = append(all, methods)
-			}
-		}
-	}
-	return all
 }

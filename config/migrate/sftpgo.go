@@ -1,54 +1,29 @@
-package main
+package migrate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
-	"berth/config"
 	"berth/policy"
 )
 
-func importSFTPGoCommand() *cobra.Command {
-	var flags importFlags
-	cmd := &cobra.Command{
-		Use:   "sftpgo FILE",
-		Short: "Make a configuration of SFTPGo's backup",
-		Long: `Sftpgo reads the JSON of SFTPGo's backup (dumpdata). Each user becomes a rule for the
-person of that name in the directory, with the settings of the user's groups in it:
-home, virtual folders, permissions, patterns of names, limits, addresses, methods of
-logins. Passwords and keys are not carried over: people have those of the directory.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := flags.base()
-			if err != nil {
-				return err
-			}
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return err
-			}
-			s := sftpgoImport{cfg: cfg, imported: imported{sections: map[string]string{}}}
-			if err := s.read(text); err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
-			return flags.write(cmd, &s.imported)
-		},
-	}
-	flags.add(cmd)
-	return cmd
+// SFTPGo reads the JSON of a backup (dumpdata). codes and tickets say whether people can
+// have one-time codes and Kerberos tickets with Berth. The error does not name the file.
+func SFTPGo(backup []byte, codes, tickets bool) (*Result, error) {
+	s := sftpgo{codes: codes, tickets: tickets}
+	return &s.Result, s.read(backup)
 }
 
-// A sftpgoImport reads a backup of SFTPGo.
-type sftpgoImport struct {
-	imported
-	cfg    *config.Config
+// A sftpgo is a backup of SFTPGo that is read.
+type sftpgo struct {
+	Result
+	codes, tickets bool
+
 	groups map[string]sftpgoGroup
 	folder map[string]sftpgoFolder
 }
@@ -144,7 +119,7 @@ type (
 	}
 )
 
-func (s *sftpgoImport) read(text []byte) error {
+func (s *sftpgo) read(text []byte) error {
 	var b sftpgoBackup
 	if err := json.Unmarshal(text, &b); err != nil {
 		return fmt.Errorf("is not a backup of SFTPGo: %w", err)
@@ -183,12 +158,12 @@ func (s *sftpgoImport) read(text []byte) error {
 			s.note(what, "%d in the backup", n)
 		}
 	}
-	slices.Sort(s.notes)
+	slices.Sort(s.Notes)
 	return nil
 }
 
 // user makes the rules of a user. why says why there are none.
-func (s *sftpgoImport) user(u sftpgoUser) (why string) {
+func (s *sftpgo) user(u sftpgoUser) (why string) {
 	if why := s.merge(&u); why != "" {
 		return why
 	}
@@ -224,9 +199,9 @@ func (s *sftpgoImport) user(u sftpgoUser) (why string) {
 		r.When.From = nil
 	}
 	if len(f.DeniedIP) > 0 {
-		s.rules = append(s.rules, policy.Rule{Name: u.Username + " (denied_ip)", When: policy.When{Users: []string{u.Username}, From: f.DeniedIP}, Deny: true})
+		s.Rules = append(s.Rules, policy.Rule{Name: u.Username + " (denied_ip)", When: policy.When{Users: []string{u.Username}, From: f.DeniedIP}, Deny: true})
 	}
-	s.rules = append(s.rules, r)
+	s.Rules = append(s.Rules, r)
 	if u.Transfer+u.UploadAll+u.DownloadAll > 0 {
 		note("limits of transferred data: Berth has none")
 	}
@@ -241,7 +216,7 @@ func (s *sftpgoImport) user(u sftpgoUser) (why string) {
 
 // merge gives a user the settings of the groups, as SFTPGo does: what a user has not
 // set comes from the primary group; paths, addresses and denials from all groups.
-func (s *sftpgoImport) merge(u *sftpgoUser) (why string) {
+func (s *sftpgo) merge(u *sftpgoUser) (why string) {
 	byType := slices.Clone(u.Groups)
 	slices.SortStableFunc(byType, func(a, b sftpgoMember) int { return a.Type - b.Type })
 	u.Permissions = maps.Clone(u.Permissions)
@@ -275,13 +250,9 @@ func (s *sftpgoImport) merge(u *sftpgoUser) (why string) {
 				{&u.DownloadAll, &t.DownloadAll},
 				{&u.Filters.MaxUpload, &t.Filters.MaxUpload},
 			} {
-				if *n.own == 0 {
-					*n.own = *n.group
-				}
+				*n.own = cmp.Or(*n.own, *n.group)
 			}
-			if u.Sessions == 0 {
-				u.Sessions = t.Sessions
-			}
+			u.Sessions = cmp.Or(u.Sessions, t.Sessions)
 			if t.Filters.StartDir != "" {
 				u.Filters.StartDir = t.Filters.StartDir
 			}
@@ -319,14 +290,14 @@ func (s *sftpgoImport) merge(u *sftpgoUser) (why string) {
 }
 
 // methods is what a login needs.
-func (s *sftpgoImport) methods(f sftpgoFilters) (policy.Require, string) {
+func (s *sftpgo) methods(f sftpgoFilters) (policy.Require, string) {
 	denied := func(method string) bool { return slices.Contains(f.DeniedMethods, method) }
 	code := slices.Contains(f.TwoFactor, "SSH") || f.TOTP.Enabled && slices.Contains(f.TOTP.Protocols, "SSH")
 	typed := []string{"password"}
 	if code {
 		typed = append(typed, "totp")
 	}
-	possible := !code || s.cfg.OneTimeCodes()
+	possible := !code || s.codes
 	var all policy.Require
 	if !denied("publickey") {
 		all = append(all, []string{"publickey"})
@@ -339,7 +310,7 @@ func (s *sftpgoImport) methods(f sftpgoFilters) (policy.Require, string) {
 	if len(all) == 0 {
 		return nil, "has no method of login that Berth could ask for (one-time codes need totp.file or totp_attribute)"
 	}
-	if len(all) == 2 && len(all[0]) == 1 && len(all[1]) == 1 && !s.cfg.Kerberos.Enabled() {
+	if len(all) == 2 && len(all[0]) == 1 && len(all[1]) == 1 && !s.tickets {
 		return nil, ""
 	}
 	return all, ""
@@ -404,7 +375,7 @@ func permissionsOf(names []string) (have, lost []string) {
 }
 
 // places makes the home, the folders and the rights of a user.
-func (s *sftpgoImport) places(r *policy.Rule, u sftpgoUser, note func(string, ...any)) (why string) {
+func (s *sftpgo) places(r *policy.Rule, u sftpgoUser, note func(string, ...any)) (why string) {
 	host := func(name string) string { return strings.ReplaceAll(path.Clean(name), "%", "%%") }
 	rights, names := map[string][]string{}, map[string]sftpgoPattern{}
 	for name, p := range u.Permissions {
@@ -453,13 +424,9 @@ func (s *sftpgoImport) places(r *policy.Rule, u sftpgoUser, note func(string, ..
 		r.Folders, folders[f.VirtualPath] = append(r.Folders, m), true
 	}
 	// The longest path decides alone: each says what holds there of both.
-	for _, at := range slices.Sorted(maps.Keys(rights)) {
-		folders[at] = folders[at] || false
-	}
-	for at := range names {
-		folders[at] = folders[at] || false
-	}
-	for _, at := range slices.Sorted(maps.Keys(folders)) {
+	paths := slices.Concat(slices.Collect(maps.Keys(folders)), slices.Collect(maps.Keys(rights)), slices.Collect(maps.Keys(names)))
+	slices.Sort(paths)
+	for _, at := range slices.Compact(paths) {
 		p := nearest(names, at)
 		if folders[at] && p.Path == "" {
 			continue // the folder says it

@@ -1,0 +1,157 @@
+package migrate
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/config"
+	"berth/directory"
+	"berth/policy"
+)
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// configured is base.yaml with what was found.
+func configured(t *testing.T, found *Result) *config.Config {
+	t.Helper()
+	text, err := found.Over(string(read(t, "base.yaml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(write(t, "berth.yaml", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// TestGrantsNoMore asks the rules what people get whom the other server gave
+// less than a careless import would.
+func TestGrantsNoMore(t *testing.T) {
+	t.Chdir("testdata")
+	const (
+		staff, partner = "sftp-staff", "sftp-partners"
+		near, far      = "198.51.100.9", "203.0.113.7"
+	)
+	full, readOnly := policy.Full.String(), policy.ReadOnly.String()
+	for _, tt := range []struct {
+		file, user string
+		groups     []string
+		from       string
+		path, want string // the rights there; "": no login
+		host       string // of the home
+	}{
+		// In sshd_config the first block decides, and here a read-only one stays so.
+		{"upload", "x", []string{partner}, near, "/upload", full, "/srv/partners/x"},
+		{"upload", "x", []string{partner}, near, "/", readOnly, "/srv/partners/x"},
+		{"upload", "x", []string{partner}, far, "/", "", ""},
+		{"upload", "x", []string{staff}, far, "/upload", readOnly, "/srv/staff"},
+		{"reversed", "x", []string{staff, partner}, near, "/upload", readOnly, "/srv/staff"},
+		{"upload", "x", []string{"auditors"}, near, "/", "", ""}, // not in AllowGroups
+		{"upload", "mallory", []string{staff}, near, "/", "", ""},
+		{"upload", "eve", []string{staff}, far, "/", "", ""},
+		{"upload", "eve", []string{staff}, near, "/", readOnly, "/srv/staff"},
+		{"upload", "x", []string{staff, "leavers"}, near, "/", "", ""},
+		{"upload", "ops", []string{staff}, near, "/", "", ""},
+		{"upload", "x", nil, near, "/", "", ""},
+
+		{"sftpgo", "alice", nil, near, "/", full, "/srv/sftpgo/data/alice"},
+		{"sftpgo", "alice", nil, near, "/archive/a", readOnly, "/srv/sftpgo/data/alice"},
+		{"sftpgo", "alice", nil, near, "/private/a", "nothing", "/srv/sftpgo/data/alice"},
+		{"sftpgo", "alice", nil, near, "/cloud/a", "nothing", "/srv/sftpgo/data/alice"},
+		{"sftpgo", "alice", nil, far, "/", "", ""},
+		{"sftpgo", "bob", nil, near, "/", "", ""},
+		{"sftpgo", "erin", nil, near, "/", "list, create", "/srv/sftpgo/data/erin"},
+		{"sftpgo", "dave", nil, near, "/", "", ""},
+		{"sftpgo", "karl", nil, near, "/", "", ""},
+		{"sftpgo", "everybody", []string{"first"}, near, "/", "", ""}, // the rules of the base are gone
+	} {
+		var found *Result
+		var err error
+		if tt.file == "sftpgo" {
+			found, err = SFTPGo(read(t, "sftpgo.json"), false, false)
+		} else {
+			source := read(t, "sshd_config")
+			// Without the block that no rule can say, for which everybody is refused.
+			text, _, _ := strings.Cut(string(source), "Match User *,")
+			if head, blocks, _ := strings.Cut(text, "Match "); tt.file == "reversed" {
+				first, second, _ := strings.Cut(blocks, "Match ")
+				second, _, _ = strings.Cut(second, "Match ")
+				text = head + "Match " + second + "Match " + first
+			}
+			found, err = SSHD{Writable: []string{"upload"}}.Read(write(t, "sshd_config", text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := configured(t, found).Compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := &directory.User{Identity: directory.Identity{Source: "local", ID: tt.user}, Name: tt.user}
+		for _, g := range tt.groups {
+			u.Groups = append(u.Groups, directory.Group{DN: directory.DNOf("cn=" + g + ",dc=x"), Name: g})
+		}
+		p, err := set.Resolve(policy.Request{User: u, Remote: netip.MustParseAddr(tt.from), Method: "publickey", Time: time.Now()})
+		got, host := "", ""
+		if err == nil {
+			got, host = p.Rights(tt.path).Ops.String(), p.Folders[0].Host
+		}
+		if got != tt.want || host != tt.host {
+			t.Errorf("%s: %s in %v from %s gets %q at %s, home %q; want %q, %q (%v)", tt.file, tt.user, tt.groups, tt.from, got, tt.path, host, tt.want, tt.host, err)
+		}
+	}
+}
+
+// TestMethods wants each rule to require what sshd required.
+func TestMethods(t *testing.T) {
+	t.Chdir("testdata")
+	const block = "\nMatch Group a\n ChrootDirectory /a\n ForceCommand internal-sftp\n"
+	for text, want := range map[string]string{
+		block:                               "[]",
+		"PasswordAuthentication no" + block: "[]", // the password still goes by keyboard-interactive
+		"ChallengeResponseAuthentication no\nPasswordAuthentication=no" + block:                                                "[[publickey]]",
+		"PubkeyAuthentication no" + block:                                                                                      "[[password]]",
+		"AuthenticationMethods publickey,password publickey,keyboard-interactive:pam hostbased" + block:                        "[[publickey password] [publickey password]]",
+		"AuthenticationMethods publickey" + block + " AuthenticationMethods password":                                          "[[password]]",
+		"PubkeyAuthentication no" + block + "Match User b\n AuthenticationMethods publickey,password\nMatch all\n Banner none": "",
+		block + "Match User b\n PubkeyAuthentication no":                                                                       "[[password]]",
+	} {
+		found, err := SSHD{}.Read(write(t, "sshd_config", text+"\n"))
+		if err != nil {
+			t.Fatalf("%s\n%v", text, err)
+		}
+		if want == "" {
+			if notes := strings.Join(found.Notes, "\n"); slices.ContainsFunc(found.Rules, func(r policy.Rule) bool { return !r.Deny }) || !strings.Contains(notes, "nobody could log in by the methods it leaves") {
+				t.Errorf("%s\n%v\n%s", text, found.Rules, notes)
+			}
+			continue
+		}
+		cfg := configured(t, found)
+		if got := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(fmt.Sprint(cfg.Rules[0].Require)), "policy.Require"), ",", ""); got != want {
+			t.Errorf("%s\nrequires %s, want %s", text, got, want)
+		}
+	}
+}
