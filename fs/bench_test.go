@@ -1,13 +1,17 @@
 package fs
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/policy"
 )
 
 // deep makes a file at depth 8 and returns its name in the view.
@@ -53,6 +57,53 @@ func BenchmarkOpen(b *testing.B) {
 	}
 	b.ReportMetric(float64(through)/float64(plain), "x-plain")
 	b.ReportMetric(float64(through.Nanoseconds())/float64(b.N*round), "ns/open")
+}
+
+// BenchmarkPerson does the same by turns in a folder of the service and in one of a
+// person. The metric "x-service" is the ratio of time.
+func BenchmarkPerson(b *testing.B) {
+	host := b.TempDir()
+	name := deep(b, host)
+	if err := os.Chmod(filepath.Dir(host), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	ours, hers := full(host), hersAt(host)
+	ours.Uploads, hers.Uploads = policy.Atomic, policy.Atomic
+	service, person := mustOpen(b, ours, Settings{}), mustOpen(b, hers, Settings{})
+	if err := errors.Join(os.Mkdir(host+"/d", 0o777), os.Chmod(host+"/d", 0o777)); err != nil {
+		b.Fatal(err)
+	}
+	misses := 0
+	for what, do := range map[string]func(f FS) error{
+		"put": func(f FS) error { return errors.Join(writeOne(f, "/d/new", truncating), f.Remove("/d/new")) },
+		"miss": func(f FS) error { // of a name that the kernel has not in memory
+			misses++
+			if _, err := f.Stat("/d/" + strconv.Itoa(misses)); !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			return nil
+		},
+		"stat": func(f FS) error { _, err := f.Stat(name); return err },
+		"open": func(f FS) error { return openClose(f, name, os.O_RDONLY) },
+		"list": func(f FS) error { return readDirErr(f, filepath.Dir(name)) },
+	} {
+		b.Run(what, func(b *testing.B) {
+			var times [2]time.Duration
+			for b.Loop() {
+				for i, f := range []FS{service, person} {
+					begin := time.Now()
+					for range 100 {
+						if err := do(f); err != nil {
+							b.Fatal(err)
+						}
+					}
+					times[i] += time.Since(begin)
+				}
+			}
+			b.ReportMetric(float64(times[1])/float64(times[0]), "x-service")
+			b.ReportMetric(float64((times[1]-times[0]).Nanoseconds())/float64(100*b.N), "ns-more")
+		})
+	}
 }
 
 // BenchmarkReadDir lists 10,000 files with their attributes, and in turn as

@@ -228,18 +228,18 @@ func TestKeptFromAbort(t *testing.T) {
 // counts what is there, and not what was to be written.
 func TestFailedWriteIsNotCounted(t *testing.T) {
 	_, s := newSpy(t, "12345")
-	q := newQuota(s, new(Quotas).of(t.TempDir()), bounds{})
+	q := newQuota(s, new(Quotas).of(t.TempDir()), Amount{}, nil)
 	f, err := q.OpenFile("/f", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.fails = "write to /f"
-	before := q.u.bytes
+	before := q.u.Used().Bytes
 	if _, err := f.WriteAt(make([]byte, 1000), 0); !errors.Is(err, errDisk) {
 		t.Errorf("WriteAt = %v, want the error of the disk", err)
 	}
-	if q.u.bytes != before {
-		t.Errorf("after a write that failed %d bytes are counted, want %d", q.u.bytes, before)
+	if q.u.Used().Bytes != before {
+		t.Errorf("after a write that failed %d bytes are counted, want %d", q.u.Used().Bytes, before)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
@@ -403,24 +403,36 @@ func TestOwnFiles(t *testing.T) {
 }
 
 // TestKeepOwner checks that the present owner is no change, and that any other is
-// refused.
+// refused. Where files are the person's, another group is for the disk to decide.
 func TestKeepOwner(t *testing.T) {
 	stat := func() (iofs.FileInfo, error) { return &info{owner: Owner{UID: 1, GID: 2}}, nil }
+	folders := newMounts([]mounted{{path: "/"}, {path: "/hers", as: &actor{}}, {path: "/hers/fixed", as: &actor{}}})
+	p := &policy.Policy{Access: []policy.Access{{Path: "/", Ops: policy.Full}, {Path: "/hers/fixed", Ops: policy.Write}}}
+	g := newGuard(nil, p, folders)
 	for _, tt := range []struct {
+		name     string
 		uid, gid uint32
 		want     error
+		left     AttrSet
 	}{
-		{1, 2, nil},
-		{sameOwner, 2, nil},
-		{1, sameOwner, nil},
-		{sameOwner, sameOwner, nil},
-		{1, 3, iofs.ErrPermission},
-		{3, 2, iofs.ErrPermission},
-		{sameOwner, 1, iofs.ErrPermission},
+		{"/f", 1, 2, nil, AttrMode},
+		{"/f", sameOwner, 2, nil, AttrMode},
+		{"/f", 1, sameOwner, nil, AttrMode},
+		{"/f", sameOwner, sameOwner, nil, AttrMode},
+		{"/f", 1, 3, iofs.ErrPermission, 0},
+		{"/f", 3, 2, iofs.ErrPermission, 0},
+		{"/f", sameOwner, 1, iofs.ErrPermission, 0},
+		{"/hers/f", 1, 2, nil, AttrMode},
+		{"/hers/f", 1, 3, nil, AttrMode | AttrOwner},
+		{"/hers/f", sameOwner, 3, nil, AttrMode | AttrOwner},
+		{"/hers/f", 3, 2, iofs.ErrPermission, 0},
+		{"/hers/f", 3, 3, iofs.ErrPermission, 0},
+		{"/hers/fixed/f", 1, 2, nil, AttrMode},
+		{"/hers/fixed/f", 1, 3, iofs.ErrPermission, 0},
 	} {
-		a, err := keepOwner(Attr{Set: AttrOwner | AttrMode, UID: tt.uid, GID: tt.gid}, stat)
-		if !errors.Is(err, tt.want) || err == nil && a.Set != AttrMode {
-			t.Errorf("keepOwner(%d, %d) = %v, %v, want %v and only the mode left", tt.uid, tt.gid, a.Set, err, tt.want)
+		a, err := g.keepOwner(g.rules.Load(), Attr{Set: AttrOwner | AttrMode, UID: tt.uid, GID: tt.gid}, tt.name, stat)
+		if !errors.Is(err, tt.want) || err == nil && (a.Set != tt.left || a.UID != sameOwner && a.Set&AttrOwner != 0) {
+			t.Errorf("keepOwner(%s, %d, %d) = %+v, %v; want %v and %b left", tt.name, tt.uid, tt.gid, a, err, tt.want, tt.left)
 		}
 	}
 }
@@ -430,13 +442,13 @@ func TestKeepOwner(t *testing.T) {
 func TestFailedTruncation(t *testing.T) {
 	host, s := newSpy(t, "12345")
 	s.fails = "resize /f"
-	q := newQuota(s, new(Quotas).of(host), bounds{})
+	q := newQuota(s, new(Quotas).of(host), Amount{}, nil)
 	before := descriptors(t)
 	if _, err := q.OpenFile("/f", os.O_WRONLY|os.O_TRUNC, 0); !errors.Is(err, errDisk) {
 		t.Errorf("OpenFile = %v, want the error of the disk", err)
 	}
-	if got := descriptors(t); got != before || len(q.u.open) != 0 || q.u.bytes != 5 {
-		t.Errorf("%d descriptors and %d files are open, and %d bytes are counted, want %d, 0 and 5", got, len(q.u.open), q.u.bytes, before)
+	if got := descriptors(t); got != before || len(q.u.open) != 0 || q.u.Used().Bytes != 5 {
+		t.Errorf("%d descriptors and %d files are open, and %d bytes are counted, want %d, 0 and 5", got, len(q.u.open), q.u.Used().Bytes, before)
 	}
 }
 

@@ -2,10 +2,11 @@
 // in which every name is confined and every operation is checked.
 //
 // An FS is made of layers of the same interface. From the bottom: jail (a host
-// directory that no name leads out of), quota, uploads (atomic ones), mounts
-// (several folders in one tree), rates, guard (the policy) and links. Links are
-// followed in the topmost layer, so that the guard decides about the names that
-// they lead to. The package knows no protocol. Start at FS and Open.
+// directory that no name leads out of), owned (where files are the person's), quota,
+// uploads (atomic ones), mounts (several folders in one tree), rates, guard (the
+// policy) and links. Links are followed in the topmost layer, so that the guard
+// decides about the names that they lead to. The package knows no protocol. Start at
+// FS and Open.
 package fs
 
 import (
@@ -13,6 +14,8 @@ import (
 	"io"
 	iofs "io/fs"
 	"iter"
+	"path"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -58,6 +61,20 @@ type FS interface {
 	// Close ends the session: atomic uploads that are still open are aborted.
 	// Open files stay readable and must be closed separately.
 	Close() error
+}
+
+// Clean returns the absolute clean form of a client's name, which starts from "/" if it
+// is relative. files resolves what comes before a "..": it may be a link, or missing.
+func Clean(files FS, name string) (string, error) {
+	name = "/" + name
+	if i := strings.LastIndex(name+"/", "/../"); i >= 0 {
+		dir, err := files.Realpath(name[:i+3])
+		if err != nil {
+			return "", err
+		}
+		name = dir + name[i+3:]
+	}
+	return path.Clean(name), nil
 }
 
 // File is an open regular file. ReadAt and WriteAt may be used concurrently.

@@ -1,10 +1,15 @@
 package fs_test
 
 import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"berth/directory"
 	"berth/fs"
 	"berth/fs/fstest"
 	"berth/policy"
@@ -40,6 +45,30 @@ var suites = map[string]func(host string) (fs.FS, error){
 	},
 }
 
+// peoplesSuites are those of suites that only root can open: the files are a person's.
+var peoplesSuites = map[string]func(host string) (fs.FS, error){
+	"person": func(host string) (fs.FS, error) {
+		return fs.Open(personsPolicy(host), fs.Settings{})
+	},
+	"person, all": func(host string) (fs.FS, error) {
+		p := personsPolicy(host)
+		p.Uploads = policy.Atomic
+		p.Limits = policy.Limits{Quota: 1 << 40, QuotaFiles: 1 << 40, MaxFile: 1 << 40, UploadRate: 1 << 40, DownloadRate: 1 << 40}
+		return fs.Open(p, fs.Settings{})
+	},
+}
+
+// personsPolicy gives the host directory, which is new, to a person.
+func personsPolicy(host string) *policy.Policy {
+	p := fullPolicy(host)
+	p.Folders[0].Owner = &directory.POSIX{UID: 1001, GID: 2000, Groups: []uint32{2001}}
+	err := errors.Join(os.Chmod(filepath.Dir(host), 0o755), os.Chown(host, 1001, 2000))
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
 func fullPolicy(host string) *policy.Policy {
 	return &policy.Policy{
 		Folders: []policy.Folder{{Path: "/", Host: host}},
@@ -56,6 +85,12 @@ func TestConformanceWithoutOpenat2(t *testing.T) {
 }
 
 func conform(t *testing.T) {
+	suites := maps.Clone(suites)
+	if os.Geteuid() == 0 {
+		maps.Copy(suites, peoplesSuites)
+	} else {
+		t.Log("only root can try files of other people")
+	}
 	for name, open := range suites {
 		t.Run(name, func(t *testing.T) {
 			fstest.Test(t, func(t *testing.T) fs.FS {

@@ -372,7 +372,7 @@ func (g *guard) SetAttr(name string, a Attr) error {
 		_, err = g.Lstat(name)
 	}
 	if err == nil {
-		a, err = keepOwner(a, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
+		a, err = g.keepOwner(r, a, name, func() (iofs.FileInfo, error) { return g.layer.Lstat(name) })
 	}
 	if err != nil || a.Set == 0 {
 		return err
@@ -406,8 +406,9 @@ func (g *guard) settable(r *rules, a Attr, name string, own func() bool) (Attr, 
 const sameOwner = 1<<32 - 1
 
 // keepOwner refuses to change the owner. Some clients set the present owner with
-// every change: keepOwner leaves it out of a.
-func keepOwner(a Attr, stat func() (iofs.FileInfo, error)) (Attr, error) {
+// every change: keepOwner leaves it out of a. Where files belong to people, they may
+// give a file to another group, and the disk decides which.
+func (g *guard) keepOwner(r *rules, a Attr, name string, stat func() (iofs.FileInfo, error)) (Attr, error) {
 	if a.Set&AttrOwner == 0 {
 		return a, nil
 	}
@@ -416,10 +417,15 @@ func keepOwner(a Attr, stat func() (iofs.FileInfo, error)) (Attr, error) {
 		return a, err
 	}
 	o := fi.Sys().(*Owner)
-	if a.UID != sameOwner && a.UID != o.UID || a.GID != sameOwner && a.GID != o.GID {
+	sameGroup := a.GID == sameOwner || a.GID == o.GID
+	switch {
+	case a.UID != sameOwner && a.UID != o.UID,
+		!sameGroup && !(g.folders.owned(name) && r.allows(policy.SetAttr, name)):
 		return a, iofs.ErrPermission
+	case sameGroup:
+		a.Set &^= AttrOwner
 	}
-	a.Set &^= AttrOwner
+	a.UID = sameOwner
 	return a, nil
 }
 

@@ -182,9 +182,10 @@ func (f *guardFile) SetAttr(a Attr) error {
 	size := a.Set & AttrSize
 	a.Set &^= AttrSize
 	own := func() bool { return f.uploads && f.still(f.writes) }
-	a, err := f.g.settable(f.g.rules.Load(), a, f.name, own)
+	r := f.g.rules.Load()
+	a, err := f.g.settable(r, a, f.name, own)
 	if err == nil {
-		a, err = keepOwner(a, f.file.Stat)
+		a, err = f.g.keepOwner(r, a, f.name, f.file.Stat)
 	}
 	if a.Set |= size; err != nil || a.Set == 0 {
 		return fail("setattr", f.name, err)

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,8 +21,13 @@ import (
 type jail struct {
 	resolve resolver
 	umask   uint32
+	acls    bool  // where a directory has a default ACL, umask does not apply
 	maxFile int64 // bytes of a file; 0: no limit
+	root    *root
+}
 
+// root is the directory of a jail, and of those that differ only in how they resolve.
+type root struct {
 	mu  sync.RWMutex // held for reading while dir is in use, so that its number is not another file's
 	dir *hostDir     // nil when closed
 }
@@ -98,17 +104,16 @@ func openJail(host string, umask uint32) (*jail, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &jail{resolve: resolve(), dir: dir, umask: umask}, nil
+	return &jail{resolve: resolve(), root: &root{dir: dir}, umask: umask}, nil
 }
 
 // folding are the types of file systems that find a file by other spellings too.
 var folding = []uint32{unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC}
 
-// foldsNames reports whether the file system of a host directory compares names
-// as Windows does.
-func foldsNames(host string) bool {
+// foldsNames reports whether the file system compares names as Windows does.
+func (j *jail) foldsNames() bool {
 	var st unix.Statfs_t
-	return unix.Statfs(host, &st) == nil && slices.Contains(folding, uint32(st.Type))
+	return unix.Fstatfs(j.root.dir.fd, &st) == nil && slices.Contains(folding, uint32(st.Type))
 }
 
 // open resolves name. The handle is not inherited by other programs.
@@ -116,13 +121,13 @@ func (j *jail) open(name string, flags int, mode uint32) (fd int, err error) {
 	if err := valid(name); err != nil {
 		return -1, err
 	}
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	if j.dir == nil {
+	j.root.mu.RLock()
+	defer j.root.mu.RUnlock()
+	if j.root.dir == nil {
 		return -1, iofs.ErrClosed
 	}
 	err = again(func() (err error) {
-		fd, err = j.resolve(j.dir.fd, name, flags|unix.O_CLOEXEC, mode)
+		fd, err = j.resolve(j.root.dir.fd, name, flags|unix.O_CLOEXEC, mode)
 		return err
 	})
 	return fd, err
@@ -164,7 +169,10 @@ func (j *jail) at(name string, do func(dir int, base string) error) error {
 func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
 	mode := uint32(0) // openat2 refuses one where nothing is made
 	if flag&unix.O_CREAT != 0 {
-		mode = uint32(perm.Perm()) &^ j.umask
+		var err error
+		if mode, err = j.modeIn(path.Dir(name), perm); err != nil {
+			return nil, err
+		}
 	}
 	fd, err := j.open(name, flag&openFlags|harmless, mode)
 	if err != nil {
@@ -181,18 +189,64 @@ func (j *jail) OpenFile(name string, flag int, perm iofs.FileMode) (file, error)
 	return &jailFile{fd: fd, name: name, max: j.maxFile, appends: flag&unix.O_APPEND != 0}, nil
 }
 
+// modeIn is the mode of what is made in the directory dir: perm without the umask.
+func (j *jail) modeIn(dir string, perm iofs.FileMode) (mode uint32, err error) {
+	if !j.acls || uint32(perm.Perm())&j.umask == 0 {
+		return uint32(perm.Perm()) &^ j.umask, nil
+	}
+	err = j.use(dir, unix.O_PATH|unix.O_DIRECTORY, func(fd int) error {
+		mode = j.modeAt(fd, perm)
+		return nil
+	})
+	return mode, err
+}
+
+// modeAt is modeIn for the directory that dir is a handle of. A default ACL says what
+// others may do with what is made there, instead of the umask: acl(5).
+func (j *jail) modeAt(dir int, perm iofs.FileMode) uint32 {
+	if j.acls {
+		if n, err := unix.Getxattr("/proc/self/fd/"+strconv.Itoa(dir), "system.posix_acl_default", nil); err == nil && n > 0 {
+			return uint32(perm.Perm())
+		}
+	}
+	return uint32(perm.Perm()) &^ j.umask
+}
+
 // buffers hold directory entries on their way from the kernel.
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
+	return j.readDir(name, directly, 1)
+}
+
+// A runner calls op, perhaps as somebody else.
+type runner func(op func() error) error
+
+func directly(op func() error) error { return op() }
+
+// readDir is ReadDir that looks at the disk in run, at so many entries at once, and
+// yields outside of it. A listing that is left half read keeps that many.
+func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		err := j.entries(name, func(fd int, base string) (more bool, err error) {
-			var st unix.Stat_t
-			err = unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-			if errors.Is(err, unix.ENOENT) {
-				return true, nil // gone since
+		found := make([]iofs.FileInfo, 0, atOnce)
+		err := j.entries(name, func(fd int, names []string) (more bool, err error) {
+			var some []string
+			look := func() (err error) {
+				found, err = infosIn(fd, some, found[:0])
+				return err
 			}
-			return err == nil && yield(newInfo(base, &st), nil), err
+			for some = range slices.Chunk(names, atOnce) {
+				err = run(look)
+				for _, fi := range found {
+					if !yield(fi, nil) {
+						return false, nil
+					}
+				}
+				if err != nil {
+					return false, err
+				}
+			}
+			return true, nil
 		})
 		if err != nil {
 			yield(nil, err)
@@ -200,18 +254,35 @@ func (j *jail) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
+// infosIn appends what names in a directory are. Those that are gone are left out.
+func infosIn(dir int, names []string, found []iofs.FileInfo) ([]iofs.FileInfo, error) {
+	for _, base := range names {
+		var st unix.Stat_t
+		err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+		switch {
+		case err == nil:
+			found = append(found, newInfo(base, &st))
+		case !errors.Is(err, unix.ENOENT):
+			return found, err
+		}
+	}
+	return found, nil
+}
+
 func (j *jail) names(name string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		err := j.entries(name, func(_ int, base string) (bool, error) { return yield(base, nil), nil })
+		err := j.entries(name, func(_ int, names []string) (more bool, err error) {
+			return !slices.ContainsFunc(names, func(base string) bool { return !yield(base, nil) }), nil
+		})
 		if err != nil {
 			yield("", err)
 		}
 	}
 }
 
-// entries calls do with each name in the directory, which fd is a handle of, until
-// it wants no more. It reads a buffer of names at a time.
-func (j *jail) entries(name string, do func(fd int, base string) (more bool, err error)) error {
+// entries calls do with a buffer of names at a time until it wants no more. fd is a
+// handle of the directory.
+func (j *jail) entries(name string, do func(fd int, names []string) (more bool, err error)) error {
 	fd, err := j.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return translate(err)
@@ -220,20 +291,18 @@ func (j *jail) entries(name string, do func(fd int, base string) (more bool, err
 	var names []string
 	for {
 		var n int
-		if n, names, err = readNames(fd, names); err != nil || n == 0 {
+		if n, names, err = nextNames(fd, names); err != nil || n == 0 {
 			return translate(err)
 		}
-		for _, base := range names {
-			if more, err := do(fd, base); !more {
-				return translate(err)
-			}
+		if more, err := do(fd, names); !more {
+			return translate(err)
 		}
 	}
 }
 
-// readNames reads the next n bytes of entries, 0 at the end, and puts their
+// nextNames reads the next n bytes of entries, 0 at the end, and puts their
 // names into a slice that is used again.
-func readNames(fd int, names []string) (n int, _ []string, err error) {
+func nextNames(fd int, names []string) (n int, _ []string, err error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
 	err = again(func() (err error) {
@@ -317,7 +386,7 @@ func (j *jail) Mkdir(name string, perm iofs.FileMode) error {
 		return iofs.ErrExist
 	}
 	return j.at(name, func(dir int, base string) error {
-		return unix.Mkdirat(dir, base, uint32(perm.Perm())&^j.umask)
+		return unix.Mkdirat(dir, base, j.modeAt(dir, perm))
 	})
 }
 
@@ -415,10 +484,10 @@ func (j *jail) syncDir(name string) error {
 }
 
 func (j *jail) Close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	dir := j.dir
-	if j.dir = nil; dir == nil {
+	j.root.mu.Lock()
+	defer j.root.mu.Unlock()
+	dir := j.root.dir
+	if j.root.dir = nil; dir == nil {
 		return nil
 	}
 	return translate(dir.close())

@@ -26,6 +26,7 @@ type mounts struct {
 type mounted struct {
 	path   string
 	host   string // the directory on this machine
+	as     *actor // the person whose files they are; nil: they are the service's
 	folds  bool   // its file system, or the administrator, compares names as Windows does
 	broken error  // why it could not be opened; the layer is then nil
 	layer
@@ -79,6 +80,12 @@ func (m *mounts) folder(name string) string {
 func (m *mounts) folds(name string) bool {
 	f, _, err := m.find(name)
 	return err == nil && f.folds
+}
+
+// owned reports whether files are the person's where name is.
+func (m *mounts) owned(name string) bool {
+	f := m.around(name)
+	return f != nil && f.as != nil
 }
 
 // hostPath is where name is on this machine, empty if that is not known.

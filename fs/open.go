@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -46,12 +47,8 @@ type View struct {
 // folder can be opened, and with another error if the process has run out of
 // descriptors or memory. Both errors hold host paths and are for the log.
 func Open(p *policy.Policy, s Settings) (*View, error) {
-	if s.Quotas == nil {
-		s.Quotas = new(Quotas)
-	}
-	if s.Pace == nil {
-		s.Pace = new(Pace)
-	}
+	s.Quotas = cmp.Or(s.Quotas, new(Quotas))
+	s.Pace = cmp.Or(s.Pace, new(Pace))
 	folders, broken, err := openFolders(p, s)
 	if err != nil {
 		return nil, err
@@ -128,13 +125,12 @@ func holds(host string) bool {
 // openFolders opens every folder that it can.
 func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken BrokenFolders, err error) {
 	for _, f := range p.Folders {
-		l, err := openFolder(f, p.Limits.MaxFile)
+		m, err := openFolder(f, p.Limits.MaxFile)
 		if err != nil {
-			err = fmt.Errorf("open folder %s: %w", f.Path, err)
-			broken = append(broken, BrokenFolder{Path: f.Path, Host: f.Host, Err: err})
+			m.broken = fmt.Errorf("open folder %s: %w", f.Path, err)
+			broken = append(broken, BrokenFolder{Path: f.Path, Host: f.Host, Err: m.broken})
 		}
-		folds := f.WindowsNames == string(policy.Refuse) || f.WindowsNames == "" && foldsNames(f.Host)
-		folders = append(folders, mounted{path: f.Path, host: f.Host, folds: folds, broken: err, layer: l})
+		folders = append(folders, m)
 	}
 	switch {
 	// The process or the system has run out of something: that is no fault of a folder.
@@ -144,9 +140,9 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken Broken
 		return nil, nil, broken
 	}
 	limits := s.Quotas.bounded(p)
-	for i, f := range p.Folders {
+	for i := range folders {
 		if folders[i].broken == nil {
-			folders[i].layer = stack(folders[i].layer, f, limits, p, s)
+			folders[i].layer = stack(folders[i], limits, p, s)
 		}
 	}
 	return folders, broken, nil
@@ -154,13 +150,14 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken Broken
 
 // stack puts on a host directory what p asks of each folder. What is written in
 // one counts in every bounded directory that it lies in.
-func stack(l layer, f policy.Folder, limits map[*usage]bounds, p *policy.Policy, s Settings) layer {
-	for _, u := range s.Quotas.around(realHost(f.Host)) {
-		l = newQuota(l, u, limits[u])
+func stack(m mounted, limits map[*usage]Amount, p *policy.Policy, s Settings) layer {
+	l, host := m.layer, realHost(m.host)
+	for _, u := range s.Quotas.around(host) {
+		l = newQuota(l, u, limits[u], m.as)
 	}
 	return &uploads{
-		layer: l, ledger: sharedLedger, host: strings.TrimSuffix(realHost(f.Host), "/"),
-		person: personOf(p), atomic: p.Uploads == policy.Atomic, keep: KeepUploads,
+		layer: l, ledger: sharedLedger, host: strings.TrimSuffix(host, "/"),
+		person: personOf(p), as: m.as, atomic: p.Uploads == policy.Atomic, keep: KeepUploads,
 	}
 }
 
@@ -175,47 +172,26 @@ func personOf(p *policy.Policy) string {
 	return p.User.Identity.String()
 }
 
-func openFolder(f policy.Folder, maxFile int64) (layer, error) {
-	if err := valid(f.Path); err != nil {
-		return nil, err
+// openFolder opens the host directory of f. The result has its place also after an error.
+func openFolder(f policy.Folder, maxFile int64) (m mounted, err error) {
+	m = mounted{path: f.Path, host: f.Host}
+	if err = valid(f.Path); err == nil && f.Owner != nil {
+		m.as, err = newActor(*f.Owner)
 	}
-	if f.Create {
-		if err := makeFolder(f); err != nil {
-			return nil, err
-		}
+	if err == nil && f.Create {
+		err = makeFolder(f, m.as)
 	}
-	j, err := openJail(f.Host, f.Umask)
+	if err != nil {
+		return m, err
+	}
+	l, j, err := openAs(m.as, f.Host, f.Umask, maxFile)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = fmt.Errorf("%s: %w", f.Host, ErrFolderMissing)
 	}
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	j.maxFile = maxFile
-	return j, nil
-}
-
-// makeFolder makes the host directory of f with its skeleton. A directory that
-// exists is not changed.
-func makeFolder(f policy.Folder) error {
-	if _, err := os.Stat(f.Host); !errors.Is(err, iofs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(f.Host), 0o755); err != nil {
-		return err
-	}
-	if err := os.Mkdir(f.Host, 0o700); err != nil && !errors.Is(err, iofs.ErrExist) {
-		return err
-	}
-	dir, err := os.OpenRoot(f.Host)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for _, name := range f.Skeleton {
-		if err := dir.MkdirAll(filepath.FromSlash(name), 0o777&^iofs.FileMode(f.Umask).Perm()); err != nil {
-			return fmt.Errorf("skeleton %s: %w", name, err)
-		}
-	}
-	return nil
+	m.layer = l
+	m.folds = f.WindowsNames == string(policy.Refuse) || f.WindowsNames == "" && j.foldsNames()
+	return m, nil
 }

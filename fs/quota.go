@@ -14,20 +14,21 @@ import (
 type quota struct {
 	layer
 	u     *usage
-	limit bounds
+	limit Amount
+	as    *actor // who counts, if the service may not; nil: the service
 	left  sync.Once
 }
 
-func newQuota(l layer, u *usage, limit bounds) *quota {
-	u.join()
-	return &quota{layer: l, u: u, limit: limit}
+func newQuota(l layer, u *usage, limit Amount, as *actor) *quota {
+	u.Join()
+	return &quota{layer: l, u: u, limit: limit, as: as}
 }
 
 // change calls do, which changes names, when the directory has been counted.
 func (q *quota) change(do func() error) error {
 	q.u.names.Lock()
 	defer q.u.names.Unlock()
-	if err := q.u.count(); err != nil {
+	if err := q.u.count(q.as); err != nil {
 		return err
 	}
 	return do()
@@ -40,12 +41,12 @@ func (q *quota) create(do func() error) error {
 
 // one counts the name that do makes. The caller holds names.
 func (q *quota) one(do func() error) error {
-	if err := q.u.reserve(0, 1, q.limit); err != nil {
+	if err := q.u.Reserve(Amount{Files: 1}, q.limit); err != nil {
 		return err
 	}
 	err := do()
 	if err != nil {
-		q.u.add(0, -1)
+		q.u.Add(Amount{Files: -1})
 	}
 	return err
 }
@@ -75,7 +76,7 @@ func (q *quota) hold(stat func() (iofs.FileInfo, error)) (*tracked, iofs.FileInf
 	t.size = fi.Size()
 	if hardLinks(fi) == 0 { // removed just before, by somebody who counted it as gone
 		t.nameless = true
-		q.u.add(t.size, 0)
+		q.u.Add(Amount{Bytes: t.size})
 	}
 	return t, fi, nil
 }
@@ -93,7 +94,7 @@ func (q *quota) dropping(name string, do func() (done bool, err error)) error {
 	if err != nil || !done {
 		return err
 	}
-	q.u.add(0, -1)
+	q.u.Add(Amount{Files: -1})
 	if fi.Mode().IsRegular() && hardLinks(fi) == 1 {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -205,23 +206,21 @@ func (q *quota) SetAttr(name string, a Attr) error {
 // is smaller.
 func (q *quota) StatFS(name string) (Usage, error) {
 	s, err := q.layer.StatFS(name)
-	if err != nil || s.BlockSize == 0 || q.limit == (bounds{}) {
+	if err != nil || s.BlockSize == 0 || q.limit == (Amount{}) {
 		return s, err
 	}
 	if err := q.change(func() error { return nil }); err != nil {
 		return s, err
 	}
-	q.u.mu.Lock()
-	bytes, files := q.u.bytes, q.u.files
-	q.u.mu.Unlock()
-	if limit := q.limit.bytes; limit > 0 {
-		free := uint64(max(limit-bytes, 0)) / s.BlockSize
+	used := q.u.Used()
+	if limit := q.limit.Bytes; limit > 0 {
+		free := uint64(max(limit-used.Bytes, 0)) / s.BlockSize
 		s.Blocks = min(s.Blocks, uint64(limit)/s.BlockSize)
 		s.BlocksAvail = min(s.BlocksAvail, free)
 		s.BlocksFree = min(s.BlocksFree, free)
 	}
-	if limit := q.limit.files; limit > 0 {
-		free := uint64(max(limit-files, 0))
+	if limit := q.limit.Files; limit > 0 {
+		free := uint64(max(limit-used.Files, 0))
 		if s.Files == 0 { // a file system without such a number
 			s.Files, s.FilesFree = uint64(limit), free
 		}
@@ -232,6 +231,6 @@ func (q *quota) StatFS(name string) (Usage, error) {
 }
 
 func (q *quota) Close() error {
-	q.left.Do(q.u.leave)
+	q.left.Do(q.u.Leave)
 	return q.layer.Close()
 }

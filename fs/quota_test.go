@@ -25,9 +25,7 @@ func quotaPolicy(host string, bytes, files int64) *policy.Policy {
 func used(t *testing.T, q *Quotas, host string) (bytes, files int64) {
 	t.Helper()
 	u := q.hosts[host]
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.counted.IsZero() {
+	if u.Counter.(*memoryCounter).counted.IsZero() {
 		return 0, 0
 	}
 	l, err := openJail(host, 0)
@@ -35,11 +33,11 @@ func used(t *testing.T, q *Quotas, host string) (bytes, files int64) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	b, n, err := measure(l)
-	if err != nil || b != u.bytes || n != u.files {
-		t.Errorf("counted %d bytes, %d files; a walk finds %d, %d, %v", u.bytes, u.files, b, n, err)
+	counted := u.Used()
+	if found, err := measure(l); err != nil || found != counted {
+		t.Errorf("counted %+v; a walk finds %+v, %v", counted, found, err)
 	}
-	return u.bytes, u.files
+	return counted.Bytes, counted.Files
 }
 
 func TestQuotaBytes(t *testing.T) {
@@ -326,7 +324,7 @@ func TestQuotaRecount(t *testing.T) {
 		if err := os.WriteFile(host+"/other", make([]byte, 100), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * recount)
+		time.Sleep(2 * Recount)
 		f, err = Open(quotaPolicy(host, 100, 0), Settings{Quotas: &q})
 		if err != nil {
 			t.Fatal(err)

@@ -57,7 +57,7 @@ func (f *quotaFile) grow(end int64, appended int) error {
 	if more <= 0 {
 		return nil
 	}
-	if err := f.q.u.reserve(more, 0, f.q.limit); err != nil {
+	if err := f.q.u.Reserve(Amount{Bytes: more}, f.q.limit); err != nil {
 		return err
 	}
 	f.t.size = end
@@ -75,7 +75,7 @@ func (f *quotaFile) settle() {
 	if err != nil {
 		return
 	}
-	f.q.u.add(fi.Size()-f.t.size, 0)
+	f.q.u.Add(Amount{Bytes: fi.Size() - f.t.size})
 	f.t.size = fi.Size()
 }
 

@@ -29,7 +29,7 @@ func TestRemovedBeforeTracked(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := new(Quotas).of(host)
-	other := newQuota(l, u, bounds{})
+	other := newQuota(l, u, Amount{}, nil)
 	if err := writeTo(asFS(other), "/f", truncating, "1234567890"); err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +37,13 @@ func TestRemovedBeforeTracked(t *testing.T) {
 		if err := other.Remove("/f"); err != nil {
 			t.Error(err)
 		}
-	}}, u, bounds{bytes: 5})
+	}}, u, Amount{Bytes: 5}, nil)
 	f, err := q.OpenFile("/f", os.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.bytes != 10 || u.files != 0 {
-		t.Errorf("with the file open %d bytes in %d files are counted, want 10 in 0", u.bytes, u.files)
+	if got := u.Used(); got != (Amount{Bytes: 10}) {
+		t.Errorf("with the file open %+v are counted, want 10 bytes in 0 files", got)
 	}
 	if room, err := q.StatFS("/"); err != nil || room.BlocksAvail != 0 {
 		t.Errorf("StatFS over the limit = %+v, %v, want no room", room, err)
@@ -51,18 +51,18 @@ func TestRemovedBeforeTracked(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	if u.bytes != 0 {
-		t.Errorf("after the close %d bytes are counted, want 0", u.bytes)
+	if got := u.Used(); got.Bytes != 0 {
+		t.Errorf("after the close %d bytes are counted, want 0", got.Bytes)
 	}
 	if _, err := f.WriteAt([]byte("x"), 12); !errors.Is(err, iofs.ErrClosed) {
 		t.Errorf("a write to a closed file = %v, want ErrClosed", err)
 	}
-	if u.bytes != 0 {
-		t.Errorf("after a write to the closed file %d bytes are counted, want 0", u.bytes)
+	if got := u.Used(); got.Bytes != 0 {
+		t.Errorf("after a write to the closed file %d bytes are counted, want 0", got.Bytes)
 	}
 	_, _ = q.Close(), q.Close()
-	if u.sessions != 1 {
-		t.Errorf("%d sessions after the close of one of two, want 1", u.sessions)
+	if n := u.Counter.(*memoryCounter).sessions; n != 1 {
+		t.Errorf("%d sessions after the close of one of two, want 1", n)
 	}
 	_ = other.Close()
 }

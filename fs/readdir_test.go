@@ -4,6 +4,7 @@ import (
 	iofs "io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -39,7 +40,7 @@ func TestReadDirStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	var q Quotas
-	l := layer(newQuota(endless{jail, million}, q.of(p.Folders[0].Host), bounds{1 << 50, 1 << 40}))
+	l := layer(newQuota(endless{jail, million}, q.of(p.Folders[0].Host), Amount{1 << 50, 1 << 40}, nil))
 	l = newRates(newMounts([]mounted{{path: "/", layer: newUploads(l)}}), p.Limits, new(Pace))
 	many := asFS(newGuard(l, p, newMounts(nil)))
 	t.Cleanup(func() { _ = many.Close() })
@@ -60,12 +61,6 @@ func TestReadDirStreams(t *testing.T) {
 func streams(t *testing.T, f FS, n, every int) {
 	t.Helper()
 	const most = 256 << 10 // bytes, less than the names alone
-	heap := func() int64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	got := 0
 	var before int64
 	for _, err := range f.ReadDir("/") {
@@ -73,16 +68,58 @@ func streams(t *testing.T, f FS, n, every int) {
 			t.Fatal(err)
 		}
 		if got++; got == every {
-			before = heap()
+			before = heapAfterGC()
 		}
 		if got%every != 0 {
 			continue
 		}
-		if more := heap() - before; more > most {
+		if more := heapAfterGC() - before; more > most {
 			t.Fatalf("%d bytes more in memory after %d entries", more, got)
 		}
 	}
 	if got != n {
 		t.Errorf("listed %d entries, want %d", got, n)
 	}
+}
+
+// TestHalfRead leaves listings where they are after the first entry. What each of
+// them keeps is less than sshd/sftp counts on, of the service's folder and of a person's.
+func TestHalfRead(t *testing.T) {
+	const files, listings, most = 3000, 64, 48 << 10
+	host := t.TempDir()
+	for i := range files {
+		if err := os.WriteFile(host+"/file"+strconv.Itoa(i), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	policies := map[string]*policy.Policy{"service": full(host)}
+	if os.Geteuid() == 0 {
+		for _, dir := range []string{host, filepath.Dir(host)} {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		policies["person"] = hersAt(host)
+	}
+	for whose, p := range policies {
+		f := mustOpen(t, p, Settings{})
+		before := heapAfterGC()
+		for range listings {
+			next, stop := iter.Pull2(f.ReadDir("/"))
+			defer stop()
+			if _, err, _ := next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if each := (heapAfterGC() - before) / listings; each > most {
+			t.Errorf("%s: a listing keeps %d bytes, want %d at most", whose, each, most)
+		}
+	}
+}
+
+func heapAfterGC() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

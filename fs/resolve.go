@@ -29,10 +29,12 @@ var resolve = sync.OnceValue(func() resolver {
 // byKernel is one openat2(2), which Linux has since 5.6.
 func byKernel(root int, name string, flags int, mode uint32) (int, error) {
 	return unix.Openat2(root, name, &unix.OpenHow{
-		Flags: uint64(flags), Mode: uint64(mode),
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS,
+		Flags: uint64(flags), Mode: uint64(mode), Resolve: confined,
 	})
 }
+
+// confined is how openat2 resolves a name.
+const confined = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS
 
 // byElement does the same where openat2 is missing. It opens one directory after
 // the other, each below the one before. No element is ".." or followed as a link,

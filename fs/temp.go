@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
@@ -9,7 +8,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -84,32 +82,4 @@ func clearTemp(l layer, temp string) error {
 		err = l.Remove(temp)
 	}
 	return errors.Join(err, f.Close())
-}
-
-// Sweep removes temporary files anywhere under a host directory that nobody has
-// changed for age, and returns how many it removed. It continues after an error
-// and returns the first one.
-func (q *Quotas) Sweep(ctx context.Context, host string, age time.Duration) (removed int, err error) {
-	l, err := openJail(host, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	var first error
-	err = walk(l, "/", func(name string, fi iofs.FileInfo, err error) error {
-		if err == nil && stale(fi, age) {
-			counted := layer(l) // by the quotas of the directories around
-			for _, u := range q.around(filepath.Join(realHost(host), filepath.FromSlash(path.Dir(name)))) {
-				counted = &quota{layer: counted, u: u}
-			}
-			if err = clearTemp(counted, name); err == nil {
-				removed++
-			}
-		}
-		if err != nil && first == nil && !errors.Is(err, iofs.ErrNotExist) {
-			first = err
-		}
-		return ctx.Err()
-	})
-	return removed, errors.Join(first, err)
 }

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"errors"
 	iofs "io/fs"
 	"path"
@@ -40,9 +41,7 @@ func (up *upload) WriteAt(p []byte, off int64) (int, error) {
 func (up *upload) fail(err error) {
 	up.u.ledger.mu.Lock()
 	defer up.u.ledger.mu.Unlock()
-	if up.failed == nil {
-		up.failed = err
-	}
+	up.failed = cmp.Or(up.failed, err)
 }
 
 // end reports whether the upload had not ended before.

@@ -32,6 +32,7 @@ type uploads struct {
 	ledger *ledger
 	host   string        // the folder, by its one name on this machine, without a slash at the end
 	person string        // whose session it is
+	as     *actor        // the person, if the files are theirs
 	atomic bool          // else files are written in place, and only others' uploads matter
 	keep   time.Duration // how long a broken upload is kept
 }
@@ -55,7 +56,7 @@ func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
 	}
 	temp := partName(u.person, name)
 	part, err := u.layer.Lstat(temp)
-	if err != nil || part.Size() == 0 {
+	if err != nil || part.Size() == 0 || !u.as.owns(part) { // others on this disk can choose any name
 		return nil, ""
 	}
 	fi, err := u.layer.Lstat(name)
@@ -137,7 +138,9 @@ func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, e
 		return nil, errors.Join(err, up.Abort())
 	}
 	o := fi.Sys().(*Owner)
-	_ = up.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID}) // as far as the server may
+	if up.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID}) != nil { // as far as it is permitted
+		_ = up.SetAttr(Attr{Set: AttrOwner, UID: sameOwner, GID: o.GID})
+	}
 	return up, nil
 }
 

@@ -1,10 +1,10 @@
 package fs
 
 import (
+	"errors"
 	iofs "io/fs"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"berth/policy"
 )
@@ -17,13 +17,13 @@ import (
 // Changes by other programs, and through folders above the directory, are found
 // when it is counted again.
 type Quotas struct {
+	// Counter returns what counts in a host directory, for several nodes that have
+	// the same one. Without it this process counts alone.
+	Counter func(host string) Counter
+
 	mu    sync.Mutex
 	hosts map[string]*usage
 }
-
-// recount is how old a count may be when a session comes to a directory that no
-// session was using: other programs may have changed the directory since.
-const recount = time.Hour
 
 // of is the usage of a host directory.
 func (q *Quotas) of(host string) *usage {
@@ -35,6 +35,11 @@ func (q *Quotas) of(host string) *usage {
 	u, known := q.hosts[host]
 	if !known {
 		u = &usage{host: host, open: map[fileID]*tracked{}}
+		if q.Counter != nil {
+			u.Counter = q.Counter(host)
+		} else {
+			u.Counter = new(memoryCounter)
+		}
 		q.hosts[host] = u
 	}
 	return u
@@ -58,30 +63,15 @@ func (q *Quotas) around(host string) []*usage {
 	}
 }
 
-// bounds is how much a host directory may hold. 0 means no limit.
-type bounds struct{ bytes, files int64 }
-
-// tighter is what both b and c allow.
-func (b bounds) tighter(c bounds) bounds {
-	return bounds{smaller(b.bytes, c.bytes), smaller(b.files, c.files)}
-}
-
-func smaller(a, b int64) int64 {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
 // bounded is the host directories that p bounds.
-func (q *Quotas) bounded(p *policy.Policy) map[*usage]bounds {
-	all := map[*usage]bounds{}
+func (q *Quotas) bounded(p *policy.Policy) map[*usage]Amount {
+	all := map[*usage]Amount{}
 	for _, f := range p.Folders {
-		b := bounds{f.Quota, f.QuotaFiles}
+		b := Amount{f.Quota, f.QuotaFiles}
 		if f.Path == "/" {
-			b = b.tighter(bounds{p.Limits.Quota, p.Limits.QuotaFiles})
+			b = b.tighter(Amount{p.Limits.Quota, p.Limits.QuotaFiles})
 		}
-		if b != (bounds{}) {
+		if b != (Amount{}) {
 			u := q.of(realHost(f.Host))
 			all[u] = all[u].tighter(b)
 		}
@@ -99,14 +89,12 @@ func realHost(host string) string {
 
 // usage is how full one host directory is.
 type usage struct {
+	Counter
 	host  string
 	names sync.Mutex // held while a name is made or removed, so that each is counted once; the outer directory's first
 
-	mu           sync.Mutex // after names, and after tracked.mu
-	sessions     int
-	counted      time.Time // zero: not yet
-	bytes, files int64
-	open         map[fileID]*tracked
+	mu   sync.Mutex // after names, and after tracked.mu
+	open map[fileID]*tracked
 }
 
 // tracked is a file that is open, in whichever session.
@@ -118,21 +106,6 @@ type tracked struct {
 	size     int64 // as counted, which writes under way have still to reach
 	nameless bool  // its last name was removed: the bytes count until it is closed
 	refs     int   // guarded by usage.mu
-}
-
-func (u *usage) join() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.sessions == 0 && time.Since(u.counted) > recount {
-		u.counted = time.Time{}
-	}
-	u.sessions++
-}
-
-func (u *usage) leave() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.sessions--
 }
 
 // hold is the file that fresh is, for one more user: fresh itself if nobody has
@@ -160,61 +133,35 @@ func (u *usage) release(t *tracked) {
 		delete(u.open, t.id)
 	}
 	if t.nameless {
-		u.bytes -= t.size
+		u.Add(Amount{Bytes: -t.size})
 	}
 }
 
-// add counts what exists already or was removed, whatever the limit.
-func (u *usage) add(bytes, files int64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.bytes += bytes
-	u.files += files
+// count walks the directory if the Counter needs that. The caller holds names. The
+// person sees more of a directory of people than the service does.
+func (u *usage) count(as *actor) error {
+	return u.Count(func() (Amount, error) {
+		n, err := measureHost(u.host, as)
+		if as != nil && errors.Is(err, iofs.ErrPermission) { // a directory around those of people
+			n, err = measureHost(u.host, nil)
+		}
+		return n, err
+	})
 }
 
-// reserve counts what is about to be written or made, if limit leaves room for
-// it.
-func (u *usage) reserve(bytes, files int64, limit bounds) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if bytes > 0 && limit.bytes > 0 && u.bytes > limit.bytes-bytes {
-		return ErrQuota
-	}
-	if files > 0 && limit.files > 0 && u.files > limit.files-files {
-		return ErrQuota
-	}
-	u.bytes += bytes
-	u.files += files
-	return nil
-}
-
-// count walks the directory, unless that has been done. The caller holds names.
-func (u *usage) count() error {
-	u.mu.Lock()
-	done := !u.counted.IsZero()
-	u.mu.Unlock()
-	if done {
-		return nil
-	}
-	l, err := openJail(u.host, 0)
+func measureHost(host string, as *actor) (n Amount, err error) {
+	l, _, err := openAs(as, host, 0, 0)
 	if err != nil {
-		return translate(err)
+		return n, translate(err)
 	}
 	defer l.Close()
-	bytes, files, err := measure(l)
-	if err != nil {
-		return err
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.bytes, u.files, u.counted = bytes, files, time.Now()
-	return nil
+	return measure(l)
 }
 
 // measure counts all names and the bytes of all regular files, those of a file
 // with several names once. A directory that cannot be read counts as empty, since
 // nobody can fill it either; only the root must be readable.
-func measure(l layer) (bytes, files int64, err error) {
+func measure(l layer) (n Amount, err error) {
 	seen := map[fileID]bool{}
 	err = walk(l, "/", func(name string, fi iofs.FileInfo, err error) error {
 		if err != nil {
@@ -223,14 +170,14 @@ func measure(l layer) (bytes, files int64, err error) {
 			}
 			return nil
 		}
-		files++
+		n.Files++
 		if id := idOf(fi); fi.Mode().IsRegular() && !seen[id] {
-			bytes += fi.Size()
+			n.Bytes += fi.Size()
 			if hardLinks(fi) > 1 {
 				seen[id] = true
 			}
 		}
 		return nil
 	})
-	return bytes, files, err
+	return n, err
 }

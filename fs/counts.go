@@ -1,0 +1,71 @@
+package fs
+
+import (
+	"maps"
+	"time"
+)
+
+// A Count is what one process knows of a host directory, for another process that writes
+// there, too.
+type Count struct {
+	Used  Amount    `json:"used"`
+	At    time.Time `json:"at"`    // when it was measured
+	Added Amount    `json:"added"` // since this process started, by it and by third ones
+}
+
+// Counts returns what is known for the process called to, by host directory. It is nothing
+// if q has a Counter.
+func (q *Quotas) Counts(to any) map[string]Count {
+	q.mu.Lock()
+	hosts := maps.Clone(q.hosts)
+	q.mu.Unlock()
+	all := map[string]Count{}
+	for host, u := range hosts {
+		if c, ok := u.Counter.(*memoryCounter); ok {
+			if n, known := c.count(to); known {
+				all[host] = n
+			}
+		}
+	}
+	return all
+}
+
+// Hear counts what the process called from has told. Of what it has added, only what is
+// new is added here. A directory that was not measured here need not be.
+func (q *Quotas) Hear(from any, all map[string]Count) {
+	for host, n := range all {
+		if c, ok := q.of(host).Counter.(*memoryCounter); ok {
+			c.hear(from, n)
+		}
+	}
+}
+
+// count does not wait while the directory is being measured.
+func (c *memoryCounter) count(to any) (n Count, known bool) {
+	if !c.mu.TryLock() {
+		return Count{}, false
+	}
+	defer c.mu.Unlock()
+	n = Count{c.used, c.counted, c.added}
+	for from, added := range c.heard {
+		if from != to {
+			n.Added = n.Added.Plus(added)
+		}
+	}
+	return n, !c.counted.IsZero()
+}
+
+func (c *memoryCounter) hear(from any, n Count) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counted.IsZero() {
+		c.used, c.counted = n.Used, n.At
+	} else {
+		before := c.heard[from]
+		c.used = c.used.Plus(Amount{n.Added.Bytes - before.Bytes, n.Added.Files - before.Files})
+	}
+	if c.heard == nil {
+		c.heard = map[any]Amount{}
+	}
+	c.heard[from] = n.Added
+}
