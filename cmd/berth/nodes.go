@@ -97,7 +97,7 @@ func (n *nodes) ask(ctx context.Context, q nodeQuestion) (all []admin.Session, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, nodesWait)
 	defer cancel()
-	answers, err := n.shared.Ask(ctx, string(text))
+	answers, err := n.shared.Ask(ctx, "", string(text))
 	for _, a := range answers {
 		var sessions []admin.Session
 		if bad := json.Unmarshal([]byte(a.Text), &sessions); bad != nil {

@@ -44,6 +44,14 @@ func (m *Memory) UseCode(user string, code uint64, right bool) error {
 	return nil
 }
 
+// CodeUsed reports whether a code of user, or a later one, is known to be used.
+func (m *Memory) CodeUsed(user string, code uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tokens[user]
+	return t != nil && code <= t.Highest
+}
+
 // sweepTokens needs m.mu.
 func (m *Memory) sweepTokens(now time.Time) {
 	if len(m.tokens) < maxTokens {

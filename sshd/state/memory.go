@@ -24,11 +24,13 @@ type Memory struct {
 	total     int                   // their sum
 	tokens    map[string]*UsedCodes // by user
 	cluster   Cluster
+	elsewhere int // the sum of cluster.Sessions
 }
 
 // A Cluster is what a Memory knows of the other nodes of a store that several share.
 type Cluster struct {
 	Startups map[netip.Prefix]int // logins under way on the other nodes, by source
+	Sessions map[string]int       // open beside those of this node, by user
 	Share    int                  // the nodes that limits of sessions are divided by; 0: they are not
 }
 
@@ -36,7 +38,10 @@ type Cluster struct {
 func (m *Memory) SetCluster(c Cluster) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cluster = c
+	m.cluster, m.elsewhere = c, 0
+	for _, n := range c.Sessions {
+		m.elsewhere += n
+	}
 }
 
 // Startups returns the logins under way on this node, by source.
@@ -81,8 +86,8 @@ func (m *Memory) SetSettings(s Settings) {
 	}
 }
 
-// Penalties returns the sources that something is held against, those that are
-// kept out longest first.
+// Penalties returns the sources that have penalties, those that are kept out longest
+// first.
 func (m *Memory) Penalties() []Penalty {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -98,9 +103,8 @@ func (m *Memory) Penalties() []Penalty {
 	return all
 }
 
-// Lift forgets what is held against the sources of which networks holds an
-// address, and returns them. The prefix of one address is enough to lift what is
-// held against the source it belongs to.
+// Lift removes the penalties of the sources of which networks holds an address, and
+// returns the sources. The prefix of one address is enough for the source it belongs to.
 func (m *Memory) Lift(networks netip.Prefix) []netip.Prefix {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -179,10 +183,10 @@ func (m *Memory) Penalize(remote netip.Addr, k Kind) {
 func (m *Memory) Acquire(user string, max int) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if max > 0 && m.sessions[user] >= m.cluster.share(max) {
+	if max > 0 && m.sessions[user]+m.cluster.Sessions[user] >= m.cluster.share(max) {
 		return nil, &Refusal{Code: UserSessions}
 	}
-	if most := m.settings.MaxSessions; most > 0 && m.total >= m.cluster.share(most) {
+	if most := m.settings.MaxSessions; most > 0 && m.total+m.elsewhere >= m.cluster.share(most) {
 		return nil, &Refusal{Code: TotalSessions}
 	}
 	m.total++
@@ -206,7 +210,7 @@ func less[K comparable](counts map[K]int, k K) {
 }
 
 // Counts returns how many logins are under way, how many sessions are open, and
-// how many sources something is held against.
+// how many sources have penalties.
 func (m *Memory) Counts() (logins, sessions, sources int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

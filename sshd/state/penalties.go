@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// A Penalty is what is held against a source, as an operator sees it.
+// A Penalty is that of a source, as an operator sees it.
 type Penalty struct {
 	Source  netip.Prefix  `json:"source"`
 	Left    time.Duration `json:"left_ns"`  // until it is over
 	KeptOut bool          `json:"kept_out"` // it has reached the minimum
 }
 
-// A penalty is what is held against a source. Time itself takes it off.
+// A penalty is that of a source. It ends at a time.
 type penalty struct {
 	HeldPenalty
 	index int // in the heap
@@ -35,7 +35,7 @@ func (p *penalties) until(source netip.Prefix) time.Time {
 	return time.Time{}
 }
 
-// add holds d more against source. When there is no room for one more source,
+// add adds d to the penalty of source. When there is no room for one more source,
 // the one whose penalty is over first is forgiven.
 func (p *penalties) add(source netip.Prefix, d time.Duration, s *Settings, now time.Time) {
 	p.forget(now)
@@ -50,7 +50,7 @@ func (p *penalties) add(source netip.Prefix, d time.Duration, s *Settings, now t
 	p.hold(HeldPenalty{source, until, until.Sub(now) >= s.Penalties.Min}, s.MaxSources, now)
 }
 
-// hold holds at least as much as more against a source.
+// hold gives a source at least the penalty more.
 func (p *penalties) hold(more HeldPenalty, maxSources int, now time.Time) {
 	p.forget(now)
 	held, ok := p.of[more.Source]

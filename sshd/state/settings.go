@@ -9,7 +9,7 @@ import (
 // Settings says who is let in, and how many.
 type Settings struct {
 	Blocked           []netip.Prefix `mapstructure:"blocked"`                 // networks that are not let in at all
-	Exempt            []netip.Prefix `mapstructure:"exempt"`                  // networks nothing is held against: balancers, scanners, gateways of many people
+	Exempt            []netip.Prefix `mapstructure:"exempt"`                  // networks that get no penalties: balancers, scanners, gateways of many people
 	Penalties         Penalties      `mapstructure:"penalties"`               // for sources that behave badly
 	MaxStartups       Startups       `mapstructure:"max_startups"`            // logins under way at once
 	StartupsPerSource int            `mapstructure:"max_startups_per_source"` // logins under way at once of one source that is not exempt; 0: no limit
@@ -41,7 +41,7 @@ type Startups struct {
 }
 
 // DefaultSettings is what a file that says nothing gets. The penalties are those
-// of OpenSSH. Nothing is held against this machine itself: tunnels and local
+// of OpenSSH. This machine itself gets no penalties: tunnels and local
 // balancers come from there.
 func DefaultSettings() Settings {
 	return Settings{
@@ -91,7 +91,7 @@ func (s *Settings) Check() []error {
 		errs = append(errs, fmt.Errorf("codes.window: %v: must be at least 1m", w))
 	}
 	if m := s.MaxStartups; m.Full != 0 && (m.Begin < 1 || m.Begin > m.Full || m.Rate < 0 || m.Rate > 100) {
-		errs = append(errs, fmt.Errorf("max_startups: {begin: %d, rate: %d, full: %d}: begin must be from 1 to full, rate from 0 to 100", m.Begin, m.Rate, m.Full))
+		errs = append(errs, fmt.Errorf("max_startups: {begin: %d, rate: %d, full: %d}: begin must be from 1 to full, and rate from 0 to 100", m.Begin, m.Rate, m.Full))
 	}
 	for _, n := range []struct {
 		key       string

@@ -7,13 +7,13 @@ import (
 
 // A Snapshot is what a Memory passes on to that of another process: what is held
 // against sources, and which one-time codes are used. Logins and sessions are those of
-// their process.
+// their process, which says how many it still has: Cluster.Sessions.
 type Snapshot struct {
 	Penalties []HeldPenalty        `json:"penalties"`
 	Codes     map[string]UsedCodes `json:"codes"` // by user
 }
 
-// A HeldPenalty is held against a source until a time.
+// A HeldPenalty is a penalty of a source until a time.
 type HeldPenalty struct {
 	Source  netip.Prefix `json:"source"`
 	Until   time.Time    `json:"until"`

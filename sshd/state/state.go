@@ -18,11 +18,11 @@ type Store interface {
 	// whether it succeeded or not; more calls do nothing.
 	Admit(remote netip.Addr) (end func(), err error)
 
-	// Penalize holds something against the source of remote. What it holds adds
-	// up, and wears off with time.
+	// Penalize gives the source of remote a penalty. Penalties add up, and end with
+	// time.
 	Penalize(remote netip.Addr, k Kind)
 
-	// Barred returns a *Refusal while so much is held against the source of remote
+	// Barred returns a *Refusal while the source of remote has so many penalties
 	// that it may not try anything. Admit includes this.
 	Barred(remote netip.Addr) error
 
@@ -39,7 +39,7 @@ type Store interface {
 	UseCode(user string, code uint64, right bool) error
 }
 
-// A Kind is what can be held against a source.
+// A Kind is what a source can get a penalty for.
 type Kind string
 
 // The kinds there are.
@@ -57,7 +57,7 @@ type Reason string
 // The reasons there are.
 const (
 	SourceBlocked   Reason = "source_blocked"            // in a network that is not let in
-	SourcePenalized Reason = "source_penalized"          // too much is held against it
+	SourcePenalized Reason = "source_penalized"          // it has too many penalties
 	SourceBusy      Reason = "too_many_logins_of_source" // at once
 	StartupsFull    Reason = "too_many_logins"           // at once, of everybody; some are refused before it is full
 	UserSessions    Reason = "too_many_sessions"         // of the user
@@ -68,7 +68,7 @@ const (
 )
 
 // ErrLost says that what several nodes share could not be asked.
-var ErrLost = errors.New("what the nodes share cannot be asked")
+var ErrLost = errors.New("the shared state of the nodes cannot be read")
 
 // A Refusal is a Store's "no".
 type Refusal struct {

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,7 +68,7 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 		return nil, fmt.Errorf("urls: %d of them: with several set sentinel or cluster, as one server has one", len(s.URLs))
 	}
 	if s.Sentinel != "" && s.Cluster {
-		return nil, errors.New("sentinel and cluster: set one of them")
+		return nil, errors.New("sentinel and cluster: set only one of them")
 	}
 	secure := 0
 	for i, url := range s.URLs {
@@ -102,17 +101,11 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 		}
 		return o, nil
 	}
-	o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.CAFile != "" {
-		text, err := privatefile.Read(s.CAFile, privatefile.AllRead, 1<<20)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %s: %w", s.CAFile, err)
-		}
-		o.TLSConfig.RootCAs = x509.NewCertPool()
-		if !o.TLSConfig.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca_file: %s: holds no certificate in PEM", s.CAFile)
-		}
+	trust, err := privatefile.ClientTLS(s.CAFile)
+	if err != nil {
+		return nil, err
 	}
+	o.TLSConfig = trust
 	if s.CertFile != "" || s.KeyFile != "" {
 		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
 		if err != nil {

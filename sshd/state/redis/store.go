@@ -4,7 +4,7 @@
 //
 // Exact in the whole cluster, for one round trip each: sessions of a user and in
 // total (Acquire), and one-time codes (UseCode). Known everywhere a moment later,
-// without a wait: what is held against sources, and logins under way. The sessions of
+// without a wait: penalties, and logins under way. The sessions of
 // a node that dies are free again after its lease, 30 s.
 //
 // No operation takes longer than Settings.Timeout. After one that fails none is tried
@@ -38,15 +38,19 @@ type Store struct {
 	// the first time, and at each change.
 	Changed func(err error)
 
-	// Answer answers a question that another node has asked with Ask, one at a time,
-	// under the name of the node; nil answers nothing.
+	// Answer answers a question that another node has asked with Ask, under the name of
+	// the node; nil answers nothing.
 	Answer func(text string) string
 
 	settings  Settings
+	key       string // of all keys, and of the channel
 	admission atomic.Pointer[state.Settings]
 	client    redis.UniversalClient
 	node      string // the name of this node, for people
+	holder    string // this process, in what directories hold
 	lease     time.Duration
+
+	memory atomic.Pointer[memory]
 
 	up    atomic.Bool
 	told  atomic.Bool   // Changed was called
@@ -54,9 +58,19 @@ type Store struct {
 	again chan struct{} // a heartbeat at once
 	queue chan command
 
+	answering sync.WaitGroup
+
 	mu    sync.Mutex
 	id    string // of the node in Redis; each registration has another
 	dirty bool   // what Redis has of this node may be wrong
+
+	counters map[string]*counter // by host directory: those that Redis has something of this node about
+}
+
+// A memory is what Redis remembers since it was empty.
+type memory struct {
+	born  string // by the clock of Redis
+	since time.Time
 }
 
 // A command is one that nobody waits for.
@@ -83,8 +97,9 @@ func New(node string, s Settings, admission state.Settings) (*Store, error) {
 	}
 	quiet()
 	st := &Store{
-		Memory: state.NewMemory(admission), Changed: func(error) {}, settings: s, node: node, lease: lease,
+		Memory: state.NewMemory(admission), Changed: func(error) {}, settings: s, key: keyOf(s.Prefix, o.DB), node: node, holder: node + "/" + rand.Text()[:8], lease: lease,
 		client: redis.NewUniversalClient(o), again: make(chan struct{}, 1), queue: make(chan command, maxQueue), dirty: true,
+		counters: map[string]*counter{},
 	}
 	st.admission.Store(&admission)
 	st.nodes.Store(1)
@@ -103,7 +118,7 @@ func Ping(s Settings) error {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := heldScript.Run(ctx, client, []string{"{" + s.Prefix + "}"}).Err(); err != nil {
+	if err := heldScript.Run(ctx, client, []string{keyOf(s.Prefix, o.DB)}).Err(); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(s.URLs, ", "), err)
 	}
 	return nil
@@ -125,6 +140,15 @@ func (s *Store) SetSettings(admission state.Settings) {
 // Up reports whether Redis answered last time, and how many nodes lived then.
 func (s *Store) Up() (up bool, nodes int) { return s.up.Load(), int(s.nodes.Load()) }
 
+// Remembers returns since when Redis knows which one-time codes were used, if it answers.
+func (s *Store) Remembers() (since time.Time, ok bool) {
+	m := s.memory.Load()
+	if m == nil || !s.up.Load() {
+		return time.Time{}, false
+	}
+	return m.since, true
+}
+
 // Run connects, and keeps this node alive in Redis until ctx ends. Then it takes the node out.
 func (s *Store) Run(ctx context.Context) {
 	var running sync.WaitGroup
@@ -139,6 +163,7 @@ func (s *Store) Run(ctx context.Context) {
 		case <-ctx.Done():
 			wait.Stop()
 			running.Wait()
+			s.answering.Wait()
 			s.leave()
 			s.client.Close()
 			return
@@ -167,29 +192,33 @@ func (s *Store) live(ctx context.Context) {
 	if err != nil {
 		panic(err) // a map of texts and numbers
 	}
-	result, err := s.run(ctx, beatScript, s.current(), s.lease.Milliseconds(), startups)
+	result, err := s.run(ctx, beatScript, s.current(), s.lease.Milliseconds(), startups, s.holder)
 	if err != nil {
 		s.lost(err)
 		return
 	}
-	others, known := result.([]any)
-	if !known { // Redis has lost its data
+	found, known := result.([]any)
+	if !known || len(found) == 0 { // Redis has lost its data
 		s.soil()
 		return
 	}
 	elsewhere := map[netip.Prefix]int{}
-	for _, other := range others {
+	for _, other := range found[1:] {
 		counts := map[netip.Prefix]int{}
 		_ = json.Unmarshal([]byte(fmt.Sprint(other)), &counts) // of a node of another version: nothing
 		for source, n := range counts {
 			elsewhere[source] += n
 		}
 	}
-	s.nodes.Store(int32(len(others) + 1))
+	count, _ := found[0].(int64)
+	s.nodes.Store(int32(max(count, 1)))
 	s.SetCluster(state.Cluster{Startups: elsewhere})
 	if !s.up.Swap(true) {
 		s.told.Store(true)
 		s.Changed(nil)
+	}
+	for _, c := range s.held() {
+		c.tidy()
 	}
 }
 
@@ -208,20 +237,29 @@ func (s *Store) register(ctx context.Context) error {
 	args = append(args, "total", total)
 	s.dirty = false
 	s.mu.Unlock()
-	_, err := s.run(ctx, registerScript, args...)
+	result, err := s.run(ctx, registerScript, args...)
 	if err != nil {
 		s.soil()
+		return err
 	}
-	return err
+	if since, ok := result.([]any); ok && len(since) == 2 {
+		ms, _ := since[1].(int64)
+		s.memory.Store(&memory{fmt.Sprint(since[0]), time.Now().Add(-time.Duration(ms) * time.Millisecond)})
+	}
+	return nil
 }
 
 // leave takes the node out of Redis, if that answers.
 func (s *Store) leave() {
+	for _, c := range s.held() {
+		c.tidy()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.Timeout)
 	defer cancel()
 	pipe := s.client.Pipeline()
-	pipe.ZRem(ctx, s.key()+":nodes", s.current())
-	pipe.Del(ctx, s.key()+":node:"+s.current())
+	pipe.ZRem(ctx, s.key+":nodes", s.current())
+	pipe.Del(ctx, s.key+":node:"+s.current())
+	pipe.ZRem(ctx, s.key+":holders", s.holder)
 	_, _ = pipe.Exec(ctx) // else the lease ends
 }
 
@@ -253,7 +291,14 @@ func (s *Store) lost(err error) {
 	}
 }
 
-func (s *Store) key() string { return "{" + s.settings.Prefix + "}" }
+// keyOf is how all keys in a database begin, and the name of the channel. Channels of
+// Redis reach all databases: nodes of two groups must not hear each other.
+func keyOf(prefix string, database int) string {
+	if database == 0 {
+		return "{" + prefix + "}"
+	}
+	return fmt.Sprintf("{%s}:db%d", prefix, database)
+}
 
 // run runs a script that no login waits for.
 func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) (any, error) {
@@ -263,7 +308,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) (any
 func (s *Store) within(ctx context.Context, limit time.Duration, script *redis.Script, args ...any) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return script.Run(ctx, s.client, []string{s.key()}, args...).Result()
+	return script.Run(ctx, s.client, []string{s.key}, args...).Result()
 }
 
 // ask runs a script that a login waits for: it fails at once while Redis is away.
@@ -352,7 +397,16 @@ func (s *Store) UseCode(user string, code uint64, right bool) error {
 		isRight = 1
 	}
 	kept := max(codesFor, limits.Window)
-	answer, err := s.ask(useCodeScript, user, code, isRight, limits.Tries, limits.Window.Milliseconds(), kept.Milliseconds())
+	// If Redis does not know of it, a replica took over that had not got it yet.
+	used := s.Memory.CodeUsed(user, code)
+	answer, err := "gone", error(nil)
+	if m := s.memory.Load(); m != nil {
+		answer, err = s.ask(useCodeScript, user, code, isRight, limits.Tries, limits.Window.Milliseconds(), kept.Milliseconds(), m.born)
+	}
+	if err == nil && answer == "gone" {
+		s.soil()
+		err = errForgotten
+	}
 	if err != nil && s.settings.CodesWhenLost != AllowCodes {
 		return err
 	}
@@ -362,6 +416,9 @@ func (s *Store) UseCode(user string, code uint64, right bool) error {
 	}
 	switch answer {
 	case "ok":
+		if used {
+			return &state.Refusal{Code: state.CodeUsed}
+		}
 		return nil
 	case "wrong":
 		return &state.Refusal{Code: state.CodeWrong}
@@ -438,7 +495,7 @@ func (s *Store) sendBatch(ctx context.Context, batch []command) {
 	pipe := s.client.Pipeline()
 	var answers []*redis.Cmd
 	for _, c := range batch {
-		answers = append(answers, pipe.Eval(ctx, c.script, []string{s.key()}, c.args...))
+		answers = append(answers, pipe.Eval(ctx, c.script, []string{s.key}, c.args...))
 	}
 	_, err := pipe.Exec(ctx)
 	if err != nil {
@@ -458,11 +515,12 @@ type news struct {
 	Bars   bool          `json:"bars"`
 	Lift   *netip.Prefix `json:"lift"`
 	Ask    *question     `json:"ask"`
+	Settle string        `json:"settle"` // a host directory
 }
 
 // listen takes over what other nodes hold against sources.
 func (s *Store) listen(ctx context.Context) {
-	channel := s.client.Subscribe(ctx, s.key())
+	channel := s.client.Subscribe(ctx, s.key)
 	defer context.AfterFunc(ctx, func() { channel.Close() })()
 	for ctx.Err() == nil {
 		message, err := channel.Receive(ctx)
@@ -504,7 +562,15 @@ func (s *Store) hear(ctx context.Context, text string) {
 		s.Memory.Lift(*n.Lift)
 		return
 	case n.Ask != nil:
-		s.answer(ctx, *n.Ask)
+		s.answering.Go(func() { s.answer(ctx, *n.Ask) })
+		return
+	case n.Settle != "":
+		s.mu.Lock()
+		c := s.counters[n.Settle]
+		s.mu.Unlock()
+		if c != nil {
+			c.tidy()
+		}
 		return
 	}
 	s.Hold(state.HeldPenalty{Source: n.Source, Until: time.Now().Add(time.Duration(n.Left) * time.Millisecond), KeptOut: n.Bars})
