@@ -126,7 +126,7 @@ func TestOneTimeCodes(t *testing.T) {
 		},
 		{
 			name: "after a start", require: passwordTotp, password: "secret-1", code: "now", asked: []string{"Password: ", promptCode}, reason: "code_too_old",
-			set: func(f *fixture) { f.Gate.Codes.Since = time.Now().Add(time.Minute) },
+			set: func(f *fixture) { f.Gate.Codes.Since = func() time.Time { return time.Now().Add(time.Minute) } },
 		},
 		{
 			name: "none configured", require: keyTotp, key: true, code: "now", asked: []string{promptCode}, reason: "codes_not_configured",

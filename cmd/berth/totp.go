@@ -148,7 +148,8 @@ func openCodes(cfg *config.Config) (*totp.Codes, error) {
 	if !cfg.OneTimeCodes() {
 		return nil, nil
 	}
-	codes := &totp.Codes{Since: time.Now()}
+	start := time.Now()
+	codes := &totp.Codes{Since: func() time.Time { return start }}
 	if !cfg.TOTP.Enabled() {
 		return codes, nil
 	}

@@ -124,10 +124,10 @@ func (f *File) Remove(p Person) error {
 // must not be changed.
 func (f *File) current() (map[string]record, error) {
 	records, err := f.sealed.Current()
-	if err == nil {
+	switch {
+	case err == nil:
 		return records, nil
-	}
-	if _, missing := os.Stat(f.settings.File); errors.Is(missing, iofs.ErrNotExist) {
+	case errors.Is(err, iofs.ErrNotExist): // said by the read itself: a second look may find a file that was just made
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.settings.File, err)
@@ -191,7 +191,8 @@ const leastKey = 32 // bytes of the key file: text of any kind, so long that nob
 func (f *File) sealer() (cipher.AEAD, error) {
 	secret, err := privatefile.Read(f.settings.KeyFile, privatefile.GroupReads, 64<<10)
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", f.settings.KeyFile, err)
+		// Not wrapped: a missing key must not look like a missing file of secrets, which means that nobody has one.
+		return nil, fmt.Errorf("key file %s: %v", f.settings.KeyFile, err)
 	}
 	text := strings.TrimSpace(string(secret))
 	if len(text) < leastKey {

@@ -62,11 +62,12 @@ var (
 type Codes struct {
 	File *File // nil: there are only those secrets that callers give
 
-	// Since is the start of the server, from which on used codes are remembered. It is
-	// not known which older codes have been used, so none of them is accepted. Somebody
-	// who logs in right after a start may have to wait 30 seconds. In return, a login
-	// writes nothing to the disk.
-	Since time.Time
+	// Since returns from when on used codes are remembered: the start of the server, or
+	// of what several nodes share. It is not known which older codes have been used, so
+	// none of them is accepted. Somebody who logs in right after the start of the only
+	// server may have to wait 30 seconds. In return, a login writes nothing to the disk.
+	// nil accepts all codes.
+	Since func() time.Time
 }
 
 // Check returns the number of the code that a person typed. The person is the
@@ -87,7 +88,7 @@ func (c *Codes) Check(person string, secrets []string, typed string, now time.Ti
 	switch {
 	case counter == 0:
 		return 0, ErrWrong
-	case time.Unix(int64(counter)*period, 0).Before(c.Since):
+	case c.Since != nil && time.Unix(int64(counter)*period, 0).Before(c.Since()):
 		return 0, ErrOld
 	}
 	return counter, nil

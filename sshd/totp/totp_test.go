@@ -142,7 +142,7 @@ func TestCheck(t *testing.T) {
 		{"shown before the start", []string{secret}, k.code(present), now, ErrOld},
 		{"shown after the start", []string{secret}, k.code(present + 1), now, nil},
 	} {
-		n, err := (&Codes{Since: tt.since}).Check("id", tt.secrets, tt.typed, now)
+		n, err := (&Codes{Since: func() time.Time { return tt.since }}).Check("id", tt.secrets, tt.typed, now)
 		if !errors.Is(err, tt.want) || (err == nil) != (n != 0) {
 			t.Errorf("%s: %d, %v, want %v", tt.name, n, err, tt.want)
 		}
@@ -442,6 +442,32 @@ func TestTwoWriters(t *testing.T) {
 	people, err := first.People()
 	if err != nil || len(people) != added || added == 0 {
 		t.Errorf("%d people in the file (%v), %d were added", len(people), err, added)
+	}
+}
+
+// TestFirstSecretWhileOthersOpen has the file of secrets come into being while others
+// look for it: they see nobody or the first person, never an error.
+func TestFirstSecretWhileOthersOpen(t *testing.T) {
+	for range 300 {
+		s := settings(t)
+		f, err := Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					if _, err := Open(s); err != nil {
+						t.Errorf("Open = %v", err)
+					}
+				}
+			})
+		}
+		if _, err := f.Add(Person{ID: "id", Directory: "corp", Name: "x"}); err != nil {
+			t.Errorf("Add = %v", err)
+		}
+		wg.Wait()
 	}
 }
 
