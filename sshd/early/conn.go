@@ -19,6 +19,10 @@ type Conn struct {
 	socket socket
 
 	swallow []byte // the identification string, which has been sent already
+
+	// Ended, if set, is called when nothing more can be read. It is set before the first
+	// Read.
+	Ended func()
 }
 
 // A carrier is a connection that has read the first bytes of a TCP connection, such as
@@ -50,6 +54,14 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // Read reads what has arrived, up to len(p).
 func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	if err != nil && c.Ended != nil {
+		c.Ended()
+	}
+	return n, err
+}
+
+func (c *Conn) read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if !c.socket.usable() || len(p) >= readSize || len(p) == 0 {
 			return c.Conn.Read(p)

@@ -1,6 +1,7 @@
 package early
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"syscall"
@@ -23,9 +24,7 @@ func (s *socket) usable() bool { return s.raw != nil }
 func (s *socket) read() (*[readSize]byte, int, error) {
 	err := s.raw.Read(s.try)
 	buf, n := s.buf, s.n
-	if err == nil {
-		err = s.err
-	}
+	err = cmp.Or(err, s.err)
 	s.buf, s.n, s.err = nil, 0, nil
 	if err != nil {
 		return nil, 0, err

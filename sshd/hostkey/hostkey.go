@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"slices"
 	"strings"
@@ -33,9 +34,9 @@ var order = []string{
 // Load returns the signers of the key files at paths, ed25519 first, RSA last.
 // A missing file is made, with mode 0600. Its base name contains its type (…ed25519…,
 // …ecdsa…, …rsa…). Its public half is in path+".pub". If passphrase returns one, the
-// file is encrypted with it. A file that others may read is refused. A second key of
-// one type is refused too, because SSH can offer only one of them. RSA keys sign with
-// SHA-2 only. The files may be in any format that Parse reads.
+// file is encrypted with it. A file that others may read is refused. Keys of one type
+// keep their order. RSA keys sign with SHA-2 only. The files may be in any format that
+// Parse reads.
 //
 // A path that ends in .pub is that of a public key; the agent must hold the
 // private half, and signs.
@@ -43,7 +44,6 @@ var order = []string{
 // passphrase may be nil. It is asked for a file that is encrypted or missing.
 func Load(paths []string, passphrase Ask, agent Agent) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
-	from := map[string]string{} // type -> path
 	for _, path := range paths {
 		var s ssh.Signer
 		var err error
@@ -57,11 +57,6 @@ func Load(paths []string, passphrase Ask, agent Agent) ([]ssh.Signer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("host key %s: %w", path, err)
 		}
-		t := s.PublicKey().Type()
-		if other, ok := from[t]; ok {
-			return nil, fmt.Errorf("host key %s: %s already holds a key of type %s, and only one of a type can be offered", path, other, t)
-		}
-		from[t] = path
 		signers = append(signers, s)
 	}
 	slices.SortStableFunc(signers, func(a, b ssh.Signer) int { return rank(a) - rank(b) })
@@ -117,6 +112,11 @@ type rsaSigner struct {
 	plain ssh.AlgorithmSigner
 }
 
+// Sign signs with SHA-512. That of the library would use SHA-1.
+func (s rsaSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(rand, data, ssh.KeyAlgoRSASHA512)
+}
+
 // WithSHA1 returns the same key for clients that know only ssh-rsa.
 func (s rsaSigner) WithSHA1() (ssh.Signer, error) {
 	return ssh.NewSignerWithAlgorithms(s.plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA})
@@ -141,17 +141,17 @@ func PassphraseFile(file string) Ask {
 // it.
 func Certify(signers []ssh.Signer, files []string) ([]ssh.Signer, error) {
 	all := signers[:len(signers):len(signers)]
-	from := map[string]string{} // type -> file
+	from := map[string]string{} // key -> file
 	for _, file := range files {
 		s, err := certify(signers, file)
 		if err != nil {
 			return nil, fmt.Errorf("host certificate %s: %w", file, err)
 		}
-		t := s.PublicKey().Type()
-		if other, ok := from[t]; ok {
+		key := string(s.PublicKey().(*ssh.Certificate).Key.Marshal())
+		if other, ok := from[key]; ok {
 			return nil, fmt.Errorf("host certificate %s: %s is for the same key", file, other)
 		}
-		from[t] = file
+		from[key] = file
 		all = append(all, s)
 	}
 	return all, nil

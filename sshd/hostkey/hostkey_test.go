@@ -50,6 +50,21 @@ func TestLoadMakesWhatIsMissing(t *testing.T) {
 	}
 }
 
+// The first key of a type is the one that is offered.
+func TestLoadKeepsTheOrderOfOneType(t *testing.T) {
+	dir := t.TempDir()
+	paths := []string{filepath.Join(dir, "b_ed25519"), filepath.Join(dir, "rsa"), filepath.Join(dir, "a_ed25519")}
+	keys, err := Load(paths, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range []string{paths[0], paths[2], paths[1]} {
+		if got, want := ssh.FingerprintSHA256(keys[i].PublicKey()), keygen(t, "-l", "-f", path); !strings.Contains(want, got) {
+			t.Errorf("key %d: got %s, want %s", i, got, want)
+		}
+	}
+}
+
 func TestLoadedKeysAreWhatKeygenSees(t *testing.T) {
 	for _, word := range []string{"ed25519", "ecdsa", "rsa"} {
 		path := filepath.Join(t.TempDir(), "host_"+word)
@@ -178,9 +193,6 @@ func TestLoadRefuses(t *testing.T) {
 			keygen(t, "-q", "-t", "dsa", "-N", "", "-f", path)
 			return []string{path}
 		}, "unhandled key type"},
-		{"two of a type", func(t *testing.T, dir string) []string {
-			return []string{filepath.Join(dir, "ed25519_a"), filepath.Join(dir, "ed25519_b")}
-		}, "already holds a key of type ssh-ed25519"},
 		{"name tells no type", func(t *testing.T, dir string) []string {
 			return []string{filepath.Join(dir, "host")}
 		}, "should hold ed25519, ecdsa or rsa"},

@@ -10,7 +10,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -30,15 +29,26 @@ func Generate(kind string) (Key, error) {
 	return privateKey(rsa.GenerateKey(rand.Reader, 3072))
 }
 
+// KindOf returns the type of the key that Make makes at path. The name of the file
+// says it.
+func KindOf(path string) (string, error) {
+	name := strings.ToLower(filepath.Base(path))
+	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
+		if strings.Contains(name, kind) {
+			return kind, nil
+		}
+	}
+	return "", fmt.Errorf("is missing and cannot be made: its name should hold ed25519, ecdsa or rsa: %w", iofs.ErrNotExist)
+}
+
 // Make makes a key file at path as Load does. The error wraps io/fs.ErrExist when
 // there is one: no key is ever overwritten.
 func Make(path string, passphrase Ask) error {
-	name, kinds := strings.ToLower(filepath.Base(path)), []string{"ed25519", "ecdsa", "rsa"}
-	i := slices.IndexFunc(kinds, func(kind string) bool { return strings.Contains(name, kind) })
-	if i < 0 {
-		return fmt.Errorf("is missing and cannot be made: its name should hold ed25519, ecdsa or rsa: %w", iofs.ErrNotExist)
+	kind, err := KindOf(path)
+	if err != nil {
+		return err
 	}
-	key, err := Generate(kinds[i])
+	key, err := Generate(kind)
 	if err != nil {
 		return err
 	}

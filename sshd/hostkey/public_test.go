@@ -3,6 +3,8 @@ package hostkey
 import (
 	"bytes"
 	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -47,6 +49,22 @@ func TestParsePublic(t *testing.T) {
 	for _, text := range []string{"", "junk", "PuTTY-User-Key-File-3: x"} {
 		if _, err := ParsePublic([]byte(text)); err == nil || errors.Is(err, ErrPrivate) {
 			t.Errorf("%q: %v, want an error", text, err)
+		}
+	}
+}
+
+// ssh-keygen -r prints the same record, and one of SHA-1.
+func TestSSHFP(t *testing.T) {
+	for _, args := range [][]string{{"rsa", "2048"}, {"ecdsa", "256"}, {"ecdsa", "384"}, {"ecdsa", "521"}, {"ed25519", "256"}} {
+		path := filepath.Join(t.TempDir(), "key")
+		keygen(t, "-q", "-t", args[0], "-b", args[1], "-N", "", "-f", path)
+		s, err := ReadSigner(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := SSHFP(s.PublicKey())
+		if want := keygen(t, "-r", "host", "-f", path+".pub"); err != nil || !strings.Contains(want, "host IN SSHFP "+got+"\n") {
+			t.Errorf("%v: got %q, %v; ssh-keygen: %s", args, got, err, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package hostkey
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -24,18 +25,12 @@ var kindNames = map[string]string{
 // Describe is the line that ssh-keygen -l prints for k: bits, fingerprint,
 // comment and type.
 func Describe(k Key) string {
-	comment := oneLine(k.Comment)
-	if comment == "" {
-		comment = "no comment"
-	}
+	comment := cmp.Or(oneLine(k.Comment), "no comment")
 	return fmt.Sprintf("%d %s %s (%s)", bits(k.Public), ssh.FingerprintSHA256(k.Public), comment, kindName(k.Public))
 }
 
 func kindName(k ssh.PublicKey) string {
-	if name, ok := kindNames[k.Type()]; ok {
-		return name
-	}
-	return k.Type()
+	return cmp.Or(kindNames[k.Type()], k.Type())
 }
 
 func bits(k ssh.PublicKey) int {

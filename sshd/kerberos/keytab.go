@@ -1,6 +1,7 @@
 package kerberos
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -103,11 +104,7 @@ func (s *Settings) parse(b []byte) (keys []key, err error) {
 	if len(weak) > 0 {
 		return nil, fmt.Errorf("has no AES key, only %s: make AES keys (on Active Directory set msDS-SupportedEncryptionTypes of the account to 24 and its password anew) or set rc4_tickets", list(weak))
 	}
-	wanted := s.Principal
-	if wanted == "" {
-		wanted = "any host/"
-	}
-	return nil, fmt.Errorf("has no key of %s, only of %s", wanted, list(others))
+	return nil, fmt.Errorf("has no key of %s, only of %s", cmp.Or(s.Principal, "any host/"), list(others))
 }
 
 // serves reports whether tickets for the service of k are for us.

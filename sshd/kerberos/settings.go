@@ -8,7 +8,6 @@
 package kerberos
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,33 +58,28 @@ func (s *Settings) Enabled() bool { return s.Keytab != "" }
 // Open does.
 func (s *Settings) Check(directories ...string) []error {
 	var errs []error
+	wrong := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
 	// bob@CORP.EXAMPLE is not the bob of another directory.
 	if s.Enabled() && len(s.Realms) == 0 && len(directories) > 1 {
-		errs = append(errs, fmt.Errorf("realms: missing: there are %d directories, so each realm must name the one that holds its people, as in [{name: CORP.EXAMPLE, directory: %s}]",
+		errs = append(errs, fmt.Errorf("realms: missing: there are %d directories, so each realm must name the directory of its people, as in [{name: CORP.EXAMPLE, directory: %s}]",
 			len(directories), directories[0]))
 	}
-	if !s.Enabled() && (s.Principal != "" || len(s.Realms) > 0 || s.RC4Tickets) {
-		errs = append(errs, errors.New("keytab: empty: it must name the file that holds the keys, such as /etc/berth/krb5.keytab"))
-	}
+	wrong(!s.Enabled() && (s.Principal != "" || len(s.Realms) > 0 || s.RC4Tickets), "keytab: empty: it must name the file that holds the keys, such as /etc/berth/krb5.keytab")
 	if service, host, ok := strings.Cut(s.Principal, "/"); s.Principal != "" && (!ok || service == "" || host == "") {
 		errs = append(errs, fmt.Errorf("principal: %q: must be a service and a host, such as host/sftp.corp.example", s.Principal))
 	}
 	seen := map[string]bool{}
 	for i, r := range s.Realms {
 		key := fmt.Sprintf("realms[%d]", i)
-		if r.Name == "" || strings.ContainsAny(r.Name, "@/\\ ") {
-			errs = append(errs, fmt.Errorf("%s.name: %q: must be a realm, such as CORP.EXAMPLE", key, r.Name))
-		}
-		if seen[r.Name] {
-			errs = append(errs, fmt.Errorf("%s.name: %q is in the list twice", key, r.Name))
-		}
+		wrong(r.Name == "" || strings.ContainsAny(r.Name, "@/\\ "), "%s.name: %q: must be a realm, such as CORP.EXAMPLE", key, r.Name)
+		wrong(seen[r.Name], "%s.name: %q is in the list twice", key, r.Name)
 		seen[r.Name] = true
-		if r.User != "" && (strings.Count(r.User, "%") != 1 || !strings.Contains(r.User, "%u")) {
-			errs = append(errs, fmt.Errorf("%s.user: %q: must hold %%u once, such as %%u@partner.example", key, r.User))
-		}
-		if len(directories) > 0 && !slices.Contains(directories, r.Directory) && (r.Directory != "" || len(directories) > 1) {
-			errs = append(errs, fmt.Errorf("%s.directory: %q: must be the name of a directory: %s", key, r.Directory, strings.Join(directories, ", ")))
-		}
+		wrong(r.User != "" && (strings.Count(r.User, "%") != 1 || !strings.Contains(r.User, "%u")), "%s.user: %q: must hold %%u once, such as %%u@partner.example", key, r.User)
+		wrong(len(directories) > 0 && !slices.Contains(directories, r.Directory) && (r.Directory != "" || len(directories) > 1), "%s.directory: %q: must be the name of a directory: %s", key, r.Directory, strings.Join(directories, ", "))
 	}
 	return errs
 }

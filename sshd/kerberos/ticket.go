@@ -177,10 +177,7 @@ var enctypes = map[int32]string{
 }
 
 func enctype(id int32) string {
-	if name, ok := enctypes[id]; ok {
-		return name
-	}
-	return fmt.Sprintf("encryption type %d", id)
+	return cmp.Or(enctypes[id], fmt.Sprintf("encryption type %d", id))
 }
 
 // strong returns nil for an AES key of the right length.

@@ -81,7 +81,7 @@ func options(words []string) (Command, error) {
 		}
 	}
 	if c.Source == c.Sink {
-		return c, errors.New("this is the server's side: one of -f and -t is needed")
+		return c, errors.New("this is the server's side of scp: it needs either -f or -t")
 	}
 	if len(words) == 0 {
 		words = []string{""}

@@ -60,8 +60,8 @@ func TestParseRefuses(t *testing.T) {
 		{"scp\n-f x", "not an scp command"}, // its first word is no word
 		{"rsync --server -e.iLsfxCIvu . x", "sftp"},
 		{"/usr/bin/rsync --server . 'x", "sftp"},
-		{"scp x y", "-f and -t"},
-		{"scp -f -t x", "-f and -t"},
+		{"scp x y", "either -f or -t"},
+		{"scp -f -t x", "either -f or -t"},
 		{"scp -z -f x", "unknown option -z"},
 		{"scp --help", "unknown option -"},
 		{"scp -\x1b -f x", "unknown option -?"},

@@ -2,6 +2,7 @@ package scp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,9 +160,7 @@ func (p *peer) trace(record, name string, began time.Time) {
 	if p.log == nil || !p.log.IsTrace() {
 		return
 	}
-	if p.outcome == "" {
-		p.outcome = "OK"
-	}
+	p.outcome = cmp.Or(p.outcome, "OK")
 	p.log.Trace("scp record", "record", record, "name", hclog.Quote(name), "outcome", p.outcome, "duration_us", time.Since(began).Microseconds())
 }
 

@@ -70,7 +70,7 @@ func encodeName(name string) string {
 		switch {
 		case c == '\\':
 			w.WriteString(`\\`)
-		case c > ' ' && c < 0x7f, c == ' ', c == '\t':
+		case c >= ' ' && c < 0x7f, c == '\t':
 			w.WriteByte(c)
 		default:
 			visByte(&w, c)

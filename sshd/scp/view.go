@@ -1,7 +1,6 @@
 package scp
 
 import (
-	"path"
 	"strings"
 
 	"berth/fs"
@@ -13,19 +12,8 @@ type view struct {
 	Options
 }
 
-// name returns the absolute name of what the client calls by a path. The FS resolves
-// what comes before a "..": it may be a link, or missing.
-func (v view) name(p string) (string, error) {
-	p = "/" + p // relative paths start from there, too
-	if i := strings.LastIndex(p+"/", "/../"); i >= 0 {
-		dir, err := v.files.Realpath(p[:i+3])
-		if err != nil {
-			return "", err
-		}
-		p = dir + p[i+3:]
-	}
-	return path.Clean(p), nil
-}
+// name returns the absolute name of what the client calls by a path.
+func (v view) name(p string) (string, error) { return fs.Clean(v.files, p) }
 
 // tilde makes a pattern that starts at home ("~", "~/…") relative to it.
 func tilde(pattern string) string {
