@@ -23,6 +23,7 @@ type Authority struct {
 	trusted []trusted
 	revoked []*privatefile.File[*revocations]
 	attrs   []string // in lower case
+	issuer  *issuer  // nil: it issues no certificates
 }
 
 // trusted are the keys of one file, and the directory whose people they certify.
@@ -134,6 +135,28 @@ func (a *Authority) Check(cert *ssh.Certificate, p Person, remote netip.Addr, no
 		g.Until = time.Unix(int64(cert.ValidBefore), 0)
 	}
 	return g, nil
+}
+
+// A Listed is one authority.
+type Listed struct{ File, Directory, Fingerprint string }
+
+// List returns the authorities that are trusted now.
+func (a *Authority) List() ([]Listed, error) {
+	var all []Listed
+	for _, f := range a.trusted {
+		keys, err := current(f.File)
+		if err != nil {
+			return nil, err
+		}
+		for _, blob := range slices.Sorted(maps.Keys(keys)) {
+			key, err := ssh.ParsePublicKey([]byte(blob))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, Listed{f.Path, f.directory, ssh.FingerprintSHA256(key)})
+		}
+	}
+	return all, nil
 }
 
 // Trusts returns nil if cert, which Check accepted before for somebody of that

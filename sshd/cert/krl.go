@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -21,7 +23,7 @@ type revocations struct {
 type revokedCerts struct {
 	serials []span
 	bitmaps []bitmap
-	ids     map[string]bool
+	ids     map[string]bool // in lower case
 }
 
 type span struct{ low, high uint64 }
@@ -74,7 +76,7 @@ func (r *revocations) of(cert *ssh.Certificate) string {
 		c := r.certs[name]
 		switch {
 		case c == nil:
-		case c.ids[cert.KeyId]:
+		case c.ids[strings.ToLower(cert.KeyId)]:
 			return fmt.Sprintf("its id %q", cert.KeyId)
 		case c.hasSerial(cert.Serial):
 			return fmt.Sprintf("its serial number %d", cert.Serial)
@@ -90,20 +92,9 @@ func (r *revocations) hasKey(blob []byte) bool {
 // hasSerial never finds the serial number 0, as in OpenSSH: authorities that do not number
 // their certificates use 0 for all of them.
 func (c *revokedCerts) hasSerial(serial uint64) bool {
-	if serial == 0 {
-		return false
-	}
-	for _, s := range c.serials {
-		if s.low <= serial && serial <= s.high {
-			return true
-		}
-	}
-	for _, b := range c.bitmaps {
-		if b.has(serial) {
-			return true
-		}
-	}
-	return false
+	within := func(s span) bool { return s.low <= serial && serial <= s.high }
+	has := func(b bitmap) bool { return b.has(serial) }
+	return serial != 0 && (slices.ContainsFunc(c.serials, within) || slices.ContainsFunc(c.bitmaps, has))
 }
 
 // Names and numbers of OpenSSH's PROTOCOL.krl.
@@ -211,7 +202,7 @@ func (c *revokedCerts) section(kind byte, in *reader) error {
 		c.bitmaps = append(c.bitmaps, bitmap{in.uint64(), in.string()})
 	case certKeyID:
 		for in.more() {
-			c.ids[string(in.string())] = true
+			c.ids[strings.ToLower(string(in.string()))] = true
 		}
 	case certExtension:
 		return extension(in)

@@ -76,7 +76,7 @@ func (r *revocations) line(line string) error {
 		if value == "" {
 			return errors.New("an id is missing")
 		}
-		r.certsOf("").ids[value] = true
+		r.certsOf("").ids[strings.ToLower(value)] = true
 		return nil
 	case "key", "sha1", "sha256":
 		if strings.HasPrefix(line, "SHA256:") {

@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// Settings are the administrator's choices about user certificates. The zero
-// value switches them off.
+// Settings are the administrator's choices about user certificates. Without ca_keys and
+// authorities they are switched off.
 type Settings struct {
 	// CAKeys are files with the public keys of the authorities, one a line, as
 	// OpenSSH's TrustedUserCAKeys. They are read again when they change. Where
@@ -33,6 +34,14 @@ type Settings struct {
 	// "id: NAME" a line. They are read again when they change. While one cannot be
 	// read, no certificate is accepted.
 	Revoked []string `mapstructure:"revoked"`
+
+	// Issue is the certificates that this server issues, by ssh HOST certify.
+	Issue Issue `mapstructure:"issue"`
+}
+
+// DefaultSettings is what a file that says nothing gets.
+func DefaultSettings() Settings {
+	return Settings{Issue: Issue{Lifetime: 10 * time.Hour, SourceAddress: fromLogin}}
 }
 
 // Trusted is authorities for the people of one directory.
@@ -80,5 +89,5 @@ func (s *Settings) Check(directories ...string) []error {
 			}
 		}
 	}
-	return errs
+	return append(errs, s.checkIssue()...)
 }
