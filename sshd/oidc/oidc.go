@@ -1,0 +1,286 @@
+// Package oidc lets people sign in with the browser at the identity provider of their
+// company: OpenID Connect by the device authorization grant (RFC 8628). The person opens
+// a link, signs in as always there, and the server asks the provider until it has an ID
+// token. No password comes to the server.
+//
+// The package knows no users: a Person is what a token says, and the caller decides who
+// that is. Tokens and codes are never logged or stored. Start at Open.
+package oidc
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"berth/sshd/privatefile"
+)
+
+// Why there is no Person.
+var (
+	ErrUnavailable = errors.New("the identity provider gave no answer")
+	ErrBusy        = errors.New("too many sign-ins under way")
+	ErrNotSignedIn = errors.New("nobody signed in") // in time, or the provider or the person refused
+	ErrToken       = errors.New("ID token not accepted")
+)
+
+// answerTime is how long the provider may take for one answer.
+const answerTime = 15 * time.Second
+
+// A Provider is an identity provider. It is safe for concurrent use.
+type Provider struct {
+	settings  Settings
+	directory string
+	client    *http.Client
+
+	mu      sync.Mutex
+	known   *oidc.Provider // what it says of itself; nil: not asked yet
+	running map[netip.Addr]int
+	total   int
+}
+
+// Open returns the provider of s. directories are the names of those configured. It does
+// not ask the provider, which may be away when the server starts.
+func Open(s Settings, directories ...string) (*Provider, error) {
+	p := &Provider{settings: s, directory: cmp.Or(append([]string{s.Directory}, directories...)...), running: map[netip.Addr]int{}}
+	tlsConfig, err := privatefile.ClientTLS(s.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.secret(); err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = tlsConfig
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns // a provider without HTTP/2 would see a handshake for each question
+	p.client = &http.Client{
+		Transport: bounded{transport},
+		// A redirect could lead to where nobody has proved to be the provider, with the
+		// secret of the client.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return p, nil
+}
+
+// bounded reads each answer in bounded time, and not more of it than a provider has to
+// say. The libraries read some answers to their end, and close not all of them.
+type bounded struct{ *http.Transport }
+
+const mostAnswer = 256 << 10 // bytes
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
+	defer cancel()
+	answer, err := b.Transport.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, mostAnswer))
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(text))
+	return answer, nil
+}
+
+// secret is read for every sign-in, so that it can be changed.
+func (p *Provider) secret() (string, error) {
+	if p.settings.ClientSecretFile == "" {
+		return "", nil
+	}
+	line, err := privatefile.FirstLine(p.settings.ClientSecretFile)
+	if err != nil {
+		return "", fmt.Errorf("client_secret_file: %s: %w", p.settings.ClientSecretFile, err)
+	}
+	return line, nil
+}
+
+// Timeout is how long a person may take.
+func (p *Provider) Timeout() time.Duration { return p.settings.Timeout }
+
+// BrowserOnly reports whether a login asks for no password.
+func (p *Provider) BrowserOnly() bool { return p.settings.Prompt == PromptBrowser }
+
+// Directory is the name of the directory that holds the people.
+func (p *Provider) Directory() string { return p.directory }
+
+// A SignIn is one that is under way.
+type SignIn struct {
+	Link     string // which the person opens
+	Code     string // which the person types there
+	Complete string // a link that has the code in it, or empty
+
+	provider *Provider
+	config   *oauth2.Config
+	known    *oidc.Provider
+	device   *oauth2.DeviceAuthResponse
+	nonce    string
+	began    time.Time
+	end      func()
+}
+
+// Begin asks the provider for a code. source is the address that it is for; if it is not
+// valid, only the total is bounded. The caller calls Close in the end. Errors wrap
+// ErrBusy or ErrUnavailable.
+func (p *Provider) Begin(ctx context.Context, source netip.Addr) (*SignIn, error) {
+	end, err := p.count(source)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.begin(ctx)
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s.end = end
+	return s, nil
+}
+
+func (p *Provider) begin(ctx context.Context) (*SignIn, error) {
+	known, err := p.discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := p.secret()
+	if err != nil {
+		return nil, err
+	}
+	s := &SignIn{
+		provider: p, nonce: rand.Text(), began: time.Now(),
+		config: &oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: secret, Endpoint: known.Endpoint(), Scopes: p.settings.Scopes},
+		known:  known,
+	}
+	s.config.Endpoint.AuthStyle = oauth2.AuthStyleInParams
+	options := []oauth2.AuthCodeOption{oidc.Nonce(s.nonce)}
+	if secret != "" { // providers want a confidential client to prove itself here, too
+		s.config.Endpoint.AuthStyle = style(known)
+		options = append(options, oauth2.SetAuthURLParam("client_secret", secret))
+	}
+	if s.device, err = s.config.DeviceAuth(p.with(ctx), options...); err != nil {
+		return nil, fmt.Errorf("ask for a code: %w", err)
+	}
+	if s.device.VerificationURI == "" || s.device.UserCode == "" {
+		return nil, errors.New("ask for a code: the answer has no link or no code")
+	}
+	s.Link, s.Code, s.Complete = s.device.VerificationURI, s.device.UserCode, s.device.VerificationURIComplete
+	return s, nil
+}
+
+// style returns how a client with a secret proves itself (OpenID Connect Discovery 1.0,
+// section 3). The library would try both ways, and each poll counts.
+func style(known *oidc.Provider) oauth2.AuthStyle {
+	var says struct {
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	if err := known.Claims(&says); err != nil || len(says.Methods) == 0 || slices.Contains(says.Methods, "client_secret_basic") {
+		return oauth2.AuthStyleInHeader
+	}
+	return oauth2.AuthStyleInParams
+}
+
+// Close ends the sign-in. Wait must have returned.
+func (s *SignIn) Close() { s.end() }
+
+// Wait asks the provider, as often as it allows, until the person has signed in. It ends
+// with ctx and after Settings.Timeout. Errors wrap ErrNotSignedIn, ErrToken, or
+// ErrUnavailable.
+func (s *SignIn) Wait(ctx context.Context) (Person, error) {
+	ctx, cancel := context.WithDeadline(s.provider.with(ctx), s.began.Add(s.provider.settings.Timeout))
+	defer cancel()
+	token, err := s.config.DeviceAccessToken(ctx, s.device)
+	refused, answered := errors.AsType[*oauth2.RetrieveError](err)
+	switch {
+	case err == nil:
+		return s.verify(ctx, token)
+	case answered && (refused.ErrorCode == "access_denied" || refused.ErrorCode == "expired_token"):
+		return Person{}, fmt.Errorf("%w: the provider answers %s", ErrNotSignedIn, refused.ErrorCode)
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil, errors.Is(err, context.Canceled):
+		return Person{}, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
+	}
+	return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// with returns a ctx whose requests are made by the client of p.
+func (p *Provider) with(ctx context.Context) context.Context {
+	return oidc.ClientContext(ctx, p.client)
+}
+
+// discover returns what the provider says of itself (OpenID Connect Discovery 1.0). It is
+// asked once; its keys are read again when a token is signed by another one.
+func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
+	p.mu.Lock()
+	known := p.known
+	p.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	known, err := oidc.NewProvider(p.with(ctx), p.settings.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	var says struct {
+		Keys string `json:"jwks_uri"`
+	}
+	if err := known.Claims(&says); err != nil {
+		return nil, err
+	}
+	if known.Endpoint().DeviceAuthURL == "" {
+		return nil, fmt.Errorf("%s has no device flow (device_authorization_endpoint)", p.settings.Issuer)
+	}
+	for _, u := range []string{known.Endpoint().DeviceAuthURL, known.Endpoint().TokenURL, says.Keys} {
+		if !strings.HasPrefix(u, "https://") { // anybody on the way could be the provider
+			return nil, fmt.Errorf("%s: the provider names %q: must be an https URL", p.settings.Issuer, u)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = known
+	return known, nil
+}
+
+// Check asks the provider what it is, and whether it has the device flow.
+func (p *Provider) Check(ctx context.Context) error {
+	_, err := p.discover(ctx)
+	return err
+}
+
+// networkBits are those of the smallest network that a customer with IPv6 gets.
+const networkBits = 64
+
+// count counts a sign-in until end is called.
+func (p *Provider) count(source netip.Addr) (end func(), err error) {
+	if source = source.Unmap(); source.Is6() { // who has one address has as many as they like of its network
+		source = netip.PrefixFrom(source.WithZone(""), networkBits).Masked().Addr()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.total >= p.settings.MaxRunning:
+		return nil, fmt.Errorf("%w: %d in all", ErrBusy, p.total)
+	case source.IsValid() && p.running[source] >= p.settings.MaxRunningSource:
+		return nil, fmt.Errorf("%w: %d of this address or its network", ErrBusy, p.running[source])
+	}
+	p.total++
+	p.running[source]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.total--
+		if p.running[source]--; p.running[source] == 0 {
+			delete(p.running, source)
+		}
+	}, nil
+}
