@@ -18,7 +18,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/cert"
-	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/kerberos"
 	"berth/sshd/state"
 	"berth/sshd/state/redis"
@@ -84,7 +84,7 @@ type Config struct {
 	TOTP totp.Settings `mapstructure:"totp"`
 
 	// Events is where events are written.
-	Events event.Settings `mapstructure:"events"`
+	Events audit.Settings `mapstructure:"events"`
 
 	// Admin is the second listener, for health and metrics.
 	Admin admin.Settings `mapstructure:"admin"`
@@ -149,7 +149,7 @@ func Default() Config {
 		Admission: state.DefaultSettings(),
 		State:     State{Redis: redis.DefaultSettings()},
 		TOTP:      totp.DefaultSettings(),
-		Events:    event.DefaultSettings(),
+		Events:    audit.DefaultSettings(),
 		Admin:     admin.DefaultSettings(),
 		Log:       Log{Level: "info", Format: "text"},
 	}

@@ -10,6 +10,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/state"
 )
 
@@ -24,7 +25,7 @@ type operator struct {
 	level    *logLevel
 	started  time.Time
 	ready    func(context.Context) error // what /readyz says
-	ways     []event.Watched             // of events
+	ways     []audit.Watched             // of events
 	counts   prometheus.Gatherer
 	drain    context.CancelCauseFunc
 	sink     event.Sink

@@ -14,6 +14,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/state"
 )
 
@@ -26,7 +27,7 @@ func (r *recorder) Emit(e event.Event) { *r = append(*r, e) }
 func TestOperatorsAreNamed(t *testing.T) {
 	by := admin.Caller{User: "root", UID: "0", Login: "alice"}
 	store, sink := state.NewMemory(state.DefaultSettings()), &recorder{}
-	audit, err := event.Open(event.DefaultSettings(), hclog.NewNullLogger())
+	audit, err := audit.Open(audit.DefaultSettings(), hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 
-	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/hostkey"
 )
 
@@ -39,7 +39,7 @@ It exits with 0 if all is intact, with 1 if something was changed or nothing is
 signed, and with 2 if that could not be found out.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			v := &event.Verifier{}
+			v := &audit.Verifier{}
 			for _, k := range keys {
 				fingerprint, err := fingerprintOf(k)
 				if err != nil {
@@ -90,7 +90,7 @@ func fingerprintOf(key string) (string, error) {
 	return ssh.FingerprintSHA256(k.Public), nil
 }
 
-func printVerdict(out io.Writer, v *event.Verifier) error {
+func printVerdict(out io.Writer, v *audit.Verifier) error {
 	of := fmt.Sprintf("%s in %s, from %s", plural(int(v.Lines), "line", "lines"), plural(v.Files, "file", "files"), v.First)
 	signers := slices.Sorted(maps.Keys(v.Signatures))
 	switch {

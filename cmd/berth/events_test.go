@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 )
 
 func TestEventsVerify(t *testing.T) {
@@ -35,9 +36,9 @@ func TestEventsVerify(t *testing.T) {
 	}
 	public := put("host.pub", string(ssh.MarshalAuthorizedKey(key.PublicKey())))
 	record := func(name string, sign bool) (path, text string) {
-		s := event.DefaultSettings()
+		s := audit.DefaultSettings()
 		s.File = filepath.Join(dir, name)
-		f, err := event.Open(s, hclog.NewNullLogger())
+		f, err := audit.Open(s, hclog.NewNullLogger())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/admin"
-	"berth/sshd/event"
+	"berth/sshd/event/audit"
 )
 
 // pinged is a directory that only answers whether it is there.
@@ -35,7 +35,7 @@ func TestMissingFolders(t *testing.T) {
 		dir := t.TempDir()
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
-		record, err := event.Open(event.DefaultSettings(), hclog.NewNullLogger())
+		record, err := audit.Open(audit.DefaultSettings(), hclog.NewNullLogger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestMissingFolders(t *testing.T) {
 		people := &pinged{}
 		ready := func() error {
 			synctest.Wait()
-			return readiness(t.Context(), people, shown, record.Queue, func() (int, error) { return 0, nil }, event.Continue)(t.Context())
+			return readiness(t.Context(), people, shown, record.Queue, func() (int, error) { return 0, nil }, audit.Continue)(t.Context())
 		}
 		session := func(home string) {
 			t.Helper()

@@ -17,7 +17,7 @@ import (
 	"berth/config"
 	"berth/policy"
 	"berth/sshd/cert"
-	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/hostkey"
 	"berth/sshd/kerberos"
 	"berth/sshd/state/redis"
@@ -101,7 +101,7 @@ func rehearse(cfg *config.Config) error {
 		}
 	}
 	if cfg.Events.Syslog.Enabled() {
-		syslog, err := event.OpenSyslog(cfg.Events, hclog.NewNullLogger())
+		syslog, err := audit.OpenSyslog(cfg.Events, hclog.NewNullLogger())
 		if err != nil {
 			errs = append(errs, fmt.Errorf("events.%w", err))
 		} else {

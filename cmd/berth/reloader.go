@@ -17,6 +17,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 )
 
 // A reloader applies what has changed while the server runs: rules, admission,
@@ -29,7 +30,7 @@ type reloader struct {
 	people     *directories
 	server     *sshd.Server
 	store      nodeState
-	audit      *event.File
+	audit      *audit.File
 	sink       event.Sink
 	supervisor supervisor
 	status     string // for the supervisor, when it is done

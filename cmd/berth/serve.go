@@ -27,6 +27,7 @@ import (
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/event/metrics"
 	"berth/sshd/login"
 )
@@ -113,23 +114,23 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		settings.MaxFiles = files
 	}
 
-	audit, err := event.Open(cfg.Events, log.Named("events"))
+	evidence, err := audit.Open(cfg.Events, log.Named("events"))
 	if err != nil {
 		return err
 	}
-	defer audit.Close()
-	audit.Sign(made.keys[0])
-	record := audit.Queue
-	counts, ways := metrics.New(), []event.Watched{audit.Queue}
-	sinks := event.Sinks{audit, counts, event.Log(log)}
+	defer evidence.Close()
+	evidence.Sign(made.keys[0])
+	record := evidence.Queue
+	counts, ways := metrics.New(), []audit.Watched{evidence.Queue}
+	sinks := event.Sinks{evidence, counts, event.Log(log)}
 	if cfg.Events.SyslogFromFile() {
-		syslog, err := audit.ForwardToSyslog(cfg.Events, log.Named("events"))
+		syslog, err := evidence.ForwardToSyslog(cfg.Events, log.Named("events"))
 		if err != nil {
 			return fmt.Errorf("events.%w", err)
 		}
 		ways = append(ways, syslog)
 	} else if cfg.Events.Syslog.Enabled() {
-		syslog, err := event.OpenSyslog(cfg.Events, log.Named("events"))
+		syslog, err := audit.OpenSyslog(cfg.Events, log.Named("events"))
 		if err != nil {
 			return fmt.Errorf("events.%w", err)
 		}
@@ -139,13 +140,13 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		}
 	}
 	if cfg.Events.Webhook.Enabled() {
-		webhook, err := audit.ForwardToWebhook(cfg.Events, log.Named("events"))
+		webhook, err := evidence.ForwardToWebhook(cfg.Events, log.Named("events"))
 		if err != nil {
 			return fmt.Errorf("events.%w", err)
 		}
 		ways = append(ways, webhook)
 	}
-	audit.Report(sinks)
+	evidence.Report(sinks)
 	counts.Build(release)
 	counts.Watch(ways...)
 
@@ -187,7 +188,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Events: sinks,
 		Log:    log.Named("sshd"),
 	}
-	if cfg.Events.WhenLost == event.Refuse {
+	if cfg.Events.WhenLost == audit.Refuse {
 		srv.Refusing = record.Lost
 	}
 	r, err := listen(cfg, log)
@@ -240,14 +241,14 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	}
 	re := &reloader{
 		started: written, attributes: attributes, confined: confined, rules: live, people: people,
-		server: srv, store: store, audit: audit, sink: sinks, supervisor: service, status: r.status(), log: log,
+		server: srv, store: store, audit: evidence, sink: sinks, supervisor: service, status: r.status(), log: log,
 	}
 	up := &upgrader{
 		program: program, listeners: r.sockets, store: store, drain: cfg.SSH.Drain, sink: sinks,
 		aside: func() (func(), error) { return r.stepAside(cfg.Admin.Socket, pid) },
 		leave: func(h handedOver) {
 			service.handedOver(h.pid)
-			audit.Yield()
+			evidence.Yield()
 			endHealth() // the next process answers
 			drain(h)
 		},
@@ -265,7 +266,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	store.answerWith(operators.answer)
 	background.Go(func() { store.run(beside) })
 
-	lastStop, err := audit.LastStop()
+	lastStop, err := evidence.LastStop()
 	if err != nil {
 		log.Warn("mark that the server is running", "error", err)
 	}
@@ -424,8 +425,8 @@ var errDraining = errors.New("shutting down")
 
 // readiness answers /readyz. A server is ready if this is not its end, every
 // directory answers, and the last sessions could open a folder. Events that are
-// lost matter if whenLost is event.Refuse.
-func readiness(serving context.Context, people directory.Directory, shown *folders, record *event.Queue, stateHealth func() (int, error), whenLost string) func(context.Context) error {
+// lost matter if whenLost is audit.Refuse.
+func readiness(serving context.Context, people directory.Directory, shown *folders, record *audit.Queue, stateHealth func() (int, error), whenLost string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if serving.Err() != nil {
 			return errDraining
@@ -434,7 +435,7 @@ func readiness(serving context.Context, people directory.Directory, shown *folde
 		all, missing := shown.Err()
 		_, apart := stateHealth()
 		err := errors.Join(down, lost, missing, apart)
-		if down == nil && !all && (lost == nil || whenLost != event.Refuse) && err != nil {
+		if down == nil && !all && (lost == nil || whenLost != audit.Refuse) && err != nil {
 			return admin.Degraded{Err: err}
 		}
 		return err

@@ -17,6 +17,7 @@ import (
 	"berth/directory"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/totp"
 )
 
@@ -120,15 +121,15 @@ func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() err
 		s.File = "stderr"
 	}
 	s.MaxSize, s.MaxAge = 0, 0 // the server begins new files
-	audit, err := event.Open(s, log)
+	evidence, err := audit.Open(s, log)
 	if err != nil {
 		return err
 	}
-	sinks, closers := event.Sinks{audit}, []io.Closer{audit}
+	sinks, closers := event.Sinks{evidence}, []io.Closer{evidence}
 	if s.Syslog.Enabled() && !s.SyslogFromFile() { // else the server sends what is in the file
-		syslog, err := event.OpenSyslog(s, log)
+		syslog, err := audit.OpenSyslog(s, log)
 		if err != nil {
-			return errors.Join(fmt.Errorf("events.%w", err), audit.Close())
+			return errors.Join(fmt.Errorf("events.%w", err), evidence.Close())
 		}
 		sinks, closers = append(sinks, syslog), append(closers, syslog)
 	}

@@ -1,6 +1,6 @@
-// Package event records what happens. An Event is one fact; a Sink takes events:
-// the audit file, a syslog server, the metrics. The lines of the file are a chain that
-// can be verified, and are sent on to receivers elsewhere. Start at Event and Open.
+// Package event says what can happen: an Event is one fact, with its Type and Reason. A
+// Sink takes events: the audit file and a syslog server (package audit), the metrics, the
+// log. Start at Event.
 package event
 
 import (

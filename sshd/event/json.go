@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// timeLayout is RFC 3339 with milliseconds; times are UTC.
-const timeLayout = "2006-01-02T15:04:05.000Z"
+// TimeLayout is that of the times in AppendJSON: RFC 3339 with milliseconds, in UTC.
+const TimeLayout = "2006-01-02T15:04:05.000Z"
 
 // mostBytes is how much of one text goes into a line, escapes included, so that
 // a client cannot fill the disk with long names. A hash tells those apart whose
@@ -53,7 +53,7 @@ func (e *Event) AppendJSON(b []byte, node string) []byte {
 	if !e.Time.IsZero() {
 		o.key("time")
 		o.b = append(o.b, '"')
-		o.b = e.Time.UTC().AppendFormat(o.b, timeLayout)
+		o.b = e.Time.UTC().AppendFormat(o.b, TimeLayout)
 		o.b = append(o.b, '"')
 	}
 	o.number("id", int64(e.Type))

@@ -12,7 +12,7 @@ func Log(log hclog.Logger) Sink { return logSink{log} }
 type logSink struct{ log hclog.Logger }
 
 func (s logSink) Emit(e Event) {
-	level := types[e.Type].level
+	level := e.Type.Level()
 	if level == hclog.NoLevel || level < s.log.GetLevel() {
 		return
 	}

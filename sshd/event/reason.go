@@ -11,6 +11,7 @@ func (r Reason) String() string { return r.code }
 // Connections
 var (
 	ClientSilent       = Reason{"client_silent"}             // the client did not answer three keep-alive requests
+	ConsoleAddress     = Reason{"console_address"}           // the cookie of a console session was used from another address, so the session has ended
 	EndedByOperator    = Reason{"ended_by_operator"}         // `berth kick` ended an open session
 	HandshakeFailed    = Reason{"handshake_failed"}          // keys could not be exchanged, or the client left before the end
 	HostKeyUnavailable = Reason{"host_key_unavailable"}      // the agent that holds the host key did not sign
@@ -53,8 +54,14 @@ var (
 	GroupsUnknown        = Reason{"groups_unknown"}             // the name of one of the person's groups cannot be read, and a rule with `deny` or `require` may mean that group
 	KeyNotAccepted       = Reason{"key_not_accepted"}           // no key that was offered is the person's, or it may not be used from there or any more
 	LoginKeyRemoved      = Reason{"key_removed"}                // the key of the login is no longer in the directory: `ssh.on_change`
+	NotSignedIn          = Reason{"not_signed_in"}              // nobody signed in with the browser in time, or the person or the identity provider refused
+	ProviderUnavailable  = Reason{"provider_unavailable"}       // the identity provider gave no answer
+	SignInOfAnother      = Reason{"sign_in_of_another"}         // somebody else than the person who logs in signed in with the browser
+	TokenNotAccepted     = Reason{"token_not_accepted"}         // the ID token is not what `oidc` asks for, or not of this provider
+	TooManySignIns       = Reason{"too_many_sign_ins"}          // `oidc.max_running` or `oidc.max_running_source` is reached
 	MethodNotAccepted    = Reason{"method_not_accepted"}        // the rules require other methods, or another order
 	NoRule               = Reason{"no_rule"}                    // no rule matches the person
+	NoUID                = Reason{"no_uid"}                     // files belong to the person (`owner: person`), and the directory has no uid or gid that can be used
 	OutsideHours         = Reason{"outside_hours"}              // the directory allows other hours
 	LoginPasswordChanged = Reason{"password_changed"}           // the password was changed after the login: `ssh.on_change`
 	PasswordExpired      = Reason{"password_expired"}           // the password has expired and has to be changed first
@@ -111,24 +118,26 @@ var (
 
 // Changing passwords and keys
 var (
-	ChangeForbidden    = Reason{"change_forbidden"}     // the directory does not let the person change the password
-	KeyChangeForbidden = Reason{"key_change_forbidden"} // the settings or the directory do not let keys be changed
-	KeyExists          = Reason{"key_exists"}           // the person has the key already
-	KeyOption          = Reason{"key_option"}           // the key has an option other than `from=` and `expiry-time=`
-	KeyUnusable        = Reason{"key_unusable"}         // the key is too weak, or an option cannot be read
-	NoAnswer           = Reason{"no_answer"}            // the dialogue was ended
-	NotStored          = Reason{"not_stored"}           // the directory cannot store the change now; nothing was changed
-	NotAKey            = Reason{"not_a_key"}            // the text is not one public key
-	PasswordBlank      = Reason{"password_blank"}       // the new password begins or ends with a blank and was not sent to the directory
-	PasswordEmpty      = Reason{"password_empty"}       // the new password is empty and was not sent to the directory
-	PasswordMismatch   = Reason{"password_mismatch"}    // the new passwords differ and were not sent to the directory
-	PasswordTooShort   = Reason{"password_too_short"}   // the directory refuses it
-	PasswordTooYoung   = Reason{"password_too_young"}   // the directory refuses a change so soon after the last one
-	PasswordUsed       = Reason{"password_used"}        // the directory refuses it: it has been used before
-	PasswordWeak       = Reason{"password_weak"}        // the directory refuses it
-	PrivateKey         = Reason{"private_key"}          // the text is a private key
-	TooManyKeys        = Reason{"too_many_keys"}        // the entry has `max_keys` keys
-	UnknownKey         = Reason{"unknown_key"}          // the person has no such key
+	ChangeForbidden         = Reason{"change_forbidden"}          // the directory does not let the person change the password
+	KeyChangeForbidden      = Reason{"key_change_forbidden"}      // the settings or the directory do not let keys be changed
+	KeyExists               = Reason{"key_exists"}                // the person has the key already
+	KeyOption               = Reason{"key_option"}                // the key has an option other than `from=` and `expiry-time=`
+	CertificateRenewsItself = Reason{"certificate_renews_itself"} // a certificate, or a key that does not end, was asked for in a login with a certificate
+	NoIssuer                = Reason{"no_issuer"}                 // this server issues no certificates: `certificates.issue`
+	KeyUnusable             = Reason{"key_unusable"}              // the key is too weak, or an option cannot be read
+	NoAnswer                = Reason{"no_answer"}                 // the dialogue was ended
+	NotStored               = Reason{"not_stored"}                // the directory cannot store the change now; nothing was changed
+	NotAKey                 = Reason{"not_a_key"}                 // the text is not one public key
+	PasswordBlank           = Reason{"password_blank"}            // the new password begins or ends with a blank and was not sent to the directory
+	PasswordEmpty           = Reason{"password_empty"}            // the new password is empty and was not sent to the directory
+	PasswordMismatch        = Reason{"password_mismatch"}         // the new passwords differ and were not sent to the directory
+	PasswordTooShort        = Reason{"password_too_short"}        // the directory refuses it
+	PasswordTooYoung        = Reason{"password_too_young"}        // the directory refuses a change so soon after the last one
+	PasswordUsed            = Reason{"password_used"}             // the directory refuses it: it has been used before
+	PasswordWeak            = Reason{"password_weak"}             // the directory refuses it
+	PrivateKey              = Reason{"private_key"}               // the text is a private key
+	TooManyKeys             = Reason{"too_many_keys"}             // the entry has `max_keys` keys
+	UnknownKey              = Reason{"unknown_key"}               // the person has no such key
 )
 
 // Files
@@ -154,6 +163,12 @@ var (
 	StorageTimeout   = Reason{"storage_timeout"}     // the storage did not answer in time
 	TooManyLinks     = Reason{"too_many_links"}      // symbolic links lead in a circle, or a file has as many hard links as it can have
 	TooManyOpenFiles = Reason{"too_many_open_files"} // the process or the machine has no descriptor left
+)
+
+// Mails
+var (
+	MailNotSent = Reason{"mail_not_sent"} // the mail server did not take it, or the directory or the state could not be asked: it is tried again
+	MailRefused = Reason{"mail_refused"}  // the mail server refused this mail, did not confirm it, or the address cannot be used: this mail is not tried again
 )
 
 // The record

@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -63,4 +64,22 @@ func renderReasons(t *testing.T) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+func TestCauses(t *testing.T) {
+	seen := map[Reason]bool{}
+	for _, c := range causes {
+		if got := ReasonOf(fmt.Errorf("write /a: %w", c.err)); got != c.reason {
+			t.Errorf("%v: got %v, want %v", c.err, got, c.reason)
+		}
+		seen[c.reason] = true
+	}
+	for _, r := range []Reason{DiskFull, QuotaExceeded, ReadOnly, PermissionDenied, NoSuchFile, FileExists, NotEmpty, NotSupported} {
+		if !seen[r] {
+			t.Errorf("%v has no error", r)
+		}
+	}
+	if got := ReasonOf(errors.New("x")); got != (Reason{}) {
+		t.Errorf("got %v of an unknown error", got)
+	}
 }

@@ -100,7 +100,7 @@ func TestSchema(t *testing.T) {
 		}
 		whole.Type = id
 		for _, e := range []Event{whole, {Type: id, Time: time.Unix(0, 0)}, {Type: id, Time: time.Now(), Err: iofs.ErrPermission, Path: "\xff\x00\n", Remote: netip.MustParseAddrPort("192.0.2.1:1")}} {
-			line, _ := new(chain).append(nil, append(e.AppendJSON(nil, "n"), '\n'), link{})
+			line := linked(e.AppendJSON(nil, "n"))
 			if err := valid(line); err != nil {
 				t.Errorf("%s: %v", line, err)
 			}

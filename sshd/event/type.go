@@ -20,6 +20,7 @@ const (
 	DirectoryDown  Type = 1011
 	StateUp        Type = 1012
 	StateDown      Type = 1013
+	EventsRefused  Type = 1014
 	SessionKicked  Type = 1020
 	PenaltyLifted  Type = 1021
 
@@ -47,8 +48,15 @@ const (
 	KeyRemoved      Type = 1311
 	KeyChangeFailed Type = 1312
 
+	CertificateIssued  Type = 1313
+	CertificateRefused Type = 1314
+	RevocationAdded    Type = 1315
+
 	CodeSecretAdded   Type = 1320
 	CodeSecretRemoved Type = 1321
+
+	MailSent   Type = 1330
+	MailFailed Type = 1331
 
 	ServiceStarted Type = 1400
 	ServiceEnded   Type = 1401

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -42,6 +43,7 @@ var types = map[Type]struct {
 	DirectoryDown:  {"directory_down", Failure, hclog.Warn, "No server of a directory answers."},
 	StateUp:        {"state_up", Success, hclog.Info, "What the nodes share can be asked."},
 	StateDown:      {"state_down", Failure, hclog.Warn, "What the nodes share cannot be asked: limits of sessions are divided by the nodes last seen, and one-time codes follow `state.redis.codes_when_lost`."},
+	EventsRefused:  {"events_refused", Failure, 0, "A webhook refused events, which are in a file beside the events file; `fields.count` says how many, `fields.sink` the way."},
 	SessionKicked:  {"session_kicked", Success, hclog.Info, "An operator ended a session, `session` of `user`."},
 	PenaltyLifted:  {"penalty_lifted", Success, hclog.Info, "An operator lifted the penalty of an address or network, `fields.source`."},
 
@@ -69,8 +71,16 @@ var types = map[Type]struct {
 	KeyRemoved:      {"key_removed", Success, 0, "A person removed an SSH key from their entry in the directory; `fields.fingerprint` says which."},
 	KeyChangeFailed: {"key_change_failed", Failure, 0, "A person's SSH key was not added or removed; `fields.change` says which of the two was asked for."},
 
+	CertificateIssued:  {"certificate_issued", Success, 0, "A person got an SSH certificate from this server; `fields` say for which key, with which serial number, until when."},
+	CertificateRefused: {"certificate_refused", Refused, 0, "A person asked for an SSH certificate and got none."},
+
+	RevocationAdded: {"revocation_added", Success, 0, "An operator revoked certificates or a key; `path` is the list, and `fields` say which."},
+
 	CodeSecretAdded:   {"code_secret_added", Success, 0, "An operator made a secret of one-time codes for a person."},
 	CodeSecretRemoved: {"code_secret_removed", Success, 0, "An operator removed a person's secret of one-time codes."},
+
+	MailSent:   {"mail_sent", Success, hclog.Debug, "The mail server took a mail to a person; `fields.kind` says what about."},
+	MailFailed: {"mail_failed", Failure, hclog.Warn, "A mail was not sent, or nobody knows who must get one; with `reason` `mail_not_sent` it is tried again."},
 
 	ServiceStarted: {"service_started", Success, hclog.Debug, "A service such as sftp began on a connection."},
 	ServiceEnded:   {"service_ended", Success, hclog.Debug, "A service on a connection ended."},
@@ -121,10 +131,8 @@ func (t Type) String() string {
 // Description says in one English sentence what t means.
 func (t Type) Description() string { return types[t].description }
 
+// Level is how loudly the log of the operators has a t; NoLevel: not at all.
+func (t Type) Level() hclog.Level { return types[t].level }
+
 // Outcome is how a t ends as a rule.
-func (t Type) Outcome() Outcome {
-	if known, ok := types[t]; ok {
-		return known.outcome
-	}
-	return Success
-}
+func (t Type) Outcome() Outcome { return cmp.Or(types[t].outcome, Success) }

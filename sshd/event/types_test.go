@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -16,11 +17,22 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 var update = flag.Bool("update", false, "write docs/events.md")
 
 const page = "../../docs/events.md"
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 // declared reads the constants of type.go: name -> number.
 func declared(t *testing.T) map[string]Type {
@@ -93,12 +105,12 @@ func TestTypeString(t *testing.T) {
 func TestNumbersNeverChange(t *testing.T) {
 	published := map[string]Type{
 		"server_started": 1000, "server_stopped": 1001, "server_reloaded": 1002, "server_draining": 1003, "reload_failed": 1004,
-		"events_dropped": 1005, "events_left_out": 1006, "events_file_lost": 1007, "upgrade_failed": 1008, "log_level_set": 1009, "directory_up": 1010, "directory_down": 1011, "state_up": 1012, "state_down": 1013,
+		"events_dropped": 1005, "events_left_out": 1006, "events_file_lost": 1007, "upgrade_failed": 1008, "log_level_set": 1009, "events_refused": 1014, "directory_up": 1010, "directory_down": 1011, "state_up": 1012, "state_down": 1013,
 		"session_kicked": 1020, "penalty_lifted": 1021, "events_checkpoint": 1030,
 		"connection_opened": 1100, "connection_refused": 1101, "connection_closed": 1102, "probe_seen": 1103,
 		"login_accepted": 1200, "login_partial": 1201, "login_rejected": 1202, "login_denied": 1203, "login_shielded": 1204,
 		"login_revoked": 1205, "key_skipped": 1206, "rights_changed": 1207,
-		"key_added": 1310, "key_removed": 1311, "key_change_failed": 1312, "code_secret_added": 1320, "code_secret_removed": 1321,
+		"key_added": 1310, "key_removed": 1311, "key_change_failed": 1312, "certificate_issued": 1313, "certificate_refused": 1314, "revocation_added": 1315, "code_secret_added": 1320, "code_secret_removed": 1321, "mail_sent": 1330, "mail_failed": 1331,
 		"password_changed": 1300, "password_change_failed": 1301, "password_expiring": 1302,
 		"service_started": 1400, "service_ended": 1401, "service_refused": 1402, "folder_missing": 1403,
 		"file_opened": 1500, "file_open_failed": 1501, "file_read_closed": 1502, "file_read_failed": 1503, "file_write_closed": 1504,
@@ -121,17 +133,13 @@ func TestNumbersNeverChange(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	want := render()
+	want := render(examples(t))
 	if *update {
 		if err := os.WriteFile(page, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
+	if read(t, page) != string(want) {
 		t.Errorf("docs/events.md is stale: run go test ./sshd/event -run TestPage -update")
 	}
 }
@@ -188,15 +196,15 @@ var memberDocs = [][3]string{
 	{"attribute", "`key_skipped`", "the attribute of the directory that holds the key"},
 	{"atime", "`attributes_set`, `attributes_set_failed`", "time of the last access that was set, RFC 3339"},
 	{"broken", "`events_checkpoint`", "SHA-256 of the text before it that a crash has left of a line"},
-	{"certificate", "`login_accepted`, `login_partial`, `login_rejected`", "key id of the certificate"},
-	{"certificate_authority", "`login_accepted`, `login_partial`, `login_rejected`", "fingerprint of the authority that signed the certificate"},
-	{"certificate_serial", "`login_accepted`, `login_partial`, `login_rejected`", "serial number of the certificate"},
+	{"certificate", "`login_accepted`, `login_partial`, `login_rejected`, `certificate_issued`, `revocation_added`", "key id of the certificate"},
+	{"certificate_authority", "`login_accepted`, `login_partial`, `login_rejected`, `certificate_issued`", "fingerprint of the authority that signed the certificate"},
+	{"certificate_serial", "`login_accepted`, `login_partial`, `login_rejected`, `certificate_issued`, `revocation_added`", "serial number of the certificate"},
 	{"change", "`key_added`, `key_removed`, `key_change_failed`", "what was asked for: add or remove"},
 	{"cipher", "`connection_opened`", "the cipher agreed on"},
-	{"count", "`events_dropped`, `events_left_out`", "number of events that were not written"},
+	{"count", "`events_dropped`, `events_left_out`, `events_refused`", "number of events that were not written, or not taken"},
 	{"directory", "`login_accepted`, `code_secret_added`, `code_secret_removed`", "of secrets, the person's directory; of logins, `cached`: no server of the directory answered, and what was known of the person was used"},
 	{"factors", "`login_accepted`", "what was proved, if there was more than one factor"},
-	{"fingerprint", "`login_accepted`, `login_partial`, `key_added`, `key_removed`, `key_change_failed`, `key_skipped`", "SHA-256 fingerprint of the key, as ssh-keygen -l prints it; of a certificate, its key's"},
+	{"fingerprint", "`login_accepted`, `login_partial`, `key_added`, `key_removed`, `key_change_failed`, `key_skipped`, `certificate_issued`, `revocation_added`", "SHA-256 fingerprint of the key, as ssh-keygen -l prints it; of a certificate, its key's"},
 	{"for", "`log_level_set`", "how long the level holds, such as 10m0s; missing: until the next restart"},
 	{"gid", "`attributes_set`, `attributes_set_failed`", "group that was set"},
 	{"host_key", "`connection_opened`", "the algorithm of the host key"},
@@ -204,17 +212,24 @@ var memberDocs = [][3]string{
 	{"key", "`events_checkpoint`", "fingerprint of the host key that signed"},
 	{"kex", "`connection_opened`", "the key exchange agreed on"},
 	{"last_stop", "`server_started`", "`clean`; `upgrade` if the server before this one has handed over to it; or `crash` if the server before this one did not end by itself: killed, or the machine stopped"},
+	{"kind", "`mail_sent`, `mail_failed`", "what the mail is about, as in `mail.about`"},
 	{"level", "`log_level_set`", "of the log: trace, debug, info, warn or error"},
 	{"mac", "`connection_opened`", "the message authentication code agreed on, where the cipher needs one"},
+	{"message_id", "`mail_sent`, `mail_failed`", "header Message-ID of the mail, without the domain: the same whenever this mail is tried"},
 	{"mtime", "`attributes_set`, `attributes_set_failed`", "time of the last change that was set, RFC 3339"},
 	{"operator", "`server_reloaded`, `reload_failed`, `server_draining`, `session_kicked`, `penalty_lifted`, `code_secret_added`, `code_secret_removed`", "who asked for it: the user of the operating system, as the kernel reports it, or `signal`"},
 	{"operator_login", "the same", "who this user logged in to the machine as, before `su` or `sudo`, where the kernel knows"},
+	{"operator_session", "the same", "session of the console that was used; `operator` is then a person of the directory"},
 	{"operator_uid", "the same", "number of the user"},
 	{"permissions", "`attributes_set`, `attributes_set_failed`", "permission bits that were set, octal"},
 	{"previous", "`events_checkpoint`", "`chain` of the line before, which is what is signed"},
+	{"valid_until", "`certificate_issued`", "end of the certificate"},
+	{"subject", "`login_accepted`, `login_partial`", "the identity provider's id of the person who signed in with the browser (claim `sub`)"},
+	{"principal", "`login_accepted`, `login_partial`", "principal of the Kerberos ticket"},
 	{"rules", "`login_accepted`, `rights_changed`", "names of the rules that apply to the person, in the order of the file"},
 	{"rules_hash", "`server_started`, `server_reloaded`, `login_accepted`, `rights_changed`", "hash of all rules in force: it is the same as long as the rules are"},
 	{"signature", "`events_checkpoint`", "the signature, as `ssh-keygen -Y sign -n berth-events` makes it, in one line of base64; missing: there was no key"},
+	{"sink", "`events_refused`", "`webhook`"},
 	{"size", "`attributes_set`, `attributes_set_failed`", "size that was set; `events_file_lost`: bytes that the lost file had"},
 	{"source", "`penalty_lifted`", "the address or network"},
 	{"status", "`service_ended`", "exit status that the client got"},
@@ -272,6 +287,8 @@ standard input of ` + "`ssh-keygen -Y verify -n berth-events`" + `.
 const forwarding = `
 ## Events leave the machine
 
+[event-formats.md](event-formats.md) has the formats that a SIEM can get instead of this JSON.
+
 A webhook, and a syslog server by ` + "`tcp://`" + ` or ` + "`tls://`" + `, get what is in the events file. So the file is their spool: what was written to it
 is sent, however long the receiver is away, after a restart and after a crash too. Transfers never wait for a receiver. Beside the events file
 is one with ` + "`.webhook`" + ` or ` + "`.syslog`" + ` at its end, which holds the ` + "`chain`" + ` of the last event that the receiver took. A receiver that is new gets
@@ -301,6 +318,10 @@ The webhook gets CloudEvents 1.0 in batches, as ` + "`POST`" + ` with the type `
 after ` + "`berth.`" + `, ` + "`source`" + ` is ` + "`/berth/`" + ` and the node, and ` + "`data`" + ` is the line of the file. A status from 200 to 299 means that all of a batch was taken; at 413
 the next one is smaller; anything else is tried again. Redirects are not followed.
 
+At 400 and 422 the events of a batch are sent one by one. If the server takes at least one of them, those that it refuses are set aside: they are appended to the file with
+` + "`.webhook.refused`" + ` at its end, counted in ` + "`berth_events_refused_total`" + `, and an ` + "`events_refused`" + ` event has the reason. If it refuses all, its address or settings are
+wrong rather than an event, so nothing is set aside and all are tried again. The file has the lines as they are in the events file; at 16 MiB it is renamed to ` + "`.webhook.refused.1`" + `.
+
 With a secret there is a header ` + "`Berth-Signature: t=1767225600,v1=5257a8…`" + `: the time in seconds, and the HMAC-SHA256, in hexadecimal, of this time, a full stop and the
 body. A receiver computes it with its copy of the secret, compares both in constant time, and refuses times that are more than five minutes away.
 `
@@ -319,7 +340,7 @@ A text takes at most 2 KiB of a line; of a longer one the rest is left off, and 
 written instead. Invisible characters are escaped as JSON does it. A byte of a name that is not UTF-8 is written as the four
 characters ` + "`\\xNN`" + `, and so is a backslash that stands before an ` + "`x`" + `, so that no two names look the same.
 
-The outcome in the table is the usual one: an error makes a failure of a success, and a lack of permission makes ` + "`refused`" + ` of a failure.
+The examples below are from servers in the tests, without ` + "`chain`" + `. The outcome in the tables is the usual one: an error makes a failure of a success, and a lack of permission makes ` + "`refused`" + ` of a failure.
 `
 
 var ranges = []struct {
@@ -334,7 +355,7 @@ var ranges = []struct {
 	{1500, "Files"},
 }
 
-func render() []byte {
+func render(exampleOf map[Type][]byte) []byte {
 	var b bytes.Buffer
 	b.WriteString(head)
 	for _, f := range fieldDocs {
@@ -349,14 +370,67 @@ func render() []byte {
 	b.WriteString(proof)
 	b.WriteString(forwarding)
 	for _, r := range ranges {
+		var examples []byte
 		fmt.Fprintf(&b, "\n## %s\n\n| id | type | outcome | meaning |\n|---|---|---|---|\n", r.about)
 		for id := range Types() {
 			if id >= r.from && id < r.from+100 {
 				fmt.Fprintf(&b, "| %d | `%s` | %s | %s |\n", int(id), id, id.Outcome(), id.Description())
+				examples = append(examples, exampleOf[id]...)
 			}
 		}
+		fmt.Fprintf(&b, "\n```json\n%s```\n", examples)
 	}
 	return b.Bytes()
+}
+
+// examples are lines of servers in the end-to-end tests, with other times, addresses
+// and names of files; the tests write them with -examples.
+func examples(t *testing.T) map[Type][]byte {
+	t.Helper()
+	of := map[Type][]byte{}
+	for line := range strings.Lines(read(t, "testdata/examples.jsonl")) {
+		var e struct{ ID Type }
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		of[e.ID] = []byte(line)
+	}
+	return of
+}
+
+// TestExamples: there is an example of each type that is written, and it is what
+// the schema allows.
+func TestExamples(t *testing.T) {
+	compiled, err := jsonschema.NewCompiler().Compile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := examples(t)
+	for id := range Types() {
+		line, ok := of[id]
+		if !ok && id != ProbeSeen {
+			t.Errorf("%s has no example: run the test that causes it with go test ./test -run NAME -examples", id)
+			continue
+		}
+		delete(of, id)
+		if !ok {
+			continue
+		}
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(value); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		var back struct{ Type string }
+		if err := json.Unmarshal(line, &back); err != nil || back.Type != id.String() {
+			t.Errorf("%s: want type %s", line, id)
+		}
+	}
+	for id := range of {
+		t.Errorf("an example of the unknown type %d", int(id))
+	}
 }
 
 // TestMembersAreDocumented reads the whole program for what it puts into
@@ -451,9 +525,13 @@ func sources(t *testing.T) iter.Seq2[*ast.File, *token.FileSet] {
 	}
 }
 
+// linked is a line of AppendJSON with the last member that a file of events has.
+func linked(line []byte) []byte {
+	return append(bytes.TrimSuffix(line, []byte{'}'}), `,"chain":"1:`+strings.Repeat("A", 43)+`"}`...)
+}
+
 func TestFieldDocsNameEveryField(t *testing.T) {
-	linked, _ := new(chain).append(nil, append(full.AppendJSON(nil, "berth1"), '\n'), link{})
-	line := string(linked)
+	line := string(linked(full.AppendJSON(nil, "berth1")))
 	_, rest, _ := strings.Cut(line, `"fields":{`)
 	_, rest, _ = strings.Cut(rest, "}")
 	line = strings.Split(line, `"fields":{`)[0] + `"fields":0` + rest

@@ -40,17 +40,17 @@ func described(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	serverUp = described("directory_server_up",
-		"1 if the server of the directory answers, as far as is known.", "directory", "server")
+		"0 if the server of the directory is known to be down, otherwise 1.", "directory", "server")
 	serverConnections = described("directory_server_connections",
 		"Connections of the pool to the server of the directory.", "directory", "server")
 	serverRequests = described("directory_request_seconds",
 		"Requests to the server of the directory, and the time they took.", "directory", "server")
 	serverErrors = described("directory_request_errors_total",
-		"Requests that the server of the directory did not answer, or only with that it is unavailable.", "directory", "server")
+		"Requests that the server of the directory did not answer, or answered that it is unavailable.", "directory", "server")
 	serverFailovers = described("directory_failovers_total",
-		"How often the server of the directory was found down, so that others are asked.", "directory", "server")
+		"How often the server of the directory was found to be down, so that other servers were asked.", "directory", "server")
 	certificateEnd = described("certificate_expiry_timestamp_seconds",
-		"When a certificate ends: of a server of a directory as it showed it, the first one of a ca_file, or of a host key.", "use", "name")
+		"When a certificate expires: the one that a server of a directory showed, the first one of a ca_file, or one of a host key.", "use", "name")
 )
 
 // Describe implements prometheus.Collector.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 )
 
 // A Sink counts events in a registry of its own. No label has a value that a
@@ -32,6 +33,7 @@ type Sink struct {
 	connections     *prometheus.CounterVec
 	probes          prometheus.Counter
 	passwordChanges *prometheus.CounterVec
+	mails           *prometheus.CounterVec
 	directoryUp     prometheus.Gauge
 	stateUp         prometheus.Gauge
 	filesLost       prometheus.Counter
@@ -46,38 +48,39 @@ type Sink struct {
 func New() *Sink {
 	s := &Sink{Registry: prometheus.NewRegistry(), open: map[string]struct{}{}}
 	with := promauto.With(s.Registry)
-	s.logins = with.NewCounterVec(counter("logins_total", "Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage."),
+	s.logins = with.NewCounterVec(counter("logins_total", "Logins by method, outcome and reason. bad_password is a mistake of a person, directory_unavailable is an outage."),
 		[]string{"method", "outcome", "reason"})
 	s.loginDuration = with.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "berth", Name: "login_duration_seconds",
-		Help:    "Time that the server needed for a login: the directory, signatures, rules. People's typing is not included.",
+		Help:    "Time that the server needed for a login: the directory, signatures, rules. The time in which people type is not included.",
 		Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
 		// for servers that ask for native histograms
 		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 	}, []string{"outcome"})
 	s.firstByte = with.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "berth", Name: "first_byte_seconds",
-		Help:    "Time from opening a file to the first byte that was read of it: a slow disk or network file system.",
+		Help:    "Time from the opening of a file to the first byte that was read. Large values mean a slow disk or network file system.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), // 0.1 ms to 26 s
 
 		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 	}, []string{"service"})
 	s.sessions = with.NewGauge(gauge("sessions", "Sessions that are logged in now."))
-	s.transferBytes = with.NewCounterVec(counter("transfer_bytes_total", "Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server."),
+	s.transferBytes = with.NewCounterVec(counter("transfer_bytes_total", "Bytes of files, counted when a file is closed. A download is from the server to the client, a copy is within the server."),
 		[]string{"direction", "service"})
 	s.operations = with.NewCounterVec(counter("operations_total", "Operations on files and folders by type of event and outcome."),
 		[]string{"type", "outcome"})
-	s.connections = with.NewCounterVec(counter("connections_total", "Connections that were accepted or refused, without probes."),
+	s.connections = with.NewCounterVec(counter("connections_total", "Connections that were accepted or refused. Probes are not included."),
 		[]string{"outcome"})
-	s.probes = with.NewCounter(counter("probes_total", "Connections that closed before the client sent anything, as health probes do."))
+	s.probes = with.NewCounter(counter("probes_total", "Connections that the client closed before it sent anything, as health probes do."))
 	s.passwordChanges = with.NewCounterVec(counter("password_changes_total", "Password changes by outcome."), []string{"outcome"})
-	s.filesLost = with.NewCounter(counter("events_files_lost_total", "How often the events file was removed while it was in use."))
-	s.reloaded = with.NewGauge(gauge("last_reload_success", "1 if the configuration was read without a mistake the last time, 0 if an older one is in force."))
+	s.mails = with.NewCounterVec(counter("mails_total", "Mails to people by outcome. A mail that is tried again counts each time."), []string{"outcome"})
+	s.filesLost = with.NewCounter(counter("events_files_lost_total", "How often another program removed the events file while Berth used it."))
+	s.reloaded = with.NewGauge(gauge("last_reload_success", "1 if the last reload found no mistake in the configuration, 0 if an older configuration is in force."))
 	s.reloaded.Set(1)
-	s.directoryUp = with.NewGauge(gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN before that is known."))
-	s.foldersMissing = with.NewGaugeVec(gauge("folders_missing", "Host directories of the folder at this path that could not be opened when a session began."),
+	s.directoryUp = with.NewGauge(gauge("directory_up", "1 if the directory answers, 0 if it does not, NaN while this is not known yet."))
+	s.foldersMissing = with.NewGaugeVec(gauge("folders_missing", "Number of host directories of the folder at this path that could not be opened when a session began."),
 		[]string{"path"})
-	s.stateUp = with.NewGauge(gauge("state_up", "1 if what the nodes share can be asked, 0 if it cannot, NaN if there is nothing that nodes share."))
+	s.stateUp = with.NewGauge(gauge("state_up", "1 if the shared state of the nodes can be read, 0 if it cannot, NaN if nodes share no state."))
 	s.directoryUp.Set(math.NaN())
 	s.stateUp.Set(math.NaN())
 	for m := range methods { // a rate needs a zero to begin at
@@ -89,6 +92,8 @@ func New() *Sink {
 	for _, o := range []event.Outcome{event.Success, event.Failure, event.Refused} {
 		s.loginDuration.WithLabelValues(string(o))
 	}
+	s.mails.WithLabelValues(string(event.Success))
+	s.mails.WithLabelValues(string(event.Failure))
 	for t := range event.Types() {
 		if t >= firstOperation && t <= lastOperation {
 			s.operations.WithLabelValues(t.String(), string(t.Outcome()))
@@ -124,40 +129,42 @@ func (s *Sink) Build(release string) {
 }
 
 // Watch exports what becomes of the events on their ways. It is called once.
-func (s *Sink) Watch(ways ...event.Watched) {
+func (s *Sink) Watch(ways ...audit.Watched) {
 	with := promauto.With(s.Registry)
 	for _, w := range ways {
 		of := prometheus.Labels{"sink": w.Health().Kind}
-		count := func(name, help string, value func(event.Health) uint64) {
+		count := func(name, help string, value func(audit.Health) uint64) {
 			opts := counter(name, help)
 			opts.ConstLabels = of
 			with.NewCounterFunc(opts, func() float64 { return float64(value(w.Health())) })
 		}
-		show := func(name, help string, value func(event.Health) float64) {
+		show := func(name, help string, value func(audit.Health) float64) {
 			opts := gauge(name, help)
 			opts.ConstLabels = of
 			with.NewGaugeFunc(opts, func() float64 { return value(w.Health()) })
 		}
-		count("events_dropped_total", "Events that were lost because they could not be written or sent fast enough, or at all.",
-			func(h event.Health) uint64 { return h.Dropped })
-		count("events_left_out_total", "Events that were only counted because one person or address caused too many.",
-			func(h event.Health) uint64 { return h.LeftOut })
-		show("events_waiting", "Events that are not there yet.", func(h event.Health) float64 { return float64(h.Waiting) })
-		show("events_oldest_seconds", "Age of the oldest event that could not be written or sent yet; 0 if none waits.", func(h event.Health) float64 {
+		count("events_dropped_total", "Events that were lost because they could not be written or sent, or not fast enough.",
+			func(h audit.Health) uint64 { return h.Dropped })
+		count("events_left_out_total", "Events that were counted and not written, because one person or address caused too many.",
+			func(h audit.Health) uint64 { return h.LeftOut })
+		count("events_refused_total", "Events that the receiver refused and that were set aside in a file.",
+			func(h audit.Health) uint64 { return h.Refused })
+		show("events_waiting", "Events that wait to be written or sent.", func(h audit.Health) float64 { return float64(h.Waiting) })
+		show("events_oldest_seconds", "Age of the oldest event that could not be written or sent yet; 0 if there is none.", func(h audit.Health) float64 {
 			if h.Oldest.IsZero() {
 				return 0
 			}
 			return time.Since(h.Oldest).Seconds()
 		})
-		show("events_sink_up", "1 if the last events could be written or sent, 0 if not.", func(h event.Health) float64 {
+		show("events_sink_up", "1 if the last events were written or sent, 0 if not.", func(h audit.Health) float64 {
 			if h.Err != nil {
 				return 0
 			}
 			return 1
 		})
 	}
-	with.NewGaugeFunc(gauge("events_writable", "1 if events are being written, 0 while they cannot be and are lost or soon will be."), func() float64 {
-		if slices.ContainsFunc(ways, func(w event.Watched) bool { q, ok := w.(*event.Queue); return ok && q.Lost() != nil }) {
+	with.NewGaugeFunc(gauge("events_writable", "1 if events can be written, 0 if they cannot and are lost or will be lost soon."), func() float64 {
+		if slices.ContainsFunc(ways, func(w audit.Watched) bool { q, ok := w.(*audit.Queue); return ok && q.Lost() != nil }) {
 			return 0
 		}
 		return 1
@@ -201,6 +208,8 @@ func (s *Sink) Emit(e event.Event) {
 		}
 	case event.PasswordChanged, event.PasswordChangeFailed:
 		s.passwordChanges.WithLabelValues(outcome).Inc()
+	case event.MailSent, event.MailFailed:
+		s.mails.WithLabelValues(outcome).Inc()
 	}
 	if e.Type == event.LoginAccepted || e.Type == event.ConnectionClosed {
 		s.session(&e)
@@ -248,7 +257,7 @@ func (s *Sink) operation(e *event.Event) {
 // The values that a label may have; whatever else is "other".
 var (
 	methods = map[string]bool{
-		"password": true, "publickey": true, "keyboard-interactive": true, "gssapi-with-mic": true,
+		"password": true, "publickey": true, "keyboard-interactive": true, "gssapi-with-mic": true, "oidc": true,
 	}
 	services = map[string]bool{"sftp": true, "scp": true}
 )

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,17 +52,17 @@ var session = []event.Event{
 }
 
 const want = `
-# HELP berth_connections_total Connections that were accepted or refused, without probes.
+# HELP berth_connections_total Connections that were accepted or refused. Probes are not included.
 # TYPE berth_connections_total counter
 berth_connections_total{outcome="refused"} 1
 berth_connections_total{outcome="success"} 2
-# HELP berth_directory_up 1 if the directory answers, 0 if it does not, NaN before that is known.
+# HELP berth_directory_up 1 if the directory answers, 0 if it does not, NaN while this is not known yet.
 # TYPE berth_directory_up gauge
 berth_directory_up 1
-# HELP berth_events_files_lost_total How often the events file was removed while it was in use.
+# HELP berth_events_files_lost_total How often another program removed the events file while Berth used it.
 # TYPE berth_events_files_lost_total counter
 berth_events_files_lost_total 1
-# HELP berth_logins_total Logins by method, outcome and reason: bad_password is a person's mistake, directory_unavailable is an outage.
+# HELP berth_logins_total Logins by method, outcome and reason. bad_password is a mistake of a person, directory_unavailable is an outage.
 # TYPE berth_logins_total counter
 berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="bad_password"} 0
 berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="directory_unavailable"} 0
@@ -69,6 +70,9 @@ berth_logins_total{method="gssapi-with-mic",outcome="success",reason=""} 0
 berth_logins_total{method="keyboard-interactive",outcome="failure",reason="bad_password"} 0
 berth_logins_total{method="keyboard-interactive",outcome="failure",reason="directory_unavailable"} 0
 berth_logins_total{method="keyboard-interactive",outcome="success",reason=""} 0
+berth_logins_total{method="oidc",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="oidc",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="oidc",outcome="success",reason=""} 0
 berth_logins_total{method="other",outcome="refused",reason=""} 1
 berth_logins_total{method="password",outcome="failure",reason="bad_password"} 1
 berth_logins_total{method="password",outcome="failure",reason="directory_unavailable"} 1
@@ -81,13 +85,13 @@ berth_logins_total{method="publickey",outcome="success",reason=""} 1
 # TYPE berth_password_changes_total counter
 berth_password_changes_total{outcome="failure"} 1
 berth_password_changes_total{outcome="success"} 1
-# HELP berth_probes_total Connections that closed before the client sent anything, as health probes do.
+# HELP berth_probes_total Connections that the client closed before it sent anything, as health probes do.
 # TYPE berth_probes_total counter
 berth_probes_total 1
 # HELP berth_sessions Sessions that are logged in now.
 # TYPE berth_sessions gauge
 berth_sessions 1
-# HELP berth_transfer_bytes_total Bytes of files, counted when a file is closed; download is from the server to the client, copy is within the server.
+# HELP berth_transfer_bytes_total Bytes of files, counted when a file is closed. A download is from the server to the client, a copy is within the server.
 # TYPE berth_transfer_bytes_total counter
 berth_transfer_bytes_total{direction="copy",service="sftp"} 50
 berth_transfer_bytes_total{direction="download",service="sftp"} 101
@@ -160,14 +164,14 @@ func TestNamesPassLint(t *testing.T) {
 }
 
 const askedFor = `
-# HELP berth_certificate_expiry_timestamp_seconds When a certificate ends: of a server of a directory as it showed it, the first one of a ca_file, or of a host key.
+# HELP berth_certificate_expiry_timestamp_seconds When a certificate expires: the one that a server of a directory showed, the first one of a ca_file, or one of a host key.
 # TYPE berth_certificate_expiry_timestamp_seconds gauge
 berth_certificate_expiry_timestamp_seconds{name="/etc/ca.pem",use="ca_file"} 2e+09
-# HELP berth_directory_failovers_total How often the server of the directory was found down, so that others are asked.
+# HELP berth_directory_failovers_total How often the server of the directory was found to be down, so that other servers were asked.
 # TYPE berth_directory_failovers_total counter
 berth_directory_failovers_total{directory="corp",server="ldaps://a"} 1
 berth_directory_failovers_total{directory="corp",server="ldaps://b"} 0
-# HELP berth_directory_request_errors_total Requests that the server of the directory did not answer, or only with that it is unavailable.
+# HELP berth_directory_request_errors_total Requests that the server of the directory did not answer, or answered that it is unavailable.
 # TYPE berth_directory_request_errors_total counter
 berth_directory_request_errors_total{directory="corp",server="ldaps://a"} 2
 berth_directory_request_errors_total{directory="corp",server="ldaps://b"} 0
@@ -181,7 +185,7 @@ berth_directory_request_seconds_count{directory="corp",server="ldaps://b"} 0
 # TYPE berth_directory_server_connections gauge
 berth_directory_server_connections{directory="corp",server="ldaps://a"} 3
 berth_directory_server_connections{directory="corp",server="ldaps://b"} 0
-# HELP berth_directory_server_up 1 if the server of the directory answers, as far as is known.
+# HELP berth_directory_server_up 0 if the server of the directory is known to be down, otherwise 1.
 # TYPE berth_directory_server_up gauge
 berth_directory_server_up{directory="corp",server="ldaps://a"} 0
 berth_directory_server_up{directory="corp",server="ldaps://b"} 1
@@ -239,9 +243,9 @@ func TestPage(t *testing.T) {
 		s.Emit(e)
 	}
 	s.Build("1.0")
-	settings := event.DefaultSettings()
+	settings := audit.DefaultSettings()
 	settings.File = filepath.Join(t.TempDir(), "events.jsonl")
-	f, err := event.Open(settings, hclog.NewNullLogger())
+	f, err := audit.Open(settings, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,11 +261,11 @@ func TestPage(t *testing.T) {
 
 <!-- Made by "go test ./sshd/event/metrics -run TestPage -update". -->
 
-The admin listener (` + "`admin.listen`" + `) has these at ` + "`/metrics`" + `, and those of the Go runtime (` + "`go_`" + `) and the process (` + "`process_`" + `). No label has a
-value that a client can choose. Histograms are native ones too, for a Prometheus that asks for them.
+The admin listener (` + "`admin.listen`" + `) serves these metrics at ` + "`/metrics`" + `, with those of the Go runtime (` + "`go_`" + `) and of the process (` + "`process_`" + `).
+No label has a value that a client can choose. Histograms are also native histograms, if Prometheus asks for them.
 
-` + "`dist/prometheus/alerts.yaml`" + ` has alerts, each with a section in the [runbook](runbook.md), and ` + "`dist/grafana/berth.json`" + ` a board for Grafana. The
-package has both in ` + "`/usr/share/doc/berth`" + `.
+` + "`dist/prometheus/alerts.yaml`" + ` has alerts. The [runbook](runbook.md) has a section for each of them. ` + "`dist/grafana/berth.json`" + ` is a dashboard for
+Grafana. The package installs both in ` + "`/usr/share/doc/berth`" + `.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -309,7 +313,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
 		s.Emit(event.Event{Type: event.Type(1600 + i)})
 	}
-	for name, want := range map[string]int{"berth_logins_total": 13, "berth_transfer_bytes_total": 1, "berth_operations_total": 26} {
+	for name, want := range map[string]int{"berth_logins_total": 16, "berth_transfer_bytes_total": 1, "berth_operations_total": 26} {
 		if got, err := testutil.GatherAndCount(s.Registry, name); got != want || err != nil {
 			t.Errorf("%s: got %d series, %v, want %d", name, got, err, want)
 		}
@@ -338,15 +342,15 @@ func TestSinkIsSafeForConcurrentUse(t *testing.T) {
 }
 
 const written = `
-# HELP berth_events_writable 1 if events are being written, 0 while they cannot be and are lost or soon will be.
+# HELP berth_events_writable 1 if events can be written, 0 if they cannot and are lost or will be lost soon.
 # TYPE berth_events_writable gauge
 berth_events_writable 1
 `
 
 func TestWatch(t *testing.T) {
-	settings := event.DefaultSettings()
+	settings := audit.DefaultSettings()
 	settings.File, settings.Rate = filepath.Join(t.TempDir(), "events.jsonl"), 4<<10
-	f, err := event.Open(settings, hclog.NewNullLogger())
+	f, err := audit.Open(settings, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,19 +367,22 @@ func TestWatch(t *testing.T) {
 	}
 	f.Emit(event.Event{Type: event.ServerStopped}) // too late
 	want := `
-# HELP berth_events_dropped_total Events that were lost because they could not be written or sent fast enough, or at all.
+# HELP berth_events_dropped_total Events that were lost because they could not be written or sent, or not fast enough.
 # TYPE berth_events_dropped_total counter
 berth_events_dropped_total{sink="file"} 1
-# HELP berth_events_left_out_total Events that were only counted because one person or address caused too many.
+# HELP berth_events_left_out_total Events that were counted and not written, because one person or address caused too many.
 # TYPE berth_events_left_out_total counter
 berth_events_left_out_total{sink="file"} ` + fmt.Sprint(f.LeftOut()) + `
-# HELP berth_events_oldest_seconds Age of the oldest event that could not be written or sent yet; 0 if none waits.
+# HELP berth_events_oldest_seconds Age of the oldest event that could not be written or sent yet; 0 if there is none.
 # TYPE berth_events_oldest_seconds gauge
 berth_events_oldest_seconds{sink="file"} 0
-# HELP berth_events_sink_up 1 if the last events could be written or sent, 0 if not.
+# HELP berth_events_refused_total Events that the receiver refused and that were set aside in a file.
+# TYPE berth_events_refused_total counter
+berth_events_refused_total{sink="file"} 0
+# HELP berth_events_sink_up 1 if the last events were written or sent, 0 if not.
 # TYPE berth_events_sink_up gauge
 berth_events_sink_up{sink="file"} 0
-# HELP berth_events_waiting Events that are not there yet.
+# HELP berth_events_waiting Events that wait to be written or sent.
 # TYPE berth_events_waiting gauge
 berth_events_waiting{sink="file"} 0
 ` + strings.Replace(written, "\nberth_events_writable 1", "\nberth_events_writable 0", 1)
@@ -383,7 +390,7 @@ berth_events_waiting{sink="file"} 0
 		t.Error("nothing was left out")
 	}
 	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total", "berth_events_left_out_total",
-		"berth_events_writable", "berth_events_waiting", "berth_events_oldest_seconds", "berth_events_sink_up"); err != nil {
+		"berth_events_writable", "berth_events_waiting", "berth_events_oldest_seconds", "berth_events_refused_total", "berth_events_sink_up"); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
+	"berth/sshd/event/format"
 )
 
 // standard names the streams that are not files.
@@ -26,15 +29,16 @@ var standard = map[string]*os.File{
 
 // output is the file that lines go to. It begins a new one when that is full.
 type output struct {
-	path    string        // empty for a standard stream
-	maxSize int64         // math.MaxInt64: any
-	maxAge  time.Duration // 0: any
+	path    string           // empty for a standard stream
+	maxSize int64            // math.MaxInt64: any
+	maxAge  time.Duration    // 0: any
+	format  format.Formatter // of a standard stream; nil: lines go out as they are
 	log     hclog.Logger
 	old     *archive // nil without rotation
 	chain   *chain   // nil: lines have no links
 
-	emit   func(Event)   // for what happens to the file itself
-	number atomic.Uint64 // of the last line in the chain
+	emit   func(event.Event) // for what happens to the file itself
+	number atomic.Uint64     // of the last line in the chain
 
 	mu      sync.Mutex // of what follows; held during writes
 	f       file       // nil once closed
@@ -61,7 +65,8 @@ func openOutput(s Settings, log hclog.Logger) (*output, error) {
 		return &output{f: f, log: log}, err
 	}
 	if f, ok := standard[s.File]; ok {
-		return &output{f: f, log: log}, nil
+		format, err := format.New(s.Format, s.Version)
+		return &output{f: f, format: format, log: log}, err
 	}
 	o := &output{path: s.File, maxSize: s.MaxSize, maxAge: s.MaxAge, log: log}
 	if s.MaxSize == 0 {
@@ -87,7 +92,7 @@ func (o *output) begin() error {
 	}
 	first := make([]byte, 64)
 	n, _ := f.ReadAt(first, 0)
-	if o.born, err = time.Parse(timeLayout, timeOf(first[:n])); err != nil {
+	if o.born, err = time.Parse(event.TimeLayout, timeOf(first[:n])); err != nil {
 		o.born = time.Now()
 	}
 	o.f, o.size, o.torn, o.opening = f, size, torn, 0
@@ -131,7 +136,7 @@ func (o *output) restore() error {
 	}
 	old.Close()
 	o.log.Error("the events file was removed while in use: a new one was begun", "file", o.path, "bytes lost", info.Size())
-	o.emit(Event{Type: FileLost, Fields: map[string]string{"size": fmt.Sprint(info.Size())}})
+	o.emit(event.Event{Type: event.FileLost, Fields: map[string]string{"size": fmt.Sprint(info.Size())}})
 	return nil
 }
 
@@ -296,7 +301,7 @@ func (o *output) rotate() {
 	if o.chain != nil {
 		o.chain.begin = true
 	}
-	o.old.poke()
+	o.old.wake.poke() // only now: until here the full file was written to
 }
 
 // close signs the end of the chain and makes what was written safe on disk.

@@ -1,4 +1,7 @@
-package event
+// Package audit keeps a record of events: a file whose lines are a chain that can be
+// verified, and servers elsewhere that get its lines. Search and Verifier read it. Start
+// at Open.
+package audit
 
 import (
 	"errors"
@@ -9,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/event"
 )
 
 // File is a Queue that writes one JSON object a line to a file or a standard
@@ -32,11 +37,14 @@ func Open(s Settings, log hclog.Logger) (*File, error) {
 }
 
 func start(s Settings, out *output, log hclog.Logger) *File {
-	format := func(b []byte, e *Event) []byte { return e.AppendJSON(b, s.Node) }
-	f := &File{Queue: startQueue("file", s.File, nil, &s, out, format, log), out: out}
+	var to destination = out
+	if out.format != nil {
+		to = translator{out, out.format}
+	}
+	f := &File{Queue: startQueue("file", s.File, nil, &s, to, log), out: out}
 	out.emit = f.Emit
 	if out.chain != nil {
-		out.chain.due = time.AfterFunc(signAfter, f.poke)
+		out.chain.due = time.AfterFunc(signAfter, f.wake.poke)
 	}
 	return f
 }
@@ -62,10 +70,18 @@ func (f *File) Reopen() error {
 
 // Report sends what happens to the file itself to sink, of which f should be a
 // part, instead of to f alone.
-func (f *File) Report(sink Sink) {
+func (f *File) Report(sink event.Sink) {
 	f.out.mu.Lock()
 	defer f.out.mu.Unlock()
 	f.out.emit = sink.Emit
+}
+
+// report emits an event about the file or what is sent from it.
+func (f *File) report(e event.Event) {
+	f.out.mu.Lock()
+	emit := f.out.emit
+	f.out.mu.Unlock()
+	emit(e)
 }
 
 // LastStop marks that a server is running, by a file beside the events file that

@@ -1,9 +1,11 @@
-package event
+package audit
 
 import (
 	"fmt"
 	"strings"
 	"time"
+
+	"berth/sshd/event/format"
 )
 
 // Settings says where events are written.
@@ -18,9 +20,11 @@ type Settings struct {
 	Queue    int64         `mapstructure:"queue"`     // bytes of events that may wait for a slow disk before events are lost
 	Rate     int64         `mapstructure:"rate"`      // bytes of events a second that one person may cause, or one address before the login; 60 times as much at once. The rest is counted in one event. 0: no limit
 	WhenLost string        `mapstructure:"when_lost"` // what the server does while events cannot be written: continue, or refuse new work
+	Format   string        `mapstructure:"format"`    // of what goes to stdout or stderr: json, ecs, ocsf or cef; a file is always json
 	Node     string        `mapstructure:"node"`      // name of this machine, in every event; empty: left out
 	Syslog   Syslog        `mapstructure:"syslog"`    // a server that gets them too
 	Webhook  Webhook       `mapstructure:"webhook"`   // an HTTP server that gets what is in the file
+	Version  string        `mapstructure:"-"`         // of the program, for the formats that have it
 }
 
 // What the server does while events cannot be written.
@@ -40,8 +44,9 @@ func DefaultSettings() Settings {
 		Queue:    8 << 20,
 		Rate:     1 << 20, // some 2,500 operations on files
 		WhenLost: Continue,
-		Syslog:   Syslog{Facility: "authpriv"},
-		Webhook:  Webhook{Batch: 100},
+		Format:   format.JSON,
+		Syslog:   Syslog{Facility: "authpriv", Format: format.JSON},
+		Webhook:  Webhook{Batch: 100, Format: format.JSON},
 	}
 }
 
@@ -56,30 +61,24 @@ const (
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
 	var errs []error
-	if s.MaxSize < 0 {
-		errs = append(errs, fmt.Errorf("max_size: %d: must be 0 or more bytes, such as 100MiB", s.MaxSize))
+	wrong := func(bad bool, text string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(text, args...))
+		}
 	}
-	if s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Minute {
-		errs = append(errs, fmt.Errorf("max_age: %v: must be 0 (never) or at least 1m, such as 24h", s.MaxAge))
+	wrong(s.MaxSize < 0, "max_size: %d: must be 0 or more bytes, such as 100MiB", s.MaxSize)
+	wrong(s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Minute, "max_age: %v: must be 0 (never) or at least 1m, such as 24h", s.MaxAge)
+	wrong(s.Keep < 0, "keep: %d: must be 0 (all) or more", s.Keep)
+	wrong(s.KeepFor < 0, "keep_for: %v: must be 0 or longer, such as 168h", s.KeepFor)
+	wrong(s.Rate < 0 || s.Rate > 0 && s.Rate < minRate, "rate: %d: must be 0 (no limit) or at least 4KiB", s.Rate)
+	wrong(s.WhenLost != Continue && s.WhenLost != Refuse, "when_lost: %q: must be %s or %s", s.WhenLost, Continue, Refuse)
+	wrong(s.Queue < minQueue || s.Queue > maxQueue, "queue: %d: must be from 64KiB to 1GiB", s.Queue)
+	if _, err := format.New(s.Format, s.Version); err != nil {
+		errs = append(errs, err)
+	} else if s.Format != format.JSON && s.Format != "" && s.File != "" && standard[s.File] == nil {
+		errs = append(errs, fmt.Errorf("format: %q: a file is always %s, because its lines can be verified and sent again: set syslog.format or webhook.format", s.Format, format.JSON))
 	}
-	if s.Keep < 0 {
-		errs = append(errs, fmt.Errorf("keep: %d: must be 0 (all) or more", s.Keep))
-	}
-	if s.KeepFor < 0 {
-		errs = append(errs, fmt.Errorf("keep_for: %v: must be 0 or longer, such as 168h", s.KeepFor))
-	}
-	if s.Rate < 0 || s.Rate > 0 && s.Rate < minRate {
-		errs = append(errs, fmt.Errorf("rate: %d: must be 0 (no limit) or at least 4KiB", s.Rate))
-	}
-	if s.WhenLost != Continue && s.WhenLost != Refuse {
-		errs = append(errs, fmt.Errorf("when_lost: %q: must be %s or %s", s.WhenLost, Continue, Refuse))
-	}
-	if s.Queue < minQueue || s.Queue > maxQueue {
-		errs = append(errs, fmt.Errorf("queue: %d: must be from 64KiB to 1GiB", s.Queue))
-	}
-	if strings.HasSuffix(s.File, "/") {
-		errs = append(errs, fmt.Errorf("file: %s: is a folder: name a file in it", s.File))
-	}
+	wrong(strings.HasSuffix(s.File, "/"), "file: %s: is a folder: name a file in it", s.File)
 	return append(append(errs, s.Syslog.check()...), s.Webhook.check(s)...)
 }
 

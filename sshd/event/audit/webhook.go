@@ -1,10 +1,11 @@
-package event
+package audit
 
 import (
 	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"berth/sshd/privatefile"
+
+	"berth/sshd/event/format"
 )
 
 // Webhook says which HTTP server events of the file are sent to.
@@ -27,6 +30,7 @@ type Webhook struct {
 	HMACSecretFile string   `mapstructure:"hmac_secret_file"` // its first line is the secret of the header Berth-Signature; read each time
 	Types          []string `mapstructure:"types"`            // of events that are sent, such as login_*; empty: all
 	Batch          int      `mapstructure:"batch"`            // events in one request at most
+	Format         string   `mapstructure:"format"`           // of the data of a CloudEvent: json, ecs, ocsf or cef
 	Insecure       bool     `mapstructure:"insecure"`         // true: an http:// address of another machine is allowed
 }
 
@@ -54,6 +58,9 @@ func (h *Webhook) check(s *Settings) []error {
 	if _, err := matching(h.Types); err != nil {
 		errs = append(errs, fmt.Errorf("webhook.types: %w", err))
 	}
+	if _, err := format.New(h.Format, ""); err != nil {
+		errs = append(errs, fmt.Errorf("webhook.%w", err))
+	}
 	if !s.spools() {
 		errs = append(errs, errors.New("webhook: needs events.file, which is not a stream, and events.chain: what is in the file is sent"))
 	}
@@ -69,7 +76,8 @@ func isLoopback(host string) bool {
 type webhookServer struct {
 	Webhook
 	host   string // scheme and host: a path may hold a secret
-	source string // of the events
+	source string // of the events; needs no escapes in JSON
+	format format.Formatter
 	client *http.Client
 }
 
@@ -97,12 +105,16 @@ func newWebhook(s *Settings) (*webhookServer, error) {
 	if err != nil {
 		return nil, errors.New("webhook.url: is no address")
 	}
-	trust, err := tlsConfig(s.Webhook.CAFile)
+	trust, err := privatefile.ClientTLS(s.Webhook.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("webhook.ca_file: %w", err)
+		return nil, fmt.Errorf("webhook.%w", err)
+	}
+	translate, err := format.New(s.Webhook.Format, s.Version)
+	if err != nil {
+		return nil, fmt.Errorf("webhook.%w", err)
 	}
 	h := &webhookServer{
-		Webhook: s.Webhook, host: u.Scheme + "://" + u.Host,
+		format: translate, Webhook: s.Webhook, host: u.Scheme + "://" + u.Host,
 		client: &http.Client{
 			Timeout:   webhookTimeout,
 			Transport: &http.Transport{TLSClientConfig: trust, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true},
@@ -139,19 +151,24 @@ func secret(file string) (string, error) {
 
 // cloudEvents is lines as a batch of CloudEvents 1.0 in JSON. The id is the link, so
 // that an event that is sent twice has one id.
-func cloudEvents(lines []entry, source string) []byte {
+func (h *webhookServer) cloudEvents(lines []entry) []byte {
 	var b bytes.Buffer
 	for i, e := range lines {
 		b.WriteByte("[,"[min(i, 1)])
-		fmt.Fprintf(&b, `{"specversion":"1.0","id":"%s","source":%s,"type":%s,"time":%s,"datacontenttype":"application/json","data":%s}`,
-			e.link, appendString(nil, source), appendString(nil, "berth."+e.typ()), appendString(nil, e.text("time")), e.line)
+		contentType, data := "application/json", h.format(e.line)
+		if h.Format == format.CEF {
+			contentType = "text/plain"
+			data, _ = json.Marshal(string(data)) // a text can always be written
+		}
+		fmt.Fprintf(&b, `{"specversion":"1.0","id":"%s","source":"%s","type":"berth.%s","time":"%s","datacontenttype":"%s","data":%s}`,
+			e.link, h.source, e.typ(), e.text("time"), contentType, data)
 	}
 	b.WriteByte(']')
 	return b.Bytes()
 }
 
 func (h *webhookServer) send(ctx context.Context, lines []entry) error {
-	body := cloudEvents(lines, h.source)
+	body := h.cloudEvents(lines)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
 	if err != nil {
 		return errors.New("webhook.url: is no address")
@@ -185,6 +202,8 @@ func (h *webhookServer) send(ctx context.Context, lines []entry) error {
 	switch {
 	case resp.StatusCode == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%w for the server: %s", errTooLarge, resp.Status)
+	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: the server answers %s", errRefused, resp.Status)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return fmt.Errorf("the server answers %s", resp.Status)
 	}

@@ -1,11 +1,8 @@
-package event
+package audit
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,12 +15,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
 )
 
 const (
 	lookEvery  = time.Second // another process may have written
 	mostPause  = time.Minute // between two tries
-	mostBatch  = 1 << 20     // bytes
 	lastTryFor = 5 * time.Second
 )
 
@@ -40,6 +38,7 @@ type Forwarder struct {
 	most   int             // lines in a batch
 	to     receiver
 	tail   func() uint64 // number of the last line in the file
+	emit   func(event.Event)
 	log    hclog.Logger
 
 	held    *os.File // the cursor, locked; nil while another process sends
@@ -52,10 +51,11 @@ type Forwarder struct {
 	sent    uint64     // number of the last line that the receiver took
 	oldest  time.Time  // of the first line that waits
 	dropped uint64     // lines that were removed before they were sent
+	refused uint64     // lines that were set aside
 	failing error
 	failed  time.Time
 
-	wake   chan struct{}
+	wake   waker
 	stop   chan struct{}
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -68,8 +68,11 @@ type receiver interface {
 	close() error
 }
 
-// errTooLarge is the error of a receiver that may take fewer lines.
-var errTooLarge = errors.New("too many events at once")
+// Errors of a receiver that may take fewer, or other, lines.
+var (
+	errTooLarge = errors.New("too many events at once")
+	errRefused  = errors.New("the events are refused")
+)
 
 // matching returns the names of the types that one of patterns matches, such as
 // "login_*"; nil if there are none, which means all.
@@ -80,7 +83,7 @@ func matching(patterns []string) (map[string]bool, error) {
 	names := map[string]bool{}
 	for _, p := range patterns {
 		found := false
-		for t := range Types() {
+		for t := range event.Types() {
 			ok, err := path.Match(p, t.String())
 			if err != nil {
 				return nil, fmt.Errorf("%q: is no pattern of names such as login_*", p)
@@ -104,8 +107,8 @@ func (f *File) forward(s *Settings, kind, name string, types []string, most int,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Forwarder{
-		kind: kind, name: name, file: s.File, cursor: s.File + "." + kind, wanted: wanted, most: most, limit: most, to: to, tail: f.out.number.Load, log: log,
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
+		kind: kind, name: name, file: s.File, cursor: s.File + "." + kind, wanted: wanted, most: most, limit: most, to: to, tail: f.out.number.Load, emit: f.report, log: log,
+		wake: make(waker, 1), stop: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
 	}
 	// At once, so that what is written from now on is sent. A disk that is full now is no
 	// reason not to start.
@@ -114,18 +117,11 @@ func (f *File) forward(s *Settings, kind, name string, types []string, most int,
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
 	f.out.mu.Lock()
-	f.out.readers = append(f.out.readers, w.poke)
+	f.out.readers = append(f.out.readers, w.wake.poke)
 	f.out.mu.Unlock()
 	f.forwards = append(f.forwards, w)
 	go w.run(ctx)
 	return w, nil
-}
-
-func (w *Forwarder) poke() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
 }
 
 // hold takes the cursor, unless another process has it: only one sends.
@@ -238,26 +234,33 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 	w.lines.missing = 0
 	w.oldest = time.Time{}
 	if len(w.batch) > 0 {
-		w.oldest, _ = time.Parse(timeLayout, timeOf(w.batch[0].line))
+		w.oldest, _ = time.Parse(event.TimeLayout, timeOf(w.batch[0].line))
 	}
 	w.mu.Unlock()
 	read := min(len(w.batch), w.limit)
 	if read == 0 {
 		return 0, nil
 	}
-	last := w.batch[read-1].link
-	send := slices.DeleteFunc(slices.Clone(w.batch[:read]), func(e entry) bool { return w.wanted != nil && !w.wanted[e.typ()] })
+	send := w.chosen(read)
 	if w.unsaved += read; len(send) > 0 || w.unsaved >= 100*w.most {
 		// Nothing is sent that a power failure could take out of the file again:
 		// the numbers of its lines would be used twice.
-		if err := w.lines.f.file.Sync(); err != nil {
+		if err := w.lines.sync(); err != nil {
 			return 0, err
 		}
-		if err := w.send(ctx, send); err != nil {
+		err := w.send(ctx, send)
+		if errors.Is(err, errRefused) || errors.Is(err, errTooLarge) && len(send) == 1 {
+			if err = w.more(); err == nil {
+				read = len(w.batch)
+				err = w.sift(ctx, w.chosen(read))
+			}
+		}
+		if err != nil {
 			return 0, err
 		}
 		w.unsaved = 0
 	}
+	last := w.batch[read-1].link
 	w.batch = w.batch[read:]
 	w.mu.Lock()
 	w.sent, w.oldest = last.number, time.Time{}
@@ -266,6 +269,11 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 		return read, nil
 	}
 	return read, save(w.held, last) // if that fails, a crash sends these lines twice
+}
+
+// chosen returns those of the first lines of the batch that the receiver wants.
+func (w *Forwarder) chosen(first int) []entry {
+	return slices.DeleteFunc(slices.Clone(w.batch[:first]), func(e entry) bool { return w.wanted != nil && !w.wanted[e.typ()] })
 }
 
 func (w *Forwarder) send(ctx context.Context, lines []entry) error {
@@ -306,221 +314,13 @@ func (w *Forwarder) Close() {
 	w.cancel()
 }
 
-// Health is how well events get to where they go.
-type Health struct {
-	To      string    // a file or the address of a server
-	Kind    string    // file, syslog or webhook
-	Waiting uint64    // events that are not there yet
-	Oldest  time.Time // of these; zero if none waits or that is unknown
-	Dropped uint64    // events that were lost since the start
-	LeftOut uint64    // events that were only counted, because of events.rate
-	Err     error     // why events are not kept, or not sent, now
-}
-
-// Watched is what has a Health: a Queue or a Forwarder.
-type Watched interface{ Health() Health }
-
 // Health returns how the forwarder is.
 func (w *Forwarder) Health() Health {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h := Health{To: w.name, Kind: w.kind, Oldest: w.oldest, Dropped: w.dropped, Err: w.failing}
+	h := Health{To: w.name, Kind: w.kind, Oldest: w.oldest, Dropped: w.dropped, Refused: w.refused, Err: w.failing}
 	if tail := w.tail(); tail > w.sent {
 		h.Waiting = tail - w.sent
 	}
 	return h
-}
-
-// An entry is a line of an events file, without its end.
-type entry struct {
-	link link
-	line []byte
-}
-
-// text returns the member name of the line, which must be a text without escapes.
-func (e entry) text(name string) string {
-	_, rest, _ := bytes.Cut(e.line, []byte(`"`+name+`":"`))
-	value, _, _ := bytes.Cut(rest, []byte{'"'})
-	return string(value)
-}
-
-func (e entry) typ() string { return e.text("type") }
-
-// A follower reads the lines of an events file, over all files that became full.
-type follower struct {
-	path    string // of the file in use
-	last    link   // of the line that was read last
-	missing uint64 // lines that were not there any more
-
-	f      *reading
-	r      *bufio.Reader
-	off    int64 // in f, where the next line begins
-	doubts bool  // the next line was read and did not follow on the last
-}
-
-func (l *follower) close() {
-	if l.f != nil {
-		l.f.file.Close()
-	}
-	l.f = nil
-}
-
-// open opens the file in which the line after the last one must be; none if there is
-// none, or if a new file was begun meanwhile.
-func (l *follower) open() error {
-	live, err := os.Open(l.path)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	defer live.Close()
-	files, err := series(l.path, live)
-	if err != nil {
-		return err
-	}
-	files = append(files, l.path)
-	for i := len(files) - 1; i >= 0; i-- {
-		l.close()
-		if l.f, err = openRead(files[i]); err != nil {
-			return err
-		}
-		l.r = bufio.NewReaderSize(l.f, 64<<10)
-		begins, err := firstLink(l.r)
-		if err != nil {
-			return fmt.Errorf("%s: %w", files[i], err)
-		}
-		if begins > 0 && begins <= l.last.number+1 {
-			break
-		}
-	}
-	named, err := os.Stat(l.path)
-	used, err2 := live.Stat()
-	if err != nil || err2 != nil || !os.SameFile(named, used) {
-		l.close() // one of the files may not be among those that were looked at
-		if errors.Is(err, iofs.ErrNotExist) {
-			err = nil
-		}
-		return errors.Join(err, err2)
-	}
-	return l.back(0) // in the oldest, if lines are missing
-}
-
-// firstLink returns the number of the first line with a link; 0 if there is none.
-func firstLink(r *bufio.Reader) (uint64, error) {
-	for {
-		line, err := r.ReadBytes('\n')
-		if _, at, ok := cutLink(bytes.TrimSuffix(line, []byte{'\n'})); ok && err == nil {
-			return at.number, nil
-		}
-		if err != nil {
-			if err == io.EOF {
-				err = nil
-			}
-			return 0, err
-		}
-	}
-}
-
-// back makes off the place of the next line. In a compressed file it can only be 0.
-func (l *follower) back(off int64) error {
-	if _, err := l.f.file.Seek(off, io.SeekStart); err != nil {
-		return err
-	}
-	if z, ok := l.f.Reader.(*gzip.Reader); ok {
-		if err := z.Reset(l.f.file); err != nil {
-			return err
-		}
-	}
-	l.off = off
-	l.r.Reset(l.f)
-	return nil
-}
-
-// read returns up to most further lines; none if there are none yet.
-func (l *follower) read(most int) (lines []entry, err error) {
-	size := 0
-	for again := false; len(lines) < most && size < mostBatch; {
-		if l.f == nil {
-			if err := l.open(); err != nil || l.f == nil {
-				return lines, err
-			}
-		}
-		ended := l.replaced() // asked before the end of the file is seen: nothing comes after it then
-		e, ok, err := l.next()
-		switch {
-		case err != nil:
-			return lines, err
-		case ok:
-			lines, size = append(lines, e), size+len(e.line)
-		case !ended || again || len(lines) > 0: // the lines of a batch are of one file, which is made safe
-			return lines, nil
-		default:
-			again = true
-			l.close()
-		}
-	}
-	return lines, nil
-}
-
-// replaced reports whether another file has the name of the one in use.
-func (l *follower) replaced() bool {
-	named, err := os.Stat(l.path)
-	if err != nil {
-		return false
-	}
-	used, err := l.f.file.Stat()
-	return err == nil && !os.SameFile(named, used)
-}
-
-// next returns the next line with a link that was not read yet.
-func (l *follower) next() (entry, bool, error) {
-	for {
-		line, err := l.r.ReadBytes('\n')
-		if err == io.EOF && l.f.Reader == l.f.file { // the writer may remove what is there of a line
-			if info, err := l.f.file.Stat(); err == nil && info.Size() < l.off {
-				l.off = 0 // somebody emptied the file, as logrotate's copytruncate does
-			}
-			return entry{}, false, l.back(l.off)
-		} else if err == io.EOF {
-			return entry{}, false, nil
-		} else if err != nil {
-			return entry{}, false, err
-		}
-		body, at, ok := cutLink(line[:len(line)-1])
-		follows := at == l.last.next(body)
-		if !follows && !l.doubts && l.f.Reader == l.f.file && (!ok || at.number > l.last.number) {
-			// Perhaps the writer removed a part of a line between two reads.
-			l.doubts = true
-			if err := l.back(l.off); err != nil {
-				return entry{}, false, err
-			}
-			continue
-		}
-		l.doubts = false
-		l.off += int64(len(line))
-		if !ok || at.number <= l.last.number || !json.Valid(line) {
-			continue
-		}
-		if l.last.number > 0 {
-			l.missing += at.number - l.last.number - 1
-		}
-		l.last = at
-		return entry{at, line[:len(line)-1]}, true, nil
-	}
-}
-
-// continues reports whether the lines after that of at are those that came after it
-// when it was read.
-func (l *follower) continues(at link) (bool, error) {
-	if at.number == 0 {
-		return true, nil
-	}
-	defer l.close()
-	l.last = link{number: at.number - 1}
-	found, err := l.read(1)
-	if err != nil || len(found) == 0 {
-		return false, err
-	}
-	return found[0].link == at || found[0].link.number > at.number, nil // else it was removed as too old
 }

@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"bytes"
@@ -23,6 +23,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"berth/sshd/event"
 )
 
 // chained are settings of small files with a chain.
@@ -201,7 +203,7 @@ func TestTwoWritersOneChain(t *testing.T) {
 			command := s
 			command.MaxSize = 0
 			c := open(t, command)
-			c.Emit(Event{Type: CodeSecretAdded})
+			c.Emit(event.Event{Type: event.CodeSecretAdded})
 			closeFile(t, c)
 		}
 	}
@@ -696,7 +698,7 @@ func BenchmarkWrite(b *testing.B) {
 			}
 			var lines []byte
 			for range 100 {
-				e := full
+				e := usual
 				lines = append(e.AppendJSON(lines, "berth1"), '\n')
 			}
 			b.SetBytes(int64(len(lines) / 100))

@@ -1,12 +1,15 @@
-package event
+package audit
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"berth/sshd/event"
 )
 
 const (
@@ -24,8 +27,8 @@ type sharer struct {
 	batch     uint64 // the batch that waiting is about
 	waiting   int64  // bytes in the queue
 
-	summary Event // of what was left out
-	types   map[Type]uint64
+	summary *event.Event // of what was left out
+	types   map[event.Type]uint64
 }
 
 type sharerKey struct {
@@ -35,21 +38,19 @@ type sharerKey struct {
 
 // essential reports whether a full queue has a reserve for t: server and
 // operators, refused connections, logins, passwords, keys.
-func essential(t Type) bool {
-	return t < ConnectionOpened || t == ConnectionRefused || t >= LoginAccepted && t < ServiceStarted
+func essential(t event.Type) bool {
+	return t < event.ConnectionOpened || t == event.ConnectionRefused || t >= event.LoginAccepted && t < event.ServiceStarted
 }
 
 // sharer returns who pays for e; nil if nobody does. Logins, and what operators
 // and the server do, are always recorded: admission limits how often they happen.
-func (q *Queue) sharer(e *Event, now time.Time) *sharer {
+func (q *Queue) sharer(e *event.Event, now time.Time) *sharer {
 	k := sharerKey{user: e.UserID}
-	if k.user == "" {
-		k.user = e.User
-	}
+	k.user = cmp.Or(k.user, e.User)
 	if addr := e.Remote.Addr().Unmap().WithZone(""); k.user == "" && addr.IsValid() {
 		k.source = netip.PrefixFrom(addr, min(addr.BitLen(), 64)).Masked()
 	}
-	if q.rate == 0 || k == (sharerKey{}) || essential(e.Type) && e.Type != ConnectionRefused {
+	if q.rate == 0 || k == (sharerKey{}) || essential(e.Type) && e.Type != event.ConnectionRefused {
 		return nil
 	}
 	if q.sharers[k] == nil && len(q.sharers) >= maxSharers {
@@ -94,11 +95,11 @@ func (s *sharer) takes(n, free int64, batch uint64, rate float64, failed bool, n
 }
 
 // leaveOut counts e, which is not written, for the summary. It needs q.mu.
-func (q *Queue) leaveOut(s *sharer, e *Event, now time.Time) {
+func (q *Queue) leaveOut(s *sharer, e *event.Event, now time.Time) {
 	q.leftOut++
 	if s.types == nil {
-		s.types = map[Type]uint64{}
-		s.summary = Event{Type: EventsLeftOut, User: e.User, UserID: e.UserID, Reason: RateExceeded, Time: now}
+		s.types = map[event.Type]uint64{}
+		s.summary = &event.Event{Type: event.EventsLeftOut, User: e.User, UserID: e.UserID, Reason: event.RateExceeded, Time: now}
 		q.noisy = append(q.noisy, s)
 	}
 	s.types[e.Type]++
@@ -119,11 +120,11 @@ func (q *Queue) summarise(now time.Time) {
 			count += s.types[t]
 			types = append(types, fmt.Sprint(t, " ", s.types[t]))
 		}
-		e := s.summary
+		e := *s.summary
 		e.Time, e.Duration = now, now.Sub(e.Time)
 		e.Fields = map[string]string{"count": fmt.Sprint(count), "types": strings.Join(types, ", ")}
 		q.append(&e)
-		s.types = nil
+		s.types, s.summary = nil, nil
 		return true
 	})
 	if len(q.noisy) > 0 {

@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,16 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"berth/sshd/event"
 )
+
+// usual is an event as long as most.
+var usual = event.Event{
+	Time: time.Unix(1_767_225_600, 0), Type: event.FileWriteClosed, Session: "5f1c", User: "alice", UserID: "0b6e-77",
+	Remote: netip.MustParseAddrPort("[2001:db8::1]:50022"), Client: "SSH-2.0-OpenSSH_9.2p1", Method: "publickey", Service: "sftp",
+	Path: "/in/a.txt", HostPath: "/srv/a.txt", Mode: "writing", Size: 9, BytesWritten: 1 << 40, Duration: 1500 * time.Microsecond,
+}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -76,7 +86,9 @@ func paths(t *testing.T, text string) []string {
 	return out
 }
 
-func numbered(n int) Event { return Event{Type: Removed, Path: fmt.Sprintf("/%06d", n)} }
+func numbered(n int) event.Event {
+	return event.Event{Type: event.Removed, Path: fmt.Sprintf("/%06d", n)}
+}
 
 func TestFileWritesEveryEventInOrder(t *testing.T) {
 	s := settings(t)
@@ -86,7 +98,7 @@ func TestFileWritesEveryEventInOrder(t *testing.T) {
 	for i := range n {
 		f.Emit(numbered(i))
 	}
-	f.Emit(Event{Type: ProbeSeen})
+	f.Emit(event.Event{Type: event.ProbeSeen})
 	closeFile(t, f)
 
 	got := paths(t, read(t, s.File))
@@ -202,13 +214,7 @@ func TestReopen(t *testing.T) {
 // waitFor waits until path holds text.
 func waitFor(t *testing.T, path, text string) {
 	t.Helper()
-	for range 1000 {
-		if strings.Contains(read(t, path), text) {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Fatalf("%s never came to %s", text, path)
+	eventually(t, text+" in "+path, func() bool { return strings.Contains(read(t, path), text) })
 }
 
 func TestReopenFailureKeepsTheOldFile(t *testing.T) {
@@ -559,7 +565,7 @@ func BenchmarkEmit(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		f.Emit(full)
+		f.Emit(usual)
 	}
 	if err := f.Close(); err != nil {
 		b.Fatal(err)

@@ -1,12 +1,16 @@
-package event
+package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
+	"berth/sshd/event/format"
 )
 
 const (
@@ -23,12 +27,12 @@ const (
 // counted, and the count is written as soon as that is possible. The last
 // quarter of the queue is a reserve for essential events.
 type Queue struct {
-	kind   string                          // file or syslog
-	name   string                          // of the other side, in the log
-	wanted map[string]bool                 // names of types; nil: all
-	most   int64                           // bytes that may wait
-	rate   int64                           // bytes a second that one sharer may cause; 0: no limit
-	format func(b []byte, e *Event) []byte // appends e as one line, without its end
+	kind   string          // file or syslog
+	name   string          // of the other side, in the log
+	wanted map[string]bool // names of types; nil: all
+	most   int64           // bytes that may wait
+	rate   int64           // bytes a second that one sharer may cause; 0: no limit
+	node   string          // of the lines
 	log    hclog.Logger
 
 	mu      sync.Mutex // of what follows; never held during a write
@@ -48,7 +52,7 @@ type Queue struct {
 	short   bool        // events were lost since the last write that succeeded
 	closed  bool
 
-	wake chan struct{} // holds one: something is pending
+	wake waker         // something is pending
 	stop chan struct{} // closed by Close
 	done chan struct{} // closed by the writer
 	err  error         // of the last write, read after done
@@ -62,31 +66,64 @@ type destination interface {
 	close() error
 }
 
+// A translator is a destination of lines in another format.
+type translator struct {
+	destination
+	format format.Formatter
+}
+
+func (t translator) write(lines []byte) ([]byte, error) {
+	var text []byte
+	for line := range bytes.Lines(lines) {
+		text = append(append(text, t.format(bytes.TrimSuffix(line, []byte{'\n'}))...), '\n')
+	}
+	rest, err := t.destination.write(text)
+	for written := bytes.Count(text, []byte{'\n'}) - bytes.Count(rest, []byte{'\n'}); written > 0; written-- {
+		lines = lines[bytes.IndexByte(lines, '\n')+1:]
+	}
+	return lines, err
+}
+
+// Health is how well events get to where they go.
+type Health struct {
+	To      string    // a file or the address of a server
+	Kind    string    // file, syslog or webhook
+	Waiting uint64    // events that are not there yet
+	Oldest  time.Time // of these; zero if none waits or that is unknown
+	Dropped uint64    // events that were lost since the start
+	Refused uint64    // events that were set aside because the receiver does not take them
+	LeftOut uint64    // events that were only counted, because of events.rate
+	Err     error     // why events are not kept, or not sent, now
+}
+
+// Watched is what has a Health: a Queue or a Forwarder.
+type Watched interface{ Health() Health }
+
 // startQueue begins to hand events on to out, which close closes.
-func startQueue(kind, name string, wanted map[string]bool, s *Settings, out destination, format func([]byte, *Event) []byte, log hclog.Logger) *Queue {
+func startQueue(kind, name string, wanted map[string]bool, s *Settings, out destination, log hclog.Logger) *Queue {
 	q := &Queue{
 		kind:    kind,
 		name:    name,
 		wanted:  wanted,
 		most:    s.Queue,
 		rate:    s.Rate,
-		format:  format,
+		node:    s.Node,
 		log:     log,
 		sharers: map[sharerKey]*sharer{},
-		wake:    make(chan struct{}, 1),
+		wake:    make(waker, 1),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		out:     out,
 	}
-	q.due = time.AfterFunc(summaryAfter, q.poke)
+	q.due = time.AfterFunc(summaryAfter, q.wake.poke)
 	go q.run()
 	return q
 }
 
 // Emit queues e. It never waits for the other side. An event without a time gets the
 // present one. Probes are not written, they are only counted (by Metrics).
-func (q *Queue) Emit(e Event) {
-	if e.Type == ProbeSeen || q.wanted != nil && !q.wanted[e.Type.String()] {
+func (q *Queue) Emit(e event.Event) {
+	if e.Type == event.ProbeSeen || q.wanted != nil && !q.wanted[e.Type.String()] {
 		return
 	}
 	now := time.Now()
@@ -96,19 +133,22 @@ func (q *Queue) Emit(e Event) {
 	q.mu.Lock()
 	q.put(&e, now)
 	q.mu.Unlock()
-	q.poke()
+	q.wake.poke()
 }
 
-// poke wakes the writer.
-func (q *Queue) poke() {
+// A waker holds one signal for a goroutine that may be busy.
+type waker chan struct{}
+
+// poke never waits.
+func (w waker) poke() {
 	select {
-	case q.wake <- struct{}{}:
-	default: // it is awake already
+	case w <- struct{}{}:
+	default: // one signal is enough
 	}
 }
 
 // put needs q.mu.
-func (q *Queue) put(e *Event, now time.Time) {
+func (q *Queue) put(e *event.Event, now time.Time) {
 	room := q.most
 	if !essential(e.Type) {
 		room -= q.most / 4
@@ -123,7 +163,7 @@ func (q *Queue) put(e *Event, now time.Time) {
 	}
 	q.append(e)
 	s := q.sharer(e, now)
-	if s != nil && !s.takes(int64(len(q.pending)-before), free, q.batch, float64(q.rate), e.Outcome() != Success, now) {
+	if s != nil && !s.takes(int64(len(q.pending)-before), free, q.batch, float64(q.rate), e.Outcome() != event.Success, now) {
 		q.pending = q.pending[:before]
 		q.events--
 		q.leaveOut(s, e, now)
@@ -131,8 +171,8 @@ func (q *Queue) put(e *Event, now time.Time) {
 }
 
 // append needs q.mu.
-func (q *Queue) append(e *Event) {
-	q.pending = append(q.format(q.pending, e), '\n')
+func (q *Queue) append(e *event.Event) {
+	q.pending = append(e.AppendJSON(q.pending, q.node), '\n')
 	q.events++
 }
 
@@ -231,8 +271,8 @@ func (q *Queue) take(spare []byte) []byte {
 	now := time.Now()
 	q.summarise(now)
 	if q.lost > 0 {
-		q.append(&Event{
-			Time: now, Type: EventsDropped, Reason: QueueFull,
+		q.append(&event.Event{
+			Time: now, Type: event.EventsDropped, Reason: event.QueueFull,
 			Fields: map[string]string{"count": fmt.Sprint(q.lost)},
 		})
 		q.lost = 0

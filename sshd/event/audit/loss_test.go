@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"bytes"
@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
 )
 
 // kept is a Sink that keeps what is emitted.
-type kept []Event
+type kept []event.Event
 
-func (k *kept) Emit(e Event) { *k = append(*k, e) }
+func (k *kept) Emit(e event.Event) { *k = append(*k, e) }
 
 // An events file that is removed while in use, with its folder or alone, is begun
 // anew, and the record and the log say so. One that is moved away keeps being
@@ -38,7 +40,7 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 				t.Fatal(err)
 			}
 			var other kept
-			f.Report(Sinks{f, &other})
+			f.Report(event.Sinks{f, &other})
 			f.Emit(numbered(1))
 			waitFor(t, s.File, "/000001")
 			size := len(read(t, s.File))
@@ -65,7 +67,7 @@ func TestFileRemovedWhileInUse(t *testing.T) {
 			if _, err := old.Stat(); !errors.Is(err, os.ErrClosed) {
 				t.Errorf("the removed file is still open: %v", err)
 			}
-			if len(other) != 1 || other[0].Type != FileLost {
+			if len(other) != 1 || other[0].Type != event.FileLost {
 				t.Errorf("other sinks got %v, want the loss", other)
 			}
 			if !strings.Contains(logged.String(), "[ERROR]") || !strings.Contains(logged.String(), "was removed while in use") {
@@ -166,7 +168,7 @@ func fillToTheLimit(t *testing.T, path string) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	f.Emit(Event{Type: ServerStopped})
+	f.Emit(event.Event{Type: event.ServerStopped})
 	waitFor(t, path, "server_stopped")
 	closeFile(t, f)
 	if got := len(lines(t, read(t, path))); got != 101 {

@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"context"
@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
+	"berth/sshd/event/format"
 )
 
 // A taker is a receiver in memory.
@@ -178,9 +181,9 @@ func TestForwardWhatIsWanted(t *testing.T) {
 		f = openSigned(t, s, key)
 		w := sendTo(t, f, s, k, "login_*", "removed")
 		for i := range 50 {
-			f.Emit(Event{Type: LoginAccepted, Path: fmt.Sprint("/in", i)})
-			f.Emit(Event{Type: Renamed, Path: "/no"})
-			f.Emit(Event{Type: Removed, Path: fmt.Sprint("/re", i)})
+			f.Emit(event.Event{Type: event.LoginAccepted, Path: fmt.Sprint("/in", i)})
+			f.Emit(event.Event{Type: event.Renamed, Path: "/no"})
+			f.Emit(event.Event{Type: event.Removed, Path: fmt.Sprint("/re", i)})
 		}
 		time.Sleep(2 * time.Second)
 		k.set(false)
@@ -480,12 +483,17 @@ func BenchmarkForward(b *testing.B) {
 	const n = 10_000
 	var lines []byte
 	for range n {
-		e := full
+		e := usual
 		lines = append(e.AppendJSON(lines, "berth1"), '\n')
 	}
 	if _, err := o.write(lines); err != nil {
 		b.Fatal(err)
 	}
+	translate, err := format.New(format.JSON, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := &webhookServer{source: "/berth/berth1", format: translate}
 	for b.Loop() {
 		l := &follower{path: s.File}
 		sent := 0
@@ -498,7 +506,7 @@ func BenchmarkForward(b *testing.B) {
 				break
 			}
 			sent += len(batch)
-			cloudEvents(batch, "/berth/berth1")
+			h.cloudEvents(batch)
 		}
 		l.close()
 		if sent != n+1 {

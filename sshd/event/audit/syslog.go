@@ -1,11 +1,10 @@
-package event
+package audit
 
 import (
 	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"berth/sshd/event"
+	"berth/sshd/event/format"
+	"berth/sshd/privatefile"
 )
 
 // Syslog says which server events are sent to, besides the file.
@@ -26,6 +29,7 @@ type Syslog struct {
 	Facility string   `mapstructure:"facility"` // one of auth, authpriv, daemon and local0 to local7
 	CAFile   string   `mapstructure:"ca_file"`  // PEM file of who may vouch for a tls:// server; empty: the authorities of the system
 	Types    []string `mapstructure:"types"`    // of events that are sent, such as login_*; empty: all
+	Format   string   `mapstructure:"format"`   // of the message: json, ecs, ocsf or cef
 }
 
 // facilities of RFC 5424, section 6.2.1, that a server like this may have.
@@ -35,7 +39,7 @@ var facilities = map[string]int{
 }
 
 // severities of RFC 5424 by outcome: information, notice, warning.
-var severities = map[Outcome]int{Success: 6, Refused: 5, Failure: 4}
+var severities = map[event.Outcome]int{event.Success: 6, event.Refused: 5, event.Failure: 4}
 
 // syslogSchemes are the ways to a server, and the port each has by custom.
 var syslogSchemes = map[string]string{"unix": "", "udp": "514", "tcp": "601", "tls": "6514"}
@@ -57,6 +61,9 @@ func (s *Syslog) check() []error {
 	}
 	if _, err := matching(s.Types); err != nil {
 		errs = append(errs, fmt.Errorf("syslog.types: %w", err))
+	}
+	if _, err := format.New(s.Format, ""); err != nil {
+		errs = append(errs, fmt.Errorf("syslog.%w", err))
 	}
 	return errs
 }
@@ -91,7 +98,7 @@ func (s *Settings) SyslogFromFile() bool {
 func isStream(scheme string) bool { return scheme == "tcp" || scheme == "tls" }
 
 // OpenSyslog begins to send events to the server of s.Syslog, each a message of
-// RFC 5424 with the JSON of the event. That the server is not there is no error:
+// RFC 5424 with the event in s.Syslog.Format. That the server is not there is no error:
 // events wait for it, as many as s.Queue has room for. By UDP nobody learns
 // whether they arrive, and by TCP those that were under way when a connection
 // breaks are lost. s must have passed Check. Close must be called.
@@ -104,12 +111,7 @@ func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("syslog.types: %w", err)
 	}
-	format := func(b []byte, e *Event) []byte {
-		var at [len(timeLayout)]byte
-		b = d.header(b, e.Outcome(), string(e.Time.UTC().AppendFormat(at[:0], timeLayout)), e.Type.String())
-		return e.AppendJSON(b, s.Node)
-	}
-	return startQueue("syslog", s.Syslog.Address, wanted, &s, d, format, log), nil
+	return startQueue("syslog", s.Syslog.Address, wanted, &s, translator{d, d.message}, log), nil
 }
 
 // ForwardToSyslog begins to send the lines of the file to the server of s.Syslog, from
@@ -132,22 +134,29 @@ func newSyslog(s *Settings, log hclog.Logger) (*syslogServer, error) {
 	if name, err := os.Hostname(); err == nil && s.Node == "" {
 		host = name
 	}
+	format, err := format.New(s.Syslog.Format, s.Version)
+	if err != nil {
+		return nil, fmt.Errorf("syslog.%w", err)
+	}
 	d := &syslogServer{
+		format: format,
 		scheme: scheme, address: address, log: log,
 		facility: facilities[s.Syslog.Facility] * 8,
 		source:   fmt.Sprintf("%s berth %d", printableHost(host), os.Getpid()),
 	}
 	if scheme == "tls" {
-		if d.tls, err = tlsConfig(s.Syslog.CAFile); err != nil {
-			return nil, fmt.Errorf("syslog.ca_file: %w", err)
+		if d.tls, err = privatefile.ClientTLS(s.Syslog.CAFile); err != nil {
+			return nil, fmt.Errorf("syslog.%w", err)
 		}
 	}
 	return d, nil
 }
 
-// header appends what comes before the JSON of an event: RFC 5424, section 6.2.
-func (d *syslogServer) header(b []byte, o Outcome, at, typ string) []byte {
-	return fmt.Appendf(b, "<%d>1 %s %s %s - ", d.facility+severities[o], cmp.Or(at, "-"), d.source, typ)
+// message returns a line as a message: RFC 5424, section 6.
+func (d *syslogServer) message(line []byte) []byte {
+	e := entry{line: line}
+	header := fmt.Appendf(nil, "<%d>1 %s %s %s - ", d.facility+severities[event.Outcome(e.text("outcome"))], cmp.Or(e.text("time"), "-"), d.source, e.typ())
+	return append(header, d.format(line)...)
 }
 
 // syslogBatch is how many lines are sent before it is known that they arrived.
@@ -159,8 +168,7 @@ type syslogReceiver struct{ *syslogServer }
 func (r syslogReceiver) send(ctx context.Context, lines []entry) error {
 	var text []byte
 	for _, e := range lines {
-		text = r.header(text, Outcome(e.text("outcome")), e.text("time"), e.typ())
-		text = append(append(text, e.line...), '\n')
+		text = append(append(text, r.message(e.line)...), '\n')
 	}
 	if _, err := r.write(text); err != nil {
 		return err
@@ -205,22 +213,6 @@ func (d *syslogServer) arrived(ctx context.Context) error {
 	}
 }
 
-func tlsConfig(caFile string) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return cfg, nil
-	}
-	text, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, err
-	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: holds no certificate in PEM", caFile)
-	}
-	return cfg, nil
-}
-
 // printableHost is s as a header takes it: visible characters of ASCII, 255 at most.
 func printableHost(s string) string {
 	s = strings.Map(func(r rune) rune {
@@ -245,6 +237,7 @@ type syslogServer struct {
 	tls             *tls.Config
 	facility        int    // times eight
 	source          string // host and program of the header
+	format          format.Formatter
 	log             hclog.Logger
 	nc              net.Conn // nil while there is none
 }

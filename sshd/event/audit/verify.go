@@ -1,71 +1,25 @@
-package event
+package audit
 
 import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// A reading is an events file that is read, compressed or not.
-type reading struct {
-	io.Reader // of the lines
-	file      *os.File
-}
-
-func openRead(path string) (*reading, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, iofs.ErrNotExist) && !strings.HasSuffix(path, ".gz") {
-		if z, err := os.Open(path + ".gz"); err == nil { // it was compressed meanwhile
-			f, path = z, path+".gz"
-		}
-	}
-	if f == nil {
-		return nil, err
-	}
-	if !strings.HasSuffix(path, ".gz") {
-		return &reading{f, f}, nil
-	}
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return &reading{z, f}, nil
-}
-
-// series returns the files that became full before the one at path, whose handle is
-// live, in their order.
-func series(path string, live *os.File) ([]string, error) {
-	a := &archive{settings: Settings{File: path}}
-	files, err := a.files()
-	if err != nil {
-		return nil, err
-	}
-	used, err := live.Stat()
-	return slices.DeleteFunc(files, func(file string) bool {
-		info, err := os.Stat(file)
-		twice := strings.HasSuffix(file, ".gz") && slices.Contains(files, strings.TrimSuffix(file, ".gz"))
-		return twice || err == nil && os.SameFile(info, used) // it became full meanwhile
-	}), err
-}
-
 // A Verifier checks the chain of events files.
 type Verifier struct {
 	Keys     []string                                 // fingerprints of the keys that may have signed; none: any
 	Broken   func(file string, line int, what string) // is called for each place where the chain is broken
 	Progress func(file string, read, size int64)      // may be nil
+	Failed   func(file string, err error)             // is called for a file that cannot be read to its end; nil: Verify ends there
 
 	Files        int
 	Lines        uint64            // that are in the chain
@@ -77,6 +31,8 @@ type Verifier struct {
 	Signatures   map[string]uint64 // by fingerprint of the key
 	First, Since string            // times of the first line and of the last signature
 
+	each    func(place, []byte)    // is called for each line after its check; may be nil
+	skip    func(file string) bool // which files are not read; may be nil
 	last    link
 	started bool
 	loose   []byte // text without a link since the last line with one
@@ -125,28 +81,33 @@ func (v *Verifier) Verify(files ...string) error {
 	if err := v.all(older); err != nil {
 		return err
 	}
-	return v.read(files[0], live)
+	return v.failed(files[0], v.read(files[0], live))
+}
+
+// failed reports err, and returns it if nothing more is to be read.
+func (v *Verifier) failed(file string, err error) error {
+	if err == nil || v.Failed == nil {
+		return err
+	}
+	v.Failed(file, err)
+	return nil
 }
 
 func (v *Verifier) all(files []string) error {
 	for _, path := range files {
-		f, err := openRead(path)
-		if err != nil {
-			return err
+		if v.skip != nil && v.skip(path) {
+			continue
 		}
-		err = v.read(path, f)
-		f.file.Close()
-		if err != nil {
+		f, err := openRead(path)
+		if err == nil {
+			err = v.read(path, f)
+			f.file.Close()
+		}
+		if err := v.failed(path, err); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// timeOf returns the time of a line, which is its first member.
-func timeOf(line []byte) string {
-	rest, _ := bytes.CutPrefix(line, []byte(`{"time":"`))
-	return string(rest[:min(len(rest), len(timeLayout))])
 }
 
 // mostLine is more than any line takes.
@@ -170,6 +131,9 @@ func (v *Verifier) read(path string, f *reading) error {
 		switch {
 		case err == nil:
 			v.line(place{path, n}, line[:len(line)-1])
+			if v.each != nil {
+				v.each(place{path, n}, line[:len(line)-1])
+			}
 		case err == io.EOF:
 			v.Incomplete = len(line) > 0
 			return nil

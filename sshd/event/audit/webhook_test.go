@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"crypto/hmac"

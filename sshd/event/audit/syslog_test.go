@@ -1,8 +1,7 @@
-package event
+package audit
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,12 +16,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
+	"berth/test/peers"
 )
 
 // rsyslogd is a real syslog server, which writes what it gets to a file.
@@ -36,33 +39,22 @@ type rsyslogd struct {
 
 // newRsyslogd prepares a server that listens by input, a line of its
 // configuration in which %d is a free port. start starts it.
-func newRsyslogd(t *testing.T, network, input string) *rsyslogd {
+func newRsyslogd(t *testing.T, input string) *rsyslogd {
 	t.Helper()
 	if _, err := exec.LookPath("rsyslogd"); err != nil {
 		t.Fatal("rsyslogd is not installed: run test/packages.sh base")
 	}
-	dir := t.TempDir()
-	r := &rsyslogd{t: t, dir: dir, received: filepath.Join(dir, "received"), port: freePort(t, network)}
-	r.input = strings.NewReplacer("PORT", fmt.Sprint(r.port), "DIR", dir).Replace(input)
-	return r
-}
-
-func freePort(t *testing.T, network string) int {
-	t.Helper()
-	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return c.LocalAddr().(*net.UDPAddr).Port
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := peers.FreePort("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	dir := t.TempDir()
+	r := &rsyslogd{t: t, dir: dir, received: filepath.Join(dir, "received")}
+	if r.port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	r.input = strings.NewReplacer("PORT", port, "DIR", dir).Replace(input)
+	return r
 }
 
 func (r *rsyslogd) start() {
@@ -150,7 +142,7 @@ global(defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="` + ca + `" d
 input(type="imtcp" address="127.0.0.1" port="PORT")`},
 	} {
 		t.Run(tt.scheme, func(t *testing.T) {
-			r := newRsyslogd(t, tt.scheme, tt.input)
+			r := newRsyslogd(t, tt.input)
 			address := fmt.Sprintf("%s://127.0.0.1:%d", tt.scheme, r.port)
 			if tt.scheme == "unix" {
 				address = "unix://" + r.dir + "/log"
@@ -162,9 +154,9 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 				waitForUDP(t, r)
 			}
 			q := openSyslog(t, s)
-			e := Event{Type: LoginRejected, User: "älice\n<134>1 - - forged", Reason: BadPassword}
+			e := event.Event{Type: event.LoginRejected, User: "älice\n<134>1 - - forged", Reason: event.BadPassword}
 			q.Emit(e)
-			q.Emit(Event{Type: Removed, Path: strings.Repeat("/long", 400), Target: strings.Repeat("/long", 400), HostPath: strings.Repeat("/long", 400)})
+			q.Emit(event.Event{Type: event.Removed, Path: strings.Repeat("/long", 400), Target: strings.Repeat("/long", 400), HostPath: strings.Repeat("/long", 400)})
 			if tt.scheme != "udp" {
 				r.start()
 			}
@@ -180,7 +172,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 				t.Fatalf("got %q, want priority %s of berth1", got[0], want)
 			}
 			var back struct{ User, Reason string }
-			if err := json.Unmarshal([]byte(m[6]), &back); err != nil || back.User != e.User || back.Reason != e.Reason.code {
+			if err := json.Unmarshal([]byte(m[6]), &back); err != nil || back.User != e.User || back.Reason != e.Reason.String() {
 				t.Errorf("message %q: %v", m[6], err)
 			}
 			if !strings.Contains(got[1], `"target":"`+strings.Repeat("/long", 400)+`"`) {
@@ -194,22 +186,18 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 // says that there is none.
 func waitForUDP(t *testing.T, r *rsyslogd) {
 	t.Helper()
-	for range 1000 {
+	eventually(t, "rsyslogd listens", func() bool {
 		text, err := os.ReadFile("/proc/net/udp")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), fmt.Sprintf("0100007F:%04X", r.port)) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("rsyslogd does not listen")
+		return strings.Contains(string(text), fmt.Sprintf("0100007F:%04X", r.port))
+	})
 }
 
 // A server that restarts gets what happened meanwhile.
 func TestSyslogOutlivesTheServer(t *testing.T) {
-	r := newRsyslogd(t, "tcp", `module(load="imtcp")`+"\n"+`input(type="imtcp" address="127.0.0.1" port="PORT")`)
+	r := newRsyslogd(t, `module(load="imtcp")`+"\n"+`input(type="imtcp" address="127.0.0.1" port="PORT")`)
 	r.start()
 	q := openSyslog(t, syslogSettings(fmt.Sprintf("tcp://127.0.0.1:%d", r.port)))
 	q.Emit(numbered(1))
@@ -232,7 +220,7 @@ func TestSyslogOutlivesTheServer(t *testing.T) {
 // A certificate that nobody known vouches for gets nothing.
 func TestSyslogVerifiesTheServer(t *testing.T) {
 	server, other := certificate(t), certificate(t)
-	r := newRsyslogd(t, "tls", `module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+	r := newRsyslogd(t, `module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
 global(defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="`+server+`" defaultNetstreamDriverCertFile="`+server+`" defaultNetstreamDriverKeyFile="`+server+`.key")
 input(type="imtcp" address="127.0.0.1" port="PORT")`)
 	r.start()
@@ -252,19 +240,13 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`)
 
 func waitForTCP(t *testing.T, port int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	eventually(t, "rsyslogd listens", func() bool {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			c.Close()
-			return
 		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return err == nil
+	})
 }
 
 // certificate makes a certificate for 127.0.0.1 that vouches for itself, and
@@ -325,7 +307,7 @@ func TestSyslogSettings(t *testing.T) {
 // a process before.
 func TestSyslogFromTheFile(t *testing.T) {
 	ca := certificate(t)
-	r := newRsyslogd(t, "tcp", `module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+	r := newRsyslogd(t, `module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
 global(defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="`+ca+`" defaultNetstreamDriverCertFile="`+ca+`" defaultNetstreamDriverKeyFile="`+ca+`.key")
 input(type="imtcp" address="127.0.0.1" port="PORT")`)
 	s, key := chained(t), newKey(t)
@@ -342,7 +324,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`)
 		for range 3 {
 			for range 50 {
 				f.Emit(numbered(n))
-				f.Emit(Event{Type: Renamed})
+				f.Emit(event.Event{Type: event.Renamed})
 				n++
 			}
 			if n > 150 {

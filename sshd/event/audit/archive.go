@@ -1,4 +1,4 @@
-package event
+package audit
 
 import (
 	"compress/gzip"
@@ -24,13 +24,13 @@ const stampLayout = "20060102T150405.000Z"
 type archive struct {
 	settings Settings
 	log      hclog.Logger
-	wake     chan struct{} // holds one: there is something to do
+	wake     waker // there is something to do
 	done     chan struct{}
 }
 
 func newArchive(s Settings, log hclog.Logger) *archive {
-	a := &archive{settings: s, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	a.poke() // an earlier process may not have come to the end
+	a := &archive{settings: s, log: log, wake: make(waker, 1), done: make(chan struct{})}
+	a.wake.poke() // an earlier process may not have come to the end
 	go func() {
 		defer close(a.done)
 		for range a.wake {
@@ -66,14 +66,6 @@ func (a *archive) take(path string, now time.Time) (*os.File, error) {
 		return nil, errors.Join(err, os.Rename(to, path))
 	}
 	return f, nil
-}
-
-// poke tells of a file just taken. Until then it is still written to.
-func (a *archive) poke() {
-	select {
-	case a.wake <- struct{}{}:
-	default: // it will be seen
-	}
 }
 
 func exists(path string) bool {

@@ -1,0 +1,101 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/event"
+)
+
+const (
+	signEvery = 1000            // lines, and
+	signAfter = 5 * time.Minute // from the first line that no signature covers: the next checkpoint is due
+)
+
+// A chain gives each line of a file its link. The lines of all files since the
+// first are one chain, whichever process writes them. It is used with the lock of
+// its output, and between processes with the one of lockFolder.
+type chain struct {
+	node string
+	sign ssh.Signer  // nil: a checkpoint has no signature
+	due  *time.Timer // wakes the writer for a checkpoint
+	log  hclog.Logger
+
+	last   link
+	known  bool      // last is not zero by ignorance
+	read   bool      // the end of the file in use was looked at
+	begin  bool      // a checkpoint is due before anything else: this process or a file begins
+	lines  int       // since the last checkpoint
+	first  time.Time // when the first of them was written
+	broken []byte    // text that a crash has left in the file, of no line, since the last checkpoint
+}
+
+// wants reports whether a checkpoint has to come now, or before further lines.
+func (c *chain) wants(now time.Time, lines bool) bool {
+	if c == nil {
+		return false
+	}
+	signs := c.sign != nil && (c.lines >= signEvery || c.lines > 0 && now.Sub(c.first) >= signAfter)
+	return signs || (c.begin || len(c.broken) > 0) && (lines || c.sign != nil)
+}
+
+// checkpoint returns a line that signs the chain up to here. The signature is one
+// of "ssh-keygen -Y sign" over the link of the line before.
+func (c *chain) checkpoint(now time.Time) []byte {
+	e := event.Event{Type: event.EventsCheckpoint, Time: now, Fields: map[string]string{"previous": c.last.String()}}
+	if len(c.broken) > 0 {
+		e.Fields["broken"] = brokenHash(c.broken)
+	}
+	if c.sign != nil {
+		sig, err := Seal(c.sign, sealSpace, c.last.append(nil))
+		if err != nil {
+			e.Err = err
+			c.log.Error("sign the events file", "error", err)
+		} else {
+			e.Fields["key"] = ssh.FingerprintSHA256(c.sign.PublicKey())
+			e.Fields["signature"] = base64.StdEncoding.EncodeToString(sig)
+		}
+	}
+	line, _ := c.append(nil, append(e.AppendJSON(nil, c.node), '\n'), c.last)
+	return line
+}
+
+// brokenHash is what a checkpoint says about text that is no line.
+func brokenHash(text []byte) string {
+	return fmt.Sprintf("%x", sha256.Sum256(bytes.TrimRight(text, "\n")))
+}
+
+// append appends line with its link, which it returns; before is the link of the
+// line before. No chain: the line as it is.
+func (c *chain) append(b, line []byte, before link) ([]byte, link) {
+	if c == nil {
+		return append(b, line...), link{}
+	}
+	body := bytes.TrimSuffix(line, []byte("}\n"))
+	l := before.next(body)
+	b = append(append(b, body...), linkMember...)
+	return append(l.append(b), "\"}\n"...), l
+}
+
+// written takes note of whole lines that are in the file now.
+func (c *chain) written(lines []byte, checkpoint bool, now time.Time) {
+	if len(lines) == 0 {
+		return
+	}
+	_, c.last, c.known = cutLink(lines[bytes.LastIndexByte(lines[:len(lines)-1], '\n')+1 : len(lines)-1])
+	if checkpoint {
+		c.begin, c.lines, c.broken = false, 0, nil
+		return
+	}
+	if c.lines == 0 {
+		c.first = now
+		c.due.Reset(signAfter)
+	}
+	c.lines += bytes.Count(lines, []byte{'\n'})
+}
