@@ -100,25 +100,30 @@ func (c *conn) serve(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { c.close(event.ShuttingDown) })
 	defer stop()
 
+	release, err := c.enter(ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	c.chargeUnread(c.grant.Load().User.Identity) // no re-check changes the identity
+	c.serveChannels(ctx)
+	c.ended(nil, true)
+}
+
+// enter runs the connection until somebody has logged in, and reports it if nobody does.
+// It is not a part of serve, whose stack an idle session keeps.
+func (c *conn) enter(ctx context.Context) (release func(), err error) {
 	if err := c.identify(); err != nil {
 		c.ended(err, false)
-		return
+		return nil, err
 	}
 	loggedIn, err := c.srv.Gate.State.Admit(c.peer.Source)
 	if err != nil {
 		c.emit(event.Event{Type: event.ConnectionRefused, Reason: login.ReasonOf(err), Detail: err.Error()})
-		return
+		return nil, err
 	}
 	defer loggedIn()
-	release, err := c.login(ctx)
-	defer release()
-	if err != nil {
-		return
-	}
-	loggedIn()
-	c.chargeUnread(c.grant.Load().User.Identity) // no re-check changes the identity
-	c.serveChannels(ctx)
-	c.ended(nil, true)
+	return c.login(ctx, loggedIn)
 }
 
 // identify finds out where the connection comes from. A balancer gets no penalties,
@@ -144,40 +149,58 @@ var errPanic = errors.New("internal error")
 // login runs the connection until somebody has logged in, on a goroutine of its own. The
 // large stack of key exchange and login ends with that goroutine; an idle session does
 // not keep it.
-func (c *conn) login(ctx context.Context) (release func(), err error) {
+func (c *conn) login(ctx context.Context, leaves func()) (release func(), err error) {
 	var a *login.Attempt
 	err = errPanic
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer c.survive()
-		a, err = c.handshake(ctx)
+		a, err = c.handshake(ctx, leaves)
 	}()
 	<-done
-	if a == nil {
-		a = &login.Attempt{}
+	if err == nil {
+		return a.Succeeded(), nil
 	}
-	if err != nil {
-		if !a.Failed() {
-			c.penalize(err, a.Connected())
-		}
-		c.ended(err, a.Connected())
+	a = cmp.Or(a, &login.Attempt{})
+	if !a.Failed() {
+		c.penalize(err, a.Connected())
 	}
-	return a.Release, err
+	c.ended(err, a.Connected())
+	return nil, err
 }
 
 // handshake waits for the client's first words, exchanges keys and
-// authenticates.
-func (c *conn) handshake(ctx context.Context) (*login.Attempt, error) {
+// authenticates. It calls leaves when the login is no longer one of those that
+// admission counts: it waits for a person, and other limits bound it.
+func (c *conn) handshake(ctx context.Context, leaves func()) (*login.Attempt, error) {
 	grace := c.peer.Opened.Add(c.srv.LoginGrace)
 	nc, hello, err := early.Look(c.nc, login.Identification, c.peer.Opened.Add(min(helloWait, c.srv.LoginGrace)), kexInitWait)
 	if err != nil {
 		return nil, err
 	}
 	nc.SetDeadline(grace)
+	present, gone := context.WithCancel(ctx)
+	defer gone()
+	nc.Ended = gone
+	peer := c.peer
+	peer.Waiting = func(longest time.Duration) (context.Context, func()) {
+		leaves()
+		last := c.peer.Opened.Add(c.srv.LoginGrace + longest) // however often it waits
+		until := func(t time.Time) {
+			grace = t
+			nc.SetDeadline(t)
+		}
+		until(last)
+		return present, func() {
+			if again := time.Now().Add(c.srv.LoginGrace); again.Before(last) { // for another method
+				until(again)
+			}
+		}
+	}
 	c.client = hello.Version
 	reviews := c.srv.reviews.Load()
-	a := c.srv.Gate.Attempt(ctx, c.peer, hello)
+	a := c.srv.Gate.Attempt(ctx, peer, hello)
 	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(nc, a.Config(hello))
 	if err != nil {
 		nc.Close()

@@ -126,7 +126,10 @@ func age(added, now time.Time) string {
 func (s *session) addKey(ctx context.Context) (fingerprint string, err error) {
 	text, err := s.readKey()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errNotAKey, err)
+		return "", err
+	}
+	if s.conn.grant.Load().Certified() {
+		return "", errPermanent
 	}
 	line, err := keyLine(text, time.Now())
 	if err != nil {
@@ -142,6 +145,9 @@ func (s *session) addKey(ctx context.Context) (fingerprint string, err error) {
 // keyChanged emits the event of a change of a user's keys that ended with err, confirms
 // the change to the person if it succeeded, and returns err.
 func (s *session) keyChanged(done event.Type, change, fingerprint string, err error) error {
+	if _, refused := errors.AsType[message](err); refused {
+		return err // which has its event
+	}
 	e := event.Event{Type: done, Service: "keys", Fields: map[string]string{"change": change}}
 	if fingerprint != "" {
 		e.Fields["fingerprint"] = fingerprint

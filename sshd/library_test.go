@@ -320,25 +320,31 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestLibraryCountsKeyOffers: as many refused offers as max_tries are free, and the
-// next ones are tries.
-func TestLibraryCountsKeyOffers(t *testing.T) {
-	f := start(t, func(f *fixture) { f.Gate.MaxTries = 3 })
-	for offers, want := range map[int]bool{5: true, 6: false} {
+// TestFullAgent: max_offers refused offers are free, and the next ones are tries. At the
+// limit the client reads what to do.
+func TestFullAgent(t *testing.T) {
+	f := start(t, func(f *fixture) { f.Gate.MaxTries, f.Gate.MaxOffers = 3, 5 })
+	first := f.must(t)
+	patched(t, first.Conn)
+	first.Close()
+	for offers, want := range map[int]bool{4: true, 7: true, 8: false} {
 		keys := make([]ssh.Signer, offers, offers+1)
 		for i := range keys {
 			keys[i] = newSigner(t)
 		}
-		client, _, err := f.dial(t, "alice", ssh.PublicKeys(append(keys, f.key)...))
+		client, banner, err := f.dial(t, "alice", ssh.PublicKeys(append(keys, f.key)...))
 		if (err == nil) != want {
 			t.Errorf("login with the key after %d others = %v, want success: %t", offers, err, want)
+		}
+		if got := strings.Count(banner, "5 keys were offered"); got != min(offers/5, 1) {
+			t.Errorf("%d keys: the client read %q", offers, banner)
 		}
 		if err == nil {
 			client.Close()
 		}
 	}
 	f.hangUp()
-	if got := len(f.events.reasons(event.LoginAccepted)); got != 1 {
-		t.Errorf("%d logins, want 1", got)
+	if got := len(f.events.reasons(event.LoginAccepted)); got != 3 {
+		t.Errorf("%d logins, want 3", got)
 	}
 }

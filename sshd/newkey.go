@@ -27,6 +27,7 @@ func (e *keyError) Error() string { return e.detail }
 var (
 	errNotAKey    = &keyError{"not one public key", event.NotAKey, "This is not one public key in the format of OpenSSH, RFC 4716 or PuTTY."}
 	errPrivateKey = &keyError{"a private key", event.PrivateKey, "This is a private key: keep it to yourself. The public one is needed, in the file that ends in .pub."}
+	errPermanent  = &keyError{"the login is by a certificate, which ends, and a key does not", event.CertificateRenewsItself, "You have logged in with a certificate. Log in another way to add a key."}
 	errKeyOption  = &keyError{"option of a key not allowed", event.KeyOption, "A key may have the options from= and expiry-time= only."}
 )
 
@@ -35,9 +36,19 @@ const mostKeyText = 64 << 10
 
 var errLongKey = errors.New("too long")
 
-// readKey reads what the client sends. At a terminal, one line in OpenSSH's format is
-// enough; other formats end with Ctrl-D.
+// readKey reads what the client sends. That may take long, so that the person may no
+// longer use the service when it is there.
 func (s *session) readKey() (string, error) {
+	text, err := s.readText()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errNotAKey, err)
+	}
+	return text, s.refused(s.service.Load(), "")
+}
+
+// readText reads to the end. At a terminal, one line in OpenSSH's format is enough; other
+// formats end with Ctrl-D.
+func (s *session) readText() (string, error) {
 	if s.pty == nil {
 		text, err := io.ReadAll(io.LimitReader(s.ch, mostKeyText+1))
 		if len(text) > mostKeyText {
@@ -66,13 +77,9 @@ func (s *session) readKey() (string, error) {
 // keyLine makes the line that is stored for a public key in any format: its options, if
 // they only limit it, the key, and the comment with the day.
 func keyLine(text string, now time.Time) (string, error) {
-	text = strings.TrimSpace(text)
 	k, options, err := parseNewKey(text)
-	switch {
-	case errors.Is(err, hostkey.ErrPrivate):
-		return "", errPrivateKey
-	case err != nil:
-		return "", fmt.Errorf("%w: %w", errNotAKey, err)
+	if err != nil {
+		return "", err
 	}
 	for _, o := range options {
 		if name, _, _ := strings.Cut(strings.ToLower(o), "="); name != "from" && name != "expiry-time" {
@@ -90,16 +97,23 @@ func keyLine(text string, now time.Time) (string, error) {
 	return line + " (added " + now.UTC().Format(time.DateOnly) + ")", nil
 }
 
-// parseNewKey reads one key. Only OpenSSH's lines have options.
+// parseNewKey reads one key. Only OpenSSH's lines have options. Errors are, or wrap, a
+// *keyError.
 func parseNewKey(text string) (k hostkey.Key, options []string, err error) {
-	if strings.HasPrefix(text, "----") || strings.HasPrefix(text, "PuTTY-") {
+	switch text = strings.TrimSpace(text); {
+	case strings.HasPrefix(text, "----"), strings.HasPrefix(text, "PuTTY-"):
 		k, err = hostkey.ParsePublic([]byte(text))
-		return k, nil, err
+	case strings.ContainsAny(text, "\r\n"):
+		err = errors.New("several lines")
+	default:
+		k.Public, k.Comment, options, _, err = ssh.ParseAuthorizedKey([]byte(text))
 	}
-	if strings.ContainsAny(text, "\r\n") {
-		return k, nil, errors.New("several lines")
+	switch {
+	case errors.Is(err, hostkey.ErrPrivate):
+		err = errPrivateKey
+	case err != nil:
+		err = fmt.Errorf("%w: %w", errNotAKey, err)
 	}
-	k.Public, k.Comment, options, _, err = ssh.ParseAuthorizedKey([]byte(text))
 	return k, options, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"berth/directory"
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
@@ -109,11 +110,14 @@ func samePlaces(a, b *policy.Policy) bool {
 }
 
 // remaining returns what now permits in the files of a view of old: nothing in folders
-// that no longer exist or have another host folder.
+// that no longer exist, have another host folder, or are used as somebody who may do more
+// on the disk than the person may now.
 func remaining(old, now *policy.Policy) *policy.Policy {
 	lost := map[string]bool{}
 	for _, f := range old.Folders {
-		same := func(other policy.Folder) bool { return other.Path == f.Path && other.Host == f.Host }
+		same := func(other policy.Folder) bool {
+			return other.Path == f.Path && other.Host == f.Host && within(f.Owner, other.Owner)
+		}
 		if !slices.ContainsFunc(now.Folders, same) {
 			lost[f.Path] = true
 		}
@@ -131,6 +135,15 @@ func remaining(old, now *policy.Policy) *policy.Policy {
 		}
 	}
 	return rest
+}
+
+// within reports whether an owner of files is now the same one, in all groups as before.
+func within(was, now *directory.POSIX) bool {
+	if was == nil || now == nil {
+		return was == now
+	}
+	left := func(group uint32) bool { return !slices.Contains(now.Groups, group) }
+	return was.UID == now.UID && was.GID == now.GID && !slices.ContainsFunc(was.Groups, left)
 }
 
 // folderOf is the path of the folder of p that name lies in.
@@ -164,7 +177,7 @@ func (o *observed) do(done, failed event.Type, e *event.Event, act func(fs.FS) e
 	view, err := o.files()
 	if err == nil {
 		if err = o.conn.srv.refusing(); err != nil {
-			err = fmt.Errorf("events cannot be written, so nothing may be done: %w", err)
+			err = fmt.Errorf("events cannot be written, so operations on files are refused: %w", err)
 		}
 	}
 	if err == nil {

@@ -117,6 +117,33 @@ func TestOpenFilesFollowTheRules(t *testing.T) {
 	}
 }
 
+// TestRemainingOwner: a file that was opened as somebody on the disk is not used any more
+// when the person is somebody else there, or in fewer groups.
+func TestRemainingOwner(t *testing.T) {
+	of := func(owner *directory.POSIX) *policy.Policy {
+		return &policy.Policy{Folders: []policy.Folder{{Path: "/", Host: "/h", Owner: owner}}, Access: []policy.Access{{Path: "/", Ops: policy.Full}}}
+	}
+	was := &directory.POSIX{UID: 1000, GID: 1000, Groups: []uint32{2000, 3000}}
+	for name, tt := range map[string]struct {
+		was, now *directory.POSIX
+		goesOn   bool
+	}{
+		"the same":              {was, &directory.POSIX{UID: 1000, GID: 1000, Groups: []uint32{2000, 3000}}, true},
+		"a new group":           {was, &directory.POSIX{UID: 1000, GID: 1000, Groups: []uint32{2000, 2500, 3000}}, true},
+		"another uid":           {was, &directory.POSIX{UID: 1001, GID: 1000, Groups: []uint32{2000, 3000}}, false},
+		"another gid":           {was, &directory.POSIX{UID: 1000, GID: 1001, Groups: []uint32{2000, 3000}}, false},
+		"a group less":          {was, &directory.POSIX{UID: 1000, GID: 1000, Groups: []uint32{3000}}, false},
+		"the service now":       {was, nil, false},
+		"the service before":    {nil, was, false},
+		"the service as it was": {nil, nil, true},
+	} {
+		err := remaining(of(tt.was), of(tt.now)).Check(policy.Read, "/f")
+		if (err == nil) != tt.goesOn {
+			t.Errorf("%s: %v, want it allowed: %t", name, err, tt.goesOn)
+		}
+	}
+}
+
 // TestRemaining checks what is left of the rights in files of folders that
 // another policy does not have any more.
 func TestRemaining(t *testing.T) {

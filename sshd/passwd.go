@@ -3,6 +3,7 @@ package sshd
 import (
 	"bufio"
 	"context"
+	"strings"
 
 	"berth/sshd/event"
 	"berth/sshd/login"
@@ -21,7 +22,7 @@ func servePasswd(ctx context.Context, s *session, _ string) (uint32, error) {
 	err := s.passwd(ctx)
 	text := []string{textUpdated}
 	if err != nil {
-		text = []string{login.Sentence(err), textFailed}
+		text = []string{s.conn.srv.Gate.ExplainChange(ctx, s.conn.grant.Load().User, err), textFailed}
 	}
 	for _, line := range text {
 		s.say(s.ch, line)
@@ -36,6 +37,11 @@ func (s *session) passwd(ctx context.Context) error {
 	in, u := bufio.NewReaderSize(s.ch, longestLine), s.conn.grant.Load().User
 	var lines [3]string
 	for i, prompt := range []string{promptCurrent, login.PromptNew, login.PromptConfirm} {
+		if prompt == login.PromptNew && s.pty != nil { // a program without a terminal gets the prompts only
+			if rules := s.conn.srv.Gate.RulesFor(ctx, u, ""); rules != "" {
+				s.say(s.ch, strings.TrimSpace(rules))
+			}
+		}
 		var err error
 		if lines[i], err = s.ask(in, prompt); err != nil {
 			s.say(s.ch, "") // end the line after a prompt that got no answer

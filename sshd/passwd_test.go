@@ -25,7 +25,7 @@ func TestPasswd(t *testing.T) {
 		{"blank first", "secret-1\n " + good + "\n " + good + "\n", "space or a tab.\n" + textFailed + "\n", 1},
 		{"tab last", "secret-1\n" + good + "\t\n" + good + "\t\n", "space or a tab.\n" + textFailed + "\n", 1},
 		{"empty", "secret-1\n\n\n", "The new password is empty.\n" + textFailed + "\n", 1},
-		{"refused", "secret-1\nx\nx\n", "The new password is too short.\n" + textFailed + "\n", 1},
+		{"refused", "secret-1\nx\nx\n", "The new password is too short. The directory asks for at least 8 characters.\n" + textFailed + "\n", 1},
 		{"input over", "secret-1\n", "The dialogue was ended.\n" + textFailed + "\n", 1},
 		{"line too long", strings.Repeat("x", 5000) + "\n", "The dialogue was ended.\n" + textFailed + "\n", 1},
 	}

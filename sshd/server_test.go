@@ -100,6 +100,10 @@ func (p *people) ChangePassword(_ context.Context, u *directory.User, old, new s
 	return nil
 }
 
+func (p *people) PasswordRules(context.Context, *directory.User) (directory.PasswordRules, error) {
+	return directory.PasswordRules{Length: 8}, nil
+}
+
 // set changes a user's state.
 func (p *people) set(name string, s directory.Status) {
 	p.mu.Lock()

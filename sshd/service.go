@@ -41,6 +41,10 @@ func services() []service {
 			help: "keys     list your SSH keys; add one: keys add < FILE.pub; remove one: keys remove FINGERPRINT",
 		},
 		{
+			name: "certify", words: []string{"certify"}, run: serveCertify,
+			help: "certify  get a certificate for your key: certify < id.pub > id-cert.pub",
+		},
+		{
 			name: "help", words: []string{"help"}, always: true, run: serveHelp,
 			help: "help     show this list",
 		},

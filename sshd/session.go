@@ -28,7 +28,8 @@ func (c *conn) serveChannels(ctx context.Context) {
 	defer c.ssh.Close()
 	var open atomic.Int32
 	user := c.grant.Load().User.Identity
-	noMore := false
+	noMore, proved := false, false
+	c.announceHostKeys()
 	for channels != nil || requests != nil {
 		select {
 		case <-ctx.Done():
@@ -54,7 +55,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 				defer release()
 				window := c.grow(ch, user)
 				defer window.end()
-				s := &session{conn: c, ch: window, window: window}
+				s := &session{conn: c, ch: &sharedStderr{Channel: window}, window: window}
 				c.sessions.Store(s, nil)
 				defer c.sessions.Delete(s)
 				s.serve(ctx, reqs)
@@ -67,8 +68,12 @@ func (c *conn) serveChannels(ctx context.Context) {
 			// https://github.com/openssh/openssh-portable/blob/master/PROTOCOL section 2.2
 			noMore = noMore || req.Type == "no-more-sessions@openssh.com"
 			c.refuseForwarding(req)
+			var answer []byte
+			if req.Type == proveHostKeys && !proved { // once: signatures cost time
+				proved, answer = true, c.proveHostKeys(req.Payload)
+			}
 			if req.WantReply {
-				req.Reply(false, nil)
+				req.Reply(answer != nil, answer)
 			}
 		}
 	}
@@ -190,13 +195,27 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 		}
 		began := time.Now()
 		s.service.Store(sv)
-		s.conn.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
+		s.started(sv)
 		status, err := sv.run(ctx, s, asked.Name)
-		e := event.Event{Type: event.ServiceEnded, Service: sv.name, Duration: time.Since(began), Err: err}
-		e.Fields = map[string]string{"status": fmt.Sprint(status)}
-		s.conn.emit(e)
+		s.ended(sv, status, time.Since(began), err)
 		return status
 	}, true
+}
+
+// started and ended report a service. They are not a part of its run: an event needs room
+// on the stack, which a waiting session would keep.
+//
+//go:noinline
+func (s *session) started(sv *service) {
+	s.conn.emit(event.Event{Type: event.ServiceStarted, Service: sv.name})
+}
+
+//go:noinline
+func (s *session) ended(sv *service, status uint32, took time.Duration, err error) {
+	s.conn.emit(event.Event{
+		Type: event.ServiceEnded, Service: sv.name, Duration: took, Err: err,
+		Fields: map[string]string{"status": fmt.Sprint(status)},
+	})
 }
 
 // refused returns, as a sentence for the user, why a service is refused.
@@ -232,9 +251,14 @@ func (s *session) say(w io.Writer, line string) {
 	io.WriteString(w, line+end)
 }
 
-// exit sends the client the exit status of its service, and closes the channel.
+// exit sends the client the exit status of its service, which writes no more, and closes
+// the channel.
 func (s *session) exit(status uint32) {
-	s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	s.sendStatus(status)
 	s.ch.CloseWrite()
 	s.ch.Close()
+}
+
+func (s *session) sendStatus(status uint32) {
+	s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }

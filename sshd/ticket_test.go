@@ -138,6 +138,11 @@ func TestTicketAndCode(t *testing.T) {
 		}
 	}
 	f.hangUp()
+	for _, e := range f.events.all() {
+		if e.Type == event.LoginAccepted && !strings.HasPrefix(e.Fields["principal"], "alice@") {
+			t.Errorf("the event of the login names the principal %q", e.Fields["principal"])
+		}
+	}
 	if got := f.events.reasons(event.LoginRejected); !slices.Equal(got, []string{"code_wrong"}) {
 		t.Errorf("reasons = %q", got)
 	}

@@ -33,22 +33,53 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 	defer files.Close()
 	opt := sftp.Options{
 		User: s.conn.grant.Load().User.Name, LinkFirst: slices.ContainsFunc(linkFirst, func(prefix string) bool { return strings.HasPrefix(s.conn.client, prefix) }),
-		Active: s.conn.touch, Copied: files.copied, Unseen: files.unseen, Done: ctx.Done(),
+		Names:  s.conn.nameOf,
+		Copied: files.copied, Unseen: files.unseen, Done: ctx.Done(),
 		Log: s.conn.log(),
 	}
-	return status(sftp.Serve(taken{s.ch, s.conn}, files, opt))
+	return status(sftp.Serve(active{s.ch, s.conn}, files, opt))
 }
 
-// taken is a channel whose writes count as activity: a client that reads slowly is not
-// idle.
-type taken struct {
+// nameOf is the name of the person or of one of their groups by its number on the disk.
+// It is empty for others, and where the files are the service's: its numbers may be
+// somebody else's in the directory.
+func (c *conn) nameOf(id uint32, group bool) string {
+	g := c.grant.Load()
+	if !slices.ContainsFunc(g.Policy.Folders, func(f policy.Folder) bool { return f.Belongs == policy.Person }) {
+		return ""
+	}
+	if !group {
+		if id == g.Policy.User.POSIX.UID {
+			return g.Policy.User.Name
+		}
+		return ""
+	}
+	for _, known := range g.Policy.User.Groups {
+		if known.GID == id && id != 0 {
+			return known.Name
+		}
+	}
+	return ""
+}
+
+// active is a channel on which every piece of data, in either direction, counts as
+// activity: a client on a slow line is not idle.
+type active struct {
 	ssh.Channel
 	conn *conn
 }
 
-func (t taken) Write(p []byte) (int, error) {
-	n, err := t.Channel.Write(p)
-	t.conn.touch()
+func (a active) Read(p []byte) (int, error) {
+	n, err := a.Channel.Read(p)
+	if n > 0 {
+		a.conn.touch()
+	}
+	return n, err
+}
+
+func (a active) Write(p []byte) (int, error) {
+	n, err := a.Channel.Write(p)
+	a.conn.touch()
 	return n, err
 }
 
@@ -69,7 +100,7 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		Ahead:   strings.HasPrefix(s.conn.client, "SSH-2.0-OpenSSH_"),
 		Log:     s.conn.log(),
 	}
-	return status(cmd.Serve(ctx, taken{s.ch, s.conn}, s.ch.Stderr(), files, opt))
+	return status(cmd.Serve(ctx, active{s.ch, s.conn}, s.ch.Stderr(), files, opt))
 }
 
 // log returns the server's log for what the user of c does.

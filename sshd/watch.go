@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"maps"
 	"slices"
@@ -22,7 +23,9 @@ import (
 func (s *Server) Watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	checked := time.Now()
+	checked, share := time.Now(), 0
+	shares := int(min(maxShares, max(1, s.Recheck/time.Second)))
+	each := s.Recheck / time.Duration(shares)
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,12 +35,24 @@ func (s *Server) Watch(ctx context.Context) {
 				c.enforceLimits(now)
 				s.lapse(ctx, c, now)
 			}
-			if s.Recheck > 0 && now.Sub(checked) >= s.Recheck {
-				checked = now
-				s.Reconsider(ctx)
+			for ; s.Recheck > 0 && now.Sub(checked) >= each; checked = checked.Add(each) {
+				s.reconsider(ctx, func(name string) bool { return shareOf(name, shares) == share })
+				share = (share + 1) % shares
 			}
 		}
 	}
+}
+
+// maxShares is in how many parts users are looked up again, one after the other within
+// Recheck. To ask for thousands at once would be a burst for the directory, in which
+// logins wait. More and smaller parts would need more searches.
+const maxShares = 6
+
+// shareOf is the part that a name belongs to: all sessions of a user to the same.
+func shareOf(name string, shares int) int {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return int(h.Sum32() % uint32(shares))
 }
 
 // enforceLimits ends c if c has reached one of its limits, and sends a keep-alive request
@@ -48,9 +63,7 @@ func (c *conn) enforceLimits(now time.Time) {
 		return // LoginGrace limits a login
 	}
 	l, idle := g.Policy.Limits, c.idle(now)
-	if l.Idle == 0 {
-		l.Idle = c.srv.Idle
-	}
+	l.Idle = cmp.Or(l.Idle, c.srv.Idle)
 	switch {
 	case l.Idle > 0 && idle >= l.Idle:
 		c.close(event.Idle)
@@ -82,10 +95,15 @@ func (c *conn) keepAlive(now time.Time) {
 // decides again what they may do. Call it after the rules have changed.
 func (s *Server) Reconsider(ctx context.Context) {
 	s.reviews.Add(1) // a login that is under way now is reviewed when it ends
+	s.reconsider(ctx, func(string) bool { return true })
+}
+
+// reconsider is Reconsider for the users whose name matches.
+func (s *Server) reconsider(ctx context.Context, matches func(name string) bool) {
 	grants := map[*conn]*login.Grant{}
 	names := map[string]bool{} // a user with ten sessions is looked up once
 	for _, c := range s.connections() {
-		if g := c.grant.Load(); g != nil {
+		if g := c.grant.Load(); g != nil && matches(g.User.Name) {
 			grants[c] = g
 			names[g.User.Name] = true
 		}
@@ -93,7 +111,12 @@ func (s *Server) Reconsider(ctx context.Context) {
 	answers := s.Gate.Directory.LookupMany(directory.Fresh(ctx), slices.Sorted(maps.Keys(names)))
 	for c, g := range grants {
 		a := answers[g.User.Name]
-		c.review(g, a.User, a.Err)
+		next, err := s.Gate.Review(g, a.User, a.Err)
+		if err == nil && !c.grant.CompareAndSwap(g, next) {
+			s.reviewConn(ctx, c)
+			continue
+		}
+		c.reviewed(g, next, err)
 	}
 }
 
@@ -106,22 +129,16 @@ func (s *Server) lapse(ctx context.Context, c *conn, now time.Time) {
 
 // reviewConn reviews c alone.
 func (s *Server) reviewConn(ctx context.Context, c *conn) {
-	g := c.grant.Load()
-	u, err := s.Gate.Directory.Lookup(directory.Fresh(ctx), g.User.Name)
-	if err != nil && !directory.Refused(err) {
-		u, err = g.User, nil // changed rules apply although the directory does not answer
-	}
-	c.review(g, u, err)
+	c.reviewed(s.Gate.Recheck(ctx, &c.grant))
 }
 
-// review keeps the grant of an open session, replaces it, or ends the session.
-func (c *conn) review(g *login.Grant, u *directory.User, err error) {
-	next, err := c.srv.Gate.Review(g, u, err)
+// reviewed tells what a review has changed, or ends the session.
+func (c *conn) reviewed(before, after *login.Grant, err error) {
 	switch {
 	case err != nil:
 		c.revoke(err)
-	case next != g && c.grant.CompareAndSwap(g, next):
-		c.explainChange(g, next)
+	case after != before:
+		c.explainChange(before, after)
 	}
 }
 
@@ -179,7 +196,8 @@ func (c *conn) expel() {
 		defer c.survive()
 		for _, s := range c.runningSessions() {
 			io.WriteString(s.ch.Stderr(), why.line+"\r\n")
-			s.exit(statusRevoked)
+			s.sendStatus(statusRevoked)
+			s.ch.Close() // without EOF, because the service may be writing
 		}
 		if len(c.runningSessions()) == 0 {
 			c.close(why.reason)

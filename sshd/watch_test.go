@@ -4,18 +4,22 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/login"
 )
 
 func TestReconsider(t *testing.T) {
@@ -32,6 +36,29 @@ func TestReconsider(t *testing.T) {
 	f.Reconsider(t.Context())
 	c.Wait()
 	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"account_disabled"}) {
+		t.Errorf("reasons = %q", got)
+	}
+}
+
+// TestRulesChangeInOutage: other rules apply although no directory answers.
+func TestRulesChangeInOutage(t *testing.T) {
+	f := start(t)
+	resolve := f.Gate.Rules
+	var over atomic.Bool
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		if over.Load() {
+			return nil, &policy.Denied{Reason: policy.NoRule}
+		}
+		return resolve.Resolve(q)
+	})
+	c := f.must(t)
+	run1(t, c, "help", "")
+	f.people.down = true
+	over.Store(true)
+	f.Reconsider(t.Context())
+	eventually(t, "the session has ended", func() bool { return len(f.events.reasons(event.LoginRevoked)) == 1 })
+	c.Wait()
+	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
 		t.Errorf("reasons = %q", got)
 	}
 }
@@ -115,37 +142,48 @@ func TestSessionsEndInTime(t *testing.T) {
 }
 
 // TestIdleWithAnOpenFile checks that an open file alone keeps no session, and
-// that a client which takes what it asked for does.
+// that a client which sends something, or takes what it asked for, does.
 func TestIdleWithAnOpenFile(t *testing.T) {
-	f := start(t, func(f *fixture) { f.Idle = time.Minute })
-	files, err := sftp.NewClient(f.must(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := files.Create("/f"); err != nil {
-		t.Fatal(err)
-	}
-	c := f.connections()[0]
-	long := int64(time.Since(c.peer.Opened) - 2*time.Minute)
-	c.last.Store(long)
-	if _, err := (taken{discarding{}, c}).Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	c.enforceLimits(time.Now())
-	if why := c.ending.Load(); why != nil {
-		t.Fatalf("closed for %q although the client takes data", why.reason)
-	}
-	c.last.Store(long)
-	c.enforceLimits(time.Now())
-	if why := c.ending.Load(); why == nil || why.reason != event.Idle {
-		t.Errorf("closed for %v, want idle", why)
+	ch := active{Channel: oneByte{}}
+	for _, tt := range []struct {
+		name string
+		move func() (int, error)
+		want bool
+	}{
+		{"a byte was read", func() (int, error) { return ch.Read(make([]byte, 1)) }, true},
+		{"a byte was written", func() (int, error) { return ch.Write([]byte("x")) }, true},
+		{"the input has ended", func() (int, error) { return ch.Read(nil) }, false},
+		{"nothing", func() (int, error) { return 0, nil }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := start(t, func(f *fixture) { f.Idle = time.Minute })
+			files, err := sftp.NewClient(f.must(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := files.Create("/f"); err != nil {
+				t.Fatal(err)
+			}
+			c := f.connections()[0]
+			c.last.Store(int64(time.Since(c.peer.Opened) - 2*time.Minute))
+			ch.conn = c
+			if _, err := tt.move(); err != nil {
+				t.Fatal(err)
+			}
+			c.enforceLimits(time.Now())
+			why := c.ending.Load()
+			if tt.want != (why == nil) || why != nil && why.reason != event.Idle {
+				t.Errorf("closed for %v, want a session that stays: %t", why, tt.want)
+			}
+		})
 	}
 }
 
-// discarding is a channel that takes everything.
-type discarding struct{ ssh.Channel }
+// oneByte is a channel that sends a byte at a time and takes everything.
+type oneByte struct{ ssh.Channel }
 
-func (discarding) Write(p []byte) (int, error) { return len(p), nil }
+func (oneByte) Read(p []byte) (int, error)  { return min(1, len(p)), nil }
+func (oneByte) Write(p []byte) (int, error) { return len(p), nil }
 
 func TestSilentClientsAreLetGo(t *testing.T) {
 	f := start(t)
@@ -344,6 +382,92 @@ type manyPeople struct {
 func (m manyPeople) LookupMany(ctx context.Context, names []string) map[string]directory.Answer {
 	*m.asked = append(*m.asked, names)
 	return m.people.LookupMany(ctx, names)
+}
+
+// TestLookedUpInParts: within Recheck each user is looked up once, and not all at once.
+func TestLookedUpInParts(t *testing.T) {
+	people := make([]string, 600)
+	for i := range people {
+		people[i] = fmt.Sprint("u", i)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		asked := map[time.Duration][]string{}
+		began := time.Now()
+		srv := &Server{Log: hclog.NewNullLogger(), Gate: &login.Gate{Log: hclog.NewNullLogger()}, conns: map[*conn]struct{}{}}
+		srv.Recheck = time.Minute
+		srv.Gate.Rules = rules(func(policy.Request) (*policy.Policy, error) { return &policy.Policy{}, nil })
+		srv.Gate.Directory = downDirectory{asked: func(names []string) { asked[time.Since(began)] = names }}
+		for _, name := range people {
+			c := &conn{srv: srv}
+			c.grant.Store(&login.Grant{User: &directory.User{Name: name, State: directory.State{Status: directory.StatusActive}}, Policy: &policy.Policy{}})
+			srv.conns[c] = struct{}{}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Millisecond)
+		defer cancel()
+		srv.Watch(ctx)
+		var all []string
+		for at, names := range asked {
+			if len(names) > len(people)/4 {
+				t.Errorf("after %v %d of %d users at once", at, len(names), len(people))
+			}
+			all = append(all, names...)
+		}
+		slices.Sort(all)
+		slices.Sort(people)
+		if !slices.Equal(all, people) {
+			t.Errorf("%d users were looked up within a minute, want each of %d once", len(all), len(people))
+		}
+	})
+}
+
+// A downDirectory answers nothing, and notes what it was asked.
+type downDirectory struct {
+	directory.Directory
+	asked func(names []string)
+}
+
+func (d downDirectory) LookupMany(_ context.Context, names []string) map[string]directory.Answer {
+	d.asked(names)
+	answers := map[string]directory.Answer{}
+	for _, name := range names {
+		answers[name] = directory.Answer{Err: errors.New("down")}
+	}
+	return answers
+}
+
+// TestNewRulesAfterAnOlderReview: the review of a reload counts although the result of an
+// older one, under the old rules, came between its question and its answer.
+func TestNewRulesAfterAnOlderReview(t *testing.T) {
+	f := start(t)
+	c := f.must(t)
+	run1(t, c, "help", "")
+	conn := f.connections()[0]
+	until, resolve := time.Now().Add(time.Hour), f.Gate.Rules
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		p, err := resolve.Resolve(q)
+		p.ValidUntil = until
+		return p, err
+	})
+	f.Gate.Directory = meanwhile{f.people, func() {
+		older := *conn.grant.Load()
+		conn.grant.Store(&older)
+	}}
+	f.Reconsider(t.Context())
+	if got := conn.grant.Load().Policy.ValidUntil; !got.Equal(until) {
+		t.Errorf("the new rules do not apply: they hold until %v, want %v", got, until)
+	}
+}
+
+// A meanwhile has something happen before it answers.
+type meanwhile struct {
+	*people
+	happens func()
+}
+
+func (m meanwhile) LookupMany(ctx context.Context, names []string) map[string]directory.Answer {
+	answers := m.people.LookupMany(ctx, names)
+	m.happens()
+	return answers
 }
 
 // TestTheHourEndsWithoutADirectory has a rule end while no server answers.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/cpu"
@@ -154,10 +155,14 @@ func share(a, b []string) bool {
 // key also signs with SHA-1 if that is one of them and the client lists no better
 // algorithm.
 func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
-	if !slices.Contains(names, ssh.KeyAlgoRSA) || slices.ContainsFunc(g.HostKeys, func(k ssh.Signer) bool { return share(algorithms(k), hello.HostKeys) }) {
-		return g.HostKeys
+	certified, err := g.Certificates.HostCertificates(g.HostKeys, time.Now())
+	if err != nil {
+		g.Log.Error("clients get host keys without certificates", "error", err)
 	}
-	keys := slices.Clone(g.HostKeys)
+	keys := slices.Concat(g.HostKeys, certified)
+	if !slices.Contains(names, ssh.KeyAlgoRSA) || slices.ContainsFunc(keys, func(k ssh.Signer) bool { return share(algorithms(k), hello.HostKeys) }) {
+		return keys
+	}
 	for i, k := range keys {
 		old, ok := k.(interface{ WithSHA1() (ssh.Signer, error) })
 		if !ok {
@@ -171,6 +176,18 @@ func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
 		keys[i] = weak
 	}
 	return keys
+}
+
+// firstOfType returns the first key of each type. SSH can offer only one, and clients
+// learn the others after the login.
+func firstOfType(keys []ssh.Signer) []ssh.Signer {
+	var first []ssh.Signer
+	for _, k := range keys {
+		if !slices.ContainsFunc(first, func(f ssh.Signer) bool { return f.PublicKey().Type() == k.PublicKey().Type() }) {
+			first = append(first, k)
+		}
+	}
+	return first
 }
 
 // algorithms returns those that a host key signs with.

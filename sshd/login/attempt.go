@@ -16,6 +16,7 @@ import (
 	"berth/directory"
 	"berth/sshd/early"
 	"berth/sshd/event"
+	"berth/sshd/oidc"
 	"berth/sshd/state"
 )
 
@@ -28,9 +29,13 @@ type Attempt struct {
 	log  hclog.Logger
 	pre  ssh.ServerPreAuthConn // set once keys have been exchanged
 
-	client string // identification string
-	proofs proofs
-	name   found // the name that is tried now
+	client  string // identification string
+	service string // that the rules must list; empty: any login will do
+	offers  int    // of keys that were refused
+
+	browserToo bool // keyboard-interactive may be a sign-in with the browser
+	proofs     proofs
+	name       found // the name that is tried now
 
 	answered   time.Time     // when the person last answered a question
 	work, idle time.Duration // time spent in callbacks: for the login, and waiting for the person or for RefusalDelay
@@ -64,6 +69,8 @@ type proof struct {
 	factors     []string // of a dialogue there may be several
 	key         string   // of the directory, marshalled; empty: no key was used
 	certificate *certificate
+	principal   string                           // of a Kerberos ticket
+	subject     string                           // of an ID token
 	next        []string                         // after a password or a code: what the rules ask for next
 	password    string                           // the one that was proved
 	ask         ssh.KeyboardInteractiveChallenge // nil: there is no dialogue for a new password
@@ -82,7 +89,7 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	if err == nil {
 		u, err = a.lookup(name, method != methodPublicKey || len(a.proofs.factors) > 0)
 	}
-	if err == nil && method != methodPublicKey && method != methodTicket {
+	if err == nil && (method == methodPassword || method == methodInteractive || method == factorCode) {
 		p.next, err = a.following(u, method)
 	}
 	err = prove(u, err)
@@ -155,9 +162,9 @@ func (p proofs) with(added *proof, u *directory.User, err error) proofs {
 	if added.certificate != nil {
 		p.certificates = append(slices.Clone(p.certificates), *added.certificate)
 	}
-	if p.restriction == nil {
-		p.restriction = restrictionIn(err)
-	}
+	p.principal = cmp.Or(added.principal, p.principal)
+	p.subject = cmp.Or(added.subject, p.subject)
+	p.restriction = cmp.Or(p.restriction, restrictionIn(err))
 	switch added.factors[0] {
 	case methodPassword, methodInteractive:
 		p.grace = err == nil && u.State.Status == directory.StatusPasswordExpired
@@ -174,6 +181,9 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 	g, err := a.gate.judge(proofs, u, a.peer.Remote.Addr())
 	if _, more := errors.AsType[*unfinished](err); more {
 		a.proofs = proofs
+	}
+	if err == nil && a.service != "" {
+		err = g.Serves(a.service)
 	}
 	if err != nil {
 		return nil, err
@@ -231,7 +241,11 @@ func (a *Attempt) accepted(g *Grant) {
 		banner += g.Instruction() + "\n"
 	} else if s := u.State; s.ExpiresSoon {
 		when := Expiry(s.PasswordExpires, time.Now())
-		banner += "Your password expires " + when + ". Change it with: ssh HOST passwd\n"
+		banner += "Your password expires " + when + "."
+		if g.Policy.Allows("passwd") {
+			banner += " Change it with: ssh HOST passwd"
+		}
+		banner += "\n"
 		a.emit(event.Event{Type: event.PasswordExpiring, User: u.Name, UserID: u.ID, Detail: when})
 	}
 	if banner != "" {
@@ -307,14 +321,14 @@ func (a *Attempt) reject(name, method string, err error) error {
 		// A password that was not compared must look like a wrong one. A key or a
 		// ticket was proved, and clients try these without asking the person.
 		if method == methodPassword || method == methodInteractive {
-			a.hold(err)
+			a.penalize(err)
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
 	case errors.Is(err, state.ErrLost): // nobody knows whether the code was right
 	case limited && limit.Code == state.SourcePenalized: // the source has its penalty already
-	case directory.Refused(err), errors.Is(err, errCode):
-		a.hold(err)
+	case directory.Refused(err), errors.Is(err, errCode), errors.Is(err, errNotThem), errors.Is(err, oidc.ErrToken), errors.Is(err, oidc.ErrNotSignedIn):
+		a.penalize(err)
 	}
 	if errors.Is(err, directory.ErrShielded) {
 		e.Type = event.LoginShielded
@@ -334,8 +348,8 @@ func (a *Attempt) rejection(name, method string, err error) event.Event {
 	return e
 }
 
-// hold gives the source a penalty for a try that failed with err.
-func (a *Attempt) hold(err error) {
+// penalize gives the source a penalty for a try that failed with err.
+func (a *Attempt) penalize(err error) {
 	kind := state.LoginFailed
 	if errors.Is(err, directory.ErrNoUser) {
 		kind = state.UnknownUser
@@ -354,7 +368,7 @@ func (a *Attempt) reportKeys() {
 	}
 	n.reported = true
 	err := cmp.Or(n.err, errKeyRefused)
-	a.hold(err)
+	a.penalize(err)
 	if len(n.refused) == 0 {
 		return // only certificates were offered: each has its event
 	}
@@ -379,9 +393,18 @@ func (a *Attempt) Release() {
 	}
 }
 
+// Succeeded ends an attempt that led to a Grant. It returns what ends the count of the
+// session. The SSH library keeps a for the whole session, so a forgets all else: a password,
+// and memory.
+func (a *Attempt) Succeeded() (release func()) {
+	release = a.release
+	*a = Attempt{}
+	return release
+}
+
 // emit fills in what all events of a connection share.
 func (a *Attempt) emit(e event.Event) {
-	e.Session, e.Remote = a.peer.Session, a.peer.Remote
+	e.Session, e.Remote, e.Service = a.peer.Session, a.peer.Remote, cmp.Or(e.Service, a.service)
 	a.gate.Emit(e)
 }
 

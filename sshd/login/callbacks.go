@@ -31,7 +31,7 @@ func (a *Attempt) Config(hello early.Hello) *ssh.ServerConfig {
 	cfg.KeyboardInteractiveCallback, cfg.GSSAPIWithMICConfig = next.KeyboardInteractiveCallback, next.GSSAPIWithMICConfig
 	old := g.legacy(a.peer.Remote.Addr())
 	weaken(cfg, old, hello)
-	for _, k := range g.hostKeys(old, hello) {
+	for _, k := range firstOfType(g.hostKeys(old, hello)) {
 		cfg.AddHostKey(k)
 	}
 	return cfg
@@ -47,9 +47,14 @@ func (a *Attempt) callbacks(factors ...string) ssh.ServerAuthCallbacks {
 	if offers(methodPassword) {
 		cb.PasswordCallback = a.password
 	}
-	if offers(methodPassword) || offers(methodInteractive) {
+	password := offers(methodPassword) || offers(methodInteractive)
+	a.browserToo = a.gate.SignIn != nil && offers(methodBrowser)
+	switch {
+	case a.browserToo && (!password || a.gate.SignIn.BrowserOnly()):
+		cb.KeyboardInteractiveCallback = a.browser
+	case password:
 		cb.KeyboardInteractiveCallback = a.interactive
-	} else if offers(factorCode) {
+	case offers(factorCode):
 		cb.KeyboardInteractiveCallback = a.code
 	}
 	if offers(methodTicket) {

@@ -13,6 +13,10 @@ const (
 	methodTicket      = "gssapi-with-mic"
 )
 
+// methodBrowser is a sign-in with the browser, which SSH carries in
+// keyboard-interactive.
+const methodBrowser = "oidc"
+
 // factorCode is a one-time code, which rules require beside a method.
 const factorCode = "totp"
 

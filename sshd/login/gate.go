@@ -11,11 +11,13 @@
 package login
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,6 +28,7 @@ import (
 	"berth/sshd/cert"
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
+	"berth/sshd/oidc"
 	"berth/sshd/state"
 	"berth/sshd/totp"
 )
@@ -48,6 +51,7 @@ type Gate struct {
 	Certificates *cert.Authority  // nil: no certificates are accepted
 	Kerberos     *kerberos.Keytab // nil: no tickets are accepted
 	Codes        *totp.Codes      // nil: nobody has secrets of one-time codes
+	SignIn       *oidc.Provider   // nil: nobody can sign in with the browser
 	State        state.Store      // penalties, sessions, used codes
 	HostKeys     []ssh.Signer     // in order of preference
 	Emit         func(event.Event)
@@ -64,6 +68,11 @@ type Peer struct {
 	Remote  netip.AddrPort // of the client, as a trusted balancer has it
 	Source  netip.Addr     // which gets the penalties; not valid: nobody gets any
 	Opened  time.Time
+
+	// Waiting, if set, is called when the login waits for a person to sign in with the
+	// browser, who may take so long. The context that it returns ends when the client
+	// has gone. over is called when the wait is over.
+	Waiting func(time.Duration) (present context.Context, over func())
 }
 
 // A Grant is what a login ended with: what the connection may do. It is never
@@ -85,8 +94,10 @@ type proofs struct {
 	factors      []string           // in the order in which they were proved
 	keys         []string           // of the directory, marshalled
 	certificates []certificate
-	restriction  error // a bind said that the password has to be changed
-	grace        bool  // the directory accepted a password although it has expired
+	principal    string // of a Kerberos ticket
+	subject      string // of an ID token
+	restriction  error  // a bind said that the password has to be changed
+	grace        bool   // the directory accepted a password although it has expired
 
 	passwordChanged time.Time // when the user's password was last changed
 	ownChange       bool      // the user has changed it in this login
@@ -131,6 +142,7 @@ func (p proofs) fields() map[string]string {
 			fields["fingerprint"] = ssh.FingerprintSHA256(k)
 		}
 	}
+	fields["principal"], fields["subject"] = Printable(p.principal), Printable(p.subject)
 	return fields
 }
 
@@ -138,6 +150,9 @@ func (p proofs) fields() map[string]string {
 func (g *Grant) Instruction() string {
 	return Sentence(g.Restriction) + " Change it with: ssh HOST passwd"
 }
+
+// Certified reports whether a certificate has a part in the login.
+func (g *Grant) Certified() bool { return len(g.proofs.certificates) > 0 }
 
 // Permits reports whether the certificates of the login, if it used any, are
 // for a service.
@@ -154,11 +169,30 @@ func (g *Grant) SameRights(other *Grant) bool {
 	return (g.Restriction == nil) == (other.Restriction == nil) && reflect.DeepEqual(a, b)
 }
 
+// Recheck looks up the person of the grant in held again, decides as Review does, and puts the
+// result in the place of before. If another result has come meanwhile, it asks again: which of
+// two answers is the newer one is not known, and the older one must not stay. It is safe for
+// concurrent use.
+func (g *Gate) Recheck(ctx context.Context, held *atomic.Pointer[Grant]) (before, after *Grant, err error) {
+	for {
+		before = held.Load()
+		u, err := g.Directory.Lookup(directory.Fresh(ctx), before.User.Name)
+		after, err = g.Review(before, u, err)
+		if err != nil || held.CompareAndSwap(before, after) {
+			return before, after, err
+		}
+	}
+}
+
 // Review makes the decision of a login again for an open session. u and err are the
-// present answer of the directory. Review returns grant itself if nothing has changed
-// or the directory could not be asked, another Grant if something has changed, and an
-// error if the session must end.
+// present answer of the directory. If it could not be asked, the user is as before: rules
+// and revoked certificates count nevertheless. Review returns grant itself if nothing has
+// changed, another Grant if something has, and an error if the session must end.
 func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error) {
+	if err != nil && !directory.Refused(err) { // no session ends because a server is down
+		g.Log.Warn("look up a user with an open session", "user", grant.User.Name, "error", err)
+		u, err = grant.User, nil
+	}
 	var next *Grant
 	if err == nil {
 		next, err = g.judge(grant.proofs, u, grant.remote)
@@ -166,8 +200,8 @@ func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error
 	switch {
 	case revokes(err):
 		return nil, err
-	case err != nil: // no session ends because a server is down
-		g.Log.Warn("look up a user with an open session", "user", grant.User.Name, "error", err)
+	case err != nil: // such as a list of revoked certificates that cannot be read
+		g.Log.Warn("decide about an open session", "user", grant.User.Name, "error", err)
 		return grant, nil
 	}
 	if next.proofs.ownChange { // a later change is by somebody else

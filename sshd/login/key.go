@@ -48,8 +48,26 @@ func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissi
 	if !reported {
 		a.name.refused = append(a.name.refused, ssh.FingerprintSHA256(key))
 	}
-	return nil, err
+	a.offers++
+	if a.offers == a.gate.MaxOffers { // the same text for everybody, known or not
+		text := fmt.Sprintf("%d keys were offered, and none of them is accepted. Choose one: ssh -i KEY -o IdentitiesOnly=yes\n", a.offers)
+		err = &ssh.BannerError{Err: err, Message: text}
+	}
+	return nil, &refusedOffer{err, a.gate.MaxOffers}
 }
+
+// A refusedOffer is an offer that is not accepted. With Berth's patches, the SSH library
+// finds its method FreeOffers.
+type refusedOffer struct {
+	error
+	free int
+}
+
+func (r *refusedOffer) Unwrap() error { return r.error }
+
+// FreeOffers returns how many refused offers are not counted as tries. Without Berth's
+// patches the library takes MaxTries.
+func (r *refusedOffer) FreeOffers() int { return r.free }
 
 // userKey returns the permissions of u with key, if key is one of the keys of u that
 // may be used now and from the address of the client.

@@ -86,6 +86,10 @@ func (w *world) Authenticate(_ context.Context, u *directory.User, password stri
 	return err
 }
 
+func (w *world) PasswordRules(context.Context, *directory.User) (directory.PasswordRules, error) {
+	return directory.PasswordRules{Length: 8, History: 3}, nil
+}
+
 func (w *world) ChangePassword(_ context.Context, _ *directory.User, old, new string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 // What people are asked for in a login.
 const (
 	promptPassword = "Password: "
+	promptChoice   = "Password, or Enter to sign in with the browser: "
 	promptCode     = "One-time code: "
 )
 
@@ -82,9 +83,16 @@ func (a *Attempt) asksInPassword(p *proof) bool {
 // which of them was right. After a wrong password or an unknown name the code is asked
 // for as well, but not compared, so that nobody learns who exists and needs a code.
 func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	password, err := a.question(ask, promptPassword)
+	prompt := promptPassword
+	if a.browserToo {
+		prompt = promptChoice
+	}
+	password, err := a.question(ask, prompt)
 	if err != nil {
 		return nil, err
+	}
+	if a.browserToo && password == "" {
+		return a.browser(meta, ask)
 	}
 	started := time.Now()
 	p := &proof{factors: []string{methodInteractive}, password: password, ask: ask}
@@ -200,6 +208,29 @@ func (g *Gate) ChangePassword(ctx context.Context, u *directory.User, old, new, 
 	return PasswordEvent(u, err), err
 }
 
+// RulesFor says what the directory asks of a new password, as one more sentence after
+// text. It adds nothing if the directory does not show its rules.
+func (g *Gate) RulesFor(ctx context.Context, u *directory.User, text string) string {
+	rules, err := g.Directory.PasswordRules(ctx, u)
+	g.Log.Debug("password rules", "user", u.Name, "rules", rules.String(), "error", err)
+	if err != nil || rules.String() == "" {
+		return text
+	}
+	return text + " " + rules.String()
+}
+
+// ExplainChange is the sentence for somebody whose new password was refused, with the
+// rules if the password broke one.
+func (g *Gate) ExplainChange(ctx context.Context, u *directory.User, err error) string {
+	text := Sentence(err)
+	for _, broken := range []error{directory.ErrPasswordTooShort, directory.ErrPasswordTooYoung, directory.ErrPasswordUsed, directory.ErrPasswordWeak} {
+		if errors.Is(err, broken) {
+			return g.RulesFor(ctx, u, text)
+		}
+	}
+	return text
+}
+
 // PasswordEvent is the event of a change of u's password that ended with err.
 func PasswordEvent(u *directory.User, err error) event.Event {
 	e := event.Event{Type: event.PasswordChanged, User: u.Name, UserID: u.ID, Service: "passwd"}
@@ -215,10 +246,10 @@ const tries = 3
 // changePassword asks for a new password until one is accepted, the person gives up or
 // has had all tries. It reports whether the password was changed.
 func (a *Attempt) changePassword(g *Grant, p *proof) (changed bool, err error) {
-	instruction := Sentence(g.Restriction) + " Please choose a new one."
 	if p.ask == nil && !a.asksInPassword(p) {
 		return false, nil
 	}
+	instruction := a.gate.RulesFor(a.ctx, g.User, Sentence(g.Restriction)+" Please choose a new one.")
 	for a.name.asks < tries {
 		new, confirm := p.replacement, p.replacement
 		if p.ask != nil {
@@ -241,7 +272,7 @@ func (a *Attempt) changePassword(g *Grant, p *proof) (changed bool, err error) {
 			p.password = new
 			return true, nil
 		}
-		instruction = Sentence(err) + " Please try again."
+		instruction = a.gate.ExplainChange(a.ctx, g.User, err) + " Please try again."
 		p.changes = false // p.replacement has been tried
 	}
 	return false, nil

@@ -67,7 +67,7 @@ func TestPasswordChangeRequest(t *testing.T) {
 				return
 			}
 			prompt, change := asks.PasswordChange()
-			if !strings.Contains(prompt, "Please choose a new one") {
+			if !strings.Contains(prompt, "Please choose a new one. The directory asks for at least 8 characters, none of your last 3 passwords.") {
 				t.Errorf("prompt %q", prompt)
 			}
 			if w.has(event.LoginRejected) || w.has(event.LoginAccepted) || !w.has(event.LoginPartial) {

@@ -10,6 +10,7 @@ import (
 	"berth/sshd/cert"
 	"berth/sshd/event"
 	"berth/sshd/kerberos"
+	"berth/sshd/oidc"
 	"berth/sshd/state"
 	"berth/sshd/totp"
 )
@@ -19,6 +20,7 @@ var (
 	errKeyRefused  = errors.New("key not accepted")         // not a key of the user, or not from this address
 	errCertificate = errors.New("certificate not accepted") // an event has the reason
 	errTicket      = errors.New("ticket not accepted")      // it proves nothing, or that the client is somebody else
+	errNotThem     = errors.New("sign-in of somebody else") // in the browser
 	errMethod      = errors.New("method not accepted")      // no rule asks for it, or not now
 	errCode        = errors.New("one-time code not accepted")
 
@@ -90,6 +92,11 @@ var answers = []struct {
 	{kerberos.ErrWrongKey, event.TicketKey, ""},
 	{kerberos.ErrForeignRealm, event.TicketRealm, ""},
 	{errTicket, event.TicketNotAccepted, ""},
+	{oidc.ErrUnavailable, event.ProviderUnavailable, "The sign-in service cannot be reached just now. Please try again later."},
+	{oidc.ErrBusy, event.TooManySignIns, "Too many sign-ins are under way. Please try again later."},
+	{oidc.ErrNotSignedIn, event.NotSignedIn, "Nobody has signed in with the browser."},
+	{oidc.ErrToken, event.TokenNotAccepted, "Your sign-in is not accepted here. Please tell your administrator."},
+	{errNotThem, event.SignInOfAnother, ""},
 	{totp.ErrOld, event.CodeTooOld, ""},
 	{totp.ErrNoSecret, event.CodeNoSecret, ""},
 	{totp.ErrUnreadable, event.CodesUnreadable, ""},
@@ -115,6 +122,7 @@ var answers = []struct {
 var (
 	denials = map[policy.Reason]event.Reason{
 		policy.NoRule: event.NoRule, policy.DenyRule: event.DenyRule, policy.GroupsUnknown: event.GroupsUnknown, policy.Placeholder: event.Placeholder,
+		policy.NoUID: event.NoUID,
 	}
 	limits = map[state.Reason]event.Reason{
 		state.SourceBlocked: event.SourceBlocked, state.SourcePenalized: event.SourcePenalized, state.SourceBusy: event.SourceBusy,
@@ -152,7 +160,7 @@ func deniedByUs(err error) bool {
 // directory cannot be asked.
 func clientMessage(err error) string {
 	proved := directory.Proved(err) || deniedByUs(err)
-	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode) || errors.Is(err, errMethod)) {
+	if !proved && (directory.Refused(err) || errors.Is(err, errKeyRefused) || errors.Is(err, errTicket) || errors.Is(err, errCode) || errors.Is(err, errNotThem) || errors.Is(err, errMethod)) {
 		return ""
 	}
 	return Sentence(err)

@@ -11,7 +11,8 @@ import (
 // Settings are the administrator's choices about logins. They are part of the
 // section ssh.
 type Settings struct {
-	MaxTries      int           `mapstructure:"max_tries"`      // refused tries on one connection; as many refused offers of keys are not counted
+	MaxTries      int           `mapstructure:"max_tries"`      // refused tries on one connection
+	MaxOffers     int           `mapstructure:"max_offers"`     // refused offers of keys on one connection that are not counted as tries
 	RefusalDelay  time.Duration `mapstructure:"refusal_delay"`  // every refusal takes this long, whatever the reason
 	OnChange      string        `mapstructure:"on_change"`      // what becomes of an open session when the key it began with is removed, or the password changed: end, or keep
 	Banner        string        `mapstructure:"banner"`         // file shown to everyone before they log in
@@ -27,6 +28,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		MaxTries:     6,
+		MaxOffers:    20,
 		RefusalDelay: 400 * time.Millisecond,
 		OnChange:     onChangeEnd,
 		Ciphers:      []string{cipherAuto},
@@ -83,6 +85,9 @@ func (s *Settings) Check() []error {
 	}
 	if s.OnChange != onChangeEnd && s.OnChange != onChangeKeep {
 		errs = append(errs, fmt.Errorf("on_change: %q: must be end or keep", s.OnChange))
+	}
+	if s.MaxOffers < 0 {
+		errs = append(errs, fmt.Errorf("max_offers: %d: must not be negative, such as 20", s.MaxOffers))
 	}
 	if s.MaxTries < 1 {
 		errs = append(errs, fmt.Errorf("max_tries: %d: must be at least 1", s.MaxTries))

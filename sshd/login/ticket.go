@@ -22,36 +22,44 @@ func (a *Attempt) tickets() *ssh.GSSAPIWithMICConfig {
 
 // ticket runs when the client has proved that it is principal in this session.
 func (a *Attempt) ticket(meta ssh.ConnMetadata, principal string) (*ssh.Permissions, error) {
-	return a.try(meta, &proof{factors: []string{methodTicket}}, func(u *directory.User, err error) error {
+	return a.try(meta, &proof{factors: []string{methodTicket}, principal: principal}, func(u *directory.User, err error) error {
 		if err != nil {
 			return err
 		}
-		return a.holds(u, meta.User(), principal)
+		name, source, err := a.gate.Kerberos.User(principal)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errTicket, err)
+		}
+		return a.checkClaim(u, meta.User(), claim{principal, name, source, errTicket})
 	})
 }
 
-// holds returns nil if principal is u, who logs in as typed. The name alone does not
+// A claim names a person of a directory from outside it.
+type claim struct {
+	by      string // principal, or subject of an ID token
+	name    string // of the login
+	source  string // the directory
+	refusal error  // if it is somebody else
+}
+
+// checkClaim returns nil if c names u, who logs in as typed. The name alone does not
 // decide, because two directories may each have an alice.
-func (a *Attempt) holds(u *directory.User, typed, principal string) error {
-	name, source, err := a.gate.Kerberos.User(principal)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errTicket, err)
+func (a *Attempt) checkClaim(u *directory.User, typed string, c claim) error {
+	if c.source != u.Source {
+		return fmt.Errorf("%w: %s is a person of directory %q, not of %q", c.refusal, Printable(c.by), c.source, u.Source)
 	}
-	if source != u.Source {
-		return fmt.Errorf("%w: %s is a person of directory %q, not of %q", errTicket, principal, source, u.Source)
-	}
-	if name == typed {
+	if c.name == typed {
 		return nil
 	}
-	holder, err := a.gate.Directory.Lookup(a.ctx, name)
+	holder, err := a.gate.Directory.Lookup(a.ctx, c.name)
 	if errors.Is(err, directory.ErrNoUser) {
-		return fmt.Errorf("%w: no user of the directory has the name %q", errTicket, name)
+		return fmt.Errorf("%w: no user of the directory has the name %q", c.refusal, c.name)
 	}
 	if err != nil {
 		return err
 	}
 	if holder.Identity != u.Identity {
-		return fmt.Errorf("%w: %s is not %s", errTicket, principal, u.Name)
+		return fmt.Errorf("%w: %s is not %s", c.refusal, Printable(c.by), u.Name)
 	}
 	return nil
 }

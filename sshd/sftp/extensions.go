@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"encoding/binary"
 	"io"
 	iofs "io/fs"
 	"math"
@@ -106,8 +107,12 @@ func (s *session) homeDirectory(q *request, user []byte) error {
 // maxIDs bounds the answer to users-groups-by-id; OpenSSH's client asks for fewer at a time.
 const maxIDs = 512
 
-// usersGroupsByID returns an empty name for every number: users must not learn about the
-// accounts of this machine. Clients then show the numbers.
+// maxIDName is the longest name of a user or group that is sent, in bytes: with maxIDs of
+// them the answer fits into a packet.
+const maxIDName = 256
+
+// usersGroupsByID returns an empty name for every number but those that Names knows: users
+// must not learn about the accounts of this machine. Clients then show the numbers.
 func (s *session) usersGroupsByID(q *request, users, groups []byte) error {
 	switch {
 	case len(users)%4 != 0 || len(groups)%4 != 0:
@@ -115,10 +120,25 @@ func (s *session) usersGroupsByID(q *request, users, groups []byte) error {
 	case len(users)+len(groups) > maxIDs*4:
 		return errTooMuchAsked
 	}
-	s.answer(q, fxpExtendedReply, smallAnswer)
-	s.out = appendString(s.out, make([]byte, len(users))) // an empty string is as long as an id
-	s.out = appendString(s.out, make([]byte, len(groups)))
+	s.answer(q, fxpExtendedReply, smallAnswer+maxIDs*(4+maxIDName))
+	s.out = appendNames(s.out, users, false, s.opt.Names)
+	s.out = appendNames(s.out, groups, true, s.opt.Names)
 	return nil
+}
+
+// appendNames appends a string that holds a string for each of ids.
+func appendNames(b, ids []byte, group bool, names Names) []byte {
+	start := len(b)
+	b = appendU32(b, 0)
+	for id := range slices.Chunk(ids, 4) {
+		name := names.of(binary.BigEndian.Uint32(id), group)
+		if len(name) > maxIDName {
+			name = ""
+		}
+		b = appendString(b, name)
+	}
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
+	return b
 }
 
 // copyData copies from one open file to another. A length of 0 means all of it. No

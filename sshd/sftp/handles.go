@@ -44,7 +44,7 @@ type handles struct {
 
 const (
 	maxHandles = 1024 // of one session
-	// maxDirs is how many of them may be directories. Each holds up to 100 KiB of
+	// maxDirs is how many of them may be directories. Each holds up to 48 KiB of
 	// entries read ahead, and has a goroutine.
 	maxDirs = 64
 

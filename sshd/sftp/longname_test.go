@@ -1,7 +1,10 @@
 package sftp
 
 import (
+	"bytes"
+	"fmt"
 	iofs "io/fs"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,12 +30,19 @@ func (f aFile) Sys() any            { return f.sys }
 func TestLongname(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.FixedZone("", 3600))
 	older := now.Add(-halfYear - time.Second)
+	names := func(id uint32, group bool) string {
+		return map[string]string{"1001 false": "alice", "2001 true": "finance-team", "2002 true": "Domain Users", "2003 true": "a\nb", "2004 true": "Zürich"}[fmt.Sprint(id, group)]
+	}
 	tests := []struct {
 		file aFile
 		want string
 	}{
 		{aFile{"f", 4711, 0o644, now, &fs.Owner{UID: 1000, GID: 50, Nlink: 1}}, "-rw-r--r--    1 1000     50           4711 Nov 22 08:00 f"},
 		{aFile{"a b", 0, iofs.ModeDir | iofs.ModeSticky | 0o1777, now.Add(-240 * time.Hour), &fs.Owner{UID: 1, GID: 1<<32 - 1, Nlink: 12}}, "drwxrwxrwt   12 1        4294967295        0 Nov 12 08:00 a b"},
+		{aFile{"f", 1, 0o644, now, &fs.Owner{UID: 1001, GID: 2001, Nlink: 1}}, "-rw-r--r--    1 alice    finance-team        1 Nov 22 08:00 f"},
+		{aFile{"f", 1, 0o644, now, &fs.Owner{UID: 2001, GID: 2002, Nlink: 1}}, "-rw-r--r--    1 2001     2002            1 Nov 22 08:00 f"},
+		{aFile{"f", 1, 0o644, now, &fs.Owner{UID: 1001, GID: 2003, Nlink: 1}}, "-rw-r--r--    1 alice    2003            1 Nov 22 08:00 f"},
+		{aFile{"f", 1, 0o644, now, &fs.Owner{UID: 1001, GID: 2004, Nlink: 1}}, "-rw-r--r--    1 alice    Zürich          1 Nov 22 08:00 f"},
 		{aFile{"old", 12345678901, 0o600, older, &fs.Owner{Nlink: 1000}}, "-rw-------  1000 0        0        12345678901 May 23  2026 old"},
 		{aFile{"future", 1, 0o600, now.Add(time.Second), nil}, "-rw-------    1 0        0               1 Nov 22  2026 future"},
 		{aFile{"l", 1, iofs.ModeSymlink | 0o777, now, nil}, "lrwxrwxrwx    1 0        0               1 Nov 22 08:00 l"},
@@ -42,8 +52,23 @@ func TestLongname(t *testing.T) {
 		{aFile{"b", 0, iofs.ModeDevice | iofs.ModeSetuid | iofs.ModeSticky, now, nil}, "b--S-----T    1 0        0               0 Nov 22 08:00 b"},
 	}
 	for _, tt := range tests {
-		if got := string(appendLongname(nil, tt.file.name, tt.file, now)); got != tt.want {
+		if got := string(appendLongname(nil, tt.file.name, tt.file, now, names)); got != tt.want {
 			t.Errorf("longname is\n%q, want\n%q", got, tt.want)
 		}
+	}
+}
+
+// TestNames wants a string for each number, empty where no name can be shown.
+func TestNames(t *testing.T) {
+	names := func(id uint32, group bool) string {
+		return []string{"alice", "Domain Users", "a\x1bb", strings.Repeat("x", maxIDName), strings.Repeat("x", maxIDName+1)}[id]
+	}
+	var ids, want []byte
+	for id, name := range []string{"alice", "Domain Users", "", strings.Repeat("x", maxIDName), ""} {
+		ids = appendU32(ids, uint32(id))
+		want = appendString(want, name)
+	}
+	if got := appendNames(nil, ids, true, names); !bytes.Equal(got, appendString(nil, want)) {
+		t.Errorf("names are %q, want %q", got, want)
 	}
 }

@@ -32,7 +32,7 @@ func renderPage() []byte {
 			fmt.Fprintf(b, "| `%s` | %s | %s |\n", r.Name, r.Permission, quoted(r.Event))
 		}
 	}
-	b.WriteString("\n## Extensions\n\nIn the order in which they are announced.\n\n| extension | version | permission | event |\n|---|---|---|---|\n")
+	b.WriteString("\n## Extensions\n\nThe server announces them in this order.\n\n| extension | version | permission | event |\n|---|---|---|---|\n")
 	for _, r := range sftp.Extensions() {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", r.Name, r.Version, r.Permission, quoted(r.Event))
 	}
@@ -51,47 +51,47 @@ const pageHead = `# SFTP
 
 <!-- Made by "go test ./sshd/sftp -run TestPage -update" from the tables in sshd/sftp. -->
 
-Berth speaks version 3 of the protocol (draft-ietf-secsh-filexfer-02) as OpenSSH's server does, with its extensions. A client
-that asks for another version is answered with 3.
+Berth speaks version 3 of the protocol (draft-ietf-secsh-filexfer-02) as OpenSSH's server does, with OpenSSH's extensions. If a
+client asks for another version, Berth answers with version 3.
 
-The permission is what a rule must grant for the request ([configuration.md](configuration.md)). A request without one is
-about a file that is already open, or shows nothing that is secret. ` + "`open`" + ` needs ` + "`read`" + ` to read, ` + "`create`" + ` for a
+The column "permission" is what a rule must grant for the request ([configuration.md](configuration.md)). A request without a
+permission is about a file that is already open, or shows nothing that is secret. ` + "`open`" + ` needs ` + "`read`" + ` to read, ` + "`create`" + ` for a
 new file and ` + "`overwrite`" + ` for a file that exists. ` + "`stat`" + ` reports "no such file" for names that the user may not list.
 
-The event is the one that reports a success; a failure has an event type of its own ([events.md](events.md)). A file has one
-event when it is opened and one when it is closed. The second has the number of bytes that the client read and wrote. Bytes
-that ` + "`copy-data`" + ` moved are in the event ` + "`copied`" + ` only; bytes that were read for a hash are in none.
+The column "event" is the event of a success. A failure has a separate type of event ([events.md](events.md)). A file has one
+event when it is opened and one when it is closed. The second event has the number of bytes that the client read and wrote. Bytes
+that ` + "`copy-data`" + ` copied are only in the event ` + "`copied`" + `. Bytes that were read for a hash are in no event.
 `
 
 const pageTail = `
 ` + "`home-directory`, `check-file-handle`, `check-file-name` and `copy-data`" + ` follow draft-ietf-secsh-filexfer-extensions-00.
-` + "`check-file`" + ` is the form that paramiko uses: its answer begins with the name of the extension. The hash algorithms are sha256,
+` + "`check-file`" + ` is the form that paramiko uses: the answer begins with the name of the extension. The hash algorithms are sha256,
 sha512, sha384, sha224, sha1 and md5. ` + "`copy-data`" + ` copies no more bytes than the source had when the copy began.
 
 ## Limits and answers
 
-| what | bound | beyond it |
+| what | limit | what happens above the limit |
 |---|---|---|
 | packet | 256 KiB | the session ends, because the start of the next packet is not known |
-| data of a READ or WRITE | 255 KiB, as ` + "`limits@openssh.com`" + ` announces | the answer to a READ is cut to this size |
+| data of a READ or WRITE | 255 KiB, as ` + "`limits@openssh.com`" + ` announces | the answer to a READ has only this much |
 | name | 4,096 bytes without NUL | FAILURE |
-| open files and folders | 1,024 a session, of which 64 may be folders; and what all sessions may have open together | FAILURE, "Too many open files"; "The server has too many open files" if it is the server's own limit |
-| entries in an answer to READDIR | at least 100 if there are as many, up to 192 KiB | the next READDIR |
+| open files and folders | 1,024 in a session, of which 64 may be folders; also the limits for a user and for the server | FAILURE, "Too many open files"; "The server has too many open files" if the process has no descriptors left |
+| entries in an answer to READDIR | at least 100 if there are so many, up to 192 KiB | the next READDIR gets the others |
 | answers that the client does not read | two buffers of 288 KiB | the server reads no more requests |
 
-The answer to a request that cannot be parsed is BAD_MESSAGE, and to an unknown request OP_UNSUPPORTED; the session goes on. The sentences in
-answers come from one table and never contain a path of the server.
+Berth answers BAD_MESSAGE to a request that it cannot parse, and OP_UNSUPPORTED to an unknown request. The session then continues. The
+sentences in answers come from one table and never contain a path of the server.
 
-Names are bytes and are stored as they are. A name that ends in a slash is the name of a directory. ` + "`x/../y`" + ` means what it means to
-the operating system: ` + "`x`" + ` must exist, and if ` + "`x`" + ` is a link, ` + "`..`" + ` is the parent of the directory that the link leads to. ` + "`realpath`" + ` follows
-links, and fails if anything but the last element is missing, as OpenSSH's server does. In one point it is stricter: ` + "`..`" + ` after a file is an error.
+Names are bytes, and Berth stores them unchanged. A name that ends in a slash is the name of a directory. ` + "`x/../y`" + ` has the same meaning
+as for the operating system. ` + "`x`" + ` must exist. If ` + "`x`" + ` is a link, ` + "`..`" + ` is the parent of the directory that the link leads to. ` + "`realpath`" + `
+follows links. As with OpenSSH's server, only the last element may be missing. Berth is stricter in one point: ` + "`..`" + ` after a file is an error.
 
-A mode may set the set-group-id and sticky bits of directories, and no other special bits. The sticky bit of a directory becomes what the
-mode says. Its set-group-id bit stays when the mode lacks it, as with chmod of GNU, and unlike OpenSSH's server: clients set modes without it, and
-files in a shared directory would no longer get its group. An administrator can clear it on the server.
+A mode may set the set-group-id and sticky bits of directories, and no other special bits. A mode without the sticky bit clears it. A mode
+without the set-group-id bit does not clear that bit, as with chmod of GNU and unlike OpenSSH's server. Clients set modes without this bit,
+and files in a shared directory would then no longer get the group of the directory. An administrator can clear the bit on the server.
 
 ` + "`symlink`" + ` takes the target first, as OpenSSH's server does. The draft has the other order. Some clients use the order of the draft
 for every server that does not call itself OpenSSH. Berth recognises them by their identification: AsyncSSH, libssh, phpseclib, ssh2 of Node, WinSCP.
 
-With ` + "`log.level: trace`" + ` the log has a line for every request: its name, the files it is about, its outcome and how long it took.
+With ` + "`log.level: trace`" + ` the log has a line for every request. The line has the name of the request, the files, the outcome and the duration.
 `

@@ -260,7 +260,7 @@ func (s *session) readdir(q *request, h *handle) error {
 	s.out = appendU32(s.out, 0)
 	n := 0
 	for enough := false; err == nil && !enough; n++ {
-		s.out = appendEntry(s.out, e, now)
+		s.out = appendEntry(s.out, e, now, s.opt.Names)
 		if enough = len(s.out)-s.last > namesSize; !enough {
 			e, err = h.dir.next() // an error comes again at the next READDIR
 		}
@@ -269,10 +269,10 @@ func (s *session) readdir(q *request, h *handle) error {
 	return nil
 }
 
-func appendEntry(b []byte, e entry, now time.Time) []byte {
+func appendEntry(b []byte, e entry, now time.Time, names Names) []byte {
 	b = appendString(b, e.name)
 	long := len(b)
-	b = appendLongname(appendU32(b, 0), e.name, e.info, now)
+	b = appendLongname(appendU32(b, 0), e.name, e.info, now, names)
 	binary.BigEndian.PutUint32(b[long:], uint32(len(b)-long-4))
 	return appendAttrs(b, e.info)
 }

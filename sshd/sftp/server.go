@@ -7,11 +7,11 @@
 package sftp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 	"sync"
 	"time"
@@ -28,9 +28,9 @@ type Options struct {
 	// LinkFirst is the order of SYMLINK in the draft: the name of the link and then
 	// its target. OpenSSH's server, and so nearly every client, has the other order.
 	LinkFirst bool
-	// Active, if set, is called whenever bytes of the client have arrived and
-	// between the pieces of long work. It must not block.
-	Active func()
+	// Names, if set, returns the name of a user or a group by its number, "" if the user
+	// may not learn it. Clients then see the number.
+	Names Names
 	// Copied, if set, is called after every copy within the server, with how many bytes
 	// of the file name were written to target.
 	Copied func(name, target string, n int64, err error)
@@ -44,6 +44,9 @@ type Options struct {
 	// files it is about, its outcome as the client sees it, and how long it took.
 	Log hclog.Logger
 }
+
+// Names returns the name of a user or a group.
+type Names func(id uint32, group bool) string
 
 // Serve answers a client's requests one after the other, in their order, until rw
 // ends. It returns nil when rw ends between two requests, and otherwise the error of
@@ -156,7 +159,6 @@ func (s *session) fill(n int) error {
 	s.start = 0
 	got, err := io.ReadAtLeast(s.rw, s.in[s.end:], n)
 	s.end += got
-	s.active()
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
@@ -177,7 +179,6 @@ func (s *session) wait() error {
 	if err != nil {
 		return fmt.Errorf("reading a request: %w", err)
 	}
-	s.active()
 	s.in = buffers.Get().(*buffer)
 	s.start, s.end = 0, copy(s.in[:], s.first[:n])
 	return nil
@@ -229,9 +230,7 @@ func (s *session) trace(kind byte, took time.Duration) {
 			pairs = append(pairs, key, hclog.Quote(q.names[i]))
 		}
 	}
-	if q.outcome == "" {
-		q.outcome = "answered"
-	}
+	q.outcome = cmp.Or(q.outcome, "answered")
 	s.opt.Log.Trace("sftp request", append(pairs, "outcome", q.outcome, "duration_us", took.Microseconds())...)
 }
 
@@ -310,22 +309,18 @@ func (s *session) flush() error {
 
 // name reads a name and returns it as package fs wants it: absolute and clean, but
 // with a slash at its end if the client wrote one, for that is the name of a
-// directory. The FS resolves what comes before a "..": it may be a link, or missing.
+// directory.
 func (s *session) name(q *request) string {
-	name := "/" + rawName(s, q) // relative names start from there, too
+	name := rawName(s, q)
 	if q.err != nil {
 		return ""
 	}
-	if i := strings.LastIndex(name+"/", "/../"); i >= 0 {
-		dir, err := s.files.Realpath(name[:i+3])
-		if err != nil {
-			q.fail(err)
-			return ""
-		}
-		name = dir + name[i+3:]
+	clean, err := fs.Clean(s.files, name)
+	if err != nil {
+		q.fail(err)
+		return ""
 	}
-	clean := path.Clean(name)
-	q.dot = clean != "/" && strings.HasSuffix(strings.TrimRight(name, "/"), "/.")
+	q.dot = clean != "/" && strings.HasSuffix(strings.TrimRight("/"+name, "/"), "/.")
 	if clean != "/" && (strings.HasSuffix(name, "/") || q.dot) {
 		clean += "/"
 	}
@@ -349,15 +344,8 @@ func (s *session) handle(q *request, dir bool) *handle {
 	return h
 }
 
-func (s *session) active() {
-	if s.opt.Active != nil {
-		s.opt.Active()
-	}
-}
-
 // more returns an error if long work must stop. It is called between two pieces.
 func (s *session) more() error {
-	s.active()
 	select {
 	case <-s.opt.Done:
 		return errSessionIsOver

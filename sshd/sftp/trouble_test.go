@@ -307,13 +307,13 @@ func TestLongWorkEnds(t *testing.T) {
 	if err := os.Truncate(files.host("/f"), 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	done, active := make(chan struct{}), 0
-	opt := sftp.Options{Done: done, Active: func() {
-		if active++; active == 3 {
+	done, pieces := make(chan struct{}), 0
+	long := watched{files, func() {
+		if pieces++; pieces == 2 {
 			close(done)
 		}
 	}}
-	got, err := converse(t, files, opt, packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxOpen, 2, "/c", wr|creat, noAttrs),
+	got, err := converse(t, long, sftp.Options{Done: done}, packet(fxOpen, 1, "/f", rd, noAttrs), packet(fxOpen, 2, "/c", wr|creat, noAttrs),
 		packet(fxExtended, 3, "copy-data", first, uint64(0), uint64(0), handleAt(1, 0), uint64(0)), packet(fxExtended, 4, "check-file-handle", first, "md5", uint64(0), uint64(0), 0),
 		packet(fxExtended, 5, "check-file-handle", first, "md5", uint64(0), uint64(0), 256))
 	want := []string{"1 handle 0.0", "2 handle 1.0", "3 status 4 Session is over", "4 status 4 Session is over", "5 status 4 Answer would be too long"}
@@ -378,16 +378,5 @@ func TestNothingAfterFailedWrite(t *testing.T) {
 	d := &deaf{Reader: bytes.NewReader(bytes.Join(ask, nil))}
 	if err := sftp.Serve(d, files, sftp.Options{}); !errors.Is(err, io.ErrClosedPipe) || d.writes != 1 {
 		t.Errorf("Serve = %v after %d writes, want the error of the first and no other", err, d.writes)
-	}
-}
-
-// TestActiveWithinPacket sends one packet a byte at a time: a client on a slow line
-// is not idle.
-func TestActiveWithinPacket(t *testing.T) {
-	ask := bytes.Join([][]byte{hello, packet(fxStat, 1, "/f")}, nil)
-	calls := 0
-	s := &script{Reader: iotest.OneByteReader(bytes.NewReader(ask))}
-	if err := sftp.Serve(s, aTree(t), sftp.Options{Active: func() { calls++ }}); err != nil || calls < 4 {
-		t.Errorf("Serve = %v, Active was called %d times, want it for each part that arrives", err, calls)
 	}
 }

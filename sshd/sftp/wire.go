@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"cmp"
 	"encoding/binary"
 	iofs "io/fs"
 	"math"
@@ -67,9 +68,7 @@ func (r *reader) take(n int) []byte {
 
 // fail records why a request cannot be served; the first reason stays.
 func (r *reader) fail(err error) {
-	if r.err == nil {
-		r.err = err
-	}
+	r.err = cmp.Or(r.err, err)
 }
 
 func (r *reader) u32() uint32 {
