@@ -15,11 +15,15 @@ import (
 
 	"berth/directory/ldap"
 	"berth/policy"
+	"berth/policy/review"
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/cert"
+	"berth/sshd/console"
 	"berth/sshd/event/audit"
 	"berth/sshd/kerberos"
+	"berth/sshd/mail"
+	"berth/sshd/oidc"
 	"berth/sshd/state"
 	"berth/sshd/state/redis"
 	"berth/sshd/totp"
@@ -35,7 +39,9 @@ type Config struct {
 	Listen []string `mapstructure:"listen"`
 
 	// HostKeys are the private host keys of the server, in order of preference. A
-	// missing one is made, of the kind its name says: ed25519, rsa or ecdsa.
+	// missing one is made, of the kind its name says: ed25519, rsa or ecdsa. Of
+	// several keys of one type, the first is used and the others are announced, so
+	// that clients know them before they are used.
 	HostKeys []string `mapstructure:"host_keys"`
 
 	// HostKeyPassphraseFile holds in its first line the passphrase of those host
@@ -79,6 +85,10 @@ type Config struct {
 	// keytab no ticket is accepted.
 	Kerberos kerberos.Settings `mapstructure:"kerberos"`
 
+	// OIDC lets people sign in with the browser at an identity provider. Without an
+	// issuer nobody can.
+	OIDC oidc.Settings `mapstructure:"oidc"`
+
 	// TOTP is one-time codes whose secrets are not in a directory, but in a file
 	// here.
 	TOTP totp.Settings `mapstructure:"totp"`
@@ -86,8 +96,19 @@ type Config struct {
 	// Events is where events are written.
 	Events audit.Settings `mapstructure:"events"`
 
+	// Mail sends mails to people: before their password expires, and when something
+	// about their account was changed here. Without a server there are none.
+	Mail mail.Settings `mapstructure:"mail"`
+
 	// Admin is the second listener, for health and metrics.
 	Admin admin.Settings `mapstructure:"admin"`
+
+	// Console is the web page for IT. Rules say with the services console_read and
+	// console_operate who may use it.
+	Console console.Settings `mapstructure:"console"`
+
+	// Review is what "berth report access" looks for beside the rights.
+	Review review.Settings `mapstructure:"review"`
 
 	// Landlock confines the process to the files it needs, by the kernel.
 	Landlock Landlock `mapstructure:"landlock"`
@@ -148,17 +169,27 @@ func Default() Config {
 		SSH:       sshd.DefaultSettings(),
 		Admission: state.DefaultSettings(),
 		State:     State{Redis: redis.DefaultSettings()},
-		TOTP:      totp.DefaultSettings(),
-		Events:    audit.DefaultSettings(),
-		Admin:     admin.DefaultSettings(),
-		Log:       Log{Level: "info", Format: "text"},
+		OIDC:      oidc.DefaultSettings(),
+
+		Certificates: cert.DefaultSettings(),
+
+		TOTP:    totp.DefaultSettings(),
+		Console: console.DefaultSettings(),
+		Events:  audit.DefaultSettings(),
+		Mail:    mail.DefaultSettings(),
+		Admin:   admin.DefaultSettings(),
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 
 // Compile makes the rules ready for use. It fails only for a Config that Load
 // did not make.
 func (cfg *Config) Compile() (*policy.Set, error) {
-	return policy.Compile(cfg.Rules, cfg.DirectoryNames()...)
+	set, err := policy.Compile(cfg.Rules, cfg.DirectoryNames()...)
+	if err == nil {
+		err = set.FindAccounts(cfg.account)
+	}
+	return set, err
 }
 
 // Check reports what in l cannot be used, with the key and what would be right.

@@ -29,9 +29,9 @@ func passwordVariable(dir map[string]any) string {
 	return "BERTH_DIRECTORIES_" + upper + "_BIND_PASSWORD"
 }
 
-// foreign are variables with the prefix BERTH_ that are no settings: Kubernetes sets some
+// ignored matches variables with the prefix BERTH_ that are no settings: Kubernetes sets some
 // for a service called berth, and the project's own tests set one.
-var foreign = regexp.MustCompile(`^BERTH_(PEERS|SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
+var ignored = regexp.MustCompile(`^BERTH_(PEERS|SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // environment calls set for each key that a variable sets, and returns the variables that
 // are mistakes. No variable is ignored, because an administrator may rely on it.
@@ -39,7 +39,7 @@ func environment(keys map[string]string, passwords map[string]int, set func(key,
 	var mistakes []*Mistake
 	for _, v := range slices.Sorted(slices.Values(os.Environ())) {
 		name, value, _ := strings.Cut(v, "=")
-		if !strings.HasPrefix(name, "BERTH_") || foreign.MatchString(name) {
+		if !strings.HasPrefix(name, "BERTH_") || ignored.MatchString(name) {
 			continue
 		}
 		key := keys[name]
@@ -53,7 +53,7 @@ func environment(keys map[string]string, passwords map[string]int, set func(key,
 		case value == "":
 			err = errors.New("empty: unset it, or give a value")
 		case passwords[name] > 1:
-			err = errors.New("is the variable of several directories: give them names that differ in more than case and punctuation")
+			err = errors.New("is the variable of several directories: give them names that differ in letters or digits")
 		case key != "":
 			set(key, value)
 		}

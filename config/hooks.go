@@ -19,7 +19,7 @@ import (
 
 // hooks turn values of YAML and the environment into values of settings.
 var hooks mapstructure.DecodeHookFunc = mapstructure.ComposeDecodeHookFunc(
-	duration, size, network, basic, requirement, list, text, shape, defaults,
+	duration, size, amount, network, basic, requirement, list, text, shape, defaults,
 )
 
 // defaults sets the defaults of a directory before its keys are decoded.
@@ -34,6 +34,7 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	stringType   = reflect.TypeFor[string]()
 	errNeedsText = errors.New(`must be text: put it in quotes`)
+	amountType   = reflect.TypeFor[policy.Amount]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
 )
 
@@ -57,22 +58,6 @@ func duration(_, to reflect.Type, data any) (any, error) {
 	return nil, errors.New("must be a time with its unit, such as 30s, 5m or 4h")
 }
 
-// units of sizes. Those of 1024 and those of 1000 have different names.
-var units = []struct {
-	name  string
-	bytes int64
-}{
-	{"KiB", 1 << 10},
-	{"MiB", 1 << 20},
-	{"GiB", 1 << 30},
-	{"TiB", 1 << 40},
-	{"kB", 1e3},
-	{"MB", 1e6},
-	{"GB", 1e9},
-	{"TB", 1e12},
-	{"B", 1},
-}
-
 // size reads 10MiB where an int64 is wanted, and auto for a window.
 func size(from, to reflect.Type, data any) (any, error) {
 	if from != stringType || to.Kind() != reflect.Int64 || to == durationType {
@@ -81,22 +66,25 @@ func size(from, to reflect.Type, data any) (any, error) {
 	if to == reflect.TypeFor[sshd.Window]() && data == "auto" {
 		return sshd.WindowAuto, nil
 	}
-	return parseSize(data.(string))
+	return policy.ParseSize(data.(string))
 }
 
-func parseSize(s string) (int64, error) {
-	number, factor := strings.TrimSpace(s), int64(1)
-	for _, u := range units {
-		if n, ok := strings.CutSuffix(number, u.name); ok {
-			number, factor = strings.TrimSpace(n), u.bytes
-			break
+// amount reads 10MiB, "%{attribute}", and both.
+func amount(_, to reflect.Type, data any) (any, error) {
+	if to != amountType {
+		return data, nil
+	}
+	switch v := data.(type) {
+	case string:
+		a, err := policy.ParseAmount(v)
+		if err != nil {
+			return nil, err
 		}
+		return *a, nil
+	case int:
+		return policy.Amount{Number: new(int64(v))}, nil
 	}
-	n, err := whole(number)
-	if err != nil || n < 0 || n > (1<<62)/factor {
-		return 0, errors.New("must be a number of bytes, such as 100MiB")
-	}
-	return n * factor, nil
+	return nil, errors.New("must be a number")
 }
 
 // network reads 10.0.0.0/8, and an address as a network of one.
@@ -156,7 +144,9 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 }
 
 // isStruct reports whether t is written as keys with values.
-func isStruct(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != prefixType }
+func isStruct(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t != prefixType && t != amountType
+}
 
 // list reads a single text or network as a list of one.
 func list(from, to reflect.Type, data any) (any, error) {

@@ -8,8 +8,8 @@ import (
 	"net/netip"
 )
 
-// An Address is where to listen, as net.Listen takes it.
-type Address struct{ Network, Address string }
+// An Address is where to listen, as net.Listen takes it, and the key that says so.
+type Address struct{ Key, Network, Address string }
 
 // Addresses returns where to serve SSH. "0.0.0.0:22" is IPv4 only. "[::]:22" is
 // IPv6 and IPv4, unless an IPv4 address with this port is listed beside it.
@@ -17,7 +17,7 @@ func (cfg *Config) Addresses() []Address {
 	all := make([]Address, len(cfg.Listen))
 	v4 := map[string]bool{} // ports
 	for i, address := range cfg.Listen {
-		all[i] = Address{"tcp", address}
+		all[i] = Address{"listen", "tcp", address}
 		host, port, _ := net.SplitHostPort(address)
 		if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().Is4() {
 			all[i].Network, v4[port] = "tcp4", true
@@ -66,6 +66,9 @@ func (cfg *Config) checkListen() []error {
 	}
 	if cfg.Admin.Listen != "" && len(cfg.Admin.Check()) == 0 {
 		add("admin.listen", cfg.Admin.Listen)
+	}
+	if cfg.Console.Listen != "" && len(cfg.Console.Check()) == 0 {
+		add("console.listen", cfg.Console.Listen)
 	}
 	return errs
 }

@@ -39,15 +39,35 @@ func Load(file string) (*Config, error) {
 	mistakes = append(mistakes, unrelated(where.decodeErrors(decode(settings, &cfg)), mistakes)...)
 	mistakes = append(mistakes, unrelated(cfg.check(where), mistakes)...)
 	if len(mistakes) > 0 {
-		for _, m := range mistakes {
-			if rule := inRule.FindString(m.Key); rule != "" {
-				m.Rule = where.values[rule+".name"]
-			}
-		}
-		slices.SortStableFunc(mistakes, func(a, b *Mistake) int { return a.Line - b.Line })
-		return nil, join(mistakes)
+		return nil, where.join(mistakes)
 	}
 	return &cfg, nil
+}
+
+// WithRules returns the settings with the rules of text, which is a file, or the section
+// rules of one: only its rules are used and checked. The error joins all mistakes, each a
+// *Mistake in a file of that name.
+func (cfg *Config) WithRules(file string, text []byte) (*Config, error) {
+	where, err := locate(file, text)
+	if err != nil {
+		return nil, err
+	}
+	settings, _, err := merge(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	next := *cfg
+	next.Rules = nil
+	found := where.decodeErrors(decode(map[string]any{"rules": settings["rules"]}, &next))
+	mistakes := append(where.mistakes, unrelated(found, where.mistakes)...)
+	found = nil
+	for _, err := range next.checkRules() {
+		found = append(found, where.mistake("", err))
+	}
+	if mistakes = append(mistakes, unrelated(found, mistakes)...); len(mistakes) > 0 {
+		return nil, where.join(mistakes)
+	}
+	return &next, nil
 }
 
 // delimiter separates the keys of viper. No key of ours contains it, and DNs,
@@ -113,6 +133,17 @@ func under(above, key string) bool {
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
+// join joins mistakes in the order of their lines, with the names of their rules.
+func (p *places) join(mistakes []*Mistake) error {
+	for _, m := range mistakes {
+		if rule := inRule.FindString(m.Key); rule != "" {
+			m.Rule = p.values[rule+".name"]
+		}
+	}
+	slices.SortStableFunc(mistakes, func(a, b *Mistake) int { return a.Line - b.Line })
+	return join(mistakes)
+}
+
 func join(mistakes []*Mistake) error {
 	errs := make([]error, len(mistakes))
 	for i, m := range mistakes {
@@ -135,16 +166,14 @@ func (cfg *Config) check(where *places) []*Mistake {
 	}
 	for i, file := range cfg.HostKeys {
 		if strings.HasSuffix(file, ".pub") && cfg.HostKeyAgent == "" {
-			at("", fmt.Errorf("host_keys[%d]: %q: is a public key: its private half, or host_key_agent with an agent that holds it, would be right", i, file))
+			at("", fmt.Errorf("host_keys[%d]: %q: is a public key: name the file of its private key, or set host_key_agent to an agent that holds that key", i, file))
 		}
 	}
 	if len(cfg.Directories) == 0 {
 		at("", errors.New("directories: missing: must hold at least one directory, such as {name: corp, kind: active_directory, …}"))
 	}
-	if len(cfg.Rules) == 0 {
-		at("", errors.New("rules: missing: nobody could log in; must hold at least one rule"))
-	}
-	at("", cfg.twice()...)
+	at("", cfg.checkNames()...)
+	at("", cfg.checkForeignGroups()...)
 	for i, d := range cfg.Directories {
 		at(fmt.Sprintf("directories[%d].", i), checkDirectory(d)...)
 	}
@@ -153,28 +182,39 @@ func (cfg *Config) check(where *places) []*Mistake {
 	at("state.redis.", cfg.State.Redis.Check()...)
 	at("certificates.", cfg.Certificates.Check(cfg.DirectoryNames()...)...)
 	at("kerberos.", cfg.Kerberos.Check(cfg.DirectoryNames()...)...)
+	at("mail.", cfg.Mail.Check()...)
+	at("oidc.", cfg.OIDC.Check(cfg.DirectoryNames()...)...)
 	at("totp.", cfg.TOTP.Check()...)
 	at("events.", cfg.Events.Check()...)
 	at("admin.", cfg.Admin.Check()...)
+	at("console.", cfg.Console.Check()...)
+	at("review.", cfg.Review.Check()...)
 	at("landlock.", cfg.Landlock.Check()...)
 	at("log.", cfg.Log.Check()...)
-	if len(cfg.Rules) > 0 {
-		_, err := cfg.Compile()
-		at("", split(err)...)
-	}
-	at("", cfg.codes()...)
+	at("", cfg.checkRules()...)
 	return mistakes
 }
 
-// codes reports rules that require one-time codes although nobody can have any.
-func (cfg *Config) codes() []error {
-	if cfg.OneTimeCodes() {
-		return nil
+func (cfg *Config) checkRules() []error {
+	if len(cfg.Rules) == 0 {
+		return []error{errors.New("rules: missing: nobody could log in; must hold at least one rule")}
 	}
+	_, err := cfg.Compile()
+	return append(split(err), cfg.checkFactors()...)
+}
+
+// checkFactors reports rules that require a factor that nobody can have.
+func (cfg *Config) checkFactors() []error {
 	var errs []error
 	for i, r := range cfg.Rules {
-		if slices.ContainsFunc(r.Require, func(all []string) bool { return slices.Contains(all, "totp") }) {
+		requires := func(factor string) bool {
+			return slices.ContainsFunc(r.Require, func(all []string) bool { return slices.Contains(all, factor) })
+		}
+		if requires("totp") && !cfg.OneTimeCodes() {
 			errs = append(errs, fmt.Errorf("rules[%d].require: totp: nobody has a secret: set totp.file, or totp_attribute of a directory", i))
+		}
+		if requires("oidc") && !cfg.OIDC.Enabled() {
+			errs = append(errs, fmt.Errorf("rules[%d].require: oidc: nobody can sign in with the browser: set oidc.issuer", i))
 		}
 	}
 	return errs
@@ -195,12 +235,12 @@ func checkDirectory(d ldap.Settings) []error {
 	if d.LDIF == "" {
 		errs = append(errs, errors.New("ldif: missing: must be the file with the people of an embedded directory"))
 	}
-	for key, set := range map[string]bool{"urls": len(d.URLs) > 0, "base": d.Base != "", "bind_dn": d.BindDN != ""} {
+	for key, set := range map[string]bool{"urls": len(d.URLs) > 0, "domain": d.Domain != "", "base": d.Base != "", "bind_dn": d.BindDN != ""} {
 		if set {
 			errs = append(errs, fmt.Errorf("%s: an embedded directory has its own: leave it out", key))
 		}
 	}
-	d.URLs, d.Base, d.BindDN = nil, "dc=embedded", ""
+	d.URLs, d.Domain, d.Base, d.BindDN = nil, "", "dc=embedded", ""
 	return append(errs, split(d.Check())...)
 }
 
@@ -214,8 +254,8 @@ func (cfg *Config) DirectoryNames() []string {
 	return names
 }
 
-// twice reports directories with the same name. The name of one without a name is its kind.
-func (cfg *Config) twice() []error {
+// checkNames reports directories with the same name. The name of one without a name is its kind.
+func (cfg *Config) checkNames() []error {
 	var errs []error
 	first := map[string]int{}
 	for i, name := range cfg.DirectoryNames() {
@@ -225,6 +265,18 @@ func (cfg *Config) twice() []error {
 			continue
 		}
 		first[name] = i
+	}
+	return errs
+}
+
+// checkForeignGroups reports names in foreign_groups that are no other directory of Active Directory.
+func (cfg *Config) checkForeignGroups() []error {
+	var errs []error
+	for i, d := range cfg.Directories {
+		of := slices.Index(cfg.DirectoryNames(), d.ForeignGroups)
+		if d.ForeignGroups != "" && (of < 0 || of == i || d.Kind != "active_directory" || cfg.Directories[of].Kind != "active_directory") {
+			errs = append(errs, fmt.Errorf("directories[%d].foreign_groups: %q: must be the name of another directory, and both must be of the kind active_directory", i, d.ForeignGroups))
+		}
 	}
 	return errs
 }

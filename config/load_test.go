@@ -145,10 +145,10 @@ rules:
 		{"all of", r[0].Require, policy.Require{{"publickey", "password"}}},
 		{"one of", r[1].Require, policy.Require{{"publickey"}, {"password"}}},
 		{"one", r[2].Require, policy.Require{{"password"}}},
-		{"quota", *r[0].Limits.Quota, int64(10 << 30)},
-		{"quota_files", *r[0].Limits.QuotaFiles, int64(1000)},
-		{"no limit", *r[0].Limits.MaxFile, int64(0)},
-		{"rate", *r[0].Limits.UploadRate, int64(20 << 20)},
+		{"quota", *r[0].Limits.Quota.Number, int64(10 << 30)},
+		{"quota_files", *r[0].Limits.QuotaFiles.Number, int64(1000)},
+		{"no limit", *r[0].Limits.MaxFile.Number, int64(0)},
+		{"rate", *r[0].Limits.UploadRate.Number, int64(20 << 20)},
 		{"idle", *r[0].Limits.Idle, 15 * time.Minute},
 		{"limit left out", r[0].Limits.Sessions, (*int)(nil)},
 		{"no services", r[1].Services, []string{}},
@@ -204,7 +204,7 @@ environment: BERTH_LOG_LEVEL: "loud": must be one of trace, debug, info, warn, e
 // TestAddresses sees which protocol each address is of.
 func TestAddresses(t *testing.T) {
 	cfg := Config{Listen: []string{":22", "0.0.0.0:23", "[::]:23", "[::]:24", "127.0.0.1:25", "[::]:25", "[::1]:25", "localhost:25", "[::ffff:127.0.0.1]:26"}}
-	want := "[{tcp :22} {tcp4 0.0.0.0:23} {tcp6 [::]:23} {tcp [::]:24} {tcp4 127.0.0.1:25} {tcp6 [::]:25} {tcp [::1]:25} {tcp localhost:25} {tcp4 [::ffff:127.0.0.1]:26}]"
+	want := "[{listen tcp :22} {listen tcp4 0.0.0.0:23} {listen tcp6 [::]:23} {listen tcp [::]:24} {listen tcp4 127.0.0.1:25} {listen tcp6 [::]:25} {listen tcp [::1]:25} {listen tcp localhost:25} {listen tcp4 [::ffff:127.0.0.1]:26}]"
 	if got := fmt.Sprint(cfg.Addresses()); got != want {
 		t.Errorf("Addresses = %s\nwant %s", got, want)
 	}
@@ -292,26 +292,28 @@ func TestEmptyConditions(t *testing.T) {
 // refuses.
 func TestEverySectionIsChecked(t *testing.T) {
 	for key, text := range map[string]string{
-		"ssh.max_tries":         "ssh: {max_tries: 0}",
-		"admission.ipv4_prefix": "admission: {ipv4_prefix: 33}",
-		"certificates.ca_keys":  "certificates: {revoked: [/x]}",
-		"kerberos.keytab":       "kerberos: {rc4_tickets: true}",
-		"totp.key_file":         "totp: {file: /x}",
-		"events.keep":           "events: {keep: -1}",
-		"events.syslog.address": "events: {syslog: {address: nonsense}}",
-		"admin.listen":          "admin: {listen: ':9'}",
-		"log.level":             "log: {level: loud}",
-		"log.format":            "log: {format: xml}",
-		"host_keys":             "host_keys: []",
-		"host_keys[1]":          "host_keys: [/a, /b.pub]",
-		"listen":                "listen: []",
-		"directories[1].name":   "directories: [{name: a, kind: generic, urls: [ldaps://x], base: dc=x}, {name: A, kind: generic, urls: [ldaps://x], base: dc=x}]",
-		"directories[0].base":   "directories: [{name: a, kind: embedded, ldif: /x, base: dc=x}]",
-		"directories[0].ldif":   "directories: [{name: a, kind: embedded}]",
-		"rules[0].name":         "rules: [{deny: true}]",
-		"rules[0].require":      "rules: [{name: a, require: [password, totp]}]",
-		"rules":                 "rules: []",
-		"directories":           "directories: []",
+		"ssh.max_tries":                 "ssh: {max_tries: 0}",
+		"admission.ipv4_prefix":         "admission: {ipv4_prefix: 33}",
+		"certificates.ca_keys":          "certificates: {revoked: [/x]}",
+		"kerberos.keytab":               "kerberos: {rc4_tickets: true}",
+		"totp.key_file":                 "totp: {file: /x}",
+		"events.keep":                   "events: {keep: -1}",
+		"events.syslog.address":         "events: {syslog: {address: nonsense}}",
+		"admin.listen":                  "admin: {listen: ':9'}",
+		"log.level":                     "log: {level: loud}",
+		"log.format":                    "log: {format: xml}",
+		"host_keys":                     "host_keys: []",
+		"host_keys[1]":                  "host_keys: [/a, /b.pub]",
+		"listen":                        "listen: []",
+		"directories[0].foreign_groups": "directories: [{name: a, kind: active_directory, domain: x.y, foreign_groups: a}]",
+		"directories[1].foreign_groups": "directories: [{name: a, kind: generic, urls: [ldaps://x], base: dc=x}, {name: b, kind: active_directory, domain: x.y, foreign_groups: a}]",
+		"directories[1].name":           "directories: [{name: a, kind: generic, urls: [ldaps://x], base: dc=x}, {name: A, kind: generic, urls: [ldaps://x], base: dc=x}]",
+		"directories[0].base":           "directories: [{name: a, kind: embedded, ldif: /x, base: dc=x}]",
+		"directories[0].ldif":           "directories: [{name: a, kind: embedded}]",
+		"rules[0].name":                 "rules: [{deny: true}]",
+		"rules[0].require":              "rules: [{name: a, require: [password, totp]}]",
+		"rules":                         "rules: []",
+		"directories":                   "directories: []",
 	} {
 		section, _, _ := strings.Cut(text, ":")
 		rest := small
@@ -345,13 +347,13 @@ func TestParseSize(t *testing.T) {
 		"0": 0, "0B": 0, "1": 1, "7 KiB": 7 << 10, "1MiB": 1 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40, "3kB": 3000, "1MB": 1e6, "1GB": 1e9, "1TB": 1e12,
 		"4194304TiB": 1 << 62, "5B": 5,
 	} {
-		if n, err := parseSize(s); n != want || err != nil {
-			t.Errorf("parseSize(%q) = %d, %v, want %d", s, n, err, want)
+		if n, err := policy.ParseSize(s); n != want || err != nil {
+			t.Errorf("policy.ParseSize(%q) = %d, %v, want %d", s, n, err, want)
 		}
 	}
 	for _, s := range []string{"", "B", "-1", "-1MiB", "1.5GiB", "1mib", "1 KB", "4194305TiB", "9223372036854775808", "0x10", "010", "1e3"} {
-		if n, err := parseSize(s); err == nil {
-			t.Errorf("parseSize(%q) = %d, want an error", s, n)
+		if n, err := policy.ParseSize(s); err == nil {
+			t.Errorf("policy.ParseSize(%q) = %d, want an error", s, n)
 		}
 	}
 }

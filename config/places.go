@@ -144,7 +144,7 @@ func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		p.values[key] = n.Value
-		if k := t.Kind(); (k == reflect.Int || k == reflect.Int64 && t != durationType) && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
+		if k := t.Kind(); (k == reflect.Int || k == reflect.Int64 && t != durationType || t == amountType) && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
 			if _, err := whole(n.Value); err != nil {
 				p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: fmt.Errorf("%q: %w", n.Value, err)})
 			}
@@ -159,7 +159,7 @@ func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 			p.walk(fmt.Sprintf("%s[%d]", key, i), item, t.Elem())
 		}
 	case yaml.MappingNode:
-		if t.Kind() == reflect.Struct {
+		if isStruct(t) {
 			p.mapping(key, n, t)
 		}
 	}

@@ -55,7 +55,7 @@ func keysOf(t *testing.T, prefix string, typ reflect.Type, value reflect.Value) 
 		if inner.Kind() == reflect.Slice {
 			below, inner, k.value = k.name+"[].", inner.Elem(), reflect.Value{}
 		}
-		if inner.Kind() == reflect.Struct && inner != prefixType {
+		if isStruct(inner) {
 			all = append(all, keysOf(t, below, inner, k.value)...)
 		}
 	}
@@ -161,7 +161,7 @@ occurs twice.
 	for f := range reflect.TypeFor[Config]().Fields() {
 		about[f.Tag.Get("mapstructure")] = sentence(comment(t, reflect.TypeFor[Config](), f.Name), f.Name, f.Tag.Get("mapstructure"))
 	}
-	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "state", "certificates", "kerberos", "totp", "events", "admin", "landlock", "log"} {
+	for _, name := range []string{"", "directories", "rules", "ssh", "admission", "state", "certificates", "kerberos", "oidc", "totp", "events", "mail", "admin", "console", "review", "landlock", "log"} {
 		title := cmp.Or(name, "Top level")
 		fmt.Fprintf(&b, "\n## %s\n\n", title)
 		if name != "" {
@@ -241,7 +241,7 @@ func kind(k key) string {
 		return "list, or list of lists"
 	case strings.HasSuffix(k.name, "files"):
 		return "number"
-	case t.Kind() == reflect.Int64:
+	case t.Kind() == reflect.Int64, t == amountType:
 		return "size"
 	case t == reflect.SliceOf(prefixType):
 		return "list of networks"

@@ -38,6 +38,14 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 			return scalar("!!str", "auto")
 		}
 		return scalar("!!str", policy.FormatSize(int64(value)))
+	case policy.Amount:
+		switch {
+		case value.Attribute == "":
+			return node(reflect.ValueOf(*value.Number), key, brief)
+		case value.Number == nil:
+			return scalar("!!str", "%{"+value.Attribute+"}")
+		}
+		return scalar("!!str", "%{"+value.Attribute+"} or "+node(reflect.ValueOf(*value.Number), key, brief).Value)
 	case int64:
 		if strings.HasSuffix(key, "files") {
 			return scalar("!!int", fmt.Sprint(value))

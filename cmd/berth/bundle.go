@@ -21,13 +21,13 @@ import (
 )
 
 func supportBundleCommand() *cobra.Command {
-	return configCommand("support-bundle FILE.tar.gz", "Collect what whoever helps you needs to know",
+	return configCommand("support-bundle FILE.tar.gz", "Collect information for a person who helps you",
 		`Support-bundle writes one archive: the version, the configuration without
 passwords, what "berth check --offline" finds, the last events and lines of the
-journal, and from the running server, by admin.socket, its status, sessions,
-penalties, metrics and what it is doing. What cannot be had is in the archive with
-the reason. There are no passwords and no keys in it, but names of people,
-addresses and names of files: look at it before you send it.`, cobra.ExactArgs(1), func(cmd *cobra.Command, cfg *config.Config, args []string) error {
+journal. From the running server, through admin.socket, it adds the status, sessions,
+penalties, metrics and stacks. If a part cannot be collected, the archive has the
+reason. The archive has no passwords and no keys. It has names of people, addresses
+and names of files, so look at it before you send it.`, cobra.ExactArgs(1), func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 			f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if errors.Is(err, iofs.ErrExist) {
 				return fmt.Errorf("%s: exists already: name a new file", args[0])

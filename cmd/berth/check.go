@@ -23,17 +23,18 @@ func checkCommand() *cobra.Command {
 	var c check
 	var file string
 	cmd := &cobra.Command{
-		Use: "check", Args: cobra.NoArgs, Short: "Say what is wrong with the configuration, and what the directory says",
+		Use: "check", Args: cobra.NoArgs, Short: "Check the configuration and test the directory",
 		Long: `Check reads the configuration and reports every mistake with its line and what
-would be right. Then it tries what "berth serve" does at its start: host keys,
-other files, ports. A port of the running server is no mistake. Then it asks each
-directory: connection, certificate, bind, base, clock, users, groups, what of them
-can be read. The exit status is 1 when something is wrong. Call it as the user
-that the server runs as, or as root.
+would be right. Then it tests what "berth serve" needs at its start: host keys,
+other files, ports. A port that the running server uses is no mistake. Then it
+tests each directory: connection, certificate, bind, base, clock, users, groups,
+which attributes can be read, and whether servers of one directory are replicas of
+each other. The exit status is 1 if something is wrong. Run it as the user that the
+server runs as, or as root.
 
-With --as it logs in to the directory as one of its people and also reports
-whether people may write what decides about them: attributes that rules use, the
-members of groups. Nothing is changed.
+With --as it also logs in to the directory as a user. It reports whether this user
+may write what decides about access: attributes that rules use, and the members of
+groups. It changes nothing.
 
 With --json it prints one object: "ok" is true when the exit status is 0, and each
 of "findings" has a "level" (ok, warning, bad, or note: could not be checked), a
@@ -53,7 +54,7 @@ of "findings" has a "level" (ok, warning, bad, or note: could not be checked), a
 	configFlag(cmd, &file)
 	cmd.Flags().BoolVar(&c.offline, "offline", false, "check the file only")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
-	cmd.Flags().StringVar(&c.as, "as", "", "also find out what `user` may write; asks for the password")
+	cmd.Flags().StringVar(&c.as, "as", "", "also test what `user` may write in the directory; asks for the password")
 	cmd.Flags().StringVar(&c.secret, "password-file", "", "read the password of --as from the first line of `file`")
 	return cmd
 }
@@ -139,6 +140,7 @@ func (c *check) run(ctx context.Context, cfg *config.Config) error {
 	warnings := append(keyChangeWarnings(cfg), cfg.SSH.Warnings()...)
 	if !c.offline {
 		warnings = append(warnings, places(set.Folders(existing))...)
+		warnings = append(warnings, owners(set)...)
 	}
 	for _, warning := range warnings {
 		c.add(ldap.Warning, cfg.Path, "%s", warning)
@@ -160,7 +162,7 @@ func (c *check) run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer people.Close()
-	if err := c.directories(ctx, people, cfg.Rules); err != nil {
+	if err := c.directories(ctx, people, cfg); err != nil {
 		return err
 	}
 	if c.wrong {
@@ -180,15 +182,18 @@ func plural(n int, one, many string) string {
 const directoryWithin = time.Minute
 
 // directories prints what each directory says.
-func (c *check) directories(ctx context.Context, people *directories, rules []policy.Rule) error {
+func (c *check) directories(ctx context.Context, people *directories, cfg *config.Config) error {
 	for _, e := range people.embedded {
 		if err := e.Writable(); err != nil {
 			c.add(ldap.Warning, "ldif", "nobody can change a password or keys, and wrong passwords are counted until the server stops: %v: put the file into a folder that the server may write, such as /var/lib/berth", err)
 		}
 	}
 	for _, client := range people.clients {
-		groups, strict := groupsOf(rules, people, client)
+		groups, strict := groupsOf(cfg.Rules, people, client)
 		c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Report(ctx, groups, strict...) })
+		if cfg.Console.Listen != "" {
+			c.print(ctx, client, client.Indexes)
+		}
 	}
 	if joined, ok := people.Directory.(*directory.Joined); ok {
 		c.clashes(ctx, people, joined)
@@ -207,7 +212,7 @@ func (c *check) directories(ctx context.Context, people *directories, rules []po
 	}
 	for _, client := range people.clients {
 		if client.Settings().Name == u.Source { // no other directory gets the password
-			groups, _ := groupsOf(rules, people, client)
+			groups, _ := groupsOf(cfg.Rules, people, client)
 			c.print(ctx, client, func(ctx context.Context) []ldap.Finding { return client.Rights(ctx, u, password, groups) })
 		}
 	}

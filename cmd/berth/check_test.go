@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"berth/test/peers"
 )
 
 // TestCheckNamesClashes wants the rules and the lines of what comes in vain.
@@ -66,7 +68,8 @@ func TestCheckOfTwoDirectories(t *testing.T) {
 		"partner.ldif": entry("alice", "alice@x") + entry("carol", "carol@x") + group("guests") + group("both"),
 		"berth.yaml": `
 listen: [127.0.0.1:0]
-host_keys: [key]
+admin: {listen: "127.0.0.1:0"}
+host_keys: [ed25519]
 directories:
   - {name: corp, kind: embedded, ldif: corp.ldif}
   - {name: partner, kind: embedded, ldif: partner.ldif}
@@ -102,6 +105,53 @@ rules:
 	for _, not := range []string{"corp: group gone", "partner: group finance", `group corp\`, "group both"} {
 		if strings.Contains(got, not) {
 			t.Errorf("%q in\n%s", not, got)
+		}
+	}
+}
+
+// TestCheckOfServers has two servers that are not replicas of each other, and a web page
+// whose searches need indexes.
+func TestCheckOfServers(t *testing.T) {
+	a, b := peers.OpenLDAP(t), peers.OpenLDAP(t)
+	t.Chdir(t.TempDir())
+	var both []byte
+	for _, p := range []*peers.Peer{a, b} {
+		pem, err := os.ReadFile(p.CAFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, pem...)
+	}
+	for name, text := range map[string]string{
+		"ca.pem":   string(both),
+		"password": a.BindPassword,
+		"berth.yaml": fmt.Sprintf(`
+listen: [127.0.0.1:0]
+console: {listen: 127.0.0.1:0}
+host_keys: [ed25519]
+directories:
+  - {name: corp, kind: openldap, urls: [%q, %q], ca_file: ca.pem, base: %q, bind_dn: %q, bind_password_file: password}
+rules:
+  - {name: a}
+`, a.LDAPS, b.LDAPS, a.Base, a.BindDN),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	cmd := root()
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"check", "--config", "berth.yaml"})
+	if err := cmd.ExecuteContext(t.Context()); err == nil {
+		t.Error("check succeeded")
+	}
+	for _, want := range []string{
+		"bad      corp: replicas: " + a.LDAPS + " and " + b.LDAPS + ` are not replicas of each other: "` + a.Base + `" has the id `,
+		"note     corp: search by beginnings: uid, cn, sn need an index",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -46,22 +48,29 @@ func (o operator) Kick(by admin.Caller, who string) []admin.Session {
 	return kicked
 }
 
-// A nodeQuestion is what a node asks the others: for their sessions, or to end some.
-type nodeQuestion struct {
-	Kick string       `json:"kick"`
-	By   admin.Caller `json:"by"`
-}
+// nodesWait is how long other nodes may take to answer an operator: a reload asks
+// directories.
+var nodesWait = map[string]time.Duration{admin.DoReload: 20 * time.Second, admin.DoStatus: statusWait + 2*time.Second}
 
-func (o operator) Others(by admin.Caller, who string) ([]admin.Session, error) {
-	return o.store.ask(o.serving, nodeQuestion{who, by})
-}
-
-// answer is this node's answer to another one.
-func (o operator) answer(q nodeQuestion) []admin.Session {
-	if q.Kick != "" {
-		return o.Kick(q.By, q.Kick)
+func (o operator) Nodes(t admin.Task) ([]admin.Done, error) {
+	here := o.store.name()
+	if o.store.shared == nil && t.Node != "" && t.Node != admin.EveryNode {
+		return nil, errors.New("state.redis: missing: this server knows no other nodes")
 	}
-	return o.Sessions()
+	ctx, cancel := context.WithTimeout(o.serving, cmp.Or(nodesWait[t.Do], 2*time.Second))
+	defer cancel()
+	others, err := o.store.ask(ctx, t)
+	if t.Node == admin.EveryNode || t.Node != "" && t.Node == here { // "" asks the others only, and is the name of a single server
+		others = append([]admin.Done{o.perform(t)}, others...)
+	}
+	return others, err
+}
+
+// perform does a task on this node.
+func (o operator) perform(t admin.Task) admin.Done {
+	d := admin.Perform(o, t)
+	d.Node, d.RulesHash = o.store.name(), o.reloader.rules.Hash()
+	return d
 }
 
 func (o operator) Reload(by admin.Caller) (waits string, err error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -30,13 +32,20 @@ func demoCommand() *cobra.Command {
 	d := demo{}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a server with sample people, to try everything out",
-		Long: `Demo starts a directory with sample people and groups in the same process, and
-the server in front of it. All files are in one folder. A second start uses
-those that exist.
+		Short: "Run a server with sample people, to try Berth",
+		Long: `Demo starts a directory with sample people and groups, and a server that uses it,
+in one process. All files are in one folder. A second start uses the files that
+exist.
 
-With --ldap other programs, such as ldapsearch, can ask that directory. Any
-program on this machine can then try passwords there without an event.`,
+The web page for IT is on the address of --console. With --busy, the sample people
+transfer files all the time, so that there is something to look at.
+
+With --ldap other programs, such as ldapsearch, can read that directory. Any
+program on this machine can then try passwords there, and no event is written.
+
+With --oidc there is also a sample identity provider, so that alice can sign in with
+the browser. Its page has one button and asks for no password: any program on this
+machine can press it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := d.prepare(); err != nil {
@@ -47,34 +56,46 @@ program on this machine can then try passwords there without an event.`,
 	}
 	cmd.Flags().StringVar(&d.Listen, "listen", "127.0.0.1:2022", "`address` to serve SSH on")
 	cmd.Flags().StringVar(&d.Admin, "admin", "127.0.0.1:9022", "`address` for health and metrics")
-	cmd.Flags().StringVar(&d.LDAP, "ldap", "", "loopback `address` to serve LDAP on, such as 127.0.0.1:3890; none if it is empty")
+	cmd.Flags().StringVar(&d.Console, "console", "127.0.0.1:9443", "loopback `address` for the web page for IT; empty: no page")
+	cmd.Flags().BoolVar(&d.busy, "busy", false, "have the sample people transfer files all the time")
+	cmd.Flags().StringVar(&d.LDAP, "ldap", "", "loopback `address` to serve LDAP on, such as 127.0.0.1:3890; empty: no LDAP")
+	cmd.Flags().BoolVar(&d.OIDC, "oidc", false, "also run a sample identity provider, to sign in with the browser")
 	cmd.Flags().StringVar(&d.Dir, "dir", "berth-demo", "`folder` for everything the demonstration makes")
 	return cmd
 }
 
 // A demo is what its templates are filled with.
 type demo struct {
-	Listen, Admin, LDAP, Dir string
-	Socket                   string // empty if it would have too long a name
-	Alice, Dave              string // public keys
+	Listen, Admin, Console, LDAP, Dir string
+
+	OIDC        bool
+	Socket      string // empty if it would have too long a name
+	Alice, Dave string // public keys
+	busy        bool
 }
 
 // run serves the demonstration. The addresses on the command line take
-// precedence over those of the file. Without --admin, any free port will do if
-// 9022 is taken: two demonstrations may run side by side.
+// precedence over those of the file. Without --admin and --console, any free port will
+// do if 9022 or 9443 is taken: two demonstrations may run side by side.
 func (d *demo) run(cmd *cobra.Command) error {
 	written, err := config.Load(filepath.Join(d.Dir, "berth.yaml"))
 	if err != nil {
 		return err
 	}
 	cfg := *written
-	cfg.Listen, cfg.Admin.Listen = []string{d.Listen}, d.Admin
-	if !cmd.Flags().Changed("admin") {
-		if free, err := net.Listen("tcp", d.Admin); err != nil {
-			cfg.Admin.Listen = "127.0.0.1:0"
+	cfg.Listen, cfg.Admin.Listen, cfg.Console.Listen = []string{d.Listen}, d.Admin, d.Console
+	for flag, address := range map[string]*string{"admin": &cfg.Admin.Listen, "console": &cfg.Console.Listen} {
+		if cmd.Flags().Changed(flag) {
+			continue
+		}
+		if free, err := net.Listen("tcp", *address); err != nil {
+			*address = "127.0.0.1:0"
 		} else {
 			free.Close()
 		}
+	}
+	for _, err := range cfg.Console.Check() {
+		return fmt.Errorf("--console: %w", err)
 	}
 	var l net.Listener
 	if d.LDAP != "" {
@@ -87,8 +108,29 @@ func (d *demo) run(cmd *cobra.Command) error {
 		}
 		defer l.Close()
 	}
+	var provider *sampleProvider
+	if d.OIDC {
+		if provider, cfg.OIDC, err = startSampleProvider(d.Dir); err != nil {
+			return fmt.Errorf("--oidc: %w", err)
+		}
+		defer provider.Close()
+	}
+	busy, stop := context.WithCancel(cmd.Context())
+	var people sync.WaitGroup
+	defer people.Wait()
+	defer stop()
 	return serve(cmd.Context(), written, &cfg, func(r *running) {
 		d.welcome(cmd.OutOrStdout(), r)
+		if d.busy {
+			people.Go(func() {
+				if err := d.beBusy(busy, r.listeners[0].Addr().String()); err != nil {
+					fmt.Fprintln(cmd.ErrOrStderr(), "--busy:", err)
+				}
+			})
+		}
+		if provider != nil {
+			provider.welcome(cmd.OutOrStdout(), r)
+		}
 		if l != nil {
 			fmt.Fprintf(cmd.OutOrStdout(), "LDAP: ldapsearch -x -H ldap://%s -D uid=alice,ou=people,dc=demo,dc=example -W -b dc=demo,dc=example\n", l.Addr())
 			go func() { _ = r.people.embedded[0].Serve(l) }() // ends with the directory
@@ -178,6 +220,10 @@ func (d *demo) welcome(out io.Writer, r *running) {
 			dir = rel
 		}
 	}
+	page := "off"
+	if r.console != nil {
+		page = "http://" + r.console.Addr().String()
+	}
 	fmt.Fprintf(out, `Berth demonstration, listening on %[1]s port %[2]s. Try, from another terminal:
 
   sftp -P %[2]s -i %[3]s/keys/alice alice@%[1]s   her home, /shared (read only), /finance
@@ -188,12 +234,14 @@ func (d *demo) welcome(out io.Writer, r *running) {
   ssh  -p %[2]s bob@%[1]s keys add < FILE.pub    log in with a key from now on
 
 Passwords are NAME-demo-1 for alice, bob, carol, dave (disabled), erin (must change
-hers) and mallory (in no group, so nobody here). To see why somebody may or may not:
+hers), ida (an administrator) and mallory (in no group, so nobody here). To see
+why somebody may or may not:
 
   %[5]s explain alice --config %[3]s/berth.yaml
 
 Who is logged in: %[5]s sessions --config %[3]s/berth.yaml   and kick, drain, reload
 Events: %[3]s/events.jsonl   People: %[3]s/people.ldif   Rules: %[3]s/berth.yaml
+The web page for IT, for ida: %[6]s
 Health and metrics: http://%[4]s/readyz and /metrics.   Ctrl-C ends it.
-`, host, port, dir, r.admin.Addr(), os.Args[0])
+`, host, port, dir, r.admin.Addr(), os.Args[0], page)
 }

@@ -42,6 +42,13 @@ func openDirectories(list []ldap.Settings, attributes []string, log hclog.Logger
 		}
 		members = append(members, m)
 	}
+	for _, c := range all.clients {
+		for _, other := range all.clients {
+			if c.Settings().ForeignGroups == other.Settings().Name {
+				c.CountGroupsOf(other)
+			}
+		}
+	}
 	all.Directory = members[0].Directory
 	if len(members) > 1 {
 		joined, err := directory.Join(members...)

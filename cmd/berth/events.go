@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/term"
 
 	"berth/sshd/event/audit"
 	"berth/sshd/hostkey"
@@ -18,7 +17,7 @@ import (
 
 func eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Work with the record of what happened"}
-	cmd.AddCommand(verifyCommand())
+	cmd.AddCommand(searchCommand(), verifyCommand())
 	return cmd
 }
 
@@ -39,29 +38,21 @@ It exits with 0 if all is intact, with 1 if something was changed or nothing is
 signed, and with 2 if that could not be found out.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			v := &audit.Verifier{}
-			for _, k := range keys {
-				fingerprint, err := fingerprintOf(k)
-				if err != nil {
-					return exitCode{2, err}
-				}
-				v.Keys = append(v.Keys, fingerprint)
+			fingerprints, err := fingerprintsOf(keys)
+			if err != nil {
+				return exitCode{2, err}
 			}
-			out, clearLine := cmd.OutOrStdout(), ""
-			if term.IsTerminal(int(os.Stderr.Fd())) {
-				clearLine = "\r\033[K"
-				v.Progress = func(file string, read, size int64) {
-					fmt.Fprintf(os.Stderr, "%s%s: %d %%", clearLine, file, 100*read/max(size, 1))
-				}
-			}
+			v := &audit.Verifier{Keys: fingerprints}
+			out, progress := cmd.OutOrStdout(), progressLine{out: cmd.ErrOrStderr()}
+			v.Progress = progress.ofFile
 			v.Broken = func(file string, line int, what string) {
 				if v.Breaks <= mostBreaks {
-					fmt.Fprint(os.Stderr, clearLine)
+					progress.clear()
 					fmt.Fprintf(out, "%s:%d: %s\n", file, line, what)
 				}
 			}
-			err := v.Verify(files...)
-			fmt.Fprint(os.Stderr, clearLine)
+			err = v.Verify(files...)
+			progress.clear()
 			switch {
 			case err != nil:
 				return exitCode{2, err}
@@ -73,6 +64,17 @@ signed, and with 2 if that could not be found out.`,
 	}
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "public host `key` that must have signed: a file, or a fingerprint such as SHA256:…; may be repeated")
 	return cmd
+}
+
+func fingerprintsOf(keys []string) (all []string, err error) {
+	for _, k := range keys {
+		fingerprint, err := fingerprintOf(k)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, fingerprint)
+	}
+	return all, nil
 }
 
 func fingerprintOf(key string) (string, error) {

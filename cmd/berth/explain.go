@@ -17,13 +17,14 @@ import (
 
 	"berth/config"
 	"berth/directory"
+	"berth/fs"
 	"berth/policy"
 )
 
 // explainFlags are the circumstances of the login to explain.
 type explainFlags struct {
 	config, from, method, at string
-	json, all, diff          bool
+	json, all, diff, disk    bool
 }
 
 func explainCommand() *cobra.Command {
@@ -31,13 +32,13 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain USER | --all | --diff OLD.yaml NEW.yaml [USER...]",
 		Short: "Say what a user may do, and why",
-		Long: `Explain looks a user up and prints DN, groups, account state and keys, every rule
-with the condition that held or failed, and the folders and rights that result.
+		Long: `Explain looks up a user and prints the DN, groups, account state and keys, every
+rule with the conditions that hold or fail, and the resulting folders and rights.
 
-With --all it prints a table: which rules and folders every user of the
-directory gets. With --diff it prints whose access changes, and how, when the
-rules of the second file come in the place of those of the first; the directories
-are those of the second. --from, --method and --at say how people log in.`,
+With --all it prints a table with the rules and folders of every user of the
+directory. With --diff it prints whose access changes, and how, if the rules of the
+second file replace those of the first. The directories are those of the second
+file. --from, --method and --at say how the users log in.`,
 		Args: f.args,
 		RunE: f.run,
 	}
@@ -48,7 +49,9 @@ are those of the second. --from, --method and --at say how people log in.`,
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON; with --all and --diff a line for each user")
 	cmd.Flags().BoolVar(&f.all, "all", false, "all users of the directory")
 	cmd.Flags().BoolVar(&f.diff, "diff", false, "what changes from one file to another")
+	cmd.Flags().BoolVar(&f.disk, "disk", false, "also say what the disk permits in each folder; call it as root")
 	cmd.MarkFlagsMutuallyExclusive("config", "diff")
+	cmd.MarkFlagsMutuallyExclusive("disk", "all", "diff")
 	return cmd
 }
 
@@ -111,6 +114,11 @@ func (f *explainFlags) explain(out io.Writer, cfg *config.Config, set *policy.Se
 	}
 	if p, err := set.Resolve(req); err == nil {
 		why.Warnings = append(places(p.Folders), keyChangeOf(cfg, p)...)
+		for i, folder := range p.Folders {
+			if f.disk {
+				why.Folders[i].Disk = explainDisk(folder, p.Rights(folder.Path).Ops)
+			}
+		}
 	}
 	if f.json {
 		e := json.NewEncoder(out)
@@ -118,6 +126,49 @@ func (f *explainFlags) explain(out io.Writer, cfg *config.Config, set *policy.Se
 		return e.Encode(why)
 	}
 	return why.WriteText(out)
+}
+
+// changes are the operations that change what is in a directory.
+const changes = policy.Create | policy.Mkdir | policy.Rename | policy.Delete | policy.Rmdir | policy.Symlink
+
+// diskOf returns what asks the disk in a review; nil if files belong to nobody but the
+// service. The error says why this process cannot ask as the people whose the files are.
+func diskOf(set *policy.Set) (func(policy.Folder, policy.Op) *policy.ExplainedDisk, error) {
+	if !set.Acting() {
+		return nil, nil
+	}
+	if err := fs.CheckActing(); err != nil {
+		return nil, fmt.Errorf("what the disk permits was not asked, although files belong to people there: %w", err)
+	}
+	return explainDisk, nil
+}
+
+// explainDisk says what the disk permits in a folder, beside what the rules permit.
+func explainDisk(folder policy.Folder, rules policy.Op) *policy.ExplainedDisk {
+	d, err := fs.Inspect(folder)
+	if err != nil {
+		return &policy.ExplainedDisk{Error: err.Error()}
+	}
+	out := &policy.ExplainedDisk{UID: d.UID, GID: d.GID, Mode: d.Mode.String(), ACL: d.ACL}
+	if !d.Acted {
+		return out
+	}
+	var differs policy.Op
+	for _, p := range []struct {
+		may   bool
+		name  string
+		needs policy.Op
+	}{{d.Read, "list", policy.List}, {d.Search, "enter", policy.Full}, {d.Write, "change", changes}} {
+		if p.may {
+			out.May = append(out.May, p.name)
+		} else {
+			differs |= rules & p.needs
+		}
+	}
+	if differs != 0 {
+		out.Differs = fmt.Sprintf("the disk does not permit %s, which the rules do", differs)
+	}
+	return out
 }
 
 // explainAll prints a line for each user.

@@ -5,8 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"berth/config"
+	"berth/directory"
+	"berth/policy"
 )
 
 // TestExplainExamples runs every example of docs/explain.md. Columns are as wide
@@ -112,5 +117,32 @@ func TestWarnings(t *testing.T) {
 	hidden := "folder /shared: is shown in the place of " + dir + "/home/alice/shared (and 1 more like it), which nobody sees"
 	if got := run(t, "berth check --config berth.yaml"); !strings.Contains(got, missing) || !strings.Contains(got, hidden) {
 		t.Errorf("check does not warn of the missing folder and the files hidden in two homes:\n%s", got)
+	}
+}
+
+// TestExplainDisk has a folder that the rules open and the disk does not.
+func TestExplainDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can find out what the disk permits others")
+	}
+	dir := t.TempDir()
+	u := &directory.User{Name: "alice", POSIX: directory.NewPOSIX(1001, 2000, nil)}
+	set, err := policy.Compile([]policy.Rule{{Name: "r", Home: &policy.Home{Host: dir, Owner: policy.Person}, Folders: []policy.Mount{{Path: "/s", Host: "/"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	f := explainFlags{disk: true}
+	if err := f.explain(&out, &config.Config{}, set, policy.Request{User: u}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`(?m)^uid +1001, gid 2000$`, `(?m)^  / +\S+ +rule r +files belong to the person$`,
+		`(?m)^  / +0:0 drwx\S* +the person may nothing$`, `(?m)^    but +the disk does not permit full, which the rules do$`,
+		`(?m)^  /s +0:0 drwx\S* +the service works here$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
 	}
 }

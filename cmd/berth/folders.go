@@ -118,6 +118,9 @@ func openable(folder policy.Folder) bool {
 		probe, err := os.MkdirTemp(filepath.Dir(folder.Host), ".berth-probe-")
 		return err == nil && os.Remove(probe) == nil
 	}
+	if folder.Owner != nil && (errors.Is(err, iofs.ErrPermission) || err == nil && fi.IsDir()) {
+		return true // as far as the service can see: only the person may open it
+	}
 	if err != nil || !fi.IsDir() {
 		return false
 	}

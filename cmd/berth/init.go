@@ -59,6 +59,7 @@ the user of the service.`,
 	configFlag(cmd, &s.config)
 	flags.StringVar(&s.Settings.Kind, "kind", "", "`kind` of the directory: active_directory (ad), openldap, 389ds, freeipa, generic or embedded; found out if the server shows it")
 	flags.StringSliceVar(&s.Settings.URLs, "url", nil, "`domain` of the directory, such as corp.example, or a URL of each server, such as ldaps://dc1.corp.example")
+	flags.StringVar(&s.Settings.Resolver, "resolver", "", "`address` of the name server that knows the domain; default: those of the system")
 	flags.StringVar(&s.Settings.LDIF, "ldif", "", "`file` with the people of an embedded directory, instead of --url")
 	flags.StringVar(&s.Settings.CAFile, "ca-file", "", "`file` with the authority of the servers' certificates; default: the authorities of the system")
 	flags.StringVar(&s.Settings.Base, "base", "", "`DN` below which people are; default: what the server says")
@@ -92,6 +93,14 @@ func (s *setup) run(ctx context.Context) error {
 		s.Settings.Kind = "active_directory"
 	} else if kind != "" && !slices.Contains(ldap.Kinds(), kind) {
 		return fmt.Errorf("--kind: %q: must be ad or one of %s", kind, strings.Join(ldap.Kinds(), ", "))
+	}
+	if s.Settings.LDIF != "" && len(s.Settings.URLs) > 0 {
+		return errors.New("--ldif and --url: an embedded directory has no URL: give one of them")
+	}
+	for flag, address := range map[string]string{"--listen": s.Listen, "--admin": s.Admin} {
+		if _, err := net.ResolveTCPAddr("tcp", address); err != nil { // before anything is written
+			return fmt.Errorf("%s: %q: must be host:port or :port, such as 127.0.0.1:2022", flag, address)
+		}
 	}
 	if err := s.complete(); err != nil {
 		return err
@@ -181,7 +190,7 @@ func (s *setup) findDirectory(ctx context.Context) error {
 		d.Kind, d.Name = "embedded", "local"
 		return nil
 	}
-	if err := s.findServers(ctx); err != nil {
+	if err := s.findServers(); err != nil {
 		return err
 	}
 	found, err := ldap.Discover(ctx, *d)
@@ -217,29 +226,27 @@ func (s *setup) findDirectory(ctx context.Context) error {
 		}
 	}
 	d.Name = nameOf(d.Base)
-	fmt.Fprintf(s.out, "found    %s at %s, people below %s\n", d.Kind, strings.Join(d.URLs, ", "), d.Base)
+	fmt.Fprintf(s.out, "found    %s at %s, people below %s\n", d.Kind, strings.Join(found.URLs, ", "), d.Base)
 	return nil
 }
 
-// findServers asks DNS for the servers of a domain. Passwords are never sent in the
-// clear: ldap:// is for StartTLS.
-func (s *setup) findServers(ctx context.Context) error {
+// findServers tells URLs from the domain of the directory. Passwords are never sent
+// in the clear: ldap:// is for StartTLS.
+func (s *setup) findServers() error {
 	var urls []string
-	for _, name := range s.Settings.URLs {
-		if strings.Contains(name, "://") {
+	d := &s.Settings
+	for _, name := range d.URLs {
+		switch {
+		case strings.Contains(name, "://"):
 			urls = append(urls, name)
-			s.Settings.StartTLS = s.Settings.StartTLS || strings.HasPrefix(name, "ldap://")
-			continue
-		}
-		_, servers, err := net.DefaultResolver.LookupSRV(ctx, "ldap", "tcp", name)
-		if err != nil {
-			return fmt.Errorf("ask DNS for the servers of %s: %w; --url ldaps://HOST names one", name, err)
-		}
-		for _, srv := range servers {
-			urls = append(urls, "ldaps://"+strings.TrimSuffix(srv.Target, "."))
+			d.StartTLS = d.StartTLS || strings.HasPrefix(name, "ldap://")
+		case d.Domain != "":
+			return fmt.Errorf("--url: %q and %q: only one can be the domain of the directory", d.Domain, name)
+		default:
+			d.Domain = name
 		}
 	}
-	s.Settings.URLs = urls
+	d.URLs = urls
 	return nil
 }
 

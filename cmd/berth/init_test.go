@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"berth/config"
+	"berth/directory/ldap"
 	"berth/test/peers"
 )
 
@@ -164,6 +166,10 @@ func TestInitEmbedded(t *testing.T) {
 	if err := os.WriteFile(people, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	_, err := initialize(t, "--ldif", people, "--group", "all", "--listen", "nonsense")
+	if made, _ := filepath.Glob("*"); err == nil || len(made) > 0 {
+		t.Errorf("init with a wrong address: %v, and made %q", err, made)
+	}
 	out, err := initialize(t, "--ldif", people, "--group", "all")
 	if err != nil || !strings.Contains(out, "cn=all,dc=x, which lists 1 member\n") {
 		t.Fatalf("%v\n%s", err, out)
@@ -182,5 +188,29 @@ func TestNoConfiguration(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "berth init") || !strings.Contains(err.Error(), "berth demo") {
 			t.Errorf("%v without a configuration = %v, want berth init and berth demo in it", args, err)
 		}
+	}
+}
+
+// TestInitDomain: a domain stays a domain, so that DNS names the servers later, too.
+func TestInitDomain(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := setup{config: "berth.yaml", folder: "homes", state: "state", out: io.Discard, Listen: "127.0.0.1:0", Group: "staff", Rule: "staff"}
+	s.Settings = ldap.Settings{URLs: []string{"corp.example"}, Kind: "openldap", Base: "dc=corp,dc=example", BindDN: "cn=svc,dc=corp,dc=example", BindPasswordFile: "password"}
+	s.password = "secret"
+	for _, step := range []func() error{s.findServers, s.choosePlaces, s.write} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := config.Load("berth.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cfg.Directories[0]; d.Domain != "corp.example" || len(d.URLs) != 0 {
+		t.Errorf("written: domain %q and URLs %q", d.Domain, d.URLs)
+	}
+	s.Settings.URLs = []string{"other.example"}
+	if err := s.findServers(); err == nil || !strings.Contains(err.Error(), `"corp.example" and "other.example": only one`) {
+		t.Errorf("two domains = %v", err)
 	}
 }

@@ -14,7 +14,7 @@ func keysCommand() *cobra.Command {
 		Short: "Make, show and convert SSH keys",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(keysMakeCommand(), keysShowCommand(), keysConvertCommand())
+	cmd.AddCommand(keysMakeCommand(), keysShowCommand(), keysConvertCommand(), keysRotateCommand())
 	return cmd
 }
 
@@ -23,9 +23,9 @@ func keysMakeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "make FILE...",
 		Short: "Make host keys",
-		Long: `Make makes a key in each FILE, which only its owner may read, and its public half
-in FILE.pub. The name of the file contains the type: ed25519, ecdsa or rsa. No
-file is ever overwritten.`,
+		Long: `Make makes a private key in each FILE, which only its owner may read, and the public
+key in FILE.pub. The name of the file must contain the type: ed25519, ecdsa or rsa.
+Make never overwrites a file.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, file := range args {
@@ -48,18 +48,27 @@ file is ever overwritten.`,
 func keysShowCommand() *cobra.Command {
 	var secret string
 	var art bool
+	var host string
 	cmd := &cobra.Command{
 		Use:   "show FILE...",
 		Short: "Show fingerprints",
-		Long: `Show prints bits, SHA-256 fingerprint, comment and type of the key in each FILE, as
-ssh-keygen -l does: private or public, in OpenSSH's, PEM, PKCS#8, RFC 4716 or
-PuTTY's format. FILE may be - for standard input.`,
+		Long: `Show prints the bits, SHA-256 fingerprint, comment and type of the key in each FILE,
+as ssh-keygen -l does. The key may be private or public, in the format of OpenSSH,
+PEM, PKCS#8, RFC 4716 or PuTTY. FILE may be - for standard input.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, file := range args {
 				k, err := readKey(file, passphraseOf(file, secret))
 				if err != nil {
 					return err
+				}
+				if host != "" {
+					record, err := hostkey.SSHFP(k.Public)
+					if err != nil {
+						return fmt.Errorf("%s: %w", file, err)
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "%s IN SSHFP %s\n", host, record)
+					continue
 				}
 				if len(args) > 1 {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: ", file)
@@ -74,5 +83,7 @@ PuTTY's format. FILE may be - for standard input.`,
 	}
 	cmd.Flags().StringVar(&secret, "passphrase-file", "", "read the passphrase of encrypted keys from the first line of `file`")
 	cmd.Flags().BoolVar(&art, "randomart", false, "also draw the fingerprint")
+	cmd.Flags().StringVar(&host, "sshfp", "", "print records for the DNS `name` of the server")
+	cmd.MarkFlagsMutuallyExclusive("randomart", "sshfp")
 	return cmd
 }

@@ -22,7 +22,8 @@ func keysConvertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert FILE --to FORMAT",
 		Short: "Convert a key to another file format",
-		Long: `Convert reads the key in FILE, in whatever format it is, and writes it in another:
+		Long: `Convert reads the key in FILE, which may have any of these formats, and writes it in
+another format:
 
   openssh   what ssh-keygen makes
   pem       PKCS#1 for RSA, SEC 1 for ECDSA; never encrypted
@@ -31,8 +32,7 @@ func keysConvertCommand() *cobra.Command {
   ppk2      PuTTY before 0.75
   ppk3      PuTTY
 
-A private key that is encrypted stays so, with the same passphrase, unless
-another is asked for. FILE may be - for standard input.`,
+An encrypted private key keeps its passphrase, unless you ask for another one. FILE may be - for standard input.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0]) },
 	}

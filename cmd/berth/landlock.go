@@ -85,14 +85,14 @@ func confine(cfg *config.Config, set *policy.Set) (confinement, error) {
 
 // confinable returns why the server cannot be confined to what cfg needs.
 func confinable(cfg *config.Config, set *policy.Set) error {
-	if abi := landlockABI(); abi < leastABI {
-		return fmt.Errorf("landlock.enabled: this kernel has Landlock ABI %d, and %d (Linux 6.2) is needed: set it to false", abi, leastABI)
+	if abi, _ := ll.LandlockGetABIVersion(); abi < leastABI {
+		return fmt.Errorf("landlock.enabled: this kernel has Landlock ABI %d, and %d (Linux 6.2) is needed: set it to false", max(abi, 0), leastABI)
 	}
 	if len(cfg.Landlock.Also) == 0 && slices.Contains(fixedFolders(set), "/") {
-		return errors.New("landlock: a rule has a folder that can be anywhere: name in landlock.also what is above such folders")
+		return errors.New("landlock: the folder of a rule can be anywhere: name the folders above it in landlock.also")
 	}
 	if _, everything := needs(cfg, set)["/"]; everything {
-		return errors.New("landlock: a file or folder that is named is directly in /, so all files could be reached: name one in a folder")
+		return errors.New("landlock: a file or folder of the configuration is directly in /, so all files could be reached: use one in a folder")
 	}
 	return nil
 }
@@ -102,15 +102,6 @@ func confinable(cfg *config.Config, set *policy.Set) error {
 func exists(folder string) bool {
 	_, err := os.Stat(folder)
 	return err == nil
-}
-
-// landlockABI is the version of Landlock in the kernel, 0 if there is none.
-func landlockABI() int {
-	abi, err := ll.LandlockGetABIVersion()
-	if err != nil {
-		return 0
-	}
-	return abi
 }
 
 // holds returns an error if something that is needed cannot be reached.
@@ -123,7 +114,7 @@ func (c confinement) holds(needs confinement) error {
 			continue
 		}
 		if may := needs[folder]; !c.allows(folder, may) {
-			return fmt.Errorf("landlock: %s is outside of what the server has been confined to since its start: restart it; landlock.also names folders for later", folder)
+			return fmt.Errorf("landlock: %s is outside the folders that the server was confined to at its start: restart it, or name folders for later in landlock.also", folder)
 		}
 	}
 	return nil
@@ -174,6 +165,9 @@ func needs(cfg *config.Config, set *policy.Set) confinement {
 		if d.LDIF != "" {
 			add(filepath.Dir(d.LDIF), mayWrite)
 		}
+	}
+	if cfg.Mail.Enabled() {
+		add(filepath.Dir(cfg.Mail.StateFile), mayWrite)
 	}
 	for _, folder := range cfg.Landlock.Also {
 		add(folder, mayWrite)

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	iofs "io/fs"
 	"math"
 	"os"
 	"path"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -66,13 +69,17 @@ func fitConnections(want int, descriptors uint64) (connections int, warning stri
 		descriptors, carried, want, want*descriptorsEach+descriptorsKept)
 }
 
+// unlimited is less than what version 1 of control groups writes if there is no limit:
+// the largest multiple of a page.
+const unlimited = math.MaxInt64 / 2
+
 // memoryLimit returns how many bytes the control group of this process may use,
 // or the largest number. root is the root of the file system.
 func memoryLimit(root iofs.FS) int64 {
 	least := int64(math.MaxInt64)
 	look := func(file string) {
 		text, _ := iofs.ReadFile(root, file)
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 && n < unlimited {
 			least = min(least, n)
 		}
 	}
@@ -105,4 +112,29 @@ func tuneMemory(getenv func(string) string, limit int64) {
 	if getenv("GOMEMLIMIT") == "" && limit < math.MaxInt64 {
 		debug.SetMemoryLimit(limit / 100 * memoryUsedPercent)
 	}
+}
+
+// returnMemory returns memory to the system each minute, if enough is free, until ctx
+// ends. Thousands of logins at once leave free memory between what their sessions keep,
+// and Go keeps much of it.
+func returnMemory(ctx context.Context) {
+	for sleep(ctx, time.Minute) {
+		returnFree()
+	}
+}
+
+func returnFree() {
+	if free, all := heldMemory(); free > max(leastReturned, all/16) {
+		debug.FreeOSMemory()
+	}
+}
+
+// leastReturned is how many free bytes are worth a collection.
+const leastReturned = 8 << 20
+
+// heldMemory returns how many bytes this process holds, and how many of them nothing uses.
+func heldMemory() (free, all uint64) {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/total:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64(), s[2].Value.Uint64() - s[1].Value.Uint64()
 }

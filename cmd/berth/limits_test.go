@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -55,6 +56,9 @@ func TestMemoryLimit(t *testing.T) {
 			"sys/fs/cgroup/memory/b/memory.limit_in_bytes": "3000\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
 			"sys/fs/cgroup/cpu/b/memory.max": "1\n",
 		}, 3000},
+		{"version 1 without a limit", map[string]string{
+			"proc/self/cgroup": "4:memory:/b\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+		}, math.MaxInt64},
 		{"of somebody else", map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/b/memory.max": "1\n"}, math.MaxInt64},
 		{"of no sense", map[string]string{"proc/self/cgroup": "x\n0::/a\n", "sys/fs/cgroup/a/memory.max": "-1\n"}, math.MaxInt64},
 	}
@@ -86,6 +90,20 @@ func TestTuneMemory(t *testing.T) {
 		if l := debug.SetMemoryLimit(-1); l != tt.limit {
 			t.Errorf("with %q set and %d bytes: limit %d, want %d", tt.set, tt.memory, l, tt.limit)
 		}
+	}
+}
+
+// TestReturnFree: what was needed for a moment is returned.
+func TestReturnFree(t *testing.T) {
+	var pieces [][]byte
+	for range 16 << 10 {
+		pieces = append(pieces, make([]byte, 4<<10))
+	}
+	runtime.KeepAlive(pieces)
+	runtime.GC()
+	returnFree()
+	if free, all := heldMemory(); free > max(leastReturned, all/16) {
+		t.Errorf("%d of %d bytes are free and not returned", free, all)
 	}
 }
 

@@ -62,9 +62,29 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(initCommand(), importCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), eventsCommand(), logLevelCommand(), supportBundleCommand())
+	cmd.AddCommand(initCommand(), importCommand(), serveCommand(), reloadCommand(), sessionsCommand(), kickCommand(), drainCommand(), upgradeCommand(), penaltiesCommand(), demoCommand(), checkCommand(), explainCommand(), keysCommand(), caCommand(), certifyCommand(), totpCommand(), probeCommand(), versionCommand(), statusCommand(), eventsCommand(), reportCommand(), mailCommand(), logLevelCommand(), supportBundleCommand())
 	addExamples(cmd)
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())
+	})
+	nameArguments(cmd)
 	return cmd
+}
+
+// nameArguments has cmd, and all commands below it, say which arguments they take if
+// they got others.
+func nameArguments(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w: usage: %s", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		nameArguments(sub)
+	}
 }
 
 const defaultConfig = "/etc/berth/berth.yaml"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"berth/config"
 	"berth/directory"
+	"berth/fs"
 	"berth/sshd/admin"
 	"berth/sshd/event"
 	"berth/sshd/state"
@@ -32,23 +34,28 @@ type nodeState interface {
 // nodes is the state of this server, or what several nodes share.
 type nodes struct {
 	nodeState
-	shared *redis.Store // nil: this server is alone
+	shared *redis.Store           // nil: this server is alone
+	tries  *directory.MemoryTries // of this server if it is alone
+	beside *besides               // nil if nodes share their state
 	lost   atomic.Pointer[error]
 }
 
-// openState returns the state that cfg describes.
+// nameNode gives one of several nodes the name of its host, unless cfg has a name. Nodes
+// know each other, and their events, by names.
+func nameNode(cfg *config.Config) (err error) {
+	if len(cfg.State.Redis.URLs) > 0 && cfg.Events.Node == "" {
+		cfg.Events.Node, err = os.Hostname()
+	}
+	return err
+}
+
+// openState returns the state that cfg describes. nameNode has been called.
 func openState(cfg *config.Config, sink event.Sink) (*nodes, error) {
 	if len(cfg.State.Redis.URLs) == 0 {
-		return &nodes{nodeState: state.NewMemory(cfg.Admission)}, nil
+		memory := state.NewMemory(cfg.Admission)
+		return &nodes{nodeState: memory, beside: &besides{memory: memory}}, nil
 	}
-	name := cfg.Events.Node
-	if name == "" {
-		var err error
-		if name, err = os.Hostname(); err != nil {
-			return nil, err
-		}
-	}
-	shared, err := redis.New(name, cfg.State.Redis, cfg.Admission)
+	shared, err := redis.New(cfg.Events.Node, cfg.State.Redis, cfg.Admission)
 	if err != nil {
 		return nil, fmt.Errorf("state.redis: %w", err)
 	}
@@ -65,14 +72,73 @@ func openState(cfg *config.Config, sink event.Sink) (*nodes, error) {
 	return n, nil
 }
 
-// shareTries has the nodes count wrong passwords together.
+// shareTries has the nodes count wrong passwords together. A server that is alone
+// passes its counts on to the next process.
 func (n *nodes) shareTries(shields []*directory.Shield) {
-	if n.shared == nil {
-		return
+	var tries directory.Tries
+	if n.shared != nil {
+		tries = redis.NewTries(n.shared)
+	} else {
+		n.tries = directory.NewTries(nil)
+		tries = n.tries
 	}
-	tries := redis.NewTries(n.shared)
 	for _, s := range shields {
 		s.Tries = tries
+	}
+}
+
+// memories are what a process passes on to the one that takes over from it.
+type memories struct {
+	state.Snapshot
+	WrongPasswords map[string]directory.WrongPasswords `json:"wrong_passwords"` // by account; none if nodes share them
+	Counted        tally                               `json:"counted"`         // nothing if nodes share it
+}
+
+func (n *nodes) memories(next net.Conn) memories {
+	m := memories{Snapshot: n.Snapshot()}
+	if n.shared == nil {
+		m.WrongPasswords, m.Counted = n.tries.Snapshot(), n.beside.tells(next)
+	}
+	return m
+}
+
+func (n *nodes) remember(before net.Conn, m memories) {
+	n.Restore(m.Snapshot)
+	if n.shared == nil {
+		n.tries.Restore(m.WrongPasswords)
+		n.beside.hears(before, m.Counted)
+	}
+}
+
+// talk is that of besides. Nodes that share their state need none.
+func (n *nodes) talk(ctx context.Context, conn net.Conn, read *json.Decoder) {
+	if n.shared == nil {
+		n.beside.talk(ctx, conn, read)
+	} else {
+		conn.Close()
+	}
+}
+
+// codesSince returns from when on it is known which one-time codes were used: since
+// Redis has its data, which is mostly long before this server started.
+func (n *nodes) codesSince(started time.Time) func() time.Time {
+	return func() time.Time {
+		if n.shared != nil {
+			if since, ok := n.shared.Remembers(); ok {
+				return since
+			}
+		}
+		return started
+	}
+}
+
+// shareQuotas has the nodes count together how full directories are, or this process and
+// one that serves beside it.
+func (n *nodes) shareQuotas(q *fs.Quotas) {
+	if n.shared != nil {
+		q.Counter = n.shared.Counter
+	} else {
+		n.beside.quotas = q
 	}
 }
 
@@ -83,46 +149,52 @@ func (n *nodes) run(ctx context.Context) {
 	}
 }
 
-// nodesWait is how long other nodes may take to answer an operator.
-const nodesWait = 2 * time.Second
+// name is that of this node; empty if it is alone.
+func (n *nodes) name() string {
+	if n.shared == nil {
+		return ""
+	}
+	return n.shared.Node()
+}
 
-// ask asks all other nodes. The error says how many have not answered.
-func (n *nodes) ask(ctx context.Context, q nodeQuestion) (all []admin.Session, err error) {
+// ask has other nodes do t. The error says which have not answered.
+func (n *nodes) ask(ctx context.Context, t admin.Task) (all []admin.Done, err error) {
 	if n.shared == nil {
 		return nil, nil
 	}
-	text, err := json.Marshal(q)
+	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, nodesWait)
-	defer cancel()
-	answers, err := n.shared.Ask(ctx, "", string(text))
+	node := t.Node
+	if node == admin.EveryNode {
+		node = ""
+	}
+	answers, err := n.shared.Ask(ctx, node, string(text))
 	for _, a := range answers {
-		var sessions []admin.Session
-		if bad := json.Unmarshal([]byte(a.Text), &sessions); bad != nil {
+		var d admin.Done
+		if bad := json.Unmarshal([]byte(a.Text), &d); bad != nil {
 			err = errors.Join(err, fmt.Errorf("node %s: %w", a.Node, bad))
+			continue
 		}
-		for _, s := range sessions {
-			s.Node = a.Node
-			all = append(all, s)
-		}
+		d.Node = a.Node
+		all = append(all, d)
 	}
 	return all, err
 }
 
-// answerWith has answer answer what other nodes ask.
-func (n *nodes) answerWith(answer func(nodeQuestion) []admin.Session) {
+// answerWith has perform do what other nodes ask for.
+func (n *nodes) answerWith(perform func(admin.Task) admin.Done) {
 	if n.shared == nil {
 		return
 	}
 	n.shared.Answer = func(text string) string {
-		var q nodeQuestion
-		if err := json.Unmarshal([]byte(text), &q); err != nil {
+		var t admin.Task
+		if err := json.Unmarshal([]byte(text), &t); err != nil {
 			return "" // which the other node reports
 		}
-		sessions, _ := json.Marshal(answer(q)) // texts, numbers and times
-		return string(sessions)
+		done, _ := json.Marshal(perform(t)) // texts, numbers and times
+		return string(done)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"berth/config"
 	"berth/policy"
 	"berth/sshd/admin"
+	"berth/sshd/login"
 	"berth/sshd/state"
 )
 
@@ -30,18 +31,22 @@ func operatorCommand(use, short, long string, args cobra.PositionalArgs, run fun
 }
 
 func reloadCommand() *cobra.Command {
-	return operatorCommand("reload", "Have the running server read its configuration again",
-		`Reload reads the configuration first: if it has a mistake, nothing happens.
-Then it asks the running server, by admin.socket, to apply the rules, admission
+	return nodesCommand("reload", "Make the running server read its configuration again",
+		`Reload reads the configuration first. If it has a mistake, nothing happens. Then
+reload asks the running server, through admin.socket, to apply the rules, admission
 and the people of embedded directories, and waits for the outcome. It fails if
-something else has changed, which only a restart applies. Call it as the user the
-server runs as, or as root. A server without admin.socket reloads at SIGHUP, and
-the outcome is only an event.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+another setting has changed, because only a restart applies it. Run it as the user
+the server runs as, or as root. A server without admin.socket reloads at SIGHUP,
+and writes the outcome only as an event.
+
+With --node each node reads its own configuration file. Reload tells which nodes
+have which rules, and warns while they differ.`, cobra.NoArgs, admin.DoReload, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			waits, err := server.Reload(cmd.Context())
 			if err != nil {
 				return fmt.Errorf("reload: %w", err)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "applied: rules, admission, people of embedded directories")
+			compareRules(cmd, server)
 			if waits != "" {
 				return errors.New(waits)
 			}
@@ -50,20 +55,28 @@ the outcome is only an event.`, cobra.NoArgs, func(cmd *cobra.Command, server *a
 }
 
 func sessionsCommand() *cobra.Command {
+	var node string
 	list := listing[admin.Session]{
 		use: "sessions", short: "Show who is logged in to the running server",
-		long: `Sessions asks the running server, by admin.socket of the configuration, who is
-logged in, from where, since when, and what they have moved. Call it as the user
-the server runs as, or as root. Several nodes that share their state are all asked.
+		long: `Sessions asks the running server, through admin.socket of the configuration, who
+is logged in, from where, since when, and how many bytes they have transferred. Run
+it as the user the server runs as, or as root. It asks all nodes that share their
+state.
 
 With --watch it shows every second which files are being transferred: how much of
-them, how fast, and the time left. How long an upload will be, only the client
-knows.`,
-		ask:  allSessions,
+each, how fast, and the time left. Only the client knows how long an upload will
+be.`,
+		ask: func(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
+			if node == "" {
+				return allSessions(server, ctx)
+			}
+			done, err := server.Nodes(ctx, admin.Task{Do: admin.DoSessions, Node: node})
+			return sessionsOf(done), err
+		},
 		none: "nobody is logged in",
 		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT\tNODE",
 		line: func(s admin.Session) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", s.ID, s.User, s.Remote.Addr(), s.Method,
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", s.ID, login.Printable(s.User), s.Remote.Addr(), s.Method,
 				s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
 				s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"), s.Node)
 		},
@@ -76,7 +89,9 @@ knows.`,
 		return true, watchSessions(cmd.Context(), cmd.OutOrStdout(), server)
 	})
 	cmd.Flags().BoolVar(&watch, "watch", false, "show the transfers every second, until Ctrl-C")
+	cmd.Flags().StringVar(&node, "node", "", "only sessions of the `node` with this name")
 	cmd.MarkFlagsMutuallyExclusive("watch", "json")
+	cmd.MarkFlagsMutuallyExclusive("watch", "node")
 	return cmd
 }
 
@@ -92,44 +107,59 @@ func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, er
 			all = append(all, more...)
 		}
 	}
-	others, err := server.Others(ctx, "")
-	return append(all, others...), err
+	others, err := server.Nodes(ctx, admin.Task{Do: admin.DoSessions})
+	return append(all, sessionsOf(others)...), err
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 func kickCommand() *cobra.Command {
-	return operatorCommand("kick SESSION|USER", "End a session of the running server, or all of a user",
-		`Kick ends the session with that id, as events and "berth sessions" show it, or
-all sessions of the user with that name, on all nodes. What they were uploading is not put
-into place. They can log in again at once: to keep somebody out, disable them in
+	var node string
+	cmd := operatorCommand("kick SESSION|USER", "End a session of the running server, or all sessions of a user",
+		`Kick ends the session with this id, as events and "berth sessions" show it, or all
+sessions of the user with this name, on all nodes. Unfinished uploads do not replace
+files. The user can log in again immediately. To prevent that, disable the user in
 the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
-			ended, err := server.Kick(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			for _, before := range server.Lingering() {
-				if more, err := before.Kick(cmd.Context(), args[0]); err == nil { // else it has just ended
-					ended = append(ended, more...)
+			var ended []admin.Session
+			var err error
+			if node == "" {
+				if ended, err = kickHere(cmd.Context(), server, args[0]); err != nil {
+					return err
 				}
 			}
-			others, missing := server.Others(cmd.Context(), args[0])
-			ended = append(ended, others...)
+			others, missing := server.Nodes(cmd.Context(), admin.Task{Do: admin.DoKick, Who: args[0], Node: node})
+			ended = append(ended, sessionsOf(others)...)
 			if len(ended) == 0 && missing == nil {
-				return fmt.Errorf("kick %s: no open session has that id, or is of a user with that name", args[0])
+				return fmt.Errorf("kick %s: no open session has this id or belongs to a user with this name", args[0])
 			}
 			for _, s := range ended {
-				fmt.Fprintf(cmd.OutOrStdout(), "ended %s of %s from %s\n", s.ID, s.User, s.Remote)
+				fmt.Fprintf(cmd.OutOrStdout(), "ended %s of %s from %s\n", s.ID, login.Printable(s.User), s.Remote)
 			}
 			return missing
 		})
+	cmd.Flags().StringVar(&node, "node", "", "only on the `node` with this name")
+	return cmd
+}
+
+// kickHere ends sessions of the server and of the processes that it took over from.
+func kickHere(ctx context.Context, server *admin.Client, who string) ([]admin.Session, error) {
+	ended, err := server.Kick(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	for _, before := range server.Lingering() {
+		if more, err := before.Kick(ctx, who); err == nil { // else it has just ended
+			ended = append(ended, more...)
+		}
+	}
+	return ended, nil
 }
 
 func drainCommand() *cobra.Command {
-	return operatorCommand("drain", "End the running server when its transfers have ended",
-		`Drain does what SIGTERM does: the server is not ready any more, takes no new
-sessions, lets running transfers come to the end of their file for ssh.drain at
-most, and ends.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+	return nodesCommand("drain", "Stop the running server after its transfers",
+		`Drain does the same as SIGTERM. The server reports that it is not ready and accepts
+no new sessions. It waits until running transfers have finished their file, for
+ssh.drain at most, and then ends.`, cobra.NoArgs, admin.DoDrain, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			if err := server.Drain(cmd.Context()); err != nil {
 				return err
 			}
@@ -139,14 +169,14 @@ most, and ends.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _
 }
 
 func upgradeCommand() *cobra.Command {
-	return operatorCommand("upgrade", "Replace the program of the running server, without a pause",
-		`Upgrade has the running server, by admin.socket, start its program again from the
-same file, which may be a newer version by now. The new process reads the
+	return operatorCommand("upgrade", "Replace the program of the running server without an interruption",
+		`Upgrade asks the running server, through admin.socket, to start its program again
+from the same file, which may now be a newer version. The new process reads the
 configuration, takes over the listening sockets, penalties and used one-time codes,
 and serves. Then the old process accepts no more connections. Its sessions continue
 for ssh.drain at most. No connection is refused and no transfer is cut.
-If the new process cannot serve, because the configuration has a mistake, say,
-nothing changes and the error says why.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+If the new process cannot serve, for example because the configuration has a
+mistake, nothing changes and the error gives the reason.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			next, err := server.Upgrade(cmd.Context())
 			if err != nil {
 				return fmt.Errorf("upgrade: %w", err)
@@ -158,10 +188,10 @@ nothing changes and the error says why.`, cobra.NoArgs, func(cmd *cobra.Command,
 
 func penaltiesCommand() *cobra.Command {
 	cmd := listing[state.Penalty]{
-		use: "penalties", short: "Show which addresses the running server keeps out, or lift that",
-		long: `Penalties asks the running server, by admin.socket of the configuration, which
-addresses and networks have penalties. Those whose penalties have reached
-admission.penalties.min are kept out for the time that is left. Call it as the
+		use: "penalties", short: "Show which addresses have penalties, or lift penalties",
+		long: `Penalties asks the running server, through admin.socket of the configuration, which
+addresses and networks have penalties. An address whose penalties have reached
+admission.penalties.min cannot connect for the time that is left. Run it as the
 user the server runs as, or as root.`,
 		ask:  (*admin.Client).Penalties,
 		none: "no address has a penalty",
@@ -172,8 +202,8 @@ user the server runs as, or as root.`,
 		},
 	}.command()
 	cmd.AddCommand(operatorCommand("lift ADDRESS|NETWORK|all", "Let an address, a network or everybody try again",
-		`Lift forgets the penalties of an address, of all addresses in a network such as
-192.0.2.0/24, or of everybody. What they do wrong later counts again.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
+		`Lift removes the penalties of an address, of all addresses in a network such as
+192.0.2.0/24, or of everybody. Later mistakes cause penalties again.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
 			networks, err := parseNetworks(args[0])
 			if err != nil {
 				return err

@@ -19,6 +19,17 @@ func existing(pattern string) []string {
 	return found
 }
 
+// owners says why folders of others cannot work here, or is empty. It tries it as nobody.
+func owners(set *policy.Set) []string {
+	if !set.Acting() {
+		return nil
+	}
+	if err := fs.CheckActing(); err != nil {
+		return []string{fmt.Sprintf("folders that belong to people or accounts (owner): %v: logins that get such a folder fail; docs/owner.md has the lines for the unit", err)}
+	}
+	return nil
+}
+
 // places says what is wrong with the places of folders on this machine.
 func places(folders []policy.Folder) []string {
 	var warnings []string

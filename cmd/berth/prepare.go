@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -20,6 +21,7 @@ import (
 	"berth/sshd/event/audit"
 	"berth/sshd/hostkey"
 	"berth/sshd/kerberos"
+	"berth/sshd/oidc"
 	"berth/sshd/state/redis"
 	"berth/sshd/totp"
 )
@@ -31,6 +33,7 @@ type parts struct {
 	keys        []ssh.Signer
 	authorities *cert.Authority  // nil: no certificates
 	keytab      *kerberos.Keytab // nil: no tickets
+	provider    *oidc.Provider   // nil: no sign-in with the browser
 	codes       *totp.Codes      // nil: no one-time codes
 }
 
@@ -55,11 +58,24 @@ func prepare(cfg *config.Config, hostKeys []string) (*parts, error) {
 	if cfg.Certificates.Enabled() {
 		if p.authorities, err = cert.Open(cfg.Certificates, cfg.DirectoryNames()...); err != nil {
 			failed(fmt.Errorf("certificates: %w", err))
+		} else if issue := cfg.Certificates.Issue; issue.CAKey != "" {
+			key, err := hostkey.ReadSigner(issue.CAKey, nil)
+			if err == nil {
+				err = p.authorities.IssueWith(issue, key)
+			}
+			if err != nil {
+				failed(fmt.Errorf("certificates.issue.ca_key: %s: %w", issue.CAKey, err))
+			}
 		}
 	}
 	if cfg.Kerberos.Enabled() {
 		p.keytab, err = kerberos.Open(cfg.Kerberos, cfg.DirectoryNames()...)
 		failed(err)
+	}
+	if cfg.OIDC.Enabled() {
+		if p.provider, err = oidc.Open(cfg.OIDC, cfg.DirectoryNames()...); err != nil {
+			failed(fmt.Errorf("oidc: %w", err))
+		}
 	}
 	p.codes, err = openCodes(cfg)
 	failed(err)
@@ -80,38 +96,48 @@ func prepare(cfg *config.Config, hostKeys []string) (*parts, error) {
 // file and gives the ports back.
 func rehearse(cfg *config.Config) error {
 	var errs []error
-	made := func(key, file string) { // must be there, or serve must be able to make it
-		if err := folderFor(file); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", key, file, err))
+	failed := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s%w", key, err))
 		}
+	}
+	made := func(key, file string) { // must be there, or serve must be able to make it
+		failed(key+": "+file+": ", folderFor(file))
 	}
 	var keys []string
 	for _, file := range cfg.HostKeys {
 		if _, err := os.Stat(file); errors.Is(err, iofs.ErrNotExist) {
 			made("host_keys", file)
+			_, err := hostkey.KindOf(file)
+			failed("host key "+file+": ", err)
 		} else {
 			keys = append(keys, file)
 		}
 	}
-	_, err := prepare(cfg, keys)
+	p, err := prepare(cfg, keys)
 	errs = append(errs, err)
+	ctx, cancel := context.WithTimeout(context.Background(), directoryWithin)
+	defer cancel()
+	if p.provider != nil {
+		failed("oidc.issuer: ", p.provider.Check(ctx))
+	}
 	if len(cfg.State.Redis.URLs) > 0 {
-		if err := redis.Ping(cfg.State.Redis); err != nil {
-			errs = append(errs, fmt.Errorf("state.redis: %w", err))
-		}
+		failed("state.redis: ", redis.Ping(cfg.State.Redis))
 	}
 	if cfg.Events.Syslog.Enabled() {
 		syslog, err := audit.OpenSyslog(cfg.Events, hclog.NewNullLogger())
-		if err != nil {
-			errs = append(errs, fmt.Errorf("events.%w", err))
-		} else {
+		if failed("events.", err); err == nil {
 			syslog.Close()
 		}
 	}
-	if cfg.Events.Webhook.Enabled() {
-		if err := cfg.Events.CheckWebhook(); err != nil {
-			errs = append(errs, fmt.Errorf("events.%w", err))
+	if cfg.Mail.Enabled() {
+		failed("mail.", cfg.Mail.Verify(ctx))
+		if len(cfg.State.Redis.URLs) == 0 {
+			made("mail.state_file", cfg.Mail.StateFile)
 		}
+	}
+	if cfg.Events.Webhook.Enabled() {
+		failed("events.", cfg.Events.CheckWebhook())
 	}
 	switch file := cfg.Events.File; file {
 	case "", "stdout", "stderr":
@@ -121,9 +147,7 @@ func rehearse(cfg *config.Config) error {
 			errs = append(errs, fmt.Errorf("events.file: %s: is a pipe or a socket, not a file", file))
 		} else if err == nil {
 			f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("events.file: %w", err))
-			} else {
+			if failed("events.file: ", err); err == nil {
 				f.Close()
 			}
 		}
@@ -159,10 +183,7 @@ func folderFor(file string) error {
 // of the same pid_file has is free for the next one. Whether this user may have
 // a port below 1024 says nothing about the service.
 func ports(cfg *config.Config) (errs []error) {
-	addresses := cfg.Addresses()
-	if cfg.Admin.Listen != "" {
-		addresses = append(addresses, config.Address{Network: "tcp", Address: cfg.Admin.Listen})
-	}
+	addresses := append(cfg.Addresses(), pages(cfg)...)
 	server, err := runningServer(cfg.PIDFile)
 	if err != nil {
 		errs = append(errs, err)
@@ -174,7 +195,7 @@ func ports(cfg *config.Config) (errs []error) {
 			defer l.Close()
 		case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRINUSE) && server != 0 && listens(server, a.Address):
 		default:
-			errs = append(errs, err)
+			errs = append(errs, listenError(a, err))
 		}
 	}
 	return errs

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"berth/config"
+	"berth/sshd/oidc"
+	"berth/test/peers"
 )
 
 // demoConfig returns the configuration of a demonstration on free ports, and its
@@ -85,10 +87,12 @@ func TestCheckAndServeAgree(t *testing.T) {
 		}, "events.syslog"},
 		{"a port in use", func(c *config.Config, _ string) { c.Listen = []string{taken.Addr().String()} }, "in use"},
 		{"a port for operators in use", func(c *config.Config, _ string) { c.Admin.Listen = taken.Addr().String() }, "in use"},
+		{"a port for the web page in use", func(c *config.Config, _ string) { c.Console.Listen = taken.Addr().String() }, "console.listen: "},
+		{"a missing key of no known type", func(c *config.Config, dir string) { c.HostKeys = []string{dir + "/key"} }, "its name should hold ed25519"},
 		{"a second port in use", func(c *config.Config, _ string) { c.Listen = append(c.Listen, taken.Addr().String()) }, "in use"},
 		{"another machine's address", func(c *config.Config, _ string) { c.Listen = []string{"192.0.2.7:0"} }, "assign"},
 		{"both wildcards", func(c *config.Config, _ string) {
-			_, port, _ := net.SplitHostPort(freePort(t))
+			port := freePort(t, "")
 			c.Listen = []string{"0.0.0.0:" + port, "[::]:" + port}
 		}, ""},
 		{"no banner", func(c *config.Config, dir string) { c.SSH.Banner = dir + "/none" }, "ssh.banner: "},
@@ -129,7 +133,7 @@ func TestCheckAndServeAgree(t *testing.T) {
 // TestCheckBesideTheServer finds the server's own ports in use, and only those.
 func TestCheckBesideTheServer(t *testing.T) {
 	cfg, dir := demoConfig(t)
-	cfg.Listen, cfg.PIDFile = []string{freePort(t)}, dir+"/berth.pid"
+	cfg.Listen, cfg.PIDFile = []string{"127.0.0.1:" + freePort(t, "127.0.0.1")}, dir+"/berth.pid"
 	server, end := hold(t, cfg.PIDFile, cfg.Listen[0])
 	if err := rehearse(cfg); err != nil {
 		t.Errorf("check beside the running server: %v", err)
@@ -146,15 +150,28 @@ func TestCheckBesideTheServer(t *testing.T) {
 	end()
 }
 
-// freePort returns an address that nobody listens on.
-func freePort(t *testing.T) string {
+// TestCheckAsksTheProvider: the server starts without the identity provider, and check
+// says that it does not answer.
+func TestCheckAsksTheProvider(t *testing.T) {
+	cfg, _ := demoConfig(t)
+	cfg.OIDC = oidc.DefaultSettings()
+	cfg.OIDC.Issuer, cfg.OIDC.ClientID = "https://127.0.0.1:"+freePort(t, "127.0.0.1"), "berth"
+	if err := rehearse(cfg); err == nil || !strings.Contains(err.Error(), "oidc.issuer: ") {
+		t.Errorf("check without the provider: %v", err)
+	}
+	if err := serveOnce(t, cfg); err != nil {
+		t.Errorf("serve without the provider: %v", err)
+	}
+}
+
+// freePort returns a port that nobody listens on at an address.
+func freePort(t *testing.T, address string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := peers.FreePort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return port
 }
 
 // files returns the names of everything below dir.

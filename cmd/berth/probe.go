@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -26,13 +27,14 @@ func probeCommand() *cobra.Command {
 	p := &probe{}
 	cmd := &cobra.Command{
 		Use:   "probe [USER@]HOST[:PORT] [FOLDER]",
-		Short: "Use a server as a client does, and say how long each step takes",
-		Long: `Probe connects to an SFTP server, Berth or another, logs in, and lists FOLDER, or
-where the login ends up. In a FOLDER that is named it also puts a file of random
-bytes, gets it back, compares, renames and removes it. Each step is printed with its
-time, and what the server announces. The exit status is 1 if a step fails.
+		Short: "Test a server as a client, and show how long each step takes",
+		Long: `Probe connects to an SFTP server, Berth or another, logs in, and lists FOLDER.
+Without FOLDER it lists the folder in which the login starts. With FOLDER it also
+puts a file of random bytes there, gets it back, compares, renames and removes it.
+It prints each step with its time, and what the server announces. The exit status is
+1 if a step fails.
 
-The host key must be in a known_hosts file, or have the fingerprint given.`,
+The host key must be in a known_hosts file, or have the given fingerprint.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.target(args[0]); err != nil {
@@ -48,9 +50,9 @@ The host key must be in a known_hosts file, or have the fingerprint given.`,
 	cmd.Flags().StringVar(&p.passphraseFile, "passphrase-file", "", "read the passphrase of the key from the first line of `file`")
 	cmd.Flags().StringVar(&p.passwordFile, "password-file", "", "log in with the password in the first line of `file`; without it and a key, ask")
 	cmd.Flags().StringVar(&p.knownHosts, "known-hosts", "", "`file` with host keys (default ~/.ssh/known_hosts)")
-	cmd.Flags().StringVar(&p.fingerprint, "fingerprint", "", "SHA-256 `fingerprint` of the host key, in place of a known_hosts file")
-	cmd.Flags().DurationVar(&p.timeout, "timeout", 30*time.Second, "how long all of it may take")
-	cmd.Flags().IntVar(&p.size, "size", 0, "`MiB` of the file that is put, 1024 at most (default 256 KiB)")
+	cmd.Flags().StringVar(&p.fingerprint, "fingerprint", "", "SHA-256 `fingerprint` of the host key, instead of a known_hosts file")
+	cmd.Flags().DurationVar(&p.timeout, "timeout", 30*time.Second, "time limit for the whole probe")
+	cmd.Flags().IntVar(&p.size, "size", 0, "size of the file in `MiB`, 1024 at most (default 256 KiB)")
 	cmd.Flags().BoolVar(&p.json, "json", false, "print JSON")
 	cmd.MarkFlagsMutuallyExclusive("known-hosts", "fingerprint")
 	return cmd
@@ -279,10 +281,7 @@ func (p *probe) list() (string, error) {
 
 // transfer has a file there and back. It is removed whatever happens.
 func (p *probe) transfer() bool {
-	size := p.size << 20
-	if size == 0 {
-		size = 256 << 10 // several requests
-	}
+	size := cmp.Or(p.size<<20, 256<<10) // several requests
 	b := make([]byte, 4+size)
 	rand.Read(b) // never fails
 	name := path.Join(p.folder, "berth-probe-"+hex.EncodeToString(b[:4]))

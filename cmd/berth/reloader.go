@@ -14,6 +14,7 @@ import (
 
 	"berth/config"
 	"berth/directory/ldap"
+	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/admin"
 	"berth/sshd/event"
@@ -54,7 +55,7 @@ func (r *reloader) run(ctx context.Context, by map[string]string) (waits string,
 	defer r.last.Store(outcome)
 	if err != nil {
 		outcome.Error = err.Error()
-		r.log.Error("reload: what was before stays in force", "error", err)
+		r.log.Error("reload failed: the previous configuration stays in force", "error", err)
 		r.sink.Emit(event.Event{Type: event.ReloadFailed, Detail: err.Error(), Fields: by})
 		return "", err
 	}
@@ -72,6 +73,20 @@ func (r *reloader) asked(name string) bool {
 	return slices.ContainsFunc(r.attributes, same) || !slices.ContainsFunc(r.started.Directories, lacks)
 }
 
+// compile returns the rules of cfg, if this process can follow them.
+func (r *reloader) compile(cfg *config.Config) (*policy.Set, error) {
+	set, err := cfg.Compile()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range set.Attributes() {
+		if !r.asked(name) {
+			return nil, fmt.Errorf("rules: %%{%s}: no rule had this attribute when the server started, so the directories are not asked for it: restart the server", name)
+		}
+	}
+	return set, r.confined.holds(folderNeeds(set))
+}
+
 // reload reads the rules, admission, and people who live in files here. It returns
 // in a sentence what else has changed in the file, which it does not apply.
 func (r *reloader) reload() (waits string, err error) {
@@ -79,16 +94,8 @@ func (r *reloader) reload() (waits string, err error) {
 	if err != nil {
 		return "", err
 	}
-	set, err := cfg.Compile()
+	set, err := r.compile(cfg)
 	if err != nil {
-		return "", err
-	}
-	for _, name := range set.Attributes() {
-		if !r.asked(name) {
-			return "", fmt.Errorf("rules: %%{%s}: no rule had this attribute when the server started, so the directories are not asked for it: restart the server", name)
-		}
-	}
-	if err := r.confined.holds(folderNeeds(set)); err != nil {
 		return "", err
 	}
 	var errs []error
@@ -97,6 +104,9 @@ func (r *reloader) reload() (waits string, err error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return "", err
+	}
+	for _, warning := range owners(set) {
+		r.log.Warn(warning)
 	}
 	r.rules.set.Store(set)
 	r.store.SetSettings(cfg.Admission)

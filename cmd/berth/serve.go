@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,22 +12,21 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"berth/config"
-	"berth/directory"
 	"berth/fs"
 	"berth/policy"
 	"berth/sshd"
 	"berth/sshd/admin"
+	"berth/sshd/console"
 	"berth/sshd/event"
 	"berth/sshd/event/audit"
 	"berth/sshd/event/metrics"
@@ -33,12 +34,12 @@ import (
 )
 
 func serveCommand() *cobra.Command {
-	return configCommand("serve", "Serve files",
-		`Serve reads the configuration and serves until it gets SIGTERM or SIGINT; then
-running transfers have ssh.drain to end. SIGHUP reads the rules again and reopens
-the event file: open sessions have the new rights at their next operation. SIGUSR2
-is what "berth upgrade" does. Sockets that systemd passes are used if listen or
-admin.listen has their address.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
+	return configCommand("serve", "Run the server",
+		`Serve reads the configuration and serves until it gets SIGTERM or SIGINT. Then
+running transfers have the time of ssh.drain to finish. At SIGHUP it reads the rules
+again and reopens the event file. Open sessions have the new rights at their next
+operation. SIGUSR2 does the same as "berth upgrade". Serve uses the sockets that
+systemd passes if listen, admin.listen or console.listen has their address.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 			return serve(cmd.Context(), cfg, cfg, func(r *running) {
 				for _, l := range r.listeners {
 					fmt.Fprintf(cmd.OutOrStdout(), "listening on %s\n", l.Addr())
@@ -48,25 +49,6 @@ admin.listen has their address.`, cobra.NoArgs, func(cmd *cobra.Command, cfg *co
 				}
 			})
 		})
-}
-
-// running is what a server in service listens on.
-type running struct {
-	listeners []net.Listener
-	sockets   []net.Listener // the TCP sockets of listeners and admin
-	admin     net.Listener   // nil if there is none
-	socket    net.Listener   // nil if there is none
-	aside     string         // the name of socket when another process has taken over
-	people    *directories
-}
-
-// close closes what could be opened when something else could not.
-func (r *running) close() {
-	for _, l := range append(r.listeners, r.admin, r.socket) {
-		if l != nil {
-			l.Close()
-		}
-	}
 }
 
 // rules are the compiled rules of the moment; SIGHUP replaces them.
@@ -107,50 +89,37 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	defer pid.remove()
 	live := &rules{}
 	live.set.Store(made.rules)
+	for _, warning := range owners(made.rules) {
+		log.Warn(warning)
+	}
 	settings := cfg.SSH
 	connections, files := fitLimits(settings.MaxConnections, log)
 	settings.MaxConnections = connections
-	if settings.MaxFiles == 0 {
-		settings.MaxFiles = files
-	}
+	settings.MaxFiles = cmp.Or(settings.MaxFiles, files)
 
-	evidence, err := audit.Open(cfg.Events, log.Named("events"))
+	if err := nameNode(cfg); err != nil {
+		return err
+	}
+	record, err := openRecord(cfg, made.keys[0], log)
 	if err != nil {
 		return err
 	}
-	defer evidence.Close()
-	evidence.Sign(made.keys[0])
-	record := evidence.Queue
-	counts, ways := metrics.New(), []audit.Watched{evidence.Queue}
-	sinks := event.Sinks{evidence, counts, event.Log(log)}
-	if cfg.Events.SyslogFromFile() {
-		syslog, err := evidence.ForwardToSyslog(cfg.Events, log.Named("events"))
-		if err != nil {
-			return fmt.Errorf("events.%w", err)
-		}
-		ways = append(ways, syslog)
-	} else if cfg.Events.Syslog.Enabled() {
-		syslog, err := audit.OpenSyslog(cfg.Events, log.Named("events"))
-		if err != nil {
-			return fmt.Errorf("events.%w", err)
-		}
-		defer syslog.Close()
-		if ways, sinks = append(ways, syslog), append(sinks, syslog); cfg.Events.File == "" {
-			record = syslog
-		}
+	defer record.Close()
+	sinks, counts := record.Sinks, record.counts
+	history := &console.History{}
+	if cfg.Console.Listen != "" {
+		sinks = append(sinks, history)
 	}
-	if cfg.Events.Webhook.Enabled() {
-		webhook, err := evidence.ForwardToWebhook(cfg.Events, log.Named("events"))
-		if err != nil {
-			return fmt.Errorf("events.%w", err)
-		}
-		ways = append(ways, webhook)
+	post, err := openMailer(cfg, sinks, log.Named("mail"))
+	if err != nil {
+		return err
 	}
-	evidence.Report(sinks)
-	counts.Build(release)
-	counts.Watch(ways...)
+	if post != nil {
+		defer post.close()
+		sinks = append(sinks, post)
+	}
 
-	attributes := append(made.rules.Attributes(), cfg.Certificates.PrincipalAttributes...)
+	attributes := slices.Concat(made.rules.Attributes(), cfg.Certificates.PrincipalAttributes, cfg.Mail.Attributes())
 	people, err := openDirectories(cfg.Directories, attributes, log)
 	if err != nil {
 		return err
@@ -165,6 +134,10 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		return err
 	}
 	store.shareTries(people.shields)
+	store.shareQuotas(quotas)
+	if made.codes != nil {
+		made.codes.Since = store.codesSince(time.Now())
+	}
 	shown := &folders{report: counts.MissingFolders, missing: map[string]policy.Folder{}, opened: map[string]bool{}}
 	gate := &login.Gate{
 		Settings:     settings.Settings,
@@ -173,6 +146,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Certificates: made.authorities,
 		Kerberos:     made.keytab,
 		Codes:        made.codes,
+		SignIn:       made.provider,
 		State:        store,
 		HostKeys:     made.keys,
 		Emit:         sinks.Emit,
@@ -189,7 +163,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Log:    log.Named("sshd"),
 	}
 	if cfg.Events.WhenLost == audit.Refuse {
-		srv.Refusing = record.Lost
+		srv.Refusing = record.main.Lost
 	}
 	r, err := listen(cfg, log)
 	if err != nil {
@@ -205,7 +179,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		if err != nil {
 			return err
 		}
-		store.Restore(known)
+		store.remember(before.talk, known)
 		if err := pid.write(); err != nil {
 			return err
 		}
@@ -221,6 +195,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	defer background.Wait()
 	defer stop()
 	background.Go(func() { followLoad(beside) })
+	background.Go(func() { returnMemory(beside) })
 	background.Go(func() { srv.Watch(beside) })
 	background.Go(func() { watchDirectory(beside, people, sinks) })
 	background.Go(func() { shown.watch(beside) })
@@ -232,23 +207,29 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 			}
 		})
 	}
-	isReady := readiness(ctx, people, shown, record, store.health, cfg.Events.WhenLost)
+	isReady := readiness(ctx, people, shown, record.main, store.health, cfg.Events.WhenLost)
 	health, endHealth := context.WithCancel(beside) // until another process takes over
 	defer endHealth()
 	background.Go(func() { service.watch(health, srv.Alive) })
+	if post != nil {
+		post.of(people, live.set.Load)
+		background.Go(func() { post.Watch(health) })
+		background.Go(func() { post.Notify(beside) })
+	}
 	if r.admin != nil {
 		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
 	}
 	re := &reloader{
 		started: written, attributes: attributes, confined: confined, rules: live, people: people,
-		server: srv, store: store, audit: evidence, sink: sinks, supervisor: service, status: r.status(), log: log,
+		server: srv, store: store, audit: record.file, sink: sinks, supervisor: service, status: r.status(), log: log,
 	}
 	up := &upgrader{
-		program: program, listeners: r.sockets, store: store, drain: cfg.SSH.Drain, sink: sinks,
+		program: program, listeners: r.sockets, memories: store.memories, drain: cfg.SSH.Drain, sink: sinks,
+		talk:  func(conn net.Conn, read *json.Decoder) { background.Go(func() { store.talk(beside, conn, read) }) },
 		aside: func() (func(), error) { return r.stepAside(cfg.Admin.Socket, pid) },
 		leave: func(h handedOver) {
 			service.handedOver(h.pid)
-			evidence.Yield()
+			record.file.Yield()
 			endHealth() // the next process answers
 			drain(h)
 		},
@@ -258,15 +239,23 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	background.Go(func() { onSignal(beside, syscall.SIGHUP, func(by map[string]string) { _, _ = re.run(beside, by) }) })
 	operators := operator{
 		Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
-		started: time.Now(), ready: isReady, ways: ways, counts: counts.Registry, drain: drain, sink: sinks,
+		started: time.Now(), ready: isReady, ways: record.ways, counts: counts.Registry, drain: drain, sink: sinks,
+	}
+	if r.console != nil {
+		web := &console.Console{
+			Settings: cfg.Console, Gate: gate, Operators: operators, Events: sinks, History: history, File: eventsFile(cfg), Node: cfg.Events.Node,
+			Recheck: cfg.SSH.Recheck, Rules: &consoleRules{reloader: re}, Review: cfg.Review, Log: log.Named("console"),
+		}
+		background.Go(func() { web.Watch(health) })
+		answer(health, cfg.Console.Secure(r.console), web.Handler())
 	}
 	if r.socket != nil {
 		answer(beside, r.socket, admin.Control(operators))
 	}
-	store.answerWith(operators.answer)
+	store.answerWith(operators.perform)
 	background.Go(func() { store.run(beside) })
 
-	lastStop, err := evidence.LastStop()
+	lastStop, err := record.file.LastStop()
 	if err != nil {
 		log.Warn("mark that the server is running", "error", err)
 	}
@@ -282,6 +271,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	r.people = people
 	if before != nil {
 		before.serving()
+		background.Go(func() { store.talk(beside, before.talk, before.read) })
 	} else {
 		service.ready(r.status())
 	}
@@ -289,83 +279,6 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	err = untilDone(ctx, untilStopped, srv, r, served, sinks, service, cfg.SSH)
 	sinks.Emit(event.Event{Type: event.ServerStopped})
 	return err
-}
-
-// listen opens every port before anything is served.
-func listen(cfg *config.Config, log hclog.Logger) (_ *running, err error) {
-	r := &running{}
-	inherited, err := inheritSockets()
-	if err != nil {
-		return nil, err
-	}
-	defer inherited.close()
-	defer func() {
-		if err != nil {
-			r.close()
-		}
-	}()
-	for _, a := range cfg.Addresses() {
-		l, err := inherited.listen(a.Network, a.Address)
-		if err != nil {
-			return nil, fmt.Errorf("listen: %s: %w", a.Address, err)
-		}
-		r.sockets = append(r.sockets, l)
-		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
-	}
-	if cfg.Admin.Listen != "" {
-		if r.admin, err = inherited.listen("tcp", cfg.Admin.Listen); err != nil {
-			return nil, fmt.Errorf("admin.listen: %s: %w", cfg.Admin.Listen, err)
-		}
-		r.sockets = append(r.sockets, r.admin)
-	}
-	inherited.giveUp(log)
-	return r, nil
-}
-
-// openSocket listens for operators.
-func (r *running) openSocket(path string) (err error) {
-	if path == "" {
-		return nil
-	}
-	if r.socket, err = admin.ListenSocket(path); err != nil {
-		r.close()
-		return fmt.Errorf("admin.socket: %w", err)
-	}
-	return nil
-}
-
-// stepAside gives another process what only one can have, the name of the socket for
-// operators and the pid file, until back is called.
-func (r *running) stepAside(path string, pid *pidFile) (back func(), err error) {
-	if r.socket != nil {
-		if r.aside, err = admin.StepAside(r.socket, path); err != nil {
-			return nil, fmt.Errorf("admin.socket: %w", err)
-		}
-	}
-	pid.yield()
-	return func() {
-		if r.socket != nil {
-			os.Rename(r.aside, path)
-			r.aside = ""
-		}
-		pid.write()
-	}, nil
-}
-
-// removeAside removes the name that the socket has had since another process took over.
-func (r *running) removeAside() {
-	if r.aside != "" {
-		os.Remove(r.aside)
-	}
-}
-
-// status is the line of the supervisor about a server that serves.
-func (r *running) status() string {
-	var addresses []string
-	for _, l := range r.listeners {
-		addresses = append(addresses, l.Addr().String())
-	}
-	return "listening on " + strings.Join(addresses, ", ")
 }
 
 // lastMinute is how long before the end of a drain the sessions of the old process are
@@ -418,51 +331,6 @@ func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, serve
 		failed = errors.Join(failed, <-served)
 	}
 	return failed
-}
-
-// errDraining is why a server that is shutting down is not ready.
-var errDraining = errors.New("shutting down")
-
-// readiness answers /readyz. A server is ready if this is not its end, every
-// directory answers, and the last sessions could open a folder. Events that are
-// lost matter if whenLost is audit.Refuse.
-func readiness(serving context.Context, people directory.Directory, shown *folders, record *audit.Queue, stateHealth func() (int, error), whenLost string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if serving.Err() != nil {
-			return errDraining
-		}
-		down, lost := people.Ping(ctx), record.Lost()
-		all, missing := shown.Err()
-		_, apart := stateHealth()
-		err := errors.Join(down, lost, missing, apart)
-		if down == nil && !all && (lost == nil || whenLost != audit.Refuse) && err != nil {
-			return admin.Degraded{Err: err}
-		}
-		return err
-	}
-}
-
-// watchDirectory sends an event when the directories stop answering and when
-// they answer again.
-func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
-	const every = 10 * time.Second
-	var last error
-	for first := true; ; first = false {
-		err := people.Ping(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		switch {
-		case err != nil && last == nil:
-			sink.Emit(event.Event{Type: event.DirectoryDown, Detail: err.Error()})
-		case err == nil && (first || last != nil):
-			sink.Emit(event.Event{Type: event.DirectoryUp})
-		}
-		last = err
-		if !sleep(ctx, every) {
-			return
-		}
-	}
 }
 
 // onSignal calls act at every signal until ctx ends, with the fields of an event that

@@ -60,7 +60,7 @@ func (s *sockets) listen(network, address string) (net.Listener, error) {
 // giveUp closes what no address of the configuration has asked for.
 func (s *sockets) giveUp(log hclog.Logger) {
 	for _, l := range *s {
-		log.Warn("a socket that was passed is closed: neither listen nor admin.listen has its address", "address", l.Addr())
+		log.Warn("a socket that was passed is closed: no listen address of the configuration is its own", "address", l.Addr())
 	}
 	s.close()
 }

@@ -21,7 +21,7 @@ import (
 	"berth/sshd/event"
 )
 
-// A logLevel is how talkative the log is, which an operator can change for a while.
+// A logLevel is the level of the log, which an operator can change for some time.
 type logLevel struct {
 	log    hclog.Logger // the root of all
 	normal hclog.Level
@@ -109,7 +109,7 @@ func (o operator) Status() admin.Status {
 		if h.To == "" {
 			continue // events go nowhere
 		}
-		e := admin.EventsStatus{To: h.To, Dropped: h.Dropped, LeftOut: h.LeftOut, Waiting: h.Waiting, Oldest: h.Oldest}
+		e := admin.EventsStatus{To: h.To, Dropped: h.Dropped, LeftOut: h.LeftOut, Refused: h.Refused, Waiting: h.Waiting, Oldest: h.Oldest}
 		if h.Err != nil {
 			e.Error = h.Err.Error()
 		}
@@ -120,28 +120,42 @@ func (o operator) Status() admin.Status {
 
 func statusCommand() *cobra.Command {
 	var asJSON bool
-	cmd := operatorCommand("status", "Show how the running server is",
-		`Status asks the running server, by admin.socket of the configuration, since when
-it runs, whether it is ready and each directory answers, how many sessions are
-open, how the last reload ended, and whether events are written. It fails if the
-server is not ready.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+	var node string
+	cmd := operatorCommand("status", "Show the state of the running server",
+		`Status asks the running server, through admin.socket of the configuration, since
+when it runs, whether it is ready, whether each directory answers, how many sessions
+are open, how the last reload ended, and whether events are written. It fails if the
+server is not ready. Several nodes that share their state have a line each.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			show := func(s admin.Status) (err error) {
+				if asJSON {
+					e := json.NewEncoder(cmd.OutOrStdout())
+					e.SetIndent("", "  ")
+					err = e.Encode(s)
+				} else {
+					err = printStatus(cmd.OutOrStdout(), s, time.Now())
+				}
+				if err == nil && s.NotReady != "" {
+					return errReported
+				}
+				return err
+			}
+			if node != "" {
+				return statusOf(cmd, server, node, show)
+			}
 			s, err := server.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				err = e.Encode(s)
-			} else {
-				err = printStatus(cmd.OutOrStdout(), s, time.Now())
-			}
-			if err == nil && s.NotReady != "" {
-				return errReported
+			err = show(s)
+			if s.Nodes > 1 && !asJSON {
+				if missing := printOthers(cmd, server, s); missing != nil {
+					return missing
+				}
 			}
 			return err
 		})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object")
+	cmd.Flags().StringVar(&node, "node", "", "state of the `node` with this name, or of all, one after the other")
 	return cmd
 }
 
@@ -151,14 +165,7 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, format string, a ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, a...)) }
 	line("server", "berth %s, process %d, since %s (%v)", s.Release, s.PID, s.Started.Local().Format(clock), now.Sub(s.Started).Round(time.Second))
-	switch {
-	case s.NotReady != "":
-		line("ready", "NO: %s", s.NotReady)
-	case s.Degraded != "":
-		line("ready", "yes, but %s", s.Degraded)
-	default:
-		line("ready", "yes")
-	}
+	line("ready", "%s", readyText(s))
 	line("listening", "%s", strings.Join(s.Listening, ", "))
 	line("configuration", "%s, rules %s", s.Config, s.RulesHash)
 	if r := s.Reloaded; r != nil {
@@ -189,6 +196,9 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 		if e.LeftOut > 0 {
 			text += fmt.Sprintf("; %d left out by events.rate", e.LeftOut)
 		}
+		if e.Refused > 0 {
+			text += fmt.Sprintf("; %d REFUSED by the receiver and set aside", e.Refused)
+		}
 		line("events to "+e.To, "%s", text)
 	}
 	if len(s.ConfinedTo) > 0 {
@@ -200,6 +210,16 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	return t.Flush()
 }
 
+func readyText(s admin.Status) string {
+	switch {
+	case s.NotReady != "":
+		return "NO: " + s.NotReady
+	case s.Degraded != "":
+		return "yes, but " + s.Degraded
+	}
+	return "yes"
+}
+
 func answerOf(err, good, bad string) string {
 	if err == "" {
 		return good
@@ -208,31 +228,39 @@ func answerOf(err, good, bad string) string {
 }
 
 func logLevelCommand() *cobra.Command {
-	return operatorCommand("log-level LEVEL [for TIME]", "Make the log of the running server more or less talkative",
-		`Log-level changes what the running server logs to standard error, such as
-"berth log-level debug for 10m": afterwards it is as before. Without a time it
-stays until the next restart, which follows log.level of the configuration. Levels
-are trace, debug, info, warn and error. Debug has a line for every decision about a
-login, trace one for every SFTP request.`, cobra.RangeArgs(1, 3), func(cmd *cobra.Command, server *admin.Client, args []string) error {
-			var d time.Duration
-			if len(args) > 1 {
-				args = slices.DeleteFunc(args, func(s string) bool { return s == "for" })
-				var err error
-				if len(args) != 2 {
-					return errors.New(`the arguments are a level and perhaps a time, such as "debug for 10m"`)
-				}
-				if d, err = time.ParseDuration(args[1]); err != nil || d <= 0 {
-					return fmt.Errorf("%q: must be a time such as 10m", args[1])
-				}
+	return nodesCommand("log-level LEVEL [for TIME]", "Change the log level of the running server",
+		`Log-level changes what the running server logs to standard error. After
+"berth log-level debug for 10m" the level is as before when ten minutes are over.
+Without a time, the new level remains until the next restart, which uses log.level
+of the configuration. Levels are trace, debug, info, warn and error. At debug the log
+has a line for every decision about a login, at trace one for every SFTP request.`, cobra.RangeArgs(1, 3), admin.DoLogLevel, func(cmd *cobra.Command, server *admin.Client, args []string) error {
+			level, d, err := parseLevel(args)
+			if err != nil {
+				return err
 			}
-			if err := server.LogLevel(cmd.Context(), args[0], d); err != nil {
+			if err := server.LogLevel(cmd.Context(), level, d); err != nil {
 				return err
 			}
 			until := "until the next restart"
 			if d > 0 {
 				until = "for " + d.String()
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the log has the level %s %s\n", args[0], until)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the log has the level %s %s\n", level, until)
 			return err
 		})
+}
+
+// parseLevel reads a level and perhaps a time.
+func parseLevel(args []string) (level string, d time.Duration, err error) {
+	if len(args) == 1 {
+		return args[0], 0, nil
+	}
+	args = slices.DeleteFunc(args, func(s string) bool { return s == "for" })
+	if len(args) != 2 {
+		return "", 0, errors.New(`the arguments are a level and optionally a time, such as "debug for 10m"`)
+	}
+	if d, err = time.ParseDuration(args[1]); err != nil || d <= 0 {
+		return "", 0, fmt.Errorf("%q: must be a time such as 10m", args[1])
+	}
+	return args[0], d, nil
 }

@@ -60,7 +60,7 @@ func TestPrintStatus(t *testing.T) {
 		NotReady: "directory corp: refused", Reloaded: &admin.Reload{At: began.Add(time.Hour), Error: "line 3"},
 		Directories: []admin.DirectoryStatus{{Name: "corp", Error: "refused"}, {Name: "partner"}},
 		Logins:      1, Sessions: 2, Penalized: 1, LogLevel: "info", ConfinedTo: []string{"/srv/berth", "/var/log/berth"},
-		Events: []admin.EventsStatus{{To: "/var/log/berth/events.jsonl", Dropped: 4}, {To: "tcp://siem", Error: "no route", LeftOut: 5}},
+		Events: []admin.EventsStatus{{To: "/var/log/berth/events.jsonl", Dropped: 4}, {To: "tcp://siem", Error: "no route", LeftOut: 5, Refused: 2}},
 	}
 	var b strings.Builder
 	if err := printStatus(&b, s, began.Add(90*time.Minute)); err != nil {
@@ -76,7 +76,7 @@ directory partner                      answers
 sessions                               2, and 1 login under way
 penalties                              against 1 source
 events to /var/log/berth/events.jsonl  written; 4 LOST since the start
-events to tcp://siem                   NOT WRITTEN: no route; 5 left out by events.rate
+events to tcp://siem                   NOT WRITTEN: no route; 5 left out by events.rate; 2 REFUSED by the receiver and set aside
 landlock                               writes only below /srv/berth, /var/log/berth
 log level                              info
 `

@@ -24,22 +24,14 @@ const (
 // after the start and then every day, until ctx ends. Otherwise uploads that
 // nobody resumes would fill the disk, hidden from everybody.
 func sweep(ctx context.Context, rules func() *policy.Set, quotas *fs.Quotas, log hclog.Logger) {
-	next := time.NewTimer(sweepFirst)
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-next.C:
-			next.Reset(sweepEvery)
-		}
+	for wait := sweepFirst; sleep(ctx, wait); wait = sweepEvery {
 		for _, host := range hosts(rules().Hosts()) {
 			n, err := quotas.Sweep(ctx, host, sweepAge)
 			if n > 0 {
-				log.Info("removed what broken uploads left", "host", host, "files", n)
+				log.Info("removed files of interrupted uploads", "host", host, "files", n)
 			}
 			if err != nil && ctx.Err() == nil {
-				log.Warn("look for what broken uploads left", "host", host, "error", err)
+				log.Warn("look for files of interrupted uploads", "host", host, "error", err)
 			}
 		}
 	}

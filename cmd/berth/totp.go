@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"text/tabwriter"
@@ -25,9 +26,9 @@ func totpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "totp",
 		Short: "Make, list and remove secrets of one-time codes",
-		Long: `Totp keeps secrets of one-time codes in totp.file of the configuration, sealed
+		Long: `Totp stores secrets of one-time codes in totp.file of the configuration, encrypted
 with totp.key_file. Run it as the user that the server runs as. A running server
-sees the change at the next login. Each change is an event.`,
+uses a change from the next login on. Each change is an event.`,
 		Args: cobra.NoArgs,
 	}
 	// command is a sub-command that works on the secrets.
@@ -44,12 +45,12 @@ sees the change at the next login. Each change is an event.`,
 		}))
 	}
 	command("add USER", "Make a secret for a user, and print it",
-		`Add looks USER up in the directory, makes a secret, and prints it as an
-otpauth:// URI, this once. Show it to the person as a picture that an app can
-read with: berth totp add USER | qrencode -t ansiutf8`, cobra.ExactArgs(1), addSecret)
+		`Add looks up USER in the directory, makes a secret, and prints it once as an
+otpauth:// URI. To show it as a picture that an app can read, run:
+berth totp add USER | qrencode -t ansiutf8`, cobra.ExactArgs(1), addSecret)
 	command("remove USER|ID|ID@DIRECTORY", "Remove the secret of a user",
-		`Remove removes the secret of USER, named as in "berth totp list"; the person
-need not be in the directory any more.`, cobra.ExactArgs(1), removeSecret)
+		`Remove removes the secret of USER, with a name or id from "berth totp list". The
+person need not be in the directory any more.`, cobra.ExactArgs(1), removeSecret)
 	command("list", "Show who has a secret", "", cobra.NoArgs, listSecrets)
 	return cmd
 }
@@ -65,10 +66,10 @@ func addSecret(cmd *cobra.Command, cfg *config.Config, secrets *totp.File, args 
 		return err
 	}
 	if u.ID == "" {
-		return fmt.Errorf("%q: the directory shows no id_attribute, which the secret would be kept under", u.Name)
+		return fmt.Errorf("%q: the service account cannot read the id_attribute, and a secret is stored under it", u.Name)
 	}
 	p := totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()}
-	return recorded(cfg, event.CodeSecretAdded, p, func() error {
+	return recorded(cfg, secretEvent(event.CodeSecretAdded, p), func() error {
 		uri, err := secrets.Add(p)
 		if errors.Is(err, totp.ErrExists) {
 			return fmt.Errorf("%w: remove it first, with berth totp remove", err)
@@ -93,7 +94,7 @@ func removeSecret(_ *cobra.Command, cfg *config.Config, secrets *totp.File, args
 	case 0:
 		return fmt.Errorf("%q: has no secret here: see berth totp list", args[0])
 	case 1:
-		return recorded(cfg, event.CodeSecretRemoved, people[0], func() error { return secrets.Remove(people[0]) })
+		return recorded(cfg, secretEvent(event.CodeSecretRemoved, people[0]), func() error { return secrets.Remove(people[0]) })
 	}
 	return fmt.Errorf("%q: %d people here have that name: give ID@DIRECTORY, as in berth totp list", args[0], len(people))
 }
@@ -111,32 +112,39 @@ func listSecrets(cmd *cobra.Command, _ *config.Config, secrets *totp.File, _ []s
 	return w.Flush()
 }
 
-// recorded changes the secret of a person, and emits an event of that where the
-// server does. Nothing is changed if the events file cannot be opened. The
+func secretEvent(t event.Type, p totp.Person) event.Event {
+	return event.Event{Type: t, User: p.Name, UserID: p.ID, Fields: map[string]string{"directory": p.Directory}}
+}
+
+// recorded changes something, and emits e, with the operator, where the server does.
+// Nothing is changed if the events file cannot be opened. The
 // server's own output belongs to another process: where events go there, the
 // event is on standard error.
-func recorded(cfg *config.Config, t event.Type, p totp.Person, change func() error) error {
+func recorded(cfg *config.Config, e event.Event, change func() error) error {
+	if err := nameNode(cfg); err != nil {
+		return err
+	}
 	s, log := cfg.Events, hclog.New(&hclog.LoggerOptions{Output: os.Stderr})
 	if s.File == "-" || s.File == "stdout" {
 		s.File = "stderr"
 	}
+	s.Version = release
 	s.MaxSize, s.MaxAge = 0, 0 // the server begins new files
-	evidence, err := audit.Open(s, log)
+	file, err := audit.Open(s, log)
 	if err != nil {
 		return err
 	}
-	sinks, closers := event.Sinks{evidence}, []io.Closer{evidence}
+	sinks, closers := event.Sinks{file}, []io.Closer{file}
 	if s.Syslog.Enabled() && !s.SyslogFromFile() { // else the server sends what is in the file
 		syslog, err := audit.OpenSyslog(s, log)
 		if err != nil {
-			return errors.Join(fmt.Errorf("events.%w", err), evidence.Close())
+			return errors.Join(fmt.Errorf("events.%w", err), file.Close())
 		}
 		sinks, closers = append(sinks, syslog), append(closers, syslog)
 	}
 	if err = change(); err == nil {
-		fields := admin.Self().Fields()
-		fields["directory"] = p.Directory
-		sinks.Emit(event.Event{Type: t, User: p.Name, UserID: p.ID, Fields: fields})
+		maps.Copy(e.Fields, admin.Self().Fields())
+		sinks.Emit(e)
 	}
 	for _, c := range closers {
 		err = errors.Join(err, c.Close())
@@ -149,8 +157,7 @@ func openCodes(cfg *config.Config) (*totp.Codes, error) {
 	if !cfg.OneTimeCodes() {
 		return nil, nil
 	}
-	start := time.Now()
-	codes := &totp.Codes{Since: func() time.Time { return start }}
+	codes := &totp.Codes{}
 	if !cfg.TOTP.Enabled() {
 		return codes, nil
 	}

@@ -19,13 +19,13 @@ func TestSecretsChangeOnRecord(t *testing.T) {
 	cfg.Events.File = filepath.Join(t.TempDir(), "events")
 	bob := totp.Person{ID: "id-1", Directory: "corp", Name: "bob"}
 	refused := errors.New("refused")
-	if err := recorded(&cfg, event.CodeSecretRemoved, bob, func() error { return refused }); !errors.Is(err, refused) {
+	if err := recorded(&cfg, secretEvent(event.CodeSecretRemoved, bob), func() error { return refused }); !errors.Is(err, refused) {
 		t.Errorf("got %v, want the error of the change", err)
 	}
 	if text, err := os.ReadFile(cfg.Events.File); err != nil || len(text) > 0 {
 		t.Errorf("after a change that failed: %s, %v", text, err)
 	}
-	if err := recorded(&cfg, event.CodeSecretRemoved, bob, func() error { return nil }); err != nil {
+	if err := recorded(&cfg, secretEvent(event.CodeSecretRemoved, bob), func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(cfg.Events.File)
@@ -39,7 +39,7 @@ func TestSecretsChangeOnRecord(t *testing.T) {
 	}
 	cfg.Events.File = t.TempDir() // cannot be opened as a file
 	changed := false
-	if err := recorded(&cfg, event.CodeSecretAdded, bob, func() error { changed = true; return nil }); err == nil || changed {
+	if err := recorded(&cfg, secretEvent(event.CodeSecretAdded, bob), func() error { changed = true; return nil }); err == nil || changed {
 		t.Errorf("events cannot be written: %v, changed: %t", err, changed)
 	}
 }

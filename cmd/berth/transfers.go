@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/term"
 
+	"berth/policy"
 	"berth/sshd/admin"
+	"berth/sshd/login"
 )
 
 // watchSessions prints the transfers of the server every second until ctx ends. On a
@@ -62,6 +63,11 @@ func (p *progressLine) show(format string, args ...any) {
 	}
 }
 
+// ofFile shows how much of a file has been read.
+func (p *progressLine) ofFile(file string, read, size int64) {
+	p.show("%s: %d %%", file, 100*read/max(size, 1))
+}
+
 // clear removes the line.
 func (p *progressLine) clear() {
 	if !p.next.IsZero() {
@@ -99,7 +105,7 @@ func drawTransfers(sessions []admin.Session, before map[transferID]admin.Transfe
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s, %s open\n", now.Local().Format("15:04:05"), plural(len(sessions), "session", "sessions"), plural(len(transfersOf(sessions)), "file", "files"))
 	for _, s := range sessions {
-		fmt.Fprintf(&b, "%s  %s from %s, idle %v\n", s.ID, s.User, s.Remote.Addr(), s.Idle.Round(time.Second))
+		fmt.Fprintf(&b, "%s  %s from %s, idle %v\n", s.ID, login.Printable(s.User), s.Remote.Addr(), s.Idle.Round(time.Second))
 		for _, t := range s.Transfers {
 			past, span := before[transferID{s.ID, t.Path, t.Since}], elapsed
 			if past.Since.IsZero() { // it is new
@@ -109,7 +115,7 @@ func drawTransfers(sessions []admin.Session, before map[transferID]admin.Transfe
 			if span > 0 {
 				rate = float64(t.Bytes-past.Bytes) / span.Seconds()
 			}
-			fmt.Fprintf(&b, "  %s %s %s/s%s  %s\n", bar(t), mebibytes(t.Bytes), mebibytes(int64(rate)), timeLeft(t, rate), oneLine(t.Path))
+			fmt.Fprintf(&b, "  %s %s %s/s%s  %s\n", bar(t), mebibytes(t.Bytes), mebibytes(int64(rate)), timeLeft(t, rate), policy.Quote(t.Path))
 		}
 	}
 	return b.String()
@@ -132,10 +138,4 @@ func timeLeft(t admin.Transfer, rate float64) string {
 		return ", " + (time.Duration(float64(left)/rate) * time.Second).String() + " left"
 	}
 	return ""
-}
-
-// oneLine is a name that cannot change what is on the screen.
-func oneLine(name string) string {
-	quoted := strconv.Quote(name)
-	return quoted[1 : len(quoted)-1]
 }

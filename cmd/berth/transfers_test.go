@@ -29,7 +29,7 @@ func TestDrawTransfers(t *testing.T) {
   [#####...............]  25% 50.0 MiB 5.0 MiB/s, 30s left  /big.iso
   [##################..]  94% 4.0 MiB 2.0 MiB/s, 3s left  /rest
   [writing             ]      2.0 MiB 0.5 MiB/s  /up
-  [....................]   0% 0.0 MiB 0.0 MiB/s  /\x1b[2J
+  [....................]   0% 0.0 MiB 0.0 MiB/s  "/\x1b[2J"
 `
 	if got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)

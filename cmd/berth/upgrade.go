@@ -19,7 +19,6 @@ import (
 
 	"berth/sshd/admin"
 	"berth/sshd/event"
-	"berth/sshd/state"
 )
 
 // An upgrade replaces the running program without a moment in which nobody accepts
@@ -31,6 +30,7 @@ import (
 //	gives up socket and pid file, sends its state  -->  begins to serve
 //	                               <--  serving, or why it does not: this one steps back
 //	accepts no more, lingers, ends
+//	what it counts                <->  what it counts
 //
 // docs/adr/0010-upgrade.md has the reasons.
 
@@ -51,7 +51,8 @@ type progress struct {
 type upgrader struct {
 	program   string // found before its file is replaced
 	listeners []net.Listener
-	store     nodeState
+	memories  func(next net.Conn) memories
+	talk      func(net.Conn, *json.Decoder)   // with the next process, until one of both ends; in the background
 	aside     func() (back func(), err error) // gives up what only one process can have
 	leave     func(handedOver)                // ends this process when its sessions have ended
 	drain     time.Duration
@@ -93,10 +94,10 @@ func (u *upgrader) handOver() (pid int, release string, err error) {
 	if err != nil {
 		return 0, "", fmt.Errorf("start %s: %w", u.program, err)
 	}
-	defer talk.Close()
 	back := func() {}
 	defer func() {
 		if err != nil {
+			talk.Close()
 			next.Process.Kill()
 			next.Wait()
 			back()
@@ -109,13 +110,14 @@ func (u *upgrader) handOver() (pid int, release string, err error) {
 	if back, err = u.aside(); err != nil {
 		return 0, "", err
 	}
-	if err := write.Encode(u.store.Snapshot()); err != nil {
-		return 0, "", fmt.Errorf("pass on what is remembered: %w", err)
+	if err := write.Encode(u.memories(talk)); err != nil {
+		return 0, "", fmt.Errorf("send the state to the new process: %w", err)
 	}
 	if _, err = await(read, talk, "serve"); err != nil {
 		return 0, "", err
 	}
 	go next.Wait() // so that it is no zombie if it ends before this process
+	u.talk(talk, read)
 	return next.Process.Pid, release, nil
 }
 
@@ -210,21 +212,20 @@ func talkToPredecessor() (net.Conn, error) {
 }
 
 // ready says that this process can serve, and waits until the predecessor has given up
-// its socket and pid file. It returns the state of the predecessor, which is empty if that
+// its socket and pid file. It returns what the predecessor remembers, which is nothing if it
 // has crashed: this process has the listening sockets and can serve without.
-func (p *predecessor) ready() (s state.Snapshot, err error) {
+func (p *predecessor) ready() (m memories, err error) {
 	_ = json.NewEncoder(p.talk).Encode(progress{Release: release})
 	p.talk.SetReadDeadline(time.Now().Add(takeOverWait))
-	if err := p.read.Decode(&s); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-		return s, fmt.Errorf("take over from the old process: %w", err)
+	if err := p.read.Decode(&m); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		return m, fmt.Errorf("take over from the old process: %w", err)
 	}
-	return s, nil
+	return m, nil
 }
 
-// serving says that this process serves. Nothing of the predecessor matters afterwards.
+// serving says that this process serves. Both may talk about what they count afterwards.
 func (p *predecessor) serving() {
 	_ = json.NewEncoder(p.talk).Encode(progress{Release: release}) // who does not hear it has ended
-	p.talk.Close()
 	if fd, err := strconv.Atoi(os.Getenv(predecessorVar)); err == nil {
 		syscall.Close(fd)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,9 +25,12 @@ func TestUpgradeFails(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "next")
 	aside, left, sink := 0, 0, &recorder{}
 	u := &upgrader{
-		program: program, listeners: []net.Listener{l}, store: state.NewMemory(state.DefaultSettings()), sink: sink,
+		program: program, listeners: []net.Listener{l}, memories: func(net.Conn) memories {
+			return memories{Snapshot: state.NewMemory(state.DefaultSettings()).Snapshot()}
+		}, sink: sink,
 		aside: func() (func(), error) { aside++; return func() { aside-- }, nil },
 		leave: func(h handedOver) { left = h.pid },
+		talk:  func(c net.Conn, _ *json.Decoder) { c.Close() },
 	}
 	const say, hear = "eval \"echo '{\\\"release\\\":\\\"2\\\"}' >&$LISTEN_PREDECESSOR_FD\"\n", "eval \"read known <&$LISTEN_PREDECESSOR_FD\"\n"
 	for _, tt := range []struct{ script, want string }{

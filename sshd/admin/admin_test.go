@@ -283,7 +283,7 @@ func TestSettingsCheck(t *testing.T) {
 		{Settings{Listen: "localhost:9022"}, ""},
 		{Settings{Listen: "10.0.0.1:9022", AllowRemote: true}, ""},
 		{Settings{Listen: ":9022", AllowRemote: true}, ""},
-		{Settings{Listen: "10.0.0.1:9022"}, `listen: "10.0.0.1:9022": other machines could reach it: use 127.0.0.1:9022, or say allow_remote: true`},
+		{Settings{Listen: "10.0.0.1:9022"}, `listen: "10.0.0.1:9022": other machines could reach it: use 127.0.0.1:9022, or set allow_remote: true`},
 		{Settings{Listen: ":9023"}, "use 127.0.0.1:9023"},
 		{Settings{Listen: "0.0.0.0:9022"}, "allow_remote: true"},
 		{Settings{Listen: "[::]:9022"}, "allow_remote: true"},

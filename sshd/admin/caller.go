@@ -15,6 +15,8 @@ type Caller struct {
 	User  string // of the process that asks
 	UID   string
 	Login string // who logged in to the machine as, before su or sudo; empty if nobody knows
+
+	Console string // session of the web page, if the operator uses that: User is then of the directory
 }
 
 // Self is who runs this process.
@@ -26,7 +28,7 @@ func caller(uid, pid int) Caller {
 
 // Fields are those of events that operators cause.
 func (c Caller) Fields() map[string]string {
-	return map[string]string{"operator": c.User, "operator_uid": c.UID, "operator_login": c.Login}
+	return map[string]string{"operator": c.User, "operator_uid": c.UID, "operator_login": c.Login, "operator_session": c.Console}
 }
 
 // userName is the name of a user of this machine, else the number.

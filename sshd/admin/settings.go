@@ -44,7 +44,7 @@ func (s *Settings) checkListen() error {
 		return fmt.Errorf("listen: %q: port %q must be a number from 0 to 65535", s.Listen, port)
 	}
 	if !s.AllowRemote && !loopback(host) {
-		return fmt.Errorf("listen: %q: other machines could reach it: use %s, or say allow_remote: true if a firewall guards it", s.Listen, net.JoinHostPort("127.0.0.1", port))
+		return fmt.Errorf("listen: %q: other machines could reach it: use %s, or set allow_remote: true if a firewall protects it", s.Listen, net.JoinHostPort("127.0.0.1", port))
 	}
 	return nil
 }

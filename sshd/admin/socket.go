@@ -61,9 +61,9 @@ type Operator interface {
 	// Kick ends the session with that id, or all of a user with that name, and
 	// returns those it ended.
 	Kick(by Caller, who string) []Session
-	// Others does on all other nodes what Sessions does or, if who is not empty, Kick.
-	// The error says which nodes have not answered; the result has those that did.
-	Others(by Caller, who string) ([]Session, error)
+	// Nodes has the nodes that a task is for do it. A server that is alone is a node
+	// without a name. The error says which have not answered; the result has those that did.
+	Nodes(t Task) ([]Done, error)
 	// Drain ends the server as SIGTERM does, and returns at once.
 	Drain(by Caller)
 	// Reload reads the configuration again. It returns in a sentence what only a
@@ -79,9 +79,9 @@ type Operator interface {
 	// Upgrade starts the program anew, from its file, and has the new process take
 	// over. It returns when that serves, or why nothing has changed.
 	Upgrade(by Caller) (Successor, error)
-	// Penalties returns the sources that something is held against.
+	// Penalties returns the sources that have penalties.
 	Penalties() []state.Penalty
-	// Lift lifts what is held against the sources in a network, and returns them.
+	// Lift removes the penalties of the sources in a network, and returns the sources.
 	Lift(by Caller, network netip.Prefix) []netip.Prefix
 }
 
@@ -101,7 +101,7 @@ type Status struct {
 	NodesError  string            `json:"nodes_error"` // why they cannot be asked
 	Logins      int               `json:"logins"`      // under way
 	Sessions    int               `json:"sessions"`
-	Penalized   int               `json:"penalized"` // sources that something is held against
+	Penalized   int               `json:"penalized"` // sources that have penalties
 	Events      []EventsStatus    `json:"events"`
 	LogLevel    string            `json:"log_level"`
 	ConfinedTo  []string          `json:"confined_to"` // folders that Landlock lets the server write; empty: it is not confined
@@ -126,6 +126,7 @@ type EventsStatus struct {
 	Error   string `json:"error"`    // why they cannot be written now; empty: they can
 	Dropped uint64 `json:"dropped"`  // lost since the start
 	LeftOut uint64 `json:"left_out"` // of those who caused too many
+	Refused uint64 `json:"refused"`  // set aside because the receiver does not take them
 
 	Waiting uint64    `json:"waiting"`         // not there yet
 	Oldest  time.Time `json:"oldest,omitzero"` // of those that wait because of an error
@@ -138,29 +139,17 @@ type Successor struct {
 	Drain   time.Duration `json:"drain_ns"` // when the sessions of the process before end at the latest
 }
 
-// upgraded is the outcome of an upgrade.
-type upgraded struct {
-	Successor
-	Error string `json:"error"` // why nothing has changed
-}
-
-// reloaded is the outcome of a reload.
-type reloaded struct {
-	Waits string `json:"waits"` // what only a restart takes up
-	Error string `json:"error"` // why nothing has changed
-}
-
-// others is what other nodes have answered.
-type others struct {
-	Sessions []Session `json:"sessions"`
-	Error    string    `json:"error"` // why there may be more
+// An outcome is an answer that may be incomplete, or say only why nothing has changed.
+type outcome[T any] struct {
+	Answer T      `json:"answer"`
+	Error  string `json:"error"`
 }
 
 // Control answers on the operator's socket, as a client Dial-ed to it asks:
 //
 //	GET  /sessions              the open sessions, as JSON
 //	POST /kick?who=NAME         ends one session or all of a user; answers with them
-//	POST /others?who=NAME       asks all other nodes for their sessions, or ends those of NAME there
+//	POST /nodes?task=JSON       has other nodes, or all, do something
 //	POST /drain                 ends the server as SIGTERM does
 //	POST /reload                reads the configuration again; answers with the outcome
 //	GET  /status                the server, as JSON
@@ -168,8 +157,8 @@ type others struct {
 //	GET  /stacks                what each of its goroutines is doing
 //	POST /log-level?level=L&for=D  changes what is logged
 //	POST /upgrade               has a new process take over; answers with the outcome
-//	GET  /penalties             the sources that something is held against, as JSON
-//	POST /lift?network=PREFIX   lifts what is held against those; answers with them
+//	GET  /penalties             the sources that have penalties, as JSON
+//	POST /lift?network=PREFIX   removes their penalties; answers with the sources
 func Control(o Operator) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Sessions()) })
@@ -181,22 +170,11 @@ func Control(o Operator) http.Handler {
 		}
 		answer(w, o.Kick(asking(r), who))
 	})
-	mux.HandleFunc("POST /others", func(w http.ResponseWriter, r *http.Request) {
-		sessions, err := o.Others(asking(r), r.FormValue("who"))
-		outcome := others{Sessions: sessions}
-		if err != nil {
-			outcome.Error = err.Error()
-		}
-		writeJSON(w, outcome)
-	})
+	mux.HandleFunc("POST /nodes", func(w http.ResponseWriter, r *http.Request) { serveNodes(w, r, o) })
 	mux.HandleFunc("POST /drain", func(_ http.ResponseWriter, r *http.Request) { o.Drain(asking(r)) })
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		waits, err := o.Reload(asking(r))
-		outcome := reloaded{Waits: waits}
-		if err != nil {
-			outcome.Error = err.Error()
-		}
-		writeJSON(w, outcome)
+		writeOutcome(w, waits, err)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Status()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics(), promhttp.HandlerOpts{}))
@@ -215,11 +193,7 @@ func Control(o Operator) http.Handler {
 	})
 	mux.HandleFunc("POST /upgrade", func(w http.ResponseWriter, r *http.Request) {
 		next, err := o.Upgrade(asking(r))
-		outcome := upgraded{Successor: next}
-		if err != nil {
-			outcome.Error = err.Error()
-		}
-		writeJSON(w, outcome)
+		writeOutcome(w, next, err)
 	})
 	mux.HandleFunc("GET /penalties", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Penalties()) })
 	mux.HandleFunc("POST /lift", func(w http.ResponseWriter, r *http.Request) {
@@ -249,6 +223,14 @@ func answer[T any](w http.ResponseWriter, all []T) {
 	writeJSON(w, all)
 }
 
+func writeOutcome[T any](w http.ResponseWriter, v T, err error) {
+	o := outcome[T]{Answer: v}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	writeJSON(w, o)
+}
+
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // the client is gone, if anything
@@ -266,7 +248,7 @@ func ListenSocket(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("%s: another server answers there", path)
 		}
 		if fi, err := os.Lstat(path); err != nil || fi.Mode().Type() != iofs.ModeSocket {
-			return nil, fmt.Errorf("%s: something else than a socket is in the way", path)
+			return nil, fmt.Errorf("%s: a file that is not a socket has this name", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, err
@@ -320,17 +302,6 @@ func (c *Client) Sessions(ctx context.Context) (s []Session, err error) {
 	return s, c.ask(ctx, http.MethodGet, "/sessions", "", &s)
 }
 
-// Others returns the sessions of all other nodes or, if who is not empty, those that it
-// has ended there. The error says why there may be more.
-func (c *Client) Others(ctx context.Context, who string) ([]Session, error) {
-	var o others
-	err := c.ask(ctx, http.MethodPost, "/others", url.Values{"who": {who}}.Encode(), &o)
-	if err == nil && o.Error != "" {
-		err = errors.New(o.Error)
-	}
-	return o.Sessions, err
-}
-
 // Kick ends one session or all of a user, and returns those it ended.
 func (c *Client) Kick(ctx context.Context, who string) (s []Session, err error) {
 	return s, c.ask(ctx, http.MethodPost, "/kick", url.Values{"who": {who}}.Encode(), &s)
@@ -344,14 +315,7 @@ func (c *Client) Drain(ctx context.Context) error {
 // Reload has the server read its configuration again, and waits for the outcome:
 // what only a restart takes up, or why nothing has changed.
 func (c *Client) Reload(ctx context.Context) (waits string, err error) {
-	var outcome reloaded
-	if err := c.ask(ctx, http.MethodPost, "/reload", "", &outcome); err != nil {
-		return "", err
-	}
-	if outcome.Error != "" {
-		return "", errors.New(outcome.Error)
-	}
-	return outcome.Waits, nil
+	return askOutcome[string](ctx, c, "/reload", "")
 }
 
 // Status returns how the server is.
@@ -376,22 +340,27 @@ func (c *Client) LogLevel(ctx context.Context, level string, d time.Duration) er
 
 // Upgrade has a new process take over from the server, and waits until it serves.
 func (c *Client) Upgrade(ctx context.Context) (Successor, error) {
-	var outcome upgraded
-	err := c.ask(ctx, http.MethodPost, "/upgrade", "", &outcome)
-	if err == nil && outcome.Error != "" {
-		err = errors.New(outcome.Error)
-	}
-	return outcome.Successor, err
+	return askOutcome[Successor](ctx, c, "/upgrade", "")
 }
 
-// Penalties returns the sources that something is held against.
+// Penalties returns the sources that have penalties.
 func (c *Client) Penalties(ctx context.Context) (all []state.Penalty, err error) {
 	return all, c.ask(ctx, http.MethodGet, "/penalties", "", &all)
 }
 
-// Lift lifts what is held against the sources in network, and returns them.
+// Lift removes the penalties of the sources in network, and returns the sources.
 func (c *Client) Lift(ctx context.Context, network netip.Prefix) (lifted []netip.Prefix, err error) {
 	return lifted, c.ask(ctx, http.MethodPost, "/lift", url.Values{"network": {network.String()}}.Encode(), &lifted)
+}
+
+// askOutcome returns an outcome as the value and the error that it was made of.
+func askOutcome[T any](ctx context.Context, c *Client, path, form string) (T, error) {
+	var o outcome[T]
+	err := c.ask(ctx, http.MethodPost, path, form, &o)
+	if err == nil && o.Error != "" {
+		err = errors.New(o.Error)
+	}
+	return o.Answer, err
 }
 
 // ask sends form and decodes the answer into result, unless that is nil. Bytes get the
@@ -403,15 +372,23 @@ func (c *Client) ask(ctx context.Context, method, path, form string, result any)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.http.Do(req)
+	if sent := (*url.Error)(nil); errors.As(err, &sent) {
+		err = sent.Err // nobody has typed the address that it begins with
+	}
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no server answers: %w", err)
+		return fmt.Errorf("no server answers: %w: is it running?", err)
+	case errors.Is(err, iofs.ErrPermission):
+		return fmt.Errorf("ask the server: %w: run this as root, or as the user that the server runs as", err)
 	case err != nil:
 		return fmt.Errorf("ask the server: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		if resp.StatusCode == http.StatusBadRequest {
+			return errors.New(oneLine(string(text)))
+		}
 		return fmt.Errorf("ask the server: %s: %s", resp.Status, oneLine(string(text)))
 	}
 	switch result := result.(type) {

@@ -37,9 +37,10 @@ type recorder struct {
 
 func (r *recorder) Sessions() []Session { return r.sessions }
 
-func (r *recorder) Others(by Caller, who string) ([]Session, error) {
-	r.by, r.kicked = by, who
-	return []Session{{ID: "far", User: "bob", Node: "node2"}}, errors.New("1 of 2 other nodes have not answered")
+func (r *recorder) Nodes(t Task) ([]Done, error) {
+	d := Perform(r, t)
+	d.Node = t.Node
+	return []Done{d}, errors.New("has not answered: node3")
 }
 
 func (r *recorder) Kick(by Caller, who string) []Session {
@@ -220,7 +221,7 @@ func TestCaller(t *testing.T) {
 		t.Errorf("nobody logged in to the machine, and Login is %q", got)
 	}
 	c := Caller{User: "berth", UID: "990", Login: "alice"}
-	if want := (map[string]string{"operator": "berth", "operator_uid": "990", "operator_login": "alice"}); !reflect.DeepEqual(c.Fields(), want) {
+	if want := (map[string]string{"operator": "berth", "operator_uid": "990", "operator_login": "alice", "operator_session": ""}); !reflect.DeepEqual(c.Fields(), want) {
 		t.Errorf("got %v, want %v", c.Fields(), want)
 	}
 	if got := asking(httptest.NewRequest("GET", "/", nil)); got != (Caller{}) {
@@ -274,9 +275,9 @@ func TestListenSocket(t *testing.T) {
 	}
 }
 
-// TestOthers: what other nodes have answered comes with the error that says what is missing.
-func TestOthers(t *testing.T) {
-	r := &recorder{}
+// TestNodes: what nodes have done comes with the error that says what is missing.
+func TestNodes(t *testing.T) {
+	r := &recorder{drained: make(chan struct{}), sessions: []Session{{ID: "a", User: "bob"}}, waits: "a restart", status: Status{Release: "1"}}
 	path := filepath.Join(t.TempDir(), "sock")
 	l, err := ListenSocket(path)
 	if err != nil {
@@ -285,9 +286,22 @@ func TestOthers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- Serve(ctx, l, Control(r), hclog.NewNullLogger()) }()
-	got, err := Dial(path).Others(t.Context(), "bob")
-	if len(got) != 1 || got[0].Node != "node2" || err == nil || err.Error() != "1 of 2 other nodes have not answered" || r.kicked != "bob" {
-		t.Errorf("%+v, %v, asked for %q", got, err, r.kicked)
+	for do, right := range map[string]func(Done) bool{
+		DoSessions: func(d Done) bool { return len(d.Sessions) == 1 && d.Sessions[0].User == "bob" },
+		DoKick:     func(Done) bool { return r.kicked == "bob" },
+		DoStatus:   func(d Done) bool { return d.Status.Release == "1" },
+		DoDrain:    func(Done) bool { <-r.drained; return true },
+		DoReload:   func(d Done) bool { return d.Waits == "a restart" },
+		DoLogLevel: func(d Done) bool { return d.Error == "" && r.kicked == "odd 1m0s" },
+		"dance":    func(d Done) bool { return strings.Contains(d.Error, `"dance": this version cannot`) },
+	} {
+		got, err := Dial(path).Nodes(t.Context(), Task{Do: do, Node: "node2", Who: "bob", Level: "odd", For: time.Minute})
+		if err == nil || err.Error() != "has not answered: node3" || len(got) != 1 || got[0].Node != "node2" || !right(got[0]) {
+			t.Errorf("%s: %+v, %v", do, got, err)
+		}
+		if do == DoKick && r.by.UID == "" {
+			t.Error("who asked is not known")
+		}
 	}
 	cancel()
 	if err := <-done; err != nil {

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRulesSection: no line of another section is shown, whatever the file looks like.
+func TestRulesSection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file  string
+		first int
+		want  string
+	}{
+		"in the middle":     {"listen: [\":22\"] # secret\nrules:\n  - name: a # why\n# still\n  - name: b\n\n# the secret of\ndirectories:\n  - bind_password: secret\n", 2, "rules:\n  - name: a # why\n# still\n  - name: b"},
+		"at the end":        {"directories: [{bind_password: secret}]\nRules:\n- name: a\n\n# secret\n", 2, "Rules:\n- name: a"},
+		"one line":          {"{rules: [{name: a}], directories: [{bind_password: secret}]}\n", 0, ""},
+		"flow over lines":   {"{rules: [{name: a}],\ndirectories: [{bind_password: secret}]}\n", 0, ""},
+		"none":              {"log: {level: info} # secret\n", 0, ""},
+		"an alias":          {"directories: &x [{name: secret}]\nrules: *x\n", 2, "rules: *x"},
+		"twice":             {"rules: []\nlog: {} # secret\nrules: []\n", 1, "rules: []"},
+		"another document":  {"rules: []\n--- # secret\ndirectories: [secret]\n", 1, "rules: []"},
+		"not YAML":          {"rules: [\nsecret", 0, ""},
+		"a list":            {"- rules: []\n", 0, ""},
+		"nothing":           {"", 0, ""},
+		"Windows line ends": {"rules:\r\n- name: a\r\n# secret\r\nlog: {}\r\n", 1, "rules:\r\n- name: a\r"},
+	} {
+		first, lines := RulesSection([]byte(tt.file))
+		if got := strings.Join(lines, "\n"); first != tt.first || got != tt.want {
+			t.Errorf("%s: line %d, %q, want line %d, %q", name, first, got, tt.first, tt.want)
+		}
+	}
+}
+
+// TestWithRules: only the rules of a text are used, and each mistake has its line.
+func TestWithRules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "berth.yaml")
+	text := "directories: [{name: corp, kind: generic, urls: [\"ldaps://x\"], base: dc=x, bind_dn: cn=x, bind_password: x}]\nrules: [{name: a}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"rules:\n- name: b\n": "",
+		"listen: [\":1\"]\ndirectories: [{name: other}]\nrules:\n- name: b\n": "",
+		"rules:\n- name: b\n  when: {user: [x]}\n":                            "new:3: rules[0].when.user: there is no such key: is \"users\" meant? (rule \"b\")",
+		"rules:\n- name: b\n- name: b\n":                                      "new:3: rules[1].name: \"b\": rules[0] has this name already: each rule needs its own (rule \"b\")",
+		"rules:\n- name: b\n  limits: {sessions: x}\n":                        "new:3: rules[0].limits.sessions:",
+		"rules:\n- name: b\n  when: {directory: none}\n":                      "new:3: rules[0].when.directory[0]:",
+		"rules:\n- name: b\n  require: [[password, totp]]\n":                  "new:3: rules[0].require: totp: nobody has a secret",
+		"rules:\n- name: [\n":                                                 "new:2: not YAML:",
+		"rules:\n- name: \tb\n  x\n":                                          "new:",
+		"rule: []\n":                                                          "new: rules: missing",
+		"":                                                                    "new: rules: missing",
+		"rules: {name: b}\n":                                                  "new:1: rules:",
+		"- name: b\n":                                                         "new:1: must be keys with values",
+	} {
+		next, err := cfg.WithRules("new", []byte(text))
+		if want == "" {
+			if err != nil || len(next.Rules) != 1 || next.Rules[0].Name != "b" || next.Directories[0].Name != "corp" || cfg.Rules[0].Name != "a" {
+				t.Errorf("%q: %v, %+v", text, err, next)
+			}
+			continue
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestRulesMistakes: whoever may see the rules of a file does not see what is in its other
+// sections, whatever is wrong with them.
+func TestRulesMistakes(t *testing.T) {
+	cfg := Default()
+	const elsewhere = "there is a mistake outside of the section rules"
+	for text, want := range map[string]string{
+		"directories:\n- bind_password: *hunter2\nrules:\n- name: b\n":      elsewhere,
+		"directories:\n- bind_password: !!int hunter2\nrules:\n- name: b\n": elsewhere,
+		"hunter2: x\nrules:\n- name: b\n":                                   elsewhere,
+		"hunter2: x\nrules:\n- name: b\n  when: {user: [x]}\n":              "file:4: rules[0].when.user: there is no such key: is \"users\" meant? (rule \"b\")\n" + elsewhere,
+		"rules:\n- name: b\n  when: {user: [x]}\n":                          "file:3: rules[0].when.user: there is no such key: is \"users\" meant? (rule \"b\")",
+		"rules:\n- name: b\n":                                               "",
+	} {
+		_, err := cfg.WithRules("file", []byte(text))
+		got := ""
+		if err := RulesMistakes(err); err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, want) || strings.Contains(got, "hunter2") || want == "" && got != "" {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/directory"
+	"berth/policy/review"
+)
+
+const (
+	mostJobs   = 8                // results that are kept
+	jobTime    = 10 * time.Minute // that a job may take
+	jobKept    = time.Hour        // how long a result is kept
+	mostResult = 10_000           // rows of a result
+)
+
+// A job is a question about all people. The server answers it in the background, one job
+// at a time.
+type job struct {
+	ID     string
+	Asks   string // that asked: folders or rules
+	By     string // who asked
+	Began  time.Time
+	people atomic.Int64 // that were looked at so far
+	events atomic.Int64 // bytes of events that were read so far
+	done   chan struct{}
+	result any   // when done is closed
+	Err    error // why there is no result
+}
+
+// Done reports whether j has ended.
+func (j *job) Done() bool {
+	select {
+	case <-j.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Looked is how many people were looked at so far.
+func (j *job) Looked() int64 { return j.people.Load() }
+
+// EventsRead is how much of the events was read so far; empty: none are read.
+func (j *job) EventsRead() string {
+	if read := j.events.Load(); read > 0 {
+		return size(read)
+	}
+	return ""
+}
+
+// jobs are the last ones, the oldest first.
+type jobs struct {
+	mu      sync.Mutex
+	all     []*job
+	stopped bool
+	cancel  context.CancelFunc // of the one that runs
+	running sync.WaitGroup
+}
+
+var errBusy = errors.New("another question about all people is being answered: try again when it has ended")
+
+// start runs a job in the background. It refuses a second one.
+func (l *jobs) start(ctx context.Context, page, by string, run func(ctx context.Context, j *job) (any, error)) (*job, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped || slices.ContainsFunc(l.all, func(j *job) bool { return !j.Done() }) {
+		return nil, errBusy
+	}
+	j := &job{ID: random(8), Asks: page, By: by, Began: time.Now(), done: make(chan struct{})}
+	l.all = append(l.all, j)
+	l.all = l.all[max(0, len(l.all)-mostJobs):]
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTime) // the request is answered at once
+	l.cancel = cancel
+	l.running.Go(func() {
+		defer cancel()
+		defer close(j.done)
+		j.result, j.Err = run(ctx, j)
+	})
+	return j, nil
+}
+
+// begin has a job done in the background. A panic ends the job, and not the server with its
+// sessions.
+func (c *Console) begin(ctx context.Context, page, by string, run func(ctx context.Context, j *job) (any, error)) (*job, error) {
+	return c.jobs.start(ctx, page, by, func(ctx context.Context, j *job) (result any, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				c.Log.Error("panic: please report it", "job", page, "panic", r, "stack", string(debug.Stack()))
+				err = errors.New("the server made a mistake: its log has more")
+			}
+		}()
+		return run(ctx, j)
+	})
+}
+
+// find returns the job with an id, nil if it is no longer known.
+func (l *jobs) find(page, id string) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.all, func(j *job) bool { return j.ID == id && j.Asks == page })
+	if i < 0 {
+		return nil
+	}
+	return l.all[i]
+}
+
+// forget drops old results.
+func (l *jobs) forget(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = slices.DeleteFunc(l.all, func(j *job) bool { return j.Done() && now.Sub(j.Began) > jobKept })
+}
+
+// stop ends the job that runs. No other is started.
+func (l *jobs) stop() {
+	l.mu.Lock()
+	l.stopped = true
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.mu.Unlock()
+	l.running.Wait()
+}
+
+// A resultView is a page of what came of a job.
+type resultView struct {
+	*job
+	Link        string // of the first page
+	Page, Pages int    // from 1
+	Total       int    // rows on all pages
+	Review      *review.Report
+	Diff        *review.Comparison
+}
+
+// view returns a page of the result of j.
+func (j *job) view(page int) *resultView {
+	v := &resultView{job: j, Page: page, Pages: 1, Link: "/" + j.Asks + "?job=" + j.ID}
+	if !j.Done() {
+		return v
+	}
+	switch all := j.result.(type) {
+	case *review.Report:
+		part := *all
+		part.Rows = paged(v, all.Rows)
+		v.Review = &part
+	case *review.Comparison:
+		part := *all
+		part.Affected = paged(v, all.Affected)
+		v.Diff = &part
+	}
+	return v
+}
+
+// paged returns the rows of the page of v.
+func paged[T any](v *resultView, all []T) []T {
+	v.Total = len(all)
+	v.Pages = max(1, (len(all)+mostRows-1)/mostRows)
+	v.Page = min(max(1, v.Page), v.Pages)
+	return all[(v.Page-1)*mostRows : min(len(all), v.Page*mostRows)]
+}
+
+// resultOf returns the page that r asks for of the result of a job, nil if it asks for none
+// or the result is no longer kept.
+func (c *Console) resultOf(r *http.Request, page string) *resultView {
+	j := c.jobs.find(page, r.FormValue("job"))
+	if j == nil {
+		return nil
+	}
+	n, _ := strconv.Atoi(r.FormValue("page")) // anything else is the first page
+	return j.view(n)
+}
+
+// progress sends how far a job is, and its result, as server-sent events.
+func (c *Console) progress(w http.ResponseWriter, r *http.Request, s *session) {
+	v := c.resultOf(r, r.FormValue("of"))
+	if v == nil {
+		c.fail(w, http.StatusNotFound, "This result is no longer kept.")
+		return
+	}
+	c.send(w, r, s, v.done, func() (message []byte, more bool, err error) {
+		done := v.Done()
+		p, err := drawPart("result", v.view(v.Page))
+		return p.message, !done, err
+	})
+}
+
+// everybody has each person of the directories added, until full, and counts them. An
+// error is why some are missing.
+func (c *Console) everybody(ctx context.Context, j *job, add func(*directory.User) (full bool)) error {
+	for u, err := range c.Gate.Directory.Users(ctx) {
+		if err != nil {
+			return err
+		}
+		j.people.Add(1)
+		if add(u) {
+			return nil
+		}
+	}
+	return ctx.Err()
+}

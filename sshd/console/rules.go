@@ -1,0 +1,117 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"berth/directory"
+	"berth/policy"
+	"berth/policy/review"
+)
+
+// Rules are the rules in force, and those that may be next.
+type Rules interface {
+	// Set is the rules in force.
+	Set() *policy.Set
+	// File reads the rules of the configuration file.
+	File() (RulesFile, error)
+	// Parse returns the rules of a text that may replace those of the file, or why a
+	// reload would refuse them. Mistakes have the place in a file of that name.
+	Parse(name, text string) (*policy.Set, error)
+	// Disk returns a function that says what the disk permits in a folder, beside the
+	// rights of the rules; nil if files belong to nobody but the service. The error says
+	// why the disk cannot be asked.
+	Disk() (func(policy.Folder, policy.Op) *policy.ExplainedDisk, error)
+}
+
+// A RulesFile is the rules of the configuration file. It has nothing of other sections,
+// which may hold passwords.
+type RulesFile struct {
+	Name    string
+	First   int // number of the first line
+	Lines   []string
+	InForce bool  // the rules in force are these
+	Err     error // why they could not be in force
+}
+
+// A rulesBody is the rules, and whom others would change.
+type rulesBody struct {
+	File    RulesFile
+	Lines   []numbered
+	Text    string // the next version
+	Problem string
+	Result  *resultView
+}
+
+type numbered struct {
+	Number int
+	Text   string
+}
+
+func (c *Console) rules(w http.ResponseWriter, r *http.Request, s *session) {
+	b := rulesBody{Result: c.resultOf(r, "rules")}
+	status := http.StatusOK
+	if b.Result == nil && r.FormValue("job") != "" {
+		b.Problem, status = "This result is no longer kept: ask again.", http.StatusNotFound
+	}
+	c.showRules(w, status, s, b)
+}
+
+func (c *Console) showRules(w http.ResponseWriter, status int, s *session, b rulesBody) {
+	var err error
+	if b.File, err = c.Rules.File(); err != nil {
+		b.File.Err = err
+	}
+	for i, text := range b.File.Lines {
+		b.Lines = append(b.Lines, numbered{b.File.First + i, text})
+	}
+	if b.Text == "" {
+		b.Text = strings.Join(b.File.Lines, "\n")
+	}
+	c.show(w, status, "rules.html", c.view(s, "Rules", b))
+}
+
+// compare begins to look whom other rules would change. It installs nothing.
+func (c *Console) compare(w http.ResponseWriter, r *http.Request, s *session) {
+	b := rulesBody{Text: strings.ReplaceAll(r.PostFormValue("rules"), "\r\n", "\n")}
+	refuse := func(status int, problem string) {
+		b.Problem = problem
+		c.showRules(w, status, s, b)
+	}
+	next, err := c.parse(b.Text)
+	if errors.Is(err, errBusy) {
+		refuse(http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	if err != nil {
+		refuse(http.StatusBadRequest, err.Error())
+		return
+	}
+	comparison, err := review.CompareRules(c.Rules.Set(), next, time.Now())
+	if err != nil {
+		refuse(http.StatusBadRequest, err.Error())
+		return
+	}
+	comparison.Most = mostResult
+	j, err := c.begin(r.Context(), "rules", s.grant.Load().User.Name, func(ctx context.Context, j *job) (any, error) {
+		comparison.Problem = c.everybody(ctx, j, func(u *directory.User) bool { comparison.Add(u); return false })
+		return comparison, nil
+	})
+	if err != nil {
+		refuse(http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	http.Redirect(w, r, j.view(1).Link, http.StatusSeeOther)
+}
+
+// parse returns the rules of a form. It refuses to look at two at once.
+func (c *Console) parse(text string) (*policy.Set, error) {
+	if !c.trying.TryLock() {
+		return nil, errBusy
+	}
+	defer c.trying.Unlock()
+	return c.Rules.Parse("new rules", text)
+}
