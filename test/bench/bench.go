@@ -11,26 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A bench is two running servers over one directory full of files.
+// A bench is running servers over one directory full of files: Berth, and those that
+// it is measured beside.
 type bench struct {
 	dir     string // everything that is made; removed at the end
-	home    string // what both servers serve
-	key     string // private key file of the user of both
+	home    string // what all servers serve
+	key     string // private key file of the user of all
 	sizes   sizes
 	rounds  int
 	hurry   time.Time // from when on one round of a workload must do; zero: never
 	profile string
-	openssh *target
+	owner   bool
 	berth   *target
+	others  []*target
 	running []*process
 }
 
 // hurryAfter leaves a quick run time to end within a minute on a slow machine.
 const hurryAfter = 20 * time.Second
 
-// open makes the files and starts both servers.
+// open makes the files and starts the servers.
 func open(ctx context.Context, o options) (*bench, error) {
-	b := &bench{sizes: fullSizes, rounds: 5, profile: o.profile}
+	b := &bench{sizes: fullSizes, rounds: 5, profile: o.profile, owner: o.owner}
 	if o.quick {
 		b.sizes, b.rounds = quickSizes, 3
 	}
@@ -66,12 +68,19 @@ func (b *bench) start(ctx context.Context) error {
 	if err := b.makeData(); err != nil {
 		return fmt.Errorf("make the files: %w", err)
 	}
-	if b.berth, err = b.startBerth(ctx); err != nil {
+	if b.owner {
+		err = b.startOwners(ctx)
+	} else {
+		b.berth, err = b.startBerth(ctx, "Berth", "service")
+	}
+	if err != nil {
 		return fmt.Errorf("start berth: %w", err)
 	}
-	if b.openssh, err = b.startOpenSSH(ctx); err != nil {
+	openssh, err := b.startOpenSSH(ctx)
+	if err != nil {
 		return fmt.Errorf("start sshd: %w", err)
 	}
+	b.others = append(b.others, openssh)
 	return nil
 }
 
@@ -94,32 +103,33 @@ func place(space int64) string {
 	return os.TempDir()
 }
 
-// A round is one workload measured once on each server.
-type round struct{ openssh, berth result }
+// A round is one workload measured once on another server and on Berth.
+type round struct{ other, berth result }
 
-// measure runs w on both servers in turns. The one that goes first changes
-// from round to round.
-func (b *bench) measure(ctx context.Context, w workload) ([]round, error) {
+// measure runs w on all servers in turns, and returns the rounds of each other server.
+// The one that goes first changes from round to round.
+func (b *bench) measure(ctx context.Context, w workload) ([][]round, error) {
 	n := b.rounds
 	if w.rounds > 0 {
 		n = min(n, w.rounds)
 	}
-	var rounds []round
+	servers := append([]*target{b.berth}, b.others...)
+	rounds := make([][]round, len(b.others))
 	for i := range n {
 		if i > 0 && !b.hurry.IsZero() && time.Now().After(b.hurry) {
 			break
 		}
-		var r round
-		turns := []func() error{
-			func() (err error) { r.openssh, err = b.once(ctx, w, b.openssh); return err },
-			func() (err error) { r.berth, err = b.once(ctx, w, b.berth); return err },
-		}
-		for j := range turns {
-			if err := turns[(i+j)%2](); err != nil {
-				return nil, err
+		results := make([]result, len(servers))
+		for j := range servers {
+			turn := (i + j) % len(servers)
+			var err error
+			if results[turn], err = b.once(ctx, w, servers[turn]); err != nil {
+				return rounds, err
 			}
 		}
-		rounds = append(rounds, r)
+		for j := range rounds {
+			rounds[j] = append(rounds[j], round{other: results[1+j], berth: results[0]})
+		}
 	}
 	return rounds, nil
 }

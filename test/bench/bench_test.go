@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestSpeed(t *testing.T) {
-	r := round{openssh: result{Value: 10}, berth: result{Value: 20}}
+	r := round{other: result{Value: 10}, berth: result{Value: 20}}
 	if got := (unit{}).speed(r); got != 2 {
 		t.Errorf("speed where more is better = %v, want 2", got)
 	}
@@ -54,10 +54,10 @@ func TestMedian(t *testing.T) {
 
 func TestRowMarksWhatIsMissed(t *testing.T) {
 	w := workload{name: "w", unit: bytesPerSecond, goal: goal{speed: 2, cpu: 0.5}}
-	rounds := []round{{openssh: result{Value: 100, CPU: 2}, berth: result{Value: 300, CPU: 1.5}}}
+	rounds := []round{{other: result{Value: 100, CPU: 2}, berth: result{Value: 300, CPU: 1.5}}}
 	var out bytes.Buffer
 	r := &report{out: &out}
-	if err := r.add(w, rounds, nil); err != nil {
+	if err := r.add(w, "OpenSSH", rounds, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(got, "| 3.00 | >= 2.00 |") || !strings.Contains(got, "| 0.750 | <= 0.500 MISSED |") {
@@ -71,10 +71,10 @@ func TestRowMarksWhatIsMissed(t *testing.T) {
 func TestRowOfFailure(t *testing.T) {
 	var out bytes.Buffer
 	r := &report{out: &out}
-	if err := r.add(workload{name: "w"}, nil, errors.New("two\nlines")); err != nil {
+	if err := r.add(workload{name: "w"}, "OpenSSH", nil, errors.New("two\nlines")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), "| w | could not be measured: two lines |\n"; got != want {
+	if got, want := out.String(), "| w | OpenSSH | could not be measured: two lines |\n"; got != want {
 		t.Errorf("row = %q, want %q", got, want)
 	}
 }
@@ -83,9 +83,9 @@ func TestRowOfFailure(t *testing.T) {
 // parent and then works: its CPU time must not be lost.
 func TestMeterCountsWhatIsLeftBehind(t *testing.T) {
 	dir := t.TempDir()
-	done := filepath.Join(dir, "done")
+	begin, done := filepath.Join(dir, "begin"), filepath.Join(dir, "done")
 	b := &bench{}
-	script := `(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; touch ` + done + `)`
+	script := `(while [ ! -e ` + begin + ` ]; do sleep 0.01; done; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; touch ` + done + `)`
 	p, err := b.launch(filepath.Join(dir, "log"), "/bin/sh", "-c", "("+script+" & ) ; exec sleep 60")
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +93,9 @@ func TestMeterCountsWhatIsLeftBehind(t *testing.T) {
 	defer p.stop()
 	m := &meter{pid: p.pid()}
 	m.start()
+	if err := os.WriteFile(begin, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(done); err == nil {
 			break

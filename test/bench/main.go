@@ -1,7 +1,8 @@
 // Command bench measures Berth beside an OpenSSH sshd. It builds and starts
 // both over one directory, runs every workload against one and then the other,
 // round by round, and prints Berth's speed and server CPU as ratios to OpenSSH's
-// of the same round, beside what was aimed for.
+// of the same round, beside what was aimed for. With -owner Berth keeps files of a
+// person, and there is a third server: a Berth whose files are its own.
 //
 // The figures of two runs on one machine differ by what else the machine does;
 // the ratios differ less, and those of CPU least. A goal that is missed is
@@ -42,6 +43,7 @@ type options struct {
 	only    *regexp.Regexp
 	json    string // file that every measurement is added to, "" for none
 	profile string // directory for profiles of Berth, "" for none
+	owner   bool   // Berth keeps files of a person, and is measured beside one with files of its own, too
 }
 
 func parse(args []string) (options, error) {
@@ -52,6 +54,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", 0, "measure each workload `N` times; 0: 5, or 3 with -quick")
 	f.StringVar(&only, "only", "", "measure only workloads whose name matches `REGEXP`")
 	f.StringVar(&o.json, "json", "", "add one JSON line a measurement to `FILE`")
+	f.BoolVar(&o.owner, "owner", false, "measure Berth with owner: person, beside owner: service and beside OpenSSH; only as root")
 	f.StringVar(&o.profile, "profile", "", "record Berth with perf, one file a workload, in `DIR`; such rounds are slower")
 	if err := f.Parse(args); err != nil {
 		return o, flag.ErrHelp // Parse has said what is wrong
@@ -89,12 +92,19 @@ func run(ctx context.Context, args []string) (err error) {
 		if !o.only.MatchString(w.name) {
 			continue
 		}
+		goals := []goal{w.goal}
+		if o.owner {
+			goals = []goal{{speed: 0.9}, {speed: 1}}
+		}
 		rounds, err := b.measure(ctx, w)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := r.add(w, rounds, err); err != nil {
-			return err
+		for i, other := range b.others {
+			w.goal = goals[i]
+			if err := r.add(w, other.name, rounds[i], err); err != nil {
+				return err
+			}
 		}
 	}
 	r.end()

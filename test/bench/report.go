@@ -39,28 +39,29 @@ func (r *report) close() error {
 	return r.json.Close()
 }
 
-const rowFormat = "| %-18s | %8s | %8s | %-11s | %-20s | %-14s | %8s | %8s | %-8s | %-18s | %-14s | %s |\n"
+const rowFormat = "| %-18s | %-7s | %8s | %8s | %-11s | %-20s | %-14s | %8s | %8s | %-8s | %-6s | %-14s | %s |\n"
 
 // begin says what is measured on, and prints the head of the table.
 func (r *report) begin(ctx context.Context) error {
 	load, _ := os.ReadFile("/proc/loadavg")
 	one, _, _ := strings.Cut(string(load), " ")
-	fmt.Fprintf(r.out, "Berth (%s) beside %s, %d CPUs, load %s before\n\n", runtime.Version(), openSSHVersion(ctx), runtime.NumCPU(), one)
-	fmt.Fprintf(r.out, rowFormat, "workload", "OpenSSH", "Berth", "", "speed, x OpenSSH", "goal", "OpenSSH", "Berth", "CPU", "CPU, x OpenSSH", "goal", "notes")
-	rule := strings.NewReplacer("%-18s", "---", "%-11s", "---", "%-20s", "---", "%-14s", "---", "%-8s", "---", "%8s", "--:", "%s", "---", " ", "")
+	fmt.Fprintf(r.out, "Berth (%s); sshd and the clients are %s; %d CPUs, load %s before\n\n", runtime.Version(), openSSHVersion(ctx), runtime.NumCPU(), one)
+	fmt.Fprintf(r.out, rowFormat, "workload", "beside", "it", "Berth", "", "speed", "goal", "it", "Berth", "CPU", "ratio", "goal", "notes")
+	rule := strings.NewReplacer("%-18s", "---", "%-7s", "---", "%-6s", "---", "%-11s", "---", "%-20s", "---", "%-14s", "---", "%-8s", "---", "%8s", "--:", "%s", "---", " ", "")
 	_, err := io.WriteString(r.out, rule.Replace(rowFormat))
 	return err
 }
 
-// add prints the row of w: its rounds, or why it could not be measured.
-func (r *report) add(w workload, rounds []round, failed error) error {
+// add prints the row of w beside another server: its rounds, or why it could not be
+// measured.
+func (r *report) add(w workload, other string, rounds []round, failed error) error {
 	if failed != nil {
-		_, err := fmt.Fprintf(r.out, "| %s | could not be measured: %s |\n", w.name, strings.Join(strings.Fields(failed.Error()), " "))
+		_, err := fmt.Fprintf(r.out, "| %s | %s | could not be measured: %s |\n", w.name, other, strings.Join(strings.Fields(failed.Error()), " "))
 		return err
 	}
 	if r.json != nil {
 		for i, one := range rounds {
-			line := map[string]any{"workload": w.name, "round": i, "unit": w.unit.value, "cpu_unit": w.unit.cpu, "openssh": one.openssh, "berth": one.berth}
+			line := map[string]any{"workload": w.name, "round": i, "unit": w.unit.value, "cpu_unit": w.unit.cpu, "beside": other, "other": one.other, "berth": one.berth}
 			if err := json.NewEncoder(r.json).Encode(line); err != nil {
 				return err
 			}
@@ -70,12 +71,12 @@ func (r *report) add(w workload, rounds []round, failed error) error {
 	speeds := each(rounds, w.unit.speed)
 	value := of(func(r round) float64 { return r.berth.Value })
 	growth := of(func(r round) float64 { return r.berth.Growth })
-	cpu := of(func(r round) float64 { return r.berth.CPU / r.openssh.CPU })
+	cpu := of(func(r round) float64 { return r.berth.CPU / r.other.CPU })
 	notes := []string{}
 	if w.goal.growth > 0 {
 		notes = append(notes, fmt.Sprintf("memory +%s MiB (goal %s)", short(growth), r.verdict("<=", w.goal.growth, growth)))
 	}
-	for _, note := range []string{rounds[0].openssh.Note, rounds[0].berth.Note} {
+	for _, note := range []string{rounds[0].other.Note, rounds[0].berth.Note} {
 		if note != "" {
 			notes = append(notes, note)
 		}
@@ -84,10 +85,10 @@ func (r *report) add(w workload, rounds []round, failed error) error {
 	if w.goal.value > 0 {
 		speedGoal += ", " + r.verdict("<=", w.goal.value, value)
 	}
-	_, err := fmt.Fprintf(r.out, rowFormat, w.name,
-		short(of(func(r round) float64 { return r.openssh.Value })), short(value), w.unit.value,
+	_, err := fmt.Fprintf(r.out, rowFormat, w.name, other,
+		short(of(func(r round) float64 { return r.other.Value })), short(value), w.unit.value,
 		spread(speeds), speedGoal,
-		short(of(func(r round) float64 { return r.openssh.CPU })), short(of(func(r round) float64 { return r.berth.CPU })), w.unit.cpu,
+		short(of(func(r round) float64 { return r.other.CPU })), short(of(func(r round) float64 { return r.berth.CPU })), w.unit.cpu,
 		short(cpu), r.verdict("<=", w.goal.cpu, cpu), strings.Join(notes, "; "))
 	return err
 }
@@ -95,9 +96,9 @@ func (r *report) add(w workload, rounds []round, failed error) error {
 // speed is how many times better Berth was in a round.
 func (u unit) speed(r round) float64 {
 	if u.less {
-		return r.openssh.Value / r.berth.Value
+		return r.other.Value / r.berth.Value
 	}
-	return r.berth.Value / r.openssh.Value
+	return r.berth.Value / r.other.Value
 }
 
 // verdict writes a goal down, with a mark if it is missed.

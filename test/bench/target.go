@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/test/peers"
 )
 
 // A target is a running server and the way to log in to it.
@@ -31,7 +33,7 @@ func (t *target) remote(name string) string { return path.Join(t.root, name) }
 
 // settle waits until the sessions of before have ended.
 func (t *target) settle() {
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if len(tree(t.process.pid())) <= t.idle {
 			return
 		}
@@ -41,18 +43,14 @@ func (t *target) settle() {
 
 // freeAddress returns a loopback address that nobody listens on.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	port, err := peers.FreePort("127.0.0.1")
+	return net.JoinHostPort("127.0.0.1", port), err
 }
 
 // ready waits until the server of p accepts connections.
 func ready(ctx context.Context, addr string, p *process) error {
 	var d net.Dialer
-	for range 200 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		c, err := d.DialContext(ctx, "tcp", addr)
 		if err == nil {
 			return c.Close()

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +14,11 @@ func main() {
 	dir := "docs/pictures"
 	var err error
 	if len(os.Args) > 1 && os.Args[1] == "record" {
-		err = record(dir)
+		for _, name := range slices.Sorted(maps.Keys(scenes)) {
+			if len(os.Args) == 2 || slices.Contains(os.Args[2:], name) {
+				err = errors.Join(err, record(dir, name))
+			}
+		}
 	} else {
 		err = drawAll(dir)
 	}

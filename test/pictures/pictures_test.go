@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/xml"
+	"html"
 	"io"
 	"os"
 	"path/filepath"
@@ -26,11 +27,34 @@ func TestPicturesAreDrawn(t *testing.T) {
 			t.Errorf("%s has changed: run make pictures (%v)", file, err)
 		}
 	}
-	recording, err := os.ReadFile("../../docs/pictures/demo.svg")
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestRecordings: each scene has a picture, a page shows it, and no password is in it.
+func TestRecordings(t *testing.T) {
+	var pages string
+	for _, page := range []string{"../../README.md", "../../docs/for-users.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages += string(text)
 	}
-	wellFormed(t, "demo.svg", string(recording))
+	for name, scene := range scenes {
+		picture, err := os.ReadFile("../../docs/pictures/" + name + ".svg")
+		if err != nil {
+			t.Errorf("%v: run make recording", err)
+			continue
+		}
+		wellFormed(t, name, string(picture))
+		if !strings.Contains(pages, "pictures/"+name+".svg)") {
+			t.Errorf("no page shows %s", name)
+		}
+		for _, l := range scene {
+			if secret := strings.Contains(strings.ToLower(l.prompt), "password"); secret == strings.Contains(string(picture), html.EscapeString(l.text)) && l.text != "" && name != "demo" {
+				t.Errorf("%s: %q after %q: in the picture: %t", name, l.text, l.prompt, secret)
+			}
+		}
+	}
 }
 
 func wellFormed(t *testing.T, name, text string) {

@@ -13,8 +13,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scene is what somebody types: text, when the terminal shows a prompt.
-var scene = []struct{ prompt, text string }{
+// A line is what somebody types when the terminal shows a prompt.
+type line struct{ prompt, text string }
+
+// scenes by the names of their pictures. Of all but the demonstration only the end
+// is shown.
+var scenes = map[string][]line{
+	"demo": demonstration,
+	"login-openssh": {
+		{"$ ", "sftp -P 2022 bob@127.0.0.1"},
+		{"Password: ", "bob-demo-1"},
+		{"sftp> ", "ls"},
+		{"sftp> ", "put report.pdf"},
+		{"sftp> ", ""},
+	},
+	"login-putty": {
+		{"$ ", "psftp -P 2022 bob@127.0.0.1"},
+		{"i for more info) ", "y"},
+		{"Password: ", "bob-demo-1"},
+		{"psftp> ", ""},
+	},
+	"expired-openssh": {
+		{"$ ", "sftp -P 2022 erin@127.0.0.1"},
+		{"Password: ", "erin-demo-1"},
+		{"New password: ", "a better secret 7"},
+		{"Confirm new password: ", "a better secret 7"},
+		{"sftp> ", ""},
+	},
+	"expired-putty": {
+		{"$ ", "psftp -P 2022 erin@127.0.0.1"},
+		{"i for more info) ", "y"},
+		{"Password: ", "erin-demo-1"},
+		{"New password: ", "a better secret 7"},
+		{"Confirm new password: ", "a better secret 7"},
+		{"psftp> ", ""},
+	},
+	"passwd": {
+		{"$ ", "ssh -t -p 2022 bob@127.0.0.1 passwd"},
+		{"Password: ", "bob-demo-1"},
+		{"Current password: ", "bob-demo-1"},
+		{"New password: ", "a better secret 7"},
+		{"Confirm new password: ", "a better secret 7"},
+		{"$ ", ""},
+	},
+	"refused": {
+		{"$ ", "sftp -P 2022 bob@127.0.0.1"},
+		{"Password: ", "not my password"},
+		{"$ ", "sftp -P 2022 mallory@127.0.0.1"},
+		{"Password: ", "mallory-demo-1"},
+		{"$ ", "ssh -p 2022 -i berth-demo/keys/alice alice@127.0.0.1"},
+		{"$ ", ""},
+	},
+}
+
+var demonstration = []line{
 	{"$ ", "sftp -P 2022 -i berth-demo/keys/alice alice@127.0.0.1"},
 	{"sftp> ", "ls"},
 	{"sftp> ", "put report.pdf /finance"},
@@ -39,10 +91,10 @@ const (
 	lastReading  = 5 * time.Second
 )
 
-// record runs the demonstration in a folder of its own, types the scene into a
-// shell on a terminal, and writes what the terminal shows to demo.svg. The
+// record runs the demonstration in a folder of its own, types a scene into a
+// shell on a terminal, and writes what the terminal shows to NAME.svg in dir. The
 // program must have been built; port 2022 must be free.
-func record(dir string) error {
+func record(dir, name string) error {
 	tmp, err := os.MkdirTemp("", "berth-recording-")
 	if err != nil {
 		return err
@@ -52,15 +104,19 @@ func record(dir string) error {
 	if err != nil {
 		return err
 	}
-	// Clients that trust the new host key, and leave the files of the user alone.
-	client := "Host *\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n IdentitiesOnly yes\n NumberOfPasswordPrompts 1\n PreferredAuthentications publickey,keyboard-interactive\n"
+	// Clients that know the host key, and leave the files of the user alone.
+	client := "Host *\n StrictHostKeyChecking yes\n UserKnownHostsFile " + tmp + "/known_hosts\n IdentitiesOnly yes\n NumberOfPasswordPrompts 1\n PreferredAuthentications publickey,keyboard-interactive\n"
 	files := map[string]string{"config": client, "report.pdf": strings.Repeat("%PDF", 5e5)}
-	for _, name := range []string{"ssh", "sftp"} {
+	for _, name := range []string{"ssh", "sftp", "psftp"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			return err
 		}
-		files["bin/"+name] = fmt.Sprintf("#!/bin/sh\nexec %s -F %s/config \"$@\"\n", path, tmp)
+		config := "-F " + tmp + "/config"
+		if name == "psftp" { // its configuration is below HOME
+			config = ""
+		}
+		files["bin/"+name] = fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", path, config)
 	}
 	if err := os.Mkdir(filepath.Join(tmp, "bin"), 0o700); err != nil {
 		return err
@@ -84,6 +140,13 @@ func record(dir string) error {
 	if n, err := out.Read(make([]byte, 1<<10)); n == 0 {
 		return fmt.Errorf("berth demo did not start: %w", err)
 	}
+	hostKey, err := os.ReadFile(filepath.Join(tmp, "berth-demo/ssh_host_ed25519_key.pub"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(tmp, "known_hosts"), append([]byte("[127.0.0.1]:2022 "), hostKey...), 0o600)
+	}
+	if err != nil {
+		return err
+	}
 	go func() { // what it says later must not stop it
 		for buffer := make([]byte, 1<<10); ; {
 			if _, err := out.Read(buffer); err != nil {
@@ -91,15 +154,18 @@ func record(dir string) error {
 			}
 		}
 	}()
-	frames, end, err := play(tmp)
+	frames, end, err := play(tmp, scenes[name])
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "demo.svg"), []byte(film("berth demo, recorded", frames, end)), 0o644)
+	if name != "demo" {
+		frames = frames[len(frames)-1:]
+	}
+	return os.WriteFile(filepath.Join(dir, name+".svg"), []byte(film("berth demo, recorded: "+name, frames, end)), 0o644)
 }
 
-// play types the scene into a shell and returns what was to be seen.
-func play(dir string) (frames []frame, end time.Duration, err error) {
+// play types a scene into a shell and returns what was to be seen.
+func play(dir string, scene []line) (frames []frame, end time.Duration, err error) {
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		return nil, 0, err
@@ -117,7 +183,7 @@ func play(dir string) (frames []frame, end time.Duration, err error) {
 	}
 	shell := exec.Command("bash", "--norc", "--noprofile", "--noediting")
 	shell.Dir = dir
-	shell.Env = []string{"PATH=" + dir + "/bin:" + os.Getenv("PATH"), "PS1=$ ", "TERM=dumb", "HOME=" + dir, "LANG=C.UTF-8"}
+	shell.Env = []string{"PATH=" + dir + "/bin:" + os.Getenv("PATH"), "PS1=$ ", "TERM=dumb", "HOME=" + dir, "PUTTYDIR=" + dir, "LANG=C.UTF-8"}
 	shell.Stdin, shell.Stdout, shell.Stderr = keyboard, keyboard, keyboard
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := shell.Start(); err != nil {

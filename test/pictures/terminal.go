@@ -94,7 +94,11 @@ type frame struct {
 func film(title string, frames []frame, end time.Duration) string {
 	frames = slices.CompactFunc(frames, func(a, b frame) bool { return slices.Equal(a.screen, b.screen) })
 	const margin, step = 14, 17
-	w, h := columns*84/10+2*margin, lines*step+2*margin
+	rows := 1
+	for _, f := range frames {
+		rows = max(rows, len(f.screen))
+	}
+	w, h := columns*84/10+2*margin, rows*step+2*margin
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">`+"\n", w, h, w, h)
 	fmt.Fprintf(&b, "<title>%s</title>\n<style>\n", html.EscapeString(title))

@@ -199,11 +199,14 @@ const (
 // flat checks that nothing grows: after the load the server holds what it held before, and
 // under load it used as much memory at the end as in the middle.
 func (s *soak) flat(ctx context.Context) error {
-	_, err := s.settled(ctx, func(m map[string]float64) bool {
+	m, err := s.settled(ctx, func(m map[string]float64) bool {
 		return m["process_open_fds"] <= s.atRest.descriptors+descriptorsMore && m["go_goroutines"] <= s.atRest.goroutines+goroutinesMore
 	})
 	s.unwatch()
 	s.watching.Wait()
+	if m != nil {
+		s.samples = append(s.samples, sampleOf(m))
+	}
 	loaded := s.underLoad()
 	if len(loaded) < 8 {
 		return errors.Join(err, fmt.Errorf("%d samples under load, want at least 8", len(loaded)))

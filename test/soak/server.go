@@ -133,11 +133,8 @@ log: {level: warn}
 `
 
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := peers.FreePort("127.0.0.1")
+	return net.JoinHostPort("127.0.0.1", port), err
 }
 
 // serve starts the server and returns when it is ready.

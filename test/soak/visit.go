@@ -28,6 +28,7 @@ type visitor struct {
 	visits         int
 	life           int64  // of the server, when the visit began
 	kept           string // an uploaded file, for downloads
+	size           int64  // of kept
 }
 
 // visitors starts n visitors, who come and go until ctx ends.
@@ -116,8 +117,9 @@ func (v *visitor) content() (name string, data []byte) {
 	return name, bytes.Repeat(fmt.Appendf(nil, "%s %s\n", v.name, name), 1+rand.N(5000))
 }
 
-// moved notes the end of a transfer of n bytes. What a client knows of it counts
-// only if the server that counted it, too, is the last one.
+// moved notes the end of a transfer of a file of n bytes. What a client knows of it
+// counts only if the server that counted it, too, is the last one. After an error the
+// server may have sent all of it, and the client have received nothing.
 func (v *visitor) moved(n int64, sure, lost *int64, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -135,7 +137,7 @@ func (v *visitor) stored(name string, data []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.books.stored[filepath.Join(v.dir, "home", v.name, name)] = acknowledged{int64(len(data)), v.life}
-	v.kept = name
+	v.kept, v.size = name, int64(len(data))
 }
 
 func (v *visitor) put(c *ssh.Client) error {
@@ -207,9 +209,9 @@ func (v *visitor) get(c *ssh.Client) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(io.Discard, f)
+	_, err = io.Copy(io.Discard, f)
 	err = errors.Join(err, f.Close())
-	v.moved(n, &v.books.down, &v.books.downLost, err)
+	v.moved(v.size, &v.books.down, &v.books.downLost, err)
 	return err
 }
 
@@ -243,7 +245,7 @@ func (v *visitor) scpGet(c *ssh.Client) error {
 	}
 	out, err := command(c, "scp -f "+v.kept, []byte{0, 0, 0})
 	if err != nil {
-		v.moved(int64(len(out)), &v.books.down, &v.books.downLost, err)
+		v.moved(v.size, &v.books.down, &v.books.downLost, err)
 		return err
 	}
 	var mode, size int64
