@@ -4,11 +4,12 @@
 # make test-peers the same with the race detector, and heavier peers: Samba AD, 389 DS, a KDC, a zoo of clients, faults, hostile clients
 # make lint       formatting, vet, staticcheck, go.mod
 # make bench      Berth beside OpenSSH, as ratios;  make bench-quick in under a minute
-# make bench-logins  logins by password and key against slapd, with CPU time
+# make bench-logins  logins by password and key against slapd, with CPU time, and beside OpenSSH with SSSD (as root)
+# make bench-nodes   what Redis adds to a login, many idle sessions, 50,000 people, 1,000 nodes: half an hour
 # make soak       load and faults for 30 minutes, as root;  SOAK=5m is shorter
 # make package    .deb and .rpm for amd64 and arm64 into dist/out;  VERSION=1.2.3 sets the version;  make man  the man pages
 # make container-root ROOT=folder  what a container holds: dist/Containerfile
-# make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration (port 2022 must be free)
+# make pictures  draws docs/pictures/*.txt;  make recording  records the demonstration and what users see (port 2022 must be free)
 # make fuzz       every fuzz target for FUZZTIME each
 # make patches-test  the SSH library's own tests with our patches, and our tests of sshd without and with them
 
@@ -27,7 +28,7 @@ LDFLAGS = -X=runtime.godebugDefault=schedtrace=2147483647
 PATCHED = .patched/go.mod
 export GOFLAGS := $(filter-out -modfile=%,$(GOFLAGS)) -modfile=$(CURDIR)/$(PATCHED)
 
-.PHONY: build demo demo-nodes test test-peers lint bench bench-quick bench-logins soak fuzz docs package man pictures recording container-root patches-test
+.PHONY: build demo demo-nodes test test-peers lint bench bench-quick bench-logins bench-nodes soak fuzz docs package man pictures recording container-root patches-test
 
 $(PATCHED): go.mod go.sum $(wildcard patches/*.go patches/testdata/*.go)
 	GOFLAGS= $(GO) run ./patches apply
@@ -47,8 +48,8 @@ test: $(PATCHED)
 	$(GO) test -parallel 4 -timeout 20m ./...
 
 test-peers: $(PATCHED)
-	test/packages.sh base peers
-	BERTH_PEERS=openldap,samba,389ds,kdc,suites,package $(GO) test -race -parallel 4 -timeout 40m -count=1 ./...
+	test/packages.sh base peers sssd
+	BERTH_PEERS=openldap,samba,389ds,sssd,nginx,postfix,zitadel,kdc,suites,package,clock $(GO) test -race -parallel 4 -timeout 40m -count=1 ./...
 
 lint: $(PATCHED)
 	@test -z "$$($(GO) tool gofumpt -l */ | tee /dev/stderr)" || { echo "run: go tool gofumpt -w */" >&2; exit 1; }
@@ -62,8 +63,16 @@ bench bench-quick: $(PATCHED)
 	$(GO) run ./test/bench $(if $(filter bench-quick,$@),-quick)
 
 bench-logins: $(PATCHED)
+	test/packages.sh base sssd
+	$(GO) test -run - -bench Logins$$ -benchtime 2000x -count 3 ./test
+	$(GO) test -run - -bench Waiting -benchtime 1x ./sshd/oidc
+	BERTH_PEERS=sssd $(GO) test -run - -bench BesideSSSD -benchtime 1x ./test
+
+bench-nodes: $(PATCHED)
 	test/packages.sh base
-	$(GO) test -run - -bench Logins -benchtime 2000x -count 3 ./test
+	$(GO) test -timeout 45m -run - -bench 'Nodes|Idle|Company' -benchtime 1x ./test
+	$(GO) test -run - -bench ManyNodes -benchtime 1x ./sshd/state/redis
+	$(GO) test -run - -bench LoginAmong -benchtime 3000x ./sshd/state/redis
 
 soak: $(PATCHED)
 	test/packages.sh base
@@ -74,7 +83,8 @@ fuzz: $(PATCHED)
 
 docs: $(PATCHED)
 	$(GO) test ./config ./sshd/event -update
-	$(GO) test ./sshd/sftp ./sshd/event/metrics -run TestPage -update
+	$(GO) test ./sshd/sftp ./sshd/event/format ./sshd/event/metrics -run TestPage -update
+	$(GO) test ./test -run TestStatesPage -update
 
 package: $(PATCHED)
 	LDFLAGS="$(LDFLAGS)" VERSION="$(VERSION)" dist/package.sh

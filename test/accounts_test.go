@@ -40,8 +40,8 @@ var domains = map[string]domain{
 }
 
 // serveDomain starts berth in front of p. Everybody may download at 256 KiB a
-// second, and is looked up again every second. More are settings of the directory
-// and, where they begin with "when", of the rule.
+// second, and is looked up again every second. More are settings of the directory,
+// where they begin with "when", of the rule, and the section "mail:".
 func serveDomain(t *testing.T, p *peers.Peer, more ...string) (*server, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,11 +49,14 @@ func serveDomain(t *testing.T, p *peers.Peer, more ...string) (*server, string) 
 	if err := os.WriteFile(password, []byte(p.BindPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	directory, rule := "", ""
+	directory, rule, sections := "", "", ""
 	for _, m := range more {
-		if strings.HasPrefix(m, "when") {
+		switch {
+		case strings.HasPrefix(m, "when"):
 			rule += m + ", "
-		} else {
+		case strings.HasPrefix(m, "mail:"):
+			sections += strings.ReplaceAll(m, "DIR", dir) + "\n"
+		default:
 			directory += ", " + m
 		}
 	}
@@ -66,7 +69,7 @@ rules:
 ssh: {refusal_delay: 0s, recheck: 1s}
 events: {file: "%[1]s/events.jsonl"}
 admin: {listen: "127.0.0.1:0"}
-`, dir, p.Kind, p.LDAPS, p.CAFile, p.Base, p.BindDN, password, p.KeyAttribute, directory, rule)
+`, dir, p.Kind, p.LDAPS, p.CAFile, p.Base, p.BindDN, password, p.KeyAttribute, directory, rule) + sections
 	config := filepath.Join(dir, "berth.yaml")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

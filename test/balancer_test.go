@@ -52,7 +52,8 @@ func (n *farmNode) events(t *testing.T) string {
 	return string(text)
 }
 
-func newFarm(t *testing.T, count int) *farm {
+// newFarm starts so many nodes, which settings are added to.
+func newFarm(t *testing.T, count int, settings ...string) *farm {
 	t.Helper()
 	r := peers.Redis(t)
 	f := &farm{}
@@ -83,16 +84,20 @@ func newFarm(t *testing.T, count int) *farm {
 		for _, shared := range []string{"/ssh_host_", "/people.ldif", "/home/", "/shared", "/finance", "/drop"} {
 			text = bytes.ReplaceAll(text, []byte(demo+shared), []byte(f.demo+shared))
 		}
+		text = bytes.ReplaceAll(text, []byte(`console: {listen: "127.0.0.1:0"}`), nil)
 		text = bytes.ReplaceAll(text, []byte("listen: [127.0.0.1:0]"), []byte("listen: [127.0.0.1:"+p[0]+"]"))
 		text = bytes.ReplaceAll(text, []byte("127.0.0.1:0"), []byte("127.0.0.1:"+p[1])) // the admin listener
-		text = append(text, fmt.Sprintf("state: {redis: {urls: [%q]}}\nssh: {proxy_from: [127.0.0.0/8], drain_notice: 2s, drain: 1m}\n", r.URL)...)
+		text = append(text, fmt.Sprintf("state: {redis: {urls: [%q], timeout: 10s}}\nssh: {proxy_from: [127.0.0.0/8], drain_notice: 2s, drain: 1m}\n", r.URL)...)
 		if err := os.WriteFile(n.file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		edit(t, n.file, "events: {", fmt.Sprintf("events: {node: node%d, ", i))
+		for _, s := range settings {
+			edit(t, n.file, "    uploads: atomic\n", "    uploads: atomic\n"+s)
+		}
 		n.start(t)
 		f.nodes = append(f.nodes, n)
-		config += fmt.Sprintf(" server node%d 127.0.0.1:%s send-proxy-v2 check addr 127.0.0.1 port %s inter 200ms fastinter 100ms fall 2 rise 1\n", i, p[0], p[1])
+		config += fmt.Sprintf(" server node%d 127.0.0.1:%s send-proxy-v2 check addr 127.0.0.1 port %s inter 200ms fastinter 100ms fall 5 rise 1\n", i, p[0], p[1])
 	}
 	peers.HAProxy(t, f.addr, config)
 	return f
@@ -233,5 +238,38 @@ func TestBalancer(t *testing.T) {
 			t.Errorf("broken on %s, which was not killed: %v", on, b.err)
 		}
 		t.Logf("broken by the kill: %q %v", on, b.err)
+	}
+}
+
+// TestNginx: nginx, which sends version 1 of the PROXY protocol, is a balancer, too. It
+// notices a killed node by itself, and nodes know people's addresses.
+func TestNginx(t *testing.T) {
+	t.Parallel()
+	peers.Need(t, "nginx")
+	f := newFarm(t, 2)
+	f.addr = peers.Nginx(t, f.nodes[0].addr, f.nodes[1].addr)
+	data := make([]byte, 100<<10)
+	var used [2]bool
+	for n := range 6 {
+		port, err := f.upload(fmt.Sprint("n", n), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := func(i int) bool { return strings.Contains(f.nodes[i].events(t), `"127.0.0.1:`+port+`"`) }
+		eventually(t, "a node knows the address of the client", func() bool { return found(0) || found(1) })
+		used[0], used[1] = used[0] || found(0), used[1] || found(1)
+	}
+	if used != [2]bool{true, true} {
+		t.Errorf("nodes used: %v, want both", used)
+	}
+	if err := f.nodes[1].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-f.nodes[1].done
+	f.nodes[1].done <- nil // stop wants to see it, too
+	for n := range 6 {
+		if _, err := f.upload(fmt.Sprint("n", n), data); err != nil {
+			t.Errorf("with one node: %v", err)
+		}
 	}
 }

@@ -61,12 +61,8 @@ admin: {listen: "127.0.0.1:0"}
 		if (err == nil) != (tt.refused == "") || (tt.refused == "" && !strings.Contains(string(out), "was-here")) {
 			t.Errorf("%s with the ticket of %s: %v: %s", tt.user, tt.ticket, err, out)
 		}
-		events, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(events), tt.refused) {
-			t.Errorf("%s with the ticket of %s: no event of %s", tt.user, tt.ticket, tt.refused)
-		}
+		eventually(t, fmt.Sprintf("%s with the ticket of %s: an event of %s", tt.user, tt.ticket, tt.refused), func() bool {
+			return strings.Contains(readFile(t, filepath.Join(dir, "events.jsonl")), tt.refused)
+		})
 	}
 }

@@ -87,7 +87,7 @@ func TestLandlock(t *testing.T) {
 	for _, command := range []string{"reload", "upgrade"} {
 		got := operate(command)
 		want(command+" with a folder outside", got, "FAILED: ")
-		want(command+" with a folder outside", got, outside+" is outside of what the server has been confined to since its start: restart it")
+		want(command+" with a folder outside", got, outside+" is outside the folders that the server was confined to at its start: restart it")
 	}
 	elsewhere := filepath.Join(outside, "berth.yaml") // which this user may read
 	if err := os.WriteFile(elsewhere, good, 0o600); err != nil {

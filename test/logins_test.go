@@ -41,14 +41,30 @@ func BenchmarkLogins(b *testing.B) {
 	methods := map[string]func(user string) ssh.AuthMethod{
 		"password": func(user string) ssh.AuthMethod { return ssh.Password(peers.Password(user)) },
 		"key":      func(string) ssh.AuthMethod { return ssh.PublicKeys(signer) },
+		"certificate": func(user string) ssh.AuthMethod { // signer is its own authority
+			c := &ssh.Certificate{Key: signer.PublicKey(), CertType: ssh.UserCert, KeyId: user, ValidPrincipals: []string{user}, ValidBefore: ssh.CertTimeInfinity}
+			err := c.SignCert(rand.Reader, signer)
+			if err != nil {
+				b.Fatal(err)
+			}
+			certified, err := ssh.NewCertSigner(c, signer)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return ssh.PublicKeys(certified)
+		},
 	}
-	for _, name := range []string{"password", "key"} {
-		b.Run(name, func(b *testing.B) { benchmarkLogins(b, p, methods[name]) })
+	authority := filepath.Join(b.TempDir(), "ca.pub")
+	if err := os.WriteFile(authority, ssh.MarshalAuthorizedKey(signer.PublicKey()), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range []string{"password", "key", "certificate"} {
+		b.Run(name, func(b *testing.B) { benchmarkLogins(b, p, authority, methods[name]) })
 	}
 }
 
-func benchmarkLogins(b *testing.B, p *peers.Peer, method func(user string) ssh.AuthMethod) {
-	s := serveCompany(b, p)
+func benchmarkLogins(b *testing.B, p *peers.Peer, authority string, method func(user string) ssh.AuthMethod) {
+	s := serveCompany(b, p, "certificates: {ca_keys: ["+authority+"]}\n")
 	var next atomic.Int64
 	login := func() error {
 		user := fmt.Sprint("u", next.Add(1)*7%peers.CompanyUsers)
@@ -82,27 +98,37 @@ func benchmarkLogins(b *testing.B, p *peers.Peer, method func(user string) ssh.A
 	b.ReportMetric(each(cpuTime(b, p.PID())-theirs), "slapd-cpu-ms/login")
 }
 
-// serveCompany starts the server without the race detector, with rules for
-// groups that only nesting leads to.
-func serveCompany(b *testing.B, p *peers.Peer) *server {
+// serveCompany starts the server with rules for groups that only nesting leads to,
+// and more settings.
+func serveCompany(b *testing.B, p *peers.Peer, settings ...string) *server {
+	b.Helper()
+	return serveDirectory(b, plain, p, companyRules+strings.Join(settings, ""))
+}
+
+const companyRules = `
+  - {name: all, when: {groups: [bench*]}, home: {host: "DIR/home", create: true}}
+  - {name: some, when: {groups: [bench9, bench19, bench499]}, folders: [{path: /shared, host: "DIR/home", permissions: [list]}]}
+admin: {listen: "127.0.0.1:0"}
+events: {file: "DIR/events.jsonl"}
+`
+
+// serveDirectory starts a server without the race detector for the people of a directory.
+// The settings begin with the rules. DIR in them is a new folder.
+func serveDirectory(b testing.TB, program string, p *peers.Peer, settings string) *server {
 	b.Helper()
 	dir := b.TempDir()
 	text := fmt.Sprintf(`listen: ["127.0.0.1:0"]
-host_keys: [%[1]s/ssh_host_ed25519_key]
+host_keys: [DIR/ssh_host_ed25519_key]
 directories:
-  - {name: company, kind: openldap, urls: [%[2]s], ca_file: %[3]s, base: "%[4]s", bind_dn: "%[5]s", bind_password: %[6]s}
-rules:
-  - {name: all, when: {groups: [bench*]}, home: {host: "%[1]s/home", create: true}}
-  - {name: some, when: {groups: [bench9, bench19, bench499]}, folders: [{path: /shared, host: "%[1]s/home", permissions: [list]}]}
-admin: {listen: "127.0.0.1:0"}
-events: {file: "%[1]s/events.jsonl"}
+  - {name: company, kind: openldap, urls: [%s], ca_file: %s, base: "%s", bind_dn: "%s", bind_password: %s}
 log: {level: warn}
-`, dir, p.LDAPS, p.CAFile, p.Base, p.BindDN, p.BindPassword)
+rules:
+`, p.LDAPS, p.CAFile, p.Base, p.BindDN, p.BindPassword) + settings
 	config := filepath.Join(dir, "berth.yaml")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	s, err := startServer(plain, dir, "serve", "--config", config)
+	s, err := startServer("env", dir, "BERTH_LOG_LEVEL=warn", program, "serve", "--config", config) // not "trace", as in tests
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -111,7 +137,7 @@ log: {level: warn}
 }
 
 // cpuTime is what a process has used of the processors (proc(5)).
-func cpuTime(b *testing.B, pid int) time.Duration {
+func cpuTime(b testing.TB, pid int) time.Duration {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

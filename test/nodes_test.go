@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +27,10 @@ func TestNodes(t *testing.T) {
 		demo := filepath.Join(t.TempDir(), "demo")
 		file := atomicDemo(t, demo)
 		edit(t, file, "    uploads: atomic\n", "    limits: {sessions: 2}\n")
-		edit(t, file, "admin:", fmt.Sprintf("state: {redis: {urls: [%q]}}\nadmin:", r.URL))
-		edit(t, file, "events: {", fmt.Sprintf("events: {node: node%d, ", i))
+		edit(t, file, "admin:", fmt.Sprintf("state: {redis: {urls: [%q], timeout: 10s}}\nadmin:", r.URL))
+		if i < 2 { // the last one has the name of this machine
+			edit(t, file, "events: {", fmt.Sprintf("events: {node: node%d, ", i))
+		}
 		s, err := startServer(berth, demo, "serve", "--config", file)
 		if err != nil {
 			t.Fatal(err)
@@ -102,12 +106,21 @@ func TestNodes(t *testing.T) {
 		return string(text)
 	}
 	for _, want := range []string{`"type":"state_down"`, `"type":"state_up"`} {
-		if !strings.Contains(eventsOf(0), want) {
-			t.Errorf("no event %s", want)
-		}
+		eventually(t, "an event "+want, func() bool { return strings.Contains(eventsOf(0), want) })
 	}
 	if !strings.Contains(eventsOf(2), `"reason":"too_many_sessions"`) {
 		t.Error("no event says why alice was refused")
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"node0", "node1", name} {
+		all := eventsOf(i)
+		started := all[strings.LastIndex(all, `"type":"server_started"`):] // before, it was a demonstration
+		if named := `"node":"` + want + `"`; strings.Count(started, named) != strings.Count(started, "\n") {
+			t.Errorf("events of node %d without %s:\n%s", i, named, started)
+		}
 	}
 
 	if err := nodes[1].cmd.Process.Kill(); err != nil { // one of three sessions
@@ -117,4 +130,109 @@ func TestNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventuallyWithin(t, 90*time.Second, "their leases of 30 seconds end", may(0))
+}
+
+// TestSharedQuota: two nodes fill a folder together, never more than its quota, and all of it.
+func TestSharedQuota(t *testing.T) {
+	t.Parallel()
+	const limit, whole = 40 << 20, 40
+	f := newFarm(t, 2, "    limits: {quota: 40MiB}\n")
+	data := make([]byte, 1<<20-1)
+	var tries, files atomic.Int32
+	upload := func(client int) bool {
+		_, err := f.upload(fmt.Sprintf("f%d-%d", client, tries.Add(1)), data)
+		if err == nil {
+			files.Add(1)
+			return true
+		}
+		if !strings.Contains(err.Error(), "Quota exceeded") {
+			t.Error(err)
+		}
+		return false
+	}
+	var wg sync.WaitGroup
+	for client := range 6 {
+		wg.Go(func() {
+			for upload(client) {
+			}
+		})
+	}
+	wg.Wait()
+	// Files that came half-way are removed, and a moment later the other node knows.
+	eventually(t, "the folder is full", func() bool { return files.Load() == whole || upload(6) && files.Load() == whole })
+	if upload(7) {
+		t.Errorf("%d files went in, want %d", files.Load(), whole)
+	}
+	var used int64
+	err := filepath.Walk(filepath.Join(f.demo, "home", "alice"), func(_ string, fi os.FileInfo, err error) error {
+		if err == nil && fi.Mode().IsRegular() {
+			used += fi.Size()
+		}
+		return err
+	})
+	if err != nil || used > limit {
+		t.Errorf("the folder holds %d bytes, %v; want at most %d", used, err, limit)
+	}
+	for i, n := range f.nodes {
+		if !strings.Contains(n.events(t), `"path":"/f`) {
+			t.Errorf("node %d had no upload", i)
+		}
+	}
+}
+
+// TestOneConsole: what an operator asks of one node reaches another one, or all, and rules
+// that differ are noticed.
+func TestOneConsole(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, 3, "    limits: {sessions: 9}\n")
+	tell := func(command ...string) string {
+		out, err := exec.Command(berth, append(command, "--config", f.nodes[0].file)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v: %s", command, err, out)
+		}
+		return string(out)
+	}
+	eventually(t, "all nodes know each other", func() bool { return strings.Contains(tell("status"), "3, this one included") })
+	if all := tell("log-level", "debug", "for", "1h", "--node", "all"); strings.Count(all, ": done\n") != 3 {
+		t.Errorf("log-level on all nodes:\n%s", all)
+	}
+	if other := tell("status", "--node", "node2"); !strings.Contains(other, "debug") || !strings.Contains(other, f.nodes[2].file) {
+		t.Errorf("status of another node:\n%s", other)
+	}
+	if here := tell("status"); strings.Contains(here, "WARNING") || strings.Count(here, "\nnode") != 3 { // the line "nodes" and two others
+		t.Errorf("status:\n%s", here)
+	}
+	edit(t, f.nodes[1].file, "sessions: 9", "sessions: 8")
+	if all := tell("reload", "--node", "all"); strings.Count(all, ": done\n") != 3 || strings.Count(all, "\nrules ") != 2 || !strings.Contains(all, "WARNING") || !strings.Contains(all, ": node0, node2\n") {
+		t.Errorf("reload of all nodes, of which one has other rules:\n%s", all)
+	}
+	if here := tell("status"); !strings.Contains(here, "WARNING") {
+		t.Errorf("status with different rules:\n%s", here)
+	}
+	edit(t, f.nodes[1].file, "sessions: 8", "sessions: 9")
+	if one := tell("reload", "--node", "node1"); !strings.HasPrefix(one, "node1: done\n") || strings.Contains(one, "node2") {
+		t.Errorf("reload of one node:\n%s", one)
+	}
+	if all := tell("reload"); strings.Contains(all, "WARNING") || !strings.Contains(all, ": node0, node1, node2\n") {
+		t.Errorf("reload when all nodes have the same rules:\n%s", all)
+	}
+	if out, err := exec.Command(berth, "drain", "--node", "node7", "--config", f.nodes[0].file).CombinedOutput(); err == nil || !strings.Contains(string(out), `no node is called "node7"`) {
+		t.Errorf("drain of a node that does not exist: %v, %s", err, out)
+	}
+	session, err := dialAlice(f.addr, f.demo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if has := tell("sessions", "--node", "node0") + tell("sessions", "--node", "node1") + tell("sessions", "--node", "node2"); strings.Count(has, "alice") != 1 {
+		t.Errorf("sessions of each node:\n%s", has)
+	}
+	if one := tell("drain", "--node", "node2"); one != "node2: done\n" {
+		t.Errorf("drain of another node: %q", one)
+	}
+	f.nodes[2].done <- <-f.nodes[2].done // stop wants to see it, too
+	eventually(t, "there are two nodes", func() bool { return strings.Contains(tell("status"), "2, this one included") })
+	if !strings.Contains(f.nodes[2].events(t), `"operator"`) {
+		t.Error("no event says who drained the node")
+	}
 }

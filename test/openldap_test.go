@@ -114,8 +114,12 @@ func openLDAPConfig(dir string, p *peers.Peer, startTLS bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	listen, admin, err := addresses()
+	if err != nil {
+		return "", err
+	}
 	var text strings.Builder
-	err = t.Execute(&text, map[string]string{"Dir": dir, "Listen": "127.0.0.1:0", "Admin": "127.0.0.1:0", "Socket": filepath.Join(dir, "berth.sock")})
+	err = t.Execute(&text, map[string]string{"Dir": dir, "Listen": listen, "Admin": admin, "Console": "", "Socket": filepath.Join(dir, "berth.sock")})
 	if err != nil {
 		return "", err
 	}
@@ -140,6 +144,7 @@ func openLDAPConfig(dir string, p *peers.Peer, startTLS bool) (string, error) {
     bind_dn: %s
     bind_password_file: %s
     key_change: service
+    password_policy: cn=default,ou=policies,dc=example,dc=test
 `, url, startTLS, p.CAFile, demoBase, demoBase, p.BindDN, password)
 	if hasLandlock() { // so that it is known to need no more
 		directory += "landlock: {enabled: true}\n"

@@ -188,6 +188,12 @@ func TestOutagesUnderLoad(t *testing.T) {
 	settle("both are back")
 	close(stop)
 	wg.Wait()
+	text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `"user":"alice"`) && strings.Contains(line, `"type":"login_rejected"`) && !strings.Contains(line, `"directory_unavailable"`) {
+			t.Errorf("wrong answer in the events: %s", line)
+		}
+	}
 	for _, v := range visitors {
 		in, out, silent := v.in.Load(), v.out.Load(), v.silent.Load()
 		t.Logf("%-22s %4d let in, %4d refused, %4d without an answer", v.name, in, out, silent)

@@ -3,8 +3,8 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/test/peers"
 )
 
 // buildPackages makes the packages of one version for this machine and returns
@@ -150,8 +152,12 @@ func documented(t *testing.T, page, heading string) []string {
 	_, text, ok := strings.Cut(documents(t)[page], "\n## "+heading+"\n")
 	text, _, _ = strings.Cut(text, "\n## ")
 	var commands []string
+	fenced := false
 	for line := range strings.Lines(text) {
-		if command, indented := strings.CutPrefix(line, "    "); indented {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		if command, indented := strings.CutPrefix(line, "    "); indented && !fenced {
 			command, _, _ = strings.Cut(command, "  #")
 			commands = append(commands, strings.TrimSpace(command))
 		}
@@ -184,12 +190,10 @@ func TestPackageLife(t *testing.T) {
 		t.Errorf("berth check does not name berth init: %v %s", err, out)
 	}
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := peers.FreePort("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
 	write := func(path, text string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(m.root, path), []byte(text), 0o640); err != nil {
@@ -202,7 +206,11 @@ dc: example
 
 dn: uid=alice,dc=example,dc=org
 objectClass: inetOrgPerson
+objectClass: posixAccount
 uid: alice
+uidNumber: 20000
+gidNumber: 5000
+homeDirectory: /
 cn: Alice
 sn: Archer
 userPassword: package-test-1
@@ -213,14 +221,14 @@ cn: staff
 member: uid=alice,dc=example,dc=org
 `)
 	m.run("chown berth:berth /var/lib/berth/people.ldif")
-	m.run(fmt.Sprintf("berth init --ldif /var/lib/berth/people.ldif --group staff --folder /srv/berth/home --listen 127.0.0.1:%d --admin 127.0.0.1:0", port))
+	m.run(fmt.Sprintf("berth init --ldif /var/lib/berth/people.ldif --group staff --folder /srv/berth/home --listen 127.0.0.1:%s --admin 127.0.0.1:0", port))
 	if out := m.run("stat -c '%U:%G %a' /etc/berth/berth.yaml /var/lib/berth/ssh_host_ed25519_key /srv/berth/home"); out != "root:berth 640\nberth:berth 600\nberth:berth 750\n" {
 		t.Errorf("what berth init made belongs to: %s", out)
 	}
 	config := m.run("cat /etc/berth/berth.yaml")
 	known := filepath.Join(t.TempDir(), "known_hosts")
 	sftp := func(command string) (string, error) {
-		cmd := exec.Command("sshpass", "-p", "package-test-1", "sftp", "-F", "/dev/null", "-P", strconv.Itoa(port), "-o", "StrictHostKeyChecking=accept-new",
+		cmd := exec.Command("sshpass", "-p", "package-test-1", "sftp", "-F", "/dev/null", "-P", port, "-o", "StrictHostKeyChecking=accept-new",
 			"-o", "UserKnownHostsFile="+known, "-o", "PubkeyAuthentication=no", "alice@127.0.0.1")
 		cmd.Stdin = strings.NewReader(command)
 		out, err := cmd.CombinedOutput()
@@ -245,6 +253,30 @@ member: uid=alice,dc=example,dc=org
 	}
 	if out := m.run("ls /srv/berth/home/alice"); !strings.Contains(out, "kept") {
 		t.Errorf("the file is not in /srv/berth: %s", out)
+	}
+
+	// With the drop-in of docs/owner.md the service makes a home that is the person's.
+	m.run("set -e\n" + strings.Join(documented(t, "docs/owner.md", "The shortest way"), "\n"))
+	write("/etc/berth/berth.yaml", strings.NewReplacer(`/srv/berth/home/%u`, `/srv/people/home/%u`, "create: true}", "create: true, owner: person}").Replace(config))
+	if out := m.run("berth check 2>&1 && systemctl reload berth"); strings.Contains(out, "(owner)") {
+		t.Errorf("berth check says that the service cannot act as people:\n%s", out)
+	}
+	waitFor(t, "the reload", func() bool {
+		text, _ := os.ReadFile(filepath.Join(m.root, "/var/log/berth/events.jsonl"))
+		return strings.Count(string(text), `"server_reloaded"`) == 2
+	})
+	works("mkdir d\nput /etc/hostname d/f\nchmod 640 d/f")
+	if out := m.run("cd /srv/people/home && stat -c '%u:%g %a' alice alice/d alice/d/f ../team"); out != "20000:5000 700\n20000:5000 750\n20000:5000 640\n0:5001 2770\n" {
+		t.Errorf("the home of the person, what is in it, and the folder of the team are %s", out)
+	}
+	const caps = "00000000000004c1" // CAP_CHOWN, CAP_SETGID, CAP_SETUID, and of the unit CAP_NET_BIND_SERVICE
+	if out := m.run("grep -h ^Cap /proc/$(systemctl show -p MainPID --value berth)/status | cut -f2 | sort -u"); out != caps+"\n" {
+		t.Errorf("the capabilities of the service are %s, want %s in all sets", out, caps)
+	}
+	write("/etc/berth/berth.yaml", config)
+	m.run("rm -r /etc/systemd/system/berth.service.d && systemctl daemon-reload && systemctl restart berth")
+	if out := m.run("grep ^CapBnd /proc/$(systemctl show -p MainPID --value berth)/status"); out != "CapBnd:\t0000000000000400\n" {
+		t.Errorf("without the drop-in the service may have the capabilities %s", out)
 	}
 
 	// The priorities of the journal are those of the log.
@@ -322,8 +354,40 @@ func TestUnit(t *testing.T) {
 	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/bin/berth", plain)), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	dropIn, err := os.ReadFile("../dist/berth-owner.conf")
+	if err = errors.Join(err, os.Mkdir(unit+".d", 0o755), os.WriteFile(unit+".d/owner.conf", dropIn, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := exec.Command("systemd-analyze", "verify", "--man=no", unit).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// TestExposureOfUnit: the table in docs/install.md has each line that systemd-analyze
+// marks in the unit, with its part, and no other.
+func TestExposureOfUnit(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		if os.Getenv("BERTH_PEERS") != "" {
+			t.Fatal("systemd-analyze is needed:", err)
+		}
+		t.Skip("the exposure of the unit is not looked at: there is no systemd-analyze")
+	}
+	out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", "../dist/berth.service").Output()
+	if err != nil {
+		t.Fatalf("systemd-analyze: %v\n%s", err, out)
+	}
+	var got, want []string
+	for _, m := range regexp.MustCompile(`(?m)^✗ (\S+) .* (\d\.\d)\s*$`).FindAllStringSubmatch(string(out), -1) {
+		got = append(got, m[1]+" "+m[2])
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+=.*?)` \\| (\\d\\.\\d) \\|").FindAllStringSubmatch(documents(t)["docs/install.md"], -1) {
+		want = append(want, strings.ReplaceAll(m[1], `\|`, "|")+" "+m[2])
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if len(got) == 0 || !slices.Equal(got, want) {
+		t.Errorf("systemd-analyze marks %q\ndocs/install.md has     %q", got, want)
 	}
 }
 

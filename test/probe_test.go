@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"berth/test/peers"
 )
 
 // TestProbeOfOpenSSH probes what is not Berth: OpenSSH's own server, with the
@@ -66,13 +67,11 @@ func startOpenSSH(t *testing.T) (addr, dir string) {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := peers.FreePort("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr = l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
+	addr = net.JoinHostPort("127.0.0.1", port)
 	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %[2]s/host_key\nPidFile none\nAuthorizedKeysFile %[2]s/key.pub\n"+
 		"StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n", port, dir)
 	if err := os.WriteFile(dir+"/sshd_config", []byte(config), 0o600); err != nil {
@@ -92,14 +91,12 @@ func startOpenSSH(t *testing.T) (addr, dir string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	for range 100 { // until it listens
-		if c, err := net.Dial("tcp", addr); err == nil {
+	waitFor(t, "sshd to listen", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
 			c.Close()
-			return addr, dir
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	text, _ := os.ReadFile(dir + "/log")
-	t.Fatalf("sshd does not listen:\n%s", text)
-	return "", ""
+		return err == nil
+	})
+	return addr, dir
 }

@@ -108,7 +108,7 @@ func reload(t *testing.T, s *server, demo, event string) {
 // eventually waits until it is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	eventuallyWithin(t, 20*time.Second, what, so)
+	eventuallyWithin(t, time.Minute, what, so)
 }
 
 func eventuallyWithin(t *testing.T, limit time.Duration, what string, so func() bool) {

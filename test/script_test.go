@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,11 +20,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"berth/test/peers"
 )
 
 // berth is the binary under test, built by TestMain with the race detector if
@@ -55,7 +59,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if err := outputs.report(); err != nil {
+	if err := errors.Join(outputs.report(), outputs.examples.write()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -137,11 +141,13 @@ func setup(env *testscript.Env, start starter) error {
 
 // A server is a running berth.
 type server struct {
-	cmd    *exec.Cmd
-	addr   string
-	admin  string
-	output string // file
-	done   chan error
+	cmd     *exec.Cmd
+	addr    string
+	admin   string
+	console string // of a demonstration
+	output  string // file
+	done    chan error
+	ended   *sync.Once
 
 	addKeys func(s *server, user string, keys []string) error // to a directory entry
 }
@@ -151,20 +157,23 @@ func (s *server) port() string {
 	return port
 }
 
-// stop ends the server as systemd would, and waits for it.
+// stop ends the server as systemd would, and waits for it. It may be called again.
 func (s *server) stop() {
-	s.saveMetrics()
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.done:
-	case <-time.After(20 * time.Second):
-		s.cmd.Process.Kill()
-		<-s.done
-	}
+	s.ended.Do(func() {
+		s.saveMetrics()
+		s.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-s.done:
+		case <-time.After(20 * time.Second):
+			s.cmd.Process.Kill()
+			<-s.done
+		}
+	})
 }
 
 var (
 	listening = regexp.MustCompile(`listening.*?(127\.0\.0\.1)(?: port |:)(\d+)`)
+	consoleAt = regexp.MustCompile(`^The web page for IT, for ida: http://(127\.0\.0\.1:\d+)$`)
 	adminAt   = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)/`)
 )
 
@@ -173,12 +182,15 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &server{output: filepath.Join(dir, "output.log"), done: make(chan error, 1)}
+	s := &server{output: filepath.Join(dir, "output.log"), done: make(chan error, 1), ended: new(sync.Once)}
 	log, err := os.OpenFile(s.output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
+	if len(args) > 0 && args[0] == "demo" && !slices.Contains(args, "--console") {
+		args = append(args, "--console", "127.0.0.1:0") // several run side by side
+	}
 	s.cmd = exec.Command(binary, args...)
 	s.cmd.Dir = filepath.Dir(dir)
 	s.cmd.Stderr = log
@@ -204,6 +216,9 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 			if m := listening.FindStringSubmatch(text.Text()); m != nil && s.addr == "" {
 				s.addr = m[1] + ":" + m[2]
 			}
+			if m := consoleAt.FindStringSubmatch(text.Text()); m != nil {
+				s.console = m[1]
+			}
 			if m := adminAt.FindStringSubmatch(text.Text()); m != nil && s.admin == "" {
 				s.admin = m[1]
 				close(ready)
@@ -220,18 +235,33 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 	case err := <-s.done:
 		text, _ := os.ReadFile(s.output)
 		return nil, fmt.Errorf("the server ended: %v\n%s", err, text)
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		s.cmd.Process.Kill()
 		return nil, fmt.Errorf("the server did not say where it listens")
 	}
 }
 
 func startDemo(_ *testscript.Env, dir string) (*server, error) {
-	s, err := startServer(berth, dir, "demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--dir", dir)
+	listen, admin, err := addresses()
+	if err != nil {
+		return nil, err
+	}
+	s, err := startServer(berth, dir, "demo", "--listen", listen, "--admin", admin, "--dir", dir)
 	if err == nil {
 		s.addKeys = addKeysToLDIF
 	}
 	return s, err
+}
+
+// addresses returns those of a server that is restarted. If the system chose the ports, a
+// client could get one meanwhile.
+func addresses() (listen, admin string, err error) {
+	port, err := peers.FreePort("127.0.0.1")
+	if err != nil {
+		return "", "", err
+	}
+	operators, err := peers.FreePort("127.0.0.1")
+	return "127.0.0.1:" + port, "127.0.0.1:" + operators, err
 }
 
 // addKeysToLDIF edits the people of the embedded directory, as its
@@ -260,37 +290,13 @@ func addKeysToLDIF(s *server, user string, keys []string) error {
 
 // restart starts the server again on the same ports.
 func (s *server) restart() error {
-	args := append([]string(nil), s.cmd.Args[1:]...)
-	for i, a := range args {
-		switch a {
-		case "--listen":
-			args[i+1] = s.addr
-		case "--admin":
-			args[i+1] = s.admin
-		case "--config":
-			if err := pin(args[i+1], s); err != nil {
-				return err
-			}
-		}
-	}
-	again, err := startServer(s.cmd.Path, filepath.Dir(s.output), args...)
+	again, err := startServer(s.cmd.Path, filepath.Dir(s.output), s.cmd.Args[1:]...)
 	if err != nil {
 		return err
 	}
 	again.addKeys = s.addKeys
 	*s = *again
 	return nil
-}
-
-// pin puts the addresses of s into a configuration that had any free port.
-func pin(file string, s *server) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	pinned := strings.Replace(string(text), "127.0.0.1:0", s.addr, 1) // listen stands first
-	pinned = strings.Replace(pinned, "127.0.0.1:0", s.admin, 1)
-	return os.WriteFile(file, []byte(pinned), 0o600)
 }
 
 // commands are what scenarios have beside testscript's own.
@@ -304,6 +310,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"get":     cmdGet,
 	"same":    cmdSame,
 	"code":    cmdCode,
+	"audit":   cmdAudit,
 }
 
 // events PATTERN [COUNT]: some line of the event file (or exactly COUNT) matches.
@@ -317,7 +324,7 @@ func cmdEvents(ts *testscript.TestScript, neg bool, args []string) {
 		want = n
 	}
 	var text string
-	for range 40 {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		text = ts.ReadFile(filepath.Join(ts.Getenv("DEMO"), "events.jsonl"))
 		n := 0
 		for line := range strings.Lines(text) {
@@ -328,11 +335,7 @@ func cmdEvents(ts *testscript.TestScript, neg bool, args []string) {
 		if neg && n > 0 {
 			ts.Fatalf("%d events match %s:\n%s", n, re, text)
 		}
-		if !neg && (n == want || (want < 0 && n > 0)) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-		if neg {
+		if neg || n == want || want < 0 && n > 0 {
 			return
 		}
 	}
@@ -394,7 +397,7 @@ func cmdAddKeys(ts *testscript.TestScript, _ bool, args []string) {
 
 // get URL: prints what the server's second listener says, to stdout.
 func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	body, status, err := httpGet(ctx, "http://"+ts.Getenv("ADMIN")+args[0])
 	ts.Check(err)

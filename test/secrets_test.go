@@ -24,6 +24,7 @@ import (
 type watch struct {
 	passwords []string
 	schema    *jsonschema.Schema // of events
+	examples  examples
 
 	mu      sync.Mutex
 	servers int
@@ -86,6 +87,7 @@ func TestStrangeEvents(t *testing.T) {
 func (w *watch) look(dir string) {
 	found, looked, err := leaks.Find(dir, w.passwords)
 	found = append(found, w.strange(dir)...)
+	w.examples.gather(dir)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.servers++

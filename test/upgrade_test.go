@@ -3,7 +3,9 @@ package test
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
 )
 
 // TestUpgrade replaces a server while OpenSSH's clients transfer files, and others
@@ -43,7 +48,7 @@ func TestUpgrade(t *testing.T) {
 		return string(out), err
 	}
 
-	each, last := 3, 10*time.Second
+	each, last := 3, 20*time.Second // the upgrade must be over before the first of them
 	if os.Getenv("BERTH_PEERS") != "" {
 		each, last = 50, time.Minute
 	}
@@ -134,6 +139,141 @@ func TestUpgrade(t *testing.T) {
 	verify := exec.Command(program, "events", "verify", filepath.Join(demo, "events.jsonl"), "--key", filepath.Join(demo, "ssh_host_ed25519_key.pub"))
 	if out, err := verify.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "intact: ") {
 		t.Errorf("the chain of events of both processes: %v\n%s", err, out)
+	}
+}
+
+// TestUpgradeRemembers: what is held against an address and an account is held against
+// them by the next process, too.
+func TestUpgradeRemembers(t *testing.T) {
+	t.Parallel()
+	demo := filepath.Join(t.TempDir(), "demo")
+	file := atomicDemo(t, demo)
+	edit(t, file, "    kind: embedded\n", "    kind: embedded\n    shield: {threshold: 3}\n")
+	edit(t, file, "admin:", "admission: {exempt: [127.0.0.1/32], penalties: {login_failed: 1m}}\nadmin:")
+	s, err := startServer(plain, demo, "serve", "--config", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	t.Cleanup(func() { endSuccessor(t, demo) })
+	login := func(from, user, password string) error {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 20 * time.Second}
+		nc, err := d.DialContext(t.Context(), "tcp", s.addr)
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		_, _, _, err = ssh.NewClientConn(nc, s.addr, &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+		return err
+	}
+	for range 2 {
+		if err := login("127.0.0.1", "bob", "bob-wrong-1"); err == nil {
+			t.Fatal("a wrong password was accepted")
+		}
+	}
+	if err := login("127.0.0.9", "bob", "bob-wrong-1"); err == nil {
+		t.Fatal("a wrong password was accepted")
+	}
+	out, err := exec.Command(plain, "upgrade", "--config", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("upgrade: %v\n%s", err, out)
+	}
+	record := filepath.Join(demo, "events.jsonl")
+	before := strings.Count(readFile(t, record), `"type":"login_shielded"`)
+	if err := login("127.0.0.1", "bob", "bob-demo-1"); err == nil {
+		t.Error("the next process has forgotten the wrong passwords of bob")
+	}
+	if err := login("127.0.0.1", "carol", "carol-demo-1"); err != nil {
+		t.Errorf("carol, who did nothing: %v", err)
+	}
+	if err := login("127.0.0.9", "carol", "carol-demo-1"); err == nil {
+		t.Error("the next process has forgotten the penalty of 127.0.0.9")
+	}
+	eventually(t, "events of both", func() bool {
+		text := readFile(t, record)
+		return strings.Count(text, `"type":"login_shielded"`) > before && strings.Contains(text, `"reason":"source_penalized"`)
+	})
+}
+
+// TestUpgradeCountsBoth: limits of sessions and quotas hold for the process before and the
+// next one together. What ends or is removed in one is free in the other.
+func TestUpgradeCountsBoth(t *testing.T) {
+	t.Parallel()
+	demo := filepath.Join(t.TempDir(), "demo")
+	file := atomicDemo(t, demo)
+	edit(t, file, "groups: [staff]}\n", "groups: [staff]}\n    limits: {sessions: 2, quota: 1MiB}\n")
+	s, err := startServer(plain, demo, "serve", "--config", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	t.Cleanup(func() { endSuccessor(t, demo) })
+	login := func() (*sftp.Client, error) {
+		conn, err := dialAlice(s.addr, demo)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { conn.Close() })
+		files, err := sftp.NewClient(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { // a session is a connection
+			files.Wait()
+			conn.Close()
+		}()
+		return files, nil
+	}
+	put := func(c *sftp.Client, name string, kib int) error {
+		f, err := c.Create(name)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(make([]byte, kib<<10))
+		return errors.Join(err, f.Close())
+	}
+	old, err := login()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(old, "/a", 200); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(plain, "upgrade", "--config", file).CombinedOutput(); err != nil {
+		t.Fatalf("upgrade: %v\n%s", err, out)
+	}
+	next, err := login()
+	if err != nil {
+		t.Fatalf("the second session of two: %v", err)
+	}
+	if c, err := login(); err == nil {
+		c.Close()
+		t.Error("a third session of two, because the process before has one of them")
+	}
+	if err := put(old, "/b", 600); err != nil {
+		t.Fatal(err)
+	}
+	// 1024 - 200 - 600 KiB are free, for both.
+	eventually(t, "the next process knows what the one before has written", func() bool {
+		err := put(next, "/c", 300)
+		_ = next.Remove("/c")
+		return err != nil
+	})
+	if err := put(next, "/d", 200); err != nil {
+		t.Errorf("200 KiB in 224: %v", err)
+	}
+	eventually(t, "the process before knows what the next one has written", func() bool {
+		err := put(old, "/e", 100)
+		_ = old.Remove("/e")
+		return err != nil
+	})
+	old.Close()
+	eventually(t, "a session that has ended in the process before is free", func() bool {
+		_, err := login()
+		return err == nil
+	})
+	if _, err := login(); err == nil {
+		t.Error("a third session of two")
 	}
 }
 

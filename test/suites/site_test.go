@@ -6,18 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"berth/test/leaks"
+	"berth/test/peers"
 )
 
 // A site is a configured server and its one user, who may do all.
@@ -25,7 +24,7 @@ type site struct {
 	dir    string // holds everything
 	root   string // the user's home, on this machine
 	remote string // the same as a client names it
-	port   int
+	port   string
 	pid    int // once started
 }
 
@@ -52,7 +51,7 @@ sshPublicKey: `
 // settings has an ECDSA host key because JSch knows no other of today. Clients
 // that never rest would keep the server that ends for the whole drain.
 const settings = `
-listen: [127.0.0.1:%d]
+listen: [127.0.0.1:%s]
 host_keys: [%[2]s/ssh_host_ed25519_key, %[2]s/ssh_host_rsa_key, %[2]s/ssh_host_ecdsa_key]
 directories:
   - {name: suites, kind: embedded, ldif: %[2]s/people.ldif}
@@ -151,8 +150,12 @@ var uploads = map[string]string{
 // them, %[1]s is the home, and %[2]s where everything is.
 func newSite(t *testing.T, rules ...string) *site {
 	t.Helper()
+	port, err := peers.FreePort("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	s := &site{dir: dir, root: filepath.Join(dir, "home"), remote: "/", port: freePort(t)}
+	s := &site{dir: dir, root: filepath.Join(dir, "home"), remote: "/", port: port}
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, "key")).CombinedOutput(); err != nil {
 		t.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
@@ -189,25 +192,6 @@ func (s *site) keepsSecrets(t *testing.T) {
 			t.Errorf("secrets in %s, of %d bytes: %q, %v", name, looked, found, err)
 		}
 	}
-}
-
-// port is the last one that a site got. They lie below those that outgoing
-// connections get: a server that is started again would find its port taken by
-// a client.
-var port atomic.Int32
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 1000 {
-		n := 20000 + (os.Getpid()+int(port.Add(1)))%10000
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(n))
-		if err == nil {
-			l.Close()
-			return n
-		}
-	}
-	t.Fatal("no free port")
-	return 0
 }
 
 func (s *site) serve() []string {
@@ -248,7 +232,7 @@ func (s *site) start(t *testing.T) {
 
 func (s *site) environment() []string {
 	return append(os.Environ(),
-		"HOST=127.0.0.1", "PORT="+strconv.Itoa(s.port),
+		"HOST=127.0.0.1", "PORT="+s.port,
 		"SFTP_USER=tester", "SFTP_PASS="+password, "SFTP_KEY="+filepath.Join(s.dir, "key"), "TOTP_SECRET="+token,
 		"REMOTE_DIR="+s.remote, "LOCAL_ROOT="+s.root,
 		"SERVER_PID="+strconv.Itoa(s.pid),

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"berth/sshd/oidc/oidctest"
 )
 
 // berth is the binary under test, as it is installed; hostile is the client
@@ -123,6 +125,17 @@ func TestCodes(t *testing.T) {
 	s.withCodes(t)
 	s.start(t)
 	s.suite(t, 8, "./codes.sh")
+}
+
+// TestBrowser has an identity provider in this process.
+func TestBrowser(t *testing.T) {
+	need(t, "ssh", "psftp", "/usr/bin/python3")
+	t.Parallel()
+	at := oidctest.New(t)
+	at.Claims = map[string]any{"preferred_username": "tester"}
+	s := newSite(t, fmt.Sprintf("\noidc: {issuer: %q, client_id: %s, ca_file: %s, prompt: browser}\n", at.URL, at.ClientID, at.CAFile), noPenalties)
+	s.start(t)
+	s.suite(t, 8, "./browser.sh")
 }
 
 func TestHostile(t *testing.T) {
