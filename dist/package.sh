@@ -44,6 +44,7 @@ for ARCH in $archs; do
 
 	git ls-files -z README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs | xargs -0 -I{} install -D -m 644 {} "$doc/{}"
 	mv "$doc/docs/berth.example.yaml" "$doc/"
+	install -m 644 dist/berth-owner.conf "$doc/berth-owner.conf"
 	install -D -m 644 -t "$doc/prometheus" dist/prometheus/*.yaml
 	install -D -m 644 -t "$doc/grafana" dist/grafana/berth.json
 	{

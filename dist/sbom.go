@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
@@ -84,9 +85,9 @@ func licences(file string, modules []*debug.Module) error {
 	}
 	for i, dir := range dirs {
 		var texts []string
-		for _, pattern := range []string{"LICEN[CS]E*", "License*", "COPYING*", "NOTICE*"} {
+		for _, pattern := range []string{"LICEN[CS]E*", "License*", "COPYING*", "NOTICE*", "LICENSES/*"} {
 			found, _ := filepath.Glob(filepath.Join(dir, pattern))
-			texts = append(texts, found...)
+			texts = append(texts, slices.DeleteFunc(found, isFolder)...)
 		}
 		if len(texts) == 0 {
 			return fmt.Errorf("%s has no file with its licence", names[i])
@@ -101,4 +102,9 @@ func licences(file string, modules []*debug.Module) error {
 		}
 	}
 	return nil
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
