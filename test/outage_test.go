@@ -49,6 +49,12 @@ func TestStartWithoutDirectory(t *testing.T) {
 	if _, err := login(s.addr, "alice", peers.Password("alice")); err != nil {
 		t.Errorf("login with the directory back: %v", err)
 	}
+	metrics, _, err := httpGet(t.Context(), "http://"+s.admin+"/metrics")
+	for _, want := range []string{`certificate_expiry_timestamp_seconds{name="` + p.LDAPS, `",use="ca_file"}`, "logins_under_way 0", "penalized_sources ", `rules_info{hash="`} {
+		if err != nil || !strings.Contains(metrics, want) {
+			t.Errorf("the metrics are without %s, %v", want, err)
+		}
+	}
 	waitFor(t, "the events", func() bool {
 		text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
 		return strings.Contains(string(text), `"reason":"directory_unavailable"`) && strings.Contains(string(text), `"type":"directory_up"`)

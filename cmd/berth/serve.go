@@ -125,7 +125,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		return err
 	}
 	defer people.Close()
-	counts.Ask(people.traffic, func() []metrics.Certificate { return people.certificates(made.keys) })
+	certificates := func() []metrics.Certificate { return people.certificates(made.keys) }
 
 	syscall.Umask(0) // each folder has an umask of its own
 	quotas := &fs.Quotas{}
@@ -133,6 +133,10 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if err != nil {
 		return err
 	}
+	counts.Ask(people.traffic, certificates, func() metrics.Node {
+		logins, _, penalized := store.Counts()
+		return metrics.Node{Logins: logins, Penalized: penalized, Rules: live.Hash()}
+	})
 	store.shareTries(people.shields)
 	store.shareQuotas(quotas)
 	if made.codes != nil {

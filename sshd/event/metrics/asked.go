@@ -22,16 +22,24 @@ type Certificate struct {
 	End  time.Time
 }
 
+// A Node is what this server holds at the moment.
+type Node struct {
+	Logins    int    // under way
+	Penalized int    // sources that have penalties
+	Rules     string // the hash of the rules in force
+}
+
 // asked is what is asked for when somebody looks, not counted by events.
 type asked struct {
 	servers      func() []Server
 	certificates func() []Certificate
+	node         func() Node
 }
 
-// Ask exports how servers of directories do, and when certificates end. It is called
-// once.
-func (s *Sink) Ask(servers func() []Server, certificates func() []Certificate) {
-	s.Registry.MustRegister(asked{servers, certificates})
+// Ask exports how servers of directories do, when certificates end, and what this
+// server holds. It is called once.
+func (s *Sink) Ask(servers func() []Server, certificates func() []Certificate, node func() Node) {
+	s.Registry.MustRegister(asked{servers, certificates, node})
 }
 
 func described(name, help string, labels ...string) *prometheus.Desc {
@@ -51,11 +59,14 @@ var (
 		"How often the server of the directory was found to be down, so that other servers were asked.", "directory", "server")
 	certificateEnd = described("certificate_expiry_timestamp_seconds",
 		"When a certificate expires: the one that a server of a directory showed, the first one of a ca_file, or one of a host key.", "use", "name")
+	logins    = described("logins_under_way", "Connections to this server that have not logged in yet.")
+	penalized = described("penalized_sources", "Addresses and networks that have a penalty now, whichever node gave it.")
+	rulesInfo = described("rules_info", "1; the label is the hash of the rules in force: another hash on another node means other rules.", "hash")
 )
 
 // Describe implements prometheus.Collector.
 func (a asked) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{serverUp, serverConnections, serverRequests, serverErrors, serverFailovers, certificateEnd} {
+	for _, d := range []*prometheus.Desc{serverUp, serverConnections, serverRequests, serverErrors, serverFailovers, certificateEnd, logins, penalized, rulesInfo} {
 		to <- d
 	}
 }
@@ -76,4 +87,8 @@ func (a asked) Collect(to chan<- prometheus.Metric) {
 	for _, c := range a.certificates() {
 		to <- prometheus.MustNewConstMetric(certificateEnd, prometheus.GaugeValue, float64(c.End.Unix()), c.Use, c.Name)
 	}
+	n := a.node()
+	to <- prometheus.MustNewConstMetric(logins, prometheus.GaugeValue, float64(n.Logins))
+	to <- prometheus.MustNewConstMetric(penalized, prometheus.GaugeValue, float64(n.Penalized))
+	to <- prometheus.MustNewConstMetric(rulesInfo, prometheus.GaugeValue, 1, n.Rules)
 }

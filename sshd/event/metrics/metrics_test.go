@@ -189,6 +189,15 @@ berth_directory_server_connections{directory="corp",server="ldaps://b"} 0
 # TYPE berth_directory_server_up gauge
 berth_directory_server_up{directory="corp",server="ldaps://a"} 0
 berth_directory_server_up{directory="corp",server="ldaps://b"} 1
+# HELP berth_logins_under_way Connections to this server that have not logged in yet.
+# TYPE berth_logins_under_way gauge
+berth_logins_under_way 2
+# HELP berth_penalized_sources Addresses and networks that have a penalty now, whichever node gave it.
+# TYPE berth_penalized_sources gauge
+berth_penalized_sources 5
+# HELP berth_rules_info 1; the label is the hash of the rules in force: another hash on another node means other rules.
+# TYPE berth_rules_info gauge
+berth_rules_info{hash="ab12"} 1
 `
 
 func TestAsk(t *testing.T) {
@@ -200,10 +209,11 @@ func TestAsk(t *testing.T) {
 		}
 	}, func() []Certificate {
 		return []Certificate{{Use: "ca_file", Name: "/etc/ca.pem", End: time.Unix(2e9, 0)}}
-	})
+	}, func() Node { return Node{Logins: 2, Penalized: 5, Rules: "ab12"} })
 	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(askedFor), "berth_certificate_expiry_timestamp_seconds",
 		"berth_directory_failovers_total", "berth_directory_request_errors_total", "berth_directory_request_seconds",
-		"berth_directory_server_connections", "berth_directory_server_up"); err != nil {
+		"berth_directory_server_connections", "berth_directory_server_up",
+		"berth_logins_under_way", "berth_penalized_sources", "berth_rules_info"); err != nil {
 		t.Error(err)
 	}
 	problems, err := testutil.GatherAndLint(s.Registry)
@@ -251,7 +261,7 @@ func TestPage(t *testing.T) {
 	}
 	defer f.Close()
 	s.Watch(f.Queue)
-	s.Ask(func() []Server { return make([]Server, 1) }, func() []Certificate { return make([]Certificate, 1) })
+	s.Ask(func() []Server { return make([]Server, 1) }, func() []Certificate { return make([]Certificate, 1) }, func() Node { return Node{} })
 	families, err := s.Registry.Gather()
 	if err != nil {
 		t.Fatal(err)
