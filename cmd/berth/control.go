@@ -13,6 +13,7 @@ import (
 	"berth/sshd/admin"
 	"berth/sshd/event"
 	"berth/sshd/event/audit"
+	"berth/sshd/event/metrics"
 	"berth/sshd/state"
 )
 
@@ -20,17 +21,18 @@ import (
 // operator changes is an event that says who did.
 type operator struct {
 	*sshd.Server
-	serving  context.Context // ends with the server
-	store    *nodes
-	reloader *reloader
-	upgrader *upgrader
-	level    *logLevel
-	started  time.Time
-	ready    func(context.Context) error // what /readyz says
-	ways     []audit.Watched             // of events
-	counts   prometheus.Gatherer
-	drain    context.CancelCauseFunc
-	sink     event.Sink
+	serving      context.Context // ends with the server
+	store        *nodes
+	reloader     *reloader
+	upgrader     *upgrader
+	level        *logLevel
+	started      time.Time
+	ready        func(context.Context) error // what /readyz says
+	ways         []audit.Watched             // of events
+	certificates func() []metrics.Certificate
+	counts       prometheus.Gatherer
+	drain        context.CancelCauseFunc
+	sink         event.Sink
 }
 
 // drainedBy is why the server ends when an operator asks for it.

@@ -243,7 +243,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	background.Go(func() { onSignal(beside, syscall.SIGHUP, func(by map[string]string) { _, _ = re.run(beside, by) }) })
 	operators := operator{
 		Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
-		started: time.Now(), ready: isReady, ways: record.ways, counts: counts.Registry, drain: drain, sink: sinks,
+		started: time.Now(), ready: isReady, ways: record.ways, certificates: certificates, counts: counts.Registry, drain: drain, sink: sinks,
 	}
 	if r.console != nil {
 		web := &console.Console{

@@ -99,6 +99,9 @@ func (o operator) Status() admin.Status {
 		})
 	}
 	asked.Wait()
+	for _, c := range o.certificates() {
+		s.Certificates = append(s.Certificates, admin.CertificateStatus{Use: c.Use, Name: c.Name, Ends: c.End})
+	}
 	s.Logins, s.Sessions, s.Penalized = o.store.Counts()
 	var err error
 	if s.Nodes, err = o.store.health(); err != nil {
@@ -123,8 +126,9 @@ func statusCommand() *cobra.Command {
 	var node string
 	cmd := operatorCommand("status", "Show the state of the running server",
 		`Status asks the running server, through admin.socket of the configuration, since
-when it runs, whether it is ready, whether each directory answers, how many sessions
-are open, how the last reload ended, and whether events are written. It fails if the
+when it runs, whether it is ready, whether each directory answers, when certificates
+end, how many sessions are open, how the last reload ended, and whether events are
+written. It fails if the
 server is not ready. Several nodes that share their state have a line each.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			show := func(s admin.Status) (err error) {
 				if asJSON {
@@ -180,6 +184,9 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	for _, d := range s.Directories {
 		line("directory "+d.Name, "%s", answerOf(d.Error, "answers", "DOES NOT ANSWER: "))
 	}
+	for _, c := range s.Certificates {
+		line("certificate of "+c.Name, "%s", endOf(c.Ends, now))
+	}
 	if s.Nodes > 0 {
 		line("nodes", "%s", answerOf(s.NodesError, fmt.Sprintf("%d, this one included", s.Nodes), fmt.Sprintf("%d when they were last counted; CANNOT BE ASKED: ", s.Nodes)))
 	}
@@ -218,6 +225,20 @@ func readyText(s admin.Status) string {
 		return "yes, but " + s.Degraded
 	}
 	return "yes"
+}
+
+// certificateSoon is when the alert BerthCertificateEnds begins.
+const certificateSoon = 14 * 24 * time.Hour
+
+func endOf(ends, now time.Time) string {
+	day, left := ends.Local().Format(time.DateOnly), ends.Sub(now)
+	switch {
+	case left <= 0:
+		return "HAS ENDED on " + day
+	case left < certificateSoon:
+		return fmt.Sprintf("ENDS on %s, in %s", day, plural(int(left.Hours()/24), "day", "days"))
+	}
+	return "valid until " + day
 }
 
 func answerOf(err, good, bad string) string {

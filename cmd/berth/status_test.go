@@ -59,7 +59,12 @@ func TestPrintStatus(t *testing.T) {
 		Release: "1.2", PID: 7, Started: began, Config: "/etc/berth/berth.yaml", RulesHash: "ab12", Listening: []string{"[::]:22"},
 		NotReady: "directory corp: refused", Reloaded: &admin.Reload{At: began.Add(time.Hour), Error: "line 3"},
 		Directories: []admin.DirectoryStatus{{Name: "corp", Error: "refused"}, {Name: "partner"}},
-		Logins:      1, Sessions: 2, Penalized: 1, LogLevel: "info", ConfinedTo: []string{"/srv/berth", "/var/log/berth"},
+		Certificates: []admin.CertificateStatus{
+			{Name: "ldaps://dc1:636", Ends: began.AddDate(1, 0, 0)},
+			{Name: "ldaps://dc2:636", Ends: began.AddDate(0, 0, 9)},
+			{Name: "/etc/berth/ca.pem", Ends: began.AddDate(0, 0, -1)},
+		},
+		Logins: 1, Sessions: 2, Penalized: 1, LogLevel: "info", ConfinedTo: []string{"/srv/berth", "/var/log/berth"},
 		Events: []admin.EventsStatus{{To: "/var/log/berth/events.jsonl", Dropped: 4}, {To: "tcp://siem", Error: "no route", LeftOut: 5, Refused: 2}},
 	}
 	var b strings.Builder
@@ -73,6 +78,9 @@ configuration                          /etc/berth/berth.yaml, rules ab12
 last reload                            2026-11-28 13:00:00, FAILED: line 3
 directory corp                         DOES NOT ANSWER: refused
 directory partner                      answers
+certificate of ldaps://dc1:636         valid until 2027-11-28
+certificate of ldaps://dc2:636         ENDS on 2026-12-07, in 8 days
+certificate of /etc/berth/ca.pem       HAS ENDED on 2026-11-27
 sessions                               2, and 1 login under way
 penalties                              against 1 source
 events to /var/log/berth/events.jsonl  written; 4 LOST since the start

@@ -97,14 +97,16 @@ type Status struct {
 	NotReady    string            `json:"not_ready"` // why; empty: it is ready
 	Degraded    string            `json:"degraded"`  // what is wrong although it is ready
 	Directories []DirectoryStatus `json:"directories"`
-	Nodes       int               `json:"nodes"`       // that share their state; 0: this server is alone
-	NodesError  string            `json:"nodes_error"` // why they cannot be asked
-	Logins      int               `json:"logins"`      // under way
-	Sessions    int               `json:"sessions"`
-	Penalized   int               `json:"penalized"` // sources that have penalties
-	Events      []EventsStatus    `json:"events"`
-	LogLevel    string            `json:"log_level"`
-	ConfinedTo  []string          `json:"confined_to"` // folders that Landlock lets the server write; empty: it is not confined
+	// those of servers of directories, of their authorities and of host keys
+	Certificates []CertificateStatus `json:"certificates"`
+	Nodes        int                 `json:"nodes"`       // that share their state; 0: this server is alone
+	NodesError   string              `json:"nodes_error"` // why they cannot be asked
+	Logins       int                 `json:"logins"`      // under way
+	Sessions     int                 `json:"sessions"`
+	Penalized    int                 `json:"penalized"` // sources that have penalties
+	Events       []EventsStatus      `json:"events"`
+	LogLevel     string              `json:"log_level"`
+	ConfinedTo   []string            `json:"confined_to"` // folders that Landlock lets the server write; empty: it is not confined
 }
 
 // A Reload is how one ended.
@@ -118,6 +120,13 @@ type Reload struct {
 type DirectoryStatus struct {
 	Name  string `json:"name"`
 	Error string `json:"error"` // empty: it does
+}
+
+// CertificateStatus is until when a certificate is valid.
+type CertificateStatus struct {
+	Use  string    `json:"use"`  // directory, ca_file or host
+	Name string    `json:"name"` // the URL of the server, the file, or the kind of the key
+	Ends time.Time `json:"ends"`
 }
 
 // EventsStatus is how well events are written to a place.
