@@ -51,6 +51,7 @@ func TestAlerts(t *testing.T) {
 	}
 	known := metricsOfDocs(t)
 	name := regexp.MustCompile(`\b(?:berth|process)_[a-z_]+`)
+	label := regexp.MustCompile(`\b(reason|type|outcome)=~?"([a-z_|]+)"`)
 	for _, rule := range file.Groups[0].Rules {
 		if !sections[rule.Alert] || rule.Annotations.Runbook != "docs/runbook.md#"+strings.ToLower(rule.Alert) {
 			t.Errorf("%s has no section in the runbook, or does not name it: %q", rule.Alert, rule.Annotations.Runbook)
@@ -60,6 +61,15 @@ func TestAlerts(t *testing.T) {
 			// Without servers that have certificates there are none that end.
 			if !strings.Contains(metrics, "# TYPE "+strings.TrimSuffix(metric, "_bucket")+" ") && !(strings.Contains(metric, "certificate") && known(metric)) {
 				t.Errorf("%s asks for %s, which the server does not have", rule.Alert, metric)
+			}
+		}
+	}
+	for _, rule := range file.Groups[0].Rules { // increase() does not see the first one of a series that was not there
+		for _, m := range label.FindAllStringSubmatch(rule.Expr, -1) {
+			for value := range strings.SplitSeq(m[2], "|") {
+				if !strings.Contains(metrics, m[1]+`="`+value+`"`) {
+					t.Errorf("%s asks for the %s %q, which the server has only when it has happened", rule.Alert, m[1], value)
+				}
 			}
 		}
 	}

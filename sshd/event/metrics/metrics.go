@@ -85,9 +85,17 @@ func New() *Sink {
 	s.stateUp.Set(math.NaN())
 	for m := range methods { // a rate needs a zero to begin at
 		s.logins.WithLabelValues(m, string(event.Success), "")
-		for _, r := range []event.Reason{event.BadPassword, event.DirectoryUnavailable} {
-			s.logins.WithLabelValues(m, string(event.Failure), r.String())
+		for t, reasons := range refusals {
+			for _, r := range reasons {
+				s.logins.WithLabelValues(m, string(t.Outcome()), r.String())
+			}
 		}
+	}
+	for _, t := range []event.Type{event.ConnectionOpened, event.ConnectionRefused} {
+		s.connections.WithLabelValues(string(t.Outcome()))
+	}
+	for _, t := range []event.Type{event.PasswordChanged, event.PasswordChangeFailed} {
+		s.passwordChanges.WithLabelValues(string(t.Outcome()))
 	}
 	for _, o := range []event.Outcome{event.Success, event.Failure, event.Refused} {
 		s.loginDuration.WithLabelValues(string(o))
@@ -101,6 +109,8 @@ func New() *Sink {
 	}
 	for service := range services {
 		s.firstByte.WithLabelValues(service)
+		s.transferBytes.WithLabelValues("download", service)
+		s.transferBytes.WithLabelValues("upload", service)
 	}
 	s.foldersMissing.WithLabelValues("/")
 	s.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -261,6 +271,14 @@ var (
 	}
 	services = map[string]bool{"sftp": true, "scp": true}
 )
+
+// refusals are the reasons of logins that are shown before they happen. They include those
+// that an alert asks for: to it a series that begins at one has not grown.
+var refusals = map[event.Type][]event.Reason{
+	event.LoginRejected: {event.BadPassword, event.DirectoryUnavailable, event.StateUnknown, event.CodesUnreadable, event.CertificatesUnreadable},
+	event.LoginDenied:   {event.NoRule, event.GroupsUnknown},
+	event.LoginShielded: {event.Shielded},
+}
 
 const other = "other"
 

@@ -65,21 +65,50 @@ berth_events_files_lost_total 1
 # HELP berth_logins_total Logins by method, outcome and reason. bad_password is a mistake of a person, directory_unavailable is an outage.
 # TYPE berth_logins_total counter
 berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="certificates_unreadable"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="codes_unreadable"} 0
 berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="failure",reason="state_unknown"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="refused",reason="groups_unknown"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="refused",reason="no_rule"} 0
+berth_logins_total{method="gssapi-with-mic",outcome="refused",reason="shielded"} 0
 berth_logins_total{method="gssapi-with-mic",outcome="success",reason=""} 0
 berth_logins_total{method="keyboard-interactive",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="keyboard-interactive",outcome="failure",reason="certificates_unreadable"} 0
+berth_logins_total{method="keyboard-interactive",outcome="failure",reason="codes_unreadable"} 0
 berth_logins_total{method="keyboard-interactive",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="keyboard-interactive",outcome="failure",reason="state_unknown"} 0
+berth_logins_total{method="keyboard-interactive",outcome="refused",reason="groups_unknown"} 0
+berth_logins_total{method="keyboard-interactive",outcome="refused",reason="no_rule"} 0
+berth_logins_total{method="keyboard-interactive",outcome="refused",reason="shielded"} 0
 berth_logins_total{method="keyboard-interactive",outcome="success",reason=""} 0
 berth_logins_total{method="oidc",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="oidc",outcome="failure",reason="certificates_unreadable"} 0
+berth_logins_total{method="oidc",outcome="failure",reason="codes_unreadable"} 0
 berth_logins_total{method="oidc",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="oidc",outcome="failure",reason="state_unknown"} 0
+berth_logins_total{method="oidc",outcome="refused",reason="groups_unknown"} 0
+berth_logins_total{method="oidc",outcome="refused",reason="no_rule"} 0
+berth_logins_total{method="oidc",outcome="refused",reason="shielded"} 0
 berth_logins_total{method="oidc",outcome="success",reason=""} 0
 berth_logins_total{method="other",outcome="refused",reason=""} 1
 berth_logins_total{method="password",outcome="failure",reason="bad_password"} 1
+berth_logins_total{method="password",outcome="failure",reason="certificates_unreadable"} 0
+berth_logins_total{method="password",outcome="failure",reason="codes_unreadable"} 0
 berth_logins_total{method="password",outcome="failure",reason="directory_unavailable"} 1
+berth_logins_total{method="password",outcome="failure",reason="state_unknown"} 0
+berth_logins_total{method="password",outcome="refused",reason="groups_unknown"} 0
+berth_logins_total{method="password",outcome="refused",reason="no_rule"} 0
+berth_logins_total{method="password",outcome="refused",reason="shielded"} 0
 berth_logins_total{method="password",outcome="success",reason=""} 1
 berth_logins_total{method="publickey",outcome="failure",reason="bad_password"} 0
+berth_logins_total{method="publickey",outcome="failure",reason="certificates_unreadable"} 0
+berth_logins_total{method="publickey",outcome="failure",reason="codes_unreadable"} 0
 berth_logins_total{method="publickey",outcome="failure",reason="directory_unavailable"} 0
+berth_logins_total{method="publickey",outcome="failure",reason="state_unknown"} 0
+berth_logins_total{method="publickey",outcome="refused",reason="groups_unknown"} 0
 berth_logins_total{method="publickey",outcome="refused",reason="no_rule"} 1
+berth_logins_total{method="publickey",outcome="refused",reason="shielded"} 0
 berth_logins_total{method="publickey",outcome="success",reason=""} 1
 # HELP berth_password_changes_total Password changes by outcome.
 # TYPE berth_password_changes_total counter
@@ -94,6 +123,7 @@ berth_sessions 1
 # HELP berth_transfer_bytes_total Bytes of files, counted when a file is closed. A download is from the server to the client, a copy is within the server.
 # TYPE berth_transfer_bytes_total counter
 berth_transfer_bytes_total{direction="copy",service="sftp"} 50
+berth_transfer_bytes_total{direction="download",service="scp"} 0
 berth_transfer_bytes_total{direction="download",service="sftp"} 101
 berth_transfer_bytes_total{direction="upload",service="scp"} 7
 berth_transfer_bytes_total{direction="upload",service="sftp"} 2
@@ -323,7 +353,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
 		s.Emit(event.Event{Type: event.Type(1600 + i)})
 	}
-	for name, want := range map[string]int{"berth_logins_total": 16, "berth_transfer_bytes_total": 1, "berth_operations_total": 26} {
+	for name, want := range map[string]int{"berth_logins_total": 46, "berth_transfer_bytes_total": 5, "berth_operations_total": 26} {
 		if got, err := testutil.GatherAndCount(s.Registry, name); got != want || err != nil {
 			t.Errorf("%s: got %d series, %v, want %d", name, got, err, want)
 		}
