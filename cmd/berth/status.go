@@ -128,8 +128,8 @@ func statusCommand() *cobra.Command {
 		`Status asks the running server, through admin.socket of the configuration, since
 when it runs, whether it is ready, whether each directory answers, when certificates
 end, how many sessions are open, how the last reload ended, and whether events are
-written. It fails if the
-server is not ready. Several nodes that share their state have a line each.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+written. It fails if the server is not ready. Several nodes that share their state have
+a line each.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			show := func(s admin.Status) (err error) {
 				if asJSON {
 					e := json.NewEncoder(cmd.OutOrStdout())
