@@ -39,11 +39,25 @@ func TestPasswordRulesOpenLDAP(t *testing.T) {
 
 func TestPasswordRulesSamba(t *testing.T) {
 	p := peers.Samba(t)
+	manage(t, p, `dn: CN=strict,CN=Password Settings Container,CN=System,DC=ad,DC=example,DC=test
+changetype: modify
+replace: msDS-MinimumPasswordLength
+msDS-MinimumPasswordLength: 12
+-
+replace: msDS-PasswordHistoryLength
+msDS-PasswordHistoryLength: 24
+-
+replace: msDS-MinimumPasswordAge
+msDS-MinimumPasswordAge: -864000000000
+-
+replace: msDS-PasswordComplexityEnabled
+msDS-PasswordComplexityEnabled: FALSE
+`)
 	c := open(t, settings(p))
 	const domain = asks + "at least 8 characters, 3 of small letters, capitals, digits and other characters, none of your last 3 passwords."
 	for name, want := range map[string]string{
 		"carol":  domain,
-		"strict": domain, // by its own policy
+		"strict": asks + "at least 12 characters, none of your last 24 passwords, 1 day since the last change.", // by its own policy
 		"minage": `password rules for "minage": "CN=minage,CN=Password Settings Container,CN=System,DC=ad,DC=example,DC=test" cannot be read`,
 	} {
 		if got := rulesInWords(t, c, name); got != want {
