@@ -366,7 +366,7 @@ func (c *conn) penalize(err error, connected bool) {
 func (c *conn) emit(e event.Event) {
 	e.Session, e.Remote = c.peer.Session, c.peer.Remote
 	if g := c.grant.Load(); g != nil && e.User == "" {
-		e.User, e.UserID = g.User.Name, g.User.ID
+		e.User, e.UserID, e.Directory = g.User.Name, g.User.ID, g.User.Source
 	}
 	c.srv.Events.Emit(e)
 }

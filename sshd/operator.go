@@ -48,7 +48,7 @@ func describe(conns []*conn) []admin.Session {
 	for _, c := range conns {
 		g := c.grant.Load()
 		all = append(all, admin.Session{
-			ID: c.peer.Session, User: g.User.Name, UserID: g.User.ID, Remote: c.peer.Remote, Method: g.Method, Client: c.client,
+			ID: c.peer.Session, User: g.User.Name, UserID: g.User.ID, Directory: g.User.Source, Remote: c.peer.Remote, Method: g.Method, Client: c.client,
 			Since: c.peer.Opened, Idle: c.idle(now), Files: int(c.openFiles.Load()),
 			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.serviceNames(), Transfers: c.transfers(),
 		})

@@ -45,7 +45,7 @@ func (o operator) Drain(by admin.Caller) { o.drain(drainedBy{by}) }
 func (o operator) Kick(by admin.Caller, who string) []admin.Session {
 	kicked := o.Server.Kick(who)
 	for _, s := range kicked {
-		o.sink.Emit(event.Event{Type: event.SessionKicked, Session: s.ID, User: s.User, UserID: s.UserID, Remote: s.Remote, Fields: by.Fields()})
+		o.sink.Emit(event.Event{Type: event.SessionKicked, Session: s.ID, User: s.User, UserID: s.UserID, Directory: s.Directory, Remote: s.Remote, Fields: by.Fields()})
 	}
 	return kicked
 }

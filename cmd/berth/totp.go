@@ -113,7 +113,7 @@ func listSecrets(cmd *cobra.Command, _ *config.Config, secrets *totp.File, _ []s
 }
 
 func secretEvent(t event.Type, p totp.Person) event.Event {
-	return event.Event{Type: t, User: p.Name, UserID: p.ID, Fields: map[string]string{"directory": p.Directory}}
+	return event.Event{Type: t, User: p.Name, UserID: p.ID, Directory: p.Directory, Fields: map[string]string{"directory": p.Directory}}
 }
 
 // recorded changes something, and emits e, with the operator, where the server does.

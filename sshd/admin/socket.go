@@ -26,19 +26,20 @@ import (
 
 // Session is what an operator sees of one open session.
 type Session struct {
-	Node     string         `json:"node,omitempty"` // that has it, if several share their state
-	ID       string         `json:"session"`        // as in events
-	User     string         `json:"user"`
-	UserID   string         `json:"user_id"` // the directory's stable id
-	Remote   netip.AddrPort `json:"remote"`
-	Method   string         `json:"method"` // of the login
-	Client   string         `json:"client"` // what it calls itself
-	Since    time.Time      `json:"since"`
-	Idle     time.Duration  `json:"idle_ns"` // since the client last asked for something
-	Files    int            `json:"files"`   // open now
-	Read     int64          `json:"bytes_read"`
-	Written  int64          `json:"bytes_written"`
-	Services []string       `json:"services"` // running now
+	Node      string         `json:"node,omitempty"` // that has it, if several share their state
+	ID        string         `json:"session"`        // as in events
+	User      string         `json:"user"`
+	UserID    string         `json:"user_id"` // the directory's stable id
+	Directory string         `json:"user_directory"`
+	Remote    netip.AddrPort `json:"remote"`
+	Method    string         `json:"method"` // of the login
+	Client    string         `json:"client"` // what it calls itself
+	Since     time.Time      `json:"since"`
+	Idle      time.Duration  `json:"idle_ns"` // since the client last asked for something
+	Files     int            `json:"files"`   // open now
+	Read      int64          `json:"bytes_read"`
+	Written   int64          `json:"bytes_written"`
+	Services  []string       `json:"services"` // running now
 
 	Transfers []Transfer `json:"transfers"` // files that are open now
 }

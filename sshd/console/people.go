@@ -179,7 +179,7 @@ func (c *Console) eventsOf(u *directory.User, types []string, found func(audit.M
 		return err
 	}
 	return search.Newest(c.File, tail, func(m audit.Match) bool {
-		if m.UserID != u.ID && (m.UserID != "" || !strings.EqualFold(m.User, u.Name)) {
+		if m.UserID != u.ID && (m.UserID != "" || !strings.EqualFold(m.User, u.Name)) || m.Directory != "" && m.Directory != u.Source {
 			return true // somebody else who had the name
 		}
 		return found(m)

@@ -125,7 +125,8 @@ func TestGroupsKeysAndEvents(t *testing.T) {
 	f.File = filepath.Join(t.TempDir(), "events.jsonl")
 	print := ssh.FingerprintSHA256(key)
 	line := `{"time":"2026-11-%02dT09:00:00.000Z","type":"%s","session":"s","user":"alice","user_id":"%s","path":"/p%d","outcome":"success","fields":{"fingerprint":"` + print + `"}}` + "\n"
-	events := fmt.Sprintf(line, 1, "key_added", "id-alice", 1) + fmt.Sprintf(line, 2, "login_accepted", "id-alice", 2) + fmt.Sprintf(line, 3, "login_accepted", "another alice", 3)
+	events := fmt.Sprintf(line, 1, "key_added", "id-alice", 1) + fmt.Sprintf(line, 2, "login_accepted", "id-alice", 2) + fmt.Sprintf(line, 3, "login_accepted", "another alice", 3) +
+		fmt.Sprintf(line, 3, "login_accepted", `id-alice","user_directory":"another`, 4)
 	for i := range mostNews {
 		events += fmt.Sprintf(line, 4, "removed", "id-alice", 100+i)
 	}

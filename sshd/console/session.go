@@ -155,7 +155,7 @@ func (c *Console) end(s *session, reason event.Reason, err error) {
 	close(s.ended)
 	s.release()
 	u := s.grant.Load().User
-	e := event.Event{Session: s.id, User: u.Name, UserID: u.ID, Remote: s.from, Service: read}
+	e := event.Event{Session: s.id, User: u.Name, UserID: u.ID, Directory: u.Source, Remote: s.from, Service: read}
 	if err != nil {
 		revoked := e
 		revoked.Type, revoked.Reason, revoked.Detail = event.LoginRevoked, login.ReasonOf(err), err.Error()

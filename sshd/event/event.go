@@ -16,6 +16,7 @@ type Event struct {
 	Session      string // id of the connection, the same in all its events
 	User         string // canonical name if known, else as typed
 	UserID       string // the directory's stable id
+	Directory    string // of the user: two may have one id
 	Remote       netip.AddrPort
 	Client       string // identification string of the client
 	Method       string // of a login

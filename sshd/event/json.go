@@ -61,6 +61,7 @@ func (e *Event) AppendJSON(b []byte, node string) []byte {
 	o.text("session", e.Session)
 	o.text("user", e.User)
 	o.text("user_id", e.UserID)
+	o.text("user_directory", e.Directory)
 	if e.Remote.IsValid() {
 		o.text("remote", e.Remote.String())
 	}

@@ -23,6 +23,7 @@ var full = Event{
 	Session:      "5f1c",
 	User:         "alice",
 	UserID:       "0b6e-77",
+	Directory:    "corp",
 	Remote:       netip.MustParseAddrPort("[2001:db8::1]:50022"),
 	Client:       "SSH-2.0-OpenSSH_9.2p1",
 	Method:       "publickey",
@@ -52,7 +53,7 @@ func TestAppendJSON(t *testing.T) {
 		want string
 	}{
 		{"everything, in order", full, "berth1", `{"time":"2026-01-31T22:59:59.007Z","id":1507,"type":"file_update_failed",` +
-			`"session":"5f1c","user":"alice","user_id":"0b6e-77","remote":"[2001:db8::1]:50022","client":"SSH-2.0-OpenSSH_9.2p1",` +
+			`"session":"5f1c","user":"alice","user_id":"0b6e-77","user_directory":"corp","remote":"[2001:db8::1]:50022","client":"SSH-2.0-OpenSSH_9.2p1",` +
 			`"method":"publickey","service":"sftp","path":"/in/a.txt","host_path":"/srv/a.txt","target":"/in/b.txt","host_target":"/srv/b.txt",` +
 			`"mode":"reading and writing","size":9,"bytes_read":1,"bytes_written":1099511627776,"duration_ms":1.5,"work_ms":0.5,"sha256":"e3b0","outcome":"failure","reason":"no_space",` +
 			`"error":"no space left on device","detail":"volume 7","fields":{"cipher":"aes128-gcm@openssh.com","kex":"mlkem768x25519-sha256"},` +

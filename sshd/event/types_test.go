@@ -166,6 +166,7 @@ var fieldDocs = [][2]string{
 	{"session", "id of the connection, the same in all its events"},
 	{"user", "the directory's own spelling of the name once the user is known, before that as it was typed"},
 	{"user_id", "the directory's stable id of the user; survives a renaming"},
+	{"user_directory", "the name of that directory in the configuration: another one may have the same id for somebody else"},
 	{"remote", "address and port of the client"},
 	{"client", "identification string of the client's software"},
 	{"method", "way of logging in: password, publickey, keyboard-interactive, gssapi-with-mic"},

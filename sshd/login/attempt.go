@@ -103,13 +103,13 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	a.work += time.Since(started) - (a.idle - idle)
 	if more, ok := errors.AsType[*unfinished](err); ok {
 		a.emit(event.Event{
-			Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: askedBy(method),
+			Type: event.LoginPartial, User: u.Name, UserID: u.ID, Directory: u.Source, Method: askedBy(method),
 			Detail: "next: " + strings.Join(more.next, " or "), Fields: a.proofs.fields(),
 		})
 		return nil, &ssh.PartialSuccessError{Next: a.callbacks(more.next...)} // the library insists on the bare type
 	}
 	if wanted, ok := errors.AsType[*wantsPassword](err); ok {
-		a.emit(event.Event{Type: event.LoginPartial, User: u.Name, UserID: u.ID, Method: method, Detail: "next: a new password"})
+		a.emit(event.Event{Type: event.LoginPartial, User: u.Name, UserID: u.ID, Directory: u.Source, Method: method, Detail: "next: a new password"})
 		return nil, wanted
 	}
 	if err != nil {
@@ -225,7 +225,7 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 func (a *Attempt) accepted(g *Grant) {
 	u := g.User
 	e := event.Event{
-		Type: event.LoginAccepted, User: u.Name, UserID: u.ID, Method: g.Method,
+		Type: event.LoginAccepted, User: u.Name, UserID: u.ID, Directory: u.Source, Method: g.Method,
 		Duration: time.Since(a.peer.Opened), Work: a.work, Fields: g.proofs.fields(),
 	}
 	e.Fields["rules"], e.Fields["rules_hash"] = strings.Join(g.Policy.Rules, ", "), a.gate.Rules.Hash()
@@ -246,7 +246,7 @@ func (a *Attempt) accepted(g *Grant) {
 			banner += " Change it with: ssh HOST passwd"
 		}
 		banner += "\n"
-		a.emit(event.Event{Type: event.PasswordExpiring, User: u.Name, UserID: u.ID, Detail: when})
+		a.emit(event.Event{Type: event.PasswordExpiring, User: u.Name, UserID: u.ID, Directory: u.Source, Detail: when})
 	}
 	if banner != "" {
 		// SFTP clients show no other text, and accept one only during the login.
@@ -343,7 +343,7 @@ func (a *Attempt) reject(name, method string, err error) error {
 func (a *Attempt) rejection(name, method string, err error) event.Event {
 	e := event.Event{Type: event.LoginRejected, User: Printable(name), Method: method, Reason: ReasonOf(err), Detail: err.Error()}
 	if u := a.name.user; u != nil && name == a.name.typed {
-		e.User, e.UserID = u.Name, u.ID
+		e.User, e.UserID, e.Directory = u.Name, u.ID, u.Source
 	}
 	return e
 }

@@ -137,7 +137,7 @@ func personVerified(meta ssh.ConnMetadata) bool {
 func (a *Attempt) skipped(u *directory.User) {
 	for _, n := range u.Notes {
 		a.emit(event.Event{
-			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Reason: event.UnusableKey, Detail: n.Reason,
+			Type: event.KeySkipped, User: u.Name, UserID: u.ID, Directory: u.Source, Reason: event.UnusableKey, Detail: n.Reason,
 			Fields: map[string]string{"attribute": n.Attribute, "index": fmt.Sprint(n.Index), "fingerprint": n.Fingerprint},
 		})
 	}

@@ -233,7 +233,7 @@ func (g *Gate) ExplainChange(ctx context.Context, u *directory.User, err error) 
 
 // PasswordEvent is the event of a change of u's password that ended with err.
 func PasswordEvent(u *directory.User, err error) event.Event {
-	e := event.Event{Type: event.PasswordChanged, User: u.Name, UserID: u.ID, Service: "passwd"}
+	e := event.Event{Type: event.PasswordChanged, User: u.Name, UserID: u.ID, Directory: u.Source, Service: "passwd"}
 	if err != nil {
 		e.Type, e.Reason, e.Detail = event.PasswordChangeFailed, ReasonOf(err), err.Error()
 	}

@@ -142,9 +142,9 @@ func TestBarredNameInEvents(t *testing.T) {
 	a.Failed()
 	var got []string
 	for _, e := range w.events {
-		got = append(got, e.User+" "+e.UserID+" "+e.Reason.String())
+		got = append(got, e.User+" "+e.UserID+" "+e.Directory+" "+e.Reason.String())
 	}
-	want := []string{"bob  source_penalized", "alice " + w.user.ID + " key_not_accepted"}
+	want := []string{"bob   source_penalized", "alice " + w.user.ID + " corp key_not_accepted"}
 	if !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
 	}

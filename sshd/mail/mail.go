@@ -227,7 +227,7 @@ func retried(err error) bool { return err != nil && !errors.Is(err, errFinal) }
 func (m *Mailer) report(ctx context.Context, u *directory.User, fields map[string]string, err error) bool {
 	e := event.Event{Type: event.MailSent, Fields: fields}
 	if u != nil {
-		e.User, e.UserID = u.Name, u.ID
+		e.User, e.UserID, e.Directory = u.Name, u.ID, u.Source
 	}
 	switch {
 	case err == nil && u == nil, ctx.Err() != nil: // nothing was sent, or the server ends

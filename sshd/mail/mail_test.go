@@ -325,7 +325,7 @@ func TestPlans(t *testing.T) {
 // about is an event about somebody.
 func about(typ event.Type, name string) event.Event {
 	return event.Event{
-		Type: typ, User: name, UserID: "id-" + name, Session: "s", Remote: netip.MustParseAddrPort("203.0.113.7:22"),
+		Type: typ, User: name, UserID: "id-" + name, Directory: "corp", Session: "s", Remote: netip.MustParseAddrPort("203.0.113.7:22"),
 		Fields: map[string]string{"fingerprint": "SHA256:abc"},
 	}
 }
@@ -342,9 +342,11 @@ func TestNotices(t *testing.T) {
 		unknown.UserID = ""
 		other := about(event.KeyAdded, "alice")
 		other.UserID = "of somebody before her"
+		copied := about(event.KeyAdded, "alice")
+		copied.Directory = "partner"
 		for _, e := range []event.Event{
 			about(event.PasswordChanged, "alice"), about(event.KeyAdded, "alice"), about(event.KeyRemoved, "alice"), about(event.LoginShielded, "alice"),
-			about(event.LoginShielded, "alice"), about(event.KeyAdded, "disabled"), about(event.KeyAdded, "gone"), about(event.LoginAccepted, "alice"), unknown, other,
+			about(event.LoginShielded, "alice"), about(event.KeyAdded, "disabled"), about(event.KeyAdded, "gone"), about(event.LoginAccepted, "alice"), unknown, other, copied,
 		} {
 			o.Emit(e)
 		}

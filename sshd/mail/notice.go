@@ -56,7 +56,7 @@ func (m *Mailer) Emit(e event.Event) {
 }
 
 func (m *Mailer) lost(n notice, why event.Reason) {
-	m.Events.Emit(event.Event{Type: event.MailFailed, User: n.User, UserID: n.UserID, Reason: why, Fields: map[string]string{"kind": n.kind}})
+	m.Events.Emit(event.Event{Type: event.MailFailed, User: n.User, UserID: n.UserID, Directory: n.Directory, Reason: why, Fields: map[string]string{"kind": n.kind}})
 }
 
 // Notify sends mails about events until ctx ends. Then it tries once more to send what
@@ -115,7 +115,7 @@ func (m *Mailer) notify(ctx context.Context, n notice) error {
 	if err != nil {
 		return err
 	}
-	if u.ID != n.UserID || !reachable(u.State.Status) || m.addressOf(u) == "" {
+	if u.ID != n.UserID || u.Source != n.Directory || !reachable(u.State.Status) || m.addressOf(u) == "" {
 		return nil
 	}
 	key := n.kind + "/" + u.Identity.String() + "/" + n.Time.UTC().Format(time.DateOnly)

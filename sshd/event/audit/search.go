@@ -22,6 +22,7 @@ type Record struct {
 	Session      string            `json:"session"`
 	User         string            `json:"user"`
 	UserID       string            `json:"user_id"`
+	Directory    string            `json:"user_directory"`
 	Remote       string            `json:"remote"` // address and port
 	Method       string            `json:"method"`
 	Service      string            `json:"service"`

@@ -33,6 +33,7 @@ type sharer struct {
 
 type sharerKey struct {
 	user   string
+	of     string // the directory, if user is an id
 	source netip.Prefix
 }
 
@@ -45,7 +46,7 @@ func essential(t event.Type) bool {
 // sharer returns who pays for e; nil if nobody does. Logins, and what operators
 // and the server do, are always recorded: admission limits how often they happen.
 func (q *Queue) sharer(e *event.Event, now time.Time) *sharer {
-	k := sharerKey{user: e.UserID}
+	k := sharerKey{user: e.UserID, of: e.Directory}
 	k.user = cmp.Or(k.user, e.User)
 	if addr := e.Remote.Addr().Unmap().WithZone(""); k.user == "" && addr.IsValid() {
 		k.source = netip.PrefixFrom(addr, min(addr.BitLen(), 64)).Masked()
@@ -99,7 +100,7 @@ func (q *Queue) leaveOut(s *sharer, e *event.Event, now time.Time) {
 	q.leftOut++
 	if s.types == nil {
 		s.types = map[event.Type]uint64{}
-		s.summary = &event.Event{Type: event.EventsLeftOut, User: e.User, UserID: e.UserID, Reason: event.RateExceeded, Time: now}
+		s.summary = &event.Event{Type: event.EventsLeftOut, User: e.User, UserID: e.UserID, Directory: e.Directory, Reason: event.RateExceeded, Time: now}
 		q.noisy = append(q.noisy, s)
 	}
 	s.types[e.Type]++

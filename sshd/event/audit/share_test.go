@@ -311,6 +311,7 @@ func TestWhoSharesWithWhom(t *testing.T) {
 	}{
 		{"one person from two places", event.Event{Type: event.Removed, UserID: "1", Remote: remote("192.0.2.1")}, event.Event{Type: event.Renamed, UserID: "1", User: "x", Remote: remote("192.0.2.2")}, true},
 		{"two persons of one address", event.Event{Type: event.Removed, UserID: "1", Remote: remote("192.0.2.1")}, event.Event{Type: event.Removed, UserID: "2", Remote: remote("192.0.2.1")}, false},
+		{"one id in two directories", event.Event{Type: event.Removed, UserID: "1", Directory: "corp"}, event.Event{Type: event.Removed, UserID: "1", Directory: "partner"}, false},
 		{"two names without ids", event.Event{Type: event.Removed, User: "a"}, event.Event{Type: event.Removed, User: "b"}, false},
 		{"one IPv4 address in IPv6", event.Event{Type: event.ConnectionOpened, Remote: remote("192.0.2.1")}, event.Event{Type: event.ConnectionOpened, Remote: remote("::ffff:192.0.2.1")}, true},
 		{"two IPv4 addresses", event.Event{Type: event.ConnectionOpened, Remote: remote("192.0.2.1")}, event.Event{Type: event.ConnectionOpened, Remote: remote("192.0.2.2")}, false},
