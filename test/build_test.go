@@ -77,3 +77,30 @@ func TestMonitorDoesNotSleep(t *testing.T) {
 		t.Error("sysmon sleeps under another condition than that no trace is wanted: measure again, and see docs/adr/0005-a-quiet-scheduler.md")
 	}
 }
+
+// TestFuzzTargets: make fuzz runs the targets of the patches where they compile, in
+// the patched library.
+func TestFuzzTargets(t *testing.T) {
+	out, err := exec.Command("./fuzz.sh", "list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(out), ".patched/crypto/ssh FuzzMessages\n") {
+		t.Errorf("the messages of the patched library are not fuzzed:\n%s", out)
+	}
+	for line := range strings.Lines(string(out)) {
+		folder, target, _ := strings.Cut(strings.TrimSpace(line), " ")
+		found := false
+		files, _ := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || strings.Contains(string(text), "\nfunc "+target+"(")
+		}
+		if !found || strings.Contains(folder, "testdata") {
+			t.Errorf("there is no target %s to run in %s", target, folder)
+		}
+	}
+}
