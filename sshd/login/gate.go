@@ -17,6 +17,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -258,11 +259,22 @@ func (g *Gate) resolve(u *directory.User, method string, remote netip.Addr) (*po
 	p, err := g.Rules.Resolve(q)
 	if g.Log.IsDebug() {
 		for _, r := range g.Rules.Explain(q).Rules {
-			g.Log.Debug("rule", "user", u.Name, "method", method, "rule", r.Name, "matches", r.Matched)
+			g.Log.Debug("rule", "user", u.Name, "method", method, "rule", r.Name, "matches", r.Matched, "why", reasons(r))
 		}
 		g.Log.Debug("rules", "user", u.Name, "method", method, "refused", err)
 	}
 	return p, err
+}
+
+// reasons are those of r's conditions that decided whether it matches.
+func reasons(r policy.ExplainedRule) string {
+	var why []string
+	for _, c := range r.Conditions {
+		if c.Held == r.Matched {
+			why = append(why, c.Key+": "+c.Why)
+		}
+	}
+	return strings.Join(why, "; ")
 }
 
 // outdated returns why something in p no longer proves anything. A Kerberos ticket was

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
@@ -167,6 +168,35 @@ func TestNulAndNothingAreNoPasswords(t *testing.T) {
 			if granted, err := login(); granted != nil || ReasonOf(err) != event.BadPassword {
 				t.Errorf("%s %q: %v, want a wrong password", name, p, err)
 			}
+		}
+	}
+}
+
+// TestDecisionsInTheLog: at the level debug an administrator sees which key was offered
+// and which rule did not match, each with the reason.
+func TestDecisionsInTheLog(t *testing.T) {
+	rules, err := policy.Compile([]policy.Rule{
+		{Name: "finance", When: policy.When{Groups: []string{"finance"}}},
+		{Name: "everybody"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAttempt(newWorld(directory.StatusActive))
+	var lines strings.Builder
+	a.gate.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: &lines, DisableTime: true})
+	a.log, a.gate.Rules = a.gate.Log, rules
+	cb := a.callbacks()
+	cb.PublicKeyCallback(meta{"alice"}, otherKey)
+	cb.PasswordCallback(meta{"alice"}, []byte(rightPassword))
+	got := strings.ReplaceAll(lines.String(), `"`, "") // some values have quotes
+	for _, want := range []string{
+		"key offered: name=alice key=" + ssh.FingerprintSHA256(otherKey) + " error=key not accepted: ",
+		"rule: user=alice method=password rule=finance matches=false why=groups: ",
+		"rule: user=alice method=password rule=everybody matches=true",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no line has %q:\n%s", want, got)
 		}
 	}
 }
