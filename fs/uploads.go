@@ -371,7 +371,7 @@ func (u *uploads) Rename(oldname, newname string, replace bool) error {
 	}
 	err := u.layer.Rename(oldname, newname, replace)
 	if temp != "" && errors.Is(err, iofs.ErrNotExist) {
-		err = u.free(newname, replace)
+		err = u.checkTarget(newname, replace)
 	}
 	if err != nil {
 		return err
@@ -399,8 +399,8 @@ func (u *uploads) Rename(oldname, newname string, replace bool) error {
 	return err
 }
 
-// free reports why name cannot become the target of an upload.
-func (u *uploads) free(name string, replace bool) error {
+// checkTarget returns why name cannot become the target of an upload.
+func (u *uploads) checkTarget(name string, replace bool) error {
 	if _, err := u.layer.Lstat(path.Dir(name)); err != nil {
 		return err
 	}

@@ -36,10 +36,10 @@ var carried = []string{
 // leftOver notes the keywords of a block that decide nothing here.
 func (s *sshd) leftOver(b *sshdBlock, known ...string) {
 	for _, key := range slices.Sorted(maps.Keys(b.values)) {
-		why, said := notCarried[key]
+		why, listed := notCarried[key]
 		switch value := strings.Join(b.values[key], " "); {
-		case slices.Contains(known, key) || said && why == "" || !said && strings.EqualFold(value, "no"):
-		case said:
+		case slices.Contains(known, key) || listed && why == "" || !listed && strings.EqualFold(value, "no"):
+		case listed:
 			s.note(b.places[key], "%s %s: %s", b.spelled[key], value, why)
 		case slices.Contains(carried, key):
 			s.note(b.places[key], "%s %s: counts for the whole server, not in a rule", b.spelled[key], value)
@@ -132,7 +132,7 @@ func (s *sshd) listen(g *sshdBlock) (all []string) {
 		if family := g.values["addressfamily"]; family != nil {
 			hosts = map[string][]string{"inet": {"0.0.0.0"}, "inet6": {"::"}, "any": {""}}[family[0]]
 		} else if g.values["port"] == nil {
-			return nil // nothing is said
+			return nil // nothing is set
 		}
 	}
 	for _, host := range hosts {

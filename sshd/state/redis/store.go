@@ -52,11 +52,11 @@ type Store struct {
 
 	memory atomic.Pointer[memory]
 
-	up    atomic.Bool
-	told  atomic.Bool   // Changed was called
-	nodes atomic.Int32  // that live, this one included, when they were last counted
-	again chan struct{} // a heartbeat at once
-	queue chan command
+	up            atomic.Bool
+	changedCalled atomic.Bool
+	nodes         atomic.Int32  // that live, this one included, when they were last counted
+	again         chan struct{} // a heartbeat at once
+	queue         chan command
 
 	answering sync.WaitGroup
 
@@ -214,7 +214,7 @@ func (s *Store) live(ctx context.Context) {
 	s.nodes.Store(int32(max(count, 1)))
 	s.SetCluster(state.Cluster{Startups: elsewhere})
 	if !s.up.Swap(true) {
-		s.told.Store(true)
+		s.changedCalled.Store(true)
 		s.Changed(nil)
 	}
 	for _, c := range s.held() {
@@ -286,7 +286,7 @@ func (s *Store) soil() {
 // lost notes that Redis did not answer.
 func (s *Store) lost(err error) {
 	s.SetCluster(state.Cluster{Share: int(s.nodes.Load())})
-	if s.up.Swap(false) || !s.told.Swap(true) {
+	if s.up.Swap(false) || !s.changedCalled.Swap(true) {
 		s.Changed(err)
 	}
 }
