@@ -194,20 +194,28 @@ func style(known *oidc.Provider) oauth2.AuthStyle {
 // Close ends the sign-in. Wait must have returned.
 func (s *SignIn) Close() { s.end() }
 
+// refusals are the errors by which a provider says that nobody signs in any more (RFC 8628,
+// section 3.5). Entra ID has a word of its own for a person who declines.
+var refusals = []string{"access_denied", "authorization_declined", "expired_token"}
+
 // Wait asks the provider, as often as it allows, until the person has signed in. It ends
-// with ctx and after Settings.Timeout. Errors wrap ErrNotSignedIn, ErrToken, or
-// ErrUnavailable.
+// with ctx, with the code, and after Settings.Timeout. Errors wrap ErrNotSignedIn,
+// ErrToken, or ErrUnavailable.
 func (s *SignIn) Wait(ctx context.Context) (Person, error) {
-	ctx, cancel := context.WithDeadline(s.provider.with(ctx), s.began.Add(s.provider.settings.Timeout))
+	deadline := s.began.Add(s.provider.settings.Timeout)
+	if end := s.device.Expiry; !end.IsZero() && end.Before(deadline) {
+		deadline = end
+	}
+	ctx, cancel := context.WithDeadline(s.provider.with(ctx), deadline)
 	defer cancel()
 	token, err := s.config.DeviceAccessToken(ctx, s.device)
 	refused, answered := errors.AsType[*oauth2.RetrieveError](err)
 	switch {
 	case err == nil:
 		return s.verify(ctx, token)
-	case answered && (refused.ErrorCode == "access_denied" || refused.ErrorCode == "expired_token"):
+	case answered && slices.Contains(refusals, refused.ErrorCode):
 		return Person{}, fmt.Errorf("%w: the provider answers %s", ErrNotSignedIn, refused.ErrorCode)
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil, errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(deadline), errors.Is(err, context.Canceled):
 		return Person{}, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
 	}
 	return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -177,7 +177,7 @@ func TestKeysAway(t *testing.T) {
 // TestNoAnswer: a provider that refuses is another thing than one that is away.
 func TestNoAnswer(t *testing.T) {
 	for answer, want := range map[string]error{
-		"access_denied": ErrNotSignedIn, "expired_token": ErrNotSignedIn, "500": ErrUnavailable, "invalid_grant": ErrUnavailable,
+		"access_denied": ErrNotSignedIn, "authorization_declined": ErrNotSignedIn, "expired_token": ErrNotSignedIn, "500": ErrUnavailable, "invalid_grant": ErrUnavailable,
 	} {
 		at := oidctest.New(t)
 		at.Answers = []string{answer}
@@ -230,6 +230,32 @@ func TestWaitEnds(t *testing.T) {
 	}
 	if at.Polled > 0 {
 		t.Errorf("the provider was asked %d times", at.Polled)
+	}
+}
+
+// TestCodeEnds: nobody has signed in before the end of the code, which some providers have
+// after a minute. That is not a provider that is away, which would cost no penalty.
+func TestCodeEnds(t *testing.T) {
+	t.Parallel()
+	at := oidctest.New(t)
+	at.Pending, at.Ends = true, 1
+	if who, err := signIn(t, open(t, at, nil)); who != (Person{}) || !errors.Is(err, ErrNotSignedIn) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %+v, %v, want ErrNotSignedIn", who, err)
+	}
+}
+
+// TestSlowDown: the provider is asked five seconds later than before when it says so.
+func TestSlowDown(t *testing.T) {
+	t.Parallel()
+	at := oidctest.New(t)
+	at.Answers = []string{"slow_down"}
+	p := open(t, at, nil)
+	began := time.Now()
+	if who, err := signIn(t, p); err != nil || who.Name != "alice" {
+		t.Errorf("got %+v, %v", who, err)
+	}
+	if took := time.Since(began); took < 7*time.Second || at.Polled != 2 {
+		t.Errorf("the provider was asked %d times in %v, want 2 in 7s or more", at.Polled, took)
 	}
 }
 

@@ -3,6 +3,7 @@
 package oidctest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -35,6 +36,7 @@ type Provider struct {
 	NoKeys  bool                                         // they cannot be read
 	Pending bool                                         // nobody signs in
 	Wait    int                                          // seconds between two requests for a token; 0: one
+	Ends    int                                          // seconds until nobody can sign in with the code; 0: 60
 
 	key   *ecdsa.PrivateKey
 	kid   string
@@ -96,7 +98,7 @@ func (p *Provider) device(w http.ResponseWriter, r *http.Request) {
 	code := rand.Text()
 	p.nonce[code] = r.PostFormValue("nonce")
 	answer(w, http.StatusOK, map[string]any{
-		"device_code": code, "user_code": "ABCD-EFGH", "expires_in": 60, "interval": max(1, p.Wait),
+		"device_code": code, "user_code": "ABCD-EFGH", "expires_in": cmp.Or(p.Ends, 60), "interval": max(1, p.Wait),
 		"verification_uri": p.URL + "/activate", "verification_uri_complete": p.URL + "/activate?code=ABCD-EFGH",
 	})
 }
