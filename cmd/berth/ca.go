@@ -59,7 +59,7 @@ func showAuthorities(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 // fingerprint of the one that issues; empty if none does.
 func listAuthorities(cfg *config.Config) (all []cert.Listed, issues string, err error) {
 	if file := cfg.Certificates.Issue.CAKey; file != "" {
-		key, err := hostkey.ReadSigner(file, nil)
+		key, err := hostkey.OpenSigner(file, hostkey.Agent(cfg.HostKeyAgent))
 		if err != nil {
 			return nil, "", fmt.Errorf("certificates.issue.ca_key: %s: %w", file, err)
 		}

@@ -75,7 +75,7 @@ func rotateAuthority(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 	}
 	i := slices.IndexFunc(all, func(a cert.Listed) bool { return a.Fingerprint == issues })
 	if i < 0 {
-		return fmt.Errorf("certificates.issue.ca_key: %s: its certificates are not accepted: add %s.pub to a file of ca_keys or authorities", file, file)
+		return fmt.Errorf("certificates.issue.ca_key: %s: its certificates are not accepted: add %s.pub to a file of ca_keys or authorities", file, strings.TrimSuffix(file, ".pub"))
 	}
 	var others []string
 	for _, a := range all {
@@ -100,7 +100,7 @@ var generation = regexp.MustCompile(`-\d+$`)
 
 // nextFile returns a name for the key after that in file that is free: ca, ca-2, ca-3.
 func nextFile(file string) string {
-	base := generation.ReplaceAllString(file, "")
+	base := generation.ReplaceAllString(strings.TrimSuffix(file, ".pub"), "")
 	for n := 2; ; n++ {
 		name := fmt.Sprintf("%s-%d", base, n)
 		if _, err := os.Lstat(name + ".pub"); err != nil {

@@ -59,7 +59,7 @@ func prepare(cfg *config.Config, hostKeys []string) (*parts, error) {
 		if p.authorities, err = cert.Open(cfg.Certificates, cfg.DirectoryNames()...); err != nil {
 			failed(fmt.Errorf("certificates: %w", err))
 		} else if issue := cfg.Certificates.Issue; issue.CAKey != "" {
-			key, err := hostkey.ReadSigner(issue.CAKey, nil)
+			key, err := hostkey.OpenSigner(issue.CAKey, hostkey.Agent(cfg.HostKeyAgent))
 			if err == nil {
 				err = p.authorities.IssueWith(issue, key)
 			}

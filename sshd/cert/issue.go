@@ -14,7 +14,8 @@ import (
 
 // Issue are the administrator's choices about certificates that this server issues.
 type Issue struct {
-	// CAKey is the file with the private key of one of the authorities. Empty means
+	// CAKey is the file with the private key of one of the authorities. If it ends in
+	// .pub it has the public key, and host_key_agent holds the private one. Empty means
 	// that no certificates are issued.
 	CAKey string `mapstructure:"ca_key"`
 

@@ -76,7 +76,7 @@ func (a Agent) load(path string) (ssh.Signer, error) {
 }
 
 // ErrNoSignature means that an agent did not sign for the server.
-var ErrNoSignature = errors.New("no signature of the host key")
+var ErrNoSignature = errors.New("no signature by the key")
 
 var errNotHeld = errors.New("does not hold the key")
 

@@ -90,6 +90,15 @@ func ReadSigner(path string, passphrase Ask) (ssh.Signer, error) {
 	return ssh.NewSignerFromSigner(k.Private)
 }
 
+// OpenSigner returns the private key in the file at path, as ReadSigner does. A path that
+// ends in .pub is that of a public key, as for Load: the agent signs.
+func OpenSigner(path string, agent Agent) (ssh.Signer, error) {
+	if strings.HasSuffix(path, ".pub") {
+		return agent.load(path)
+	}
+	return ReadSigner(path, nil)
+}
+
 // signer refuses keys that are too weak for a server.
 func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	if rank(s) < 0 {
