@@ -43,6 +43,8 @@ func TestConsoleInBrowser(t *testing.T) {
 	complaints := listen(ctx)
 	url := "http://" + address
 
+	do(t, ctx, chromedp.Navigate(url+"/login"))
+	screens(t, ctx, "login")
 	logIn(t, ctx, url, "wrong")
 	if got := read(t, ctx, chromedp.Text(`[role=alert]`)); got != "The login was refused." {
 		t.Errorf("a wrong password: %q", got)
@@ -55,10 +57,14 @@ func TestConsoleInBrowser(t *testing.T) {
 
 	download, _ := startDownload(t, s, dir)
 	do(t, ctx, chromedp.WaitVisible(`#live progress`)) // the page is not loaded again: the row comes by itself
-	do(t, ctx, chromedp.Click(`//tr[td[contains(., 'bob')]]//a[.='End']`))
+	const end = `//tr[td[contains(., 'bob')]]//a[.='End']`
+	focus := `document.evaluate("` + end + `", document, null, XPathResult.FIRST_ORDERED_NODE_TYPE).singleNodeValue.focus(), true`
+	read(t, ctx, chromedp.Evaluate[bool](focus)) // as a mouse does first: the row is not drawn again meanwhile
+	do(t, ctx, chromedp.Click(end))
 	if got := read(t, ctx, chromedp.Text(`main`)); !strings.Contains(got, "End the session of bob") {
 		t.Errorf("before the end of a session: %q", got)
 	}
+	screens(t, ctx, "question")
 	do(t, ctx, chromedp.Submit(`main form`), chromedp.WaitVisible(`#live`))
 	if err := download.Wait(); err == nil {
 		t.Error("the download was not ended")
@@ -158,7 +164,7 @@ func heights(points []string) (all []string) {
 
 // TestConsoleAttacksInBrowser: a page of another port that sends a form, which the browser
 // sends with the cookie, changes nothing; a cookie that was stolen ends the session; a
-// person whom the directory disables is out.
+// person whom the directory disables is out; passwords cannot be guessed.
 func TestConsoleAttacksInBrowser(t *testing.T) {
 	slow(t)
 	t.Parallel()
@@ -221,6 +227,22 @@ func TestConsoleAttacksInBrowser(t *testing.T) {
 	logIn(t, ctx, url, "alice-demo-1")
 	if got := read(t, ctx, chromedp.Text(`[role=alert]`)); !strings.Contains(got, "The login was refused.") { // nobody has proved the password
 		t.Errorf("the next login: %q", got)
+	}
+
+	shielded := regexp.MustCompile(`"type":"login_shielded".*"user":"bob"`)
+	tries := 0
+	eventually(t, "bob is shielded from guesses", func() bool {
+		tries++
+		logInAs(t, ctx, url, "bob", "wrong")
+		do(t, ctx, chromedp.WaitVisible(`[role=alert]`))
+		return shielded.MatchString(readFile(t, filepath.Join(dir, "events.jsonl")))
+	})
+	if tries < 5 {
+		t.Errorf("after %d wrong passwords", tries)
+	}
+	logInAs(t, ctx, url, "bob", "bob-demo-1")
+	if got := read(t, ctx, chromedp.Text(`[role=alert]`)); got != "The login was refused." {
+		t.Errorf("then with the right one: %q", got)
 	}
 }
 
