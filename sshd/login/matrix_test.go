@@ -49,6 +49,7 @@ type world struct {
 	user     directory.User
 	password string
 	binds    int
+	lookups  int
 	slow     time.Duration // what a look-up and a bind take
 	changes  int
 	between  func(*directory.User) // what happens to the account after the first factor
@@ -63,6 +64,7 @@ func (w *world) Lookup(_ context.Context, name string) (*directory.User, error) 
 	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.lookups++
 	if name != w.user.Name {
 		return nil, &directory.Refusal{Why: directory.ErrNoUser}
 	}
@@ -524,6 +526,9 @@ func TestEachNamePays(t *testing.T) {
 	want := []string{"alice key_not_accepted", "bob unknown_user", "carol unknown_user", "dave unknown_user"}
 	if !slices.Equal(reasons, want) || store.penalties != len(want) {
 		t.Errorf("events %q and %d penalties, want %q and one each", reasons, store.penalties, want)
+	}
+	if w.lookups != len(want) {
+		t.Errorf("the directory was asked %d times, want once for each name", w.lookups)
 	}
 }
 
