@@ -268,7 +268,7 @@ func pss(b *testing.B, pid int) (bytes int64) {
 }
 
 // BenchmarkCompany has 50,000 people in 2,000 groups: a login, a table of everybody's
-// rights, and the re-check of the sessions of 5,000 different people.
+// rights, a report for auditors, and the re-check of the sessions of 5,000 different people.
 func BenchmarkCompany(b *testing.B) {
 	const people = 50_000
 	c := newCrowd(b, people, 2000)
@@ -287,6 +287,15 @@ func BenchmarkCompany(b *testing.B) {
 	took := time.Since(began)
 	b.Logf("explain --all of %d people: %v, %v of its CPU, %d MiB at most", people, took, explain.ProcessState.UserTime()+explain.ProcessState.SystemTime(), explain.ProcessState.SysUsage().(*syscall.Rusage).Maxrss>>10)
 	b.ReportMetric(took.Seconds(), "s/explain-all")
+
+	began = time.Now()
+	access := exec.CommandContext(context.Background(), plain, "report", "access", "--all", "--config", config)
+	if table, err = access.Output(); err != nil || !bytes.Contains(table, fmt.Appendf(nil, "people looked at: %d\n", people)) {
+		b.Fatalf("report access --all: %v\n%.500s", err, table)
+	}
+	took = time.Since(began)
+	b.Logf("report access --all of %d people: %v, %v of its CPU, %d MiB at most", people, took, access.ProcessState.UserTime()+access.ProcessState.SystemTime(), access.ProcessState.SysUsage().(*syscall.Rusage).Maxrss>>10)
+	b.ReportMetric(took.Seconds(), "s/report-all")
 
 	const sessions = 5000
 	var wg sync.WaitGroup
