@@ -2,12 +2,10 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -34,7 +32,9 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	stringType   = reflect.TypeFor[string]()
 	errNeedsText = errors.New(`must be text: put it in quotes`)
-	amountType   = reflect.TypeFor[policy.Amount]()
+	countType    = reflect.TypeFor[policy.Amount[int]]()
+	sizeType     = reflect.TypeFor[policy.Amount[int64]]()
+	timeType     = reflect.TypeFor[policy.Amount[time.Duration]]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
 )
 
@@ -46,16 +46,10 @@ func duration(_, to reflect.Type, data any) (any, error) {
 	switch v := data.(type) {
 	case time.Duration:
 		return v, nil
-	case string:
-		if d, err := time.ParseDuration(v); err == nil {
-			return d, nil
-		}
-	case int:
-		if v == 0 {
-			return time.Duration(0), nil
-		}
+	case string, int:
+		return policy.ParseTime(fmt.Sprint(v))
 	}
-	return nil, errors.New("must be a time with its unit, such as 30s, 5m or 4h")
+	return nil, policy.ErrNoTime
 }
 
 // size reads 10MiB where an int64 is wanted, and auto for a window.
@@ -71,20 +65,30 @@ func size(from, to reflect.Type, data any) (any, error) {
 
 // amount reads 10MiB, "%{attribute}", and both.
 func amount(_, to reflect.Type, data any) (any, error) {
-	if to != amountType {
-		return data, nil
+	switch to {
+	case countType:
+		return amountOf[int](data)
+	case sizeType:
+		return amountOf[int64](data)
+	case timeType:
+		return amountOf[time.Duration](data)
 	}
-	switch v := data.(type) {
-	case string:
-		a, err := policy.ParseAmount(v)
+	return data, nil
+}
+
+func amountOf[T policy.Measure](data any) (any, error) {
+	if n, ok := data.(int); ok && (n == 0 || reflect.TypeFor[T]() != durationType) {
+		return policy.Amount[T]{Value: new(T(n))}, nil
+	}
+	switch data.(type) {
+	case string, int:
+		a, err := policy.ParseAmount[T](fmt.Sprint(data))
 		if err != nil {
 			return nil, err
 		}
 		return *a, nil
-	case int:
-		return policy.Amount{Number: new(int64(v))}, nil
 	}
-	return nil, errors.New("must be a number")
+	return nil, kindInWords(reflect.TypeFor[T]())
 }
 
 // network reads 10.0.0.0/8, and an address as a network of one.
@@ -95,20 +99,6 @@ func network(from, to reflect.Type, data any) (any, error) {
 	return policy.ParseNetwork(data.(string))
 }
 
-// digits matches numbers that mean the same in all versions of YAML, unlike 010 and 0x8.
-var digits = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-
-func whole(s string) (int64, error) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	switch {
-	case !strings.ContainsAny(s, "0123456789"):
-		return 0, errors.New("must be a number")
-	case err != nil || !digits.MatchString(s):
-		return 0, errors.New("must be a whole number in plain digits, such as 8")
-	}
-	return n, nil
-}
-
 // basic reads numbers, true and false from the environment, where every value is text.
 func basic(from, to reflect.Type, data any) (any, error) {
 	if from != stringType {
@@ -116,7 +106,7 @@ func basic(from, to reflect.Type, data any) (any, error) {
 	}
 	switch to.Kind() {
 	case reflect.Int:
-		return whole(data.(string))
+		return policy.ParseNumber(data.(string))
 	case reflect.Bool:
 		if s := data.(string); s != "true" && s != "false" {
 			return nil, errors.New("must be true or false")
@@ -145,7 +135,7 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 
 // isStruct reports whether t is written as keys with values.
 func isStruct(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && t != prefixType && t != amountType
+	return t.Kind() == reflect.Struct && t != prefixType && t != countType && t != sizeType && t != timeType
 }
 
 // list reads a single text or network as a list of one.
@@ -180,6 +170,9 @@ func shape(from, to reflect.Type, data any) (any, error) {
 
 // kindInWords says what an administrator has to write for a value of type t.
 func kindInWords(t reflect.Type) error {
+	if t == durationType {
+		return policy.ErrNoTime
+	}
 	switch t.Kind() {
 	case reflect.Slice:
 		return errors.New("must be a list, as in [a, b]")

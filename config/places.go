@@ -144,8 +144,8 @@ func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		p.values[key] = n.Value
-		if k := t.Kind(); (k == reflect.Int || k == reflect.Int64 && t != durationType || t == amountType) && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
-			if _, err := whole(n.Value); err != nil {
+		if k := t.Kind(); (k == reflect.Int || k == reflect.Int64 && t != durationType || t == countType || t == sizeType) && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
+			if _, err := policy.ParseNumber(n.Value); err != nil {
 				p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: fmt.Errorf("%q: %w", n.Value, err)})
 			}
 		}

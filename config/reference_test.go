@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"berth/directory/ldap"
 	"berth/policy"
@@ -235,13 +234,13 @@ func kind(k key) string {
 		t = t.Elem()
 	}
 	switch {
-	case t == reflect.TypeFor[time.Duration]():
+	case t == durationType, t == timeType:
 		return "time"
 	case t == reflect.TypeFor[policy.Require]():
 		return "list, or list of lists"
 	case strings.HasSuffix(k.name, "files"):
 		return "number"
-	case t.Kind() == reflect.Int64, t == amountType:
+	case t.Kind() == reflect.Int64, t == sizeType:
 		return "size"
 	case t == reflect.SliceOf(prefixType):
 		return "list of networks"
@@ -249,12 +248,12 @@ func kind(k key) string {
 		return "list of keys"
 	case t.Kind() == reflect.Slice:
 		return "list"
+	case t.Kind() == reflect.Int, t == countType:
+		return "number"
 	case t.Kind() == reflect.Struct:
 		return "keys"
 	case t.Kind() == reflect.Bool:
 		return "true, false"
-	case t.Kind() == reflect.Int:
-		return "number"
 	}
 	return "text"
 }

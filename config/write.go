@@ -38,14 +38,12 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 			return scalar("!!str", "auto")
 		}
 		return scalar("!!str", policy.FormatSize(int64(value)))
-	case policy.Amount:
-		switch {
-		case value.Attribute == "":
-			return node(reflect.ValueOf(*value.Number), key, brief)
-		case value.Number == nil:
-			return scalar("!!str", "%{"+value.Attribute+"}")
-		}
-		return scalar("!!str", "%{"+value.Attribute+"} or "+node(reflect.ValueOf(*value.Number), key, brief).Value)
+	case policy.Amount[int]:
+		return amountNode(value, key)
+	case policy.Amount[int64]:
+		return amountNode(value, key)
+	case policy.Amount[time.Duration]:
+		return amountNode(value, key)
 	case int64:
 		if strings.HasSuffix(key, "files") {
 			return scalar("!!int", fmt.Sprint(value))
@@ -76,6 +74,18 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 	default:
 		return scalar("!!int", fmt.Sprint(v.Interface()))
 	}
+}
+
+// amountNode returns a limit as a rule has it.
+func amountNode[T policy.Measure](a policy.Amount[T], key string) *yaml.Node {
+	if a.Attribute == "" {
+		return node(reflect.ValueOf(*a.Value), key, false)
+	}
+	text := "%{" + a.Attribute + "}"
+	if a.Value != nil {
+		text += " or " + node(reflect.ValueOf(*a.Value), key, false).Value
+	}
+	return scalar("!!str", text)
 }
 
 func mapping(v reflect.Value, brief bool) *yaml.Node {

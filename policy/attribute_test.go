@@ -2,8 +2,10 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,8 +35,8 @@ func TestLimitsOfAttributes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s, err := Compile([]Rule{
-			{Name: "r", Home: &Home{Host: "/srv/%u"}, Limits: Quantity{Quota: &Amount{"berthQuota", tt.fallback}}},
-			{Name: "later", Limits: Quantity{Quota: &Amount{Number: new(int64(1 << 50))}}},
+			{Name: "r", Home: &Home{Host: "/srv/%u"}, Limits: Quantity{Quota: &Amount[int64]{"berthQuota", tt.fallback}}},
+			{Name: "later", Limits: Quantity{Quota: &Amount[int64]{Value: new(int64(1 << 50))}}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -62,24 +64,57 @@ func TestLimitsOfAttributes(t *testing.T) {
 
 // TestEveryLimitOfAttributes sets all of them, by different attributes.
 func TestEveryLimitOfAttributes(t *testing.T) {
-	of := func(attribute string) *Amount { return &Amount{Attribute: attribute} }
-	s, err := Compile([]Rule{{Name: "r", Home: &Home{Host: "/srv"}, Limits: Quantity{Quota: of("a"), QuotaFiles: of("b"), MaxFile: of("c"), UploadRate: of("d"), DownloadRate: of("e")}}})
+	of := func(attribute string) *Amount[int64] { return &Amount[int64]{Attribute: attribute} }
+	s, err := Compile([]Rule{{Name: "r", Home: &Home{Host: "/srv"}, Limits: Quantity{
+		Quota: of("a"), QuotaFiles: of("b"), MaxFile: of("c"), UploadRate: of("d"), DownloadRate: of("e"), Sessions: &Amount[int]{Attribute: "f"},
+		Idle: &Amount[time.Duration]{"g", new(time.Hour)}, SessionTime: &Amount[time.Duration]{"h", new(8 * time.Hour)},
+	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Resolve(Request{User: &directory.User{Name: "alice", Attrs: map[string][]string{"a": {"1"}, "b": {"2"}, "c": {"3"}, "d": {"4"}, "e": {"5"}}}})
+	attrs := map[string][]string{"a": {"1"}, "b": {"2"}, "c": {"3"}, "d": {"4"}, "e": {"5"}, "f": {"6"}, "g": {"7m"}, "h": {"1h30m"}}
+	req := Request{User: &directory.User{Name: "alice", Attrs: attrs}}
+	p, err := s.Resolve(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Limits{Quota: 1, QuotaFiles: 2, MaxFile: 3, UploadRate: 4, DownloadRate: 5}); p.Limits != want {
+	want := Limits{Quota: 1, QuotaFiles: 2, MaxFile: 3, UploadRate: 4, DownloadRate: 5, Sessions: 6, Idle: 7 * time.Minute, SessionTime: 90 * time.Minute}
+	if p.Limits != want {
 		t.Errorf("limits %+v, want %+v", p.Limits, want)
+	}
+	if got := s.Attributes(); len(got) != len(attrs) {
+		t.Errorf("attributes %q, want %d", got, len(attrs))
+	}
+	for value, note := range map[string]string{
+		"":      "g has no value; the limit of the rule applies",
+		"30":    `g is "30": must be a time above 0, such as 30m; the limit of the rule applies`,
+		"0":     `g is "0": must be a time`,
+		"-5m":   `g is "-5m": must be a time`,
+		"10GiB": `g is "10GiB": must be a time`,
+	} {
+		if attrs["g"] = []string{value}; value == "" {
+			delete(attrs, "g")
+		}
+		var text strings.Builder
+		if p, err := s.Resolve(req); err != nil || p.Limits.Idle != time.Hour {
+			t.Errorf("idle %q: %v, %v, want the rule's", value, p, err)
+		} else if err := s.Explain(req).WriteText(&text); err != nil || !strings.Contains(text.String(), note) {
+			t.Errorf("idle %q: berth explain does not say %q:\n%s", value, note, text.String())
+		}
+	}
+	for _, value := range []string{"10GiB", "0", "-1", "007", "1.5", "9223372036854775808", "many", ""} {
+		attrs["f"] = []string{value}
+		_, err := s.Resolve(req)
+		if d, denied := errors.AsType[*Denied](err); !denied || d.Reason != Placeholder || !strings.Contains(d.Detail, fmt.Sprintf("limits.sessions: f is %q: must be a number above 0, such as 5", value)) {
+			t.Errorf("sessions %q: %v, want a refusal", value, err)
+		}
 	}
 }
 
 func TestParseAmount(t *testing.T) {
-	for text, want := range map[string]*Amount{
-		"10GiB":                   {Number: new(int64(10 << 30))},
-		"0":                       {Number: new(int64(0))},
+	parses(t, map[string]*Amount[int64]{
+		"10GiB":                   {Value: new(int64(10 << 30))},
+		"0":                       {Value: new(int64(0))},
 		"%{berthQuota}":           {Attribute: "berthQuota"},
 		"%{berthQuota} or 10GiB":  {"berthQuota", new(int64(10 << 30))},
 		" %{a-b.1;x} or 4096 ":    {"a-b.1;x", new(int64(4096))},
@@ -101,8 +136,35 @@ func TestParseAmount(t *testing.T) {
 		"%u":                      nil,
 		"berthQuota":              nil,
 		"%{berthQuota} or 1 or 2": nil,
-	} {
-		got, err := ParseAmount(text)
+	})
+	parses(t, map[string]*Amount[int]{
+		"5":           {Value: new(5)},
+		"0":           {Value: new(0)},
+		"%{a}":        {Attribute: "a"},
+		"%{a} or 5":   {"a", new(5)},
+		"5GiB":        nil,
+		"05":          nil,
+		"":            nil,
+		"%{a} or 5m":  nil,
+		"%{a} or 1e3": nil,
+	})
+	parses(t, map[string]*Amount[time.Duration]{
+		"30m":           {Value: new(30 * time.Minute)},
+		"0":             {Value: new(time.Duration(0))},
+		"%{a}":          {Attribute: "a"},
+		"%{a} or 1h30m": {"a", new(90 * time.Minute)},
+		"%{a} or 0":     {"a", new(time.Duration(0))},
+		"30":            nil,
+		"":              nil,
+		"%{a} or 30":    nil,
+		"%{a} 30m":      nil,
+	})
+}
+
+func parses[T Measure](t *testing.T, amounts map[string]*Amount[T]) {
+	t.Helper()
+	for text, want := range amounts {
+		got, err := ParseAmount[T](text)
 		if want == nil {
 			if err == nil {
 				t.Errorf("ParseAmount(%q) = %+v, want an error", text, got)

@@ -20,7 +20,7 @@ func manyRules(t testing.TB, n int) *Set {
 			Home:    &Home{Host: "/srv/home/%u"},
 			Folders: []Mount{{Path: fmt.Sprintf("/shared%d", i), Host: fmt.Sprintf("/srv/shared/%d", i)}},
 			Access:  []Grant{{Path: "/inbox", Permissions: []string{"create"}}},
-			Limits:  Quantity{Sessions: new(5)},
+			Limits:  Quantity{Sessions: &Amount[int]{Value: new(5)}},
 		}
 		switch i % 4 {
 		case 0:

@@ -14,7 +14,7 @@ func TestCompare(t *testing.T) {
 			Home:     &Home{Host: "/srv/home/%u"},
 			Folders:  []Mount{{Path: "/shared", Host: "/srv/shared"}, {Path: "/old", Host: "/srv/old"}},
 			Services: []string{"sftp", "scp"},
-			Limits:   Quantity{Quota: &Amount{Number: new(int64(10 << 30))}},
+			Limits:   Quantity{Quota: &Amount[int64]{Value: new(int64(10 << 30))}},
 		},
 		{Name: "eve", When: When{Users: []string{"eve"}}},
 	}
@@ -28,7 +28,7 @@ func TestCompare(t *testing.T) {
 			},
 			Access:   []Grant{{Path: "/inbox", Names: Names{Deny: []string{"*.exe"}}}, {Path: "/outbox", Permissions: []string{"full"}}},
 			Services: []string{"sftp", "passwd"},
-			Limits:   Quantity{Quota: &Amount{Number: new(int64(5 << 30))}},
+			Limits:   Quantity{Quota: &Amount[int64]{Value: new(int64(5 << 30))}},
 			SetAttr:  Ignore,
 		},
 		{Name: "no eve", Deny: true, When: When{Users: []string{"eve"}}},

@@ -77,8 +77,8 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 		{"the rest", Rule{
 			Name: "r", Services: []string{"sftp", "shell"}, Require: Require{{"publickey", "publickey"}, {}, {"pin"}},
 			Uploads: "atomik", SetAttr: "no", Limits: Quantity{
-				Sessions: new(-1), Quota: &Amount{Number: new(int64(-2))}, QuotaFiles: &Amount{Number: new(int64(-3))}, MaxFile: &Amount{Number: new(int64(-4))}, UploadRate: &Amount{Number: new(int64(-5))}, DownloadRate: &Amount{Number: new(int64(-6))},
-				Idle: new(-time.Second), SessionTime: new(-time.Minute),
+				Sessions: &Amount[int]{Value: new(-1)}, Quota: &Amount[int64]{Value: new(int64(-2))}, QuotaFiles: &Amount[int64]{Value: new(int64(-3))}, MaxFile: &Amount[int64]{Value: new(int64(-4))}, UploadRate: &Amount[int64]{Value: new(int64(-5))}, DownloadRate: &Amount[int64]{Value: new(int64(-6))},
+				Idle: &Amount[time.Duration]{Value: new(-time.Second)}, SessionTime: &Amount[time.Duration]{Value: new(-time.Minute)},
 			},
 		}, []string{
 			`rules[0].services[1]: "shell": is not a service: use some of sftp, scp, passwd`,

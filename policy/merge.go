@@ -80,11 +80,10 @@ func (res *resolution) readAttribute(s *setting, o *origin, r *compiledRule, u *
 	if s.attribute == nil || s.attribute(&r.has) == "" {
 		return nil
 	}
-	n, err := limitOf(u, s.attribute(&r.has))
-	switch {
+	attribute := s.attribute(&r.has)
+	switch err := s.read(&res.policy, u, attribute); {
 	case err == nil:
-		s.read(&res.policy, n)
-		o.note = "from " + s.attribute(&r.has)
+		o.note = "from " + attribute
 	case s.hasDefault(&r.has):
 		o.note = err.Error() + "; the limit of the rule applies"
 	default:

@@ -144,7 +144,7 @@ func financeRules() []Rule {
 			Access:   []Grant{{Path: "/inbox", Permissions: []string{"create"}, Names: Names{Deny: []string{"*.exe"}}}},
 			Services: []string{"sftp", "scp", "change-password"},
 			Require:  Require{{"publickey"}},
-			Limits:   Quantity{Sessions: new(5), Quota: &Amount{Number: new(int64(10 << 30))}, Idle: new(15 * time.Minute)},
+			Limits:   Quantity{Sessions: &Amount[int]{Value: new(5)}, Quota: &Amount[int64]{Value: new(int64(10 << 30))}, Idle: &Amount[time.Duration]{Value: new(15 * time.Minute)}},
 			Uploads:  Atomic,
 		},
 		{
@@ -153,7 +153,7 @@ func financeRules() []Rule {
 			Home:    &Home{Host: "/srv/berth/staff/%i", Umask: "077"},
 			Folders: []Mount{{Path: "/shared", Host: "/srv/other"}, {Path: "/dept/%u/doc", Host: "/srv/%d/%{Department}/100%%", Umask: "007", Quota: new(int64(7))}},
 			Access:  []Grant{{Path: "/inbox", Permissions: []string{"full"}}, {Path: "/shared/archive/old", Names: Names{Allow: []string{"*.pdf"}}, Hide: true}},
-			Limits:  Quantity{Sessions: new(9), SessionTime: new(8 * time.Hour), Idle: new(time.Duration(0))},
+			Limits:  Quantity{Sessions: &Amount[int]{Value: new(9)}, SessionTime: &Amount[time.Duration]{Value: new(8 * time.Hour)}, Idle: &Amount[time.Duration]{Value: new(time.Duration(0))}},
 			Uploads: Direct,
 			SetAttr: Ignore,
 		},
@@ -306,7 +306,7 @@ func TestFirstWins(t *testing.T) {
 func TestRootQuota(t *testing.T) {
 	set := compile(
 		t,
-		Rule{Name: "r", Folders: []Mount{{Path: "/", Host: "/srv", Quota: new(int64(7)), QuotaFiles: new(int64(8))}}, Limits: Quantity{QuotaFiles: &Amount{Number: new(int64(9))}}},
+		Rule{Name: "r", Folders: []Mount{{Path: "/", Host: "/srv", Quota: new(int64(7)), QuotaFiles: new(int64(8))}}, Limits: Quantity{QuotaFiles: &Amount[int64]{Value: new(int64(9))}}},
 	)
 	p, err := set.Resolve(aliceFrom("10.1.2.3"))
 	if err != nil {

@@ -65,17 +65,16 @@ type Grant struct {
 }
 
 // Quantity is the limits of a rule. Each one may come from another rule: the
-// first one that sets it, 0 for no limit included. An Amount may be in an attribute of
-// the user.
+// first one that sets it, 0 for no limit included.
 type Quantity struct {
-	Sessions     *int           `mapstructure:"sessions"`      // sessions of the user at the same time
-	Quota        *Amount        `mapstructure:"quota"`         // bytes in the home: 10GiB; or an attribute of the user that holds them: "%{berthQuota}", or "%{berthQuota} or 10GiB"
-	QuotaFiles   *Amount        `mapstructure:"quota_files"`   // files and directories in the home; or an attribute, as for quota
-	MaxFile      *Amount        `mapstructure:"max_file"`      // bytes of one file: 2GiB; or an attribute, as for quota
-	UploadRate   *Amount        `mapstructure:"upload_rate"`   // bytes a second of one session: 20MiB; or an attribute, as for quota
-	DownloadRate *Amount        `mapstructure:"download_rate"` // bytes a second of one session: 20MiB; or an attribute, as for quota
-	Idle         *time.Duration `mapstructure:"idle"`          // time without a request after which the session ends: 15m
-	SessionTime  *time.Duration `mapstructure:"session_time"`  // time after which the session ends: 8h
+	Sessions     *Amount[int]           `mapstructure:"sessions"`      // sessions of the user at the same time: 5; or an attribute of the user that holds the number: "%{berthSessions}", or "%{berthSessions} or 5"
+	Quota        *Amount[int64]         `mapstructure:"quota"`         // bytes in the home: 10GiB; or an attribute, as for sessions: "%{berthQuota} or 10GiB"
+	QuotaFiles   *Amount[int64]         `mapstructure:"quota_files"`   // files and directories in the home; or an attribute, as for sessions
+	MaxFile      *Amount[int64]         `mapstructure:"max_file"`      // bytes of one file: 2GiB; or an attribute, as for sessions
+	UploadRate   *Amount[int64]         `mapstructure:"upload_rate"`   // bytes a second of one session: 20MiB; or an attribute, as for sessions
+	DownloadRate *Amount[int64]         `mapstructure:"download_rate"` // bytes a second of one session: 20MiB; or an attribute, as for sessions
+	Idle         *Amount[time.Duration] `mapstructure:"idle"`          // time without a request after which the session ends: 15m; or an attribute, as for sessions: "%{berthIdle} or 15m"
+	SessionTime  *Amount[time.Duration] `mapstructure:"session_time"`  // time after which the session ends: 8h; or an attribute, as for sessions
 }
 
 // Require is alternatives of authentication methods. In a file a plain list is

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"berth/directory"
 )
 
 // A setting is a single value: the first matching rule that sets it gives it.
@@ -16,9 +18,9 @@ type setting struct {
 	show     func(p *Policy) string
 	negative func(r *Rule) string // what a limit below 0 is; empty if it is none
 
-	attribute  func(r *Rule) string         // of the user, which holds the value; nil: none can
-	read       func(p *Policy, value int64) // sets the value of the attribute
-	hasDefault func(r *Rule) bool           // the rule has a value for users without the attribute
+	attribute  func(r *Rule) string                                       // of the user, which holds the value; nil: none can
+	read       func(p *Policy, u *directory.User, attribute string) error // sets the value that the attribute of u holds
+	hasDefault func(r *Rule) bool                                         // the rule has a value for users without the attribute
 }
 
 // settings are the single values of rules.
@@ -41,14 +43,14 @@ var settings = []setting{
 			return cmp.Or(strings.Join(all, ", or "), "any method")
 		},
 	},
-	limit("sessions", func(q *Quantity) **int { return &q.Sessions }, func(l *Limits) *int { return &l.Sessions }, strconv.Itoa),
-	personal("quota", func(q *Quantity) *Amount { return q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
-	personal("quota_files", func(q *Quantity) *Amount { return q.QuotaFiles }, func(l *Limits) *int64 { return &l.QuotaFiles }, count),
-	personal("max_file", func(q *Quantity) *Amount { return q.MaxFile }, func(l *Limits) *int64 { return &l.MaxFile }, FormatSize),
-	personal("upload_rate", func(q *Quantity) *Amount { return q.UploadRate }, func(l *Limits) *int64 { return &l.UploadRate }, rate),
-	personal("download_rate", func(q *Quantity) *Amount { return q.DownloadRate }, func(l *Limits) *int64 { return &l.DownloadRate }, rate),
-	limit("idle", func(q *Quantity) **time.Duration { return &q.Idle }, func(l *Limits) *time.Duration { return &l.Idle }, time.Duration.String),
-	limit("session_time", func(q *Quantity) **time.Duration { return &q.SessionTime }, func(l *Limits) *time.Duration { return &l.SessionTime }, time.Duration.String),
+	limit("sessions", func(q *Quantity) *Amount[int] { return q.Sessions }, func(l *Limits) *int { return &l.Sessions }, strconv.Itoa),
+	limit("quota", func(q *Quantity) *Amount[int64] { return q.Quota }, func(l *Limits) *int64 { return &l.Quota }, FormatSize),
+	limit("quota_files", func(q *Quantity) *Amount[int64] { return q.QuotaFiles }, func(l *Limits) *int64 { return &l.QuotaFiles }, count),
+	limit("max_file", func(q *Quantity) *Amount[int64] { return q.MaxFile }, func(l *Limits) *int64 { return &l.MaxFile }, FormatSize),
+	limit("upload_rate", func(q *Quantity) *Amount[int64] { return q.UploadRate }, func(l *Limits) *int64 { return &l.UploadRate }, rate),
+	limit("download_rate", func(q *Quantity) *Amount[int64] { return q.DownloadRate }, func(l *Limits) *int64 { return &l.DownloadRate }, rate),
+	limit("idle", func(q *Quantity) *Amount[time.Duration] { return q.Idle }, func(l *Limits) *time.Duration { return &l.Idle }, time.Duration.String),
+	limit("session_time", func(q *Quantity) *Amount[time.Duration] { return q.SessionTime }, func(l *Limits) *time.Duration { return &l.SessionTime }, time.Duration.String),
 	{
 		key:   "uploads",
 		set:   func(r *Rule) bool { return r.Uploads != "" },
@@ -74,41 +76,39 @@ var settings = []setting{
 	},
 }
 
-// limit makes the setting of one limit.
-func limit[T int | int64 | time.Duration](key string, in func(*Quantity) **T, out func(*Limits) *T, show func(T) string) setting {
+// limit makes the setting of one limit, which an attribute of the user may hold.
+func limit[T Measure](key string, in func(*Quantity) *Amount[T], out func(*Limits) *T, show func(T) string) setting {
+	amount := func(r *Rule) Amount[T] { return *cmp.Or(in(&r.Limits), new(Amount[T])) }
 	return setting{
-		key:   "limits." + key,
-		set:   func(r *Rule) bool { return *in(&r.Limits) != nil },
-		apply: func(p *Policy, r *Rule) { *out(&p.Limits) = **in(&r.Limits) },
+		key: "limits." + key,
+		set: func(r *Rule) bool { return in(&r.Limits) != nil },
+		apply: func(p *Policy, r *Rule) {
+			if v := amount(r).Value; v != nil {
+				*out(&p.Limits) = *v
+			}
+		},
 		show: func(p *Policy) string {
-			if n := *out(&p.Limits); n != 0 {
-				return show(n)
+			if v := *out(&p.Limits); v != 0 {
+				return show(v)
 			}
 			return "none"
 		},
 		negative: func(r *Rule) string {
-			if n := *in(&r.Limits); n != nil && *n < 0 {
-				return fmt.Sprint(*n)
+			if v := amount(r).Value; v != nil && *v < 0 {
+				return fmt.Sprint(*v)
 			}
 			return ""
 		},
+		attribute: func(r *Rule) string { return amount(r).Attribute },
+		read: func(p *Policy, u *directory.User, attribute string) error {
+			v, err := limitOf[T](u, attribute)
+			if err == nil {
+				*out(&p.Limits) = v
+			}
+			return err
+		},
+		hasDefault: func(r *Rule) bool { return amount(r).Value != nil },
 	}
-}
-
-// personal makes the setting of a limit that an attribute of the user may hold.
-func personal(key string, in func(*Quantity) *Amount, out func(*Limits) *int64, show func(int64) string) setting {
-	amount := func(q *Quantity) Amount { return *cmp.Or(in(q), new(Amount)) }
-	s := limit(key, func(q *Quantity) **int64 { return new(amount(q).Number) }, out, show)
-	s.set = func(r *Rule) bool { return in(&r.Limits) != nil }
-	s.attribute = func(r *Rule) string { return amount(&r.Limits).Attribute }
-	s.read = func(p *Policy, value int64) { *out(&p.Limits) = value }
-	s.apply = func(p *Policy, r *Rule) {
-		if n := amount(&r.Limits).Number; n != nil {
-			*out(&p.Limits) = *n
-		}
-	}
-	s.hasDefault = func(r *Rule) bool { return amount(&r.Limits).Number != nil }
-	return s
 }
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -24,9 +23,6 @@ var sizeUnits = []struct {
 	{"B", 1},
 }
 
-// plainNumber matches numbers that mean the same in all versions of YAML, unlike 010 and 0x8.
-var plainNumber = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
-
 // ParseSize returns the number of bytes that a text means, such as 10GiB, 2GB or 4096.
 func ParseSize(s string) (int64, error) {
 	number, factor := strings.TrimSpace(s), int64(1)
@@ -37,7 +33,7 @@ func ParseSize(s string) (int64, error) {
 		}
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || !plainNumber.MatchString(number) || n > (1<<62)/factor {
+	if err != nil || n < 0 || !plainNumber.MatchString(number) || n > (1<<62)/factor {
 		return 0, errors.New("must be a number of bytes, such as 100MiB")
 	}
 	return n * factor, nil

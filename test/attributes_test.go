@@ -29,7 +29,7 @@ directories:
 rules:
   - name: all
     home: {host: "%%{homeDirectory}", below: %[6]s, create: true}
-    limits: {quota: "%%{employeeNumber} or 1MiB"}
+    limits: {quota: "%%{employeeNumber} or 1MiB", sessions: "%%{employeeType} or 100", session_time: "%%{title} or 8h"}
     services: [sftp, quota]
 ssh: {refusal_delay: 0s, recheck: 1s}
 events: {file: "%[1]s/events.jsonl"}
@@ -86,7 +86,16 @@ admin: {listen: "127.0.0.1:0"}
 			return strings.Contains(string(text), tt.want)
 		})
 	}
+	limits := func(sessions, time string) {
+		d.modify(t, p, d.alice, "replace: employeeType\nemployeeType: "+sessions+"\n-\nreplace: title\ntitle: "+time+"\n")
+	}
 	set(alice, "65536")
+	limits("1", "lots")
+	if c, err := dial(); err == nil {
+		c.Close()
+		t.Error("a second session by an attribute with 1")
+	}
+	limits("many", "lots")
 	if c, err := dial(); err != nil {
 		t.Fatal(err)
 	} else {
@@ -97,4 +106,12 @@ admin: {listen: "127.0.0.1:0"}
 	waitFor(t, "the smaller quota in the session", func() bool { return strings.Contains(quota(open), "8.0 KiB") })
 	set("/", "8192")
 	waitFor(t, "the session to end with its home", func() bool { _, err := open.NewSession(); return err != nil })
+	set(alice, "8192")
+	brief, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer brief.Close()
+	limits("many", "2s")
+	waitFor(t, "the session to end with its time", func() bool { _, err := brief.NewSession(); return err != nil })
 }

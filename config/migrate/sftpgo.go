@@ -319,9 +319,9 @@ func (s *sftpgo) methods(f sftpgoFilters) (policy.Require, string) {
 // limits carries over numbers of a user; 0 is no limit in both.
 func limits(r *policy.Rule, u sftpgoUser) {
 	const kilo = 1000 // not more than SFTPGo, whose KB may be 1024
-	set := func(to **policy.Amount, n int64) {
+	set := func(to **policy.Amount[int64], n int64) {
 		if n > 0 {
-			*to = &policy.Amount{Number: &n}
+			*to = &policy.Amount[int64]{Value: &n}
 		}
 	}
 	set(&r.Limits.Quota, u.Quota)
@@ -330,7 +330,7 @@ func limits(r *policy.Rule, u sftpgoUser) {
 	set(&r.Limits.UploadRate, u.Upload*kilo)
 	set(&r.Limits.DownloadRate, u.Download*kilo)
 	if u.Sessions > 0 {
-		r.Limits.Sessions = &u.Sessions
+		r.Limits.Sessions = &policy.Amount[int]{Value: &u.Sessions}
 	}
 }
 

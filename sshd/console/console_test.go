@@ -198,7 +198,7 @@ type fixture struct {
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	set, err := policy.Compile([]policy.Rule{
-		{Name: "operators", When: policy.When{Users: []string{"root"}}, Services: []string{"console_read", "console_operate"}, Limits: policy.Quantity{Sessions: new(2)}},
+		{Name: "operators", When: policy.When{Users: []string{"root"}}, Services: []string{"console_read", "console_operate"}, Limits: policy.Quantity{Sessions: &policy.Amount[int]{Value: new(2)}}},
 		{Name: "readers", When: policy.When{Users: []string{"rita"}}, Services: []string{"console_read"}},
 		{
 			Name: "all", When: policy.When{Users: []string{"alice", "dave", "erin"}},
