@@ -67,8 +67,8 @@ func New() *Sink {
 	s.sessions = with.NewGauge(gauge("sessions", "Sessions that are logged in now."))
 	s.transferBytes = with.NewCounterVec(counter("transfer_bytes_total", "Bytes of files, counted when a file is closed. A download is from the server to the client, a copy is within the server."),
 		[]string{"direction", "service"})
-	s.operations = with.NewCounterVec(counter("operations_total", "Operations on files and folders by type of event and outcome."),
-		[]string{"type", "outcome"})
+	s.operations = with.NewCounterVec(counter("operations_total", "Operations on files and folders by service, type of event and outcome."),
+		[]string{"service", "type", "outcome"})
 	s.connections = with.NewCounterVec(counter("connections_total", "Connections that were accepted or refused. Probes are not included."),
 		[]string{"outcome"})
 	s.probes = with.NewCounter(counter("probes_total", "Connections that the client closed before it sent anything, as health probes do."))
@@ -102,12 +102,12 @@ func New() *Sink {
 	}
 	s.mails.WithLabelValues(string(event.Success))
 	s.mails.WithLabelValues(string(event.Failure))
-	for t := range event.Types() {
-		if t >= firstOperation && t <= lastOperation {
-			s.operations.WithLabelValues(t.String(), string(t.Outcome()))
-		}
-	}
 	for service := range services {
+		for t := range event.Types() {
+			if t >= firstOperation && t <= lastOperation {
+				s.operations.WithLabelValues(service, t.String(), string(t.Outcome()))
+			}
+		}
 		s.firstByte.WithLabelValues(service)
 		s.transferBytes.WithLabelValues("download", service)
 		s.transferBytes.WithLabelValues("upload", service)
@@ -248,8 +248,8 @@ func (s *Sink) session(e *event.Event) {
 }
 
 func (s *Sink) operation(e *event.Event) {
-	s.operations.WithLabelValues(typeLabel(e.Type), string(e.Outcome())).Inc()
 	service, upload := known(services, e.Service), "upload"
+	s.operations.WithLabelValues(service, typeLabel(e.Type), string(e.Outcome())).Inc()
 	if e.Type == event.Copied || e.Type == event.CopyFailed {
 		upload = "copy" // nothing came from the client
 	}

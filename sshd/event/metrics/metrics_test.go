@@ -150,7 +150,7 @@ func TestSink(t *testing.T) {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if n := m.GetCounter().GetValue(); f.GetName() == "berth_operations_total" && n > 0 {
-				operations[m.GetLabel()[1].GetValue()+" "+m.GetLabel()[0].GetValue()] = n
+				operations[m.GetLabel()[1].GetValue()+" "+m.GetLabel()[2].GetValue()+" "+m.GetLabel()[0].GetValue()] = n
 			}
 			if h := m.GetHistogram(); f.GetName() == "berth_login_duration_seconds" {
 				durations[m.GetLabel()[0].GetValue()] = fmt.Sprintf("%d in %.3f s", h.GetSampleCount(), h.GetSampleSum())
@@ -158,8 +158,8 @@ func TestSink(t *testing.T) {
 		}
 	}
 	wanted := map[string]float64{
-		"file_write_failed failure": 1, "remove_failed refused": 1, "copied success": 1, "file_opened success": 1,
-		"file_read_closed success": 1, "file_update_closed success": 1, "other success": 1,
+		"scp file_write_failed failure": 1, "sftp remove_failed refused": 1, "sftp copied success": 1, "sftp file_opened success": 1,
+		"sftp file_read_closed success": 1, "sftp file_update_closed success": 1, "other other success": 1,
 	}
 	if !maps.Equal(operations, wanted) {
 		t.Errorf("operations: got %v, want %v", operations, wanted)
@@ -353,7 +353,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		s.Emit(event.Event{Type: event.FileReadClosed, Session: junk, Service: junk, Path: junk, BytesRead: 1})
 		s.Emit(event.Event{Type: event.Type(1600 + i)})
 	}
-	for name, want := range map[string]int{"berth_logins_total": 46, "berth_transfer_bytes_total": 5, "berth_operations_total": 26} {
+	for name, want := range map[string]int{"berth_logins_total": 46, "berth_transfer_bytes_total": 5, "berth_operations_total": 53} {
 		if got, err := testutil.GatherAndCount(s.Registry, name); got != want || err != nil {
 			t.Errorf("%s: got %d series, %v, want %d", name, got, err, want)
 		}
