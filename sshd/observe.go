@@ -31,6 +31,7 @@ type observed struct {
 	conn      *conn
 	service   string
 	openFiles atomic.Int32
+	held      atomic.Int32                // open files and folders
 	seen      atomic.Pointer[login.Grant] // whose rights count in open files
 
 	mu    sync.Mutex
@@ -210,6 +211,7 @@ func (o *observed) hold(op, name string, n int) error {
 	if o.conn.srv.budget.take(o.conn.grant.Load().User.Identity, holding{files: n}) != nil {
 		return &iofs.PathError{Op: op, Path: name, Err: fs.ErrTooManyOpen}
 	}
+	o.held.Add(int32(n))
 	return nil
 }
 

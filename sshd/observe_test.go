@@ -270,6 +270,10 @@ func TestOpenFilesAreLimited(t *testing.T) {
 	_, err = two.Open("/a")
 	_, listErr := two.ReadDir("/")
 	got, _, status := run1(t, conn, "scp -f /a", "\x00\x00\x00")
+	channels, files := f.InUse()
+	if channels["sftp"] != 2 || files["sftp"] != 2 || files["scp"] != 0 {
+		t.Errorf("%v channels and %v files are in use, want two and two of sftp", channels, files)
+	}
 	if err == nil || listErr == nil || status != 1 || !strings.Contains(err.Error(), full) || !strings.Contains(listErr.Error(), full) || got != "\x01scp: /a: "+full+"\n" {
 		t.Errorf("with two open files: open = %v, list = %v, scp = %d, %q", err, listErr, status, got)
 	}
@@ -296,6 +300,7 @@ func TestOpenFilesAreLimited(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "no file is in use", func() bool { _, files := f.InUse(); return files["sftp"]+files["scp"] == 0 })
 }
 
 // TestAttributes: an event says what was set, special bits included.

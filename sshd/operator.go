@@ -56,6 +56,25 @@ func describe(conns []*conn) []admin.Session {
 	return all
 }
 
+// InUse returns what runs now, by service: channels, and files and folders that they have
+// open.
+func (s *Server) InUse() (channels, files map[string]int) {
+	channels, files = map[string]int{}, map[string]int{}
+	for _, c := range s.connections() {
+		for _, session := range c.runningSessions() {
+			sv := session.service.Load()
+			if sv == nil {
+				continue
+			}
+			channels[sv.name]++
+			if o := session.files.Load(); o != nil {
+				files[sv.name] += int(o.held.Load())
+			}
+		}
+	}
+	return channels, files
+}
+
 // transfers describes the open files of c, in the order in which they were opened.
 func (c *conn) transfers() []admin.Transfer {
 	all := []admin.Transfer{} // not null in JSON

@@ -10,7 +10,7 @@ import (
 // serveQuota shows the space in each folder of the view, as df does: of its quota, or of
 // the disk. It shows the number of files where a quota limits that.
 func serveQuota(_ context.Context, s *session, _ string) (uint32, error) {
-	files, err := s.files("quota")
+	files, err := s.open("quota")
 	if err != nil {
 		return 1, err
 	}

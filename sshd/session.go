@@ -114,9 +114,10 @@ func (c *conn) refuseForwarding(req *ssh.Request) {
 type session struct {
 	conn    *conn
 	ch      ssh.Channel
-	window  *growing                // of ch
-	pty     *term.Terminal          // set if the client asked for one before it asked for a service
-	service atomic.Pointer[service] // what it runs, once it does
+	window  *growing                 // of ch
+	pty     *term.Terminal           // set if the client asked for one before it asked for a service
+	service atomic.Pointer[service]  // what it runs, once it does
+	files   atomic.Pointer[observed] // that the service uses, once it does
 }
 
 // serve answers the requests of the channel. A service runs on a goroutine of its own, so

@@ -26,7 +26,7 @@ var linkFirst = []string{
 }
 
 func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
-	files, err := s.files("sftp")
+	files, err := s.open("sftp")
 	if err != nil {
 		return 1, err
 	}
@@ -90,7 +90,7 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		s.say(s.ch.Stderr(), err.Error())
 		return 1, err
 	}
-	files, err := s.files("scp")
+	files, err := s.open("scp")
 	if err != nil {
 		return 1, err
 	}
@@ -108,13 +108,14 @@ func (c *conn) log() hclog.Logger {
 	return c.srv.Log.With("session", c.peer.Session, "user", c.grant.Load().User.Name)
 }
 
-// files opens the view of the session. If that fails, the client gets a sentence,
+// open opens the view of the session. If that fails, the client gets a sentence,
 // and the log has the reason.
-func (s *session) files(service string) (*observed, error) {
+func (s *session) open(service string) (*observed, error) {
 	files, err := s.conn.observe(service)
 	if err != nil {
 		s.say(s.ch.Stderr(), "Your folders cannot be opened. Please tell your administrator (session "+s.conn.peer.Session+").")
 	}
+	s.files.Store(files)
 	return files, err
 }
 

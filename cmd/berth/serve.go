@@ -133,10 +133,6 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if err != nil {
 		return err
 	}
-	counts.Ask(people.traffic, certificates, func() metrics.Node {
-		logins, _, penalized := store.Counts()
-		return metrics.Node{Logins: logins, Penalized: penalized, Rules: live.Hash()}
-	})
 	store.shareTries(people.shields)
 	store.shareQuotas(quotas)
 	if made.codes != nil {
@@ -166,6 +162,11 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Events: sinks,
 		Log:    log.Named("sshd"),
 	}
+	counts.Ask(people.traffic, certificates, func() metrics.Node {
+		logins, _, penalized := store.Counts()
+		channels, files := srv.InUse()
+		return metrics.Node{Logins: logins, Penalized: penalized, Rules: live.Hash(), Channels: channels, Files: files}
+	})
 	if cfg.Events.WhenLost == audit.Refuse {
 		srv.Refusing = record.main.Lost
 	}

@@ -24,9 +24,11 @@ type Certificate struct {
 
 // A Node is what this server holds at the moment.
 type Node struct {
-	Logins    int    // under way
-	Penalized int    // sources that have penalties
-	Rules     string // the hash of the rules in force
+	Logins    int            // under way
+	Penalized int            // sources that have penalties
+	Rules     string         // the hash of the rules in force
+	Channels  map[string]int // open, by service
+	Files     map[string]int // and folders, open, by service
 }
 
 // asked is what is asked for when somebody looks, not counted by events.
@@ -61,12 +63,14 @@ var (
 		"When a certificate expires: the one that a server of a directory showed, the first one of a ca_file, or one of a host key.", "use", "name")
 	logins    = described("logins_under_way", "Connections to this server that have not logged in yet.")
 	penalized = described("penalized_sources", "Addresses and networks that have a penalty now, whichever node gave it.")
+	channels  = described("channels", "SSH channels on which a service runs. One login may have several.", "service")
+	openFiles = described("open_files", "Files and folders that clients have open. ssh.max_files and ssh.max_user_files limit them.", "service")
 	rulesInfo = described("rules_info", "1; the label is the hash of the rules in force: another hash on another node means other rules.", "hash")
 )
 
 // Describe implements prometheus.Collector.
 func (a asked) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{serverUp, serverConnections, serverRequests, serverErrors, serverFailovers, certificateEnd, logins, penalized, rulesInfo} {
+	for _, d := range []*prometheus.Desc{serverUp, serverConnections, serverRequests, serverErrors, serverFailovers, certificateEnd, logins, penalized, channels, openFiles, rulesInfo} {
 		to <- d
 	}
 }
@@ -90,5 +94,17 @@ func (a asked) Collect(to chan<- prometheus.Metric) {
 	n := a.node()
 	to <- prometheus.MustNewConstMetric(logins, prometheus.GaugeValue, float64(n.Logins))
 	to <- prometheus.MustNewConstMetric(penalized, prometheus.GaugeValue, float64(n.Penalized))
+	for desc, held := range map[*prometheus.Desc]map[string]int{channels: n.Channels, openFiles: n.Files} {
+		sums := map[string]int{other: 0}
+		for service := range services {
+			sums[service] = 0
+		}
+		for service, count := range held {
+			sums[known(services, service)] += count
+		}
+		for service, sum := range sums {
+			to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(sum), service)
+		}
+	}
 	to <- prometheus.MustNewConstMetric(rulesInfo, prometheus.GaugeValue, 1, n.Rules)
 }

@@ -197,6 +197,11 @@ const askedFor = `
 # HELP berth_certificate_expiry_timestamp_seconds When a certificate expires: the one that a server of a directory showed, the first one of a ca_file, or one of a host key.
 # TYPE berth_certificate_expiry_timestamp_seconds gauge
 berth_certificate_expiry_timestamp_seconds{name="/etc/ca.pem",use="ca_file"} 2e+09
+# HELP berth_channels SSH channels on which a service runs. One login may have several.
+# TYPE berth_channels gauge
+berth_channels{service="other"} 3
+berth_channels{service="scp"} 0
+berth_channels{service="sftp"} 4
 # HELP berth_directory_failovers_total How often the server of the directory was found to be down, so that other servers were asked.
 # TYPE berth_directory_failovers_total counter
 berth_directory_failovers_total{directory="corp",server="ldaps://a"} 1
@@ -222,6 +227,11 @@ berth_directory_server_up{directory="corp",server="ldaps://b"} 1
 # HELP berth_logins_under_way Connections to this server that have not logged in yet.
 # TYPE berth_logins_under_way gauge
 berth_logins_under_way 2
+# HELP berth_open_files Files and folders that clients have open. ssh.max_files and ssh.max_user_files limit them.
+# TYPE berth_open_files gauge
+berth_open_files{service="other"} 0
+berth_open_files{service="scp"} 1
+berth_open_files{service="sftp"} 0
 # HELP berth_penalized_sources Addresses and networks that have a penalty now, whichever node gave it.
 # TYPE berth_penalized_sources gauge
 berth_penalized_sources 5
@@ -239,11 +249,13 @@ func TestAsk(t *testing.T) {
 		}
 	}, func() []Certificate {
 		return []Certificate{{Use: "ca_file", Name: "/etc/ca.pem", End: time.Unix(2e9, 0)}}
-	}, func() Node { return Node{Logins: 2, Penalized: 5, Rules: "ab12"} })
+	}, func() Node {
+		return Node{Logins: 2, Penalized: 5, Rules: "ab12", Channels: map[string]int{"sftp": 4, "whoami": 1, "keys": 2}, Files: map[string]int{"scp": 1}}
+	})
 	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(askedFor), "berth_certificate_expiry_timestamp_seconds",
 		"berth_directory_failovers_total", "berth_directory_request_errors_total", "berth_directory_request_seconds",
 		"berth_directory_server_connections", "berth_directory_server_up",
-		"berth_logins_under_way", "berth_penalized_sources", "berth_rules_info"); err != nil {
+		"berth_channels", "berth_logins_under_way", "berth_open_files", "berth_penalized_sources", "berth_rules_info"); err != nil {
 		t.Error(err)
 	}
 	problems, err := testutil.GatherAndLint(s.Registry)
