@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,5 +48,36 @@ func TestChanged(t *testing.T) {
 	now, next := Default(), Default()
 	if now.Path, next.Path = "a", "b"; len(now.Changed(&next)) > 0 {
 		t.Errorf("another file with the same values: changed %q", now.Changed(&next))
+	}
+}
+
+// TestHash: what is written has the same hash, and a secret changes nothing.
+func TestHash(t *testing.T) {
+	hash := func(text string) string {
+		cfg, err := load(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := cfg.Hash()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	const file = `
+listen: 127.0.0.1:2022
+directories: [{name: corp, kind: generic, urls: [ldaps://ldap.corp.example], base: "dc=corp,dc=example", bind_dn: "cn=berth", bind_password: one}]
+rules: [{name: all, limits: {idle: 15m}}]
+`
+	want := hash(file)
+	for old, now := range map[string]string{"listen: 127.0.0.1:2022": "listen: [127.0.0.1:2022] # here", "one": "two", "15m": "900s"} {
+		if got := hash(strings.Replace(file, old, now, 1)); got != want {
+			t.Errorf("with %s for %s: %s, want %s as before", now, old, got, want)
+		}
+	}
+	for old, now := range map[string]string{"2022": "2023", "15m": "16m", "cn=berth": "cn=other", "name: all": "name: each"} {
+		if got := hash(strings.Replace(file, old, now, 1)); got == want {
+			t.Errorf("with %s for %s the hash is the same", now, old)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/netip"
@@ -18,6 +20,14 @@ import (
 // that secrets have no value. Empty keys within lists are left out.
 func (cfg *Config) Write(w io.Writer) error {
 	return encode(w, node(reflect.ValueOf(*cfg), "", false))
+}
+
+// Hash is the same as long as the configuration is, in every process. Secrets are not
+// part of it.
+func (cfg *Config) Hash() (string, error) {
+	sum := sha256.New()
+	err := cfg.Write(sum)
+	return hex.EncodeToString(sum.Sum(nil)[:8]), err
 }
 
 // isSecret reports whether the value of key must not be shown: bind_password,

@@ -50,7 +50,7 @@ func TestStartWithoutDirectory(t *testing.T) {
 		t.Errorf("login with the directory back: %v", err)
 	}
 	metrics, _, err := httpGet(t.Context(), "http://"+s.admin+"/metrics")
-	for _, want := range []string{`certificate_expiry_timestamp_seconds{name="` + p.LDAPS, `",use="ca_file"}`, "logins_under_way 0", "penalized_sources ", `channels{service="sftp"} `, `open_files{service="scp"} 0`, `rules_info{hash="`} {
+	for _, want := range []string{`certificate_expiry_timestamp_seconds{name="` + p.LDAPS, `",use="ca_file"}`, "logins_under_way 0", "penalized_sources ", `channels{service="sftp"} `, `open_files{service="scp"} 0`, `rules_info{hash="`, `config_info{hash="`} {
 		if err != nil || !strings.Contains(metrics, want) {
 			t.Errorf("the metrics are without %s, %v", want, err)
 		}

@@ -37,6 +37,7 @@ type reloader struct {
 	status     string // for the supervisor, when it is done
 	log        hclog.Logger
 	last       atomic.Pointer[admin.Reload] // how the last one ended
+	hash       atomic.Pointer[string]       // of the configuration in force
 	mu         sync.Mutex                   // held during a reload
 }
 
@@ -87,6 +88,16 @@ func (r *reloader) compile(cfg *config.Config) (*policy.Set, error) {
 	return set, r.confined.holds(folderNeeds(set))
 }
 
+// hashed notes the hash of the configuration in force: that of the start with what a reload
+// applies of cfg.
+func (r *reloader) hashed(cfg *config.Config) error {
+	now := *r.started
+	now.Rules, now.Admission = cfg.Rules, cfg.Admission
+	hash, err := now.Hash()
+	r.hash.Store(&hash)
+	return err
+}
+
 // reload reads the rules, admission, and people who live in files here. It returns
 // in a sentence what else has changed in the file, which it does not apply.
 func (r *reloader) reload() (waits string, err error) {
@@ -107,6 +118,9 @@ func (r *reloader) reload() (waits string, err error) {
 	}
 	for _, warning := range owners(set) {
 		r.log.Warn(warning)
+	}
+	if err := r.hashed(cfg); err != nil {
+		return "", err
 	}
 	r.rules.set.Store(set)
 	r.store.SetSettings(cfg.Admission)

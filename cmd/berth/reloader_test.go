@@ -52,12 +52,19 @@ func TestReload(t *testing.T) {
 		}
 		r := reloader{started: started, attributes: first.Attributes(), rules: &rules{}, people: &directories{}, store: state.NewMemory(started.Admission)}
 		r.rules.set.Store(first)
+		if err := r.hashed(started); err != nil {
+			t.Fatal(err)
+		}
+		hash := *r.hash.Load()
 		waits, err := r.reload()
 		if waits != tt.waits || (err != nil) != (tt.fails != "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 			t.Errorf("%s: reload = %q, %v, want %q, %q", tt.name, waits, err, tt.waits, tt.fails)
 		}
 		if taken := r.rules.set.Load() != first; taken != (tt.fails == "") {
 			t.Errorf("%s: new rules are in force: %t", tt.name, taken)
+		}
+		if changed := *r.hash.Load() != hash; changed != (tt.name == "a rule" || tt.name == "admission") {
+			t.Errorf("%s: the hash of what is in force changed: %t", tt.name, changed)
 		}
 		end, err := r.store.Admit(netip.MustParseAddr("192.0.2.1"))
 		if blocked := err != nil; blocked != (tt.name == "admission") {

@@ -162,11 +162,6 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Events: sinks,
 		Log:    log.Named("sshd"),
 	}
-	counts.Ask(people.traffic, certificates, func() metrics.Node {
-		logins, _, penalized := store.Counts()
-		channels, files := srv.InUse()
-		return metrics.Node{Logins: logins, Penalized: penalized, Rules: live.Hash(), Channels: channels, Files: files}
-	})
 	if cfg.Events.WhenLost == audit.Refuse {
 		srv.Refusing = record.main.Lost
 	}
@@ -221,12 +216,20 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		background.Go(func() { post.Watch(health) })
 		background.Go(func() { post.Notify(beside) })
 	}
-	if r.admin != nil {
-		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
-	}
 	re := &reloader{
 		started: written, attributes: attributes, confined: confined, rules: live, people: people,
 		server: srv, store: store, audit: record.file, sink: sinks, supervisor: service, status: r.status(), log: log,
+	}
+	if err := re.hashed(written); err != nil {
+		return err
+	}
+	counts.Ask(people.traffic, certificates, func() metrics.Node {
+		logins, _, penalized := store.Counts()
+		channels, files := srv.InUse()
+		return metrics.Node{Logins: logins, Penalized: penalized, Rules: live.Hash(), Config: *re.hash.Load(), Channels: channels, Files: files}
+	})
+	if r.admin != nil {
+		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
 	}
 	up := &upgrader{
 		program: program, listeners: r.sockets, memories: store.memories, drain: cfg.SSH.Drain, sink: sinks,

@@ -27,6 +27,7 @@ type Node struct {
 	Logins    int            // under way
 	Penalized int            // sources that have penalties
 	Rules     string         // the hash of the rules in force
+	Config    string         // the hash of the configuration in force
 	Channels  map[string]int // open, by service
 	Files     map[string]int // and folders, open, by service
 }
@@ -61,16 +62,17 @@ var (
 		"How often the server of the directory was found to be down, so that other servers were asked.", "directory", "server")
 	certificateEnd = described("certificate_expiry_timestamp_seconds",
 		"When a certificate expires: the one that a server of a directory showed, the first one of a ca_file, or one of a host key.", "use", "name")
-	logins    = described("logins_under_way", "Connections to this server that have not logged in yet.")
-	penalized = described("penalized_sources", "Addresses and networks that have a penalty now, whichever node gave it.")
-	channels  = described("channels", "SSH channels on which a service runs. One login may have several.", "service")
-	openFiles = described("open_files", "Files and folders that clients have open. ssh.max_files and ssh.max_user_files limit them.", "service")
-	rulesInfo = described("rules_info", "1; the label is the hash of the rules in force: another hash on another node means other rules.", "hash")
+	logins     = described("logins_under_way", "Connections to this server that have not logged in yet.")
+	penalized  = described("penalized_sources", "Addresses and networks that have a penalty now, whichever node gave it.")
+	channels   = described("channels", "SSH channels on which a service runs. One login may have several.", "service")
+	openFiles  = described("open_files", "Files and folders that clients have open. ssh.max_files and ssh.max_user_files limit them.", "service")
+	rulesInfo  = described("rules_info", "1; the label is the hash of the rules in force: another hash on another node means other rules.", "hash")
+	configInfo = described("config_info", "1; the label is the hash of the configuration in force, rules included and secrets left out. Nodes whose files differ have different ones.", "hash")
 )
 
 // Describe implements prometheus.Collector.
 func (a asked) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{serverUp, serverConnections, serverRequests, serverErrors, serverFailovers, certificateEnd, logins, penalized, channels, openFiles, rulesInfo} {
+	for _, d := range []*prometheus.Desc{serverUp, serverConnections, serverRequests, serverErrors, serverFailovers, certificateEnd, logins, penalized, channels, openFiles, rulesInfo, configInfo} {
 		to <- d
 	}
 }
@@ -107,4 +109,5 @@ func (a asked) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	to <- prometheus.MustNewConstMetric(rulesInfo, prometheus.GaugeValue, 1, n.Rules)
+	to <- prometheus.MustNewConstMetric(configInfo, prometheus.GaugeValue, 1, n.Config)
 }

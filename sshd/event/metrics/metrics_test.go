@@ -202,6 +202,9 @@ berth_certificate_expiry_timestamp_seconds{name="/etc/ca.pem",use="ca_file"} 2e+
 berth_channels{service="other"} 3
 berth_channels{service="scp"} 0
 berth_channels{service="sftp"} 4
+# HELP berth_config_info 1; the label is the hash of the configuration in force, rules included and secrets left out. Nodes whose files differ have different ones.
+# TYPE berth_config_info gauge
+berth_config_info{hash="cd34"} 1
 # HELP berth_directory_failovers_total How often the server of the directory was found to be down, so that other servers were asked.
 # TYPE berth_directory_failovers_total counter
 berth_directory_failovers_total{directory="corp",server="ldaps://a"} 1
@@ -250,12 +253,12 @@ func TestAsk(t *testing.T) {
 	}, func() []Certificate {
 		return []Certificate{{Use: "ca_file", Name: "/etc/ca.pem", End: time.Unix(2e9, 0)}}
 	}, func() Node {
-		return Node{Logins: 2, Penalized: 5, Rules: "ab12", Channels: map[string]int{"sftp": 4, "whoami": 1, "keys": 2}, Files: map[string]int{"scp": 1}}
+		return Node{Logins: 2, Penalized: 5, Rules: "ab12", Config: "cd34", Channels: map[string]int{"sftp": 4, "whoami": 1, "keys": 2}, Files: map[string]int{"scp": 1}}
 	})
 	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(askedFor), "berth_certificate_expiry_timestamp_seconds",
 		"berth_directory_failovers_total", "berth_directory_request_errors_total", "berth_directory_request_seconds",
 		"berth_directory_server_connections", "berth_directory_server_up",
-		"berth_channels", "berth_logins_under_way", "berth_open_files", "berth_penalized_sources", "berth_rules_info"); err != nil {
+		"berth_channels", "berth_config_info", "berth_logins_under_way", "berth_open_files", "berth_penalized_sources", "berth_rules_info"); err != nil {
 		t.Error(err)
 	}
 	problems, err := testutil.GatherAndLint(s.Registry)
