@@ -8,9 +8,12 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -144,15 +147,40 @@ type Console struct {
 //go:embed page
 var files embed.FS
 
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
+var pages = parsePages(template.New("").Funcs(template.FuncMap{
 	"clock": func(t time.Time) template.HTML {
 		return template.HTML("<time>" + t.UTC().Format("2006-01-02 15:04:05") + "</time>")
 	},
-	"named": named,
-	"plus":  func(a, b int) int { return a + b },
-	"size":  size,
-	"minus": func(a, b int) int { return a - b },
-}).ParseFS(files, "page/*.html"))
+	"named":   named,
+	"plus":    func(a, b int) int { return a + b },
+	"size":    size,
+	"minus":   func(a, b int) int { return a - b },
+	"say":     say,
+	"sayHTML": sayHTML,
+}))
+
+var plainText = regexp.MustCompile(`{{say "([^"]+)"}}`)
+
+// parsePages adds the templates of the pages to t. Texts without values become a part of
+// them here: a table has one in each cell, and to ask for them each time that it is drawn
+// doubles the cost of the page Now.
+func parsePages(t *template.Template) *template.Template {
+	names, err := fs.Glob(files, "page/*.html")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range names {
+		source, err := files.ReadFile(name)
+		if err != nil {
+			panic(err)
+		}
+		filled := plainText.ReplaceAllStringFunc(string(source), func(call string) string {
+			return template.HTMLEscapeString(texts[plainText.FindStringSubmatch(call)[1]])
+		})
+		template.Must(t.New(path.Base(name)).Parse(filled))
+	}
+	return t
+}
 
 // named returns a name as a page shows it: in quotes with escapes if it has characters that
 // cannot be seen, or that turn the direction of the text after them.
@@ -239,5 +267,25 @@ func (c *Console) view(s *session, title string, body any) view {
 
 // fail answers with a sentence.
 func (c *Console) fail(w http.ResponseWriter, status int, sentence string) {
-	c.show(w, status, "error.html", view{Title: http.StatusText(status), Body: sentence})
+	c.show(w, status, "error.html", view{Title: heading(status), Body: sentence})
+}
+
+// heading is what a status is called.
+func heading(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return say("error.bad_request")
+	case http.StatusForbidden:
+		return say("error.forbidden")
+	case http.StatusNotFound:
+		return say("error.not_found")
+	case http.StatusTooManyRequests:
+		return say("error.too_many_requests")
+	case http.StatusBadGateway:
+		return say("error.bad_gateway")
+	case http.StatusServiceUnavailable:
+		return say("error.unavailable")
+	default:
+		return say("error.internal")
+	}
 }

@@ -30,7 +30,7 @@ func (c *Console) folders(w http.ResponseWriter, r *http.Request, s *session) {
 	case b.Result != nil && b.Result.Review != nil:
 		b.Path = b.Result.Review.Path
 	case b.Result == nil && r.FormValue("job") != "":
-		b.Problem, status = "This result is no longer kept: ask again.", http.StatusNotFound
+		b.Problem, status = say("result.gone_ask"), http.StatusNotFound
 	}
 	c.showFolders(w, status, s, b)
 }
@@ -38,7 +38,7 @@ func (c *Console) folders(w http.ResponseWriter, r *http.Request, s *session) {
 func (c *Console) showFolders(w http.ResponseWriter, status int, s *session, b foldersBody) {
 	b.Paths = c.Rules.Set().Paths()
 	slices.Sort(b.Paths)
-	c.show(w, status, "folders.html", c.view(s, "Folders", b))
+	c.show(w, status, "folders.html", c.view(s, say("folders.title"), b))
 }
 
 // review begins to look who can reach a folder.
@@ -49,7 +49,7 @@ func (c *Console) review(w http.ResponseWriter, r *http.Request, s *session) {
 		c.showFolders(w, status, s, b)
 	}
 	if !strings.HasPrefix(b.Path, "/") {
-		refuse(http.StatusBadRequest, fmt.Sprintf("folder %q: must begin with /", b.Path))
+		refuse(http.StatusBadRequest, say("folders.bad_path", b.Path))
 		return
 	}
 	set := c.Rules.Set()
@@ -69,10 +69,10 @@ func (c *Console) review(w http.ResponseWriter, r *http.Request, s *session) {
 			rev.Problem(true, err.Error())
 		}
 		if unread != nil {
-			rev.Problem(true, fmt.Sprintf("last logins and uses may be missing: %v", unread))
+			rev.Problem(true, say("folders.uses_missing", unread))
 		}
 		if nesting != nil {
-			rev.Problem(true, fmt.Sprintf("how groups contain each other, and their owners, could not be read: %v", nesting))
+			rev.Problem(true, say("folders.no_nesting", nesting))
 		}
 		if err := c.everybody(ctx, j, func(u *directory.User) bool { rev.Add(u); return rev.Full() }); err != nil {
 			rev.Problem(false, err.Error())
@@ -108,7 +108,7 @@ func (c *Console) uses(ctx context.Context, j *job, set *policy.Set, path string
 func (c *Console) report(w http.ResponseWriter, r *http.Request, _ *session) {
 	v, format := c.resultOf(r, "folders"), r.FormValue("format")
 	if v == nil || v.Review == nil || !slices.Contains(review.Formats, format) {
-		c.fail(w, http.StatusNotFound, "There is no such report, or it is no longer kept.")
+		c.fail(w, http.StatusNotFound, say("folders.no_report"))
 		return
 	}
 	var b bytes.Buffer

@@ -105,8 +105,8 @@ func (h *History) plots() (minutes int, all []plot) {
 	rate := func(v int64) string { return size(v/seconds) + "/s" }
 	count := func(v int64) string { return fmt.Sprint(v) }
 	return minutes, []plot{
-		h.plot(minutes, "Throughput", [2]string{"read", "written"}, rate, func(s sample) [2]int64 { return s.bytes }),
-		h.plot(minutes, "Logins", [2]string{"accepted", "refused"}, count, func(s sample) [2]int64 { return s.logins }),
+		h.plot(minutes, say("plot.throughput"), [2]string{say("plot.read"), say("plot.written")}, rate, func(s sample) [2]int64 { return s.bytes }),
+		h.plot(minutes, say("plot.logins"), [2]string{say("plot.accepted"), say("plot.refused")}, count, func(s sample) [2]int64 { return s.logins }),
 	}
 }
 
@@ -129,7 +129,7 @@ func (h *History) plot(minutes int, title string, names [2]string, show func(int
 		}
 		p.Lines[i] = strings.TrimSpace(points.String())
 	}
-	p.Summary = fmt.Sprintf("%s in the last %v: now %s %s and %s %s, at most %s and %s",
+	p.Summary = say("plot.summary",
 		title, sampleEvery, show(last[0]), names[0], show(last[1]), names[1], show(most[0]), show(most[1]))
 	return p
 }

@@ -66,7 +66,7 @@ type jobs struct {
 	running sync.WaitGroup
 }
 
-var errBusy = errors.New("another question about all people is being answered: try again when it has ended")
+var errBusy = errors.New(say("result.busy"))
 
 // start runs a job in the background. It refuses a second one.
 func (l *jobs) start(ctx context.Context, page, by string, run func(ctx context.Context, j *job) (any, error)) (*job, error) {
@@ -95,7 +95,7 @@ func (c *Console) begin(ctx context.Context, page, by string, run func(ctx conte
 		defer func() {
 			if r := recover(); r != nil {
 				c.Log.Error("panic: please report it", "job", page, "panic", r, "stack", string(debug.Stack()))
-				err = errors.New("the server made a mistake: its log has more")
+				err = errors.New(say("result.panic"))
 			}
 		}()
 		return run(ctx, j)
@@ -183,7 +183,7 @@ func (c *Console) resultOf(r *http.Request, page string) *resultView {
 func (c *Console) progress(w http.ResponseWriter, r *http.Request, s *session) {
 	v := c.resultOf(r, r.FormValue("of"))
 	if v == nil {
-		c.fail(w, http.StatusNotFound, "This result is no longer kept.")
+		c.fail(w, http.StatusNotFound, say("result.gone"))
 		return
 	}
 	c.send(w, r, s, v.done, func() (message []byte, more bool, err error) {

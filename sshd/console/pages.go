@@ -41,7 +41,7 @@ func (c *Console) now(w http.ResponseWriter, r *http.Request, s *session) {
 	if err != nil {
 		c.Log.Error("write a part of a page", "path", r.URL.Path, "error", err)
 	}
-	c.show(w, http.StatusOK, "now.html", c.view(s, "Now", nowPage{d.find, p.html}))
+	c.show(w, http.StatusOK, "now.html", c.view(s, say("now.title"), nowPage{d.find, p.html}))
 }
 
 // stream sends what is happening whenever it has changed, as server-sent events.
@@ -119,21 +119,19 @@ func (c *Console) confirmKick(w http.ResponseWriter, r *http.Request, s *session
 	id := r.FormValue("session")
 	open, found := c.findSession(id)
 	if !found {
-		c.fail(w, http.StatusNotFound, sessionEnded)
+		c.fail(w, http.StatusNotFound, say("kick.ended"))
 		return
 	}
-	question := fmt.Sprintf("End the session of %s from %s? What is being uploaded is not put into place.", named(open.User), open.Remote)
-	c.show(w, http.StatusOK, "confirm.html", c.view(s, "End a session", confirmation{Action: "/kick", Question: question, Name: "session", Value: id}))
+	question := say("kick.question", named(open.User), open.Remote)
+	c.show(w, http.StatusOK, "confirm.html", c.view(s, say("kick.title"), confirmation{Action: "/kick", Question: question, Name: "session", Value: id}))
 }
-
-const sessionEnded = "This session has ended already."
 
 func (c *Console) kick(w http.ResponseWriter, r *http.Request, s *session) {
 	id := r.PostFormValue("session")
 	// By an id only: the name of a person would end all of theirs.
 	open, found := c.findSession(id)
 	if !found {
-		c.fail(w, http.StatusNotFound, sessionEnded)
+		c.fail(w, http.StatusNotFound, say("kick.ended"))
 		return
 	}
 	var ended []admin.Session
@@ -149,7 +147,7 @@ func (c *Console) kick(w http.ResponseWriter, r *http.Request, s *session) {
 	case err != nil:
 		c.fail(w, http.StatusBadGateway, err.Error())
 	case len(ended) == 0:
-		c.fail(w, http.StatusNotFound, sessionEnded)
+		c.fail(w, http.StatusNotFound, say("kick.ended"))
 	default:
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	}
@@ -161,7 +159,7 @@ func (c *Console) onNode(s *session, node string, t admin.Task) (done admin.Done
 	all, err := c.Operators.Nodes(t)
 	for _, done = range all {
 		if done.Error != "" {
-			err = errors.Join(err, fmt.Errorf("node %s: %s", done.Node, done.Error))
+			err = errors.Join(err, errors.New(say("node.error", done.Node, done.Error)))
 		}
 	}
 	return done, err
@@ -172,9 +170,9 @@ func (c *Console) onNode(s *session, node string, t admin.Task) (done admin.Done
 func (c *Console) confirmDrain(w http.ResponseWriter, r *http.Request, s *session) {
 	node := r.FormValue("node")
 	all, err := c.Operators.Nodes(admin.Task{Do: admin.DoStatus, Node: admin.EveryNode})
-	what, here := "the node "+node, node == c.Node
+	what, here := say("drain.node", node), node == c.Node
 	if node == "" {
-		what, here = "this server", true
+		what, here = say("drain.this_server"), true
 	}
 	var status *admin.Status
 	ready := 0 // other nodes
@@ -192,34 +190,34 @@ func (c *Console) confirmDrain(w http.ResponseWriter, r *http.Request, s *sessio
 	}
 	switch {
 	case status == nil:
-		c.fail(w, http.StatusNotFound, strings.Join(append([]string{fmt.Sprintf("No node that answers is called %q.", node)}, warnings...), " "))
+		c.fail(w, http.StatusNotFound, strings.Join(append([]string{say("drain.no_node", node)}, warnings...), " "))
 		return
 	case len(all) > 1 && ready == 0:
-		warnings = append(warnings, "No other node is ready: nobody will be able to log in.")
+		warnings = append(warnings, say("drain.last"))
 	}
-	question := fmt.Sprintf("Drain %s? It takes no new sessions, lets running transfers come to their end, and ends. It has %d sessions.", what, status.Sessions)
+	question := say("drain.question", what, status.Sessions)
 	if here {
-		question += " The console ends with it."
+		question += " " + say("drain.console_ends")
 	}
-	c.show(w, http.StatusOK, "confirm.html", c.view(s, "Drain", confirmation{"/drain", question, strings.Join(warnings, " "), "node", node}))
+	c.show(w, http.StatusOK, "confirm.html", c.view(s, say("drain.title"), confirmation{"/drain", question, strings.Join(warnings, " "), "node", node}))
 }
 
 func (c *Console) drain(w http.ResponseWriter, r *http.Request, s *session) {
-	node, sentence := r.PostFormValue("node"), "The server is draining."
+	node, sentence := r.PostFormValue("node"), say("drain.server_drains")
 	switch node {
 	case "":
 		c.Operators.Drain(s.caller())
 	case admin.EveryNode:
-		c.fail(w, http.StatusBadRequest, "Nodes are drained one by one here.")
+		c.fail(w, http.StatusBadRequest, say("drain.one_by_one"))
 		return
 	default:
 		if _, err := c.onNode(s, node, admin.Task{Do: admin.DoDrain}); err != nil {
 			c.fail(w, http.StatusBadGateway, err.Error())
 			return
 		}
-		sentence = "The node " + node + " is draining."
+		sentence = say("drain.node_drains", node)
 	}
-	c.show(w, http.StatusOK, "error.html", view{Title: "Draining", Body: sentence})
+	c.show(w, http.StatusOK, "error.html", view{Title: say("drain.drains"), Body: sentence})
 }
 
 // An eventsBody is a search in the end of the events file.
@@ -258,12 +256,12 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) {
 	if err := c.searchEvents(&b); err != nil {
 		b.Problem, status = err.Error(), http.StatusBadRequest
 	}
-	c.show(w, status, "events.html", c.view(s, "Events", b))
+	c.show(w, status, "events.html", c.view(s, say("events.title"), b))
 }
 
 func (c *Console) searchEvents(b *eventsBody) error {
 	if c.File == "" {
-		return fmt.Errorf("events are not kept in a file on this server")
+		return errors.New(say("events.no_file"))
 	}
 	q := audit.Query{User: b.User, Path: b.Path, Session: b.Session, Outcome: event.Outcome(b.Outcome)}
 	if b.Type != "" {
@@ -272,7 +270,7 @@ func (c *Console) searchEvents(b *eventsBody) error {
 	if b.Remote != "" {
 		addr, err := netip.ParseAddr(b.Remote)
 		if err != nil {
-			return fmt.Errorf("address %q: must be an IP address", b.Remote)
+			return errors.New(say("form.bad_address", b.Remote))
 		}
 		q.Remote = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
 	}

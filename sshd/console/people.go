@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -76,7 +75,7 @@ func (c *Console) person(w http.ResponseWriter, r *http.Request, s *session) {
 	if err != nil {
 		b.Problem = err.Error()
 	}
-	c.show(w, status, "people.html", c.view(s, "People", b))
+	c.show(w, status, "people.html", c.view(s, say("people.title"), b))
 }
 
 // find fills in the people whose names begin with what is asked for.
@@ -86,7 +85,7 @@ func (c *Console) find(r *http.Request, b *personBody) (int, error) {
 	case err != nil:
 		return http.StatusBadGateway, err
 	case len(all) == 0:
-		return http.StatusNotFound, fmt.Errorf("nobody is called %q, and no name begins with that", b.Find)
+		return http.StatusNotFound, errors.New(say("people.nobody", b.Find))
 	}
 	b.More, b.Pages = more, (len(all)+perPage-1)/perPage
 	page, _ := strconv.Atoi(r.FormValue("page")) // anything else is the first page
@@ -104,16 +103,16 @@ func (c *Console) explain(r *http.Request, b *personBody) (int, error) {
 	var err error
 	if b.At != "" {
 		if q.Time, err = time.Parse(timeForm, b.At); err != nil {
-			return http.StatusBadRequest, fmt.Errorf("time %q: must be such as %s, in UTC", b.At, timeForm)
+			return http.StatusBadRequest, errors.New(say("form.bad_time", b.At, timeForm))
 		}
 	}
 	if b.From != "" {
 		if q.Remote, err = netip.ParseAddr(b.From); err != nil {
-			return http.StatusBadRequest, fmt.Errorf("address %q: must be an IP address", b.From)
+			return http.StatusBadRequest, errors.New(say("form.bad_address", b.From))
 		}
 	}
 	if !slices.Contains(b.Methods, b.Method) {
-		return http.StatusBadRequest, fmt.Errorf("method %q: must be one of %s", b.Method, strings.Join(b.Methods, ", "))
+		return http.StatusBadRequest, errors.New(say("form.bad_method", b.Method, strings.Join(b.Methods, ", ")))
 	}
 	u, err := c.Gate.Directory.Lookup(r.Context(), b.Find)
 	switch {
@@ -188,13 +187,13 @@ func (c *Console) eventsOf(u *directory.User, types []string, found func(audit.M
 
 // supposed is a group that the person is not in, by its name or DN.
 func supposed(group string) (directory.Group, error) {
-	g := directory.Group{Name: group, Via: "supposed"}
+	g := directory.Group{Name: group, Via: say("people.supposed")}
 	if !strings.Contains(group, "=") {
 		return g, nil
 	}
 	dn, err := directory.ParseDN(group)
 	if err != nil {
-		return g, fmt.Errorf("group %q: must be a name, or a whole DN: %w", group, err)
+		return g, errors.New(say("form.bad_group", group, err))
 	}
 	return directory.Group{DN: dn, Via: g.Via}, nil
 }

@@ -53,9 +53,9 @@ var (
 // draw makes the picture of e, with the groups that rules name.
 func draw(e policy.Explanation, groups []through) picture {
 	p := picture{Width: folderColumn[0] + folderColumn[1]}
-	outcome := "allowed by the rules"
+	outcome := say("picture.allowed")
 	if !e.Allowed {
-		outcome = "refused: " + string(e.Reason)
+		outcome = say("picture.refused", e.Reason)
 	}
 	person := newBox(personColumn, 0, e.User.State == "active" && e.Allowed, e.User.Name, e.User.State, outcome)
 	p.Boxes = append(p.Boxes, person)
@@ -120,26 +120,26 @@ func groupTexts(g through) []string {
 	}
 	texts := []string{g.name}
 	for i := len(g.chain) - 1; i >= 0; i-- {
-		texts = append(texts, "contains "+g.chain[i])
+		texts = append(texts, say("picture.contains", g.chain[i]))
 	}
 	return texts
 }
 
 func ruleTexts(r policy.ExplainedRule) []string {
-	verdict := " matches"
+	verdict := say("picture.matches", r.Name)
 	switch {
 	case !r.Matched:
-		verdict = " does not match"
+		verdict = say("picture.no_match", r.Name)
 	case r.Deny:
-		verdict = " matches and refuses"
+		verdict = say("picture.refuses", r.Name)
 	}
-	texts := []string{r.Name + verdict}
+	texts := []string{verdict}
 	for _, c := range r.Conditions {
-		held := "no: "
+		held := say("people.not_held", c.Key, c.Why)
 		if c.Held {
-			held = "yes: "
+			held = say("people.held", c.Key, c.Why)
 		}
-		texts = append(texts, held+c.Key+" "+c.Why)
+		texts = append(texts, held)
 	}
 	return texts
 }

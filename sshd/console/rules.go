@@ -55,7 +55,7 @@ func (c *Console) rules(w http.ResponseWriter, r *http.Request, s *session) {
 	b := rulesBody{Result: c.resultOf(r, "rules")}
 	status := http.StatusOK
 	if b.Result == nil && r.FormValue("job") != "" {
-		b.Problem, status = "This result is no longer kept: ask again.", http.StatusNotFound
+		b.Problem, status = say("result.gone_ask"), http.StatusNotFound
 	}
 	c.showRules(w, status, s, b)
 }
@@ -71,7 +71,7 @@ func (c *Console) showRules(w http.ResponseWriter, status int, s *session, b rul
 	if b.Text == "" {
 		b.Text = strings.Join(b.File.Lines, "\n")
 	}
-	c.show(w, status, "rules.html", c.view(s, "Rules", b))
+	c.show(w, status, "rules.html", c.view(s, say("rules.title"), b))
 }
 
 // compare begins to look whom other rules would change. It installs nothing.
@@ -113,5 +113,5 @@ func (c *Console) parse(text string) (*policy.Set, error) {
 		return nil, errBusy
 	}
 	defer c.trying.Unlock()
-	return c.Rules.Parse("new rules", text)
+	return c.Rules.Parse(say("rules.new"), text)
 }

@@ -67,13 +67,13 @@ func setCookie(w http.ResponseWriter, r *http.Request, value string) {
 }
 
 func (c *Console) loginPage(w http.ResponseWriter, r *http.Request) {
-	c.show(w, http.StatusOK, "login.html", view{Title: "Log in", Node: c.Node})
+	c.show(w, http.StatusOK, "login.html", view{Title: say("login.title"), Node: c.Node})
 }
 
 func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		c.fail(w, http.StatusBadRequest, "The address of your browser is not known.")
+		c.fail(w, http.StatusBadRequest, say("login.no_address"))
 		return
 	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
@@ -81,7 +81,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	loggedIn, err := c.Gate.State.Admit(from.Addr())
 	if err != nil {
 		c.Events.Emit(event.Event{Type: event.ConnectionRefused, Session: s.id, Remote: from, Service: read, Reason: login.ReasonOf(err), Detail: err.Error()})
-		c.fail(w, http.StatusForbidden, cmp.Or(login.Sentence(err), "You may not log in now."))
+		c.fail(w, http.StatusForbidden, cmp.Or(login.Sentence(err), say("login.not_now")))
 		return
 	}
 	defer loggedIn()
@@ -91,7 +91,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		Name: r.PostFormValue("name"), Password: r.PostFormValue("password"), Code: strings.TrimSpace(r.PostFormValue("code")),
 	})
 	if err != nil {
-		c.show(w, http.StatusForbidden, "login.html", view{Title: "Log in", Node: c.Node, Body: cmp.Or(strings.TrimSpace(message), "The login was refused.")})
+		c.show(w, http.StatusForbidden, "login.html", view{Title: say("login.title"), Node: c.Node, Body: cmp.Or(strings.TrimSpace(message), say("login.refused"))})
 		return
 	}
 	s.release = release
@@ -100,7 +100,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	token := random(32)
 	if !c.sessions.add(token, s) {
 		release()
-		c.fail(w, http.StatusServiceUnavailable, "Too many sessions are open.")
+		c.fail(w, http.StatusServiceUnavailable, say("login.too_many"))
 		return
 	}
 	setCookie(w, r, token)
@@ -189,16 +189,16 @@ func (c *Console) as(service string, h func(http.ResponseWriter, *http.Request, 
 		}
 		defer s.pages.Add(-1)
 		if s.pages.Add(1) > mostPages {
-			c.fail(w, http.StatusTooManyRequests, "Too many pages at once: close some windows.")
+			c.fail(w, http.StatusTooManyRequests, say("error.too_many_pages"))
 			return
 		}
 		if r.Method == http.MethodPost {
 			if err := r.ParseForm(); err != nil {
-				c.fail(w, http.StatusBadRequest, "The form cannot be read: "+err.Error())
+				c.fail(w, http.StatusBadRequest, say("form.unreadable", err))
 				return
 			}
 			if subtle.ConstantTimeCompare([]byte(r.PostFormValue("csrf")), []byte(s.csrf)) != 1 {
-				c.fail(w, http.StatusForbidden, "This form is not of your session. Go back, load the page again, and repeat it.")
+				c.fail(w, http.StatusForbidden, say("form.forged"))
 				return
 			}
 			ctx, cancel := context.WithTimeout(r.Context(), askTime)
@@ -210,7 +210,7 @@ func (c *Console) as(service string, h func(http.ResponseWriter, *http.Request, 
 			}
 		}
 		if s.grant.Load().Serves(service) != nil {
-			c.fail(w, http.StatusForbidden, "No rule that applies to you lists the service "+service+".")
+			c.fail(w, http.StatusForbidden, say("error.no_service", service))
 			return
 		}
 		if r.URL.Path != "/stream" && r.URL.Path != "/result" { // a page that is left open is not a person
