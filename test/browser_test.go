@@ -28,6 +28,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 var writeScreens = flag.Bool("screens", false, "write docs/pictures/console-*.png from this run")
@@ -118,6 +119,72 @@ func TestConsoleInBrowser(t *testing.T) {
 		if !strings.Contains(c, "403 (Forbidden)") && !strings.Contains(c, "400 (Bad Request)") { // the wrong password, and the wrong rules
 			t.Errorf("the browser complains: %s", c)
 		}
+	}
+}
+
+// TestConsoleByKeyboard: an operator logs in and ends a session by the keyboard alone. What
+// has the focus is visible at each step, and keeps the focus while the page draws itself again.
+func TestConsoleByKeyboard(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	s, dir, address := startConsole(t)
+	ctx := startBrowser(t, dir)
+	do(t, ctx, chromedp.Navigate("http://"+address+"/login"), chromedp.WaitVisible(`[name=name]`))
+	focused := func() string {
+		t.Helper()
+		const label = `(e => e.getAttribute("aria-label") || e.name || e.textContent)(document.activeElement)`
+		name := read(t, ctx, chromedp.Evaluate[string](label))
+		const outline = `(s => s.outlineStyle != "none" && parseFloat(s.outlineWidth) > 0)(getComputedStyle(document.activeElement))`
+		if !read(t, ctx, chromedp.Evaluate[bool](outline)) {
+			t.Errorf("nothing shows that %q has the focus", name)
+		}
+		return name
+	}
+	// tabTo presses Tab until something has the focus.
+	tabTo := func(want string) {
+		t.Helper()
+		var passed []string
+		for range 20 {
+			do(t, ctx, chromedp.KeyEvent(kb.Tab))
+			got := focused()
+			if got == want {
+				return
+			}
+			passed = append(passed, got)
+		}
+		t.Fatalf("Tab does not reach %q, only %q", want, passed)
+	}
+
+	do(t, ctx, chromedp.KeyEvent("alice"))
+	if got := focused(); got != "name" {
+		t.Errorf("at first %q has the focus", got)
+	}
+	tabTo("password")
+	do(t, ctx, chromedp.KeyEvent("alice-demo-1"))
+	tabTo("Log in")
+	do(t, ctx, chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(`#live`))
+
+	download, _ := startDownload(t, s, dir)
+	do(t, ctx, chromedp.WaitVisible(`#live progress`))
+	do(t, ctx, chromedp.EmulateViewport(650, 900)) // just no cards: the table is wider
+	tabTo("Open sessions")
+	const scrolled = `document.activeElement.scrollLeft > 0`
+	eventually(t, "an arrow scrolls the table", func() bool {
+		do(t, ctx, chromedp.KeyEvent(kb.ArrowRight))
+		return read(t, ctx, chromedp.Evaluate[bool](scrolled))
+	})
+	read(t, ctx, chromedp.Evaluate[bool](`document.querySelector("#live progress").dataset.old = "yes", true`))
+	do(t, ctx, chromedp.WaitVisible(`#live progress:not([data-old])`))
+	if got := focused(); got != "Open sessions" || !read(t, ctx, chromedp.Evaluate[bool](scrolled)) {
+		t.Errorf("after the page was drawn again %q has the focus, or the table is at its begin", got)
+	}
+	tabTo("bob")
+	tabTo("End")
+	do(t, ctx, chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(`//p[contains(., 'End the session of bob')]`))
+	tabTo("Yes")
+	do(t, ctx, chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(`#live`))
+	if err := download.Wait(); err == nil {
+		t.Error("the download was not ended")
 	}
 }
 

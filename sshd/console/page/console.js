@@ -11,6 +11,22 @@ const hear = () => {
 };
 const lose = () => { stale.textContent = stale.dataset.text; };
 
+// draw replaces what is shown. A table that can be scrolled keeps the focus and its place:
+// otherwise nobody who uses the keyboard would come past it.
+const draw = (html) => {
+  const tables = () => [...live.querySelectorAll(".scroll")];
+  const name = (table) => table.getAttribute("aria-label");
+  const before = new Map(tables().map((t) => [name(t), { left: t.scrollLeft, focused: t === document.activeElement }]));
+  live.innerHTML = html; // the server has escaped it
+  for (const t of tables()) {
+    const was = before.get(name(t));
+    if (was?.focused) {
+      t.focus({ preventScroll: true });
+    }
+    t.scrollLeft = was?.left ?? 0;
+  }
+};
+
 // A window that nobody sees has no stream: browsers have few connections to a server.
 const follow = () => {
   if (document.hidden) {
@@ -24,12 +40,11 @@ const follow = () => {
   heard = Date.now();
   const events = stream;
   let last = null;
-  const show = () => { live.innerHTML = last; }; // the server has escaped it
   events.onmessage = (message) => {
     hear();
     last = JSON.parse(message.data);
     if (!live.contains(document.activeElement) || document.activeElement.classList.contains("scroll")) {
-      show();
+      draw(last);
     }
   };
   events.addEventListener("alive", hear);
@@ -38,7 +53,7 @@ const follow = () => {
     events.close();
     document.removeEventListener("visibilitychange", follow);
     clearInterval(watch);
-    show();
+    draw(last);
   });
 };
 
