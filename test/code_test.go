@@ -20,11 +20,18 @@ import (
 func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
 	periods, err := strconv.Atoi(args[2])
 	ts.Check(err)
-	uri, err := url.Parse(strings.TrimSpace(ts.ReadFile(args[1])))
-	ts.Check(err)
-	secret, err := base32.StdEncoding.DecodeString(uri.Query().Get("secret"))
+	secret, err := secretOf(ts.ReadFile(args[1]))
 	ts.Check(err)
 	ts.Setenv(args[0], codeOf(secret, time.Now().Unix()/30+int64(periods)))
+}
+
+// secretOf returns the secret in what berth totp add prints.
+func secretOf(printed string) ([]byte, error) {
+	uri, err := url.Parse(strings.TrimSpace(printed))
+	if err != nil {
+		return nil, err
+	}
+	return base32.StdEncoding.DecodeString(uri.Query().Get("secret"))
 }
 
 // codeOf is RFC 4226, section 5.4, word for word, and not the code under test.

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"berth/test/peers"
 )
@@ -122,6 +124,54 @@ func TestConsole(t *testing.T) {
 		_, location := alice.get("/")
 		return location == "/login"
 	})
+}
+
+// TestConsoleWithCode: where the rules ask for a one-time code, nobody gets in without one,
+// and each code is good for one login.
+func TestConsoleWithCode(t *testing.T) {
+	t.Parallel()
+	s, dir, _ := startConsole(t)
+	s.stop()
+	s.done <- nil
+	config := filepath.Join(dir, "berth.yaml")
+	edit(t, config, "{name: IT, ", "{name: IT, require: [[password, totp]], ")
+	edit(t, config, "rules:\n", fmt.Sprintf("totp: {file: %[1]s/totp, key_file: %[1]s/totp-key}\nrules:\n", dir))
+	printed, err := exec.Command(berth, "totp", "add", "alice", "--config", config).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := secretOf(string(printed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.restart(); err != nil {
+		t.Fatal(err)
+	}
+	next := codeOf(secret, time.Now().Unix()/30+1) // a server that has just started takes no older one
+	for _, try := range []struct{ password, code, location string }{
+		{"alice-demo-1", "", ""},
+		{"alice-demo-1", "12345", ""},
+		{"wrong", next, ""},
+		{"alice-demo-1", " " + next, "/"},
+		{"alice-demo-1", next, ""},
+	} {
+		alice := &webUser{t: t, url: "http://" + s.console}
+		page, location := alice.post("/login", url.Values{"name": {"alice"}, "password": {try.password}, "code": {try.code}})
+		if location != try.location || (alice.cookie == nil) != (location == "") {
+			t.Errorf("password %q and code %q: at %q with cookie %v\n%s", try.password, try.code, location, alice.cookie, page)
+		}
+		if page, _ := alice.get("/"); strings.Contains(page, `id="live"`) != (try.location == "/") {
+			t.Errorf("password %q and code %q:\n%s", try.password, try.code, page)
+		}
+	}
+	for pattern, want := range map[string]int{
+		`"type":"login_accepted".*"user":"alice".*"factors":"keyboard-interactive, totp"`: 1,
+		`"type":"login_rejected".*"user":"alice".*"reason":"code_used"`:                   1,
+	} {
+		if got := len(regexp.MustCompile(pattern).FindAllString(readFile(t, filepath.Join(dir, "events.jsonl")), -1)); got != want {
+			t.Errorf("%d events %s, want %d", got, pattern, want)
+		}
+	}
 }
 
 // TestBusyDemo: the people of a busy demonstration transfer files, and the administrator
