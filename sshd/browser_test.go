@@ -150,7 +150,7 @@ func TestBrowserRefuses(t *testing.T) {
 		{"another method is required", "alice", "alice", "", key, event.MethodNotAccepted, ""},
 		{"refused at the provider", "alice", "alice", "access_denied", nil, event.NotSignedIn, "Nobody has signed in with the browser.\n"},
 		{"the same, and nobody has the name", "zoe", "alice", "access_denied", nil, event.NotSignedIn, "Nobody has signed in with the browser.\n"},
-		{"a provider that fails", "alice", "alice", "500", nil, event.ProviderUnavailable, "The sign-in service cannot be reached just now. Please try again later.\n"},
+		{"a provider that knows no such code", "alice", "alice", "invalid_grant", nil, event.ProviderUnavailable, "The sign-in service cannot be reached just now. Please try again later.\n"},
 		{"no token as wanted", "alice", "alice", "", func(_ *fixture, s *oidc.Settings) { s.RequireAMR = []string{"mfa"} }, event.TokenNotAccepted, "Your sign-in is not accepted here. Please tell your administrator.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

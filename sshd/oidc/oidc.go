@@ -198,9 +198,10 @@ func (s *SignIn) Close() { s.end() }
 // section 3.5). Entra ID has a word of its own for a person who declines.
 var refusals = []string{"access_denied", "authorization_declined", "expired_token"}
 
-// Wait asks the provider, as often as it allows, until the person has signed in. It ends
-// with ctx, with the code, and after Settings.Timeout. Errors wrap ErrNotSignedIn,
-// ErrToken, or ErrUnavailable.
+// Wait asks the provider, as often as it allows, until the person has signed in. A provider
+// that fails or is slow is asked again, less often. Wait ends with ctx, with the code, and
+// after Settings.Timeout. Errors wrap ErrNotSignedIn, ErrToken, or ErrUnavailable. If the
+// last answer was a failure, nobody knows who signed in: that is ErrUnavailable.
 func (s *SignIn) Wait(ctx context.Context) (Person, error) {
 	deadline := s.began.Add(s.provider.settings.Timeout)
 	if end := s.device.Expiry; !end.IsZero() && end.Before(deadline) {
@@ -208,17 +209,47 @@ func (s *SignIn) Wait(ctx context.Context) (Person, error) {
 	}
 	ctx, cancel := context.WithDeadline(s.provider.with(ctx), deadline)
 	defer cancel()
-	token, err := s.config.DeviceAccessToken(ctx, s.device)
+	polls := &pollTransport{RoundTripper: s.provider.client.Transport}
+	client := *s.provider.client
+	client.Transport = polls
+	token, err := s.config.DeviceAccessToken(oidc.ClientContext(ctx, &client), s.device)
 	refused, answered := errors.AsType[*oauth2.RetrieveError](err)
 	switch {
 	case err == nil:
 		return s.verify(ctx, token)
 	case answered && slices.Contains(refusals, refused.ErrorCode):
 		return Person{}, fmt.Errorf("%w: the provider answers %s", ErrNotSignedIn, refused.ErrorCode)
+	case polls.failed != nil: // err is only that ctx has ended
+		return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, polls.failed)
 	case errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(deadline), errors.Is(err, context.Canceled):
 		return Person{}, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
 	}
 	return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// A pollTransport sends the requests for a token. After a timeout, a client must ask less
+// often and try again (RFC 8628, section 3.5), but the library gives up. So the library gets
+// slow_down in place of a failure that may pass. It then makes each pause 5 seconds longer.
+type pollTransport struct {
+	http.RoundTripper
+	failed error // why the last request got no answer; nil: it got one
+}
+
+func (p *pollTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := p.RoundTripper.RoundTrip(r)
+	if r.Context().Err() != nil { // the sign-in has ended, and err does not tell whether the provider fails
+		return answer, err
+	}
+	if err == nil && (answer.StatusCode >= http.StatusInternalServerError || answer.StatusCode == http.StatusTooManyRequests) {
+		err = fmt.Errorf("the provider answers %s", answer.Status)
+	}
+	if p.failed = err; err == nil {
+		return answer, nil
+	}
+	return &http.Response{
+		StatusCode: http.StatusBadRequest, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(`{"error": "slow_down"}`)), Request: r,
+	}, nil
 }
 
 // with returns a ctx whose requests are made by the client of p.
