@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -29,6 +30,17 @@ func status(code int) trouble {
 func silent(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
+}
+
+// stuck sends the head of an answer and a part of its body.
+func stuck(r *http.Request) (*http.Response, error) {
+	read, write := io.Pipe()
+	go func() {
+		write.Write([]byte(`{"error":`))
+		<-r.Context().Done()
+		write.CloseWithError(r.Context().Err())
+	}()
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: read, Request: r}, nil
 }
 
 func refused(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED }
@@ -72,7 +84,7 @@ const always = 1000
 func TestTroublePasses(t *testing.T) {
 	for name, trouble := range map[string]trouble{
 		"500": status(http.StatusInternalServerError), "503": status(http.StatusServiceUnavailable), "429": status(http.StatusTooManyRequests),
-		"refused": refused, "silent": silent,
+		"refused": refused, "silent": silent, "stuck": stuck,
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := &near{at: oidctest.New(t), path: "/token", trouble: trouble, times: 2}
@@ -147,5 +159,35 @@ func TestRefusalAfterTrouble(t *testing.T) {
 				t.Errorf("%s: got %+v, %v, and the provider was asked %d times, want %v and 2", answer, who, err, len(n.asked), want)
 			}
 		})
+	}
+}
+
+// TestSlowProvider: no question waits longer than answerTime for its answer, and the person
+// has not failed then.
+func TestSlowProvider(t *testing.T) {
+	for _, tt := range []struct {
+		path  string
+		begun bool // the person got a link
+		most  time.Duration
+	}{
+		{"/.well-known/openid-configuration", false, answerTime},
+		{"/device", false, answerTime},
+		{"/keys", true, time.Second + 2*answerTime}, // after the token; keysAway asks again
+	} {
+		for name, trouble := range map[string]trouble{"silent": silent, "stuck": stuck} {
+			t.Run(tt.path+" "+name, func(t *testing.T) {
+				n := &near{at: oidctest.New(t), path: tt.path, trouble: trouble, times: always}
+				synctest.Test(t, func(t *testing.T) {
+					began := time.Now()
+					who, err := signIn(t, openNear(t, n))
+					if took := time.Since(began); who != (Person{}) || !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrToken) || took > tt.most {
+						t.Errorf("got %+v, %v after %v, want ErrUnavailable after at most %v", who, err, took, tt.most)
+					}
+					if begun := n.at.Begun > 0; begun != tt.begun {
+						t.Errorf("the person got a link: %t, want %t", begun, tt.begun)
+					}
+				})
+			})
+		}
 	}
 }
