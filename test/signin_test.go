@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -104,6 +105,86 @@ func signInToDemo(t *testing.T, open func(dir, link string) error) {
 	}
 	want := regexp.MustCompile(`"type":"login_accepted".*"user":"alice".*"method":"oidc"`)
 	eventually(t, "event "+want.String(), func() bool { return want.MatchString(readFile(t, filepath.Join(dir, "events.jsonl"))) })
+}
+
+// TestCertifyInBrowser gets a certificate with berth certify and a sign-in with the browser.
+// The helper opens the link, and after that the stock client needs no question.
+func TestCertifyInBrowser(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh", "sftp")
+	work := t.TempDir()
+	dir, person, opened := filepath.Join(work, "demo"), filepath.Join(work, "person"), filepath.Join(work, "opened")
+	s, err := startServer(berth, dir, "demo", "--oidc", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--dir", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s.done <- nil
+	if out, err := exec.CommandContext(t.Context(), berth, "ca", "make", filepath.Join(dir, "user-ca")).CombinedOutput(); err != nil {
+		t.Fatalf("berth ca make: %v: %s", err, out)
+	}
+	edit(t, filepath.Join(dir, "berth.yaml"), "rules:\n", fmt.Sprintf(`certificates: {ca_keys: [%[1]q], issue: {ca_key: %[2]q}}
+rules:
+  - name: sign in once a day
+    when: {groups: [staff], method: [oidc]}
+    services: [certify]
+`, filepath.Join(dir, "user-ca.pub"), filepath.Join(dir, "user-ca")))
+	if err := s.restart(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+
+	for _, dir := range []string{person, filepath.Join(work, "bin")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := fmt.Sprintf("#!/bin/sh\nprintf %%s \"$1\" >%[1]s.new && mv %[1]s.new %[1]s\n", opened)
+	if err := os.WriteFile(filepath.Join(work, "bin", "xdg-open"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	certify := exec.CommandContext(t.Context(), berth, "certify", "--dir", person, "alice@127.0.0.1", "--", "-F", "none", "-p", s.port(),
+		"-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oPreferredAuthentications=keyboard-interactive", "-oNumberOfPasswordPrompts=1")
+	certify.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"), "DISPLAY=:0", "SSH_AUTH_SOCK=",
+		"SSH_ASKPASS=/bin/true", "SSH_ASKPASS_REQUIRE=force") // presses Enter
+	certify.Stdout, certify.Stderr = &out, &out
+	if err := certify.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- certify.Wait() }()
+	var link []byte
+	eventually(t, "berth certify opens the link", func() bool {
+		select {
+		case err := <-done:
+			t.Fatalf("berth certify ended before: %v: %s", err, out.String())
+		default:
+		}
+		link, err = os.ReadFile(opened)
+		return err == nil
+	})
+	if err := pressButton(t, filepath.Join(dir, "oidc-ca.pem"), string(link)); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil || !strings.Contains(out.String(), "the certificate is valid until") {
+		t.Fatalf("berth certify: %v: %s", err, out.String())
+	}
+
+	client := exec.CommandContext(t.Context(), "sftp", "-F", filepath.Join(person, "config"), "-b", "-", "-P", s.port(), "-oStrictHostKeyChecking=no",
+		"-oUserKnownHostsFile=/dev/null", "-oPreferredAuthentications=publickey", "-oIdentitiesOnly=yes", "alice@127.0.0.1")
+	client.Stdin = strings.NewReader("pwd\n")
+	if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), "Remote working directory: /") {
+		t.Errorf("with the certificate: %v: %s", err, out)
+	}
+	for _, want := range []string{
+		`"type":"login_accepted".*"user":"alice".*"method":"oidc"`,
+		`"type":"certificate_issued".*"user":"alice".*"outcome":"success"`,
+		`"type":"login_accepted".*"user":"alice".*"method":"publickey".*"certificate":"alice"`,
+	} {
+		event := regexp.MustCompile(want)
+		eventually(t, "event "+want, func() bool { return event.MatchString(readFile(t, filepath.Join(dir, "events.jsonl"))) })
+	}
 }
 
 // pressButton opens a page and sends its form, whose only field is hidden.
