@@ -27,10 +27,11 @@ func browser(t *testing.T, change func(*fixture, *oidc.Settings)) (*fixture, *oi
 		if change != nil {
 			change(f, &s)
 		}
-		var err error
-		if f.Gate.SignIn, err = oidc.Open(s); err != nil {
+		provider, err := oidc.Open(s)
+		if err != nil {
 			t.Fatal(err)
 		}
+		f.Gate.SignIn = provider
 	})
 	return f, at
 }

@@ -146,12 +146,14 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		Certificates: made.authorities,
 		Kerberos:     made.keytab,
 		Codes:        made.codes,
-		SignIn:       made.provider,
 		State:        store,
 		HostKeys:     made.keys,
 		Emit:         sinks.Emit,
 		Log:          log.Named("login"),
 		Service:      sshd.ServiceName,
+	}
+	if made.provider != nil { // else the interface would hold a nil pointer, and would not be nil
+		gate.SignIn = made.provider
 	}
 	srv := &sshd.Server{
 		Settings: settings,

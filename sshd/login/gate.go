@@ -43,6 +43,15 @@ type Rules interface {
 	Hash() string // of the rules
 }
 
+// A Provider is where people sign in with the browser: an *oidc.Provider. Its methods are
+// explained there.
+type Provider interface {
+	Begin(ctx context.Context, source netip.Addr) (*oidc.SignIn, error)
+	Timeout() time.Duration
+	BrowserOnly() bool
+	Directory() string
+}
+
 // A Gate decides about logins. Its fields are set before the first use and not
 // changed after. It is safe for concurrent use.
 type Gate struct {
@@ -52,7 +61,7 @@ type Gate struct {
 	Certificates *cert.Authority  // nil: no certificates are accepted
 	Kerberos     *kerberos.Keytab // nil: no tickets are accepted
 	Codes        *totp.Codes      // nil: nobody has secrets of one-time codes
-	SignIn       *oidc.Provider   // nil: nobody can sign in with the browser
+	SignIn       Provider         // nil: nobody can sign in with the browser
 	State        state.Store      // penalties, sessions, used codes
 	HostKeys     []ssh.Signer     // in order of preference
 	Emit         func(event.Event)

@@ -123,13 +123,22 @@ type SignIn struct {
 	Code     string // which the person types there
 	Complete string // a link that has the code in it, or empty
 
+	// Wait asks the provider, as often as it allows, until the person has signed in. A
+	// provider that fails or is slow is asked again, less often. Wait ends with ctx, with
+	// the code, and after Settings.Timeout. Errors wrap ErrNotSignedIn, ErrToken, or
+	// ErrUnavailable. If the last answer was a failure, nobody knows who signed in: that
+	// is ErrUnavailable.
+	Wait func(ctx context.Context) (Person, error)
+
+	// Close ends the sign-in. Wait must have returned.
+	Close func()
+
 	provider *Provider
 	config   *oauth2.Config
 	known    *oidc.Provider
 	device   *oauth2.DeviceAuthResponse
 	nonce    string
 	began    time.Time
-	end      func()
 }
 
 // Begin asks the provider for a code. source is the address that it is for; if it is not
@@ -145,7 +154,7 @@ func (p *Provider) Begin(ctx context.Context, source netip.Addr) (*SignIn, error
 		end()
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.end = end
+	s.Wait, s.Close = s.wait, end
 	return s, nil
 }
 
@@ -191,18 +200,11 @@ func style(known *oidc.Provider) oauth2.AuthStyle {
 	return oauth2.AuthStyleInParams
 }
 
-// Close ends the sign-in. Wait must have returned.
-func (s *SignIn) Close() { s.end() }
-
 // refusals are the errors by which a provider says that nobody signs in any more (RFC 8628,
 // section 3.5). Entra ID has a word of its own for a person who declines.
 var refusals = []string{"access_denied", "authorization_declined", "expired_token"}
 
-// Wait asks the provider, as often as it allows, until the person has signed in. A provider
-// that fails or is slow is asked again, less often. Wait ends with ctx, with the code, and
-// after Settings.Timeout. Errors wrap ErrNotSignedIn, ErrToken, or ErrUnavailable. If the
-// last answer was a failure, nobody knows who signed in: that is ErrUnavailable.
-func (s *SignIn) Wait(ctx context.Context) (Person, error) {
+func (s *SignIn) wait(ctx context.Context) (Person, error) {
 	deadline := s.began.Add(s.provider.settings.Timeout)
 	if end := s.device.Expiry; !end.IsZero() && end.Before(deadline) {
 		deadline = end
