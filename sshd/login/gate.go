@@ -11,6 +11,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -239,26 +240,27 @@ func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr) (*Grant, er
 	if err := g.outdated(p, u); err != nil {
 		return nil, err
 	}
-	restriction := p.restriction
+	restriction, refused := p.restriction, error(nil)
 	bound := u.ID == "" && p.restriction != nil // only the bind knows the state
 	if err := u.State.Err(); err != nil && !bound && !(p.grace && u.State.Status == directory.StatusPasswordExpired) {
-		if restrictionIn(err) == nil {
-			return nil, proved(err)
+		if restriction = restrictionIn(err); restriction == nil {
+			refused = proved(err)
 		}
-		restriction = err
 	}
 	pol, err := g.resolve(u, p.method, remote)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(refused, err)
 	}
 	next, done := missing(pol.Require, p.factors)
 	switch {
+	case !done && len(next) == 0: // before the account: its state is for who has proved what the rules ask for
+		return nil, wrongMethod(pol.Require, p.factors)
+	case refused != nil:
+		return nil, refused
 	case done && restriction != nil && !pol.Allows("passwd"):
 		return nil, proved(restriction)
 	case done:
 		return &Grant{User: u, Method: p.method, Policy: pol, Restriction: restriction, proofs: p, remote: remote}, nil
-	case len(next) == 0:
-		return nil, wrongMethod(pol.Require, p.factors)
 	}
 	return nil, &unfinished{next}
 }

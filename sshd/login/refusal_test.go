@@ -78,6 +78,22 @@ func TestWhatARefusalIsReportedAs(t *testing.T) {
 	}
 }
 
+// TestStateIsForWhoIsAsked: a method that the rules do not ask for now is refused alike,
+// whatever the state of the account is.
+func TestStateIsForWhoIsAsked(t *testing.T) {
+	for _, require := range [][]string{{methodPassword}, {methodPassword, methodPublicKey}} {
+		for _, status := range []directory.Status{directory.StatusActive, directory.StatusDisabled, directory.StatusLocked, directory.StatusMustChange} {
+			w := newWorld(status)
+			w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{require}}
+			a := newAttempt(w)
+			g, _, text := play(w, a, []try{{methodPublicKey, true}}, false)
+			if g != nil || text != "" || a.penalized || len(w.events) != 1 || w.events[0].Reason != event.MethodNotAccepted {
+				t.Errorf("%v, and the rules ask for %v: the client reads %q, penalty: %t, events %+v", status, require, text, a.penalized, w.events)
+			}
+		}
+	}
+}
+
 // trimming is a directory that ignores blanks around a name, as LDAP does.
 type trimming struct{ *world }
 
