@@ -13,18 +13,24 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
+	"github.com/jcmturner/gokrb5/v8/keytab"
 	"golang.org/x/crypto/ssh"
 
 	"berth/directory"
 	"berth/policy"
 	"berth/sshd/event"
+	"berth/sshd/kerberos"
+	"berth/sshd/oidc"
 	"berth/sshd/state"
 	"berth/sshd/totp"
 )
@@ -54,6 +60,11 @@ type world struct {
 	changes  int
 	between  func(*directory.User) // what happens to the account after the first factor
 
+	other   *directory.User  // somebody else in the directory; nil: nobody
+	keytab  *kerberos.Keytab // nil: no tickets
+	browser *browser         // nil: no sign-in with the browser
+	wrong   int              // what is wrong with a wrong ticket or sign-in: see wrongPrincipals and browser
+
 	policy  *policy.Policy
 	denied  error
 	events  []event.Event
@@ -65,6 +76,10 @@ func (w *world) Lookup(_ context.Context, name string) (*directory.User, error) 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lookups++
+	if w.other != nil && name == w.other.Name {
+		u := *w.other
+		return &u, nil
+	}
 	if name != w.user.Name {
 		return nil, &directory.Refusal{Why: directory.ErrNoUser}
 	}
@@ -152,7 +167,7 @@ var testKey = func() ssh.PublicKey {
 
 // A try is one method with one credential.
 type try struct {
-	factor string // publickey, password, keyboard-interactive, totp
+	factor string // publickey, password, keyboard-interactive, gssapi-with-mic, oidc, totp
 	right  bool
 }
 
@@ -163,6 +178,84 @@ func (t try) String() string {
 	return "wrong " + t.factor
 }
 
+// proves returns the factors that a try can prove, whatever the server asks for. Who
+// answers a dialogue knows the code, even with a wrong password.
+func (t try) proves() []string {
+	switch {
+	case t.factor == methodInteractive && t.right:
+		return []string{methodPassword, factorCode}
+	case t.factor == methodInteractive:
+		return []string{factorCode}
+	case t.right:
+		return []string{t.factor}
+	}
+	return nil
+}
+
+// The principals of tickets: of alice, and three that are not hers. One is of somebody
+// else, one of an alice in another directory, and one of an alice in no directory.
+const rightPrincipal = "alice@CORP.EXAMPLE"
+
+var wrongPrincipals = []string{"bob@CORP.EXAMPLE", "alice@PARTNER.EXAMPLE", "alice@ELSEWHERE.EXAMPLE"}
+
+// newKeytab accepts tickets of two directories.
+func newKeytab(t *testing.T) *kerberos.Keytab {
+	t.Helper()
+	keys := keytab.New()
+	if err := keys.AddEntry("host/sftp.corp.example", "CORP.EXAMPLE", "secret", time.Unix(1, 0), 1, etypeID.AES256_CTS_HMAC_SHA1_96); err != nil {
+		t.Fatal(err)
+	}
+	file, err := keys.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "keytab")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k, err := kerberos.Open(kerberos.Settings{Keytab: path, Realms: []kerberos.Realm{
+		{Name: "CORP.EXAMPLE", Directory: "corp"}, {Name: "PARTNER.EXAMPLE", Directory: "partner"},
+	}}, "corp", "partner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const rightSubject = "sub-1"
+
+// A browser is an identity provider and the person in front of it.
+type browser struct {
+	only  bool // the login asks for no password
+	try   try  // under way: only a client that tries the browser opens the link
+	wrong int  // what is wrong with a wrong sign-in: somebody else, another directory, nobody at all
+}
+
+func (b *browser) Begin(context.Context, netip.Addr) (*oidc.SignIn, error) {
+	return &oidc.SignIn{Link: "https://id.example/device", Code: "ABCD-EFGH", Wait: b.wait, Close: func() {}}, nil
+}
+
+func (b *browser) wait(context.Context) (oidc.Person, error) {
+	switch {
+	case b.try.factor != methodBrowser, !b.try.right && b.wrong == 2:
+		return oidc.Person{}, oidc.ErrNotSignedIn
+	case !b.try.right && b.wrong == 0:
+		return oidc.Person{Name: "bob", Claim: "bob", Subject: "sub-2"}, nil
+	}
+	return oidc.Person{Name: "alice", Claim: "alice", Subject: rightSubject}, nil
+}
+
+func (b *browser) Directory() string {
+	if b.try.factor == methodBrowser && !b.try.right && b.wrong == 1 {
+		return "partner"
+	}
+	return "corp"
+}
+
+func (b *browser) BrowserOnly() bool { return b.only }
+
+func (b *browser) Timeout() time.Duration { return time.Minute }
+
 // newAttempt begins a login in w.
 func newAttempt(w *world) *Attempt {
 	s := DefaultSettings()
@@ -170,7 +263,10 @@ func newAttempt(w *world) *Attempt {
 	g := &Gate{
 		Settings: s, Directory: w, Rules: w, State: state.NewMemory(state.DefaultSettings()), Codes: &totp.Codes{},
 		Emit: func(e event.Event) { w.events = append(w.events, e) }, Log: hclog.NewNullLogger(),
-		Service: func(string) string { return "" },
+		Service: func(string) string { return "" }, Kerberos: w.keytab,
+	}
+	if w.browser != nil {
+		g.SignIn = w.browser
 	}
 	a := &Attempt{
 		gate: g, ctx: context.Background(), log: g.Log, pre: preAuth{w: w},
@@ -198,9 +294,11 @@ func (n *answer) challenge(_, _ string, questions []string, _ []bool) ([]string,
 				return nil, errors.New("no answer")
 			}
 			all = append(all, newPassword)
-		case q == promptCode && (n.try.right || n.try.factor != factorCode):
+		case q == promptCode && (n.try.factor == methodInteractive || (n.try.factor == factorCode && n.try.right)):
 			all = append(all, n.code)
-		case q == promptPassword && n.try.right && n.try.factor != factorCode:
+		case q == promptChoice && n.try.factor == methodBrowser:
+			all = append(all, "")
+		case (q == promptPassword || q == promptChoice) && n.try.factor == methodInteractive && n.try.right:
 			all = append(all, rightPassword)
 		default:
 			all = append(all, "wrong")
@@ -242,7 +340,19 @@ func play(w *world, a *Attempt, tries []try, wantsNew bool) (g *Grant, askedToNe
 				password = rightPassword
 			}
 			perms, err = offered.PasswordCallback(m, []byte(password))
+		case methodTicket:
+			if offered.GSSAPIWithMICConfig == nil {
+				break
+			}
+			principal := rightPrincipal
+			if !t.right {
+				principal = wrongPrincipals[w.wrong]
+			}
+			perms, err = offered.GSSAPIWithMICConfig.AllowLogin(m, principal)
 		default:
+			if w.browser != nil {
+				w.browser.try, w.browser.wrong = t, w.wrong
+			}
 			if offered.KeyboardInteractiveCallback == nil {
 				break
 			}
@@ -274,24 +384,35 @@ var otherKey = func() ssh.PublicKey {
 	return k
 }()
 
-// chains are what rules may ask for.
-var chains = [][][]string{
-	nil,
-	{{"publickey"}},
-	{{"password"}},
-	{{"publickey", "password"}},
-	{{"password", "publickey"}},
-	{{"publickey", "totp"}},
-	{{"password", "totp"}},
-	{{"publickey", "password", "totp"}},
-	{{"publickey"}, {"password", "totp"}},
-	{{"publickey", "password"}, {"password", "publickey"}},
+// chains are what rules may ask for: every one or two methods in every order, without
+// and with a code at the end, and some choices between several.
+func chains() [][][]string {
+	all := [][][]string{
+		nil,
+		{{"publickey", "password", "gssapi-with-mic"}},
+		{{"gssapi-with-mic", "oidc", "password", "totp"}},
+		{{"publickey"}, {"password", "totp"}},
+		{{"publickey", "password"}, {"password", "publickey"}},
+		{{"gssapi-with-mic", "totp"}, {"publickey", "oidc"}},
+		{{"publickey", "gssapi-with-mic"}, {"publickey", "oidc"}, {"password"}},
+		{{"publickey", "oidc"}, {"publickey", "password"}},
+	}
+	methods := []string{methodPublicKey, methodPassword, methodTicket, methodBrowser}
+	for _, first := range methods {
+		all = append(all, [][]string{{first}}, [][]string{{first, factorCode}})
+		for _, second := range methods {
+			if second != first {
+				all = append(all, [][]string{{first, second}}, [][]string{{first, second, factorCode}})
+			}
+		}
+	}
+	return all
 }
 
 // orders are all sequences of up to three tries.
 func orders() [][]try {
 	var single []try
-	for _, f := range []string{methodPublicKey, methodPassword, methodInteractive, factorCode} {
+	for _, f := range []string{methodPublicKey, methodPassword, methodInteractive, methodTicket, methodBrowser, factorCode} {
 		single = append(single, try{f, true}, try{f, false})
 	}
 	var all [][]try
@@ -311,6 +432,28 @@ func orders() [][]try {
 	return all
 }
 
+// uses reports whether order has only right tries, of factors that chain asks for, and
+// each once. Such orders are always played, because they are the ones that can succeed.
+func uses(chain [][]string, order []try) bool {
+	for i, t := range order {
+		factor := t.factor
+		if factor == methodInteractive {
+			factor = methodPassword
+		}
+		if !t.right || slices.Contains(order[:i], t) || !slices.Contains(slices.Concat(chain...), factor) {
+			return false
+		}
+	}
+	return true
+}
+
+// An outcome is what the rules say.
+type outcome struct {
+	name     string
+	denied   error
+	services []string
+}
+
 // TestMatrix holds what a login does to what must be true of it, over all chains
 // x states x orders x outcomes of the rules.
 func TestMatrix(t *testing.T) {
@@ -318,46 +461,59 @@ func TestMatrix(t *testing.T) {
 		directory.StatusActive, directory.StatusDisabled, directory.StatusLocked, directory.StatusExpired,
 		directory.StatusOutsideHours, directory.StatusUnknown, directory.StatusPasswordExpired, directory.StatusMustChange,
 	}
-	type outcome struct {
-		name     string
-		denied   error
-		services []string
-	}
 	outcomes := []outcome{
 		{"allowed", nil, []string{"sftp", "passwd"}},
 		{"without passwd", nil, []string{"sftp"}},
 		{"no rule", &policy.Denied{Reason: policy.NoRule}, nil},
 		{"deny rule", &policy.Denied{Reason: policy.DenyRule}, nil},
 	}
-	all := orders()
-	whole := os.Getenv("BERTH_PEERS") != "" // else every eleventh of the longest orders
-	played := 0
-	for c, chain := range chains {
-		for _, status := range states {
-			for _, out := range outcomes {
-				for i, order := range all {
-					if len(order) == 3 && !whole && (i+c)%11 != 0 {
-						continue
-					}
-					for _, wantsNew := range []bool{true, false} {
-						if wantsNew && status != directory.StatusPasswordExpired && status != directory.StatusMustChange {
-							continue // nobody is asked
+	all, keytab := orders(), newKeytab(t)
+	stride := []int{1: 1, 2: 11, 3: 127} // of the orders of a length, every how many are played
+	if os.Getenv("BERTH_PEERS") != "" {
+		stride = []int{1: 1, 2: 1, 3: 5}
+	}
+	var played, in atomic.Int32
+	t.Cleanup(func() { t.Logf("%d logins, of which %d succeeded", played.Load(), in.Load()) })
+	for c, chain := range chains() {
+		t.Run(fmt.Sprint(chain), func(t *testing.T) {
+			t.Parallel()
+			signIn := slices.Contains(slices.Concat(chain...), methodBrowser)
+			for s, status := range states {
+				for o, out := range outcomes {
+					for i, order := range all {
+						n := i + c + s + o
+						always := uses(chain, order)
+						if !always && n%stride[len(order)] != 0 {
+							continue
 						}
-						played++
-						w := newWorld(status)
-						w.policy = &policy.Policy{Services: out.services, Require: chain, Rules: []string{"r"}}
-						w.denied = out.denied
-						a := newAttempt(w)
-						g, asked, text := play(w, a, order, wantsNew)
-						for _, wrong := range violations(w, a, g, asked, text, chain, status, out.denied != nil, order) {
-							t.Fatalf("chain %v, state %v, rules %s, client tries %v (new password: %t): %s", chain, status, out.name, order, wantsNew, wrong)
+						for k := range 4 {
+							wantsNew, only := k&1 != 0, k&2 != 0
+							if wantsNew && status != directory.StatusPasswordExpired && status != directory.StatusMustChange {
+								continue // nobody is asked
+							}
+							if only != (n%2 == 0) && !(always && signIn) {
+								continue // one kind of prompt is enough
+							}
+							w := newWorld(status)
+							w.policy = &policy.Policy{Services: out.services, Require: chain, Rules: []string{"r"}}
+							w.denied = out.denied
+							w.other = &directory.User{Identity: directory.Identity{Source: "corp", ID: "8"}, Name: "bob"}
+							w.keytab, w.browser, w.wrong = keytab, &browser{only: only}, n%3
+							a := newAttempt(w)
+							g, asked, text := play(w, a, order, wantsNew)
+							played.Add(1)
+							if g != nil {
+								in.Add(1)
+							}
+							for _, wrong := range violations(w, a, g, asked, text, chain, status, order, wantsNew) {
+								t.Fatalf("state %v, rules %s, client tries %v (new password: %t, browser only: %t, wrong is %d): %s", status, out.name, order, wantsNew, only, w.wrong, wrong)
+							}
 						}
 					}
 				}
 			}
-		}
+		})
 	}
-	t.Logf("%d logins", played)
 }
 
 func newWorld(status directory.Status) *world {
@@ -371,24 +527,54 @@ func newWorld(status directory.Status) *world {
 	}
 }
 
+// provedBy reports whether the tries of a client have proved all factors of want, in this
+// order.
+func provedBy(order []try, want []string) bool {
+	for _, t := range order {
+		for _, f := range t.proves() {
+			if len(want) > 0 && f == want[0] {
+				want = want[1:]
+			}
+		}
+	}
+	return len(want) == 0
+}
+
+// follows reports whether order is exactly what want asks for, and nothing else. A code
+// beside a password needs keyboard-interactive.
+func follows(order []try, want []string) bool {
+	for _, t := range order {
+		code := len(want) > 1 && want[0] == methodPassword && want[1] == factorCode
+		switch {
+		case len(want) == 0 || !t.right:
+			return false
+		case t.factor == methodInteractive && code:
+			want = want[2:]
+		case t.factor == methodInteractive && want[0] == methodPassword, t.factor == want[0] && !code:
+			want = want[1:]
+		default:
+			return false
+		}
+	}
+	return len(want) == 0
+}
+
 // violations returns what must not be of one login.
-func violations(w *world, a *Attempt, g *Grant, asked bool, text string, chain [][]string, status directory.Status, denied bool, order []try) []string {
+func violations(w *world, a *Attempt, g *Grant, asked bool, text string, chain [][]string, status directory.Status, order []try, wantsNew bool) []string {
 	var wrong []string
 	must := func(ok bool, format string, args ...any) {
 		if !ok {
 			wrong = append(wrong, fmt.Sprintf(format, args...))
 		}
 	}
-	restricts := status == directory.StatusPasswordExpired || status == directory.StatusMustChange
-	right := func(factor string) bool {
-		return slices.ContainsFunc(order, func(t try) bool {
-			return t.right && (t.factor == factor || (factor == methodPassword && t.factor == methodInteractive)) ||
-				factor == factorCode && t.factor == methodInteractive // its code is always right
-		})
+	ways := chain
+	if len(ways) == 0 { // any one method will do
+		ways = [][]string{{methodPublicKey}, {methodPassword}, {methodTicket}, {methodBrowser}}
 	}
-	provable := len(chain) == 0 || slices.ContainsFunc(chain, func(want []string) bool {
-		return !slices.ContainsFunc(want, func(f string) bool { return !right(f) })
-	})
+	denied := w.denied != nil
+	restricts := status == directory.StatusPasswordExpired || status == directory.StatusMustChange
+	provable := slices.ContainsFunc(ways, func(want []string) bool { return provedBy(order, want) })
+	begun := slices.ContainsFunc(ways, func(want []string) bool { return provedBy(order, want[:1]) })
 	count := func(types ...event.Type) (n int) {
 		for _, e := range w.events {
 			if slices.Contains(types, e.Type) {
@@ -397,39 +583,64 @@ func violations(w *world, a *Attempt, g *Grant, asked bool, text string, chain [
 		}
 		return n
 	}
-	mayChange := !denied && slices.Contains(w.policy.Services, "passwd") && restricts && provable
+	passwd := slices.Contains(w.policy.Services, "passwd")
+	mayChange := !denied && passwd && restricts && provable
 
 	// Nothing with an effect happens before the decision.
 	must(w.changes == 0 || mayChange, "the password was changed")
 	must(!asked || mayChange, "a new password was asked for")
-	if len(chain) > 0 && !slices.ContainsFunc(chain, func(want []string) bool { return want[0] == "password" }) && order[0].factor != methodPublicKey {
-		if len(order) == 1 && !denied {
-			must(w.binds == 0, "%d binds although the rules ask for a key first", w.binds)
-		}
+	if len(order) == 1 && !denied && !slices.ContainsFunc(ways, func(want []string) bool { return want[0] == methodPassword }) {
+		must(w.binds == 0, "%d binds although the rules do not ask for a password first", w.binds)
 	}
 	// Who gets in has proved what the rules ask for, and may be here.
 	if g != nil {
-		_, done := missing(chain, g.proofs.factors)
-		must(done, "in with %v", g.proofs.factors)
-		must(provable, "in without the right factors")
+		factors := slices.Clone(g.proofs.factors)
+		for i, f := range factors {
+			if f == methodInteractive {
+				factors[i] = methodPassword
+			}
+		}
+		must(slices.ContainsFunc(ways, func(want []string) bool { return slices.Equal(factors, want) }), "in with %v", factors)
+		must(provedBy(order, factors), "in with %v, and not all were proved", factors)
 		must(!denied, "in against the rules")
 		must(status == directory.StatusActive || restricts, "in with state %v", status)
 		must((g.Restriction != nil) == (restricts && w.changes == 0), "restriction %v after %d changes", g.Restriction, w.changes)
+		must(g.Restriction == nil || passwd, "restricted to a service that the rules do not allow")
+		must(g.User.Identity == w.user.Identity, "in as %v", g.User.Identity)
 		must(count(event.LoginAccepted) == 1, "%d events of the login", count(event.LoginAccepted))
+		fields := w.events[slices.IndexFunc(w.events, func(e event.Event) bool { return e.Type == event.LoginAccepted })].Fields
+		must((fields["principal"] == rightPrincipal) == slices.Contains(factors, methodTicket), "in with %v, and the event has the principal %q", factors, fields["principal"])
+		must((fields["subject"] == rightSubject) == slices.Contains(factors, methodBrowser), "in with %v, and the event has the subject %q", factors, fields["subject"])
 	} else {
 		must(count(event.LoginAccepted) == 0, "a login that failed is accepted in the events")
 		must(w.changes == 0, "the password was changed and the login failed")
 		must(count(event.LoginRejected, event.LoginDenied, event.LoginPartial) > 0, "no event has the failure")
 	}
+	// Who does exactly what the rules ask for gets in. If keyboard-interactive is only for
+	// the browser, it takes no password first. Two ways that begin alike are left out,
+	// because keyboard-interactive asks for one factor at a time.
+	last := order[len(order)-1].factor
+	straight := len(chain) < 2 || chain[0][0] != chain[1][0]
+	straight = straight && slices.ContainsFunc(ways, func(want []string) bool { return follows(order, want) })
+	straight = straight && !(w.browser.only && order[0].factor == methodInteractive)
+	switch {
+	case !straight || denied:
+	case status == directory.StatusActive:
+		must(g != nil, "not in")
+	case restricts && passwd && (wantsNew || last != methodInteractive):
+		must(g != nil, "not in, though only the password must be changed")
+		must((w.changes == 1) == (last == methodInteractive), "the password was changed %d times", w.changes)
+	}
 	// A client that proved nothing the rules ask for now is not told to go on.
-	begun := slices.ContainsFunc(chain, func(want []string) bool { return right(want[0]) })
 	must(begun || count(event.LoginPartial) == 0, "partial success for nothing")
-	// Reasons are for who has proved what is asked for before them.
-	anyRight := slices.ContainsFunc(order, func(t try) bool { return t.right })
-	must(text == "" || anyRight, "a stranger is told %q", text)
+	// Reasons are for who has proved what is asked for before them. That nobody has signed
+	// in with the browser is no secret.
+	told := strings.ReplaceAll(text, Sentence(oidc.ErrNotSignedIn)+"\n", "")
+	must(told == "" || begun || (denied && slices.ContainsFunc(order, func(t try) bool { return t.right })), "a stranger is told %q", told)
 	if first := order[0]; len(order) == 1 && !first.right {
-		must(text == "", "a wrong %s is told %q", first.factor, text)
-		must(a.penalized, "a wrong %s is free", first.factor)
+		must(told == "", "a wrong %s is told %q", first.factor, told)
+		// A client tries any ticket that it has, without asking the person.
+		must(a.penalized == (first.factor != methodTicket), "a wrong %s is penalized: %t", first.factor, a.penalized)
 	}
 	// A session is counted as long as there is a grant, and not otherwise.
 	_, sessions, _ := a.gate.State.(*state.Memory).Counts()
@@ -456,13 +667,30 @@ func TestBetweenFactors(t *testing.T) {
 		{"the key is removed", func(u *directory.User) { u.Keys = nil }, "out"},
 	}
 	key, password, code := try{methodPublicKey, true}, try{methodPassword, true}, try{factorCode, true}
-	for _, order := range [][]try{{key, password}, {key, code}, {password, key}} {
+	ticket, signIn := try{methodTicket, true}, try{methodBrowser, true}
+	keytab := newKeytab(t)
+	for _, order := range [][]try{
+		{key, password},
+		{key, code},
+		{password, key},
+		{key, ticket},
+		{key, signIn},
+		{password, ticket},
+		{password, signIn},
+		{ticket, code},
+		{ticket, password},
+		{ticket, signIn},
+		{signIn, code},
+		{signIn, password},
+		{signIn, ticket},
+	} {
 		chain := []string{order[0].factor, order[1].factor}
 		for _, tt := range tests {
-			if order[1] == key && tt.name == "the key is removed" {
-				continue // it is refused when it is offered, below
+			if order[0] != key && tt.name == "the key is removed" {
+				continue // no key was used, or it is refused when it is offered
 			}
 			w := newWorld(directory.StatusActive)
+			w.keytab, w.browser = keytab, &browser{}
 			w.policy = &policy.Policy{Services: []string{"sftp", "passwd"}, Require: [][]string{chain}}
 			w.between = tt.between
 			g, _, _ := play(w, newAttempt(w), order, false)
@@ -482,14 +710,17 @@ func TestBetweenFactors(t *testing.T) {
 // TestRestrictionOfTheBind: some servers say only in the bind that a password
 // must be changed. A later factor does not make that undone.
 func TestRestrictionOfTheBind(t *testing.T) {
-	w := newWorld(directory.StatusActive)
-	w.policy = &policy.Policy{Services: []string{"sftp", "passwd"}, Require: [][]string{{"password", "publickey"}}}
-	a := newAttempt(w)
-	d := restricting{w}
-	a.gate.Directory = d
-	g, _, _ := play(w, a, []try{{methodPassword, true}, {methodPublicKey, true}}, false)
-	if g == nil || !errors.Is(g.Restriction, directory.ErrMustChange) {
-		t.Errorf("grant = %+v, want one that is restricted", g)
+	keytab := newKeytab(t)
+	for _, later := range []string{methodPublicKey, methodTicket, methodBrowser} {
+		w := newWorld(directory.StatusActive)
+		w.keytab, w.browser = keytab, &browser{}
+		w.policy = &policy.Policy{Services: []string{"sftp", "passwd"}, Require: [][]string{{methodPassword, later}}}
+		a := newAttempt(w)
+		a.gate.Directory = restricting{w}
+		g, _, _ := play(w, a, []try{{methodPassword, true}, {later, true}}, false)
+		if g == nil || !errors.Is(g.Restriction, directory.ErrMustChange) {
+			t.Errorf("%s: grant = %+v, want one that is restricted", later, g)
+		}
 	}
 }
 
