@@ -144,33 +144,29 @@ func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, e
 	return up, nil
 }
 
-// attempts bounds how often a file is opened again because another session
-// changed it at the same moment.
-const attempts = 8
-
 // begin begins an upload with an empty file. The file has the name of partName, by
-// which a broken upload is found again, unless another upload of the person has it.
-func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (*upload, error) {
-	temp := partName(u.person, name)
-	for range attempts {
-		f, err := u.layer.OpenFile(temp, flag&^os.O_TRUNC|os.O_CREATE|os.O_EXCL, perm)
+// which a broken upload is found again, unless another upload of the person has it, or
+// others begin at the same moment. Then it is a name that only this one knows.
+func (u *uploads) begin(name string, flag int, perm iofs.FileMode) (up *upload, err error) {
+	part, own := partName(u.person, name), join(path.Dir(name), newTempName())
+	for _, temp := range []string{part, part, own} { // the first may have to clear a broken upload
+		var f file
+		f, err = u.layer.OpenFile(temp, flag&^os.O_TRUNC|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, iofs.ErrExist) {
-			if clearTemp(u.layer, temp) != nil { // it is in use
-				temp = join(path.Dir(name), newTempName())
-			}
+			_ = clearTemp(u.layer, temp) // unless it is in use
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if up, err := u.list(f, name, temp); err == nil {
+		if up, err = u.list(f, name, temp); err == nil {
 			return up, nil
 		}
-		if err := f.Close(); err != nil {
-			return nil, err
+		if cerr := f.Close(); cerr != nil {
+			return nil, cerr
 		}
 	}
-	return nil, iofs.ErrExist
+	return nil, err
 }
 
 // list makes f, which is temp, an upload to name.

@@ -384,6 +384,28 @@ func TestUploadsAtOnce(t *testing.T) {
 	}
 }
 
+// TestOthersTakeThePartName: other sessions of the person begin an upload to the same name
+// all the time, and each removes what this one has just made. It begins under another name.
+func TestOthersTakeThePartName(t *testing.T) {
+	host := t.TempDir()
+	l, err := openJail(host, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := 0
+	f := asFS(newUploads(&afterOpen{l, func() {
+		opened++
+		_ = l.Remove(partName("alice", "/f"))
+	}}))
+	if err := start(t, f, "/f", truncating, "whole", 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/f", "whole")
+	if opened < 2 {
+		t.Error("nobody has taken the name")
+	}
+}
+
 func TestUploadRenamedAndRemoved(t *testing.T) {
 	host := t.TempDir()
 	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})
