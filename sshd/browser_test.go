@@ -130,9 +130,7 @@ func TestFailedSignInLeaves(t *testing.T) {
 
 // TestBrowserRefuses: who is not let in, and that nobody else learns who exists.
 func TestBrowserRefuses(t *testing.T) {
-	deny := func(f *fixture, _ *oidc.Settings) {
-		f.Gate.Rules = rules(func(policy.Request) (*policy.Policy, error) { return nil, &policy.Denied{Reason: policy.NoRule} })
-	}
+	deny := func(f *fixture, _ *oidc.Settings) { f.revocable()() }
 	disabled := func(f *fixture, _ *oidc.Settings) { f.people.users["alice"].State.Status = directory.StatusDisabled }
 	key := func(f *fixture, _ *oidc.Settings) { require(f, []string{"publickey"}) }
 	for _, tt := range []struct {
@@ -226,12 +224,5 @@ func TestBrowserIsLeft(t *testing.T) {
 }
 
 func require(f *fixture, factors []string) {
-	resolve := f.Gate.Rules
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		p, err := resolve.Resolve(q)
-		if err == nil {
-			p.Require = [][]string{factors}
-		}
-		return p, err
-	})
+	f.change(func(p *policy.Policy) { p.Require = [][]string{factors} })
 }

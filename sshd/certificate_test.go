@@ -220,12 +220,7 @@ func TestForceCommand(t *testing.T) {
 func TestForceCommandAndPassword(t *testing.T) {
 	c := newCity(t)
 	f := c.start(t, func(f *fixture) {
-		one := f.Gate.Rules
-		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-			p, err := one.Resolve(q)
-			p.Require = [][]string{{"publickey", "password"}}
-			return p, err
-		})
+		f.change(func(p *policy.Policy) { p.Require = [][]string{{"publickey", "password"}} })
 	})
 	client := f.must(t, c.certify(t, c.ca, option("force-command", "whoami")), ssh.Password("secret-1"))
 	if _, _, status := run1(t, client, "quota", ""); status != 1 {

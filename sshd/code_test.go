@@ -35,13 +35,10 @@ func requiring(t *testing.T, require [][]string, change ...func(*fixture)) *fixt
 		f.people.users["alice"].TOTP = []directory.Secret{directory.NewSecret(token)}
 		f.people.users["bob"] = &directory.User{Name: "bob", Identity: directory.Identity{ID: "id-2"}, DN: "uid=bob", State: directory.State{Status: directory.StatusActive}}
 		f.people.password["bob"] = "secret-2"
-		resolve := f.Gate.Rules
-		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-			p, err := resolve.Resolve(q)
-			if q.User.Name != "bob" {
+		f.change(func(p *policy.Policy) {
+			if p.User.Name != "bob" {
 				p.Require = require
 			}
-			return p, err
 		})
 	}}, change...)...)
 }

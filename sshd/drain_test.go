@@ -60,12 +60,7 @@ func TestWatch(t *testing.T) {
 		"recheck": func(f *fixture) { f.Recheck = time.Second },
 		"hours": func(f *fixture) {
 			f.Recheck = 0
-			resolve := f.Gate.Rules
-			f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-				p, err := resolve.Resolve(q)
-				p.ValidUntil = time.Now().Add(time.Nanosecond)
-				return p, err
-			})
+			f.change(func(p *policy.Policy) { p.ValidUntil = time.Now().Add(time.Nanosecond) })
 		},
 		"idle": func(f *fixture) { f.Recheck, f.Idle = 0, time.Nanosecond },
 	} {

@@ -132,12 +132,7 @@ func TestSeveralFactors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t)
-			resolve := f.Gate.Rules
-			f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-				p, err := resolve.Resolve(q)
-				p.Require = tt.require
-				return p, err
-			})
+			f.change(func(p *policy.Policy) { p.Require = tt.require })
 			_, banner, err := f.dial(t, "alice", tt.methods(f)...)
 			if (err == nil) != tt.want {
 				t.Errorf("login = %v, want %t", err, tt.want)

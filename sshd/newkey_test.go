@@ -32,13 +32,10 @@ func TestKeyComesLate(t *testing.T) {
 						t.Fatal(err)
 					}
 					f.Gate.Certificates = a
-					resolve := f.Gate.Rules
-					f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-						p, err := resolve.Resolve(q)
+					f.change(func(p *policy.Policy) {
 						if !taken.Load() {
 							p.Services = append(p.Services, "certify", "keys")
 						}
-						return p, err
 					})
 				})
 				s, err := f.must(t).NewSession()

@@ -203,12 +203,10 @@ func TestViewsAreClosed(t *testing.T) {
 // and serves the others.
 func TestMissingFolder(t *testing.T) {
 	f := start(t)
-	resolve, none := f.Gate.Rules, filepath.Join(t.TempDir(), "none")
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		p, err := resolve.Resolve(q)
+	none := filepath.Join(t.TempDir(), "none")
+	f.change(func(p *policy.Policy) {
 		p.Folders = append(p.Folders, policy.Folder{Path: "/team", Host: none})
 		p.Access = append(p.Access, policy.Access{Path: "/team", Ops: policy.Full})
-		return p, err
 	})
 	c, err := sftp.NewClient(f.must(t))
 	if err != nil {
@@ -229,11 +227,9 @@ func TestMissingFolder(t *testing.T) {
 // TestNoFolderOpens has an event about each folder, too, if there is no view.
 func TestNoFolderOpens(t *testing.T) {
 	f := start(t)
-	resolve, dir := f.Gate.Rules, t.TempDir()
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		p, err := resolve.Resolve(q)
+	dir := t.TempDir()
+	f.change(func(p *policy.Policy) {
 		p.Folders = []policy.Folder{{Path: "/", Host: dir + "/home"}, {Path: "/team", Host: dir + "/team"}}
-		return p, err
 	})
 	if c, err := sftp.NewClient(f.must(t)); err == nil {
 		c.Close()

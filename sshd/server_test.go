@@ -225,13 +225,38 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 	return f
 }
 
+// change has change alter every policy before it is used.
+func (f *fixture) change(change func(*policy.Policy)) {
+	resolve := f.Gate.Rules
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		p, err := resolve.Resolve(q)
+		if err == nil {
+			change(p)
+		}
+		return p, err
+	})
+}
+
+// revocable returns a function that makes the rules let in nobody any more.
+func (f *fixture) revocable() (revoke func()) {
+	resolve := f.Gate.Rules
+	var over atomic.Bool
+	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
+		if over.Load() {
+			return nil, &policy.Denied{Reason: policy.NoRule}
+		}
+		return resolve.Resolve(q)
+	})
+	return func() { over.Store(true) }
+}
+
 // keepsSecrets looks for passwords of these tests in the log and the events.
 func (f *fixture) keepsSecrets(t *testing.T) {
 	t.Helper()
 	said := f.log.String() + fmt.Sprintf("%+v", f.events.events)
 	for _, password := range []string{"secret-1", f.people.password["alice"], "a longer"} {
 		if strings.Contains(said, password) {
-			t.Errorf("the password %q stands in the log or in an event:\n%s", password, said)
+			t.Errorf("the password %q is in the log or in an event:\n%s", password, said)
 		}
 	}
 }
@@ -373,12 +398,7 @@ func TestChannelsAreLimited(t *testing.T) {
 
 func TestSessionsAreLimited(t *testing.T) {
 	f := start(t)
-	resolve := f.Gate.Rules
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		p, err := resolve.Resolve(q)
-		p.Limits.Sessions = 1
-		return p, err
-	})
+	f.change(func(p *policy.Policy) { p.Limits.Sessions = 1 })
 	first := f.must(t)
 	_, banner, err := f.dial(t, "alice", ssh.PublicKeys(f.key))
 	if err == nil || !strings.Contains(banner, "Too many sessions") {

@@ -143,13 +143,8 @@ func listAll(r *rawSFTP, name string) int {
 func withFiles(t *testing.T, ops policy.Op) *fixture {
 	t.Helper()
 	return start(t, func(f *fixture) {
-		resolve := f.Gate.Rules.Resolve
 		dir := t.TempDir()
-		f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-			p, err := resolve(q)
-			p.Access, p.Folders[0].Host = []policy.Access{{Path: "/", Ops: ops}}, dir
-			return p, err
-		})
+		f.change(func(p *policy.Policy) { p.Access, p.Folders[0].Host = []policy.Access{{Path: "/", Ops: ops}}, dir })
 		full, err := fs.Open(&policy.Policy{
 			Folders: []policy.Folder{{Path: "/", Host: dir}}, Access: []policy.Access{{Path: "/", Ops: policy.Full}},
 		}, fs.Settings{})

@@ -43,18 +43,11 @@ func TestReconsider(t *testing.T) {
 // TestRulesChangeInOutage: other rules apply although no directory answers.
 func TestRulesChangeInOutage(t *testing.T) {
 	f := start(t)
-	resolve := f.Gate.Rules
-	var over atomic.Bool
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		if over.Load() {
-			return nil, &policy.Denied{Reason: policy.NoRule}
-		}
-		return resolve.Resolve(q)
-	})
+	revoke := f.revocable()
 	c := f.must(t)
 	run1(t, c, "help", "")
 	f.people.down = true
-	over.Store(true)
+	revoke()
 	f.Reconsider(t.Context())
 	eventually(t, "the session has ended", func() bool { return len(f.events.reasons(event.LoginRevoked)) == 1 })
 	c.Wait()
@@ -81,18 +74,10 @@ func TestNameOfSomebodyElse(t *testing.T) {
 
 func TestRightsEndAtTheirHour(t *testing.T) {
 	f := start(t)
-	resolve := f.Gate.Rules
-	var over atomic.Bool
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		if over.Load() {
-			return nil, &policy.Denied{Reason: policy.NoRule}
-		}
-		p, err := resolve.Resolve(q)
-		p.ValidUntil = time.Now().Add(time.Hour)
-		return p, err
-	})
+	f.change(func(p *policy.Policy) { p.ValidUntil = time.Now().Add(time.Hour) })
+	revoke := f.revocable()
 	run1(t, f.must(t), "help", "") // once it answers, the session stands
-	over.Store(true)
+	revoke()
 	for _, open := range f.connections() {
 		f.lapse(t.Context(), open, time.Now())
 		if open.ending.Load() != nil {
@@ -121,12 +106,7 @@ func TestSessionsEndInTime(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t)
-			resolve := f.Gate.Rules
-			f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-				p, err := resolve.Resolve(q)
-				p.Limits = tt.limits
-				return p, err
-			})
+			f.change(func(p *policy.Policy) { p.Limits = tt.limits })
 			run1(t, f.must(t), "help", "")
 			c := f.connections()[0]
 			c.enforceLimits(time.Now().Add(tt.after))
@@ -290,14 +270,11 @@ func TestChangedInTheLogin(t *testing.T) {
 // narrowed, and then ended.
 func TestTheClientIsTold(t *testing.T) {
 	f := start(t)
-	resolve := f.Gate.Rules
 	var narrow atomic.Bool
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		p, err := resolve.Resolve(q)
+	f.change(func(p *policy.Policy) {
 		if narrow.Load() {
 			p.Rules, p.Access = []string{"fewer"}, []policy.Access{{Path: "/", Ops: policy.ReadOnly}}
 		}
-		return p, err
 	})
 	c := f.must(t)
 	s, err := c.NewSession()
@@ -442,12 +419,8 @@ func TestNewRulesAfterAnOlderReview(t *testing.T) {
 	c := f.must(t)
 	run1(t, c, "help", "")
 	conn := f.connections()[0]
-	until, resolve := time.Now().Add(time.Hour), f.Gate.Rules
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		p, err := resolve.Resolve(q)
-		p.ValidUntil = until
-		return p, err
-	})
+	until := time.Now().Add(time.Hour)
+	f.change(func(p *policy.Policy) { p.ValidUntil = until })
 	f.Gate.Directory = meanwhile{f.people, func() {
 		older := *conn.grant.Load()
 		conn.grant.Store(&older)
@@ -473,19 +446,11 @@ func (m meanwhile) LookupMany(ctx context.Context, names []string) map[string]di
 // TestTheHourEndsWithoutADirectory has a rule end while no server answers.
 func TestTheHourEndsWithoutADirectory(t *testing.T) {
 	f := start(t)
-	resolve := f.Gate.Rules
-	var over atomic.Bool
-	f.Gate.Rules = rules(func(q policy.Request) (*policy.Policy, error) {
-		if over.Load() {
-			return nil, &policy.Denied{Reason: policy.NoRule}
-		}
-		p, err := resolve.Resolve(q)
-		p.ValidUntil = time.Now().Add(time.Hour)
-		return p, err
-	})
+	f.change(func(p *policy.Policy) { p.ValidUntil = time.Now().Add(time.Hour) })
+	revoke := f.revocable()
 	c := f.must(t)
 	run1(t, c, "help", "")
-	over.Store(true)
+	revoke()
 	f.people.mu.Lock()
 	f.people.down = true
 	f.people.mu.Unlock()
