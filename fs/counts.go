@@ -30,9 +30,9 @@ func (q *Quotas) Counts(to any) map[string]Count {
 	return all
 }
 
-// Hear counts what the process called from has told. Of what it has added, only what is
-// new is added here. A directory that was not measured here need not be.
-func (q *Quotas) Hear(from any, all map[string]Count) {
+// Receive counts what another process, called from, has sent. Of what that process has added,
+// only what is new is added here. A directory that was not measured here need not be.
+func (q *Quotas) Receive(from any, all map[string]Count) {
 	for host, n := range all {
 		if c, ok := q.of(host).Counter.(*memoryCounter); ok {
 			c.hear(from, n)

@@ -17,8 +17,8 @@ func TestCountsOfTwoProcesses(t *testing.T) {
 		}
 	}
 	tell := func() {
-		next.Hear("old", old.Counts("next"))
-		old.Hear("next", next.Counts("old"))
+		next.Receive("old", old.Counts("next"))
+		old.Receive("next", next.Counts("old"))
 	}
 	used := func(want int64) {
 		t.Helper()
@@ -48,7 +48,7 @@ func TestCountsOfTwoProcesses(t *testing.T) {
 		t.Errorf("500 bytes in 500: %v", err)
 	}
 	// What a third process adds comes through the one in the middle.
-	next.Hear("third", map[string]Count{host: {At: time.Now(), Added: Amount{Bytes: 40}}})
+	next.Receive("third", map[string]Count{host: {At: time.Now(), Added: Amount{Bytes: 40}}})
 	tell()
 	used(2040)
 }

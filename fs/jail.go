@@ -224,7 +224,7 @@ type runner func(op func() error) error
 
 func directly(op func() error) error { return op() }
 
-// readDir is ReadDir that looks at the disk in run, at so many entries at once, and
+// readDir is ReadDir that reads the disk in run, so many entries at once, and
 // yields outside of it. A listing that is left half read keeps that many.
 func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {

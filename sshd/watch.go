@@ -132,7 +132,7 @@ func (s *Server) reviewConn(ctx context.Context, c *conn) {
 	c.reviewed(s.Gate.Recheck(ctx, &c.grant))
 }
 
-// reviewed tells what a review has changed, or ends the session.
+// reviewed reports what a review has changed, or ends the session.
 func (c *conn) reviewed(before, after *login.Grant, err error) {
 	switch {
 	case err != nil:

@@ -21,7 +21,7 @@ func TestBesides(t *testing.T) {
 		process := func() *besides { return &besides{memory: state.NewMemory(settings), quotas: &fs.Quotas{}} }
 		join := func(old, next *besides) (end func()) {
 			a, b := net.Pipe()
-			next.hears(b, old.tells(a))
+			next.receive(b, old.report(a))
 			go old.talk(t.Context(), a, json.NewDecoder(a))
 			go next.talk(t.Context(), b, json.NewDecoder(b))
 			return func() { a.Close() }
@@ -36,27 +36,27 @@ func TestBesides(t *testing.T) {
 		}
 		first, second, third := process(), process(), process()
 		ended := acquire(first, "alice", "")
-		first.quotas.Hear("a walk", map[string]fs.Count{"/srv": {Used: fs.Amount{Bytes: 100}, At: time.Now()}})
+		first.quotas.Receive("a walk", map[string]fs.Count{"/srv": {Used: fs.Amount{Bytes: 100}, At: time.Now()}})
 		endFirst := join(first, second)
 		acquire(second, "alice", "")
 		acquire(second, "alice", state.UserSessions)
 		endSecond := join(second, third)
 		acquire(third, "alice", state.UserSessions)
 		acquire(third, "bob", "")
-		time.Sleep(3 * tellEvery)
+		time.Sleep(3 * sendEvery)
 		acquire(first, "bob", "")
 		acquire(first, "alice", state.UserSessions)
 		acquire(first, "carol", state.TotalSessions)
-		time.Sleep(3 * tellEvery)
+		time.Sleep(3 * sendEvery)
 		acquire(third, "bob", state.UserSessions)
 		ended()
-		time.Sleep(3 * tellEvery)
+		time.Sleep(3 * sendEvery)
 		acquire(third, "alice", "")
 		if got := third.quotas.Counts(nil)["/srv"].Used.Bytes; got != 100 {
 			t.Errorf("the third process knows of %d bytes, want 100", got)
 		}
 		endFirst()
-		time.Sleep(3 * tellEvery)
+		time.Sleep(3 * sendEvery)
 		acquire(third, "bob", "")
 		endSecond()
 		synctest.Wait()

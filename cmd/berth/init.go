@@ -230,8 +230,8 @@ func (s *setup) findDirectory(ctx context.Context) error {
 	return nil
 }
 
-// findServers tells URLs from the domain of the directory. Passwords are never sent
-// in the clear: ldap:// is for StartTLS.
+// findServers finds out whether URLs or the domain of the directory was entered. Passwords
+// are never sent in the clear: ldap:// is for StartTLS.
 func (s *setup) findServers() error {
 	var urls []string
 	d := &s.Settings

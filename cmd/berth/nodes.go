@@ -97,7 +97,7 @@ type memories struct {
 func (n *nodes) memories(next net.Conn) memories {
 	m := memories{Snapshot: n.Snapshot()}
 	if n.shared == nil {
-		m.WrongPasswords, m.Counted = n.tries.Snapshot(), n.beside.tells(next)
+		m.WrongPasswords, m.Counted = n.tries.Snapshot(), n.beside.report(next)
 	}
 	return m
 }
@@ -106,7 +106,7 @@ func (n *nodes) remember(before net.Conn, m memories) {
 	n.Restore(m.Snapshot)
 	if n.shared == nil {
 		n.tries.Restore(m.WrongPasswords)
-		n.beside.hears(before, m.Counted)
+		n.beside.receive(before, m.Counted)
 	}
 }
 

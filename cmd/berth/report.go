@@ -125,7 +125,7 @@ func (f *reportFlags) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// review looks at all people.
+// review checks all people.
 func (f *reportFlags) review(cmd *cobra.Command, cfg *config.Config, set *policy.Set, path string) (*review.Report, error) {
 	people, err := openDirectories(cfg.Directories, set.Attributes(), hclog.NewNullLogger())
 	if err != nil {

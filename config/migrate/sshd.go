@@ -123,7 +123,7 @@ func (b *sshdBlock) conditions() (when policy.When, why string) {
 	return when, why
 }
 
-// refuse makes a rule that denies, where it cannot be said what b gives.
+// refuse makes a rule that denies, for a block b whose rights cannot be translated.
 func (s *sshd) refuse(b *sshdBlock, when policy.When, why string) {
 	who := "those whom it may be about"
 	if len(when.Users)+len(when.Groups)+len(when.From) == 0 {

@@ -204,8 +204,8 @@ func (s Suite) lookupMany(t *testing.T, d directory.Directory) {
 	}
 }
 
-// find searches by what names begin with. What stands for other characters in filters is a
-// character of a name here.
+// find searches by what names begin with. Characters with a special meaning in filters are
+// ordinary characters of a name here.
 func (s Suite) find(t *testing.T, d directory.Directory) {
 	const many = 100
 	p := s.Active[0]

@@ -49,7 +49,7 @@ func newResolver(address string) *resolver {
 // oneTry bounds one question to one name server.
 const oneTry = 2 * time.Second
 
-// errNoRecords means that DNS has no such records. The name server has said so.
+// errNoRecords means that a name server answered: DNS has no such records.
 var errNoRecords = errors.New("DNS has no such records")
 
 // A service is a host that offers a service, as DNS names it (RFC 2782).

@@ -515,8 +515,8 @@ func (s Settings) Check() error {
 	return errors.Join(errs...)
 }
 
-// checkForest reports what does not go together with global_catalog. base is what the
-// settings said of base and group_base.
+// checkForest reports which settings cannot be used together with global_catalog. base is
+// the base and the group_base as written in the configuration.
 func (s Settings) checkForest(base string, bad func(key, format string, args ...any)) {
 	_, err := directory.ParseDN(s.BindDN)
 	for _, wrong := range []struct {

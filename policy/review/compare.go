@@ -12,7 +12,7 @@ import (
 // A Comparison finds whom other rules would change, under all circumstances. Make it with
 // CompareRules. It is not safe for concurrent use.
 type Comparison struct {
-	People   int        // that were looked at
+	People   int        // that were checked
 	Affected []Affected // in the order in which they came
 	Most     int        // of Affected; 0: any number
 	Full     bool       // there are more than Most

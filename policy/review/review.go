@@ -91,7 +91,7 @@ type Report struct {
 	Made      time.Time  `json:"made"`
 	Path      string     `json:"path,omitempty"` // that was asked about; empty: all
 	RulesHash string     `json:"rules_hash"`
-	People    int        `json:"people"`    // that were looked at
+	People    int        `json:"people"`    // that were checked
 	Complete  bool       `json:"complete"`  // nobody is missing
 	Problems  []string   `json:"problems"`  // why somebody may be missing, or something is not proved
 	UseSince  *time.Time `json:"use_since"` // the first event; null: no events were read

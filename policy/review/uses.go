@@ -37,7 +37,7 @@ var used = map[event.Type]struct{ path, target []int }{
 type Uses struct {
 	Since *time.Time // the first event; nil: there was none
 
-	paths map[string]bool // that uses are told apart by
+	paths map[string]bool // a use counts for the nearest of these above it
 	types map[string]event.Type
 	users map[string]*usage // by stable id
 }

@@ -49,8 +49,8 @@ func (s *Settings) checkListen() error {
 	return nil
 }
 
-// loopback reports whether host is certain to be this machine. Of names that
-// can be said only of localhost (RFC 6761 section 6.3).
+// loopback reports whether host is certain to be this machine. The only name that is
+// certain is localhost (RFC 6761 section 6.3).
 func loopback(host string) bool {
 	if host == "localhost" {
 		return true

@@ -192,7 +192,7 @@ func named(s string) string {
 }
 
 // How long a form may be, in bytes: one with rules, and others. To compile a megabyte of rules
-// takes seconds and hundreds of megabytes, so one such form is looked at at a time.
+// takes seconds and hundreds of megabytes, so only one such form is handled at a time.
 const (
 	mostRules = 1 << 20
 	mostForm  = 64 << 10

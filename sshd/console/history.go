@@ -16,7 +16,7 @@ const (
 )
 
 // A History counts logins and bytes of the last hour. It is an event.Sink, because files
-// that are opened and closed between two looks at the sessions would be missed otherwise.
+// that are opened and closed between two samples would be missed otherwise.
 // The zero value is ready. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex

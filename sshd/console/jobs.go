@@ -29,7 +29,7 @@ type job struct {
 	Asks   string // that asked: folders or rules
 	By     string // who asked
 	Began  time.Time
-	people atomic.Int64 // that were looked at so far
+	people atomic.Int64 // that were checked so far
 	events atomic.Int64 // bytes of events that were read so far
 	done   chan struct{}
 	result any   // when done is closed
@@ -46,7 +46,7 @@ func (j *job) Done() bool {
 	}
 }
 
-// Looked is how many people were looked at so far.
+// Looked is how many people were checked so far.
 func (j *job) Looked() int64 { return j.people.Load() }
 
 // EventsRead is how much of the events was read so far; empty: none are read.

@@ -20,9 +20,9 @@ const (
 	mostShown    = 100 // sessions: each row is drawn every second
 )
 
-// A live is what is happening now. All who look share it, so that five of them cost as
-// much as one. Nobody waits for other nodes or directories: what they have said last is
-// shown, until they answer again.
+// A live is what is happening now. All open pages share it, so that five of them cost as
+// much as one. No page waits for other nodes or directories: their last answer is shown
+// until they answer again.
 type live struct {
 	mu       sync.Mutex
 	read     time.Time
@@ -60,7 +60,7 @@ func transferKey(s *admin.Session, t *admin.Transfer) string {
 	return s.ID + "\x00" + t.Path + "\x00" + t.Since.String()
 }
 
-// refresh looks at the sessions again if the last look is a while ago. l.mu is held.
+// refresh reads the sessions again if they were last read some time ago. l.mu is held.
 func (c *Console) refresh(l *live, now time.Time) {
 	c.ask(l, &l.others, othersEvery, now, admin.Task{Do: admin.DoSessions})
 	c.ask(l, &l.health, healthEvery, now, admin.Task{Do: admin.DoStatus, Node: admin.EveryNode})

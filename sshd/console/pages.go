@@ -20,7 +20,7 @@ import (
 
 const (
 	mostRows = 200     // of a table
-	tail     = 4 << 20 // bytes of the events file that the page of events looks at
+	tail     = 4 << 20 // bytes of the events file that the page of events reads
 	refresh  = time.Second
 )
 

@@ -10,7 +10,7 @@ import (
 // translation changes nothing but this table. The texts of events, logins, rules and reviews
 // come from their own packages.
 //
-// %v stands for a value, and %q for one in quotes; a text that needs another order of them
+// %v is replaced by a value, and %q by one in quotes; a text that needs another order of them
 // writes %[2]v for the second. Some texts have `commands` in backquotes, which become <code>.
 var texts = map[string]string{
 	"language": "en",

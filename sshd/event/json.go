@@ -46,8 +46,8 @@ func (e *Event) Outcome() Outcome {
 // AppendJSON appends e to b as one JSON object in one line, without the line
 // feed. Fields that are empty are left out, and so is an empty node. Everything
 // invisible is escaped. A byte that is not UTF-8 is written as the four
-// characters \xNN, and so is a backslash that stands before an x, so that the
-// bytes of every name can be had back.
+// characters \xNN, and so is a backslash before an x, so that the bytes of
+// every name can be restored.
 func (e *Event) AppendJSON(b []byte, node string) []byte {
 	o := object{append(b, '{')}
 	if !e.Time.IsZero() {

@@ -107,7 +107,7 @@ type proofs struct {
 	certificates []certificate
 	principal    string // of a Kerberos ticket
 	subject      string // of an ID token
-	restriction  error  // a bind said that the password has to be changed
+	restriction  error  // the server answered a bind: the password has to be changed
 	grace        bool   // the directory accepted a password although it has expired
 
 	passwordChanged time.Time // when the user's password was last changed

@@ -4,7 +4,7 @@ import "time"
 
 // Codes bounds how often one-time codes may be guessed.
 type Codes struct {
-	Tries  int           `mapstructure:"tries"`  // wrong codes of one user after which none is looked at
+	Tries  int           `mapstructure:"tries"`  // wrong codes of one user after which every code is refused
 	Window time.Duration `mapstructure:"window"` // how long a wrong code counts
 }
 

@@ -127,7 +127,7 @@ func (f *File) current() (map[string]record, error) {
 	switch {
 	case err == nil:
 		return records, nil
-	case errors.Is(err, iofs.ErrNotExist): // said by the read itself: a second look may find a file that was just made
+	case errors.Is(err, iofs.ErrNotExist): // the error of the read itself: the file may have been made since then
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.settings.File, err)

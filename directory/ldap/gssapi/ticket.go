@@ -50,8 +50,8 @@ type Ticket struct {
 // Of is whose ticket it is.
 func (t Ticket) Of() string { return t.of.String() }
 
-// Get returns a ticket for a service, such as ldap/dc1.corp.example. The library cannot
-// be told to give up. It does so itself after some seconds for each KDC.
+// Get returns a ticket for a service, such as ldap/dc1.corp.example. The library
+// takes no context; it gives up by itself after some seconds for each KDC.
 func (t *Tickets) Get(ctx context.Context, service string) (Ticket, error) {
 	of, err := t.file.Current()
 	if of == nil {

@@ -28,8 +28,8 @@ type chain struct {
 	log  hclog.Logger
 
 	last   link
-	known  bool      // last is not zero by ignorance
-	read   bool      // the end of the file in use was looked at
+	known  bool      // last is the link of the last line, even if it is zero
+	read   bool      // the end of the file in use has been read
 	begin  bool      // a checkpoint is due before anything else: this process or a file begins
 	lines  int       // since the last checkpoint
 	first  time.Time // when the first of them was written

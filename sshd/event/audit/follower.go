@@ -71,7 +71,7 @@ func (l *follower) open() error {
 	named, err := os.Stat(l.path)
 	used, err2 := live.Stat()
 	if err != nil || err2 != nil || !os.SameFile(named, used) {
-		l.close() // one of the files may not be among those that were looked at
+		l.close() // a file may have been made after the list of files
 		if errors.Is(err, iofs.ErrNotExist) {
 			err = nil
 		}

@@ -303,8 +303,8 @@ func (d *syslogServer) stream(lines []byte) ([]byte, error) {
 	return nil, nil
 }
 
-// packets sends a datagram a line. One that is too long for any is lost, which
-// the log tells.
+// packets sends a datagram a line. A line that does not fit into one is lost, and
+// the log has an error.
 func (d *syslogServer) packets(lines []byte) ([]byte, error) {
 	for len(lines) > 0 {
 		line, rest, _ := bytes.Cut(lines, []byte{'\n'})

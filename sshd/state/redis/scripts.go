@@ -206,7 +206,7 @@ const (
 )
 
 // usageScript does ARGV[3] for process ARGV[2] about directory ARGV[1]. The process has
-// added ARGV[4] bytes and ARGV[5] files so far, of which Redis was last told ARGV[6] and
+// added ARGV[4] bytes and ARGV[5] files so far, of which the last report to Redis had ARGV[6] and
 // ARGV[7]. N is ARGV[8] and ARGV[9], its limit ARGV[10] and ARGV[11], a piece ARGV[12] and
 // ARGV[13]. A count is old after ARGV[14] milliseconds, and forgotten after ARGV[15].
 // It returns an answer, what is reserved for the process, what is used or reserved in all,

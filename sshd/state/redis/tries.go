@@ -68,8 +68,8 @@ func (t *Tries) Begin(ctx context.Context, account string, lockout func() (thres
 	}
 }
 
-// telling is ended, and tells Redis how the try ended. Nobody waits for that: until then
-// the try counts as one that may be wrong.
+// telling returns a function that calls ended and then reports to Redis how the try ended.
+// Nobody waits for that: until then the try counts as one that may be wrong.
 func (t *Tries) telling(account, id string, ended func(directory.TryResult)) (end func(directory.TryResult)) {
 	return func(r directory.TryResult) {
 		ended(r)

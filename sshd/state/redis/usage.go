@@ -27,13 +27,13 @@ type counter struct {
 
 	mu       sync.Mutex
 	sessions int
-	known    bool // Redis has said what is counted
+	known    bool // others is from Redis
 	alone    bool // Redis could not be asked, and this node has measured by itself
 	measure  func() (fs.Amount, error)
 	added    fs.Amount // by this node since it started; below zero if it has removed more
 	heard    fs.Amount // of added, by Redis
 	reserved fs.Amount // what added may become without a question
-	others   fs.Amount // what is used besides, as Redis last said
+	others   fs.Amount // what is used besides, in the last answer of Redis
 }
 
 const (
