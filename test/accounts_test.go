@@ -120,7 +120,7 @@ func TestDisabledUserIsCutOff(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
-			waitFor(t, "the transfer to be under way", func() bool {
+			eventually(t, "the transfer to be under way", func() bool {
 				info, err := os.Stat(back)
 				return err == nil && info.Size() > 0
 			})
@@ -137,24 +137,9 @@ func TestDisabledUserIsCutOff(t *testing.T) {
 				cmd.Process.Kill()
 				t.Fatal("the transfer goes on 30 s after the user was disabled")
 			}
-			waitFor(t, "the event", func() bool {
-				text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-				return strings.Contains(string(text), `"type":"login_revoked"`)
-			})
+			recorded(t, dir, `"type":"login_revoked"`)
 		})
 	}
-}
-
-// waitFor waits for something that another process does.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for range 600 {
-		if done() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("waited 30 s for %s", what)
 }
 
 // TestGuessesNeverLock guesses a hundred times; the account must be open to its
@@ -181,10 +166,10 @@ func TestGuessesNeverLock(t *testing.T) {
 			if out, err := cmd.CombinedOutput(); err != nil && (name != "samba" || strings.Contains(string(out), "Invalid credentials")) {
 				t.Errorf("the account is locked: %s", out)
 			}
-			waitFor(t, "100 refusals, some of them by the shield", func() bool {
-				text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-				shielded := strings.Count(string(text), `"type":"login_shielded"`)
-				return shielded > 0 && shielded+strings.Count(string(text), `"type":"login_rejected"`) >= 100
+			eventually(t, "100 refusals, some of them by the shield", func() bool {
+				events := readFile(t, filepath.Join(dir, "events.jsonl"))
+				shielded := strings.Count(events, `"type":"login_shielded"`)
+				return shielded > 0 && shielded+strings.Count(events, `"type":"login_rejected"`) >= 100
 			})
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -81,15 +82,17 @@ admin: {listen: "127.0.0.1:0"}
 			}
 			continue
 		}
-		waitFor(t, "the event that the home "+tt.home+" is refused", func() bool {
-			text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-			return strings.Contains(string(text), tt.want)
-		})
+		recorded(t, dir, regexp.QuoteMeta(tt.want))
 	}
 	limits := func(sessions, time string) {
 		d.modify(t, p, d.alice, "replace: employeeType\nemployeeType: "+sessions+"\n-\nreplace: title\ntitle: "+time+"\n")
 	}
 	set(alice, "65536")
+	one, err := dial() // the re-checks may have ended those before
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
 	limits("1", "lots")
 	if c, err := dial(); err == nil {
 		c.Close()
@@ -103,9 +106,9 @@ admin: {listen: "127.0.0.1:0"}
 		open = c
 	}
 	set(alice, "8192")
-	waitFor(t, "the smaller quota in the session", func() bool { return strings.Contains(quota(open), "8.0 KiB") })
+	eventually(t, "the smaller quota in the session", func() bool { return strings.Contains(quota(open), "8.0 KiB") })
 	set("/", "8192")
-	waitFor(t, "the session to end with its home", func() bool { _, err := open.NewSession(); return err != nil })
+	eventually(t, "the session to end with its home", func() bool { _, err := open.NewSession(); return err != nil })
 	set(alice, "8192")
 	brief, err := dial()
 	if err != nil {
@@ -113,5 +116,5 @@ admin: {listen: "127.0.0.1:0"}
 	}
 	defer brief.Close()
 	limits("many", "2s")
-	waitFor(t, "the session to end with its time", func() bool { _, err := brief.NewSession(); return err != nil })
+	eventually(t, "the session to end with its time", func() bool { _, err := brief.NewSession(); return err != nil })
 }

@@ -45,11 +45,7 @@ func (n *farmNode) start(t *testing.T) {
 
 func (n *farmNode) events(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(n.demo, "events.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return readFile(t, filepath.Join(n.demo, "events.jsonl"))
 }
 
 // newFarm starts so many nodes, which settings are added to.

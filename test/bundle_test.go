@@ -31,6 +31,7 @@ func TestSupportBundle(t *testing.T) {
 	if _, err := ssh.Dial("tcp", s.addr, &ssh.ClientConfig{User: "alice", Auth: []ssh.AuthMethod{ssh.Password("Wrong-9-Horse")}, HostKeyCallback: ssh.InsecureIgnoreHostKey()}); err == nil {
 		t.Fatal("a wrong password is accepted")
 	}
+	recorded(t, demo, `"type":"login_accepted".*"user":"bob"`)
 	parts := bundle(t, file, demo)
 	for name, want := range map[string]string{
 		"version.txt": "berth 0.1.0", "machine.txt": "Linux", "configuration.yaml": "ldif: ", "check.txt": "", "events.jsonl": `"type":"login_accepted"`,

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -46,15 +45,7 @@ func TestClockJumps(t *testing.T) {
 	t.Cleanup(s.stop)
 	clock := openClock(t, program, s.cmd.Process.Pid)
 
-	conn, err := dialAlice(s.addr, demo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client, err := sftp.NewClient(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := aliceFiles(t, s.addr, demo)
 	f, err := client.Create("long")
 	if err != nil {
 		t.Fatal(err)

@@ -116,7 +116,7 @@ exec chroot --userspec=+54321:+54321 "$root" "$@"`
 		return string(text)
 	}
 	var port string
-	waitFor(t, "the server to listen", func() bool {
+	eventually(t, "the server to listen", func() bool {
 		select {
 		case err := <-ended:
 			t.Fatalf("the server ends: %v\n%s", err, said())
@@ -140,7 +140,7 @@ exec chroot --userspec=+54321:+54321 "$root" "$@"`
 	if fi, err := os.Stat(filepath.Join(root, "srv/berth/al/kept")); err != nil || fi.Sys().(*syscall.Stat_t).Uid != user {
 		t.Errorf("the file that was put: %v, %v", fi, err)
 	}
-	waitFor(t, "the event on standard output", func() bool { return strings.Contains(said(), `"type":"file_write_closed"`) })
+	eventually(t, "the event on standard output", func() bool { return strings.Contains(said(), `"type":"file_write_closed"`) })
 
 	stop := regexp.MustCompile(`(?m)^STOPSIGNAL SIGTERM$`)
 	if !stop.Match(text) {

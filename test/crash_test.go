@@ -214,6 +214,21 @@ func dialAlice(addr, dir string) (*ssh.Client, error) {
 	return ssh.NewClient(c, channels, requests), nil
 }
 
+// aliceFiles is dialAlice with a client for files, until the test ends.
+func aliceFiles(t *testing.T, addr, dir string) *sftp.Client {
+	t.Helper()
+	conn, err := dialAlice(addr, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	client, err := sftp.NewClient(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 // crashName is the file that upload n goes to.
 func crashName(n int) string { return fmt.Sprintf("f%d", n%4) }
 

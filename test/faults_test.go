@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,15 +54,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
-	conn, err := dialAlice(s.addr, demo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client, err := sftp.NewClient(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := aliceFiles(t, s.addr, demo)
 	put := func() error {
 		f, err := client.Create("f")
 		if err != nil {
@@ -86,10 +77,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	if err := put(); !errors.Is(err, os.ErrPermission) { // SFTP has no code of its own for it
 		t.Errorf("an upload to a read-only disk = %v, want permission denied", err)
 	}
-	eventually(t, "the reason is in the events", func() bool {
-		text, err := os.ReadFile(filepath.Join(demo, "events.jsonl"))
-		return err == nil && strings.Contains(string(text), `"reason":"read_only"`)
-	})
+	recorded(t, demo, `"reason":"read_only"`)
 	if f, err := client.Open("f"); err != nil {
 		t.Errorf("a download from a read-only disk: %v", err)
 	} else {
@@ -112,15 +100,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
-	conn, err := dialAlice(s.addr, demo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client, err := sftp.NewClient(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := aliceFiles(t, s.addr, demo)
 	f, err := client.Open("/shared/welcome.txt")
 	if err != nil {
 		t.Fatal(err)

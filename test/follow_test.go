@@ -99,10 +99,7 @@ func TestSessionsFollowTheDirectory(t *testing.T) {
 				if got := <-told; !strings.Contains(got, tt.told) {
 					t.Errorf("%s: told %q, want %q", tt.name, got, tt.told)
 				}
-				waitFor(t, "the event", func() bool {
-					text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-					return strings.Contains(string(text), fmt.Sprintf(`"reason":%q`, tt.reason))
-				})
+				recorded(t, dir, fmt.Sprintf(`"reason":%q`, tt.reason))
 				if tt.reason == "no_rule" {
 					d.modify(t, p, group[name], "add: member\nmember: "+d.alice+"\n")
 				}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -61,8 +62,6 @@ admin: {listen: "127.0.0.1:0"}
 		if (err == nil) != (tt.refused == "") || (tt.refused == "" && !strings.Contains(string(out), "was-here")) {
 			t.Errorf("%s with the ticket of %s: %v: %s", tt.user, tt.ticket, err, out)
 		}
-		eventually(t, fmt.Sprintf("%s with the ticket of %s: an event of %s", tt.user, tt.ticket, tt.refused), func() bool {
-			return strings.Contains(readFile(t, filepath.Join(dir, "events.jsonl")), tt.refused)
-		})
+		recorded(t, dir, regexp.QuoteMeta(tt.refused))
 	}
 }

@@ -82,11 +82,10 @@ func TestMail(t *testing.T) {
   from: "Dateidienst <berth@example.test>", host: "sftp.example.test:2022", state_file: "DIR/mail.json"}`)
 			has := func(typ string, n int) func() bool {
 				return func() bool {
-					text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-					return strings.Count(string(text), `"type":"`+typ+`"`) >= n
+					return strings.Count(readFile(t, filepath.Join(dir, "events.jsonl")), `"type":"`+typ+`"`) >= n
 				}
 			}
-			waitFor(t, "the event of a wrong certificate", has("mail_failed", 1))
+			eventually(t, "the event of a wrong certificate", has("mail_failed", 1))
 			if n := len(mails(t, post, tt.user)); n != 0 {
 				t.Fatalf("%d mails through a server with a wrong certificate", n)
 			}
@@ -101,7 +100,7 @@ func TestMail(t *testing.T) {
 				t.Cleanup(s.stop)
 			}
 			again()
-			waitFor(t, "the mail", func() bool { return len(mails(t, post, tt.user)) == 1 })
+			eventually(t, "the mail", func() bool { return len(mails(t, post, tt.user)) == 1 })
 			m := mails(t, post, tt.user)[0]
 			to, err := m.header.AddressList("To")
 			if err != nil || len(to) != 1 || to[0].Name != `Zöë "X" Ünal` || to[0].Address != tt.user+"@example.test" {
@@ -128,7 +127,7 @@ func TestMail(t *testing.T) {
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("passwd: %v: %s", err, out)
 			}
-			waitFor(t, "the second mail", func() bool { return len(mails(t, post, tt.user)) == 2 })
+			eventually(t, "the second mail", func() bool { return len(mails(t, post, tt.user)) == 2 })
 			for _, m := range mails(t, post, tt.user) {
 				reminder := strings.HasPrefix(m.subject, "Ihr Passwort läuft")
 				if !reminder && (!strings.HasPrefix(m.subject, "Ihr Passwort wurde") || !strings.Contains(m.body, "127.0.0.1")) {
@@ -138,9 +137,9 @@ func TestMail(t *testing.T) {
 					t.Error("a mail holds a password")
 				}
 			}
-			waitFor(t, "the events", has("mail_sent", 2))
+			eventually(t, "the events", has("mail_sent", 2))
 			for _, file := range []string{"events.jsonl", "output.log", "mail.json"} {
-				if text, _ := os.ReadFile(filepath.Join(dir, file)); strings.Contains(string(text), fresh) || strings.Contains(string(text), "-Passw0rd") {
+				if text := readFile(t, filepath.Join(dir, file)); strings.Contains(text, fresh) || strings.Contains(text, "-Passw0rd") {
 					t.Errorf("%s holds a password", file)
 				}
 			}

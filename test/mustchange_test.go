@@ -77,10 +77,7 @@ func TestChangeAtLogin(t *testing.T) {
 					if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), ", in 2 days") {
 						t.Errorf("whoami: %v, %s; want that the password expires in 2 days", err, out)
 					}
-					waitFor(t, "the event", func() bool {
-						text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-						return strings.Contains(string(text), `"type":"password_expiring"`)
-					})
+					recorded(t, dir, `"type":"password_expiring"`)
 				})
 			}
 			t.Run("key", func(t *testing.T) { onlyPasswd(t, s, p, "pwexpired") })
@@ -110,7 +107,7 @@ func TestChangeAtLogin(t *testing.T) {
 				changed(t, s, "pwexpired", fresh)
 			})
 			for _, file := range []string{"events.jsonl", "output.log"} {
-				if text, _ := os.ReadFile(filepath.Join(dir, file)); strings.Contains(string(text), fresh) || strings.Contains(string(text), "-Passw0rd") {
+				if text := readFile(t, filepath.Join(dir, file)); strings.Contains(text, fresh) || strings.Contains(text, "-Passw0rd") {
 					t.Errorf("%s holds a password", file)
 				}
 			}

@@ -98,25 +98,14 @@ func TestNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the nodes are together again", func() bool { return strings.Contains(status(0), "3, this one included") })
-	eventsOf := func(i int) string {
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(files[i]), "events.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	for _, want := range []string{`"type":"state_down"`, `"type":"state_up"`} {
-		eventually(t, "an event "+want, func() bool { return strings.Contains(eventsOf(0), want) })
-	}
-	if !strings.Contains(eventsOf(2), `"reason":"too_many_sessions"`) {
-		t.Error("no event says why alice was refused")
-	}
+	recorded(t, filepath.Dir(files[0]), `"type":"state_down"`, `"type":"state_up"`)
+	recorded(t, filepath.Dir(files[2]), `"reason":"too_many_sessions"`)
 	name, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"node0", "node1", name} {
-		all := eventsOf(i)
+		all := readFile(t, filepath.Join(filepath.Dir(files[i]), "events.jsonl"))
 		started := all[strings.LastIndex(all, `"type":"server_started"`):] // before, it was a demonstration
 		if named := `"node":"` + want + `"`; strings.Count(started, named) != strings.Count(started, "\n") {
 			t.Errorf("events of node %d without %s:\n%s", i, named, started)
@@ -173,10 +162,8 @@ func TestSharedQuota(t *testing.T) {
 	if err != nil || used > limit {
 		t.Errorf("the folder holds %d bytes, %v; want at most %d", used, err, limit)
 	}
-	for i, n := range f.nodes {
-		if !strings.Contains(n.events(t), `"path":"/f`) {
-			t.Errorf("node %d had no upload", i)
-		}
+	for _, n := range f.nodes {
+		recorded(t, n.demo, `"path":"/f`)
 	}
 }
 
@@ -232,7 +219,5 @@ func TestOneConsole(t *testing.T) {
 	}
 	f.nodes[2].done <- <-f.nodes[2].done // stop wants to see it, too
 	eventually(t, "there are two nodes", func() bool { return strings.Contains(tell("status"), "2, this one included") })
-	if !strings.Contains(f.nodes[2].events(t), `"operator"`) {
-		t.Error("no event says who drained the node")
-	}
+	recorded(t, f.nodes[2].demo, `"operator"`)
 }

@@ -42,7 +42,7 @@ func TestStartWithoutDirectory(t *testing.T) {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "readiness", func() bool {
+	eventually(t, "readiness", func() bool {
 		status, _ := ready()
 		return status == http.StatusOK
 	})
@@ -55,10 +55,7 @@ func TestStartWithoutDirectory(t *testing.T) {
 			t.Errorf("the metrics are without %s, %v", want, err)
 		}
 	}
-	waitFor(t, "the events", func() bool {
-		text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-		return strings.Contains(string(text), `"reason":"directory_unavailable"`) && strings.Contains(string(text), `"type":"directory_up"`)
-	})
+	recorded(t, dir, `"reason":"directory_unavailable"`, `"type":"directory_up"`)
 }
 
 // A visitor logs in again and again, in one way, and knows what may come of it.
@@ -166,7 +163,7 @@ func TestOutagesUnderLoad(t *testing.T) {
 	}
 	settle := func(during string) {
 		until := visits.Load() + 25
-		waitFor(t, "logins while "+during, func() bool { return visits.Load() >= until })
+		eventually(t, "logins while "+during, func() bool { return visits.Load() >= until })
 	}
 	do := func(err error) {
 		t.Helper()
@@ -194,8 +191,8 @@ func TestOutagesUnderLoad(t *testing.T) {
 	settle("both are back")
 	close(stop)
 	wg.Wait()
-	text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-	for line := range strings.Lines(string(text)) {
+	recorded(t, dir, `"directory":"cached"`)
+	for line := range strings.Lines(readFile(t, filepath.Join(dir, "events.jsonl"))) {
 		if strings.Contains(line, `"user":"alice"`) && strings.Contains(line, `"type":"login_rejected"`) && !strings.Contains(line, `"directory_unavailable"`) {
 			t.Errorf("wrong answer in the events: %s", line)
 		}
@@ -210,8 +207,4 @@ func TestOutagesUnderLoad(t *testing.T) {
 	if visitors[0].silent.Load() == 0 {
 		t.Error("passwords were checked while both servers were dead")
 	}
-	waitFor(t, "the events of the outage", func() bool {
-		text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-		return strings.Contains(string(text), `"directory":"cached"`)
-	})
 }

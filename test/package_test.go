@@ -105,7 +105,7 @@ func boot(t *testing.T) *machine {
 		}
 	})
 	children := fmt.Sprintf("/proc/%d/task/%[1]d/children", c.Process.Pid)
-	waitFor(t, "the container to boot", func() bool {
+	eventually(t, "the container to boot", func() bool {
 		text, _ := os.ReadFile(children)
 		pids := strings.Fields(string(text))
 		if len(pids) == 0 {
@@ -244,10 +244,8 @@ member: uid=alice,dc=example,dc=org
 	m.run(page("install", "Start"))
 	works("put /etc/hostname kept")
 	m.run("systemctl reload berth")
-	waitFor(t, "the reload", func() bool {
-		text, _ := os.ReadFile(filepath.Join(m.root, "/var/log/berth/events.jsonl"))
-		return strings.Contains(string(text), `"server_reloaded"`)
-	})
+	log := filepath.Join(m.root, "/var/log/berth")
+	recorded(t, log, `"server_reloaded"`)
 	if out := m.run("systemctl status --no-pager berth"); !strings.Contains(out, "active (running)") {
 		t.Errorf("systemctl status: %s", out)
 	}
@@ -261,9 +259,8 @@ member: uid=alice,dc=example,dc=org
 	if out := m.run("berth check 2>&1 && systemctl reload berth"); strings.Contains(out, "(owner)") {
 		t.Errorf("berth check says that the service cannot act as people:\n%s", out)
 	}
-	waitFor(t, "the reload", func() bool {
-		text, _ := os.ReadFile(filepath.Join(m.root, "/var/log/berth/events.jsonl"))
-		return strings.Count(string(text), `"server_reloaded"`) == 2
+	eventually(t, "the reload", func() bool {
+		return strings.Count(readFile(t, filepath.Join(log, "events.jsonl")), `"server_reloaded"`) == 2
 	})
 	works("mkdir d\nput /etc/hostname d/f\nchmod 640 d/f")
 	if out := m.run("cd /srv/people/home && stat -c '%u:%g %a' alice alice/d alice/d/f ../team"); out != "20000:5000 700\n20000:5000 750\n20000:5000 640\n0:5001 2770\n" {
@@ -282,7 +279,7 @@ member: uid=alice,dc=example,dc=org
 	// The priorities of the journal are those of the log.
 	write("/etc/berth/berth.yaml", "rules: [{")
 	m.try("kill -HUP $(systemctl show -p MainPID --value berth)")
-	waitFor(t, "an error in the journal", func() bool {
+	eventually(t, "an error in the journal", func() bool {
 		out, _ := m.try("journalctl --no-pager -o json -u berth -p err")
 		var entry struct{ Message, Priority string }
 		for line := range strings.Lines(out) {

@@ -91,7 +91,7 @@ func startOpenSSH(t *testing.T) (addr, dir string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	waitFor(t, "sshd to listen", func() bool {
+	eventually(t, "sshd to listen", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()

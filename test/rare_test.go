@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/pkg/sftp"
 )
 
 // TestRareEvents causes what no other test here causes: links and copies, a missing
@@ -39,7 +37,7 @@ func TestRareEvents(t *testing.T) {
 	record := filepath.Join(dir, "events.jsonl")
 	written := func(typ string) {
 		t.Helper()
-		eventually(t, typ, func() bool { return strings.Contains(readFile(t, record), `"type":"`+typ+`"`) })
+		recorded(t, dir, `"type":"`+typ+`"`)
 	}
 	batch := func(commands string) {
 		t.Helper()
@@ -76,15 +74,7 @@ func TestRareEvents(t *testing.T) {
 	}
 	full.Close()
 	batch("-cp report report-3\n")
-	conn, err := dialAlice(s.addr, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client, err := sftp.NewClient(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := aliceFiles(t, s.addr, dir)
 	for range 300 { // more than one person's part of the queue
 		if err := client.Remove("nothing"); err == nil {
 			t.Fatal("removed what is not there")

@@ -1,13 +1,12 @@
 package test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -91,31 +90,10 @@ func TestReloadReachesOpenSessions(t *testing.T) {
 // reload sends the server a SIGHUP and waits for one more event with that text.
 func reload(t *testing.T, s *server, demo, event string) {
 	t.Helper()
-	count := func() int {
-		text, err := os.ReadFile(filepath.Join(demo, "events.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return bytes.Count(text, []byte(event))
-	}
+	count := func() int { return strings.Count(readFile(t, filepath.Join(demo, "events.jsonl")), event) }
 	before := count()
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "an event with "+event, func() bool { return count() > before })
-}
-
-// eventually waits until it is so.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	eventuallyWithin(t, time.Minute, what, so)
-}
-
-func eventuallyWithin(t *testing.T, limit time.Duration, what string, so func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !so(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
 }

@@ -77,8 +77,7 @@ func TestResumeBrokenUpload(t *testing.T) {
 			})
 			resumed++
 			eventually(t, "the upload that went on where it had broken off has its event", func() bool { // before a kill, which loses what waits
-				text, err := os.ReadFile(filepath.Join(demo, "events.jsonl"))
-				return err == nil && bytes.Count(text, []byte(`"bytes_written":748576,`)) == resumed
+				return strings.Count(readFile(t, filepath.Join(demo, "events.jsonl")), `"bytes_written":748576,`) == resumed
 			})
 			if got, err := os.ReadFile(filepath.Join(home, name)); !bytes.Equal(got, whole) {
 				t.Errorf("%s, server killed %t: %d bytes, %v, want the whole upload", name, killed, len(got), err)

@@ -41,11 +41,7 @@ func TestSignIn(t *testing.T) {
 			if !strings.Contains(out, tt.out) {
 				t.Errorf("the client says %q, want %q", out, tt.out)
 			}
-			event := regexp.MustCompile(tt.event)
-			eventually(t, "event "+tt.event, func() bool {
-				text, _ := os.ReadFile(filepath.Join(filepath.Dir(s.output), "events.jsonl"))
-				return event.Match(text)
-			})
+			recorded(t, filepath.Dir(s.output), tt.event)
 		})
 	}
 }
@@ -103,8 +99,7 @@ func signInToDemo(t *testing.T, open func(dir, link string) error) {
 	if !strings.Contains(out, "Remote working directory: /") {
 		t.Errorf("the client says %q", out)
 	}
-	want := regexp.MustCompile(`"type":"login_accepted".*"user":"alice".*"method":"oidc"`)
-	eventually(t, "event "+want.String(), func() bool { return want.MatchString(readFile(t, filepath.Join(dir, "events.jsonl"))) })
+	recorded(t, dir, `"type":"login_accepted".*"user":"alice".*"method":"oidc"`)
 }
 
 // TestCertifyInBrowser gets a certificate with berth certify and a sign-in with the browser.
@@ -177,14 +172,10 @@ rules:
 	if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), "Remote working directory: /") {
 		t.Errorf("with the certificate: %v: %s", err, out)
 	}
-	for _, want := range []string{
+	recorded(t, dir,
 		`"type":"login_accepted".*"user":"alice".*"method":"oidc"`,
 		`"type":"certificate_issued".*"user":"alice".*"outcome":"success"`,
-		`"type":"login_accepted".*"user":"alice".*"method":"publickey".*"certificate":"alice"`,
-	} {
-		event := regexp.MustCompile(want)
-		eventually(t, "event "+want, func() bool { return event.MatchString(readFile(t, filepath.Join(dir, "events.jsonl"))) })
-	}
+		`"type":"login_accepted".*"user":"alice".*"method":"publickey".*"certificate":"alice"`)
 }
 
 // pressButton opens a page and sends its form, whose only field is hidden.

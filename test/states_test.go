@@ -421,7 +421,7 @@ func (w *stateWorld) finish(t *testing.T) {
 	wait.Wait()
 	// All sessions are looked at together. So when the canary is out, all were.
 	w.modify(t, w.changeOf(w.canary))
-	waitFor(t, "the last session to end", func() bool { got, _ := w.canary.probe(); return got == out })
+	eventually(t, "the last session to end", func() bool { got, _ := w.canary.probe(); return got == out })
 	for _, h := range w.all {
 		got, err := h.probe()
 		if got == in && h.asked {

@@ -87,10 +87,7 @@ func TestUpgrade(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "an event of the upgrade that failed", func() bool {
-		events, err := os.ReadFile(filepath.Join(demo, "events.jsonl"))
-		return err == nil && strings.Contains(string(events), `"type":"upgrade_failed"`) && strings.Contains(string(events), "idle")
-	})
+	recorded(t, demo, `"type":"upgrade_failed".*idle`)
 	if err := os.WriteFile(file, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -124,15 +121,7 @@ func TestUpgrade(t *testing.T) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 		return err != nil || strings.Contains(string(stat), ") Z ")
 	})
-	events, err := os.ReadFile(filepath.Join(demo, "events.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`"type":"server_stopped"`, `"last_stop":"upgrade"`, fmt.Sprintf(`"successor":"%d"`, next)} {
-		if !strings.Contains(string(events), want) {
-			t.Errorf("no event with %s", want)
-		}
-	}
+	recorded(t, demo, `"type":"server_stopped"`, `"last_stop":"upgrade"`, fmt.Sprintf(`"successor":"%d"`, next))
 	if aside, _ := filepath.Glob(filepath.Join(demo, "*.sock.*")); len(aside) > 0 {
 		t.Errorf("%v: left by the process before", aside)
 	}

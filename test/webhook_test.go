@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -105,13 +104,4 @@ func TestEventsSurviveKills(t *testing.T) {
 	if out, err := verify.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "intact: ") {
 		t.Errorf("the chain: %v\n%s", err, out)
 	}
-}
-
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

@@ -148,8 +148,14 @@ func (s *soak) cutAll(context.Context) error {
 	return nil
 }
 
-// crash kills the server and starts it again.
-func (s *soak) crash(context.Context) error {
+// crash kills the server and starts it again. The events that tell its two lives apart are
+// written behind the start, and what waits is lost with the process.
+func (s *soak) crash(ctx context.Context) error {
+	for lives, err := s.accounts(); err != nil || len(lives) == 0; lives, err = s.accounts() {
+		if !pause(ctx, 20*time.Millisecond) {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
 	if err := s.server.Process.Kill(); err != nil {
 		return err
 	}
