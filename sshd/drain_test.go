@@ -241,5 +241,8 @@ func TestKickByName(t *testing.T) {
 	if got := f.Kick("ALICE"); len(got) != 1 || got[0].User != "alice" {
 		t.Errorf("Kick = %+v, want alice's session", got)
 	}
+	if got := f.Kick("alice"); len(got) != 0 {
+		t.Errorf("Kick of a session that is being ended = %+v, want none", got)
+	}
 	eventually(t, "the session ends", func() bool { return len(f.connections()) == 0 })
 }

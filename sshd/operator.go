@@ -19,12 +19,12 @@ func (s *Server) Sessions() []admin.Session { return describe(s.sessions("")) }
 // any case, and returns them. The user can log in again, unless the directory or a rule
 // prevents that.
 func (s *Server) Kick(who string) []admin.Session {
-	conns := s.sessions(who)
+	conns := slices.DeleteFunc(s.sessions(who), func(c *conn) bool { // those that are being ended already
+		return !c.ending.CompareAndSwap(nil, &ending{reason: event.EndedByOperator, line: "An operator has ended this session."})
+	})
 	kicked := describe(conns)
 	for _, c := range conns {
-		if c.ending.CompareAndSwap(nil, &ending{reason: event.EndedByOperator, line: "An operator has ended this session."}) {
-			c.expel()
-		}
+		c.expel()
 	}
 	return kicked
 }

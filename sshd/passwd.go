@@ -49,6 +49,9 @@ func (s *session) passwd(ctx context.Context) error {
 			return login.ErrNoAnswer
 		}
 	}
+	// The connection ends now in any case. Without this, a review of it that comes between the
+	// change and the end would revoke the session, because its password was changed.
+	s.conn.ending.CompareAndSwap(nil, &ending{reason: event.PasswordDialogue})
 	e, err := s.conn.srv.Gate.ChangePassword(ctx, u, lines[0], lines[1], lines[2])
 	s.conn.emit(e)
 	return err

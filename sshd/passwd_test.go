@@ -2,12 +2,15 @@ package sshd
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"berth/directory"
 	"berth/sshd/event"
 )
 
@@ -45,6 +48,41 @@ func TestPasswd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReviewDuringPasswd: whoever changes the password here gets the answer, even if the
+// session is reviewed between the change and the end of the connection.
+func TestReviewDuringPasswd(t *testing.T) {
+	f := start(t)
+	f.Gate.Directory = reviewing{f.people, func() { f.Reconsider(t.Context()) }}
+	c := f.must(t, ssh.Password("secret-1"))
+	out, stderr, status := run1(t, c, "passwd", "secret-1\na longer one\na longer one\n")
+	if status != 0 || !strings.HasSuffix(out, textUpdated+"\n") || stderr != "" {
+		t.Errorf("status %d, output %q, %q on standard error", status, out, stderr)
+	}
+	c.Wait()
+	f.hangUp()
+	if got := f.events.reasons(event.LoginRevoked); len(got) > 0 {
+		t.Errorf("revoked: %q", got)
+	}
+	if got := f.events.reasons(event.ConnectionClosed); !slices.Equal(got, []string{"password_dialogue_over"}) {
+		t.Errorf("closed for %q", got)
+	}
+}
+
+// A reviewing has a review of all sessions after a new password.
+type reviewing struct {
+	*people
+	review func()
+}
+
+func (r reviewing) ChangePassword(ctx context.Context, u *directory.User, old, new string) error {
+	err := r.people.ChangePassword(ctx, u, old, new)
+	r.people.mu.Lock()
+	r.people.users[u.Name].State.PasswordChanged = time.Now()
+	r.people.mu.Unlock()
+	r.review()
+	return err
 }
 
 func TestPasswdWithTerminal(t *testing.T) {
