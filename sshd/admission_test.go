@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"berth/policy"
 	"berth/sshd/event"
 	"berth/sshd/state"
 )
@@ -117,5 +118,39 @@ func TestSessionsInTotal(t *testing.T) {
 	}
 	if got := f.events.reasons(event.LoginDenied); !slices.Equal(got, []string{"too_many_sessions_in_total"}) {
 		t.Errorf("reasons = %q", got)
+	}
+}
+
+// TestRefusedWithoutFault: somebody who was refused for a reason that is not theirs has
+// not left without a try.
+func TestRefusedWithoutFault(t *testing.T) {
+	for reason, happens := range map[event.Reason]func(*fixture) (io.Closer, error){
+		event.UserSessions: func(f *fixture) (io.Closer, error) {
+			f.change(func(p *policy.Policy) { p.Limits.Sessions = 1 })
+			c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key))
+			return c, err
+		},
+		event.NoRule: func(f *fixture) (io.Closer, error) {
+			f.revocable()()
+			return io.NopCloser(nil), nil
+		},
+		event.DirectoryUnavailable: func(f *fixture) (io.Closer, error) {
+			f.people.down = true
+			return io.NopCloser(nil), nil
+		},
+	} {
+		f, store := counted(t, func(*fixture, *state.Settings) {})
+		first, err := happens(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+			t.Errorf("%v: logged in", reason)
+		}
+		first.Close()
+		f.hangUp()
+		if held := store.Penalties(); len(held) > 0 {
+			t.Errorf("%v: a penalty of %v", reason, held[0].Left)
+		}
 	}
 }

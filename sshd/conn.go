@@ -163,8 +163,8 @@ func (c *conn) login(ctx context.Context, leaves func()) (release func(), err er
 		return a.Succeeded(), nil
 	}
 	a = cmp.Or(a, &login.Attempt{})
-	if !a.Failed() {
-		c.penalize(err, a.Connected())
+	if penalized, tried := a.Failed(); !penalized {
+		c.penalize(err, a.Connected(), tried)
 	}
 	c.ended(err, a.Connected())
 	return nil, err
@@ -355,9 +355,12 @@ var penalties = map[event.Reason]state.Kind{
 	event.HandshakeFailed:  state.NoLogin,
 }
 
-// penalize gives the source a penalty, unless the server ended the connection.
-func (c *conn) penalize(err error, connected bool) {
-	if kind, ok := penalties[handshakeReason(err, connected)]; ok && c.ending.Load() == nil && !errors.Is(err, early.ErrProbe) {
+// penalize gives the source a penalty, unless the server ended the connection. A client
+// whose tries got no penalty was refused without a fault of its own, and has not left
+// without a try.
+func (c *conn) penalize(err error, connected, tried bool) {
+	kind, ok := penalties[handshakeReason(err, connected)]
+	if ok && !(tried && kind == state.NoLogin) && c.ending.Load() == nil && !errors.Is(err, early.ErrProbe) {
 		c.srv.Gate.State.Penalize(c.peer.Source, kind)
 	}
 }

@@ -39,6 +39,7 @@ type Attempt struct {
 
 	answered   time.Time     // when the person last answered a question
 	work, idle time.Duration // time spent in callbacks: for the login, and waiting for the person or for RefusalDelay
+	tried      bool          // the client has tried to prove something
 	penalized  bool          // the source has got a penalty
 	release    func()        // ends the count of the session; nil: it is not counted
 }
@@ -84,6 +85,7 @@ type proof struct {
 func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.User, error) error) (*ssh.Permissions, error) {
 	started, name, method := time.Now(), meta.User(), p.factors[0]
 	idle := a.idle
+	a.tried = true
 	var u *directory.User
 	err := a.gate.State.Barred(a.peer.Source) // by what other connections did since this one began
 	if err == nil {
@@ -314,6 +316,7 @@ func (a *Attempt) wait(started time.Time) {
 func (a *Attempt) reject(name, method string, err error) error {
 	e := a.rejection(name, method, err)
 	e.Work = a.work
+	a.tried = true
 	a.name.reported = a.name.reported || name == a.name.typed
 	limit, limited := errors.AsType[*state.Refusal](err)
 	switch {
@@ -378,11 +381,12 @@ func (a *Attempt) reportKeys() {
 }
 
 // Failed ends an attempt that led to no Grant. It reports whether the source has got a
-// penalty.
-func (a *Attempt) Failed() (penalized bool) {
+// penalty, and whether the client has tried to prove something. A key that was offered and
+// not used is no try.
+func (a *Attempt) Failed() (penalized, tried bool) {
 	a.reportKeys()
 	a.Release()
-	return a.penalized
+	return a.penalized, a.tried
 }
 
 // Release ends the count of the session, if it is counted. It may be called
