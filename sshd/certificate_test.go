@@ -15,6 +15,7 @@ import (
 	"berth/policy"
 	"berth/sshd/cert"
 	"berth/sshd/event"
+	"berth/sshd/state"
 )
 
 // A city has an authority that certifies keys.
@@ -254,10 +255,11 @@ func TestRevokedCertificateEndsSession(t *testing.T) {
 	}
 }
 
-// TestUnreadableRevocations keeps people out, and leaves in who is in.
+// TestUnreadableRevocations keeps people out, without a penalty, and leaves in who is in.
 func TestUnreadableRevocations(t *testing.T) {
 	c := newCity(t)
-	f := c.start(t)
+	kept := &penalized{Store: state.NewMemory(state.DefaultSettings())}
+	f := c.start(t, func(f *fixture) { f.Gate.State = kept })
 	client := f.must(t, c.certify(t, c.ca))
 	c.write(t, c.revoked, "nonsense\n")
 	f.Reconsider(t.Context())
@@ -269,5 +271,10 @@ func TestUnreadableRevocations(t *testing.T) {
 	}
 	if got := f.events.last(event.LoginRejected).Reason; got != event.CertificatesUnreadable {
 		t.Errorf("reason = %q", got)
+	}
+	client.Close()
+	f.hangUp()
+	if len(kept.kinds) > 0 {
+		t.Errorf("penalties %q, want none", kept.kinds)
 	}
 }

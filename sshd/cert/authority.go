@@ -174,7 +174,7 @@ func (a *Authority) revokes(cert *ssh.Certificate) error {
 	for _, f := range a.revoked {
 		r, err := current(f)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrUndecided, err)
 		}
 		if why := r.of(cert); why != "" {
 			return fmt.Errorf("%w: %s is in %s", ErrRevoked, why, f.Path)
@@ -316,4 +316,8 @@ var (
 	// ErrUnreadable means that a file of the settings cannot be used, so it is not known
 	// what is trusted or revoked.
 	ErrUnreadable = errors.New("keys of authorities or revocations cannot be read")
+
+	// ErrUndecided is an ErrUnreadable about a certificate that an authority has signed:
+	// all that is not known is whether it is revoked.
+	ErrUndecided = errors.New("not known whether it is revoked")
 )

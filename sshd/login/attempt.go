@@ -18,6 +18,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/oidc"
 	"berth/sshd/state"
+	"berth/sshd/totp"
 )
 
 // An Attempt is the login of one connection. The SSH library calls it, one
@@ -328,7 +329,8 @@ func (a *Attempt) reject(name, method string, err error) error {
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
-	case errors.Is(err, state.ErrLost): // nobody knows whether the code was right
+	case errors.Is(err, state.ErrLost), errors.Is(err, totp.ErrUnreadable): // nobody knows whether the code was right
+	case directory.Proved(err) && errors.Is(err, directory.ErrStateUnknown): // nobody knows whether the account may log in
 	case limited && limit.Code == state.SourcePenalized: // the source has its penalty already
 	case directory.Refused(err), errors.Is(err, errCode), errors.Is(err, errNotThem), errors.Is(err, oidc.ErrToken), errors.Is(err, oidc.ErrNotSignedIn):
 		a.penalize(err)

@@ -44,7 +44,9 @@ func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissi
 		// needs, or the verification of a signature, which a certificate needs.
 		a.wait(started)
 	}
-	a.name.offered = true
+	undecided := errors.Is(err, cert.ErrUndecided)
+	a.tried = a.tried || undecided
+	a.name.offered = a.name.offered || !undecided
 	if !reported {
 		a.name.refused = append(a.name.refused, ssh.FingerprintSHA256(key))
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"berth/policy"
 	"berth/sshd/event"
 	"berth/sshd/state"
+	"berth/sshd/totp"
 )
 
 // kinds is a store that remembers what is held against sources.
@@ -75,6 +78,38 @@ func TestWhatARefusalIsReportedAs(t *testing.T) {
 				t.Errorf("held against the source: %v, want %v", store.held, tt.held)
 			}
 		})
+	}
+}
+
+// TestWhatCannotBeChecked: that this server cannot read what it needs is held against
+// nobody.
+func TestWhatCannotBeChecked(t *testing.T) {
+	dir := t.TempDir()
+	settings := totp.Settings{File: filepath.Join(dir, "totp"), KeyFile: filepath.Join(dir, "key")}
+	secrets, err := totp.Open(settings, "corp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(settings.File, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for reason, tt := range map[event.Reason]struct {
+		status  directory.Status
+		require []string
+		tries   []try
+	}{
+		event.CodesUnreadable: {directory.StatusActive, []string{methodPublicKey, factorCode}, []try{{methodPublicKey, true}, {factorCode, true}}},
+		event.StateUnknown:    {directory.StatusUnknown, []string{methodPublicKey}, []try{{methodPublicKey, true}}},
+	} {
+		w := newWorld(tt.status)
+		w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{tt.require}}
+		a := newAttempt(w)
+		store := &kinds{Store: a.gate.State}
+		a.gate.State, a.gate.Codes = store, &totp.Codes{File: secrets}
+		g, _, _ := play(w, a, tt.tries, false)
+		if last := w.events[len(w.events)-1]; g != nil || last.Reason != reason || len(store.held) > 0 {
+			t.Errorf("%v: grant %v, event %+v, held against the source: %v", reason, g, last, store.held)
+		}
 	}
 }
 
