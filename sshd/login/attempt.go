@@ -181,7 +181,7 @@ func (p proofs) with(added *proof, u *directory.User, err error) proofs {
 // decide makes the decision. If the user may log in, it counts the session. If only a
 // new password is missing, it asks for one.
 func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, error) {
-	g, err := a.gate.judge(proofs, u, a.peer.Remote.Addr())
+	g, err := a.gate.judge(proofs, u, a.peer.Remote.Addr(), false)
 	if _, more := errors.AsType[*unfinished](err); more {
 		a.proofs = proofs
 	}
@@ -221,7 +221,7 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 		proofs.who = u.Identity
 	}
 	proofs.restriction, proofs.grace, proofs.ownChange = nil, false, true
-	return a.gate.judge(proofs, u, a.peer.Remote.Addr())
+	return a.gate.judge(proofs, u, a.peer.Remote.Addr(), false)
 }
 
 // accepted reports the login before the client hears of it.

@@ -234,7 +234,7 @@ func TestTicketsEndWithThePassword(t *testing.T) {
 	} {
 		w.user.State.PasswordChanged = time.Now().Add(-time.Hour)
 		p := proofs{}.with(&proof{factors: []string{factor}}, &w.user, nil)
-		grant, err := g.judge(p, &w.user, netip.MustParseAddr("192.0.2.1"))
+		grant, err := g.judge(p, &w.user, netip.MustParseAddr("192.0.2.1"), false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -206,7 +206,7 @@ func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error
 	}
 	var next *Grant
 	if err == nil {
-		next, err = g.judge(grant.proofs, u, grant.remote)
+		next, err = g.judge(grant.proofs, u, grant.remote, g.OnChange == onChangeKeep)
 	}
 	switch {
 	case revokes(err):
@@ -232,12 +232,13 @@ func revokes(err error) bool {
 }
 
 // judge decides what u, who has proved p from remote, may do. The error is an
-// *unfinished if the rules ask for more factors. judge has no side effect.
-func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr) (*Grant, error) {
+// *unfinished if the rules ask for more factors. keep says that removed keys and old
+// passwords still count, as they may for an open session. judge has no side effect.
+func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr, keep bool) (*Grant, error) {
 	if p.who != u.Identity {
 		return nil, &directory.Refusal{Why: directory.ErrNoUser, Detail: "the name belongs to somebody else now"}
 	}
-	if err := g.outdated(p, u); err != nil {
+	if err := g.outdated(p, u, keep); err != nil {
 		return nil, err
 	}
 	restriction, refused := p.restriction, error(nil)
@@ -289,14 +290,15 @@ func reasons(r policy.ExplainedRule) string {
 }
 
 // outdated returns why something in p no longer proves anything. A Kerberos ticket was
-// issued for a password, so a new password makes the ticket outdated as well.
-func (g *Gate) outdated(p proofs, u *directory.User) error {
+// issued for a password, so a new password makes the ticket outdated as well. keep is that
+// of judge.
+func (g *Gate) outdated(p proofs, u *directory.User, keep bool) error {
 	for _, c := range p.certificates {
 		if err := g.Certificates.Trusts(c.Certificate, u.Source); err != nil {
 			return err
 		}
 	}
-	if g.OnChange == onChangeKeep || u.Cached {
+	if keep || u.Cached {
 		return nil
 	}
 	for _, blob := range p.keys {

@@ -14,6 +14,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/event"
 	"berth/sshd/state"
 )
 
@@ -243,6 +244,51 @@ func TestReview(t *testing.T) {
 	} {
 		if err == nil {
 			t.Errorf("%s: the session goes on", name)
+		}
+	}
+}
+
+// TestKeepIsForOpenSessions: with on_change: keep, too, a login does not succeed with a key
+// that was removed between its offer and its signature, or between two factors, or with
+// a password that was changed between two factors.
+func TestKeepIsForOpenSessions(t *testing.T) {
+	removed := func(w *world) { w.user.Keys = nil }
+	for name, tt := range map[string]struct {
+		require []string
+		login   func(w *world, a *Attempt) error
+		reason  event.Reason
+	}{
+		"offer": {[]string{methodPublicKey}, func(w *world, a *Attempt) error {
+			perms, err := a.offer(meta{"alice"}, testKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			removed(w)
+			a.name.at = time.Now().Add(-rememberFor)
+			_, err = a.key(meta{"alice"}, testKey, perms, "")
+			return err
+		}, event.LoginKeyRemoved},
+		"key first": {[]string{methodPublicKey, methodPassword}, func(w *world, a *Attempt) error {
+			w.between = func(*directory.User) { removed(w) }
+			if g, _, _ := play(w, a, []try{{methodPublicKey, true}, {methodPassword, true}}, false); g != nil {
+				return nil
+			}
+			return errors.New("refused")
+		}, event.LoginKeyRemoved},
+		"password first": {[]string{methodPassword, methodPublicKey}, func(w *world, a *Attempt) error {
+			w.between = func(u *directory.User) { u.State.PasswordChanged = time.Now() }
+			if g, _, _ := play(w, a, []try{{methodPassword, true}, {methodPublicKey, true}}, false); g != nil {
+				return nil
+			}
+			return errors.New("refused")
+		}, event.LoginPasswordChanged},
+	} {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{tt.require}}
+		a := newAttempt(w)
+		a.gate.OnChange = onChangeKeep
+		if err := tt.login(w, a); err == nil || w.events[len(w.events)-1].Reason != tt.reason {
+			t.Errorf("%s: %v, events %+v", name, err, w.events)
 		}
 	}
 }
