@@ -2,6 +2,7 @@ package cert
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,42 +14,60 @@ import (
 // a new one.
 const hostLifetime = 7 * 24 * time.Hour
 
+// askAgain is how long after a failure the authority is asked again. An agent that hangs
+// must not delay each login.
+const askAgain = time.Minute
+
 // hosts are the certificates of this server's own keys that the issuer has signed.
 type hosts struct {
-	mu     sync.Mutex
-	of     map[string]ssh.Signer // by the key, marshalled
+	mu sync.Mutex
+	of map[string]*host // by the key, marshalled
+}
+
+type host struct {
+	signer ssh.Signer // nil: there is no certificate yet
 	renews time.Time
 }
 
 // HostCertificates returns keys with a certificate each, for Issue.HostNames. Clients that
 // trust the authority for hosts (@cert-authority) then know this server. There are none
-// without HostNames. It is safe for concurrent use.
+// without HostNames. If the authority cannot sign, it returns the certificates that are
+// still valid, and each askAgain an error. It is safe for concurrent use.
 func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Signer, error) {
 	if a == nil || a.issuer == nil || len(a.issuer.HostNames) == 0 {
 		return nil, nil
 	}
-	h := &a.issuer.hosts
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !now.Before(h.renews) || h.renews.Sub(now) > hostLifetime { // or the clock was set back
-		h.of, h.renews = map[string]ssh.Signer{}, now.Add(hostLifetime/2)
+	hosts := &a.issuer.hosts
+	hosts.mu.Lock()
+	defer hosts.mu.Unlock()
+	if hosts.of == nil {
+		hosts.of = map[string]*host{}
 	}
 	var certified []ssh.Signer
+	var failed error
 	for _, k := range keys {
 		if _, is := k.PublicKey().(*ssh.Certificate); is {
 			continue
 		}
 		name := string(k.PublicKey().Marshal())
-		if h.of[name] == nil {
-			s, err := a.certifyHost(k, now)
-			if err != nil {
-				return certified, fmt.Errorf("certificate of the host key %s: %w", ssh.FingerprintSHA256(k.PublicKey()), err)
-			}
-			h.of[name] = s
+		h := hosts.of[name]
+		if h == nil {
+			h = &host{}
+			hosts.of[name] = h
 		}
-		certified = append(certified, h.of[name])
+		if !now.Before(h.renews) || h.renews.Sub(now) > hostLifetime { // or the clock was set back
+			if s, err := a.certifyHost(k, now); err == nil {
+				h.signer, h.renews = s, now.Add(hostLifetime/2)
+			} else {
+				h.renews = now.Add(askAgain)
+				failed = errors.Join(failed, fmt.Errorf("certificate of the host key %s: %w", ssh.FingerprintSHA256(k.PublicKey()), err))
+			}
+		}
+		if h.signer != nil && valid(h.signer.PublicKey().(*ssh.Certificate), now) == nil {
+			certified = append(certified, h.signer)
+		}
 	}
-	return certified, nil
+	return certified, failed
 }
 
 func (a *Authority) certifyHost(k ssh.Signer, now time.Time) (ssh.Signer, error) {

@@ -3,12 +3,71 @@ package cert
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
+
+// away is the key of an authority in an agent that can be away.
+type away struct {
+	ssh.Signer
+	is    bool
+	asked int
+}
+
+func (a *away) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	if a.asked++; a.is {
+		return nil, errors.New("no agent")
+	}
+	return a.Signer.Sign(rand, data)
+}
+
+// TestHostCertificatesWithoutTheirAuthority: while the authority cannot sign, clients get
+// the certificates that there are until these end. Not every login waits for the authority.
+func TestHostCertificatesWithoutTheirAuthority(t *testing.T) {
+	signers := make([]ssh.Signer, 2)
+	for i := range signers {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signers[i], err = ssh.NewSignerFromKey(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ca := &away{Signer: signers[0]}
+	a := &Authority{issuer: &issuer{Issue: Issue{HostNames: []string{"sftp"}}, key: ca}}
+	start := time.Now()
+	days := func(n float64) time.Time { return start.Add(time.Duration(n * 24 * float64(time.Hour))) }
+	for _, tt := range []struct {
+		at     time.Time
+		away   bool
+		asked  int // so often until then
+		serial time.Time
+		fails  bool
+	}{
+		{days(0), false, 1, days(0), false},
+		{days(4), true, 2, days(0), true},
+		{days(4).Add(time.Second), true, 2, days(0), false},
+		{days(4).Add(2 * time.Minute), true, 3, days(0), true},
+		{days(6.9), true, 4, days(0), true},
+		{days(7.1), true, 5, time.Time{}, true},
+		{days(8), false, 6, days(8), false},
+	} {
+		ca.is = tt.away
+		got, err := a.HostCertificates(signers[1:], tt.at)
+		if (err != nil) != tt.fails || ca.asked != tt.asked || (len(got) == 1) == tt.serial.IsZero() {
+			t.Fatalf("after %v: %d certificates, %v, the authority was asked %d times; want %+v", tt.at.Sub(start), len(got), err, ca.asked, tt)
+		}
+		if len(got) == 1 && got[0].PublicKey().(*ssh.Certificate).Serial != uint64(tt.serial.UnixMicro()) {
+			t.Errorf("after %v: not the certificate of %v", tt.at.Sub(start), tt.serial.Sub(start))
+		}
+	}
+}
 
 // TestHostCertificates: host keys get certificates that a client accepts for the names,
 // which are renewed before they end, also when the clock was set back.

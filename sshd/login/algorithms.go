@@ -157,7 +157,7 @@ func share(a, b []string) bool {
 func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
 	certified, err := g.Certificates.HostCertificates(g.HostKeys, time.Now())
 	if err != nil {
-		g.Log.Error("clients get host keys without certificates", "error", err)
+		g.Log.Error("renew the certificates of host keys", "error", err)
 	}
 	keys := slices.Concat(g.HostKeys, certified)
 	if !slices.Contains(names, ssh.KeyAlgoRSA) || slices.ContainsFunc(keys, func(k ssh.Signer) bool { return share(algorithms(k), hello.HostKeys) }) {
