@@ -98,7 +98,10 @@ func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractive
 	p := &proof{factors: []string{methodInteractive}, password: password, ask: ask}
 	return a.try(meta, p, func(u *directory.User, err error) error {
 		needed := err == nil && p.needsCode()
-		if err == nil && !needed {
+		switch {
+		case needed && a.gate.Codes == nil:
+			return errNoCodes // before the password is compared: it proves nothing alone
+		case err == nil && !needed:
 			err = a.authenticate(u, password)
 		}
 		unproved := (directory.Refused(err) && !directory.Proved(err)) || errors.Is(err, errMethod)

@@ -153,3 +153,18 @@ func TestDialogueLeft(t *testing.T) {
 func (w *world) has(kind event.Type) bool {
 	return slices.ContainsFunc(w.events, func(e event.Event) bool { return e.Type == kind })
 }
+
+// TestCodeThatNobodyCanHave: if no secrets are configured, a password that a rule wants a
+// code beside is refused, and not taken for a right one.
+func TestCodeThatNobodyCanHave(t *testing.T) {
+	for _, right := range []bool{false, true} {
+		w := newWorld(directory.StatusActive)
+		w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{{methodPassword, factorCode}}}
+		a := newAttempt(w)
+		a.gate.Codes = nil
+		g, _, text := play(w, a, []try{{methodInteractive, right}}, false)
+		if g != nil || text != "" || !a.penalized || w.binds > 0 || len(w.events) != 1 || w.events[0].Reason != event.CodesNotConfigured {
+			t.Errorf("right password: %t: the client reads %q, penalty: %t, events %+v", right, text, a.penalized, w.events)
+		}
+	}
+}
