@@ -200,11 +200,12 @@ func (cfg *Config) checkRules() []error {
 		return []error{errors.New("rules: missing: nobody could log in; must hold at least one rule")}
 	}
 	_, err := cfg.Compile()
-	return append(split(err), cfg.checkFactors()...)
+	return append(split(err), cfg.CheckFactors()...)
 }
 
-// checkFactors reports rules that require a factor that nobody can have.
-func (cfg *Config) checkFactors() []error {
+// CheckFactors reports rules that require a factor that nobody can have with the rest of
+// cfg.
+func (cfg *Config) CheckFactors() []error {
 	var errs []error
 	for i, r := range cfg.Rules {
 		requires := func(factor string) bool {

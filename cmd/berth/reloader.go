@@ -80,6 +80,11 @@ func (r *reloader) compile(cfg *config.Config) (*policy.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := *r.started
+	now.Rules = cfg.Rules
+	if err := errors.Join(now.CheckFactors()...); err != nil {
+		return nil, fmt.Errorf("%w: it was not set when the server started: restart the server", err)
+	}
 	for _, name := range set.Attributes() {
 		if !r.asked(name) {
 			return nil, fmt.Errorf("rules: %%{%s}: no rule had this attribute when the server started, so the directories are not asked for it: restart the server", name)

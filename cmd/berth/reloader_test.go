@@ -44,6 +44,10 @@ func TestReload(t *testing.T) {
 		{name: "admission", old: "pid_file: ", next: "admission: {blocked: [192.0.2.0/24]}\npid_file: "},
 		{name: "a mistake", old: "name: finance", next: "nmae: finance", fails: `is "name" meant?`},
 		{name: "an attribute", old: "/home/%u", next: "/home/%{departmentNumber}/%u", fails: "rules: %{departmentnumber}: "},
+		{
+			name: "a factor", old: "rules:\n", next: "oidc: {issuer: \"https://id.example\", client_id: berth}\nrules:\n  - {name: browser, require: [[oidc]]}\n",
+			fails: "rules[0].require: oidc: ",
+		},
 	}
 	for _, tt := range tests {
 		next := strings.Replace(string(text), tt.old, tt.next, 1)
