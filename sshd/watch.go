@@ -33,10 +33,10 @@ func (s *Server) Watch(ctx context.Context) {
 		case now := <-tick.C:
 			for _, c := range s.connections() {
 				c.enforceLimits(now)
-				s.lapse(ctx, c, now)
 			}
+			s.lapse(ctx, now)
 			for ; s.Recheck > 0 && now.Sub(checked) >= each; checked = checked.Add(each) {
-				s.reconsider(ctx, func(name string) bool { return shareOf(name, shares) == share })
+				s.reconsider(ctx, func(g *login.Grant) bool { return shareOf(g.User.Name, shares) == share })
 				share = (share + 1) % shares
 			}
 		}
@@ -95,18 +95,21 @@ func (c *conn) keepAlive(now time.Time) {
 // decides again what they may do. Call it after the rules have changed.
 func (s *Server) Reconsider(ctx context.Context) {
 	s.reviews.Add(1) // a login that is under way now is reviewed when it ends
-	s.reconsider(ctx, func(string) bool { return true })
+	s.reconsider(ctx, func(*login.Grant) bool { return true })
 }
 
-// reconsider is Reconsider for the users whose name matches.
-func (s *Server) reconsider(ctx context.Context, matches func(name string) bool) {
+// reconsider is Reconsider for the sessions whose grant matches.
+func (s *Server) reconsider(ctx context.Context, matches func(*login.Grant) bool) {
 	grants := map[*conn]*login.Grant{}
 	names := map[string]bool{} // a user with ten sessions is looked up once
 	for _, c := range s.connections() {
-		if g := c.grant.Load(); g != nil && matches(g.User.Name) {
+		if g := c.grant.Load(); g != nil && matches(g) {
 			grants[c] = g
 			names[g.User.Name] = true
 		}
+	}
+	if len(names) == 0 {
+		return
 	}
 	answers := s.Gate.Directory.LookupMany(directory.Fresh(ctx), slices.Sorted(maps.Keys(names)))
 	for c, g := range grants {
@@ -120,11 +123,13 @@ func (s *Server) reconsider(ctx context.Context, matches func(name string) bool)
 	}
 }
 
-// lapse reviews c at the moment when the hours of a rule begin or end.
-func (s *Server) lapse(ctx context.Context, c *conn, now time.Time) {
-	if g := c.grant.Load(); g != nil && !g.Policy.ValidUntil.IsZero() && !now.Before(g.Policy.ValidUntil) {
-		s.reviewConn(ctx, c)
-	}
+// lapse reviews sessions at the moment when the hours of a rule begin or end: all at once,
+// because one after the other each would wait for a directory that does not answer.
+func (s *Server) lapse(ctx context.Context, now time.Time) {
+	s.reconsider(ctx, func(g *login.Grant) bool {
+		until := g.Policy.ValidUntil
+		return !until.IsZero() && !now.Before(until)
+	})
 }
 
 // reviewConn reviews c alone.

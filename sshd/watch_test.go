@@ -79,11 +79,11 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 	run1(t, f.must(t), "help", "") // once it answers, the session stands
 	revoke()
 	for _, open := range f.connections() {
-		f.lapse(t.Context(), open, time.Now())
+		f.lapse(t.Context(), time.Now())
 		if open.ending.Load() != nil {
 			t.Error("ended before the hour")
 		}
-		f.lapse(t.Context(), open, time.Now().Add(2*time.Hour))
+		f.lapse(t.Context(), time.Now().Add(2*time.Hour))
 	}
 	f.hangUp()
 	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
@@ -443,6 +443,25 @@ func (m meanwhile) LookupMany(ctx context.Context, names []string) map[string]di
 	return answers
 }
 
+// TestTheHourIsOneQuestion: the sessions that end at an hour do not wait for each other.
+func TestTheHourIsOneQuestion(t *testing.T) {
+	f := start(t)
+	f.change(func(p *policy.Policy) { p.ValidUntil = time.Now().Add(time.Hour) })
+	for range 5 {
+		f.must(t)
+	}
+	lookups := func() int {
+		f.people.mu.Lock()
+		defer f.people.mu.Unlock()
+		return f.people.lookups
+	}
+	before := lookups()
+	f.lapse(t.Context(), time.Now().Add(2*time.Hour))
+	if n := lookups() - before; n != 1 {
+		t.Errorf("the user of five sessions was looked up %d times, want once", n)
+	}
+}
+
 // TestTheHourEndsWithoutADirectory has a rule end while no server answers.
 func TestTheHourEndsWithoutADirectory(t *testing.T) {
 	f := start(t)
@@ -454,7 +473,7 @@ func TestTheHourEndsWithoutADirectory(t *testing.T) {
 	f.people.mu.Lock()
 	f.people.down = true
 	f.people.mu.Unlock()
-	f.lapse(t.Context(), f.connections()[0], time.Now().Add(2*time.Hour))
+	f.lapse(t.Context(), time.Now().Add(2*time.Hour))
 	c.Wait()
 	if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"no_rule"}) {
 		t.Errorf("reasons = %q", got)
