@@ -179,7 +179,7 @@ func (p *Provider) begin(ctx context.Context) (*SignIn, error) {
 		options = append(options, oauth2.SetAuthURLParam("client_secret", secret))
 	}
 	if s.device, err = s.config.DeviceAuth(p.with(ctx), options...); err != nil {
-		return nil, fmt.Errorf("ask for a code: %w", err)
+		return nil, fmt.Errorf("ask for a code: %w", failure{err})
 	}
 	if s.device.VerificationURI == "" || s.device.UserCode == "" {
 		return nil, errors.New("ask for a code: the answer has no link or no code")
@@ -226,8 +226,28 @@ func (s *SignIn) wait(ctx context.Context) (Person, error) {
 	case errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(deadline), errors.Is(err, context.Canceled):
 		return Person{}, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
 	}
-	return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, failure{err})
 }
+
+// A failure is an error of the libraries. Some of these have the whole answer of the
+// provider. If that is not an answer of OAuth, it may be long, and repeat what was sent:
+// the secret of the client, and codes.
+type failure struct{ error }
+
+const mostText = 300 // bytes
+
+func (f failure) Error() string {
+	if r, ok := errors.AsType[*oauth2.RetrieveError](f.error); ok && r.ErrorCode == "" {
+		return "the provider answers " + r.Response.Status
+	}
+	text := f.error.Error()
+	if len(text) > mostText {
+		text = strings.ToValidUTF8(text[:mostText], "") + "…"
+	}
+	return text
+}
+
+func (f failure) Unwrap() error { return f.error }
 
 // A pollTransport sends the requests for a token. After a timeout, a client must ask less
 // often and try again (RFC 8628, section 3.5), but the library gives up. So the library gets
@@ -270,7 +290,7 @@ func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
 	}
 	known, err := oidc.NewProvider(p.with(ctx), p.settings.Issuer)
 	if err != nil {
-		return nil, err
+		return nil, failure{err}
 	}
 	var says struct {
 		Keys string `json:"jwks_uri"`

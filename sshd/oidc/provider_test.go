@@ -3,8 +3,12 @@ package oidc
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,10 +90,41 @@ func TestLongAnswer(t *testing.T) {
 		}
 	})
 	err := open(t, at, nil).Check(t.Context())
-	if err == nil || len(err.Error()) > mostAnswer+1000 {
+	if err == nil || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "502") {
 		t.Errorf("the error has %d bytes", len(err.Error()))
 	}
 	if n := sent.Load(); n >= 100<<20 {
 		t.Errorf("%d bytes were read", n)
+	}
+}
+
+// TestErrorPages: an answer that is not one of OAuth may be long, and may repeat what was
+// sent. Events have its status only.
+func TestErrorPages(t *testing.T) {
+	for _, path := range []string{"/device", "/token"} {
+		for _, kind := range []string{"text/html", "text/plain", "application/json"} {
+			t.Run(path+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				at := oidctest.New(t)
+				at.Secret = "s3cret-of-client"
+				file := filepath.Join(t.TempDir(), "secret")
+				if err := os.WriteFile(file, []byte(at.Secret+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				before(at, path, func(w http.ResponseWriter, r *http.Request) {
+					sent, _ := io.ReadAll(r.Body)
+					w.Header().Set("Content-Type", kind)
+					w.WriteHeader(http.StatusForbidden)
+					_ = json.NewEncoder(w).Encode(map[string]string{"request": string(sent), "page": strings.Repeat("x", 10_000)})
+				})
+				_, err := signIn(t, open(t, at, func(s *Settings) { s.ClientSecretFile = file }))
+				if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "403") {
+					t.Fatalf("%v, want ErrUnavailable with the status", err)
+				}
+				if text := err.Error(); len(text) > 1000 || strings.Contains(text, at.Secret) || strings.Contains(text, "device_code") {
+					t.Errorf("the error has %d bytes and begins with %.200s", len(text), text)
+				}
+			})
+		}
 	}
 }

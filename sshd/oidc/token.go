@@ -53,9 +53,9 @@ func (s *SignIn) verify(ctx context.Context, answer *oauth2.Token) (Person, erro
 	token, err := s.known.Verifier(&oidc.Config{ClientID: s.provider.settings.ClientID}).Verify(ctx, raw)
 	if err != nil {
 		if away := s.keysAway(ctx, raw); away != nil {
-			return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, away)
+			return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, failure{away})
 		}
-		return refuse("%w", err)
+		return refuse("%w", failure{err})
 	}
 	var claims struct {
 		ACR      string          `json:"acr"`
