@@ -255,6 +255,39 @@ func TestRevokedCertificateEndsSession(t *testing.T) {
 	}
 }
 
+// TestUnreadableRevocationsHideNothing: an open session ends for any other reason although
+// the list of revoked certificates cannot be read.
+func TestUnreadableRevocationsHideNothing(t *testing.T) {
+	for reason, happens := range map[string]func(f *fixture, revoke func()){
+		"account_disabled": func(f *fixture, _ func()) {
+			f.people.mu.Lock()
+			defer f.people.mu.Unlock()
+			f.people.users["alice"].State.Status = directory.StatusDisabled
+		},
+		"no_rule": func(_ *fixture, revoke func()) { revoke() },
+	} {
+		c := newCity(t)
+		f := c.start(t)
+		revoke := f.revocable()
+		client := f.must(t, c.certify(t, c.ca))
+		run1(t, client, "whoami", "")
+		c.write(t, c.revoked, "nonsense\n")
+		happens(f, revoke)
+		f.Reconsider(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- client.Wait() }()
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: the session goes on", reason)
+		}
+		f.hangUp()
+		if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{reason}) {
+			t.Errorf("reasons = %q, want %q", got, reason)
+		}
+	}
+}
+
 // TestUnreadableRevocations keeps people out, without a penalty, and leaves in who is in.
 func TestUnreadableRevocations(t *testing.T) {
 	c := newCity(t)

@@ -160,27 +160,31 @@ func (a *Authority) List() ([]Listed, error) {
 }
 
 // Trusts returns nil if cert, which Check accepted before for somebody of that
-// directory, is still signed by one of the authorities and not revoked.
+// directory, is still signed by one of the authorities and not revoked. A file that cannot
+// be read does not hide what the others say.
 func (a *Authority) Trusts(cert *ssh.Certificate, directory string) error {
-	if err := a.trusts(cert.SignatureKey, directory); err != nil {
-		return err
+	trusted, revoked := a.trusts(cert.SignatureKey, directory), a.revokes(cert)
+	if errors.Is(trusted, ErrUnreadable) && errors.Is(revoked, ErrRevoked) {
+		return revoked
 	}
-	return a.revokes(cert)
+	return cmp.Or(trusted, revoked)
 }
 
 // revokes returns an error if cert, its key or the key of its authority has been revoked,
-// or if a list cannot be read.
+// or if a list cannot be read and no other one has them.
 func (a *Authority) revokes(cert *ssh.Certificate) error {
+	var undecided error
 	for _, f := range a.revoked {
 		r, err := current(f)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrUndecided, err)
+			undecided = fmt.Errorf("%w: %w", ErrUndecided, err)
+			continue
 		}
 		if why := r.of(cert); why != "" {
 			return fmt.Errorf("%w: %s is in %s", ErrRevoked, why, f.Path)
 		}
 	}
-	return nil
+	return undecided
 }
 
 // trusts returns nil if key is that of an authority for people of a directory.

@@ -361,6 +361,29 @@ func TestFilesAreReadAgain(t *testing.T) {
 	check("no authorities", hers, ErrUnreadable)
 }
 
+// TestUnreadableFilesHideNothing: what one list revokes is revoked although another one, or
+// the authorities, cannot be read.
+func TestUnreadableFilesHideNothing(t *testing.T) {
+	w := newWorkshop(t)
+	cas := w.write("cas", w.text("ca.pub"))
+	lists := []string{w.write("first", ""), w.write("second", ""), w.write("third", "")}
+	a := w.open(Settings{CAKeys: []string{cas}, Revoked: lists})
+	hers := w.sign("ca", "user", "-I", "x", "-z", "7", "-n", "alice")
+	w.write("first", "nonsense\n")
+	w.write("third", "nonsense\n")
+	if err := a.Trusts(hers, ""); !errors.Is(err, ErrUndecided) || !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrRevoked) {
+		t.Errorf("two lists are broken: %v, want %v", err, ErrUndecided)
+	}
+	w.write("second", "serial: 7\n")
+	if err := a.Trusts(hers, ""); !errors.Is(err, ErrRevoked) {
+		t.Errorf("the other one has the serial number: %v, want %v", err, ErrRevoked)
+	}
+	w.write("cas", "")
+	if err := a.Trusts(hers, ""); !errors.Is(err, ErrRevoked) {
+		t.Errorf("the authorities are broken, too: %v, want %v", err, ErrRevoked)
+	}
+}
+
 // TestKeysOfAllKinds has ssh-keygen and the library agree about them.
 func TestKeysOfAllKinds(t *testing.T) {
 	w := newWorkshop(t)

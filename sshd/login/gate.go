@@ -206,14 +206,10 @@ func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error
 	}
 	var next *Grant
 	if err == nil {
-		next, err = g.judge(grant.proofs, u, grant.remote, g.OnChange == onChangeKeep)
+		next, err = g.judge(grant.proofs, u, grant.remote, true)
 	}
-	switch {
-	case revokes(err):
+	if err != nil {
 		return nil, err
-	case err != nil: // such as a list of revoked certificates that cannot be read
-		g.Log.Warn("decide about an open session", "user", grant.User.Name, "error", err)
-		return grant, nil
 	}
 	if next.proofs.ownChange { // a later change is by somebody else
 		next.proofs.passwordChanged, next.proofs.ownChange = u.State.PasswordChanged, false
@@ -232,13 +228,19 @@ func revokes(err error) bool {
 }
 
 // judge decides what u, who has proved p from remote, may do. The error is an
-// *unfinished if the rules ask for more factors. keep says that removed keys and old
-// passwords still count, as they may for an open session. judge has no side effect.
-func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr, keep bool) (*Grant, error) {
+// *unfinished if the rules ask for more factors. open says that this is about an open
+// session, which a list of revoked certificates that cannot be read does not end. judge has
+// no side effect.
+func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr, open bool) (*Grant, error) {
 	if p.who != u.Identity {
 		return nil, &directory.Refusal{Why: directory.ErrNoUser, Detail: "the name belongs to somebody else now"}
 	}
-	if err := g.outdated(p, u, keep); err != nil {
+	err := g.outdated(p, u, open && g.OnChange == onChangeKeep)
+	switch {
+	case err == nil:
+	case open && !revokes(err): // the account and the rules count nevertheless
+		g.Log.Warn("decide about an open session", "user", u.Name, "error", err)
+	default:
 		return nil, err
 	}
 	restriction, refused := p.restriction, error(nil)
@@ -290,16 +292,20 @@ func reasons(r policy.ExplainedRule) string {
 }
 
 // outdated returns why something in p no longer proves anything. A Kerberos ticket was
-// issued for a password, so a new password makes the ticket outdated as well. keep is that
-// of judge.
+// issued for a password, so a new password makes the ticket outdated as well. With keep,
+// removed keys and old passwords still count. An error that does not revoke anything says
+// that a certificate could not be checked, and nothing else is outdated.
 func (g *Gate) outdated(p proofs, u *directory.User, keep bool) error {
+	var unchecked error
 	for _, c := range p.certificates {
-		if err := g.Certificates.Trusts(c.Certificate, u.Source); err != nil {
+		err := g.Certificates.Trusts(c.Certificate, u.Source)
+		if revokes(err) {
 			return err
 		}
+		unchecked = cmp.Or(unchecked, err)
 	}
 	if keep || u.Cached {
-		return nil
+		return unchecked
 	}
 	for _, blob := range p.keys {
 		if !slices.ContainsFunc(u.Keys, func(k directory.Key) bool { return string(k.Marshal()) == blob }) {
@@ -310,7 +316,7 @@ func (g *Gate) outdated(p proofs, u *directory.User, keep bool) error {
 	if byPassword && !p.ownChange && u.State.PasswordChanged.After(p.passwordChanged) {
 		return errPasswordChanged
 	}
-	return nil
+	return unchecked
 }
 
 // restrictionIn returns err if all it asks for is a new password, else nil.
