@@ -294,7 +294,7 @@ func TestEverySectionIsChecked(t *testing.T) {
 	for key, text := range map[string]string{
 		"ssh.max_tries":                 "ssh: {max_tries: 0}",
 		"admission.ipv4_prefix":         "admission: {ipv4_prefix: 33}",
-		"certificates.ca_keys":          "certificates: {revoked: [/x]}",
+		"certificates.ca_keys":          "certificates: {principal_attributes: [mail]}",
 		"kerberos.keytab":               "kerberos: {rc4_tickets: true}",
 		"totp.key_file":                 "totp: {file: /x}",
 		"events.keep":                   "events: {keep: -1}",

@@ -255,6 +255,61 @@ func TestRevokedCertificateEndsSession(t *testing.T) {
 	}
 }
 
+// TestRevokedKey: a key that is revoked is of no use without a certificate either, to log in
+// or in an open session, with an authority or without. Other keys are as good as before.
+func TestRevokedKey(t *testing.T) {
+	for _, authority := range []bool{true, false} {
+		c := newCity(t)
+		s := cert.Settings{Revoked: []string{c.revoked}}
+		if authority {
+			s.CAKeys = []string{c.trusted}
+		}
+		a, err := cert.Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := &penalized{Store: state.NewMemory(state.DefaultSettings())}
+		f := start(t, func(f *fixture) {
+			f.Gate.Certificates, f.Gate.State = a, kept
+			f.people.users["alice"].Keys = append(f.people.users["alice"].Keys, directory.Key{PublicKey: c.key.PublicKey()})
+			f.change(func(p *policy.Policy) { p.Services = append(p.Services, "keys") })
+		})
+		client := f.must(t, ssh.PublicKeys(c.key))
+		run1(t, client, "whoami", "")
+		c.write(t, c.revoked, ssh.FingerprintSHA256(c.key.PublicKey())+"\n")
+		f.people.down = true
+		f.Reconsider(t.Context())
+		client.Wait()
+		f.hangUp()
+		f.people.down = false
+		if got := f.events.reasons(event.LoginRevoked); !slices.Equal(got, []string{"key_revoked"}) {
+			t.Errorf("authority %t: reasons = %q", authority, got)
+		}
+		if _, _, err := f.dial(t, "alice", ssh.PublicKeys(c.key)); err == nil {
+			t.Errorf("authority %t: a revoked key logs in", authority)
+		}
+		f.hangUp()
+		if e := f.events.last(event.LoginRejected); !slices.Contains(f.events.reasons(event.LoginRejected), "key_revoked") || len(kept.kinds) != 1 {
+			t.Errorf("authority %t: event %+v, penalties %v", authority, e, kept.kinds)
+		}
+		other := f.must(t, ssh.PublicKeys(f.key))
+		if _, told, status := run1(t, other, "keys add", publicLine(c.key)+"\n"); status == 0 || !strings.Contains(told, "This key has been revoked.") {
+			t.Errorf("authority %t: keys add = %d, %q", authority, status, told)
+		}
+		c.write(t, c.revoked, "nonsense\n")
+		if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+			t.Errorf("authority %t: a key is accepted that may be revoked", authority)
+		}
+		if got := f.events.last(event.LoginRejected).Reason; got != event.CertificatesUnreadable {
+			t.Errorf("authority %t: reason %q", authority, got)
+		}
+		f.Reconsider(t.Context())
+		if _, _, status := run1(t, other, "whoami", ""); status != 0 {
+			t.Errorf("authority %t: the open session ended", authority)
+		}
+	}
+}
+
 // TestUnreadableRevocationsHideNothing: an open session ends for any other reason although
 // the list of revoked certificates cannot be read.
 func TestUnreadableRevocationsHideNothing(t *testing.T) {

@@ -139,6 +139,9 @@ func (s *session) addKey(ctx context.Context) (fingerprint string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := s.conn.srv.Gate.Certificates.Revokes(k.Marshal()); err != nil {
+		return ssh.FingerprintSHA256(k), err
+	}
 	return ssh.FingerprintSHA256(k), s.conn.srv.Gate.Directory.AddKey(ctx, s.conn.grant.Load().User, line)
 }
 

@@ -55,7 +55,7 @@ func prepare(cfg *config.Config, hostKeys []string) (*parts, error) {
 		p.keys, err = hostkey.Certify(p.keys, cfg.HostCertificates)
 		failed(err)
 	}
-	if cfg.Certificates.Enabled() {
+	if cfg.Certificates.Enabled() || len(cfg.Certificates.Revoked) > 0 {
 		if p.authorities, err = cert.Open(cfg.Certificates, cfg.DirectoryNames()...); err != nil {
 			failed(fmt.Errorf("certificates: %w", err))
 		} else if issue := cfg.Certificates.Issue; issue.CAKey != "" {

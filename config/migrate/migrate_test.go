@@ -13,6 +13,7 @@ import (
 	"berth/config"
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/cert"
 )
 
 func read(t *testing.T, file string) []byte {
@@ -152,6 +153,26 @@ func TestMethods(t *testing.T) {
 		cfg := configured(t, found)
 		if got := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(fmt.Sprint(cfg.Rules[0].Require)), "policy.Require"), ",", ""); got != want {
 			t.Errorf("%s\nrequires %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestRevokedKeys: what is revoked stays revoked, with authorities or without.
+func TestRevokedKeys(t *testing.T) {
+	t.Chdir("testdata")
+	for text, want := range map[string]cert.Settings{
+		"RevokedKeys /etc/ssh/revoked":                                                                    {Revoked: []string{"/etc/ssh/revoked"}},
+		"RevokedKeys /etc/ssh/revoked\nTrustedUserCAKeys /etc/ssh/ca.pub":                                 {CAKeys: []string{"/etc/ssh/ca.pub"}, Revoked: []string{"/etc/ssh/revoked"}},
+		"RevokedKeys /etc/ssh/revoked\nTrustedUserCAKeys /etc/ssh/ca.pub\nAuthorizedPrincipalsFile /p/%u": {Revoked: []string{"/etc/ssh/revoked"}},
+		"RevokedKeys none\nTrustedUserCAKeys none":                                                        {},
+	} {
+		found, err := SSHD{}.Read(write(t, "sshd_config", text+"\nMatch Group a\n ChrootDirectory /a\n ForceCommand internal-sftp\n"))
+		if err != nil {
+			t.Fatalf("%s\n%v", text, err)
+		}
+		got := configured(t, found).Certificates
+		if !slices.Equal(got.Revoked, want.Revoked) || !slices.Equal(got.CAKeys, want.CAKeys) {
+			t.Errorf("%s\nrevoked %q, authorities %q", text, got.Revoked, got.CAKeys)
 		}
 	}
 }

@@ -102,22 +102,22 @@ func (s *sshd) server(g *sshdBlock) {
 		}
 		admission = append(admission, fmt.Sprintf("max_startups: {begin: %s, rate: %s, full: %s}", f[0], f[1], f[len(f)-1]))
 	}
-	for key, lines := range map[string][]string{"ssh": ssh, "admission": admission} {
+	var certificates []string
+	ca := g.values["trustedusercakeys"]
+	switch {
+	case ca == nil || ca[0] == "none":
+	case g.values["authorizedprincipalsfile"] == nil && g.values["authorizedprincipalscommand"] == nil:
+		certificates = append(certificates, "ca_keys: ["+strconv.Quote(ca[0])+"]")
+	default:
+		s.note(g.places["trustedusercakeys"], "TrustedUserCAKeys %s: another program or file says for whom a certificate is; no certificate is accepted", ca[0])
+	}
+	if revoked := g.values["revokedkeys"]; revoked != nil && revoked[0] != "none" {
+		certificates = append(certificates, "revoked: ["+strconv.Quote(revoked[0])+"]")
+	}
+	for key, lines := range map[string][]string{"ssh": ssh, "admission": admission, "certificates": certificates} {
 		if len(lines) > 0 {
 			s.sections[key] = key + ":\n  " + strings.Join(lines, "\n  ") + "\n"
 		}
-	}
-	ca, revoked := g.values["trustedusercakeys"], g.values["revokedkeys"]
-	switch {
-	case ca != nil && g.values["authorizedprincipalsfile"] == nil && g.values["authorizedprincipalscommand"] == nil:
-		s.sections["certificates"] = "certificates:\n  ca_keys: [" + strconv.Quote(ca[0]) + "]\n"
-		if revoked != nil {
-			s.sections["certificates"] += "  revoked: [" + strconv.Quote(revoked[0]) + "]\n"
-		}
-	case ca != nil:
-		s.note(g.places["trustedusercakeys"], "TrustedUserCAKeys %s: another program or file says for whom a certificate is; no certificate is accepted", ca[0])
-	case revoked != nil:
-		s.note(g.places["revokedkeys"], "RevokedKeys %s: remove these keys from the directory", revoked[0])
 	}
 }
 

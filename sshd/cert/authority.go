@@ -54,7 +54,7 @@ const maxFile = 16 << 20
 
 // Open reads the files of s; directories are the names of those configured. A file that
 // cannot be used is an error. If a file becomes unusable later, no certificate is
-// accepted until it can be used again.
+// accepted until it can be used again, and with one of Revoked no key.
 func Open(s Settings, directories ...string) (*Authority, error) {
 	if err := errors.Join(s.Check(directories...)...); err != nil {
 		return nil, err
@@ -170,9 +170,28 @@ func (a *Authority) Trusts(cert *ssh.Certificate, directory string) error {
 	return cmp.Or(trusted, revoked)
 }
 
-// revokes returns an error if cert, its key or the key of its authority has been revoked,
-// or if a list cannot be read and no other one has them.
+// revokes returns an error if cert, its key or the key of its authority has been revoked.
 func (a *Authority) revokes(cert *ssh.Certificate) error {
+	return a.listed(ErrRevoked, func(r *revocations) string { return r.of(cert) })
+}
+
+// Revokes returns nil if key, in the wire format, may be used without a certificate. Errors
+// wrap ErrKeyRevoked, or ErrUndecided if a file cannot be read and no other one has the key.
+func (a *Authority) Revokes(key []byte) error {
+	if a == nil {
+		return nil
+	}
+	return a.listed(ErrKeyRevoked, func(r *revocations) string {
+		if r.hasKey(key) {
+			return "it"
+		}
+		return ""
+	})
+}
+
+// listed returns an error that wraps revoked if one of the lists has what find looks for,
+// or ErrUndecided if a list cannot be read and no other one has it.
+func (a *Authority) listed(revoked error, find func(*revocations) string) error {
 	var undecided error
 	for _, f := range a.revoked {
 		r, err := current(f)
@@ -180,8 +199,8 @@ func (a *Authority) revokes(cert *ssh.Certificate) error {
 			undecided = fmt.Errorf("%w: %w", ErrUndecided, err)
 			continue
 		}
-		if why := r.of(cert); why != "" {
-			return fmt.Errorf("%w: %s is in %s", ErrRevoked, why, f.Path)
+		if what := find(r); what != "" {
+			return fmt.Errorf("%w: %s is in %s", revoked, what, f.Path)
 		}
 	}
 	return undecided
@@ -311,6 +330,7 @@ var (
 	ErrSignature   = errors.New("the signature of the authority is not valid")
 	ErrWeak        = errors.New("too weak")
 	ErrRevoked     = errors.New("revoked")
+	ErrKeyRevoked  = errors.New("key revoked") // of a key without a certificate
 	ErrNotYetValid = errors.New("not valid yet")
 	ErrExpired     = errors.New("expired")
 	ErrPrincipal   = errors.New("not for this user")
@@ -321,7 +341,7 @@ var (
 	// what is trusted or revoked.
 	ErrUnreadable = errors.New("keys of authorities or revocations cannot be read")
 
-	// ErrUndecided is an ErrUnreadable about a certificate that an authority has signed:
-	// all that is not known is whether it is revoked.
+	// ErrUndecided is an ErrUnreadable about a certificate that an authority has signed, or
+	// about a key: all that is not known is whether it is revoked.
 	ErrUndecided = errors.New("not known whether it is revoked")
 )

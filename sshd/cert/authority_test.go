@@ -317,7 +317,7 @@ func TestSettingsCheck(t *testing.T) {
 	}{
 		{Settings{}, ""},
 		{Settings{CAKeys: []string{"ca.pub"}, Revoked: []string{"krl"}}, ""},
-		{Settings{Revoked: []string{"krl"}}, "ca_keys: empty"},
+		{Settings{Revoked: []string{"krl"}}, ""},
 		{Settings{PrincipalAttributes: []string{"mail"}}, "ca_keys: empty"},
 		{Settings{CAKeys: []string{""}}, "ca_keys[0]: empty"},
 	} {

@@ -31,8 +31,9 @@ type Settings struct {
 
 	// Revoked are files that list what is revoked: key revocation lists made by
 	// ssh-keygen -k, or texts with a public key, a fingerprint, "serial: 7" or
-	// "id: NAME" a line. They are read again when they change. While one cannot be
-	// read, no certificate is accepted.
+	// "id: NAME" a line. A key that is listed is not accepted with or without a
+	// certificate. They are read again when they change. While one cannot be read, no
+	// certificate and no key is accepted.
 	Revoked []string `mapstructure:"revoked"`
 
 	// Issue is the certificates that this server issues, by ssh HOST certify.
@@ -76,7 +77,7 @@ func (s *Settings) Check(directories ...string) []error {
 			errs = append(errs, fmt.Errorf("authorities[%d].directory: %q: must be the name of a directory: %s", i, t.Directory, strings.Join(directories, ", ")))
 		}
 	}
-	if !s.Enabled() && (len(s.Revoked) > 0 || len(s.PrincipalAttributes) > 0) {
+	if !s.Enabled() && len(s.PrincipalAttributes) > 0 {
 		errs = append(errs, errors.New("ca_keys: empty: it must name the files with the authorities, such as /etc/berth/user-ca.pub"))
 	}
 	for _, list := range []struct {

@@ -52,6 +52,7 @@ var (
 	DenyRule             = Reason{"deny_rule"}                  // a rule with `deny` matches the person
 	DirectoryUnavailable = Reason{"directory_unavailable"}      // no server of the directory gave an answer
 	GroupsUnknown        = Reason{"groups_unknown"}             // the name of one of the person's groups cannot be read, and a rule with `deny` or `require` may mean that group
+	KeyRevoked           = Reason{"key_revoked"}                // the key is in one of the lists of `certificates.revoked`
 	KeyNotAccepted       = Reason{"key_not_accepted"}           // no key that was offered is the person's, or it may not be used from there or any more
 	LoginKeyRemoved      = Reason{"key_removed"}                // the key of the login is no longer in the directory: `ssh.on_change`
 	NotSignedIn          = Reason{"not_signed_in"}              // nobody signed in with the browser in time, or the person or the identity provider refused
@@ -89,7 +90,7 @@ var (
 	CertificateSource      = Reason{"certificate_source"}        // it may not be used from this address
 	CertificateType        = Reason{"certificate_type"}          // it is not a user certificate
 	CertificateWeak        = Reason{"certificate_weak"}          // its key or signature is too weak
-	CertificatesUnreadable = Reason{"certificates_unreadable"}   // the list of revoked certificates cannot be read
+	CertificatesUnreadable = Reason{"certificates_unreadable"}   // the keys of authorities or a list of what is revoked cannot be read
 	NotInCertificate       = Reason{"not_in_certificate"}        // it is for another service
 )
 

@@ -223,7 +223,7 @@ func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error
 func revokes(err error) bool {
 	_, more := errors.AsType[*unfinished](err)
 	return directory.Refused(err) || more || slices.ContainsFunc(
-		[]error{policy.ErrDenied, cert.ErrRevoked, cert.ErrAuthority, errKeyRemoved, errPasswordChanged, errMethod},
+		[]error{policy.ErrDenied, cert.ErrRevoked, cert.ErrKeyRevoked, cert.ErrAuthority, errKeyRemoved, errPasswordChanged, errMethod},
 		func(target error) bool { return errors.Is(err, target) })
 }
 
@@ -294,11 +294,18 @@ func reasons(r policy.ExplainedRule) string {
 // outdated returns why something in p no longer proves anything. A Kerberos ticket was
 // issued for a password, so a new password makes the ticket outdated as well. With keep,
 // removed keys and old passwords still count. An error that does not revoke anything says
-// that a certificate could not be checked, and nothing else is outdated.
+// that a certificate or key could not be checked, and nothing else is outdated.
 func (g *Gate) outdated(p proofs, u *directory.User, keep bool) error {
 	var unchecked error
 	for _, c := range p.certificates {
 		err := g.Certificates.Trusts(c.Certificate, u.Source)
+		if revokes(err) {
+			return err
+		}
+		unchecked = cmp.Or(unchecked, err)
+	}
+	for _, blob := range p.keys {
+		err := g.Certificates.Revokes([]byte(blob))
 		if revokes(err) {
 			return err
 		}

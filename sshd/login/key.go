@@ -32,7 +32,7 @@ func (a *Attempt) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissi
 		perms, err = a.userKey(u, key)
 	}
 	a.log.Debug("key offered", "name", Printable(name), "key", ssh.FingerprintSHA256(key), "error", err)
-	reported := errors.Is(err, errCertificate)
+	reported := errors.Is(err, errReported)
 	switch {
 	case err == nil:
 		return perms, nil
@@ -82,6 +82,9 @@ func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permission
 		if err := k.Usable(a.peer.Remote.Addr(), time.Now()); err != nil {
 			return nil, fmt.Errorf("%w: %w", errKeyRefused, err)
 		}
+		if err := a.gate.Certificates.Revokes([]byte(blob)); err != nil {
+			return nil, a.reported(err, map[string]string{"fingerprint": ssh.FingerprintSHA256(key)})
+		}
 		perms := &ssh.Permissions{}
 		if k.NoTouch {
 			perms.Extensions = map[string]string{"no-touch-required": ""}
@@ -92,6 +95,15 @@ func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permission
 		return perms, nil
 	}
 	return nil, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
+}
+
+// reported emits the event of an offer of the user that is refused, and returns what offer
+// gets. An offer costs no penalty: those of a name are reported together later.
+func (a *Attempt) reported(err error, fields map[string]string) error {
+	e := a.rejection(a.name.typed, methodPublicKey, err)
+	e.Fields = fields
+	a.emit(e)
+	return fmt.Errorf("%w: %w", errReported, err)
 }
 
 // key runs when the client has proved that it holds a key that offer accepted. The
@@ -164,10 +176,7 @@ func (a *Attempt) certified(u *directory.User, c *ssh.Certificate) (*ssh.Permiss
 		}
 	}
 	if err != nil {
-		e := a.rejection(a.name.typed, methodPublicKey, err)
-		e.Fields = certificateFields(cert.Grant{ID: c.KeyId, Serial: c.Serial, Authority: ssh.FingerprintSHA256(c.SignatureKey)})
-		a.emit(e)
-		return nil, fmt.Errorf("%w: %w", errCertificate, err)
+		return nil, a.reported(err, certificateFields(cert.Grant{ID: c.KeyId, Serial: c.Serial, Authority: ssh.FingerprintSHA256(c.SignatureKey)}))
 	}
 	return &ssh.Permissions{ExtraData: map[any]any{certificateKey{}: certificate{c, g, service}}}, nil
 }

@@ -17,12 +17,12 @@ import (
 
 // What is not accepted from a client.
 var (
-	errKeyRefused  = errors.New("key not accepted")         // not a key of the user, or not from this address
-	errCertificate = errors.New("certificate not accepted") // an event has the reason
-	errTicket      = errors.New("ticket not accepted")      // it proves nothing, or that the client is somebody else
-	errNotThem     = errors.New("sign-in of somebody else") // in the browser
-	errMethod      = errors.New("method not accepted")      // no rule asks for it, or not now
-	errCode        = errors.New("one-time code not accepted")
+	errKeyRefused = errors.New("key not accepted")         // not a key of the user, or not from this address
+	errReported   = errors.New("not accepted")             // an event has the reason
+	errTicket     = errors.New("ticket not accepted")      // it proves nothing, or that the client is somebody else
+	errNotThem    = errors.New("sign-in of somebody else") // in the browser
+	errMethod     = errors.New("method not accepted")      // no rule asks for it, or not now
+	errCode       = errors.New("one-time code not accepted")
 
 	errCodeNotGiven = fmt.Errorf("%w: the rule requires one beside the password: both are asked for by keyboard-interactive", errCode)
 	errNoCodes      = fmt.Errorf("%w: the rule requires one, and no secrets are configured", errCode)
@@ -78,6 +78,7 @@ var answers = []struct {
 	{cert.ErrSignature, event.CertificateSignature, ""},
 	{cert.ErrWeak, event.CertificateWeak, ""},
 	{cert.ErrRevoked, event.CertificateRevoked, ""},
+	{cert.ErrKeyRevoked, event.KeyRevoked, "This key has been revoked."},
 	{cert.ErrNotYetValid, event.CertificateNotYetValid, ""},
 	{cert.ErrExpired, event.CertificateExpired, ""},
 	{cert.ErrPrincipal, event.CertificatePrincipal, ""},
