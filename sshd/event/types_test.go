@@ -319,7 +319,7 @@ The webhook gets CloudEvents 1.0 in batches, as ` + "`POST`" + ` with the type `
 after ` + "`berth.`" + `, ` + "`source`" + ` is ` + "`/berth/`" + ` and the node, and ` + "`data`" + ` is the line of the file. A status from 200 to 299 means that all of a batch was taken; at 413
 the next one is smaller; anything else is tried again. Redirects are not followed.
 
-At 400 and 422 the events of a batch are sent one by one. If the server takes at least one of them, those that it refuses are set aside: they are appended to the file with
+At 400 and 422 the events of a batch are sent one by one, with later ones if there are fewer than 100. If the server takes at least one of them, those that it refuses are set aside: they are appended to the file with
 ` + "`.webhook.refused`" + ` at its end, counted in ` + "`berth_events_refused_total`" + `, and an ` + "`events_refused`" + ` event has the reason. If it refuses all, its address or settings are
 wrong rather than an event, so nothing is set aside and all are tried again. The file has the lines as they are in the events file; at 16 MiB it is renamed to ` + "`.webhook.refused.1`" + `.
 

@@ -241,7 +241,7 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 	if read == 0 {
 		return 0, nil
 	}
-	send := w.chosen(read)
+	send := w.chosen(w.batch[:read])
 	if w.unsaved += read; len(send) > 0 || w.unsaved >= 100*w.most {
 		// Nothing is sent that a power failure could take out of the file again:
 		// the numbers of its lines would be used twice.
@@ -250,9 +250,9 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 		}
 		err := w.send(ctx, send)
 		if errors.Is(err, errRefused) || errors.Is(err, errTooLarge) && len(send) == 1 {
-			if err = w.more(); err == nil {
+			if err = w.more(ctx); err == nil {
 				read = len(w.batch)
-				err = w.sift(ctx, w.chosen(read))
+				err = w.sift(ctx, w.chosen(w.batch))
 			}
 		}
 		if err != nil {
@@ -271,9 +271,9 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 	return read, save(w.held, last) // if that fails, a crash sends these lines twice
 }
 
-// chosen returns those of the first lines of the batch that the receiver wants.
-func (w *Forwarder) chosen(first int) []entry {
-	return slices.DeleteFunc(slices.Clone(w.batch[:first]), func(e entry) bool { return w.wanted != nil && !w.wanted[e.typ()] })
+// chosen returns those of lines that the receiver wants.
+func (w *Forwarder) chosen(lines []entry) []entry {
+	return slices.DeleteFunc(slices.Clone(lines), func(e entry) bool { return w.wanted != nil && !w.wanted[e.typ()] })
 }
 
 func (w *Forwarder) send(ctx context.Context, lines []entry) error {

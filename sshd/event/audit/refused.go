@@ -43,18 +43,24 @@ func (w *Forwarder) oneByOne(ctx context.Context, lines []entry) (refused []entr
 	return refused, why, nil
 }
 
-// more reads further lines if the batch is not full: perhaps the receiver takes one of
-// those.
-func (w *Forwarder) more() error {
-	if len(w.batch) >= w.most {
-		return nil
+// leastSifted is how many lines are sent one by one, if there are so many. A batch may have
+// one line, or one that the receiver wants.
+const leastSifted = 100
+
+// more reads further lines if the batch has few that the receiver wants: perhaps it takes
+// one of those. What nobody wants is not kept, however many such lines are in between.
+func (w *Forwarder) more(ctx context.Context) error {
+	for len(w.chosen(w.batch)) < leastSifted && ctx.Err() == nil {
+		lines, err := w.lines.read(max(w.most, leastSifted))
+		if err != nil || len(lines) == 0 {
+			return err
+		}
+		w.batch = append(w.chosen(w.batch), lines...)
+		if err := w.lines.sync(); err != nil {
+			return err
+		}
 	}
-	lines, err := w.lines.read(w.most - len(w.batch))
-	if err != nil || len(lines) == 0 {
-		return err
-	}
-	w.batch = append(w.batch, lines...)
-	return w.lines.sync()
+	return ctx.Err()
 }
 
 // mostRefused is how many bytes of refused events are kept, and once more in a file

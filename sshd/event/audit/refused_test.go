@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"berth/sshd/event"
 )
 
 // picky is a server that refuses a request with one of some texts in it, or all.
@@ -47,12 +50,15 @@ func (p *picky) set(all bool, texts ...string) {
 	p.all, p.texts = all, texts
 }
 
-func pickyHook(t *testing.T, p *picky) (*File, *Forwarder, Settings) {
+func pickyHook(t *testing.T, p *picky, change ...func(*Settings)) (*File, *Forwarder, Settings) {
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
 	s := DefaultSettings()
 	s.File = filepath.Join(t.TempDir(), "events.jsonl")
 	s.Webhook.URL = server.URL
+	for _, c := range change {
+		c(&s)
+	}
 	f, err := Open(s, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +124,40 @@ func TestReceiverThatRefusesEverything(t *testing.T) {
 	}
 	if _, err := os.Stat(s.File + ".webhook.refused"); err == nil || w.Health().Refused > 0 {
 		t.Errorf("events were set aside: %d, %v", w.Health().Refused, err)
+	}
+}
+
+// TestRefusedAlone: an event that a receiver does not take keeps no others from it, even if
+// it is the only one in its batch, or the only one there that the receiver wants.
+func TestRefusedAlone(t *testing.T) {
+	for name, change := range map[string]func(*Settings){
+		"batches of one": func(s *Settings) { s.Webhook.Batch = 1 },
+		"few are wanted": func(s *Settings) { s.Webhook.Types = []string{"password_changed"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &picky{}
+			p.set(false, "user-1")
+			f, w, s := pickyHook(t, p, change)
+			for i := range 4 {
+				f.Emit(event.Event{Type: event.PasswordChanged, User: fmt.Sprintf("user-%d", i)})
+				for n := range 2 * s.Webhook.Batch {
+					f.Emit(numbered(n))
+				}
+			}
+			eventually(t, "the events after the one that is refused", func() bool { return p.has("user-3") })
+			closeFile(t, f)
+			if got := w.Health(); got.Refused != 1 || got.Dropped > 0 || p.has("user-1") {
+				t.Errorf("%d refused, %d dropped, want 1 and none", got.Refused, got.Dropped)
+			}
+			if got := read(t, s.File+".webhook.refused"); strings.Count(got, "\n") != 1 || !strings.Contains(got, "user-1") {
+				t.Errorf("set aside: %s", got)
+			}
+			for _, user := range []string{"user-0", "user-2"} {
+				if !p.has(user) {
+					t.Errorf("%s is lost", user)
+				}
+			}
+		})
 	}
 }
 
