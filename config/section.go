@@ -3,11 +3,16 @@ package config
 import (
 	"bytes"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
+
+// yamlBreaks matches what ends a line for YAML, which counts the lines. A comment that was
+// copied from a document may have one that an editor does not show.
+var yamlBreaks = regexp.MustCompile(`\r\n|[\r\n\x{85}\x{2028}\x{2029}]`)
 
 // RulesSection returns the lines of the section rules of a file, and the number of the
 // first. Other sections may hold passwords, also in their comments: no line of theirs is
@@ -22,7 +27,7 @@ func RulesSection(text []byte) (first int, lines []string) {
 	if root.Kind != yaml.MappingNode || root.Style&yaml.FlowStyle != 0 {
 		return 0, nil
 	}
-	lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	lines = yamlBreaks.Split(strings.TrimSuffix(string(text), "\n"), -1)
 	end := len(lines)
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		switch key := root.Content[i]; {

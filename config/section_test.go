@@ -25,11 +25,29 @@ func TestRulesSection(t *testing.T) {
 		"not YAML":          {"rules: [\nsecret", 0, ""},
 		"a list":            {"- rules: []\n", 0, ""},
 		"nothing":           {"", 0, ""},
-		"Windows line ends": {"rules:\r\n- name: a\r\n# secret\r\nlog: {}\r\n", 1, "rules:\r\n- name: a\r"},
+		"Windows line ends": {"rules:\r\n- name: a\r\n# secret\r\nlog: {}\r\n", 1, "rules:\n- name: a"},
 	} {
 		first, lines := RulesSection([]byte(tt.file))
 		if got := strings.Join(lines, "\n"); first != tt.first || got != tt.want {
 			t.Errorf("%s: line %d, %q, want line %d, %q", name, first, got, tt.first, tt.want)
+		}
+	}
+}
+
+// TestRulesSectionWithOddBreaks: YAML counts characters as ends of lines that other programs
+// do not. No line of another section is shown because of that.
+func TestRulesSectionWithOddBreaks(t *testing.T) {
+	for _, end := range []string{"\r", "\u0085", "\u2028", "\u2029", "\r\n"} {
+		for _, text := range []string{"x # a" + end + "# b", "x" + end + "    y", `"x` + end + `    y"`, `'x` + end + `    y'`, "|" + end + "    x" + end + end + "    y"} {
+			value := "\n- name: " + text + "\n"
+			first, lines := RulesSection([]byte("log:" + value + "rules:" + value + "directories:\n- bind_password: secret\n"))
+			got := strings.Join(lines, "\n")
+			if strings.Contains(got, "directories") || strings.Contains(got, "secret") || first > 0 && !strings.HasPrefix(got, "rules:") {
+				t.Errorf("%q: line %d, %q", text, first, got)
+			}
+			if first == 0 && strings.HasPrefix(text, "x #") && end != "\r" {
+				t.Errorf("%q: no lines", text)
+			}
 		}
 	}
 }
