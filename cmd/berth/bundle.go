@@ -53,17 +53,39 @@ type part struct {
 	read func(context.Context) ([]byte, error)
 }
 
-// partWait is how long one part may take.
-const partWait = 20 * time.Second
+const (
+	partWait  = 20 * time.Second // for one part
+	childWait = time.Second      // for the programs that a program leaves behind when it is ended
+)
+
+// within returns what p reads in d. A file or a program on a server that has gone away may
+// never answer: what it reads later is lost.
+func (p part) within(ctx context.Context, d time.Duration) ([]byte, error) {
+	type result struct {
+		content []byte
+		err     error
+	}
+	ctx, cancel := context.WithTimeout(ctx, d)
+	done := make(chan result, 1)
+	go func() {
+		defer cancel()
+		content, err := p.read(ctx)
+		done <- result{content, err}
+	}()
+	select {
+	case r := <-done:
+		return r.content, r.err
+	case <-time.After(d + 2*childWait):
+		return nil, fmt.Errorf("no answer within %v", d)
+	}
+}
 
 // writeBundle writes an archive and returns what is missing in it, with the reason.
 func writeBundle(ctx context.Context, out io.Writer, cfg *config.Config) (missing []string, err error) {
 	z := gzip.NewWriter(out)
 	t := tar.NewWriter(z)
 	for _, p := range bundleParts(cfg) {
-		limited, cancel := context.WithTimeout(ctx, partWait)
-		content, err := p.read(limited)
-		cancel()
+		content, err := p.within(ctx, partWait)
 		if err != nil {
 			missing = append(missing, p.name+": "+err.Error())
 			content = fmt.Appendf(content, "\nberth support-bundle: %v\n", err)
@@ -90,7 +112,12 @@ func bundleParts(cfg *config.Config) []part {
 			return b.Bytes(), err
 		}},
 		{"check.txt", runs("/proc/self/exe", "check", "--offline", "--config", cfg.Path)},
-		{"events.jsonl", func(context.Context) ([]byte, error) { return lastLines(cfg.Events.File) }},
+		{"events.jsonl", func(context.Context) ([]byte, error) {
+			if eventsFile(cfg) == "" {
+				return nil, fmt.Errorf("events.file: %q: events are not kept in a file", cfg.Events.File)
+			}
+			return lastLines(cfg.Events.File)
+		}},
 		{"journal.txt", runs("journalctl", "--unit", "berth", "--lines", "5000", "--no-pager", "--output", "short-iso")},
 		{"status.json", asJSON(server.Status)},
 		{"sessions.json", asJSON(server.Sessions)},
@@ -111,10 +138,12 @@ func asJSON[T any](ask func(context.Context) (T, error)) func(context.Context) (
 	}
 }
 
-// runs returns what a program prints.
+// runs returns what a program prints, until the context ends.
 func runs(program string, args ...string) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) {
-		return exec.CommandContext(ctx, program, args...).CombinedOutput()
+		cmd := exec.CommandContext(ctx, program, args...)
+		cmd.WaitDelay = childWait // else a "df" that a shell has started could hold it up
+		return cmd.CombinedOutput()
 	}
 }
 
