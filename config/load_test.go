@@ -432,6 +432,26 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestWriteHidesWebhook: what follows the host of a webhook may be a secret.
+func TestWriteHidesWebhook(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://siem.example":                 "https://siem.example",
+		"https://siem.example:8443/":           "https://siem.example:8443/",
+		"https://siem.example/services/S3cret": "https://siem.example/***",
+		"https://siem.example?key=S3cret":      "https://siem.example/***",
+		"https://siem.example/#S3cret":         "https://siem.example/***",
+	} {
+		cfg, err := load(t, small+"\nevents: {file: /var/log/berth/events.jsonl, webhook: {url: '"+url+"'}}\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := cfg.Write(&b); err != nil || !strings.Contains(b.String(), "url: "+want+"\n") || strings.Contains(b.String(), "S3cret") {
+			t.Errorf("%s: %v, want %s:\n%s", url, err, want, b.String())
+		}
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	f.Add(small)
 	f.Add("listen: &a [*a]")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"strings"
 	"time"
@@ -34,6 +35,22 @@ func (cfg *Config) Hash() (string, error) {
 // but not bind_password_file.
 func isSecret(key string) bool {
 	return strings.HasSuffix(key, "password") || strings.HasSuffix(key, "passphrase") || strings.HasSuffix(key, "secret")
+}
+
+// withoutSecret returns the value of key as it may be shown. The path of a webhook is often
+// all that proves who sends something.
+func withoutSecret(key, value string) string {
+	switch {
+	case isSecret(key) && value != "":
+		return "***"
+	case key == "url":
+		if u, err := url.Parse(value); err != nil {
+			return "***"
+		} else if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			return u.Scheme + "://" + u.Host + "/***"
+		}
+	}
+	return value
 }
 
 // node returns v, the value of key, as YAML. brief leaves out empty values.
@@ -75,10 +92,7 @@ func node(v reflect.Value, key string, brief bool) *yaml.Node {
 		}
 		return n
 	case reflect.String:
-		if isSecret(key) && v.String() != "" {
-			return scalar("!!str", "***")
-		}
-		return scalar("!!str", v.String())
+		return scalar("!!str", withoutSecret(key, v.String()))
 	case reflect.Bool:
 		return scalar("!!bool", fmt.Sprint(v.Bool()))
 	default:
