@@ -88,8 +88,8 @@ func TestReportExamples(t *testing.T) {
 	if err := os.Symlink("demo", "berth-demo"); err != nil {
 		t.Fatal(err)
 	}
-	events := `{"time":"2026-11-24T09:00:00.000Z","type":"login_accepted","user":"bob","user_id":"c19e71b6-bf40-5b62-ad06-c8ec1fb763c4","outcome":"success"}
-{"time":"2026-11-24T09:00:01.000Z","type":"file_read_closed","user":"bob","user_id":"c19e71b6-bf40-5b62-ad06-c8ec1fb763c4","path":"/finance/budget.csv","outcome":"success"}
+	events := `{"time":"2026-11-24T09:00:00.000Z","type":"login_accepted","user":"bob","user_id":"c19e71b6-bf40-5b62-ad06-c8ec1fb763c4","user_directory":"demo","outcome":"success"}
+{"time":"2026-11-24T09:00:01.000Z","type":"file_read_closed","user":"bob","user_id":"c19e71b6-bf40-5b62-ad06-c8ec1fb763c4","user_directory":"demo","path":"/finance/budget.csv","outcome":"success"}
 `
 	if err := os.WriteFile("berth-demo/events.jsonl", []byte(events), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestReportAsksTheDisk(t *testing.T) {
 func TestReportAccess(t *testing.T) {
 	dir, config := prepareReport(t)
 	events := filepath.Join(dir, "events.jsonl")
-	line := `{"time":"2026-11-24T09:00:00.000Z","type":"file_read_closed","user":"bob","user_id":"c19e71b6-bf40-5b62-ad06-c8ec1fb763c4","path":"/finance/x","outcome":"success"}` + "\n"
+	line := `{"time":"2026-11-24T09:00:00.000Z","type":"file_read_closed","user":"bob","user_id":"c19e71b6-bf40-5b62-ad06-c8ec1fb763c4","user_directory":"demo","path":"/finance/x","outcome":"success"}` + "\n"
 	if err := os.WriteFile(events, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -256,8 +257,10 @@ func TestUses(t *testing.T) {
 		{Type: "file_read_closed", UserID: "id-a", Path: "/f/deep/x"},
 		{Type: "removed", UserID: "id-a", Path: "/f/z", Outcome: event.Failure},
 		{Type: "removed", UserID: "id-b", Path: "/f/z"},
+		{Type: "login_accepted", UserID: "id-a", Directory: "other"}, // somebody else there
+		{Type: "file_read_closed", UserID: "id-a", Directory: "other", Path: "/f/deep/x"},
 	} {
-		r.Time = at(i)
+		r.Time, r.Directory = at(i), cmp.Or(r.Directory, "corp")
 		if r.Outcome == "" {
 			r.Outcome = event.Success
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/directory"
 	"berth/policy"
 	"berth/sshd/event"
 	"berth/sshd/event/audit"
@@ -39,7 +40,7 @@ type Uses struct {
 
 	paths map[string]bool // a use counts for the nearest of these above it
 	types map[string]event.Type
-	users map[string]*usage // by stable id
+	users map[directory.Identity]*usage
 }
 
 // A usage is of one person.
@@ -50,7 +51,7 @@ type usage struct {
 
 // NewUses returns an empty index for reviews of the rules, and of path if it is not empty.
 func NewUses(set *policy.Set, path string) *Uses {
-	u := &Uses{paths: map[string]bool{}, types: map[string]event.Type{event.LoginAccepted.String(): event.LoginAccepted}, users: map[string]*usage{}}
+	u := &Uses{paths: map[string]bool{}, types: map[string]event.Type{event.LoginAccepted.String(): event.LoginAccepted}, users: map[directory.Identity]*usage{}}
 	for _, p := range set.Paths() {
 		u.paths[p] = true
 	}
@@ -86,10 +87,11 @@ func (u *Uses) Add(r *audit.Record) {
 	if r.UserID == "" || r.Outcome != event.Success {
 		return
 	}
-	of := u.users[r.UserID]
+	who := directory.Identity{Source: r.Directory, ID: r.UserID}
+	of := u.users[who]
 	if of == nil {
 		of = &usage{last: map[string]*[len(kinds)]time.Time{}}
-		u.users[strings.Clone(r.UserID)] = of
+		u.users[directory.Identity{Source: strings.Clone(who.Source), ID: strings.Clone(who.ID)}] = of
 	}
 	t := u.types[r.Type]
 	if t == event.LoginAccepted && r.Time.After(of.login) {
@@ -121,7 +123,7 @@ func (u *Uses) note(of *usage, name string, does []int, at time.Time) {
 // of returns the last login of p's person, and the last use of each kind of what the
 // entry of rights that decides about name covers at name and below.
 func (u *Uses) of(p *policy.Policy, name string) (login *time.Time, uses map[string]time.Time) {
-	of := u.users[p.User.ID]
+	of := u.users[p.User.Identity]
 	if of == nil {
 		return nil, nil
 	}

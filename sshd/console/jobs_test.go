@@ -130,9 +130,9 @@ func TestLastUse(t *testing.T) {
 	}
 	full := strings.TrimSuffix(f.File, ".jsonl") + "-20260102T000000.000Z.jsonl"
 	for name, lines := range map[string]string{
-		full: `{"time":"2026-01-01T10:00:00.000Z","type":"login_accepted","user":"alice","user_id":"id-alice","outcome":"success"}` + "\n" +
-			`{"time":"2026-01-01T10:01:00.000Z","type":"directory_listed","user":"alice","user_id":"id-alice","path":"/shared","outcome":"success"}` + "\n",
-		f.File: `{"time":"2026-01-03T10:00:00.000Z","type":"file_read_closed","user":"alice","user_id":"id-alice","path":"/shared/x","outcome":"success"}` + "\n",
+		full: `{"time":"2026-01-01T10:00:00.000Z","type":"login_accepted","user":"alice","user_id":"id-alice","user_directory":"corp","outcome":"success"}` + "\n" +
+			`{"time":"2026-01-01T10:01:00.000Z","type":"directory_listed","user":"alice","user_id":"id-alice","user_directory":"corp","path":"/shared","outcome":"success"}` + "\n",
+		f.File: `{"time":"2026-01-03T10:00:00.000Z","type":"file_read_closed","user":"alice","user_id":"id-alice","user_directory":"corp","path":"/shared/x","outcome":"success"}` + "\n",
 	} {
 		if err := os.WriteFile(name, []byte(lines), 0o600); err != nil {
 			t.Fatal(err)
