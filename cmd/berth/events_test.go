@@ -91,3 +91,61 @@ func TestEventsVerify(t *testing.T) {
 		}
 	}
 }
+
+// TestSearchOfEveryFile: a shell pattern names the file in use and the full ones. Each event
+// is printed once, and a full file that was removed in between is noticed.
+func TestSearchOfEveryFile(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	s := audit.DefaultSettings()
+	s.File, s.MaxSize, s.Compress = "events.jsonl", 3000, false
+	f, err := audit.Open(s, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Sign(key)
+	const events = 50
+	for range events {
+		f.Emit(event.Event{Type: event.Removed, Path: "/x"})
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	search := func(files ...string) (found, code int, problems string) {
+		var out, problem bytes.Buffer
+		cmd := root()
+		cmd.SetArgs(append([]string{"events", "search", "--type", "removed", "--json"}, files...))
+		cmd.SetOut(&out)
+		cmd.SetErr(&problem)
+		code = codeOf(cmd.Execute())
+		return strings.Count(out.String(), "\n"), code, problem.String()
+	}
+	all, err := filepath.Glob("events*.jsonl")
+	if err != nil || len(all) < 4 {
+		t.Fatalf("files: %q, %v", all, err)
+	}
+	var dotted []string
+	for _, file := range all {
+		dotted = append(dotted, "./"+file)
+	}
+	for _, files := range [][]string{all, dotted, append(dotted, all...), {s.File, s.File}} {
+		if found, code, problems := search(files...); found != events || code != 0 || strings.Contains(problems, "signature") {
+			t.Errorf("%q: %d events, code %d, want %d and 0:\n%s", files, found, code, events, problems)
+		}
+	}
+	if err := os.Remove(all[1]); err != nil {
+		t.Fatal(err)
+	}
+	for _, files := range [][]string{{s.File}, append(all[:1:1], all[2:]...)} {
+		if _, code, problems := search(files...); code != 1 || !strings.Contains(problems, "lines are missing before it") {
+			t.Errorf("%q, and a file is missing: code %d, want 1:\n%s", files, code, problems)
+		}
+	}
+}

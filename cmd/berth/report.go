@@ -168,12 +168,9 @@ func (f *reportFlags) review(cmd *cobra.Command, cfg *config.Config, set *policy
 // configuration keeps no events in a file.
 func (f *reportFlags) uses(progress io.Writer, cfg *config.Config, set *policy.Set, path string) (*review.Uses, *recordReader, error) {
 	record := &recordReader{err: progress}
-	files := f.events
-	if len(files) == 0 {
-		var err error
-		if files, err = eventsFiles(f.config, nil); err != nil {
-			return nil, record, nil
-		}
+	files, err := eventsFiles(f.config, f.events)
+	if err != nil {
+		return nil, record, nil
 	}
 	uses := review.NewUses(set, path)
 	search, err := audit.NewSearch(audit.Query{Types: uses.Types()})

@@ -134,10 +134,11 @@ func parseTime(s string, now time.Time, later int) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q: must be a day such as 2026-11-24, a time such as 2026-11-24T09:30:00+01:00, or a duration before now such as 36h", s)
 }
 
-// eventsFiles returns the files named, or else the one of the configuration.
+// eventsFiles returns the files named, without full files of another one of them, or else
+// the one of the configuration.
 func eventsFiles(configuration string, named []string) ([]string, error) {
 	if len(named) > 0 {
-		return named, nil
+		return audit.Heads(named), nil
 	}
 	cfg, err := loadConfig(configuration)
 	if err != nil {

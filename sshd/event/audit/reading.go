@@ -9,6 +9,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -54,6 +55,25 @@ func series(path string, live *os.File) ([]string, error) {
 		twice := strings.HasSuffix(file, ".gz") && slices.Contains(files, strings.TrimSuffix(file, ".gz"))
 		return twice || err == nil && os.SameFile(info, used) // it became full meanwhile
 	}), err
+}
+
+// Heads returns those of files that are no full files of another one, each once. Search and
+// Verifier read the full files with it, in their order: one that is missing in between is
+// then noticed.
+func Heads(files []string) []string {
+	var heads []string
+	for i, file := range files {
+		file = filepath.Clean(file)
+		of := func(other string) bool {
+			a := &archive{settings: Settings{File: other}}
+			return !a.stamp(file).IsZero()
+		}
+		again := func(other string) bool { return filepath.Clean(other) == file }
+		if !slices.ContainsFunc(files, of) && !slices.ContainsFunc(files[:i], again) {
+			heads = append(heads, file)
+		}
+	}
+	return heads
 }
 
 // mostTail is more than a line takes.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -128,6 +129,7 @@ func pattern(flags, text, rest string) *regexp.Regexp {
 // this search has read already are left out. File calls found for each match in the order
 // of the lines, as soon as it is known whether the chain is intact there.
 func (s *Search) File(v *Verifier, path string, found func(Match)) error {
+	path = filepath.Clean(path) // as the names of full files are
 	if s.files[path] {
 		return nil
 	}
