@@ -22,6 +22,10 @@ const TimeLayout = "2006-01-02T15:04:05.000Z"
 // beginnings are the same.
 const mostBytes = 2 << 10
 
+// mostSignature is the same for fields of a checkpoint, which only the server writes. The
+// signature of an RSA key of 16384 bits has 5,552 bytes.
+const mostSignature = 8 << 10
+
 // orderly are the reasons for which a connection ends as it should. None: the
 // client left after a login.
 var orderly = []Reason{{}, EndedByOperator, Idle, PasswordDialogue, SessionTimeOver, ShuttingDown}
@@ -126,13 +130,16 @@ func (o *object) milliseconds(name string, d time.Duration) {
 }
 
 func (o *object) fields(name string, e *Event) {
-	sep := byte('{')
+	sep, most := byte('{'), mostBytes
+	if e.Type == EventsCheckpoint {
+		most = mostSignature
+	}
 	for k, v := range e.sortedFields() {
 		if sep == '{' {
 			o.key(name)
 		}
 		o.b = appendString(append(o.b, sep), k)
-		o.b = appendString(append(o.b, ':'), v)
+		o.b = appendText(append(o.b, ':'), v, most)
 		sep = ','
 	}
 	if sep == ',' {
@@ -156,9 +163,12 @@ func (e *Event) sortedFields() iter.Seq2[string, string] {
 
 const hexDigits = "0123456789abcdef" // package fmt takes twenty times as long, and clients choose the names
 
-func appendString(b []byte, s string) []byte {
+func appendString(b []byte, s string) []byte { return appendText(b, s, mostBytes) }
+
+// appendText appends s in quotes, most bytes of it at most.
+func appendText(b []byte, s string, most int) []byte {
 	b = append(b, '"')
-	end := len(b) + mostBytes
+	end := len(b) + most
 	i := 0
 	for i < len(s) && len(b) < end {
 		c := s[i]

@@ -244,3 +244,16 @@ func TestMode(t *testing.T) {
 		}
 	}
 }
+
+// TestLongSignature: nothing is left off the signature of a checkpoint, or it proves nothing.
+// One by an RSA key of 16384 bits is the longest.
+func TestLongSignature(t *testing.T) {
+	const longest = (2*16384/8 + 68) * 4 / 3 // the key, the signature, and their names, in base64
+	signature := strings.Repeat("A", longest)
+	for kind, whole := range map[Type]bool{EventsCheckpoint: true, LoginAccepted: false} {
+		e := Event{Type: kind, Fields: map[string]string{"signature": signature}}
+		if got := strings.Contains(string(e.AppendJSON(nil, "")), signature); got != whole {
+			t.Errorf("%v: all of %d bytes: %t, want %t", kind, longest, got, whole)
+		}
+	}
+}

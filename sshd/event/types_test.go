@@ -337,7 +337,7 @@ Every value is a text. Names never change their meaning.
 `
 
 const names = `
-A text takes at most 2 KiB of a line; of a longer one the rest is left off, and its length and a hash of the whole text are
+A text takes at most 2 KiB of a line (a signature 8 KiB); of a longer one the rest is left off, and its length and a hash of the whole text are
 written instead. Invisible characters are escaped as JSON does it. A byte of a name that is not UTF-8 is written as the four
 characters ` + "`\\xNN`" + `, and so is a backslash that stands before an ` + "`x`" + `, so that no two names look the same.
 
