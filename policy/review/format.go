@@ -241,4 +241,13 @@ func noFormula(cell string) string {
 //go:embed report.html
 var pageText string
 
-var page = template.Must(template.New("report").Parse(pageText))
+var page = template.Must(template.New("report").Funcs(template.FuncMap{"named": named}).Parse(pageText))
+
+// named is a text as a page shows it: in quotes with escapes if it has characters that cannot
+// be seen, or that turn the direction of the text after them.
+func named(s string) string {
+	if s == "" {
+		return ""
+	}
+	return policy.Quote(s)
+}

@@ -153,3 +153,37 @@ func TestGroupsKeysAndEvents(t *testing.T) {
 		t.Errorf("events of somebody else, too many, or in the wrong order:\n%s", page)
 	}
 }
+
+// TestOddNames: no page has a character that turns the direction of text, whoever chose it.
+func TestOddNames(t *testing.T) {
+	const odd = "\u202egpj"
+	f := newFixture(t)
+	set, err := policy.Compile([]policy.Rule{
+		{Name: "readers", When: policy.When{Users: []string{"rita"}}, Services: []string{"console_read"}},
+		{Name: "money", When: policy.When{Groups: []string{"fin*"}}, Folders: []policy.Mount{{Path: "/finance", Host: "/srv/f", Permissions: []string{"full"}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Gate.Rules, f.Rules = set, &rulesFile{set: set}
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJjrlL3uIWRmdZlKnQ8FWuJVdmLK2p8dpXl/nZcHAwEm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.people.user = directory.User{
+		DN: "cn=" + odd, Groups: []directory.Group{{DN: directory.DNOf("cn=fin" + odd), Name: "fin" + odd, Via: "direct"}},
+		Keys: []directory.Key{{PublicKey: key, Comment: odd}},
+	}
+	f.people.states["a"+odd] = directory.StatusActive
+	rita, csrf := f.in(t, "rita", "10.0.0.1")
+	page := rita.answer(t, "/folders", url.Values{"csrf": {csrf}, "path": {"/finance"}})
+	job, _, _ := strings.Cut(page[strings.Index(page, "/folders/report?job="):], "&amp;")
+	result := strings.Replace(job, "/report", "", 1)
+	for _, path := range []string{"/people?user=alice", "/people?user=" + url.QueryEscape("a"+odd), result, job + "&format=html"} {
+		res := rita.do(path, nil)
+		if page := text(t, res); res.StatusCode != 200 || !strings.Contains(page, `\u202egpj`) || strings.Contains(strings.ReplaceAll(page, `value="a`+odd, ""), odd) {
+			i := max(0, strings.Index(page, odd)-200)
+			t.Errorf("%s: %s, around the character: %.500s", path, res.Status, page[min(i, len(page)):])
+		}
+	}
+}

@@ -148,6 +148,7 @@ func ruleTexts(r policy.ExplainedRule) []string {
 func newBox(column [2]int, y int, yes bool, texts ...string) box {
 	b := box{X: column[0] + 1, Y: y + 1, Width: column[1] - 2, Height: len(texts)*rowHeight + padding, Yes: yes}
 	for i, text := range texts {
+		text = named(text)
 		r := row{X: b.X + padding, Y: b.Y + (i+1)*rowHeight - 4, Text: text, Title: i == 0}
 		if most := (b.Width - 2*padding) / letter; len([]rune(text)) > most {
 			r.Text, r.Full = string([]rune(text)[:most-1])+"…", text
