@@ -86,6 +86,9 @@ func (a Row) Why() string {
 	}
 	if a.FolderRule != "" {
 		why += "; folder of rule " + a.FolderRule
+		if a.FolderWhen != "" {
+			why += ", only " + a.FolderWhen
+		}
 	}
 	switch a.Because {
 	case "group":

@@ -68,8 +68,9 @@ type Row struct {
 
 	Rule       string               `json:"rule"` // gives the permissions
 	FolderRule string               `json:"folder_rule,omitempty"`
-	When       string               `json:"when,omitempty"` // the rule matches only then
-	Because    string               `json:"because"`        // group, user or everybody
+	FolderWhen string               `json:"folder_when,omitempty"` // that rule matches only then
+	When       string               `json:"when,omitempty"`        // the rule matches only then
+	Because    string               `json:"because"`               // group, user or everybody
 	Chains     [][]string           `json:"chains,omitempty"`
 	LastLogin  *time.Time           `json:"last_login,omitempty"`
 	LastUse    map[string]time.Time `json:"last_use,omitempty"` // list, read, write, …
@@ -205,7 +206,7 @@ func (r *Review) Add(u *directory.User) {
 
 // sameRights reports whether two rows of one person say the same, apart from use.
 func (a Row) sameRights(b Row) bool {
-	return a.Path == b.Path && a.Host == b.Host && a.Rule == b.Rule && a.Names == b.Names && slices.Equal(a.Permissions, b.Permissions)
+	return a.Path == b.Path && a.Host == b.Host && a.Rule == b.Rule && a.FolderRule == b.FolderRule && a.Names == b.Names && slices.Equal(a.Permissions, b.Permissions)
 }
 
 // rows are what one policy gives.
@@ -246,7 +247,7 @@ func (r *Review) row(p *policy.Policy, path, host string, a policy.Access, folde
 		Permissions: a.Ops.Names(), Names: a.NamesText(), Rule: a.Rule, When: conditions(r.set.Rule(a.Rule).When), Because: "everybody",
 	}
 	if folder.Rule != a.Rule {
-		row.FolderRule = folder.Rule
+		row.FolderRule, row.FolderWhen = folder.Rule, conditions(r.set.Rule(folder.Rule).When)
 	}
 	if groups := r.set.Through(a.Rule, u); len(groups) > 0 {
 		row.Because = "group"

@@ -239,6 +239,27 @@ func TestForbiddenTogether(t *testing.T) {
 	}
 }
 
+// TestFolderOfAnotherRule: a right ends where the rule of its folder does not match. Another
+// rule with the same folder is another way to it.
+func TestFolderOfAnotherRule(t *testing.T) {
+	set := compile(
+		t,
+		policy.Rule{Name: "rights", Access: []policy.Grant{{Path: "/f", Permissions: []string{"full"}}}},
+		policy.Rule{Name: "office", When: policy.When{From: []string{"10.0.0.0/8"}}, Folders: folder("/f", "/srv/f", "read")},
+		policy.Rule{Name: "night", When: policy.When{Hours: "Mon-Fri 22:00-23:00 UTC"}, Folders: folder("/f", "/srv/f", "read")},
+	)
+	want := []string{
+		"/f alice full: rule rights; folder of rule office, only from 10.0.0.0/8: for everybody",
+		"/f alice full: rule rights; folder of rule night, only at Mon-Fri 22:00-23:00 UTC: for everybody",
+	}
+	got := lines(reviewOf(t, set, "", person("alice")))
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestUses: each right has its own last use, of the entry that gives it.
 func TestUses(t *testing.T) {
 	rules := policy.Rule{
