@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/config"
-	"berth/directory"
 	"berth/policy"
 	"berth/policy/review"
 	"berth/sshd/event/audit"
@@ -37,6 +36,9 @@ type reportFlags struct {
 	events                                              []string
 	all, disk                                           bool
 }
+
+// everyOwner is --owner without a DN.
+const everyOwner = "*"
 
 func reportAccessCommand() *cobra.Command {
 	var f reportFlags
@@ -72,7 +74,7 @@ itself says so too.`,
 	flags.BoolVar(&f.disk, "disk", false, "ask the disk in all folders; without it only root does, and where files belong to people")
 	flags.StringVar(&f.format, "format", "table", "`format`: "+strings.Join(review.Formats, ", "))
 	flags.StringVar(&f.owner, "owner", "", "put the rows of each owner of a group together; with a `DN`: only this owner's")
-	flags.Lookup("owner").NoOptDefVal = "*"
+	flags.Lookup("owner").NoOptDefVal = everyOwner
 	flags.StringVar(&f.since, "since", "", "earlier report, a JSON `file`, to say what came and went since")
 	flags.StringArrayVar(&f.events, "events", nil, "events `file` to read last logins and uses from, and the full files beside it; may be repeated (default events.file)")
 	flags.StringVar(&f.out, "out", "", "`file` to write to, which must not exist")
@@ -103,17 +105,16 @@ func (f *reportFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	owner := strings.TrimSuffix(f.owner, everyOwner) // whose rows are printed; empty: all
 	if old != nil {
-		if err := report.Compare(old); err != nil {
+		if err := report.Compare(old, owner); err != nil {
 			return fmt.Errorf("--since: %s: %w", f.since, err)
 		}
 	}
-	if f.owner != "" {
+	if owner != "" {
+		report.Of(owner)
+	} else if f.owner != "" {
 		report.ByOwner()
-	}
-	if f.owner != "" && f.owner != "*" {
-		dn := directory.DNOf(f.owner).Key()
-		report.Rows = slices.DeleteFunc(report.Rows, func(r review.Row) bool { return directory.DNOf(r.Owner()).Key() != dn })
 	}
 	if err := f.write(cmd.OutOrStdout(), cfg, report); err != nil {
 		return err

@@ -161,6 +161,26 @@ func TestReportAccess(t *testing.T) {
 	}
 }
 
+// TestReportOfOwner: a report of one owner says so, and the rest is not new after it.
+func TestReportOfOwner(t *testing.T) {
+	dir, config := prepareReport(t)
+	old := filepath.Join(dir, "old.json")
+	of := "--owner=uid=alice,ou=people,dc=demo,dc=example"
+	if got, code := reported(t, "--all", config, of, "--format=json", "--out", old); code != 0 {
+		t.Fatal(got)
+	}
+	got, code := reported(t, "--all", config, of, "--since", old)
+	if code != 0 || !strings.Contains(got, "only rights through groups of the owner uid=alice,") || strings.Contains(got, " new ") {
+		t.Errorf("the same owner: code %d\n%s", code, got)
+	}
+	for _, other := range [][]string{nil, {"--owner"}, {"--owner=cn=x"}} {
+		got, code := reported(t, append([]string{"--all", config, "--since", old}, other...)...)
+		if code != 1 || !strings.Contains(got, "it has only the rows of the owner uid=alice,") {
+			t.Errorf("%q: code %d\n%s", other, code, got)
+		}
+	}
+}
+
 // TestReportSince compares two reports, and TestReportSigned proves one with ssh-keygen.
 func TestReportSince(t *testing.T) {
 	dir, config := prepareReport(t)

@@ -5,19 +5,24 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"berth/directory"
 )
 
 // Gone is the Change of a row that the review before has and this one has not.
 const Gone = "gone"
 
 // Compare says in each row of r what has changed since the review old, and adds the rows
-// that are gone. An error says why the two cannot be compared.
-func (r *Report) Compare(old *Report) error {
+// that are gone. owner is whose rows are kept afterwards; empty: all. An error says why the
+// two cannot be compared.
+func (r *Report) Compare(old *Report, owner string) error {
 	switch {
 	case old.Made.IsZero():
 		return fmt.Errorf("it is no review: it has no time")
 	case old.Path != r.Path:
 		return fmt.Errorf("it is about %s, and this one about %s", cmp.Or(old.Path, "all paths"), cmp.Or(r.Path, "all paths"))
+	case old.OfOwner != "" && directory.DNOf(old.OfOwner).Key() != directory.DNOf(owner).Key():
+		return fmt.Errorf("it has only the rows of the owner %s: everything else would be new", old.OfOwner)
 	}
 	r.Compared = &old.Made
 	if !old.Complete {

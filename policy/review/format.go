@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"berth/directory"
 	"berth/policy"
 )
 
@@ -54,6 +55,14 @@ func (r *Report) ByOwner() {
 	}
 	slices.SortStableFunc(all, func(a, b Row) int { return strings.Compare(a.Owner(), b.Owner()) })
 	r.Rows = all
+}
+
+// Of keeps only the rows of one owner, and says so in the report.
+func (r *Report) Of(owner string) {
+	r.OfOwner = owner
+	r.ByOwner()
+	dn := directory.DNOf(owner).Key()
+	r.Rows = slices.DeleteFunc(r.Rows, func(row Row) bool { return directory.DNOf(row.Owner()).Key() != dn })
 }
 
 // Owner is the owners in one text.
@@ -144,6 +153,9 @@ func (r *Report) Facts() []string {
 		"made at " + r.Made.Format(time.RFC3339),
 		fmt.Sprintf("people looked at: %d", r.People),
 		"hash of the rules: " + r.RulesHash,
+	}
+	if r.OfOwner != "" {
+		facts = append(facts, "only rights through groups of the owner "+r.OfOwner)
 	}
 	if r.UseSince != nil {
 		facts = append(facts, "last logins and uses: from the events since "+r.UseSince.UTC().Format(time.RFC3339))

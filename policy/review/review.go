@@ -90,7 +90,8 @@ type Conflict struct {
 // A Report is the result of a review.
 type Report struct {
 	Made      time.Time  `json:"made"`
-	Path      string     `json:"path,omitempty"` // that was asked about; empty: all
+	Path      string     `json:"path,omitempty"`     // that was asked about; empty: all
+	OfOwner   string     `json:"of_owner,omitempty"` // only rows of this owner are there; empty: all
 	RulesHash string     `json:"rules_hash"`
 	People    int        `json:"people"`    // that were checked
 	Complete  bool       `json:"complete"`  // nobody is missing

@@ -325,7 +325,7 @@ func TestCompare(t *testing.T) {
 	carol := person("carol", "team")
 	old := reviewOf(t, before, "/finance", alice, bob)
 	r := reviewOf(t, after, "/finance", alice, carol)
-	if err := r.Compare(old); err != nil {
+	if err := r.Compare(old, ""); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -335,7 +335,7 @@ func TestCompare(t *testing.T) {
 	equal(t, "changes", got, []string{"alice gained create overwrite, lost list", "carol new", "bob gone"})
 
 	same := reviewOf(t, after, "/finance", alice)
-	if err := same.Compare(r); err != nil {
+	if err := same.Compare(r, ""); err != nil {
 		t.Fatal(err)
 	}
 	if len(same.Rows) != 2 || same.Rows[0].Change != "" || same.Rows[1].User != "carol" {
@@ -343,11 +343,11 @@ func TestCompare(t *testing.T) {
 	}
 	partial := reviewOf(t, after, "/finance", alice)
 	partial.Complete = false
-	if err := partial.Compare(old); err != nil || len(partial.Rows) != 1 {
+	if err := partial.Compare(old, ""); err != nil || len(partial.Rows) != 1 {
 		t.Errorf("somebody is gone of a review that is not complete: %+v, %v", partial.Rows, err)
 	}
 	for _, wrong := range []*Report{{}, {Made: now, Path: "/other"}} {
-		if err := r.Compare(wrong); err == nil {
+		if err := r.Compare(wrong, ""); err == nil {
 			t.Errorf("compared with %+v", wrong)
 		}
 	}
