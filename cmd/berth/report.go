@@ -94,6 +94,11 @@ func (f *reportFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	for _, file := range []string{f.out, f.out + ".sig"} {
+		if _, err := os.Lstat(file); err == nil && (file == f.out || f.sign != "") {
+			return existsAlready(file) // before the long work
+		}
+	}
 	old, err := readReport(f.since)
 	if err != nil {
 		return err
@@ -212,24 +217,29 @@ func (f *reportFlags) write(out io.Writer, cfg *config.Config, r *review.Report)
 	if err := r.Write(&text, f.format); err != nil {
 		return err
 	}
+	var signature []byte
 	if f.sign != "" {
-		signature, err := f.signature(cfg, text.Bytes())
-		if err != nil {
+		var err error
+		if signature, err = f.signature(cfg, text.Bytes()); err != nil {
 			return fmt.Errorf("--sign: %w", err)
 		}
-		if err := createNew(f.out+".sig", signature); err != nil {
-			return err
-		}
 	}
-	return createNew(f.out, text.Bytes())
+	if err := createNew(f.out, text.Bytes()); err != nil || f.sign == "" {
+		return err
+	}
+	return createNew(f.out+".sig", signature)
 }
 
 func createNew(file string, text []byte) error {
 	err := privatefile.Create(file, text, 0o600)
 	if errors.Is(err, iofs.ErrExist) {
-		return fmt.Errorf("%s: exists already: name a new file", file)
+		return existsAlready(file)
 	}
 	return err
+}
+
+func existsAlready(file string) error {
+	return fmt.Errorf("%s: exists already: name a new file", file)
 }
 
 func (f *reportFlags) signature(cfg *config.Config, text []byte) ([]byte, error) {

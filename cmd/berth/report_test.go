@@ -255,6 +255,16 @@ func TestReportSigned(t *testing.T) {
 			t.Errorf("%s: written again: code %d, %s", name, code, got)
 		}
 	}
+	there := filepath.Join(dir, "there")
+	if err := os.WriteFile(there, []byte("of last month"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, code := reported(t, "--all", config, "--out", there, "--sign", "host"); code != 1 || !strings.Contains(got, "there: exists already") {
+		t.Errorf("onto a report: code %d, %s", code, got)
+	}
+	if _, err := os.Stat(there + ".sig"); err == nil {
+		t.Error("the report of last month got a signature of another one")
+	}
 	missing := filepath.Join(dir, "no_such_ed25519_key")
 	if got, code := reported(t, "--all", config, "--out", filepath.Join(dir, "x"), "--sign", missing); code != 1 || !strings.Contains(got, "no such file") {
 		t.Errorf("a key that is missing: code %d, %s", code, got)
