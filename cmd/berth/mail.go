@@ -101,7 +101,7 @@ func planLine(p *mail.Plan) string {
 		way = "passwd"
 	}
 	const layout = "2006-01-02 15:04"
-	return fmt.Sprintf("%s\t%s\t%s\t%s, %s\t%s\t%s\t%s", p.User, address, p.Language, p.Kind, plural(p.Days, "day", "days"),
+	return fmt.Sprintf("%s\t%s\t%s\t%s, %s\t%s\t%s\t%s", policy.Quote(p.User), address, p.Language, p.Kind, plural(p.Days, "day", "days"),
 		p.At.Local().Format(layout), p.Expires.Local().Format(layout), way)
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/sshd/mail"
 )
 
 // TestMailDryRun prints who gets which mail, and who cannot get one.
@@ -43,5 +45,12 @@ func TestMailDryRun(t *testing.T) {
 	replace(t, people, "mail: bob@demo.example\n", "mail: nobody\n")
 	if got, code := called(t, "mail", "--dry-run", "--within=10", "--config="+config); code != 2 || !strings.Contains(got, "(mail: must be one address in ASCII") {
 		t.Errorf("an address that is none: %d\n%s", code, got)
+	}
+}
+
+// TestPlanOfOddName: a name cannot turn the direction of the text of a line.
+func TestPlanOfOddName(t *testing.T) {
+	if line := planLine(&mail.Plan{User: "bob\u202e"}); !strings.HasPrefix(line, `"bob\u202e"`) {
+		t.Errorf("got %q", line)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"berth/config"
 	"berth/directory"
+	"berth/policy"
 	"berth/sshd/admin"
 	"berth/sshd/event"
 	"berth/sshd/event/audit"
@@ -107,7 +108,7 @@ func listSecrets(cmd *cobra.Command, _ *config.Config, secrets *totp.File, _ []s
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, p := range people {
 		directory := cmp.Or(p.Directory, "(unknown: remove it, and add it again)")
-		fmt.Fprintf(w, "%s\t%s\t%s@%s\n", p.Name, p.Added.Format(time.DateOnly), p.ID, directory)
+		fmt.Fprintf(w, "%s\t%s\t%s@%s\n", policy.Quote(p.Name), p.Added.Format(time.DateOnly), p.ID, directory)
 	}
 	return w.Flush()
 }
