@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -546,5 +547,19 @@ func TestSettings(t *testing.T) {
 	s := Settings{Listen: "10.0.0.5:1", CertFile: "/no/cert", KeyFile: "/no/key"}
 	if errs := s.Check(); len(errs) != 3 {
 		t.Errorf("no times and no files: %v", errs)
+	}
+}
+
+// TestNoMoreSessions: a login that finds no place has an end, too.
+func TestNoMoreSessions(t *testing.T) {
+	f := newFixture(t)
+	for i := range mostSessions {
+		f.sessions.add(strconv.Itoa(i), &session{})
+	}
+	if res := f.browser("10.0.0.1").login("rita", "right"); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a login: %s", res.Status)
+	}
+	if accepted, closed := f.events.of(event.LoginAccepted), f.events.of(event.ConnectionClosed); len(accepted) != 1 || !slices.Equal(closed, []string{"rita too_many_sessions_in_total"}) {
+		t.Errorf("accepted %q, closed %q", accepted, closed)
 	}
 }

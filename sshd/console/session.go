@@ -99,7 +99,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	s.seen.Store(s.began.Unix())
 	token := random(32)
 	if !c.sessions.add(token, s) {
-		release()
+		c.closed(s, event.TotalSessions, nil)
 		c.fail(w, http.StatusServiceUnavailable, say("login.too_many"))
 		return
 	}
@@ -153,6 +153,11 @@ func (c *Console) end(s *session, reason event.Reason, err error) {
 		return
 	}
 	close(s.ended)
+	c.closed(s, reason, err)
+}
+
+// closed reports that s has ended, and no longer counts it.
+func (c *Console) closed(s *session, reason event.Reason, err error) {
 	s.release()
 	u := s.grant.Load().User
 	e := event.Event{Session: s.id, User: u.Name, UserID: u.ID, Directory: u.Source, Remote: s.from, Service: read}

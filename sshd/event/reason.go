@@ -71,7 +71,7 @@ var (
 	Shielded             = Reason{"shielded"}                   // after many wrong passwords the directory is not asked, because it could lock the account
 	SharedStateLost      = Reason{"shared_state_lost"}          // what the nodes share, such as used one-time codes, could not be asked
 	StateUnknown         = Reason{"state_unknown"}              // the state of the account could not be read
-	TotalSessions        = Reason{"too_many_sessions_in_total"} // `admission.max_sessions` is reached
+	TotalSessions        = Reason{"too_many_sessions_in_total"} // `admission.max_sessions` is reached, or 1,000 sessions of the console are open
 	UnknownUser          = Reason{"unknown_user"}               // no such person exists
 	UnusableKey          = Reason{"unusable_key"}               // a value of the key attribute is not a usable key
 	Workstation          = Reason{"workstation"}                // the directory allows the person other computers only (`userWorkstations` of Active Directory)
