@@ -3,6 +3,7 @@ package review
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"berth/directory"
 )
@@ -24,6 +25,33 @@ func NewGroups(all []directory.Nested) Groups {
 
 func (t Groups) owners(source string, g directory.Group) []string {
 	return t[groupKey{source, g.DN.Key()}].Owners
+}
+
+// With returns what somebody in source would be in who is added to g: g itself, of which only
+// the DN or the name may be given, and the groups that contain it.
+func (t Groups) With(source string, g directory.Group) []directory.Group {
+	var all []directory.Group
+	seen := map[groupKey]bool{}
+	add := func(key groupKey) {
+		if n, known := t[key]; known && !seen[key] {
+			seen[key] = true
+			all = append(all, directory.Group{DN: n.DN, Name: n.Name, Via: g.Via})
+		}
+	}
+	for key, n := range t {
+		if key.source == source && (key.dn == g.DN.Key() || g.DN.IsZero() && strings.EqualFold(n.Name, g.Name)) {
+			add(key)
+		}
+	}
+	if len(all) == 0 {
+		return []directory.Group{g}
+	}
+	for i := 0; i < len(all); i++ {
+		for _, above := range t[groupKey{source, all[i].DN.Key()}].In {
+			add(groupKey{source, above.Key()})
+		}
+	}
+	return all
 }
 
 // Chain returns the shortest way from u to g: the group that has u as a member, the group

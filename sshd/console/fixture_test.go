@@ -39,6 +39,7 @@ type people struct {
 	down                error          // nobody can be looked up
 	user                directory.User // what everybody has in common
 	groups              []directory.Nested
+	groupsErr           error
 	answering           func(context.Context) // is called when a person was found, before that is answered
 }
 
@@ -93,7 +94,7 @@ func (p *people) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
 	}
 }
 
-func (p *people) Nesting(context.Context) ([]directory.Nested, error) { return p.groups, nil }
+func (p *people) Nesting(context.Context) ([]directory.Nested, error) { return p.groups, p.groupsErr }
 
 func (p *people) Find(_ context.Context, prefix string, most int) (found []directory.Found, more bool, err error) {
 	for _, name := range slices.Sorted(maps.Keys(p.states)) {

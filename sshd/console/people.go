@@ -121,13 +121,18 @@ func (c *Console) explain(r *http.Request, b *personBody) (int, error) {
 	case err != nil:
 		return http.StatusBadGateway, err
 	}
+	var nesting error // the groups that contain another one are not known
 	if b.Group != "" {
 		g, err := supposed(b.Group)
 		if err != nil {
 			return http.StatusBadRequest, err
 		}
+		groups, err := c.nesting.of(r.Context(), c.Gate.Directory)
+		if err != nil {
+			nesting = errors.New(say("folders.no_nesting", err))
+		}
 		changed := *u
-		changed.Groups = append(slices.Clone(u.Groups), g)
+		changed.Groups = append(slices.Clone(u.Groups), groups.With(u.Source, g)...)
 		u = &changed
 	}
 	q.User = u
@@ -140,7 +145,7 @@ func (c *Console) explain(r *http.Request, b *personBody) (int, error) {
 			b.Sessions = append(b.Sessions, open)
 		}
 	}
-	return http.StatusOK, c.news(b)
+	return http.StatusOK, errors.Join(nesting, c.news(b))
 }
 
 // news fills in what the end of the events file says about the person and the keys.
@@ -185,7 +190,8 @@ func (c *Console) eventsOf(u *directory.User, types []string, found func(audit.M
 	})
 }
 
-// supposed is a group that the person is not in, by its name or DN.
+// supposed is a group that the person is not in, by its name or DN. The groups that contain
+// it are not known here.
 func supposed(group string) (directory.Group, error) {
 	g := directory.Group{Name: group, Via: say("people.supposed")}
 	if !strings.Contains(group, "=") {
@@ -202,20 +208,21 @@ func supposed(group string) (directory.Group, error) {
 type nesting struct {
 	mu     sync.Mutex
 	groups review.Groups
+	err    error // why some are missing
 	read   time.Time
 }
 
-// of returns how the groups of d contain each other; what could not be read is not known.
-func (n *nesting) of(ctx context.Context, d directory.Directory) review.Groups {
+// of returns how the groups of d contain each other, as far as it could be read.
+func (n *nesting) of(ctx context.Context, d directory.Directory) (review.Groups, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.read.IsZero() || time.Since(n.read) > nestingKept {
 		ctx, cancel := context.WithTimeout(ctx, nestingTime)
 		defer cancel()
-		all, _ := d.Nesting(ctx) // the drawing then says "…"
-		n.groups, n.read = review.NewGroups(all), time.Now()
+		all, err := d.Nesting(ctx)
+		n.groups, n.err, n.read = review.NewGroups(all), err, time.Now()
 	}
-	return n.groups
+	return n.groups, n.err
 }
 
 // A through is a group that rules name, with how the person is in it.
@@ -235,7 +242,8 @@ func (c *Console) groupsOf(ctx context.Context, set *policy.Set, u *directory.Us
 			if i < 0 {
 				t := through{name: name, via: g.Via}
 				if g.Via == "nested" {
-					chain := c.nesting.of(ctx, c.Gate.Directory).Chain(u, g)
+					groups, _ := c.nesting.of(ctx, c.Gate.Directory) // the drawing then says "…"
+					chain := groups.Chain(u, g)
 					t.chain = chain[:len(chain)-1]
 				}
 				i, all = len(all), append(all, t)

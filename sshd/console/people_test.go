@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -148,6 +149,19 @@ func TestGroupsKeysAndEvents(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
+	}
+	// Whoever is in a group is in those that contain it, too.
+	f.people.user.Groups = nil
+	f.people.groups = append(f.people.groups, directory.Nested{Source: "corp", DN: dn("finance"), Name: "finance"})
+	f.people.groups[0].Name, f.nesting.read = "team", time.Time{}
+	for group, want := range map[string]string{"team": "money matches", "TEAM": "money matches", "cn=team": "money matches", "cn=finance": "money matches", "cn=other": "money does not match", "other": "money does not match"} {
+		if page := text(t, rita.do("/people?user=alice&group="+url.QueryEscape(group), nil)); !strings.Contains(page, want) {
+			t.Errorf("what if also in %s: the page lacks %q", group, want)
+		}
+	}
+	f.people.groupsErr, f.nesting.read = errors.New("no right to read groups"), time.Time{}
+	if page := text(t, rita.do("/people?user=alice&group=team", nil)); !strings.Contains(page, "could not be read: no right to read groups") || !strings.Contains(page, "<svg") {
+		t.Errorf("groups that cannot be read:\n%s", page)
 	}
 	if strings.Contains(page, "/p3<") || strings.Contains(page, "/p2<") || strings.Index(page, "/p109<") > strings.Index(page, "/p100<") {
 		t.Errorf("events of somebody else, too many, or in the wrong order:\n%s", page)
