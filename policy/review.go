@@ -2,7 +2,9 @@ package policy
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -22,7 +24,21 @@ type Circumstances struct {
 // Circumstances returns logins that stand for all that are possible within a week of now,
 // from wherever, by whatever method.
 func (s *Set) Circumstances(now time.Time) *Circumstances {
+	out, _ := s.circumstances(now, math.MaxInt)
+	return out
+}
+
+// mostChecks is how often Together checks whether a rule matches: some seconds. Rules that
+// each have a network and hours of their own need more than their number to the third.
+const mostChecks = 10_000_000
+
+// ErrTooMany means that rules depend on too many addresses and hours.
+var ErrTooMany = errors.New("the rules depend on too many different addresses, methods and hours to compare them all")
+
+// circumstances fails if rules would have to be checked more often than most times.
+func (s *Set) circumstances(now time.Time, most int) (*Circumstances, error) {
 	var from, by, at []Request
+	many := func(logins int) bool { return logins > most/max(1, len(s.rules)) }
 	for _, addr := range s.addresses() {
 		from = append(from, Request{Remote: addr})
 	}
@@ -30,22 +46,29 @@ func (s *Set) Circumstances(now time.Time) *Circumstances {
 		by = append(by, Request{Method: method})
 	}
 	for t := now; !t.IsZero() && t.Sub(now) <= 8*24*time.Hour; t = s.nextHours(t) {
-		at = append(at, Request{Time: t})
+		if at = append(at, Request{Time: t}); many(len(from) + len(at)) {
+			return nil, ErrTooMany
+		}
+	}
+	from, by, at = s.distinct("from", from), s.distinct("method", by), s.distinct("hours", at)
+	if many(len(from) * len(by) * len(at)) {
+		return nil, ErrTooMany
 	}
 	out := &Circumstances{set: s}
-	for _, f := range s.distinct("from", from) {
-		for _, b := range s.distinct("method", by) {
-			for _, a := range s.distinct("hours", at) {
+	for _, f := range from {
+		for _, b := range by {
+			for _, a := range at {
 				req := Request{Remote: f.Remote, Method: b.Method, Time: a.Time}
 				out.all = append(out.all, req)
 				out.holds = append(out.holds, s.holding(req, "from", "method", "hours"))
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // Together returns logins that stand for all others, whether s decides about them or next.
+// It fails with ErrTooMany where that would take long: anybody may ask it about rules.
 func (s *Set) Together(next *Set, now time.Time) (*Circumstances, error) {
 	var rules []Rule
 	for n, set := range []*Set{s, next} {
@@ -59,7 +82,7 @@ func (s *Set) Together(next *Set, now time.Time) (*Circumstances, error) {
 	if err != nil {
 		return nil, err
 	}
-	return both.Circumstances(now), nil
+	return both.circumstances(now, mostChecks)
 }
 
 // Of returns logins of u: whatever login of u there is, the same rules match one of these.

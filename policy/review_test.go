@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -83,5 +84,25 @@ func TestFolderOf(t *testing.T) {
 	}
 	if _, _, found := (&Policy{Folders: p.Folders[1:]}).FolderOf("/x"); found {
 		t.Error("/x is in a folder, and there is none")
+	}
+}
+
+// TestTogetherEnds: whoever may try rules cannot keep the server busy with them. Each rule has
+// a network and hours of its own.
+func TestTogetherEnds(t *testing.T) {
+	some := func(n int) *Set {
+		var rules []Rule
+		for i := range n {
+			hours := fmt.Sprintf("%s %02d:%02d-%02d:30 UTC", []string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}[i%7], i/7%24, i/168%30, i/7%24)
+			rules = append(rules, Rule{Name: fmt.Sprint(i), When: When{From: []string{fmt.Sprintf("10.0.%d.%d", i/100, 2*(i%100))}, Hours: hours}})
+		}
+		return compile(t, rules...)
+	}
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	if _, err := some(10).Together(some(190), now); err != nil {
+		t.Error(err)
+	}
+	if _, err := some(10).Together(some(400), now); !errors.Is(err, ErrTooMany) {
+		t.Errorf("400 rules: %v, want %v", err, ErrTooMany)
 	}
 }

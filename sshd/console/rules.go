@@ -81,16 +81,11 @@ func (c *Console) compare(w http.ResponseWriter, r *http.Request, s *session) {
 		b.Problem = problem
 		c.showRules(w, status, s, b)
 	}
-	next, err := c.parse(b.Text)
+	comparison, err := c.comparison(b.Text)
 	if errors.Is(err, errBusy) {
 		refuse(http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	if err != nil {
-		refuse(http.StatusBadRequest, err.Error())
-		return
-	}
-	comparison, err := review.CompareRules(c.Rules.Set(), next, time.Now())
 	if err != nil {
 		refuse(http.StatusBadRequest, err.Error())
 		return
@@ -107,11 +102,16 @@ func (c *Console) compare(w http.ResponseWriter, r *http.Request, s *session) {
 	http.Redirect(w, r, j.view(1).Link, http.StatusSeeOther)
 }
 
-// parse returns the rules of a form. It refuses to look at two at once.
-func (c *Console) parse(text string) (*policy.Set, error) {
+// comparison compares the rules of a form with those in force, still without people. It
+// takes one form at a time.
+func (c *Console) comparison(text string) (*review.Comparison, error) {
 	if !c.trying.TryLock() {
 		return nil, errBusy
 	}
 	defer c.trying.Unlock()
-	return c.Rules.Parse(say("rules.new"), text)
+	next, err := c.Rules.Parse(say("rules.new"), text)
+	if err != nil {
+		return nil, err
+	}
+	return review.CompareRules(c.Rules.Set(), next, time.Now())
 }
