@@ -42,6 +42,9 @@ signed, and with 2 if that could not be found out.`,
 			if err != nil {
 				return exitCode{2, err}
 			}
+			if heads := audit.Heads(files); len(heads) == 1 {
+				files = heads // with all full files beside it
+			}
 			v := &audit.Verifier{Keys: fingerprints}
 			out, progress := cmd.OutOrStdout(), progressLine{out: cmd.ErrOrStderr()}
 			v.Progress = progress.ofFile

@@ -135,7 +135,30 @@ func TestSearchOfEveryFile(t *testing.T) {
 	for _, file := range all {
 		dotted = append(dotted, "./"+file)
 	}
-	for _, files := range [][]string{all, dotted, append(dotted, all...), {s.File, s.File}} {
+	verify := func(files ...string) (code int, printed string) {
+		var out bytes.Buffer
+		cmd := root()
+		cmd.SetArgs(append([]string{"events", "verify"}, files...))
+		cmd.SetOut(&out)
+		return codeOf(cmd.Execute()), out.String()
+	}
+	full, err := os.ReadFile(all[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{all[1] + ".gz.part", s.File + ".running", s.File + ".webhook", s.File + ".webhook.refused", s.File + ".syslog"} {
+		if err := os.WriteFile(name, full[:len(full)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	every, err := filepath.Glob("events*")
+	if err != nil || len(every) != len(all)+5 {
+		t.Fatalf("files: %q, %v", every, err)
+	}
+	if code, printed := verify(every...); code != 0 {
+		t.Errorf("verify %q: code %d\n%s", every, code, printed)
+	}
+	for _, files := range [][]string{all, every, dotted, append(dotted, all...), {s.File, s.File}} {
 		if found, code, problems := search(files...); found != events || code != 0 || strings.Contains(problems, "signature") {
 			t.Errorf("%q: %d events, code %d, want %d and 0:\n%s", files, found, code, events, problems)
 		}
@@ -146,6 +169,9 @@ func TestSearchOfEveryFile(t *testing.T) {
 	for _, files := range [][]string{{s.File}, append(all[:1:1], all[2:]...)} {
 		if _, code, problems := search(files...); code != 1 || !strings.Contains(problems, "lines are missing before it") {
 			t.Errorf("%q, and a file is missing: code %d, want 1:\n%s", files, code, problems)
+		}
+		if code, printed := verify(files...); code != 1 {
+			t.Errorf("verify %q, and a file is missing: code %d, want 1:\n%s", files, code, printed)
 		}
 	}
 }

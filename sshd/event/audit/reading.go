@@ -10,6 +10,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -57,16 +58,20 @@ func series(path string, live *os.File) ([]string, error) {
 	}), err
 }
 
-// Heads returns those of files that are no full files of another one, each once. Search and
-// Verifier read the full files with it, in their order: one that is missing in between is
-// then noticed.
+// aside matches what is added to the name of an events file for files that hold no record.
+var aside = regexp.MustCompile(`^\.(running|(webhook|syslog)(\.refused(\.1)?)?)$`)
+
+// Heads returns those of files that are no full files of another one, each once, without
+// what a server keeps beside that. Search and Verifier read the full files with it, in
+// their order: one that is missing in between is then noticed.
 func Heads(files []string) []string {
 	var heads []string
 	for i, file := range files {
 		file = filepath.Clean(file)
 		of := func(other string) bool {
 			a := &archive{settings: Settings{File: other}}
-			return !a.stamp(file).IsZero()
+			added, isAside := strings.CutPrefix(file, filepath.Clean(other))
+			return !a.stamp(strings.TrimSuffix(file, ".gz.part")).IsZero() || isAside && aside.MatchString(added)
 		}
 		again := func(other string) bool { return filepath.Clean(other) == file }
 		if !slices.ContainsFunc(files, of) && !slices.ContainsFunc(files[:i], again) {
