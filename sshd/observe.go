@@ -253,7 +253,9 @@ func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 			return
 		}
 		defer o.hold("readdir", name, -1)
-		o.do(event.DirectoryListed, event.DirectoryListFailed, &event.Event{Path: name}, func(v fs.FS) error {
+		began := false
+		err := o.do(event.DirectoryListed, event.DirectoryListFailed, &event.Event{Path: name}, func(v fs.FS) error {
+			began = true
 			for info, err := range v.ReadDir(name) {
 				if !yield(info, err) || err != nil {
 					return err
@@ -261,6 +263,9 @@ func (o *observed) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 			}
 			return nil
 		})
+		if !began { // or the directory would look empty
+			yield(nil, err)
+		}
 	}
 }
 

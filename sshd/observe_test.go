@@ -343,6 +343,9 @@ func TestEventsLost(t *testing.T) {
 	if err := open.Mkdir("meanwhile"); err == nil {
 		t.Error("an open session works on while events are lost")
 	}
+	if names, err := open.ReadDir("/"); err == nil {
+		t.Errorf("a listing shows %d names and no error while events are lost", len(names))
+	}
 	if c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
 		c.Close()
 		t.Error("a connection is served while events are lost")
