@@ -453,17 +453,19 @@ func TestFailedTruncation(t *testing.T) {
 }
 
 // TestOwnTimes sets the times after an upload, as clients do, without the right to
-// set attributes and with all others that concern an own file.
+// set attributes and with all others that concern an own file, or that to overwrite.
 func TestOwnTimes(t *testing.T) {
-	p := full(t.TempDir())
-	p.Access[0].Ops = policy.Full &^ policy.SetAttr
-	f := mustOpen(t, p, Settings{})
-	if err := writeTo(f, "/f", truncating, "content"); err != nil {
-		t.Fatal(err)
-	}
-	when := Attr{Set: AttrTimes, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0)}
-	if err := f.SetAttr("/f", when); err != nil {
-		t.Errorf("times of an own file = %v", err)
+	for _, ops := range []policy.Op{policy.Full &^ policy.SetAttr, policy.Overwrite} {
+		p := full(sample(t))
+		p.Access[0].Ops = ops
+		f := mustOpen(t, p, Settings{})
+		if err := writeTo(f, "/f", truncating, "content"); err != nil {
+			t.Fatal(err)
+		}
+		when := Attr{Set: AttrTimes, Atime: time.Unix(1, 0), Mtime: time.Unix(1, 0)}
+		if err := f.SetAttr("/f", when); err != nil {
+			t.Errorf("times of an own file with the rights %q = %v", ops, err)
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 //
 // A session that may create but not list (a drop box) still sees its own
 // uploads: clients stat a file, set its times and rename it after they wrote
-// it. Those files, and nothing else, are in own.
+// it. Those files, and nothing else, are in own. They count as long as the session
+// may still write there.
 type guard struct {
 	layer
 	rules   atomic.Pointer[rules]
@@ -137,7 +138,7 @@ func (g *guard) refusal(r *rules, name string, u use, err error) error {
 func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	r := g.rules.Load()
 	shown := r.places[name] || !r.barred(name) && r.allows(policy.List, path.Dir(name)) // as in a listing
-	if !shown && !g.own.has(name) {
+	if !shown && !(r.keeps(name) && g.own.has(name)) {
 		return nil, r.unseen(name)
 	}
 	stat := g.layer.Lstat
@@ -285,7 +286,7 @@ func (g *guard) permitRename(r *rules, oldname, newname string, replace bool) (o
 	}
 	same := r.Rights(oldname).Path == r.Rights(newname).Path
 	if err := g.permitGone(r, policy.Rename, oldname); err != nil {
-		if same && r.allows(policy.Create, newname) && g.own.current(g.layer, oldname) {
+		if same && r.allows(policy.Create, newname) && g.made(r, oldname) {
 			err = nil
 		}
 		return false, err
@@ -367,7 +368,7 @@ func (r *rules) carried(fi iofs.FileInfo, newname string) (leave, arrive policy.
 // attributes for the rest. The owner never changes.
 func (g *guard) SetAttr(name string, a Attr) error {
 	r := g.rules.Load()
-	a, err := g.settable(r, a, name, func() bool { return g.own.current(g.layer, name) })
+	a, err := g.settable(r, a, name, func() bool { return g.made(r, name) })
 	if err == nil && a.Set == 0 {
 		_, err = g.Lstat(name)
 	}
@@ -385,7 +386,7 @@ func (g *guard) SetAttr(name string, a Attr) error {
 // are not permitted are left out: many clients set times after an upload and
 // report the upload as failed if that is refused.
 func (g *guard) settable(r *rules, a Attr, name string, own func() bool) (Attr, error) {
-	if a.Set&AttrSize != 0 && !r.allows(policy.Overwrite, name) && !own() {
+	if a.Set&AttrSize != 0 && !r.allows(policy.Overwrite, name) && !(r.allows(policy.Create, name) && own()) {
 		return a, g.refusal(r, name, needs, iofs.ErrPermission)
 	}
 	if a.Set&^AttrSize == 0 {

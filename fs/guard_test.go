@@ -696,6 +696,44 @@ func TestSetPolicy(t *testing.T) {
 	}
 }
 
+// TestOwnFilesOfLostRights: what a session made is no longer its own when it may make
+// nothing there any more.
+func TestOwnFilesOfLostRights(t *testing.T) {
+	host := t.TempDir()
+	p := dropBox(host)
+	f := mustOpen(t, p, Settings{})
+	if err := start(t, f, "/a", truncating, "mine", 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	nothing := *p
+	nothing.Access = []policy.Access{{Path: "/"}}
+	f.(*View).SetPolicy(&nothing)
+	for what, err := range map[string]error{
+		"open": openClose(f, "/a", os.O_WRONLY|os.O_TRUNC), "size": f.SetAttr("/a", Attr{Set: AttrSize}),
+		"mode": f.SetAttr("/a", Attr{Set: AttrMode, Mode: 0o600}), "rename": f.Rename("/a", "/b", false),
+		"stat": second(f.Stat("/a")),
+	} {
+		if !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("%s = %v, want ErrPermission", what, err)
+		}
+	}
+	directories := *p
+	directories.Access = []policy.Access{{Path: "/", Ops: policy.Mkdir}}
+	f.(*View).SetPolicy(&directories)
+	for what, err := range map[string]error{
+		"open": openClose(f, "/a", os.O_WRONLY|os.O_TRUNC), "size": f.SetAttr("/a", Attr{Set: AttrSize}),
+	} {
+		if !errors.Is(err, iofs.ErrPermission) {
+			t.Errorf("%s with the right to make directories = %v, want ErrPermission", what, err)
+		}
+	}
+	hostHolds(t, host+"/a", "mine")
+	f.(*View).SetPolicy(p)
+	if err := openClose(f, "/a", os.O_WRONLY); err != nil {
+		t.Errorf("open with the right back = %v", err)
+	}
+}
+
 func TestOwnerNeverChanges(t *testing.T) {
 	f := mustOpen(t, full(sample(t)), Settings{})
 	fi, err := f.Stat("/f")

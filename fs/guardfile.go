@@ -37,7 +37,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 	creates := flag&os.O_CREATE != 0 && r.allows(policy.Create, name)
 	overwrites := r.allows(policy.Overwrite, name)
 	switch {
-	case !overwrites && flag&os.O_EXCL == 0 && g.own.current(g.layer, name):
+	case !overwrites && flag&os.O_EXCL == 0 && r.allows(policy.Create, name) && g.made(r, name):
 		return g.openOwn(r, name, flag)
 	case creates && !overwrites:
 		flag |= os.O_EXCL

@@ -68,13 +68,19 @@ func (o *own) is(name string, fi iofs.FileInfo) bool {
 	return known && id == idOf(fi)
 }
 
-// current reports whether the session made what has the name now.
-func (o *own) current(l layer, name string) bool {
-	if !o.has(name) {
+// keeps reports whether a session may still use what it made under name: the rights by
+// which it made that may be gone.
+func (r *rules) keeps(name string) bool {
+	return r.Rights(name).Ops&(policy.Write|policy.Mkdir) != 0
+}
+
+// made reports whether the session made what has the name now, and may still use it.
+func (g *guard) made(r *rules, name string) bool {
+	if !r.keeps(name) || !g.own.has(name) {
 		return false
 	}
-	fi, err := l.identify(name)
-	return err == nil && o.is(name, fi)
+	fi, err := g.layer.identify(name)
+	return err == nil && g.own.is(name, fi)
 }
 
 // With the rights in owns, a session need not know which files it made.
