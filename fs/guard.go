@@ -286,7 +286,7 @@ func (g *guard) permitRename(r *rules, oldname, newname string, replace bool) (o
 	}
 	same := r.Rights(oldname).Path == r.Rights(newname).Path
 	if err := g.permitGone(r, policy.Rename, oldname); err != nil {
-		if same && r.allows(policy.Create, newname) && g.made(r, oldname) {
+		if same && !r.places[oldname] && !r.places[newname] && r.allows(policy.Create, newname) && g.made(r, oldname) {
 			err = nil
 		}
 		return false, err

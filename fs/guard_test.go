@@ -380,6 +380,32 @@ func TestPlacesStay(t *testing.T) {
 	}
 }
 
+// TestOwnDirectoriesAreNoPlaces: a session that may rename only what it made can neither
+// move a directory that leads to a place, nor put one there.
+func TestOwnDirectoriesAreNoPlaces(t *testing.T) {
+	host := t.TempDir()
+	p := full(host)
+	p.Access[0].Ops = policy.ReadOnly | policy.Create | policy.Mkdir
+	p.Access = append(p.Access, policy.Access{Path: "/out/closed", Ops: policy.List}, policy.Access{Path: "/in/closed", Ops: policy.List})
+	f := mustOpen(t, p, Settings{})
+	err := errors.Join(
+		f.Mkdir("/out", 0o777), os.Mkdir(host+"/out/closed", 0o755),
+		f.Mkdir("/new", 0o777), f.Mkdir("/new/closed", 0o777))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"away": f.Rename("/out", "/elsewhere", false), "there": f.Rename("/new", "/in", true), "the place": f.Rename("/new", "/out", false),
+	} {
+		if err == nil {
+			t.Errorf("rename of an own directory: %s, want an error", what)
+		}
+	}
+	if err := f.Rename("/new", "/other", false); err != nil {
+		t.Errorf("rename of an own directory = %v", err)
+	}
+}
+
 // TestRenameBetweenRights checks what it takes to move a file to a place with
 // other rights.
 func TestRenameBetweenRights(t *testing.T) {
