@@ -167,7 +167,8 @@ func (r *rules) unseen(name string) error {
 }
 
 // ReadDir without the right to list shows only what leads to places of the policy
-// below name, if there are any.
+// below name, if there are any. A policy that changes meanwhile decides from the next
+// entry on.
 func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		r := g.rules.Load()
@@ -176,8 +177,15 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 			yield(nil, err)
 			return
 		}
-		plain := err == nil && !r.hides && !r.folds(name) // a million entries need no names joined
+		plain := r.plain(name, err)
 		for fi, lerr := range g.layer.ReadDir(name) {
+			if now := g.rules.Load(); now != r {
+				r, err = now, now.check(policy.List, name)
+				plain = r.plain(name, err)
+				if err != nil && !r.ways[name] {
+					lerr = err
+				}
+			}
 			if lerr != nil {
 				yield(nil, lerr)
 				return
@@ -193,6 +201,10 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 		}
 	}
 }
+
+// plain reports whether all names in a directory are shown, where err says whether it
+// may be listed: a million entries need no names joined.
+func (r *rules) plain(name string, err error) bool { return err == nil && !r.hides && !r.folds(name) }
 
 func (g *guard) Readlink(name string) (string, error) {
 	if err := g.permit(g.rules.Load(), policy.Read, name, needs); err != nil {

@@ -722,6 +722,25 @@ func TestSetPolicy(t *testing.T) {
 	}
 }
 
+// TestListingOfLostRights: a listing that has begun ends when the right to list is gone.
+func TestListingOfLostRights(t *testing.T) {
+	p := full(sample(t))
+	f := mustOpen(t, p, Settings{})
+	shown := 0
+	var last error
+	for _, err := range f.ReadDir("/") {
+		if last = err; err == nil {
+			shown++
+		}
+		nothing := *p
+		nothing.Access = []policy.Access{{Path: "/"}}
+		f.(*View).SetPolicy(&nothing)
+	}
+	if shown != 1 || !errors.Is(last, iofs.ErrPermission) {
+		t.Errorf("%d names, and then %v, want 1 and ErrPermission", shown, last)
+	}
+}
+
 // TestOwnFilesOfLostRights: what a session made is no longer its own when it may make
 // nothing there any more.
 func TestOwnFilesOfLostRights(t *testing.T) {
