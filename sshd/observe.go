@@ -220,7 +220,11 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 		return nil, err
 	}
 	var f fs.File
-	e := event.Event{Path: name, Mode: event.Mode(flag)}
+	access := flag // for the events
+	if flag&(os.O_CREATE|os.O_TRUNC) != 0 && flag&os.O_WRONLY == 0 {
+		access |= os.O_RDWR // an open for reading changes the file, too
+	}
+	e := event.Event{Path: name, Mode: event.Mode(access)}
 	err := o.do(event.FileOpened, event.FileOpenFailed, &e, func(v fs.FS) (err error) {
 		if o.conn.srv.drained(time.Now()) > lastOpens {
 			return &iofs.PathError{Op: "open", Path: name, Err: errors.New("server is shutting down")}
@@ -237,7 +241,7 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 	}
 	o.conn.openFiles.Add(1)
 	o.openFiles.Add(1)
-	of := &observedFile{File: f, fs: o, name: name, host: e.HostPath, flag: flag, opened: time.Now()}
+	of := &observedFile{File: f, fs: o, name: name, host: e.HostPath, access: access, opened: time.Now()}
 	if o.conn.srv.Checksums {
 		of.sum = &runningSum{hash: sha256.New()}
 	}
@@ -362,7 +366,7 @@ type observedFile struct {
 	fs            *observed
 	name          string
 	host          string // on this machine
-	flag          int
+	access        int    // of the flags of package os
 	opened        time.Time
 	read, written atomic.Int64
 	first         atomic.Int64 // nanoseconds from opening to the first byte that was read
@@ -475,7 +479,7 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 		f.fs.openFiles.Add(-1)
 		f.fs.hold("close", f.name, -1)
 		e := event.Event{
-			Path: f.name, HostPath: f.host, Mode: event.Mode(f.flag), Duration: time.Since(f.opened),
+			Path: f.name, HostPath: f.host, Mode: event.Mode(f.access), Duration: time.Since(f.opened),
 			BytesRead: f.read.Load(), BytesWritten: f.written.Load(), FirstByte: time.Duration(f.first.Load()),
 		}
 		if fi != nil {
@@ -484,7 +488,7 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 		if f.sum != nil && err == nil {
 			e.SHA256 = f.sum.whole(e.BytesRead + e.BytesWritten)
 		}
-		types := closedEvents[f.flag&(os.O_WRONLY|os.O_RDWR)]
+		types := closedEvents[f.access&(os.O_WRONLY|os.O_RDWR)]
 		f.fs.report(types[0], types[1], e, err)
 	})
 }

@@ -354,3 +354,25 @@ func TestEventsLost(t *testing.T) {
 	lost.Store(nil)
 	f.must(t).Close()
 }
+
+// TestTruncatedByReader: an open for reading may make a file, or empty it. Its events do
+// not hide that.
+func TestTruncatedByReader(t *testing.T) {
+	f := start(t)
+	c, err := sftp.NewClient(f.must(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := c.OpenFile("emptied", os.O_RDONLY|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []event.Event{f.events.last(event.FileOpened), f.events.last(event.FileUpdateClosed)} {
+		if e.Path != "/emptied" || e.Mode != "reading and writing" {
+			t.Errorf("the event about %q has mode %q, want reading and writing", e.Path, e.Mode)
+		}
+	}
+}

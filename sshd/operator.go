@@ -81,9 +81,9 @@ func (c *conn) transfers() []admin.Transfer {
 	for key := range c.open.Range {
 		f := key.(*observedFile)
 		t := admin.Transfer{
-			Path: f.name, Mode: event.Mode(f.flag), Since: f.opened, Bytes: f.read.Load() + f.written.Load(), Position: f.position.Load(),
+			Path: f.name, Mode: event.Mode(f.access), Since: f.opened, Bytes: f.read.Load() + f.written.Load(), Position: f.position.Load(),
 		}
-		if f.flag&(os.O_WRONLY|os.O_RDWR) == 0 { // nobody says how long an upload will be
+		if f.access&(os.O_WRONLY|os.O_RDWR) == 0 { // nobody says how long an upload will be
 			if fi, err := f.File.Stat(); err == nil {
 				t.Size = fi.Size()
 			}
