@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"errors"
 	"net"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
+	"berth/fs"
 	"berth/policy"
 	"berth/sshd/event"
 )
@@ -138,7 +140,7 @@ func TestOneServiceAChannel(t *testing.T) {
 }
 
 // TestTransferEvents: the size of a file that was written, its sum, and no sum of a
-// transfer that failed or that left a part out.
+// transfer that failed, that left a part out, or after which the file has something else.
 func TestTransferEvents(t *testing.T) {
 	for name, tt := range map[string]struct {
 		do     func(*observed) error
@@ -146,9 +148,13 @@ func TestTransferEvents(t *testing.T) {
 		sum    bool
 		failed bool
 	}{
-		"whole": {func(o *observed) error { return put(o, false, "abc", "def") }, 6, true, false},
-		"gap":   {func(o *observed) error { return put(o, false, "abc", "", "def") }, 7, false, false},
-		"abort": {func(o *observed) error { return put(o, true, "abc") }, 0, false, true},
+		"whole":               {func(o *observed) error { return put(o, false, "abc", "def") }, 6, true, false},
+		"gap":                 {func(o *observed) error { return put(o, false, "abc", "", "def") }, 7, false, false},
+		"abort":               {func(o *observed) error { return put(o, true, "abc") }, 0, false, true},
+		"beginning of a file": {func(o *observed) error { return errors.Join(put(o, false, "abcdef"), put(o, false, "123")) }, 6, false, false},
+		"cut":                 {func(o *observed) error { return putAndCut(o, 3) }, 3, false, false},
+		"cut and made longer": {func(o *observed) error { return putAndCut(o, 0, 6) }, 6, false, false},
+		"size of the whole":   {func(o *observed) error { return putAndCut(o, 6) }, 6, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, func(f *fixture) { f.Checksums = true })
@@ -173,6 +179,19 @@ func TestTransferEvents(t *testing.T) {
 			}
 		})
 	}
+}
+
+// putAndCut writes a file of six bytes and sets its size.
+func putAndCut(o *observed, sizes ...int64) error {
+	w, err := o.OpenFile("/f", os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteAt([]byte("abcdef"), 0)
+	for _, size := range sizes {
+		err = errors.Join(err, w.SetAttr(fs.Attr{Set: fs.AttrSize, Size: size}))
+	}
+	return errors.Join(err, w.Close())
 }
 
 // put writes pieces to a new file one after another; an empty piece leaves out a byte.

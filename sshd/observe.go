@@ -418,6 +418,9 @@ func (f *observedFile) WriteAt(p []byte, off int64) (int, error) {
 // SetAttr emits its event with the name by which the file was opened.
 func (f *observedFile) SetAttr(a fs.Attr) error {
 	f.follow()
+	if f.sum != nil && a.Set&fs.AttrSize != 0 {
+		f.sum.cut(a.Size)
+	}
 	e := event.Event{Path: f.name, HostPath: f.host, Fields: attributes(a)}
 	return f.fs.report(event.AttributesSet, event.AttributesSetFailed, e, f.File.SetAttr(a))
 }
@@ -485,8 +488,8 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 		if fi != nil {
 			e.Size = fi.Size()
 		}
-		if f.sum != nil && err == nil {
-			e.SHA256 = f.sum.whole(e.BytesRead + e.BytesWritten)
+		if f.sum != nil && err == nil && fi != nil && e.BytesRead+e.BytesWritten == fi.Size() {
+			e.SHA256 = f.sum.whole(fi.Size())
 		}
 		types := closedEvents[f.access&(os.O_WRONLY|os.O_RDWR)]
 		f.fs.report(types[0], types[1], e, err)
@@ -509,7 +512,16 @@ func (s *runningSum) add(p []byte, off int64) {
 	}
 }
 
-// whole returns the sum if what was added is the total bytes in order.
+// cut notes that the file gets this size: what was added may be lost.
+func (s *runningSum) cut(size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size < s.next {
+		s.next = -1 // where no piece begins
+	}
+}
+
+// whole returns the sum if what was added is all of the file, in order.
 func (s *runningSum) whole(total int64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
