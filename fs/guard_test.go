@@ -276,6 +276,64 @@ func TestDropBox(t *testing.T) {
 	}
 }
 
+// TestDropBoxReplaces: with atomic uploads, a second upload to a drop box is as whole as
+// the first. A failed one leaves the first, which is still the session's own.
+func TestDropBoxReplaces(t *testing.T) {
+	for _, ops := range []policy.Op{policy.DropBox, policy.ReadOnly | policy.Create} {
+		for _, flag := range []int{truncating, os.O_RDWR | os.O_TRUNC, os.O_WRONLY | os.O_CREATE | os.O_TRUNC | os.O_APPEND} {
+			host := t.TempDir()
+			p := dropBox(host)
+			p.Access[0].Ops, p.Uploads, p.Limits.MaxFile = ops, policy.Atomic, 4
+			f := mustOpen(t, p, Settings{})
+			if err := start(t, f, "/a", truncating, "old", 0).Close(); err != nil {
+				t.Fatal(err)
+			}
+			w := start(t, f, "/a", flag, "n", 0)
+			hostHolds(t, host+"/a", "old")
+			if _, err := w.WriteAt([]byte("too long"), 1); !errors.Is(err, ErrTooLarge) {
+				t.Fatalf("WriteAt = %v, want ErrTooLarge", err)
+			}
+			if err := w.Close(); err == nil {
+				t.Error("a failed upload is closed without an error")
+			}
+			hostHolds(t, host+"/a", "old")
+			w = start(t, f, "/a", flag, "n", 0)
+			again := start(t, f, "/a", truncating, "ne", 0) // the same upload
+			hostHolds(t, host+"/a", "old")
+			if err := errors.Join(again.Close(), w.Close()); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+			hostHolds(t, host+"/a", "ne")
+			if err := f.Rename("/a", "/b", false); err != nil {
+				t.Errorf("rename of the second upload = %v", err)
+			}
+		}
+	}
+}
+
+// TestReplaceOwnOnly: somebody else's file that has the name by now is not replaced.
+func TestReplaceOwnOnly(t *testing.T) {
+	host := t.TempDir()
+	p := dropBox(host)
+	p.Uploads = policy.Atomic
+	f := mustOpen(t, p, Settings{})
+	if err := start(t, f, "/a", truncating, "mine", 0).Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(os.WriteFile(host+"/b", []byte("yours"), 0o644), os.Rename(host+"/b", host+"/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := f.(*View).guard
+	if _, err := g.replaceOwn(g.rules.Load(), "/a", truncating); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("upload over another's file = %v, want ErrPermission", err)
+	}
+	hostHolds(t, host+"/a", "yours")
+	if n := temps(t, host); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
 // TestDropBoxOtherSession checks that what is one's own is a file, not a name,
 // and ends with the session.
 func TestDropBoxOtherSession(t *testing.T) {

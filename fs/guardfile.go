@@ -85,21 +85,46 @@ func (g *guard) openFor(r *rules, name string, flag int, perm iofs.FileMode) (*g
 }
 
 // openOwn opens again what the session made. The file is truncated only after its
-// identity has been checked.
+// identity has been checked. An atomic upload is not truncated: another one replaces it.
 func (g *guard) openOwn(r *rules, name string, flag int) (file, error) {
 	f, err := g.openFor(r, name, flag&^(os.O_CREATE|os.O_TRUNC), 0)
 	if err != nil {
 		return nil, err
 	}
 	f.uploads, f.writes = true, policy.Create
-	if fi, err := f.identify(); err != nil || !g.own.is(name, fi) {
+	fi, err := f.identify()
+	if err != nil || !g.own.is(name, fi) {
 		return nil, errors.Join(iofs.ErrPermission, f.Abort())
 	}
-	if flag&os.O_TRUNC != 0 {
-		if err := f.SetAttr(Attr{Set: AttrSize}); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+	if flag&os.O_TRUNC == 0 {
+		return f, nil
 	}
+	if r.Uploads == policy.Atomic && !isTemp(fi.Name()) {
+		next, err := g.replaceOwn(r, name, flag)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		return next, nil
+	}
+	if err := f.SetAttr(Attr{Set: AttrSize}); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// replaceOwn begins an atomic upload over what the session made, and over nothing else.
+func (g *guard) replaceOwn(r *rules, name string, flag int) (*guardFile, error) {
+	f, err := g.openFor(r, name, flag&^os.O_CREATE, 0)
+	if err != nil {
+		return nil, err
+	}
+	f.uploads, f.writes = true, policy.Create
+	old := f.replaces()
+	if old == nil || !g.own.is(name, old) {
+		return nil, errors.Join(iofs.ErrPermission, f.Abort())
+	}
+	f.was = idOf(old)
+	g.remember(r, name, f.identify)
 	return f, nil
 }
 
@@ -113,6 +138,7 @@ type guardFile struct {
 	reads   policy.Op             // what reading needs; 0 when it was not permitted at the open
 	writes  policy.Op             // what writing needs; 0 likewise
 	uploads bool                  // the session made it, or truncated it when it was opened
+	was     fileID                // what the session made before under the name, which this upload replaces
 	refused atomic.Bool           // a write, so that the file is not whole
 	failed  atomic.Pointer[error] // the first of a write
 	seen    atomic.Pointer[rules]
@@ -197,7 +223,11 @@ func (f *guardFile) Close() error {
 	if f.writes != 0 && (f.refused.Load() || !f.still(f.writes)) {
 		return fail("close", f.name, errors.Join(iofs.ErrPermission, f.file.Abort()))
 	}
-	return fail("close", f.name, f.file.Close())
+	err := f.file.Close()
+	if err != nil && f.was != (fileID{}) {
+		f.g.own.add(f.name, f.was) // it still has the name
+	}
+	return fail("close", f.name, err)
 }
 
 // Abort gives an upload up.

@@ -100,6 +100,8 @@ func (f *jailFile) Sync() error {
 	})
 }
 
+func (f *jailFile) replaces() iofs.FileInfo { return nil }
+
 func (f *jailFile) tryLock() error {
 	return f.use(func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }

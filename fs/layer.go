@@ -42,6 +42,9 @@ type file interface {
 	File
 	// identify is Stat that also finds out the generation.
 	identify() (iofs.FileInfo, error)
+	// replaces is the file that loses its name to this one when this one is closed, nil
+	// if there is none.
+	replaces() iofs.FileInfo
 	// tryLock takes the file for this handle alone, among all that ask. The lock
 	// ends with the handle, also when the server dies.
 	tryLock() error

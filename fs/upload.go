@@ -37,6 +37,11 @@ func (up *upload) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+func (up *upload) replaces() iofs.FileInfo {
+	s, _ := up.u.ledger.state(up)
+	return s.before
+}
+
 // fail makes Close remove the upload.
 func (up *upload) fail(err error) {
 	up.u.ledger.mu.Lock()
