@@ -67,7 +67,7 @@ func (r *rules) add(name string) {
 // barred reports whether every operation refuses name, whatever the policy permits.
 // Such a name is that of a temporary file, or another spelling of some other name.
 func (r *rules) barred(name string) bool {
-	return hasTemp(name) || r.folds(name) && r.folding(name)
+	return hasTemp(name) || r.folds(name) && (hasTemp(fold(name)) || r.folding(name))
 }
 
 // check is the one test of what the policy permits on a name. All operations use it,

@@ -632,7 +632,7 @@ func TestWindowsNames(t *testing.T) {
 	f := mustOpen(t, p, Settings{})
 	refused := []string{
 		"a.exe.", "a.exe ", "a.exe. .", "a.exe::$DATA", "a:b", `a\b`, "A~1.SEC", "LONGNA~1", "abc~12.ex", "con", "Aux", "nul.txt", "com1", "LPT9.log", "prn .x", "...", " ",
-		"ARCHIVE/x", "archive", "aRCHIVE", "Archive./x", "nul/prn",
+		"ARCHIVE/x", "archive", "aRCHIVE", "Archive./x", "nul/prn", ".Berth-Upload-x",
 	}
 	allowed := []string{"a.e", ".a", "a b", "console", "com", "com10", "com1a", "lptx", "a~b", "a~1b", "longname~1", "a~1.html", "nulx", "nul/x", "Archives"}
 	for _, base := range refused {
