@@ -12,8 +12,12 @@ import (
 // folder, since that copies it while the client waits for an answer.
 const maxMove = 1 << 30
 
+// errMoved is about a file that is not the one that was copied any more.
+var errMoved = errors.New("file changed while it was moved")
+
 // move renames a regular file from one folder to another: it is copied under a
-// temporary name, and removed once the copy is safe.
+// temporary name, and removed once the copy is safe. An unfinished upload is not moved,
+// nor a file that changes meanwhile.
 func move(from, to layer, oldname, newname string, replace bool) error {
 	fi, err := from.Lstat(oldname)
 	if err != nil {
@@ -39,13 +43,20 @@ func move(from, to layer, oldname, newname string, replace bool) error {
 	return from.Remove(oldname)
 }
 
-// copyFile makes newname a copy of oldname, mode and times included.
+// copyFile makes newname a copy of oldname, which is fi, mode and times included.
 func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
 	src, err := from.OpenFile(oldname, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
+	opened, err := src.Stat()
+	if err == nil && isTemp(opened.Name()) { // what the person is uploading to oldname
+		err = ErrCrossFolder
+	}
+	if err != nil {
+		return err
+	}
 	dst, err := to.OpenFile(newname, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
 	if err != nil {
 		return err
@@ -56,6 +67,13 @@ func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
 	}
 	if err == nil {
 		err = dst.Sync()
+	}
+	if err == nil {
+		var now iofs.FileInfo
+		now, err = from.Lstat(oldname)
+		if err == nil && (idOf(now) != idOf(fi) || now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime())) {
+			err = errMoved
+		}
 	}
 	return errors.Join(err, dst.Close())
 }

@@ -1,0 +1,91 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"testing"
+
+	"berth/policy"
+)
+
+// busy is a layer in which something happens as soon as a file is opened.
+type busy struct {
+	layer
+	happens func() error
+}
+
+func (b busy) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
+	f, err := b.layer.OpenFile(name, flag, perm)
+	return f, errors.Join(err, b.happens())
+}
+
+// TestMoveOfBusyFile: a file that is written or replaced while it is moved to another
+// folder stays where it is.
+func TestMoveOfBusyFile(t *testing.T) {
+	for name, tt := range map[string]struct {
+		happens func(host string) error
+		want    string
+	}{
+		"replaced": {func(host string) error {
+			return errors.Join(os.WriteFile(host+"/new", []byte("newer"), 0o644), os.Rename(host+"/new", host+"/f"))
+		}, "newer"},
+		"written": {func(host string) error {
+			f, err := os.OpenFile(host+"/f", os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteString(" and more")
+			return errors.Join(err, f.Close())
+		}, "content and more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, target := sample(t), t.TempDir()
+			from, err := openJail(source, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer from.Close()
+			to, err := openJail(target, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer to.Close()
+			b := busy{from, func() error { return tt.happens(source) }}
+			if err := move(b, to, "/f", "/f", false); !errors.Is(err, errMoved) {
+				t.Errorf("move = %v, want %v", err, errMoved)
+			}
+			hostHolds(t, source+"/f", tt.want)
+			if left, err := os.ReadDir(target); err != nil || len(left) > 0 {
+				t.Errorf("the other folder has %v, %v, want nothing", left, err)
+			}
+		})
+	}
+}
+
+// TestMoveOfUnfinishedUpload: half an upload is no file that could be moved. The upload
+// goes on.
+func TestMoveOfUnfinishedUpload(t *testing.T) {
+	in, out := t.TempDir(), t.TempDir()
+	p := &policy.Policy{
+		Uploads: policy.Atomic,
+		Folders: []policy.Folder{{Path: "/in", Host: in}, {Path: "/out", Host: out}},
+		Access:  []policy.Access{{Path: "/in", Ops: policy.Full}, {Path: "/out", Ops: policy.Full}},
+	}
+	f, another := mustOpen(t, p, Settings{}), mustOpen(t, p, Settings{})
+	w := start(t, f, "/in/a", truncating, "half", 0)
+	if err := another.Rename("/in/a", "/out/a", false); !errors.Is(err, ErrCrossFolder) {
+		t.Errorf("rename = %v, want ErrCrossFolder", err)
+	}
+	if _, err := w.WriteAt([]byte(" and half"), 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, in+"/a", "half and half")
+	if err := another.Rename("/in/a", "/out/a", false); err != nil {
+		t.Errorf("rename of the whole file = %v", err)
+	}
+	hostHolds(t, out+"/a", "half and half")
+}
