@@ -29,22 +29,6 @@ func move(from, to layer, oldname, newname string, replace bool) error {
 	if _, err := to.Lstat(newname); err == nil && !replace {
 		return iofs.ErrExist
 	}
-	temp := join(path.Dir(newname), newTempName())
-	err = copyFile(from, to, oldname, temp, fi)
-	if err == nil {
-		err = to.Rename(temp, newname, replace)
-	}
-	if err != nil {
-		return errors.Join(err, discard(to, temp))
-	}
-	if err := to.syncDir(path.Dir(newname)); err != nil {
-		return err
-	}
-	return from.Remove(oldname)
-}
-
-// copyFile makes newname a copy of oldname, which is fi, mode and times included.
-func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
 	src, err := from.OpenFile(oldname, os.O_RDONLY, 0)
 	if err != nil {
 		return err
@@ -57,23 +41,49 @@ func copyFile(from, to layer, oldname, newname string, fi iofs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	dst, err := to.OpenFile(newname, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
+	temp := join(path.Dir(newname), newTempName())
+	dst, err := to.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fi.Mode().Perm())
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, maxMove), make([]byte, 256<<10))
+	// The lock ends last: with the times of the old file, the copy looks like a broken upload.
+	if _, err = lockTemp(to, dst, temp); err == nil || errors.Is(err, ErrNotSupported) {
+		err = copyFile(src, dst, fi)
+	}
+	if err == nil {
+		err = unmoved(from, oldname, fi)
+	}
+	if err == nil {
+		err = to.Rename(temp, newname, replace)
+	}
+	if err == nil {
+		err = to.syncDir(path.Dir(newname))
+	} else {
+		err = errors.Join(err, discard(to, temp))
+	}
+	if err = errors.Join(err, dst.Close()); err != nil {
+		return err
+	}
+	return from.Remove(oldname)
+}
+
+// copyFile copies src, which is fi, to dst, mode and times included.
+func copyFile(src, dst file, fi iofs.FileInfo) error {
+	_, err := io.CopyBuffer(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, maxMove), make([]byte, 256<<10))
 	if err == nil {
 		err = dst.SetAttr(Attr{Set: AttrMode | AttrTimes, Mode: fi.Mode().Perm(), Atime: fi.ModTime(), Mtime: fi.ModTime()})
 	}
 	if err == nil {
 		err = dst.Sync()
 	}
-	if err == nil {
-		var now iofs.FileInfo
-		now, err = from.Lstat(oldname)
-		if err == nil && (idOf(now) != idOf(fi) || now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime())) {
-			err = errMoved
-		}
+	return err
+}
+
+// unmoved fails if name is not what fi says any more.
+func unmoved(l layer, name string, fi iofs.FileInfo) error {
+	now, err := l.Lstat(name)
+	if err == nil && (idOf(now) != idOf(fi) || now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime())) {
+		err = errMoved
 	}
-	return errors.Join(err, dst.Close())
+	return err
 }

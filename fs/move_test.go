@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"testing"
+	"time"
 
 	"berth/policy"
 )
@@ -88,4 +89,42 @@ func TestMoveOfUnfinishedUpload(t *testing.T) {
 		t.Errorf("rename of the whole file = %v", err)
 	}
 	hostHolds(t, out+"/a", "half and half")
+}
+
+// listed is a layer in which somebody lists the root just before each rename.
+type listed struct{ layer }
+
+func (l listed) Rename(oldname, newname string, replace bool) error {
+	for _, err := range l.ReadDir("/") {
+		if err != nil {
+			return err
+		}
+	}
+	return l.layer.Rename(oldname, newname, replace)
+}
+
+// TestMoveOfOldFile: a listing of the other folder does not take the copy of an old file
+// for a broken upload that is to be removed.
+func TestMoveOfOldFile(t *testing.T) {
+	source, target := sample(t), t.TempDir()
+	old := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(source+"/f", old, old); err != nil {
+		t.Fatal(err)
+	}
+	from, err := openJail(source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	to, err := openJail(target, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := newUploads(to)
+	defer u.Close()
+	if err := move(from, listed{u}, "/f", "/f", false); err != nil {
+		t.Errorf("move = %v", err)
+	}
+	hostHolds(t, target+"/f", "content")
+	hostHolds(t, source+"/f", "nothing")
 }
