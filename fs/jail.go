@@ -116,11 +116,29 @@ func (j *jail) foldsNames() bool {
 	return unix.Fstatfs(j.root.dir.fd, &st) == nil && slices.Contains(folding, uint32(st.Type))
 }
 
-// open resolves name. The handle is not inherited by other programs.
+// leaseTime is how long an open waits for others to give back a file. They usually need
+// milliseconds. The kernel gives them 45 s, but a whole folder with a quota may wait.
+const leaseTime = 10 * time.Second
+
+// open resolves name. The handle is not inherited by other programs. An NFS server or
+// Samba on this machine may have promised its clients that a file does not change. The
+// kernel then has them called back, and answers EAGAIN to an open that does not wait.
 func (j *jail) open(name string, flags int, mode uint32) (fd int, err error) {
 	if err := valid(name); err != nil {
 		return -1, err
 	}
+	var waited time.Duration
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		fd, err = j.tryOpen(name, flags, mode)
+		if !errors.Is(err, unix.EAGAIN) || waited > leaseTime {
+			return fd, err
+		}
+		time.Sleep(wait)
+		waited += wait
+	}
+}
+
+func (j *jail) tryOpen(name string, flags int, mode uint32) (fd int, err error) {
 	j.root.mu.RLock()
 	defer j.root.mu.RUnlock()
 	if j.root.dir == nil {

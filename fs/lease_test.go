@@ -1,0 +1,38 @@
+package fs
+
+import (
+	"os"
+	"os/signal"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOpenWaitsForLeases: an open waits, as open(2) does, while an NFS server or Samba on
+// this machine calls back what it has promised to its clients about a file.
+func TestOpenWaitsForLeases(t *testing.T) {
+	calls := make(chan os.Signal, 1)
+	signal.Notify(calls, unix.SIGIO)
+	defer signal.Stop(calls)
+	host := sample(t)
+	f := mustOpen(t, full(host), Settings{})
+	lease, err := os.Open(host + "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Close()
+	if _, err := unix.FcntlInt(lease.Fd(), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
+		t.Skip("no leases here:", err)
+	}
+	opened := make(chan error, 1)
+	go func() { opened <- openClose(f, "/f", os.O_WRONLY) }()
+	<-calls
+	time.Sleep(50 * time.Millisecond)
+	if _, err := unix.FcntlInt(lease.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Errorf("open = %v", err)
+	}
+}
