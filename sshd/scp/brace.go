@@ -5,8 +5,10 @@ import (
 	"strings"
 )
 
-// How many words braces may make of one, and of how many bytes.
+// How many words braces may make of one, and of how many bytes; and how many braces may
+// open in one.
 const (
+	maxBraces           = 256
 	maxAlternatives     = 1024
 	maxAlternativeBytes = 1 << 20
 )
@@ -14,6 +16,9 @@ const (
 // braces expands {a,b} as shells do, also nested, and leaves other braces alone. It
 // reports false when there are too many words, or too long ones.
 func braces(pattern string) ([]string, bool) {
+	if strings.Count(pattern, "{") > maxBraces {
+		return nil, false
+	}
 	words := []string{pattern}
 	size := len(pattern) // of all words
 	for i := 0; i < len(words); {

@@ -10,14 +10,19 @@ import (
 const (
 	maxMatches = 100_000
 	maxBytes   = 4 << 20    // of all names that match; a system takes command lines of half as many
-	maxLooked  = 10_000_000 // directory entries
+	maxLooked  = 10_000_000 // directory entries; a long pattern counts for several
+	perEntry   = 1 << 10    // steps of match that count as one more entry
 )
 
-var errTooMany = errors.New("too many names match")
+var (
+	errTooMany = errors.New("too many names match")
+	errClosing = errors.New("the server is closing")
+)
 
-// A glob expands patterns over a view.
+// A glob expands patterns over a view, until done is closed.
 type glob struct {
 	view
+	done   <-chan struct{}
 	looked int
 }
 
@@ -130,7 +135,12 @@ func (g *glob) entries(dir, pattern string) ([]string, error) {
 		if err != nil {
 			break
 		}
-		if g.looked++; g.looked > maxLooked || len(found) > maxMatches || size > maxBytes {
+		select {
+		case <-g.done:
+			return nil, errClosing
+		default:
+		}
+		if g.looked += 1 + len(pattern)*len(fi.Name())/perEntry; g.looked > maxLooked || len(found) > maxMatches || size > maxBytes {
 			return nil, errTooMany
 		}
 		if match(pattern, fi.Name()) {

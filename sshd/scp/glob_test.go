@@ -61,6 +61,29 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestPatternsCostLittle: neither long patterns nor many braces keep the server busy, and
+// nothing does after the client has left.
+func TestPatternsCostLittle(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 100 {
+		write(t, filepath.Join(dir, strings.Repeat("n", 200)+strconv.Itoa(i)), "", 0o600)
+	}
+	pattern := "*[" + strings.Repeat("b", 60<<10) + "]x"
+	g := &glob{view: view{files: dirFS(dir)}, looked: maxLooked - 20_000}
+	if got, err := g.expand(pattern); !errors.Is(err, errTooMany) {
+		t.Errorf("a pattern of 60 KiB: %d, %v; want %v", len(got), err, errTooMany)
+	}
+	if _, ok := braces(strings.Repeat("{", 60<<10) + "{a,b}"); ok {
+		t.Error("60,000 braces are expanded, want a refusal")
+	}
+	left := make(chan struct{})
+	close(left)
+	g = &glob{view: view{files: dirFS(dir)}, done: left}
+	if got, err := g.expand("n*"); !errors.Is(err, errClosing) {
+		t.Errorf("after the client has left: %d, %v; want %v", len(got), err, errClosing)
+	}
+}
+
 func TestMatch(t *testing.T) {
 	tests := []struct {
 		pattern, name string

@@ -48,7 +48,7 @@ func (c Command) sink(p *peer, v view) error {
 
 // open finds the one target.
 func (s *sink) open(c Command) error {
-	g := &glob{view: s.view}
+	g := &glob{view: s.view, done: s.ctx.Done()}
 	var paths []string
 	for _, pattern := range c.Paths {
 		found, err := g.expand(pattern)

@@ -40,7 +40,7 @@ func (c Command) source(p *peer, v view) error {
 	if err := s.answer(); err != nil && !errors.Is(err, errRefused) { // the client is ready
 		return err
 	}
-	g := &glob{view: v}
+	g := &glob{view: v, done: p.ctx.Done()}
 	for _, pattern := range c.Paths {
 		paths, err := g.expand(pattern)
 		if err != nil {
@@ -93,7 +93,7 @@ func (s *source) any(it item) error {
 // file sends what should be a file.
 func (s *source) file(it item) error {
 	if err := s.ctx.Err(); err != nil {
-		return fatal{text: "the server is closing", err: err}
+		return fatal{text: errClosing.Error(), err: err}
 	}
 	defer s.trace("C", it.name, s.begin())
 	f, err := s.files.OpenFile(it.name, os.O_RDONLY, 0)
