@@ -687,6 +687,43 @@ func TestNarrowedUpload(t *testing.T) {
 	hostHolds(t, host+"/f", "content")
 }
 
+// TestNarrowedToDropBox: who may only make files by now does not replace one that was
+// there before, in any way that an open may have begun.
+func TestNarrowedToDropBox(t *testing.T) {
+	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
+		for _, flag := range []int{truncating, os.O_WRONLY | os.O_CREATE, os.O_WRONLY | os.O_TRUNC} {
+			host := sample(t)
+			p := full(host)
+			p.Uploads = uploads
+			f := mustOpen(t, p, Settings{})
+			w, err := f.OpenFile("/f", flag, 0o666)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := f.OpenFile("/new", flag|os.O_CREATE|os.O_EXCL, 0o666)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.(*View).SetPolicy(dropBox(host))
+			if _, err := w.WriteAt([]byte("x"), 0); !errors.Is(err, iofs.ErrPermission) {
+				t.Errorf("%s, flags %#x: WriteAt = %v, want ErrPermission", uploads, flag, err)
+			}
+			if err := w.Close(); !errors.Is(err, iofs.ErrPermission) {
+				t.Errorf("%s, flags %#x: Close = %v, want ErrPermission", uploads, flag, err)
+			}
+			if uploads == policy.Atomic {
+				hostHolds(t, host+"/f", "content")
+			}
+			if _, err := made.WriteAt([]byte("x"), 0); err != nil {
+				t.Errorf("WriteAt to a new file = %v", err)
+			}
+			if err := made.Close(); err != nil {
+				t.Errorf("Close of a new file = %v", err)
+			}
+		}
+	}
+}
+
 func TestHiddenNames(t *testing.T) {
 	host := sample(t)
 	for _, name := range []string{"a.exe", "b.txt", tempPrefix + "x"} {

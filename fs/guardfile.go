@@ -57,9 +57,11 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 		return nil, err
 	}
 	f.uploads = flag&(os.O_EXCL|os.O_TRUNC) != 0
-	f.writes = policy.Overwrite
 	if creates {
 		f.writes = policy.Create
+	}
+	if overwrites && flag&os.O_EXCL == 0 { // nobody says whether the file was there
+		f.writes |= policy.Overwrite
 	}
 	if f.uploads {
 		g.remember(r, name, f.identify)
