@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"errors"
 	"hash/fnv"
 	iofs "io/fs"
@@ -243,37 +244,47 @@ type runner func(op func() error) error
 func directly(op func() error) error { return op() }
 
 // readDir is ReadDir that reads the disk in run, so many entries at once, and
-// yields outside of it. A listing that is left half read keeps that many.
+// yields outside of it. A listing that is left half read keeps that many. It fails if
+// there is something in the directory and nothing can be looked at.
 func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		found := make([]iofs.FileInfo, 0, atOnce)
+		var unseen error
+		shown := false
 		err := j.entries(name, func(fd int, names []string) (more bool, err error) {
 			var some []string
-			look := func() (err error) {
-				found, err = infosIn(fd, some, found[:0])
-				return err
+			look := func() error {
+				var failed error
+				found, failed = infosIn(fd, some, found[:0])
+				unseen = cmp.Or(unseen, failed)
+				return nil
 			}
 			for some = range slices.Chunk(names, atOnce) {
-				err = run(look)
+				if err := run(look); err != nil {
+					return false, err
+				}
 				for _, fi := range found {
+					shown = true
 					if !yield(fi, nil) {
 						return false, nil
 					}
 				}
-				if err != nil {
-					return false, err
-				}
 			}
 			return true, nil
 		})
+		if err == nil && !shown {
+			err = translate(unseen)
+		}
 		if err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
-// infosIn appends what names in a directory are. Those that are gone are left out.
-func infosIn(dir int, names []string, found []iofs.FileInfo) ([]iofs.FileInfo, error) {
+// infosIn appends what names in a directory are. Those that are gone are left out, and
+// those that cannot be looked at, such as a mount whose server is gone. The error is that
+// of the first of these.
+func infosIn(dir int, names []string, found []iofs.FileInfo) (_ []iofs.FileInfo, unseen error) {
 	for _, base := range names {
 		var st unix.Stat_t
 		err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -281,10 +292,10 @@ func infosIn(dir int, names []string, found []iofs.FileInfo) ([]iofs.FileInfo, e
 		case err == nil:
 			found = append(found, newInfo(base, &st))
 		case !errors.Is(err, unix.ENOENT):
-			return found, err
+			unseen = cmp.Or(unseen, err)
 		}
 	}
-	return found, nil
+	return found, unseen
 }
 
 func (j *jail) names(name string) iter.Seq2[string, error] {

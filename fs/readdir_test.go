@@ -1,13 +1,17 @@
 package fs
 
 import (
+	"errors"
 	iofs "io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"berth/policy"
 )
@@ -122,4 +126,24 @@ func heapAfterGC() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestUnseenEntries: something that cannot be looked at, as a mount whose server is gone,
+// does not hide what else is in the directory.
+func TestUnseenEntries(t *testing.T) {
+	j, err := openJail(sample(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	err = j.use("/", unix.O_RDONLY|unix.O_DIRECTORY, func(fd int) error {
+		found, err := infosIn(fd, []string{"d", strings.Repeat("x", 300), "gone", "f"}, nil)
+		if len(found) != 2 || found[0].Name() != "d" || found[1].Name() != "f" || !errors.Is(err, unix.ENAMETOOLONG) {
+			t.Errorf("found %d, %v, want d and f, and an error", len(found), err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
