@@ -144,6 +144,8 @@ func (c *counting) answer(command []string) string {
 		return "-ERR unknown command\r\n"
 	case name == "subscribe":
 		return fmt.Sprintf("*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(command[1]), command[1])
+	case name == "ping": // only those who have subscribed send it
+		return "*2\r\n$4\r\npong\r\n$0\r\n\r\n"
 	case name != "evalsha":
 		return "+OK\r\n"
 	case command[1] == registerScript.Hash():

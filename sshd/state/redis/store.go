@@ -16,7 +16,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -518,38 +520,62 @@ type news struct {
 	Settle string        `json:"settle"` // a host directory
 }
 
-// listen takes over what other nodes hold against sources.
+// listen takes over what other nodes hold against sources, until ctx ends.
 func (s *Store) listen(ctx context.Context) {
-	channel := s.client.Subscribe(ctx, s.key)
-	defer context.AfterFunc(ctx, func() { channel.Close() })()
 	for ctx.Err() == nil {
-		message, err := channel.Receive(ctx)
-		switch m := message.(type) {
-		case *redis.Subscription: // also after the connection was lost
-			s.takeOver(ctx)
-		case *redis.Message:
-			s.hear(ctx, m.Payload)
+		s.listenOnce(ctx)
+		select {
+		case <-time.After(s.pause()):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// listenOnce listens over one connection until that fails. A server that hangs or whose
+// machine is gone does not close it. So a connection on which nothing comes is asked for
+// a sign of life.
+func (s *Store) listenOnce(ctx context.Context) {
+	channel := s.client.Subscribe(ctx, s.key)
+	defer channel.Close()
+	defer context.AfterFunc(ctx, func() { channel.Close() })()
+	asked := false
+	for {
+		wait := 20 * s.pause() // so that questions are few beside heartbeats
+		if asked {
+			wait = patience
+		}
+		message, err := channel.ReceiveTimeout(ctx, wait)
+		if failed, ok := errors.AsType[net.Error](err); ok && failed.Timeout() && !asked && channel.Ping(ctx) == nil {
+			asked = true
+			continue
 		}
 		if err != nil {
-			select {
-			case <-time.After(s.pause()):
-			case <-ctx.Done():
+			return
+		}
+		asked = false
+		switch m := message.(type) {
+		case *redis.Subscription:
+			if err := s.takeOver(ctx); err != nil {
+				s.lost(err)
+				return
 			}
+		case *redis.Message:
+			s.hear(ctx, m.Payload)
 		}
 	}
 }
 
 // takeOver holds what is held in Redis.
-func (s *Store) takeOver(ctx context.Context) {
+func (s *Store) takeOver(ctx context.Context) error {
 	result, err := s.run(ctx, heldScript, "")
 	if err != nil {
-		s.lost(err)
-		return
+		return err
 	}
 	all, _ := result.([]any)
 	for _, one := range all {
 		s.hear(ctx, fmt.Sprint(one))
 	}
+	return nil
 }
 
 func (s *Store) hear(ctx context.Context, text string) {

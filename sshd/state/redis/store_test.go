@@ -503,28 +503,40 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestFailover: the master dies under load, and a replica takes over. Limits hold again
-// then, and what is open is counted.
-func TestFailover(t *testing.T) {
-	t.Parallel()
-	master := peers.Redis(t)
+// replicated starts a master with a replica, a sentinel that watches both, and two nodes.
+func replicated(t *testing.T) (master, replica, sentinel *peers.RedisServer, first, second *node) {
+	t.Helper()
+	master = peers.Redis(t)
 	host, port, _ := net.SplitHostPort(strings.TrimPrefix(master.URL, "redis://"))
-	replica := peers.Redis(t, "--replicaof", host, port)
-	copied := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(replica.URL, "redis://")})
-	defer copied.Close()
+	replica = peers.Redis(t, "--replicaof", host, port)
+	copied := clientOf(t, replica)
 	eventually(t, "the replica has all", func() bool {
 		return strings.Contains(copied.Info(t.Context(), "replication").Val(), "master_link_status:up")
 	})
-	sentinel := master.Sentinel(t)
-	asked := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(sentinel.URL, "redis://")})
-	defer asked.Close()
+	sentinel = master.Sentinel(t)
+	asked := clientOf(t, sentinel)
 	eventually(t, "the sentinel knows the replica", func() bool {
 		info, err := asked.Do(t.Context(), "SENTINEL", "REPLICAS", "berth").Slice()
 		return err == nil && len(info) == 1 && strings.Contains(fmt.Sprint(info), "master-link-status:ok")
 	})
 	set := func(s *Settings) { s.Sentinel = "berth" }
-	first, second := start(t, sentinel.URL, state.DefaultSettings(), set), start(t, sentinel.URL, state.DefaultSettings(), set)
+	first, second = start(t, sentinel.URL, state.DefaultSettings(), set), start(t, sentinel.URL, state.DefaultSettings(), set)
 	together(t, first, second)
+	return master, replica, sentinel, first, second
+}
+
+// clientOf returns a client of a server that is not a node.
+func clientOf(t *testing.T, r *peers.RedisServer) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(r.URL, "redis://")})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestFailover: the master dies under load, and a replica takes over. Limits hold again
+// then, and what is open is counted.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	master, replica, sentinel, first, second := replicated(t)
 	stays, err := first.Acquire("alice", 4)
 	if err != nil {
 		t.Fatal(err)
@@ -575,7 +587,8 @@ func TestFailover(t *testing.T) {
 	if most := end(); most > 4 {
 		t.Errorf("bob had %d sessions afterwards, want at most 4", most)
 	}
-	if addr := strings.TrimPrefix(replica.URL, "redis://"); !strings.Contains(fmt.Sprint(asked.Do(t.Context(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "berth").Val()), strings.TrimPrefix(addr, host+":")) {
+	now := fmt.Sprint(clientOf(t, sentinel).Do(t.Context(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "berth").Val())
+	if _, port, _ := net.SplitHostPort(strings.TrimPrefix(replica.URL, "redis://")); !strings.Contains(now, port) {
 		t.Error("the sentinel has another master than the replica")
 	}
 	if _, err := second.Acquire("alice", 1); err == nil {
@@ -592,6 +605,51 @@ func TestFailover(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// TestMasterHangs: the machine of the master is gone without a word, so its connections
+// stay open. The nodes hear each other over the replica then.
+func TestMasterHangs(t *testing.T) {
+	t.Parallel()
+	master, _, _, first, second := replicated(t)
+	if err := master.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = master.Resume() })
+	for _, n := range []*node{first, second} {
+		eventually(t, "the node misses it", func() bool { return n.missed() })
+	}
+	together(t, first, second)
+	bad := netip.MustParseAddr("203.0.113.7")
+	first.Penalize(bad, state.BadProtocol)
+	eventually(t, "the other node knows", func() bool { return second.Barred(bad) != nil })
+}
+
+// TestTakesOverLater: what others hold is taken over although Redis refused the first
+// question, as it does while it loads its data.
+func TestTakesOverLater(t *testing.T) {
+	t.Parallel()
+	r := peers.Redis(t)
+	n, by := start(t, r.URL, state.DefaultSettings(), nil), clientOf(t, r)
+	do := func(args ...any) {
+		t.Helper()
+		if err := by.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("ACL", "SETUSER", "default", "-eval", "-evalsha")
+	do("CLIENT", "KILL", "TYPE", "pubsub")
+	eventually(t, "the node is missed", func() bool { return n.missed() })
+	eventually(t, "the node has subscribed again", func() bool {
+		counts := by.Info(t.Context(), "commandstats").Val()
+		return strings.Contains(counts, "cmdstat_subscribe:") && !strings.Contains(counts, "cmdstat_subscribe:calls=1,")
+	})
+	for _, key := range []string{"{berth}:penalties", "{berth}:barred"} {
+		do("ZADD", key, time.Now().Add(time.Hour).UnixMilli(), "203.0.113.7/32")
+	}
+	time.Sleep(100 * time.Millisecond) // the first question has been refused
+	do("ACL", "SETUSER", "default", "+@all")
+	eventually(t, "the node knows", func() bool { return n.Barred(netip.MustParseAddr("203.0.113.7")) != nil })
 }
 
 // TestCodeLostInFailover: a code that a replica has not got before it took over is still
