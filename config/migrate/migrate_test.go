@@ -126,6 +126,57 @@ func TestGrantsNoMore(t *testing.T) {
 	}
 }
 
+// TestReadOnlyStays: whoever could only read because of the options of internal-sftp can
+// only read here, in whatever block they are.
+func TestReadOnlyStays(t *testing.T) {
+	t.Chdir("testdata")
+	const (
+		global  = "AllowGroups sftp readers\nChrootDirectory /srv/%u\nForceCommand internal-sftp\n"
+		folder  = "Match Group sftp\n ChrootDirectory /srv/%u\n"
+		forced  = "Match Group sftp\n ChrootDirectory /srv/%u\n ForceCommand internal-sftp\n"
+		readers = "Match Group readers\n ForceCommand internal-sftp -R\n"
+	)
+	full, readOnly := policy.Full.String(), policy.ReadOnly.String()
+	for _, tt := range []struct {
+		name, text string
+		groups     []string
+		want       string
+	}{
+		{"all may write", global, []string{"sftp"}, full},
+		{"no reader", global + readers, []string{"sftp"}, full},
+		{"a block of its own", global + readers, []string{"readers"}, readOnly},
+		{"before that with the folder", readers + folder, []string{"sftp", "readers"}, readOnly},
+		{"after that with the folder", folder + readers, []string{"sftp", "readers"}, readOnly},
+		{"the first command counts", forced + readers, []string{"sftp", "readers"}, full},
+		{"the first command counts, too", readers + forced, []string{"sftp", "readers"}, readOnly},
+		{"both have a folder", folder + "Match Group readers\n ChrootDirectory /srv/readers\n ForceCommand internal-sftp -R\n", []string{"sftp", "readers"}, readOnly},
+		{"no reader among them", folder + "Match Group readers\n ChrootDirectory /srv/readers\n ForceCommand internal-sftp -R\n", []string{"sftp"}, full},
+		{"several options in a word", "Match Group sftp\n ChrootDirectory /srv/%u\n ForceCommand internal-sftp -lINFO -eR\n", []string{"sftp"}, readOnly},
+		{"a value that is no option", "Match Group sftp\n ChrootDirectory /srv/%u\n ForceCommand internal-sftp -d -R -l INFO -u0027\n", []string{"sftp"}, full},
+	} {
+		found, err := SSHD{Writable: []string{"upload"}}.Read(write(t, "sshd_config", tt.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := configured(t, found).Compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := &directory.User{Identity: directory.Identity{Source: "local", ID: "x"}, Name: "x"}
+		for _, g := range tt.groups {
+			u.Groups = append(u.Groups, directory.Group{DN: directory.DNOf("cn=" + g + ",dc=x"), Name: g})
+		}
+		p, err := set.Resolve(policy.Request{User: u, Remote: netip.MustParseAddr("192.0.2.1"), Method: "publickey", Time: time.Now()})
+		got := ""
+		if err == nil {
+			got = p.Rights("/upload").Ops.String()
+		}
+		if got != tt.want {
+			t.Errorf("%s: in %v one may %q, want %q (%v)\n%v", tt.name, tt.groups, got, tt.want, err, found.Notes)
+		}
+	}
+}
+
 // TestMethods wants each rule to require what sshd required.
 func TestMethods(t *testing.T) {
 	t.Chdir("testdata")

@@ -28,6 +28,7 @@ type sshd struct {
 	SSHD
 	Result
 	blocks []*sshdBlock
+	open   int // the first rule with a home for people whose ForceCommand a later block may say; 0: none
 }
 
 // deciding are the keywords that say what people may do.
@@ -170,13 +171,14 @@ func (s *sshd) block(b *sshdBlock, later []*sshdBlock) {
 		}
 	}
 	chroot, force := b.effective("chrootdirectory", s.blocks[0]), b.effective("forcecommand", s.blocks[0])
+	limits := own("forcecommand") && isInternalSFTP(force) && readOnly(sftpOptions(force))
 	switch {
 	case why != "":
 	case require != nil && len(require) == 0:
 		why = "nobody could log in by the methods it leaves"
 	case force != nil && !isInternalSFTP(force) && own("forcecommand", "chrootdirectory"):
 		why = "ForceCommand " + strings.Join(force, " ") + ": nothing is run here"
-	case chroot == nil && !own(authenticating...):
+	case chroot == nil && !own(authenticating...) && !limits:
 		s.note(b.place, "Match %s: without ChrootDirectory people see the whole machine: name their folders in a rule", strings.Join(b.criteria, " "))
 		return
 	}
@@ -195,9 +197,70 @@ func (s *sshd) block(b *sshdBlock, later []*sshdBlock) {
 			return
 		}
 	}
+	if r.Home != nil && !own("forcecommand") && s.open == 0 {
+		s.open = len(s.Rules) + 1
+	}
 	if r.Home != nil || r.Require != nil {
 		s.add(r)
 	}
+	if limits && (r.Home == nil || s.open != 0) {
+		s.keepReadOnly(b, r.When)
+	}
+}
+
+// keepReadOnly makes a rule for people who can only read because of the ForceCommand of
+// block b, whichever other block or line says their folder. Of all rules that match a
+// person, the first one with a path decides about it.
+func (s *sshd) keepReadOnly(b *sshdBlock, when policy.When) {
+	if len(s.Writable) == 0 {
+		return // everything is read-only
+	}
+	r := policy.Rule{Name: s.ruleName(b) + ", read-only", When: when}
+	for _, name := range s.Writable {
+		r.Access = append(r.Access, policy.Grant{Path: path.Join("/", name), Permissions: []string{"read_only"}})
+	}
+	s.add(r)
+	if s.open != 0 {
+		last := len(s.Rules) - 1
+		s.Rules = slices.Insert(s.Rules[:last:last], s.open-1, s.Rules[last])
+	}
+}
+
+// sftpOptions are those of a ForceCommand internal-sftp, with their values, as getopt(3)
+// reads them: several may be in one word.
+func sftpOptions(force []string) map[byte]string {
+	const withValue = "dflPpQu"
+	options := map[byte]string{}
+	words := strings.Fields(strings.Join(force, " "))[1:]
+	for i := 0; i < len(words); i++ {
+		flags, is := strings.CutPrefix(words[i], "-")
+		for ; is && flags != ""; flags = flags[1:] {
+			if !strings.Contains(withValue, flags[:1]) {
+				options[flags[0]] = ""
+				continue
+			}
+			value := flags[1:]
+			if i++; value != "" {
+				i--
+			} else if i < len(words) {
+				value = words[i]
+			}
+			options[flags[0]] = value
+			break
+		}
+	}
+	return options
+}
+
+// readOnly reports whether people may not write with these options. Lists of requests are
+// not read.
+func readOnly(options map[byte]string) bool {
+	for _, o := range []byte("RpP") {
+		if _, there := options[o]; there {
+			return true
+		}
+	}
+	return false
 }
 
 func isInternalSFTP(command []string) bool {
@@ -218,19 +281,18 @@ func (s *sshd) fill(r *policy.Rule, chroot string, force []string) (why string) 
 	if force == nil {
 		s.note(r.Name, "a shell: there is none; people get SFTP only")
 	} else {
-		options := strings.Fields(strings.Join(force, " "))[1:]
-		for i, o := range options {
-			switch {
-			case o == "-R":
-				writable = nil
-			case o == "-u" && i+1 < len(options):
-				home.Umask = options[i+1]
-			case o == "-p", o == "-P":
-				writable = nil
-				s.note(r.Name, "internal-sftp %s: the list of requests is not read; everything is read-only", o)
-			case o == "-d":
-				s.note(r.Name, "internal-sftp -d: people begin in /")
+		options := sftpOptions(force)
+		home.Umask = options['u']
+		if readOnly(options) {
+			writable = nil
+		}
+		for _, o := range []byte("pP") {
+			if _, there := options[o]; there {
+				s.note(r.Name, "internal-sftp -%c: the list of requests is not read; everything is read-only", o)
 			}
+		}
+		if _, there := options['d']; there {
+			s.note(r.Name, "internal-sftp -d: people begin in /")
 		}
 	}
 	for _, name := range s.Writable {
