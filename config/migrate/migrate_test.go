@@ -182,11 +182,14 @@ func TestMethods(t *testing.T) {
 	t.Chdir("testdata")
 	const block = "\nMatch Group a\n ChrootDirectory /a\n ForceCommand internal-sftp\n"
 	for text, want := range map[string]string{
-		block:                               "[]",
-		"PasswordAuthentication no" + block: "[]", // the password still goes by keyboard-interactive
+		block: "[]",
+		"UsePAM yes\nPasswordAuthentication no" + block:                                                                        "[]", // the password still goes by keyboard-interactive
+		"PasswordAuthentication no" + block:                                                                                    "[[publickey]]",
+		"UsePAM no\nPasswordAuthentication no" + block:                                                                         "[[publickey]]",
+		"AuthenticationMethods publickey keyboard-interactive" + block:                                                         "[[publickey]]",
 		"ChallengeResponseAuthentication no\nPasswordAuthentication=no" + block:                                                "[[publickey]]",
 		"PubkeyAuthentication no" + block:                                                                                      "[[password]]",
-		"AuthenticationMethods publickey,password publickey,keyboard-interactive:pam hostbased" + block:                        "[[publickey password] [publickey password]]",
+		"UsePAM yes\nAuthenticationMethods publickey,password publickey,keyboard-interactive:pam hostbased" + block:            "[[publickey password] [publickey password]]",
 		"AuthenticationMethods publickey" + block + " AuthenticationMethods password":                                          "[[password]]",
 		"PubkeyAuthentication no" + block + "Match User b\n AuthenticationMethods publickey,password\nMatch all\n Banner none": "",
 		block + "Match User b\n PubkeyAuthentication no":                                                                       "[[password]]",

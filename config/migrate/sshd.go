@@ -344,7 +344,7 @@ func (s *sshd) require(b *sshdBlock) alternatives {
 	offered := map[string]bool{
 		"publickey":            on("pubkeyauthentication", true),
 		"password":             on("passwordauthentication", true),
-		"keyboard-interactive": on("kbdinteractiveauthentication", true),
+		"keyboard-interactive": on("kbdinteractiveauthentication", true) && on("usepam", false), // nobody else asks
 		"gssapi-with-mic":      on("gssapiauthentication", false),
 	}
 	methods := b.effective("authenticationmethods", s.blocks[0])
