@@ -177,6 +177,24 @@ func TestReadOnlyStays(t *testing.T) {
 	}
 }
 
+// TestIncludeInMatch: a block in a file that another block includes is about people who
+// meet both lines.
+func TestIncludeInMatch(t *testing.T) {
+	included := write(t, "included", "Match Address 198.51.100.0/24\n ChrootDirectory /srv/%u\n ForceCommand internal-sftp\n")
+	found, err := SSHD{}.Read(write(t, "sshd_config", "Match Group partners\n Include "+included+"\n PasswordAuthentication no\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range found.Rules {
+		if r.Home != nil && (!slices.Equal(r.When.Groups, []string{"partners"}) || !slices.Equal(r.When.From, []string{"198.51.100.0/24"})) {
+			t.Errorf("a home for %+v", r.When)
+		}
+	}
+	if len(found.Rules) != 2 {
+		t.Errorf("rules: %+v", found.Rules)
+	}
+}
+
 // TestMethods wants each rule to require what sshd required.
 func TestMethods(t *testing.T) {
 	t.Chdir("testdata")

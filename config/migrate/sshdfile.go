@@ -45,6 +45,7 @@ func (s *sshd) parse(file, dir string, block *sshdBlock, depth int) error {
 		return err
 	}
 	defer f.Close()
+	within := block.criteria // of the block that includes the file: blocks in it need both
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
 		place := fmt.Sprintf("%s:%d", file, n)
@@ -68,7 +69,7 @@ func (s *sshd) parse(file, dir string, block *sshdBlock, depth int) error {
 		}
 		switch {
 		case key == "match":
-			block = &sshdBlock{place: place, criteria: args, values: map[string][]string{}, places: map[string]string{}, spelled: map[string]string{}}
+			block = &sshdBlock{place: place, criteria: slices.Concat(within, args), values: map[string][]string{}, places: map[string]string{}, spelled: map[string]string{}}
 			s.blocks = append(s.blocks, block)
 		case key == "include":
 			for _, pattern := range args {
