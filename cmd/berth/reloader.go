@@ -116,6 +116,12 @@ func (r *reloader) reload() (waits string, err error) {
 	}
 	var errs []error
 	for _, e := range r.people.embedded {
+		errs = append(errs, e.Check()) // of all, before one of them changes
+	}
+	if err := errors.Join(errs...); err != nil {
+		return "", err
+	}
+	for _, e := range r.people.embedded {
 		errs = append(errs, e.Reload())
 	}
 	if err := errors.Join(errs...); err != nil {

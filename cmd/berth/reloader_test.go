@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"berth/config"
+	"berth/directory/ldap"
 	"berth/sshd/state"
 )
 
@@ -77,5 +80,82 @@ func TestReload(t *testing.T) {
 		if end != nil {
 			end()
 		}
+	}
+}
+
+// TestReloadIsWhole: a mistake in the file of one directory leaves the people of another
+// one as they were.
+func TestReloadIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	d := demo{Dir: dir, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	if err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	started, err := config.Load(dir + "/berth.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const people = "dn: dc=x\nobjectClass: domain\ndc: x\n\ndn: uid=NAME,dc=x\nobjectClass: inetOrgPerson\nuid: NAME\ncn: NAME\nsn: NAME\n"
+	write := func(file, name string) string {
+		t.Helper()
+		if err := os.WriteFile(dir+"/"+file, []byte(strings.ReplaceAll(people, "NAME", name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return dir + "/" + file
+	}
+	list := []ldap.Settings{ldap.DefaultSettings(), ldap.DefaultSettings()}
+	for i, name := range []string{"one", "two"} {
+		list[i].Name, list[i].Kind, list[i].LDIF = name, "embedded", write(name, "alice")
+		list[i].Suffixes = []string{name}
+		list[i].Cache = 0
+	}
+	served, err := openDirectories(list, nil, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	set, err := started.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reloader{started: started, attributes: set.Attributes(), rules: &rules{}, people: served, store: state.NewMemory(started.Admission)}
+	r.rules.set.Store(set)
+	write("one", "bob")
+	if err := os.WriteFile(dir+"/two", []byte("dn: nonsense\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.reload(); err == nil {
+		t.Error("a mistake is no error")
+	}
+	if _, err := served.clients[0].Lookup(t.Context(), "alice"); err != nil {
+		t.Errorf("after a reload that failed: %v", err)
+	}
+}
+
+// TestReloadMovesBase: people whom a client would not find are no reload that succeeds.
+func TestReloadMovesBase(t *testing.T) {
+	file := t.TempDir() + "/people.ldif"
+	const people = "dn: ou=people,dc=x\nobjectClass: organizationalUnit\nou: people\n\ndn: uid=alice,ou=people,dc=x\nobjectClass: inetOrgPerson\nuid: alice\n"
+	if err := os.WriteFile(file, []byte(people), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := ldap.DefaultSettings()
+	s.Name, s.Kind, s.LDIF, s.Cache = "one", "embedded", file, 0
+	served, err := openDirectories([]ldap.Settings{s}, nil, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	if err := os.WriteFile(file, []byte(people+"\ndn: uid=carol,dc=x\nobjectClass: inetOrgPerson\nuid: carol\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = served.embedded[0].Reload()
+	if _, missing := served.clients[0].Lookup(t.Context(), "carol"); err == nil && missing != nil {
+		t.Errorf("the reload succeeds, and then: %v", missing)
+	} else if err != nil && !strings.Contains(err.Error(), "all entries are below dc=x now, and were below ou=people,dc=x: only a restart applies this") {
+		t.Error(err)
+	}
+	if _, err := served.clients[0].Lookup(t.Context(), "alice"); err != nil {
+		t.Errorf("who was there before: %v", err)
 	}
 }

@@ -134,6 +134,9 @@ func (s *Server) begin(nc net.Conn) error {
 	return nil
 }
 
+// Check returns why Reload would fail. It changes nothing.
+func (s *Server) Check() error { return s.store.check() }
+
 // Reload reads the LDIF file again. On an error, which says file:line, the
 // server goes on with what it had.
 func (s *Server) Reload() error {

@@ -44,13 +44,10 @@ type store struct {
 // tree is the entries as they are now.
 func (s *store) tree() *tree { return s.current.Load() }
 
-// reload reads the file, and writes it again if passwords in it are in the clear.
-// After an error nothing has changed. Wrong passwords and locks that could not be
-// written are kept.
-func (s *store) reload() error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	seen, err := os.Stat(s.file) // first: an edit between here and the next line is noticed later
+// read reads the file, and makes entries of it that nobody else knows yet. The caller
+// holds changing.
+func (s *store) read(log hclog.Logger) (t *tree, seen os.FileInfo, err error) {
+	seen, err = os.Stat(s.file) // first: an edit between here and the next line is noticed later
 	if err == nil && seen.Size() > maxFile {
 		err = fmt.Errorf("%s: larger than %d MiB: use a directory server for so many people", s.file, maxFile>>20)
 	}
@@ -59,18 +56,41 @@ func (s *store) reload() error {
 		data, err = os.ReadFile(s.file)
 	}
 	if err != nil {
-		return fmt.Errorf("reading the LDIF file: %w", err)
+		return nil, nil, fmt.Errorf("reading the LDIF file: %w", err)
 	}
-	var t *tree
 	doc, err := parseLDIF(data)
 	if err == nil {
-		t, err = newTree(doc, s.policy, s.log)
+		t, err = newTree(doc, s.policy, log)
 	}
 	if _, atLine := errors.AsType[*lineError](err); atLine {
-		return fmt.Errorf("%s:%w", s.file, err)
+		return nil, nil, fmt.Errorf("%s:%w", s.file, err)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.file, err)
+		return nil, nil, fmt.Errorf("%s: %w", s.file, err)
+	}
+	if now := s.tree(); now != nil && !now.base.Equal(t.base) { // clients search below the one that they know
+		return nil, nil, fmt.Errorf("%s: all entries are below %s now, and were below %s: only a restart applies this", s.file, t.base.String(), now.base.String())
+	}
+	return t, seen, nil
+}
+
+// check returns why reload would fail.
+func (s *store) check() error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	_, _, err := s.read(hclog.NewNullLogger())
+	return err
+}
+
+// reload reads the file, and writes it again if passwords in it are in the clear.
+// After an error nothing has changed. Wrong passwords and locks that could not be
+// written are kept.
+func (s *store) reload() error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	t, seen, err := s.read(s.log)
+	if err != nil {
+		return err
 	}
 	if err := s.hashAll(t); err != nil {
 		return err
