@@ -184,6 +184,52 @@ func TestUpgradeRemembers(t *testing.T) {
 	})
 }
 
+// TestReloadAfterUpgrade: a reload reaches the sessions that are still with the process
+// before, too, whether an operator or a signal asks for it.
+func TestReloadAfterUpgrade(t *testing.T) {
+	t.Parallel()
+	for name, reload := range map[string]func(t *testing.T, demo, file string){
+		"command": func(t *testing.T, _, file string) {
+			if out, err := exec.Command(plain, "reload", "--config", file).CombinedOutput(); err != nil {
+				t.Fatalf("reload: %v\n%s", err, out)
+			}
+		},
+		"signal": func(t *testing.T, demo, _ string) {
+			if err := syscall.Kill(pidIn(t, demo), syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			demo := filepath.Join(t.TempDir(), "demo")
+			file := atomicDemo(t, demo)
+			s, err := startServer(plain, demo, "serve", "--config", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.stop)
+			t.Cleanup(func() { endSuccessor(t, demo) })
+			conn, err := dialAlice(s.addr, demo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if out, err := exec.Command(plain, "upgrade", "--config", file).CombinedOutput(); err != nil {
+				t.Fatalf("upgrade: %v\n%s", err, out)
+			}
+			edit(t, file, "rules:\n", "rules:\n  - {name: nobody, when: {users: [alice]}, deny: true}\n")
+			reload(t, demo, file)
+			ended := make(chan error, 1)
+			go func() { ended <- conn.Wait() }()
+			select {
+			case <-ended:
+			case <-time.After(20 * time.Second): // the process before reviews sessions each minute, with its rules
+				t.Error("a session of somebody whom the new rules deny goes on")
+			}
+		})
+	}
+}
+
 // TestUpgradeCountsBoth: limits of sessions and quotas hold for the process before and the
 // next one together. What ends or is removed in one is free in the other.
 func TestUpgradeCountsBoth(t *testing.T) {

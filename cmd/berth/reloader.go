@@ -33,6 +33,7 @@ type reloader struct {
 	store      nodeState
 	audit      *audit.File
 	sink       event.Sink
+	before     func() []*admin.Client // the processes that this one has taken over from, and that have sessions
 	supervisor supervisor
 	status     string // for the supervisor, when it is done
 	log        hclog.Logger
@@ -63,6 +64,13 @@ func (r *reloader) run(ctx context.Context, by map[string]string) (waits string,
 	by["rules_hash"] = r.rules.Hash()
 	r.sink.Emit(event.Event{Type: event.ServerReloaded, Detail: waits, Fields: by})
 	r.server.Reconsider(ctx)
+	for _, process := range r.before() {
+		if _, err := process.Reload(ctx); err != nil && !errors.Is(err, admin.ErrNobody) { // else it has just ended
+			r.log.Error("reload: sessions that began before the upgrade keep their rules", "error", err)
+			waits = strings.TrimPrefix(waits+"; sessions that began before the upgrade keep their rules: "+err.Error(), "; ")
+			outcome.Waits = waits
+		}
+	}
 	return waits, nil
 }
 

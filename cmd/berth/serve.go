@@ -218,9 +218,20 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		background.Go(func() { post.Watch(health) })
 		background.Go(func() { post.Notify(beside) })
 	}
+	up := &upgrader{
+		program: program, listeners: r.sockets, memories: store.memories, drain: cfg.SSH.Drain, sink: sinks,
+		talk:  func(conn net.Conn, read *json.Decoder) { background.Go(func() { store.talk(beside, conn, read) }) },
+		aside: func() (func(), error) { return r.stepAside(cfg.Admin.Socket, pid) },
+		leave: func(h handedOver) {
+			service.handedOver(h.pid)
+			record.file.Yield()
+			endHealth() // the next process answers
+			drain(h)
+		},
+	}
 	re := &reloader{
 		started: written, attributes: attributes, confined: confined, rules: live, people: people,
-		server: srv, store: store, audit: record.file, sink: sinks, supervisor: service, status: r.status(), log: log,
+		server: srv, store: store, audit: record.file, sink: sinks, before: func() []*admin.Client { return up.before(cfg.Admin.Socket) }, supervisor: service, status: r.status(), log: log,
 	}
 	if err := re.hashed(written); err != nil {
 		return err
@@ -232,17 +243,6 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	})
 	if r.admin != nil {
 		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
-	}
-	up := &upgrader{
-		program: program, listeners: r.sockets, memories: store.memories, drain: cfg.SSH.Drain, sink: sinks,
-		talk:  func(conn net.Conn, read *json.Decoder) { background.Go(func() { store.talk(beside, conn, read) }) },
-		aside: func() (func(), error) { return r.stepAside(cfg.Admin.Socket, pid) },
-		leave: func(h handedOver) {
-			service.handedOver(h.pid)
-			record.file.Yield()
-			endHealth() // the next process answers
-			drain(h)
-		},
 	}
 	// What comes of these is an event.
 	background.Go(func() { onSignal(beside, syscall.SIGUSR2, func(by map[string]string) { _, _ = up.run(by) }) })

@@ -89,6 +89,18 @@ func (u *upgrader) run(by map[string]string) (admin.Successor, error) {
 	return admin.Successor{PID: pid, Release: release, Drain: u.drain}, nil
 }
 
+// before returns the processes that this one has taken over from, and that still have
+// sessions: those that can be asked beside socket. There are none if another process has
+// taken over from this one, because that asks all of them.
+func (u *upgrader) before(socket string) []*admin.Client {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.next != 0 || socket == "" {
+		return nil
+	}
+	return admin.Dial(socket).Lingering()
+}
+
 func (u *upgrader) handOver() (pid int, release string, err error) {
 	next, talk, err := u.start()
 	if err != nil {

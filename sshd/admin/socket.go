@@ -290,6 +290,9 @@ func (c *Client) Lingering() []*Client {
 	return all
 }
 
+// ErrNobody means that no process listens on the socket.
+var ErrNobody = errors.New("no server answers")
+
 // A Client asks a running server by its socket.
 type Client struct {
 	path string
@@ -387,7 +390,7 @@ func (c *Client) ask(ctx context.Context, method, path, form string, result any)
 	}
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no server answers: %w: is it running?", err)
+		return fmt.Errorf("%w: %w: is it running?", ErrNobody, err)
 	case errors.Is(err, iofs.ErrPermission):
 		return fmt.Errorf("ask the server: %w: run this as root, or as the user that the server runs as", err)
 	case err != nil:
