@@ -52,6 +52,20 @@ func (m *Memory) CodeUsed(user string, code uint64) bool {
 	return t != nil && code <= t.Highest
 }
 
+// AcceptCode uses up a code of user that all nodes together accept, however many wrong
+// ones this node has seen.
+func (m *Memory) AcceptCode(user string, code uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, highest := time.Now(), code
+	if t := m.tokens[user]; t != nil {
+		highest = max(highest, t.Highest)
+	} else {
+		m.sweepTokens(now)
+	}
+	m.tokens[user] = &UsedCodes{Highest: highest, Last: now}
+}
+
 // sweepTokens needs m.mu.
 func (m *Memory) sweepTokens(now time.Time) {
 	if len(m.tokens) < maxTokens {

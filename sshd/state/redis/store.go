@@ -412,16 +412,18 @@ func (s *Store) UseCode(user string, code uint64, right bool) error {
 	if err != nil && s.settings.CodesWhenLost != AllowCodes {
 		return err
 	}
+	if err == nil && answer == "ok" {
+		s.Memory.AcceptCode(user, code)
+		if used {
+			return &state.Refusal{Code: state.CodeUsed}
+		}
+		return nil
+	}
 	here := s.Memory.UseCode(user, code, right) // remembered for when Redis is away
 	if err != nil {
 		return here
 	}
 	switch answer {
-	case "ok":
-		if used {
-			return &state.Refusal{Code: state.CodeUsed}
-		}
-		return nil
 	case "wrong":
 		return &state.Refusal{Code: state.CodeWrong}
 	case "used":

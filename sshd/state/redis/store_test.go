@@ -673,6 +673,34 @@ func TestCodeLostInFailover(t *testing.T) {
 	}
 }
 
+// TestCodeAfterWrongOnes: a node remembers a code that the nodes have accepted together,
+// even where it has seen too many wrong ones itself: another node saw a right one between them.
+func TestCodeAfterWrongOnes(t *testing.T) {
+	t.Parallel()
+	r := peers.Redis(t)
+	first, second := start(t, r.URL, state.DefaultSettings(), nil), start(t, r.URL, state.DefaultSettings(), nil)
+	together(t, first, second)
+	for range 3 {
+		_ = first.UseCode("alice", 9, false)
+	}
+	if err := second.UseCode("alice", 9, true); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_ = first.UseCode("alice", 9, false)
+	}
+	if err := first.UseCode("alice", 10, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.client.Del(t.Context(), "{berth}:code:alice").Err(); err != nil {
+		t.Fatal(err)
+	}
+	err := first.UseCode("alice", 10, true)
+	if r, _ := errors.AsType[*state.Refusal](err); r == nil || r.Code != state.CodeUsed {
+		t.Errorf("the same code again: %v", err)
+	}
+}
+
 // TestStartWithoutRedis: a node that starts while nobody answers says so, once.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
