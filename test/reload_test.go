@@ -2,11 +2,14 @@ package test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -85,6 +88,40 @@ func TestReloadReachesOpenSessions(t *testing.T) {
 	if err := conn.Wait(); err == nil {
 		t.Errorf("the session of somebody who is denied ended with %v", err)
 	}
+}
+
+// TestReloadDuringStart: a signal that finds the pid file before the server is ready ends
+// nothing. The server reloads when it is.
+func TestReloadDuringStart(t *testing.T) {
+	t.Parallel()
+	demo := filepath.Join(t.TempDir(), "demo")
+	file := atomicDemo(t, demo)
+	people, err := os.OpenFile(filepath.Join(demo, "people.ldif"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 40 { // it takes a while to hash their passwords
+		fmt.Fprintf(people, "\ndn: uid=new%d,ou=people,dc=demo,dc=example\nobjectClass: inetOrgPerson\nuid: new%[1]d\nuserPassword: new-%[1]d\n", n)
+	}
+	if err := people.Close(); err != nil {
+		t.Fatal(err)
+	}
+	pidFile := filepath.Join(demo, "berth.pid")
+	go func() {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			text, _ := os.ReadFile(pidFile)
+			if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && strings.HasSuffix(string(text), "\n") {
+				_ = syscall.Kill(pid, syscall.SIGHUP)
+				return
+			}
+		}
+	}()
+	s, err := startServer(plain, demo, "serve", "--config", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	recorded(t, demo, `"type":"server_reloaded"`)
 }
 
 // reload sends the server a SIGHUP and waits for one more event with that text.

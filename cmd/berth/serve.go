@@ -64,6 +64,9 @@ func (r *rules) Hash() string                                     { return r.set
 func serve(ctx context.Context, written, cfg *config.Config, ready func(*running)) error {
 	log := cfg.Log.New(journal(os.Stderr))
 	service := supervisor{log.Named("systemd")}
+	reloads, upgrades := signals(syscall.SIGHUP), signals(syscall.SIGUSR2) // that come during the start wait
+	defer signal.Stop(reloads)
+	defer signal.Stop(upgrades)
 	untilStopped := ctx
 	ctx, drain := context.WithCancelCause(ctx)
 	defer drain(nil)
@@ -245,8 +248,8 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
 	}
 	// What comes of these is an event.
-	background.Go(func() { onSignal(beside, syscall.SIGUSR2, func(by map[string]string) { _, _ = up.run(by) }) })
-	background.Go(func() { onSignal(beside, syscall.SIGHUP, func(by map[string]string) { _, _ = re.run(beside, by) }) })
+	background.Go(func() { onSignal(beside, upgrades, func(by map[string]string) { _, _ = up.run(by) }) })
+	background.Go(func() { onSignal(beside, reloads, func(by map[string]string) { _, _ = re.run(beside, by) }) })
 	operators := operator{
 		Server: srv, serving: beside, store: store, reloader: re, upgrader: up, level: newLogLevel(log),
 		started: time.Now(), ready: isReady, ways: record.ways, certificates: certificates, counts: counts.Registry, drain: drain, sink: sinks,
@@ -343,12 +346,16 @@ func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, serve
 	return failed
 }
 
+// signals returns where signals arrive. Without it they end the process.
+func signals(sig os.Signal) chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, sig)
+	return c
+}
+
 // onSignal calls act at every signal until ctx ends, with the fields of an event that
 // a signal causes.
-func onSignal(ctx context.Context, sig os.Signal, act func(by map[string]string)) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, sig)
-	defer signal.Stop(signals)
+func onSignal(ctx context.Context, signals <-chan os.Signal, act func(by map[string]string)) {
 	for {
 		select {
 		case <-ctx.Done():
