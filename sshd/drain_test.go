@@ -1,10 +1,12 @@
 package sshd
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,6 +79,30 @@ func TestWatch(t *testing.T) {
 			eventually(t, "the session ends", func() bool { return len(f.connections()) == 0 })
 		})
 	}
+}
+
+// TestWatchDoesNotWait: sessions end in time while a directory leaves a review without an
+// answer.
+func TestWatchDoesNotWait(t *testing.T) {
+	t.Parallel()
+	f := start(t, func(f *fixture) { f.Recheck, f.Idle = time.Second, 3*time.Second })
+	run1(t, f.must(t), "help", "")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	first := sync.OnceFunc(func() { close(asked) })
+	f.Gate.Directory = downDirectory{f.people, func([]string) { first(); <-answer }}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); f.Watch(ctx) }()
+	<-asked
+	eventually(t, "the session ends", func() bool { return len(f.connections()) == 0 })
+	end()
+	select {
+	case <-ended:
+		t.Error("Watch has ended before its review")
+	case <-time.After(10 * time.Millisecond):
+	}
+	close(answer)
+	<-ended
 }
 
 // TestWhatEndsIsForgotten: after services, logins and connections have ended, nothing

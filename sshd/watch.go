@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"berth/directory"
@@ -21,6 +22,26 @@ import (
 // Recheck. A session ends within Recheck if the directory or the rules no longer allow
 // the user. Changed rights apply from the next operation on.
 func (s *Server) Watch(ctx context.Context) {
+	var reviewing sync.WaitGroup
+	defer reviewing.Wait()
+	reviewing.Go(func() { s.review(ctx) })
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, c := range s.connections() {
+				c.enforceLimits(now)
+			}
+		}
+	}
+}
+
+// review looks up the users of open sessions again until ctx ends. Limits do not wait for
+// it, because a directory may be slow.
+func (s *Server) review(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	checked, share := time.Now(), 0
@@ -31,14 +52,15 @@ func (s *Server) Watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for _, c := range s.connections() {
-				c.enforceLimits(now)
-			}
 			s.lapse(ctx, now)
-			for ; s.Recheck > 0 && now.Sub(checked) >= each; checked = checked.Add(each) {
-				s.reconsider(ctx, func(g *login.Grant) bool { return shareOf(g.User.Name, shares) == share })
-				share = (share + 1) % shares
+			if s.Recheck == 0 || now.Sub(checked) < each {
+				continue
 			}
+			if checked = checked.Add(each); now.Sub(checked) >= each {
+				checked = now // to make up for what a slow directory has delayed would take ever longer
+			}
+			s.reconsider(ctx, func(g *login.Grant) bool { return shareOf(g.User.Name, shares) == share })
+			share = (share + 1) % shares
 		}
 	}
 }
