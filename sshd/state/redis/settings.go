@@ -79,6 +79,12 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 		if u.Username != "" || u.Password != "" {
 			return nil, fmt.Errorf("urls[%d]: has a user or a password: write user and password_file", i)
 		}
+		switch {
+		case s.Cluster && u.DB != 0:
+			return nil, fmt.Errorf("urls[%d]: a cluster has no databases: leave %d out, and set prefix for a second group of nodes", i, u.DB)
+		case i > 0 && u.DB != o.DB:
+			return nil, fmt.Errorf("urls[%d]: database %d, and urls[0] %d: all must name the same", i, u.DB, o.DB)
+		}
 		o.Addrs = append(o.Addrs, u.Addr)
 		o.DB = u.DB
 		if u.TLSConfig != nil {

@@ -340,6 +340,8 @@ func TestSettings(t *testing.T) {
 		"urls[0]: must be redis://":          func(s *Settings) { s.URLs = []string{"http://a"} },
 		"urls[0]: has a user or a pass":      func(s *Settings) { s.URLs = []string{"redis://u:hidden@a"} },
 		"urls: some are rediss://":           func(s *Settings) { s.URLs, s.Cluster = []string{"redis://a", "rediss://b"}, true },
+		"urls[0]: a cluster has no database": func(s *Settings) { s.URLs, s.Cluster = []string{"redis://a/2"}, true },
+		"urls[1]: database 3, and urls[0] 2": func(s *Settings) { s.URLs, s.Sentinel = []string{"redis://a/2", "redis://b/3"}, "m" },
 		"password_file: /missing":            func(s *Settings) { s.PasswordFile = "/missing" },
 		"ca_file, cert_file and":             func(s *Settings) { s.CAFile = "/missing" },
 		"ca_file: /missing":                  func(s *Settings) { s.URLs, s.CAFile = []string{"rediss://a"}, "/missing" },
