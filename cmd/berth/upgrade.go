@@ -149,7 +149,7 @@ func (u *upgrader) start() (*exec.Cmd, net.Conn, error) {
 	cmd := exec.Command(u.program, os.Args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	for _, l := range u.listeners {
-		f, err := l.(*net.TCPListener).File()
+		f, err := duplicate(l.(*net.TCPListener))
 		if err != nil {
 			talk.Close()
 			return nil, nil, err
@@ -168,6 +168,21 @@ func (u *upgrader) start() (*exec.Cmd, net.Conn, error) {
 		return nil, nil, err
 	}
 	return cmd, talk, nil
+}
+
+// duplicate returns another descriptor of a listener. That of its method File is for
+// blocking calls as soon as it is passed on, and so is the listener then: an Accept of
+// this process would heed no deadline and no Close.
+func duplicate(l *net.TCPListener) (*os.File, error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if bad := raw.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); bad != nil || err != nil {
+		return nil, errors.Join(bad, err)
+	}
+	return os.NewFile(uintptr(fd), "listener"), nil
 }
 
 // await waits until the next process has come to its next step.

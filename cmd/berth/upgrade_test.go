@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -69,6 +70,20 @@ func TestUpgradeFails(t *testing.T) {
 		}
 		if aside != 0 {
 			t.Errorf("%q: this process has stepped aside and not back", tt.script)
+		}
+		accepted := make(chan error, 1)
+		go func() {
+			_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Millisecond))
+			_, err := l.Accept()
+			accepted <- err
+		}()
+		select {
+		case <-accepted:
+		case <-time.After(10 * time.Second): // nor would a Close end it
+			if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+				c.Close()
+			}
+			t.Fatalf("%q: Accept of the listener that was passed has no end", tt.script)
 		}
 		if len(*sink) != 1 || (*sink)[0].Type != event.UpgradeFailed || !strings.Contains((*sink)[0].Detail, tt.want) || (*sink)[0].Fields["operator"] != "root" {
 			t.Errorf("%q: events %v", tt.script, *sink)
