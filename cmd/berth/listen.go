@@ -121,7 +121,7 @@ func (r *running) stepAside(path string, pid *pidFile) (back func(), err error) 
 	pid.yield()
 	return func() {
 		if r.socket != nil {
-			os.Rename(r.aside, path)
+			_ = admin.StepBack(r.socket, r.aside, path) // else its name stays aside
 			r.aside = ""
 		}
 		pid.write()

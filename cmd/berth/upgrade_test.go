@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -138,5 +139,26 @@ func TestSockets(t *testing.T) {
 	if c, err := net.Dial("tcp", one.Addr().String()); err == nil {
 		c.Close()
 		t.Error("a socket that nothing asks for takes connections")
+	}
+}
+
+// TestStepBack: after an upgrade that failed, a server that ends leaves no file.
+func TestStepBack(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "berth.sock")
+	pid := &pidFile{path: filepath.Join(filepath.Dir(socket), "berth.pid")}
+	r := &running{}
+	if err := errors.Join(r.openSocket(socket), pid.write()); err != nil {
+		t.Fatal(err)
+	}
+	back, err := r.stepAside(socket, pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back()
+	r.socket.Close()
+	r.removeAside()
+	pid.remove()
+	if left, _ := filepath.Glob(filepath.Dir(socket) + "/*"); len(left) > 0 {
+		t.Errorf("%v: left", left)
 	}
 }

@@ -269,14 +269,22 @@ func ListenSocket(path string) (net.Listener, error) {
 }
 
 // StepAside gives the name path of a socket that ListenSocket made to another process.
-// The server can then be asked by the name aside, which Lingering finds. To rename it
-// back undoes all of it.
+// The server can then be asked by the name aside, which Lingering finds. StepBack undoes
+// all of it.
 func StepAside(l net.Listener, path string) (aside string, err error) {
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // it may be the socket of the other one
 	}
 	aside = fmt.Sprintf("%s.%d", path, os.Getpid())
 	return aside, os.Rename(path, aside)
+}
+
+// StepBack gives the socket its name again.
+func StepBack(l net.Listener, aside, path string) error {
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(true)
+	}
+	return os.Rename(aside, path)
 }
 
 // Lingering returns clients of the servers that have stepped aside for the one of c, and
