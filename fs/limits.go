@@ -17,15 +17,33 @@ import (
 type Pace struct {
 	mu               sync.Mutex
 	upload, download *rate.Limiter // nil: there never was a limit
+	ctx              context.Context
+	stop             context.CancelFunc // nil: there is no ctx yet
 }
 
-// set applies the rates of limits from now on.
-func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter) {
+// set applies the rates of limits from now on. Until ctx ends it is worth waiting for them.
+func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter, ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.upload = limited(p.upload, limits.UploadRate)
 	p.download = limited(p.download, limits.DownloadRate)
-	return p.upload, p.download
+	p.begin()
+	return p.upload, p.download, p.ctx
+}
+
+// begin needs p.mu.
+func (p *Pace) begin() {
+	if p.stop == nil {
+		p.ctx, p.stop = context.WithCancel(context.Background())
+	}
+}
+
+// Stop ends the session: what waits for its rate fails at once, now and later.
+func (p *Pace) Stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begin()
+	p.stop()
 }
 
 // burst is how many bytes may be moved at once: a whole request of any client.
@@ -51,16 +69,17 @@ type rates struct {
 	layer
 	upload, download *rate.Limiter // nil: no limit
 	ctx              context.Context
-	stop             context.CancelFunc // of those who wait, when the FS is closed
+	stop             context.CancelFunc // of those who wait, when the FS is closed or the session ends
 }
 
 // newRates limits l to the pace, or is l itself if limits have no rate.
 func newRates(l layer, limits policy.Limits, pace *Pace) layer {
-	r := &rates{layer: l}
-	if r.upload, r.download = pace.set(limits); r.upload == nil && r.download == nil {
+	upload, download, ctx := pace.set(limits)
+	if upload == nil && download == nil {
 		return l
 	}
-	r.ctx, r.stop = context.WithCancel(context.Background())
+	r := &rates{layer: l, upload: upload, download: download}
+	r.ctx, r.stop = context.WithCancel(ctx)
 	return r
 }
 

@@ -24,6 +24,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
+	defer c.pace.Stop() // or services would wait for their rate
 	defer cancel()
 	defer c.ssh.Close()
 	var open atomic.Int32
