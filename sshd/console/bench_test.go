@@ -38,7 +38,7 @@ func busyFixture(b *testing.B) (*fixture, *browser) {
 	line := `{"time":"2026-11-24T09:00:00.000Z","id":1510,"type":"file_read_closed","session":"0123456789abcdef","user":"%s","user_id":"id-%[1]s","remote":"192.0.2.7:50022",` +
 		`"service":"sftp","path":"/shared/report.csv","host_path":"/srv/shared/report.csv","mode":"reading","bytes_read":1048576,"outcome":"success"}` + "\n"
 	var text strings.Builder
-	for i := 0; text.Len() < tail+tail/4; i++ {
+	for i := 0; text.Len() < mostTail+mostTail/4; i++ {
 		fmt.Fprintf(&text, line, []string{"alice", "bob", "carol", "dave"}[i%4])
 	}
 	if err := os.WriteFile(f.File, []byte(text.String()), 0o600); err != nil {
@@ -110,7 +110,7 @@ func BenchmarkFolders(b *testing.B) {
 	})
 	b.Run("events", func(b *testing.B) {
 		defer cpuTime(b)()
-		b.SetBytes(tail + tail/4)
+		b.SetBytes(mostTail + mostTail/4)
 		for b.Loop() {
 			if uses, err := f.uses(b.Context(), &job{}, set, "/shared"); err != nil || uses.Since == nil {
 				b.Fatal(err)

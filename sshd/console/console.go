@@ -26,6 +26,7 @@ import (
 	"berth/policy/review"
 	"berth/sshd/admin"
 	"berth/sshd/event"
+	"berth/sshd/event/audit"
 	"berth/sshd/login"
 	"berth/sshd/privatefile"
 )
@@ -142,6 +143,7 @@ type Console struct {
 	trying   sync.Mutex // held while the rules of a form are compiled
 	nesting  nesting
 	live     live
+	tail     audit.Tail
 }
 
 //go:embed page

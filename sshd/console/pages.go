@@ -20,7 +20,7 @@ import (
 
 const (
 	mostRows = 200     // of a table
-	tail     = 4 << 20 // bytes of the events file that the page of events reads
+	mostTail = 4 << 20 // bytes of the record that the page of events reads
 	refresh  = time.Second
 )
 
@@ -278,7 +278,7 @@ func (c *Console) searchEvents(b *eventsBody) error {
 	if err != nil {
 		return err
 	}
-	return search.Newest(c.File, tail, func(m audit.Match) bool {
+	return search.Newest(&c.tail, c.File, mostTail, func(m audit.Match) bool {
 		if b.More = len(b.Rows) == mostRows; !b.More {
 			b.Rows = append(b.Rows, newEventRow(m))
 		}

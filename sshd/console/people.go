@@ -182,7 +182,7 @@ func (c *Console) eventsOf(u *directory.User, types []string, found func(audit.M
 	if err != nil {
 		return err
 	}
-	return search.Newest(c.File, tail, func(m audit.Match) bool {
+	return search.Newest(&c.tail, c.File, mostTail, func(m audit.Match) bool {
 		if m.UserID != u.ID && (m.UserID != "" || !strings.EqualFold(m.User, u.Name)) || m.Directory != "" && m.Directory != u.Source {
 			return true // somebody else who had the name
 		}

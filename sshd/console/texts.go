@@ -140,8 +140,8 @@ var texts = map[string]string{
 	"people.key_skipped":      "not used: %v",
 	"people.not_known":        "not known",
 	"people.never":            "never",
-	"people.keys_from":        "When keys were added and used is from the last 4 MiB of the events file.",
-	"people.no_events":        "None in the last 4 MiB of the events file.",
+	"people.keys_from":        "When keys were added and used is from the last 4 MiB of events.",
+	"people.no_events":        "None in the last 4 MiB of events.",
 	"people.nobody":           "nobody is called %q, and no name begins with that",
 	"people.supposed":         "supposed",
 
@@ -176,7 +176,7 @@ var texts = map[string]string{
 	"events.one":           "1 event",
 	"events.many":          "%v events, the newest first",
 	"events.more":          "; older ones are not shown",
-	"events.tail":          "This page looks at the last 4 MiB of the events file: `berth events search` looks at all.",
+	"events.tail":          "This page shows what is in the last 4 MiB of events: `berth events search` reads all.",
 	"events.no_file":       "events are not kept in a file on this server",
 
 	"rules.title":        "Rules",

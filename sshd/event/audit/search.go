@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -169,55 +167,6 @@ func (s *Search) File(v *Verifier, path string, found func(Match)) error {
 	err := v.Verify(path)
 	flush()
 	return err
-}
-
-// Newest searches the last bytes of the events file at path, without its chain and without
-// the full files beside it. It calls found for each match, the newest first, until found
-// wants no more. Matches do not have the login of their session.
-func (s *Search) Newest(path string, bytes int64, found func(Match) (more bool)) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	from := max(0, info.Size()-bytes)
-	text, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
-	if err != nil {
-		return err
-	}
-	s.newest(text, from > 0, found)
-	return nil
-}
-
-// newest searches lines. The first one may be cut, and the last one may be being written.
-func (s *Search) newest(text []byte, cut bool, found func(Match) (more bool)) {
-	var needs [][]byte // to decode a line costs twenty times as much as to look for a text
-	for _, text := range []string{s.query.User, cutSlash(s.query.Path), s.query.Session} {
-		if plain.MatchString(text) {
-			needs = append(needs, []byte(strings.ToLower(text)))
-		}
-	}
-	for end := bytes.LastIndexByte(text, '\n'); end >= 0; {
-		begin := bytes.LastIndexByte(text[:end], '\n')
-		if begin < 0 && cut {
-			return
-		}
-		line := text[begin+1 : end]
-		end = begin
-		lower := bytes.ToLower(line)
-		lacks := func(text []byte) bool { return !bytes.Contains(lower, text) }
-		if !s.wanted(typeOf(line), timeOf(line)) || slices.ContainsFunc(needs, lacks) {
-			continue
-		}
-		m := Match{Line: line}
-		if json.Unmarshal(line, &m.Record) == nil && s.matches(&m) && !found(m) {
-			return
-		}
-	}
 }
 
 // plain matches a text that JSON does not spell in another way.

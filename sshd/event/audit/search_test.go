@@ -198,7 +198,7 @@ func TestNewest(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := []string{}
-		err = s.Newest(file, int64(tt.bytes), func(m Match) bool {
+		err = s.Newest(new(Tail), file, int64(tt.bytes), func(m Match) bool {
 			found = append(found, m.Path)
 			return len(found) < tt.most
 		})
@@ -210,7 +210,66 @@ func TestNewest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Newest(file+"x", 10, nil); !os.IsNotExist(err) {
+	if err := s.Newest(new(Tail), file+"x", 10, nil); !os.IsNotExist(err) {
 		t.Errorf("a file that is missing: %v", err)
+	}
+}
+
+// TestNewestAfterRotation: the newest events are found although a new file has just begun,
+// whether the full one is compressed or not, and not more of them than asked for.
+func TestNewestAfterRotation(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		file := filepath.Join(t.TempDir(), "events.jsonl")
+		line := func(n int) string {
+			return fmt.Sprintf(`{"time":"2026-11-29T09:00:00.000Z","type":"removed","user":"alice","path":"/%04d","outcome":"success"}`+"\n", n)
+		}
+		write := func(name string, from, to int) {
+			t.Helper()
+			text := ""
+			for n := from; n < to; n++ {
+				text += line(n)
+			}
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		full := strings.TrimSuffix(file, ".jsonl") + "-20261129T090000.000Z.jsonl"
+		write(full, 0, 1000)
+		write(file, 1000, 1010)
+		if compressed {
+			if err := compress(full); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var tail Tail
+		most := int64(100*len(line(0)) + 10)
+		newest := func() (first, last string, n int) {
+			t.Helper()
+			s, err := NewSearch(Query{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Newest(&tail, file, most, func(m Match) bool {
+				if n == 0 {
+					first = m.Path
+				}
+				last = m.Path
+				n++
+				return true
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return first, last, n
+		}
+		for range 2 {
+			if first, last, n := newest(); n != 100 || first != "/1009" || last != "/0910" {
+				t.Errorf("compressed %t: %d from %s to %s", compressed, n, first, last)
+			}
+		}
+		write(file, 1000, 1200)
+		if first, last, n := newest(); n != 100 || first != "/1199" || last != "/1100" {
+			t.Errorf("compressed %t: %d from %s to %s", compressed, n, first, last)
+		}
 	}
 }
