@@ -12,7 +12,7 @@ package main
 var abandonedMethods = patch{
 	name: "abandoned_methods",
 	edits: []edit{
-		{"berth_unexpected_messages.go", "func (s *connection) authPacket", "default:", `case packet[0] == msgUserAuthRequest && want != msgServiceRequest, packet[0] == msgServiceRequest:
+		{"berth_before_login.go", "func (s *connection) authPacket", "default:", `case packet[0] == msgUserAuthRequest && want != msgServiceRequest, packet[0] == msgServiceRequest:
 			s.pushed = packet
 			return nil, errAbandoned
 		default:`},

@@ -112,7 +112,7 @@ type edit struct{ file, in, old, new string }
 // all are the patches in the order in which they are applied. Some change what others
 // have added.
 var all = []patch{
-	unexpectedMessages, endedReader, abandonedMethods, freeOffers, passwordChange, clientSignature, disconnectReason,
+	unexpectedMessages, beforeLogin, endedReader, abandonedMethods, freeOffers, passwordChange, clientSignature, disconnectReason,
 	oneWrite, keptBuffers, channelWindow, unreadData, smallPackets,
 }
 

@@ -40,7 +40,7 @@ func TestApply(t *testing.T) {
 			lines += max(0, strings.Count(e.new, "\n")-strings.Count(e.old, "\n"))
 		}
 		t.Logf("%3d lines %s", lines, p.name)
-		if total += lines; lines > 65 {
+		if total += lines; lines > 40 {
 			t.Errorf("patch %q adds %d lines", p.name, lines)
 		}
 	}

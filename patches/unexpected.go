@@ -1,12 +1,10 @@
 package main
 
 // unexpectedMessages continues after a message that the server does not expect. The
-// server answers UNIMPLEMENTED (RFC 4253 section 11.4). It accepts a second request
-// for the authentication service, because paramiko (Ansible, Airflow, pysftp, fsspec)
-// sends one before each try. It ignores an UNIMPLEMENTED, an EXT_INFO, a
-// USERAUTH_REQUEST after the login (RFC 4252 section 5.1), and answers to requests
-// on closed channels. Without the patch, each of these ends the connection.
-// Malformed messages still end it. A login may have maxAuthServerAttempts such messages.
+// server answers UNIMPLEMENTED (RFC 4253 section 11.4). It ignores an UNIMPLEMENTED, an
+// EXT_INFO, a USERAUTH_REQUEST after the login (RFC 4252 section 5.1), and answers to
+// requests on closed channels. Without the patch, each of these ends the connection.
+// Malformed messages still end it.
 //
 // Upstream: golang.org/issue/75268. Remove the patch when that is solved.
 var unexpectedMessages = patch{
@@ -17,17 +15,11 @@ var unexpectedMessages = patch{
 		{"handshake.go", "func newHandshakeTransport", "make(chan []byte, chanSize)", "make(chan numbered, chanSize)"},
 		{"handshake.go", "func (t *handshakeTransport) readLoop", "t.incoming <- p", "t.incoming <- t.numbered(p)"},
 		{"handshake.go", "func (t *handshakeTransport) readPacket", "return p, nil", "t.current = p\n\treturn p.packet, nil"},
-		{"connection.go", "type connection struct", "*mux", "*mux\n\n\tpushed []byte\n\tstrays int"},
-		{"server.go", "func (s *connection) serverHandshake", "packet, err = s.transport.readPacket()", "packet, err = s.authPacket(msgServiceRequest)"},
-		{"server.go", "func (s *connection) serverAuthenticate", "packet, err := s.transport.readPacket(); err", "packet, err := s.authPacket(msgUserAuthRequest); err"},
 		{"mux.go", "func (m *mux) onePacket", "// assume a channel packet.", "if t, ok := m.conn.(*handshakeTransport); ok && (packet[0] < msgChannelOpen || packet[0] > msgChannelFailure) {\n\t\treturn t.stray(packet)\n\t}"},
 		{"mux.go", "func (m *mux) handleUnknownChannelPacket", "default:", "case *channelRequestSuccessMsg, *channelRequestFailureMsg:\n\t\treturn nil\n\tdefault:"},
 	},
 	code: `
-import (
-	"encoding/binary"
-	"errors"
-)
+import "encoding/binary"
 
 type numbered struct {
 	packet []byte
@@ -48,35 +40,6 @@ func (t *handshakeTransport) stray(packet []byte) error {
 		return nil
 	}
 	return t.writePacket(binary.BigEndian.AppendUint32([]byte{msgUnimplemented}, t.current.number))
-}
-
-// authPacket reads the next message of the type want during authentication.
-func (s *connection) authPacket(want byte) (packet []byte, err error) {
-	for ; s.strays < maxAuthServerAttempts; s.strays++ {
-		if packet, s.pushed = s.pushed, nil; packet == nil {
-			if packet, err = s.transport.readPacket(); err != nil {
-				return nil, err
-			}
-		}
-		switch {
-		case packet[0] == want:
-			return packet, nil
-		case packet[0] == msgServiceRequest && want == msgUserAuthRequest:
-			var msg serviceRequestMsg
-			if err = Unmarshal(packet, &msg); err == nil && msg.Service != serviceUserAuth {
-				err = errors.New("ssh: only the authentication service can be requested before authenticating")
-			}
-			if err == nil {
-				err = s.transport.writePacket(Marshal(&serviceAcceptMsg{Service: msg.Service}))
-			}
-		default:
-			err = s.transport.(*handshakeTransport).stray(packet)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return nil, errors.New("ssh: too many unexpected messages before authentication")
 }
 `,
 }
