@@ -78,6 +78,9 @@ func open(s Settings, local *server, catalog bool, log hclog.Logger) (*Client, e
 	s = s.Complete()
 	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
 	c.sids.max, c.nested.max, c.self.max, c.policyEntries.max = maxSIDs, maxNested, maxSelfs, maxNested
+	if s.BindAs != "" { // one person's rights must not decide what is known of another
+		c.sids.max, c.nested.max, c.policyEntries.max, c.policies.max = nothing, nothing, nothing, nothing
+	}
 	c.caFile, c.system.sessions = s.authorities(), tls.NewLRUClientSessionCache(0)
 	if account, err := s.keytab().Account(); err == nil {
 		s.Bind.Principal, c.settings.Bind.Principal = account, account

@@ -301,13 +301,16 @@ func (c *Client) namesHere(ctx context.Context, search searchFunc, sids []string
 	return known, nil
 }
 
-// A memory keeps values for a while, at most max of them, or one if max is 0.
+// A memory keeps values for a while, at most max of them, or one if max is 0, or nothing.
 type memory[T any] struct {
 	max int
 
 	mu     sync.Mutex
 	values map[string]remembered[T]
 }
+
+// nothing is the max of a memory that keeps no values.
+const nothing = -1
 
 type remembered[T any] struct {
 	value T
@@ -327,6 +330,9 @@ func (m *memory[T]) recall(key string, now time.Time) (value T, ok bool) {
 func (m *memory[T]) remember(key string, value T, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.max == nothing {
+		return
+	}
 	if m.values == nil || len(m.values) >= m.max {
 		m.values = map[string]remembered[T]{}
 	}

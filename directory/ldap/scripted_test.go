@@ -397,3 +397,43 @@ func TestShadowDay(t *testing.T) {
 		}
 	}
 }
+
+// TestBindAsOtherRights logs in somebody who may see less than the next person. What
+// the first one may not see must not be missing for the second one.
+func TestBindAsOtherRights(t *testing.T) {
+	const group = "|objectClass=groupOfNames|cn="
+	bound := "" // the connections come one after the other
+	s := scripted(t, func(op int, r *ber.Packet) []byte {
+		text := strings.Join(words(r), " ")
+		switch {
+		case op == bindRequest:
+			bound = boundAs(r)
+			return result(r, bindResponse, 0, "")
+		case op == extendedRequest: // nobody can ask who is bound
+			return result(r, extendedResponse, 2, "")
+		case strings.Contains(text, "pwdAccountLockedTime"): // the person
+			name, _, _ := strings.Cut(strings.TrimPrefix(bound, "uid="), ",")
+			return found(r, bound+"|uid="+name+"|entryUUID="+name)
+		case strings.Contains(text, "member uid="):
+			return found(r, "cn=team,dc=example,dc=test"+group+"team")
+		case strings.Contains(text, "member cn=team") && strings.HasPrefix(bound, "uid=bob,"):
+			return found(r, "cn=leavers,dc=example,dc=test"+group+"leavers")
+		}
+		return found(r)
+	})
+	s.Kind, s.BindDN, s.BindPassword, s.BindAs, s.Cache = "openldap", "", "", "uid=%u,dc=example,dc=test", time.Minute
+	s.PasswordChange, s.KeyChange = "none", "none"
+	c := open(t, s)
+	for _, name := range []string{"alice", "bob"} {
+		if err := c.Authenticate(t.Context(), &directory.User{Name: name}, "pw"); err != nil {
+			t.Fatal(err)
+		}
+		u, err := c.Lookup(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]int{"alice": 1, "bob": 2}[name]; len(u.Groups) != want {
+			t.Errorf("%s is in %v, want %d groups", name, u.Groups, want)
+		}
+	}
+}
