@@ -18,9 +18,10 @@ type Cache struct {
 	fresh time.Duration
 	keep  time.Duration
 
-	mu    sync.Mutex
-	users map[string]cached // by name in lower case, typed and canonical
-	swept time.Time         // when those were removed that are of no use any more
+	mu        sync.Mutex
+	users     map[string]cached      // by name in lower case, typed and canonical
+	forgotten map[Identity]time.Time // when people were: look-ups that began before may be older
+	swept     time.Time              // when those were removed that are of no use any more
 }
 
 type cached struct {
@@ -34,7 +35,7 @@ const maxCached = 100_000
 // NewCache returns a Cache over d. A look-up is used again for fresh; while d
 // cannot be asked, for keep, if the account was active when it was last seen.
 func NewCache(d Directory, fresh, keep time.Duration) *Cache {
-	return &Cache{Directory: d, fresh: fresh, keep: keep, users: map[string]cached{}}
+	return &Cache{Directory: d, fresh: fresh, keep: keep, users: map[string]cached{}, forgotten: map[Identity]time.Time{}}
 }
 
 type freshKey struct{}
@@ -51,8 +52,9 @@ func (c *Cache) Lookup(ctx context.Context, name string) (*User, error) {
 	if u := c.recallFor(ctx, name); u != nil {
 		return u, nil
 	}
+	asked := time.Now()
 	u, err := c.Directory.Lookup(ctx, name)
-	return c.learn(ctx, name, u, err)
+	return c.learn(ctx, name, asked, u, err)
 }
 
 // LookupMany implements Directory. It asks for the names that are not
@@ -70,8 +72,9 @@ func (c *Cache) LookupMany(ctx context.Context, names []string) map[string]Answe
 	if len(unknown) == 0 {
 		return answers
 	}
+	asked := time.Now()
 	for name, a := range c.Directory.LookupMany(ctx, unknown) {
-		u, err := c.learn(ctx, name, a.User, a.Err)
+		u, err := c.learn(ctx, name, asked, a.User, a.Err)
 		answers[name] = Answer{u, err}
 	}
 	return answers
@@ -79,10 +82,10 @@ func (c *Cache) LookupMany(ctx context.Context, names []string) map[string]Answe
 
 // learn remembers an answer of the directory. If there was no answer, it returns
 // what was remembered.
-func (c *Cache) learn(ctx context.Context, name string, u *User, err error) (*User, error) {
+func (c *Cache) learn(ctx context.Context, name string, asked time.Time, u *User, err error) (*User, error) {
 	switch {
 	case err == nil:
-		c.remember(name, u)
+		c.remember(name, asked, u)
 		return u, nil
 	case Refused(err):
 		c.mu.Lock()
@@ -130,13 +133,16 @@ func (c *Cache) recall(name string, age time.Duration) *User {
 // passed reports whether t is set and not in the future.
 func passed(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
 
-func (c *Cache) remember(name string, u *User) {
+// remember keeps an answer to a question that was asked then, unless the person was
+// forgotten since.
+func (c *Cache) remember(name string, asked time.Time, u *User) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if useful := max(c.fresh, c.keep, justRead); now.Sub(c.swept) >= useful {
 		c.swept = now
 		maps.DeleteFunc(c.users, func(_ string, e cached) bool { return now.Sub(e.read) >= useful })
+		maps.DeleteFunc(c.forgotten, func(_ Identity, at time.Time) bool { return now.Sub(at) >= longestLookup })
 	}
 	if len(c.users) >= maxCached {
 		clear(c.users)
@@ -148,6 +154,9 @@ func (c *Cache) remember(name string, u *User) {
 			c.drop(e.user.Identity)
 		}
 	}
+	if !asked.After(c.forgotten[u.Identity]) {
+		return
+	}
 	e := cached{u, now}
 	c.users[strings.ToLower(name)] = e
 	c.users[strings.ToLower(u.Name)] = e
@@ -158,6 +167,7 @@ func (c *Cache) forget(u *User) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop(u.Identity)
+	c.forgotten[u.Identity] = time.Now()
 }
 
 // drop forgets all names of a person. c.mu is held.
@@ -168,6 +178,9 @@ func (c *Cache) drop(id Identity) {
 		}
 	}
 }
+
+// longestLookup is longer than any look-up takes.
+const longestLookup = time.Hour
 
 // justRead is how old a User may be to be sent to the directory as it is.
 const justRead = time.Second
@@ -183,11 +196,12 @@ func (c *Cache) current(ctx context.Context, u *User) (*User, error) {
 	if e.user != nil && e.user.Identity == u.Identity && e.user.DN == u.DN && time.Since(e.read) < justRead {
 		return u, nil
 	}
+	asked := time.Now()
 	now, err := c.Directory.Lookup(ctx, u.Name)
 	if err != nil {
 		return u, nil
 	}
-	c.remember(u.Name, now)
+	c.remember(u.Name, asked, now)
 	if u.ID != "" && now.ID != "" && now.Identity != u.Identity {
 		return nil, &Refusal{Why: ErrNoUser, Detail: "the name belongs to somebody else now"}
 	}

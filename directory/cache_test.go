@@ -167,3 +167,36 @@ func TestCacheForgetsOldState(t *testing.T) {
 		}
 	}
 }
+
+// slowLookups answers a look-up a second after the directory was read.
+type slowLookups struct{ *fake }
+
+func (s slowLookups) Lookup(ctx context.Context, name string) (*User, error) {
+	u, err := s.fake.Lookup(ctx, name)
+	time.Sleep(time.Second)
+	return u, err
+}
+
+// TestCacheOvertaken: an answer from before a change comes after the change, and must
+// not be used again.
+func TestCacheOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("alice")
+		c := NewCache(slowLookups{f}, time.Minute, time.Hour)
+		u, err := c.Lookup(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = c.Lookup(Fresh(t.Context()), "alice") }()
+		time.Sleep(time.Second / 2)
+		c.Directory = f // nothing else is slow
+		if err := c.RemoveKey(t.Context(), u, ""); err != nil {
+			t.Fatal(err)
+		}
+		f.users["alice"].DN = "uid=changed"
+		time.Sleep(time.Second)
+		if u, _ := c.Lookup(t.Context(), "alice"); u.DN != "uid=changed" {
+			t.Error("the old state of the account came back")
+		}
+	})
+}
