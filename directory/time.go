@@ -21,6 +21,13 @@ func ParseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("time %.40q: want YYYYMMDDHHMMSSZ, such as 20260131120000Z", s)
 }
 
+// IsLockedForGood reports whether t is pwdAccountLockedTime of an account that only an
+// administrator unlocks: "000001010000Z", with or without seconds
+// (draft-behera-ldap-password-policy-10, section 5.3.3).
+func IsLockedForGood(t time.Time) bool {
+	return t.Equal(time.Date(0, time.January, 1, 0, 0, 0, 0, time.UTC))
+}
+
 // Earlier returns the earlier of two times, of which zero means none.
 func Earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

@@ -31,6 +31,12 @@ uid: locked
 userPassword: right-password
 pwdAccountLockedTime: 000001010000Z
 
+dn: uid=lockedtoo,ou=people,dc=org
+objectClass: person
+uid: lockedtoo
+userPassword: right-password
+pwdAccountLockedTime: 00000101000000Z
+
 dn: uid=unlocked,ou=people,dc=org
 objectClass: person
 uid: unlocked
@@ -96,6 +102,7 @@ func TestBind(t *testing.T) {
 		{person("disabled"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},
 		{person("locked"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
 		{person("locked"), wrong, outcome{ldap.LDAPResultInvalidCredentials, 1}},
+		{person("lockedtoo"), right, outcome{ldap.LDAPResultInvalidCredentials, 1}},
 		{person("unlocked"), right, fine},
 		{person("mustchange"), right, outcome{ldap.LDAPResultSuccess, 2}},
 		{person("mustchange"), wrong, outcome{ldap.LDAPResultInvalidCredentials, -1}},

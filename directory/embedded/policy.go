@@ -30,10 +30,6 @@ func DefaultPolicy() Policy {
 	return Policy{MaxFailure: 10, LockoutDuration: 15 * time.Minute, FailureWindow: 15 * time.Minute, MinLength: 8}
 }
 
-// lockedForGood is the value of pwdAccountLockedTime that an administrator
-// sets.
-const lockedForGood = "000001010000Z"
-
 // disabled reports whether an administrator switched the account off, as in
 // 389-ds.
 func (e *entry) disabled() bool { return isTrue(e.first("nsAccountLock")) }
@@ -54,7 +50,7 @@ func (p Policy) locked(e *entry, now time.Time) bool {
 		return false
 	}
 	t, err := directory.ParseTime(since)
-	return since == lockedForGood || err != nil || p.LockoutDuration == 0 || now.Before(t.Add(p.LockoutDuration))
+	return directory.IsLockedForGood(t) || err != nil || p.LockoutDuration == 0 || now.Before(t.Add(p.LockoutDuration))
 }
 
 // failureTime is the form of pwdFailureTime, with microseconds as in OpenLDAP.

@@ -271,16 +271,12 @@ var ppolicyState = stateReader{
 	read: readPpolicy,
 }
 
-// lockedForEver is pwdAccountLockedTime of an account that only an
-// administrator unlocks.
-const lockedForEver = "000001010000Z"
-
 func readPpolicy(e entry, in stateInput) directory.State {
 	s := active
 	if value := e.first("pwdAccountLockedTime"); value != "" {
 		lock := because(directory.StatusLocked, "pwdAccountLockedTime", e)
 		since, err := directory.ParseTime(value)
-		if err == nil && value != lockedForEver && in.policy.lockFor > 0 {
+		if err == nil && !directory.IsLockedForGood(since) && in.policy.lockFor > 0 {
 			lock.Until = since.Add(in.policy.lockFor)
 		}
 		if lock.Until.IsZero() || in.now.Before(lock.Until) {

@@ -64,6 +64,7 @@ func TestStates(t *testing.T) {
 		{"ppolicy without age", "openldap", attrs("pwdChangedTime=20001101000000Z"), policy{}, directory.StatusActive, "", ""},
 		{"ppolicy nothing", "openldap", attrs(), usual, directory.StatusActive, "", ""},
 		{"ppolicy locked by admin", "openldap", attrs("pwdAccountLockedTime=000001010000Z"), usual, directory.StatusLocked, "", ""},
+		{"ppolicy locked by admin, seconds", "openldap", attrs("pwdAccountLockedTime=00000101000000Z"), usual, directory.StatusLocked, "", ""},
 		{"ppolicy locked", "openldap", attrs("pwdAccountLockedTime=20261122113000Z"), usual, directory.StatusLocked, "2026-11-22", ""},
 		{"ppolicy lock ran out", "openldap", attrs("pwdAccountLockedTime=20261122103000Z"), usual, directory.StatusActive, "", ""},
 		{"ppolicy lock without end", "openldap", attrs("pwdAccountLockedTime=20201122103000Z"), policy{}, directory.StatusLocked, "", ""},
