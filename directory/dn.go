@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A DN is a distinguished name (RFC 4514). One name has many spellings: case,
@@ -119,15 +121,15 @@ func (d DN) Within(base DN) bool {
 }
 
 // FoldValue returns the form in which directories compare most values: in lower
-// case, without spaces at the ends and with single spaces within (RFC 4518,
-// section 2.6.1).
+// case, composed (NFC), without spaces at the ends and with single spaces within (RFC
+// 4518, sections 2.3 and 2.6.1).
 func FoldValue(s string) string {
 	plain := strings.Trim(s, " ") == s && !strings.Contains(s, "  ")
 	for i := 0; i < len(s) && plain; i++ {
 		plain = s[i] >= ' ' && s[i] < utf8.RuneSelf
 	}
 	if !plain {
-		s = strings.Join(strings.Fields(s), " ")
+		s = norm.NFC.String(strings.Join(strings.Fields(s), " "))
 	}
 	return strings.ToLower(s)
 }

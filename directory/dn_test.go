@@ -11,7 +11,7 @@ func TestSameDN(t *testing.T) {
 		{"CN=Finance,OU=Groups,DC=corp,DC=example", "cn=finance,ou=groups,dc=corp,dc=example", " CN = Finance , OU=Groups,dc=CORP ,dc= example ", "cn=finance;ou=groups;dc=corp;dc=example"},
 		{`cn=a\,b,dc=x`, `cn=a\2cb,dc=x`, `cn="a,b",dc=x`, `CN="a\2Cb" ,dc=x`},
 		{"cn=a+sn=b,dc=x", "sn=b+cn=a,dc=x", "SN=B + CN=A, dc=x", `sn="b"+cn=a,dc=x`},
-		{"cn=Bücher,dc=x", `cn=B\c3\bccher,dc=x`, "CN=BÜCHER,DC=X"},
+		{"cn=Bücher,dc=x", `cn=B\c3\bccher,dc=x`, "CN=BÜCHER,DC=X", "cn=Bu\u0308cher,dc=x"},
 		{"cn=a b,dc=x", "cn=a   b,dc=x", `cn=\20a b\20,dc=x`, `cn=a b\ ,dc=x`, `cn=" a b ",dc=x`, "cn=a\u00a0b,dc=x"},
 		{"cn=a=b,dc=x", `cn=a\=b,dc=x`},
 		{`cn=\#1,dc=x`, `cn=\231,dc=x`, "cn=#1,dc=x"},

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"berth/directory"
 )
 
@@ -44,6 +46,7 @@ func (x *index) add(m matcher, rule int) {
 
 // name adds the rules that name a user.
 func (x *index) name(name string, found ruleSet) {
+	name = norm.NFC.String(name)
 	folded := strings.ToLower(name)
 	for _, in := range x.hashed[maphash.String(seed, folded)] {
 		if in.name == folded {
@@ -79,20 +82,22 @@ func (x *index) group(g *directory.Group, source string, found ruleSet, buf []by
 	}
 }
 
-// appendLower appends s in lower case. It allocates only for letters beyond
+// appendLower appends s in lower case and composed (NFC). It allocates only for letters beyond
 // ASCII.
 func appendLower(b []byte, s string) []byte {
 	for i := range len(s) {
 		c := s[i]
 		if c >= utf8.RuneSelf {
-			return append(b[:len(b)-i], strings.ToLower(s)...)
+			return append(b[:len(b)-i], strings.ToLower(norm.NFC.String(s))...)
 		}
 		b = append(b, lower(c))
 	}
 	return b
 }
 
-// matcher is one value of groups or users: a name, a DN, a SID, or a pattern.
+// matcher is one value of groups or users: a name, a DN, a SID, or a pattern. An é may
+// be one character, or an e and an accent: texts are compared as composed ones (NFC),
+// because directories take both for the same name.
 type matcher struct {
 	directory     string   // the group is one of this directory; empty: of any
 	name, dn, sid string   // the name in lower case, directory.DN.Key, the SID in upper case
@@ -104,6 +109,7 @@ type matcher struct {
 // parseGroup reads a value of when.groups. directories are those that a name
 // can belong to; several mean that a name must say to which one, unless plain.
 func parseGroup(s string, directories []string, plain bool) (m matcher, err error) {
+	s = norm.NFC.String(s)
 	switch {
 	case strings.TrimSpace(s) == "":
 		return m, errors.New("a DN, a name, a SID or a pattern is missing")
@@ -179,9 +185,9 @@ func (m matcher) group(g *directory.Group, source string) bool {
 	case m.dn != "":
 		return m.dn == g.DN.Key()
 	case m.name != "":
-		return m.name == strings.ToLower(g.Name)
+		return m.name == strings.ToLower(norm.NFC.String(g.Name))
 	case m.glob != "":
-		return match(m.glob, g.Name)
+		return match(m.glob, norm.NFC.String(g.Name))
 	}
 	rdns := g.DN.RDNs()
 	more := len(rdns) - len(m.rdns)

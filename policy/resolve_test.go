@@ -86,6 +86,34 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestComposedNames: directories take a letter with an accent for the same whether it is
+// one character or two, so a rule must not miss the other spelling.
+func TestComposedNames(t *testing.T) {
+	const one, two = "J\u00dcrgen", "ju\u0308rgen"
+	for _, has := range []string{one, two} {
+		u := &directory.User{
+			Identity: directory.Identity{Source: "corp", ID: "1"}, Name: has,
+			Groups: []directory.Group{{DN: directory.DNOf("cn=" + has + ",dc=x"), Name: has}},
+		}
+		for _, named := range []string{one, two} {
+			for _, w := range []When{
+				{Users: []string{named}},
+				{Users: []string{named + "*"}},
+				{Groups: []string{named}},
+				{Groups: []string{`corp\` + named}},
+				{Groups: []string{named[:1] + "?" + named[len(named)-4:]}},
+				{Groups: []string{"cn=" + named + ",dc=x"}},
+				{Groups: []string{"cn=" + named + "*,dc=x"}},
+			} {
+				set := compile(t, Rule{Name: "all"}, Rule{Name: "out", Deny: true, When: w})
+				if _, err := set.Resolve(Request{User: u, Time: monday}); !errors.Is(err, ErrDenied) {
+					t.Errorf("%+q is not denied by %+q", has, fmt.Sprint(w.Users, w.Groups))
+				}
+			}
+		}
+	}
+}
+
 func TestUnknownRemote(t *testing.T) {
 	set := compile(t, Rule{Name: "r", When: When{From: []string{"0.0.0.0/0", "::/0"}}})
 	if p, err := set.Resolve(Request{User: alice}); err == nil {

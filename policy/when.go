@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"berth/directory"
 )
 
@@ -49,6 +51,7 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		explain: func(f *facts, held bool) string { return outcome(held, Quote(f.User.Source), w.Directory) },
 	})
 	addUser := func(v string) error {
+		v = norm.NFC.String(v)
 		m, err := matcher{name: strings.ToLower(v)}, error(nil)
 		switch {
 		case strings.TrimSpace(v) == "":
