@@ -220,7 +220,11 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 	if proofs.who == (directory.Identity{}) {
 		proofs.who = u.Identity
 	}
-	proofs.restriction, proofs.grace, proofs.ownChange = nil, false, true
+	// If the directory does not show this change yet, the time is not known before a re-check.
+	proofs.restriction, proofs.grace, proofs.ownChange = nil, false, !u.State.PasswordChanged.After(proofs.passwordChanged)
+	if !proofs.ownChange {
+		proofs.passwordChanged = u.State.PasswordChanged
+	}
 	return a.gate.judge(proofs, u, a.peer.Remote.Addr(), false)
 }
 

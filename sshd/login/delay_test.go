@@ -299,6 +299,22 @@ func TestOwnChangeThenAnother(t *testing.T) {
 	}
 }
 
+// TestOwnChangeThenAnotherAtOnce: somebody else changes the password before the first
+// re-check.
+func TestOwnChangeThenAnotherAtOnce(t *testing.T) {
+	w := newWorld(directory.StatusMustChange)
+	w.policy = &policy.Policy{Services: []string{"sftp", "passwd"}}
+	a := newAttempt(w)
+	g, _, _ := play(w, a, []try{{methodInteractive, true}}, true)
+	if g == nil || w.changes != 1 {
+		t.Fatalf("grant %v after %d changes", g, w.changes)
+	}
+	w.user.State.PasswordChanged = w.user.State.PasswordChanged.Add(time.Second)
+	if _, err := a.gate.Review(g, &w.user, nil); err == nil {
+		t.Error("the password is another one, and the session goes on")
+	}
+}
+
 // unchecked says that the password has expired before it compares it, as some
 // servers do.
 type unchecked struct{ *world }

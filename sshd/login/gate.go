@@ -111,7 +111,7 @@ type proofs struct {
 	grace        bool   // the directory accepted a password although it has expired
 
 	passwordChanged time.Time // when the user's password was last changed
-	ownChange       bool      // the user has changed it in this login
+	ownChange       bool      // the user has changed it in this login, and the time is not known yet
 }
 
 // A certificate has proved who a user is. Grant is what it allows.
