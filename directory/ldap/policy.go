@@ -299,11 +299,13 @@ func (c *Client) ipaLockout(ctx context.Context) (policy, error) {
 	}
 	var first policy
 	for _, e := range entries {
-		n, err := strconv.Atoi(e.first("krbPwdMaxFailure"))
-		if err == nil && n > 0 && (first.failures == 0 || n < first.failures) {
-			first.failures = n
+		p := policy{failures: number(e, "krbPwdMaxFailure"), window: seconds(e.first("krbPwdFailureCountInterval"))}
+		switch {
+		case first.failures == 0:
+			first = p
+		case p.failures > 0:
+			first = stricter(first, p)
 		}
-		first.window = max(first.window, seconds(e.first("krbPwdFailureCountInterval")))
 	}
 	return first, nil
 }

@@ -437,3 +437,32 @@ func TestBindAsOtherRights(t *testing.T) {
 		}
 	}
 }
+
+// TestLockoutOfFreeIPA has several policies: the one that locks first counts, and the
+// one that remembers longest. An interval of 0 means for ever.
+func TestLockoutOfFreeIPA(t *testing.T) {
+	for _, tt := range []struct {
+		policies [][2]int // failures, interval
+		failures int
+		window   time.Duration
+	}{
+		{[][2]int{{6, 60}}, 6, time.Minute},
+		{[][2]int{{6, 60}, {3, 120}}, 3, 2 * time.Minute},
+		{[][2]int{{6, 60}, {3, 0}}, 3, 0},
+		{[][2]int{{3, 0}, {6, 60}}, 3, 0},
+		{[][2]int{{0, 0}, {6, 60}, {0, 0}}, 6, time.Minute},
+		{[][2]int{{0, 60}}, 0, time.Minute},
+	} {
+		s := scripted(t, func(op int, r *ber.Packet) []byte {
+			var entries []string
+			for i, p := range tt.policies {
+				entries = append(entries, fmt.Sprintf("cn=%d,dc=example,dc=test|krbPwdMaxFailure=%d|krbPwdFailureCountInterval=%d", i, p[0], p[1]))
+			}
+			return found(r, entries...)
+		})
+		s.Kind = "freeipa"
+		if n, window, err := open(t, s).Lockout(t.Context(), alice); n != tt.failures || window != tt.window || err != nil {
+			t.Errorf("%v: Lockout = %d, %v, %v; want %d, %v", tt.policies, n, window, err, tt.failures, tt.window)
+		}
+	}
+}
