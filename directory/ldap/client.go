@@ -36,8 +36,9 @@ type Client struct {
 	tickets     *gssapi.Tickets
 	certificate *clientCertificate
 	pool        *pool
-	forest      *forest // finds people in all domains; nil: there is one domain
-	foreign     *Client // of another forest, whose groups count too; nil: there is none
+	forest      *forest       // finds people in all domains; nil: there is one domain
+	foreign     *Client       // of another forest, whose groups count too; nil: there is none
+	changing    chan struct{} // one change of keys at a time, so that max_keys holds
 	now         func() time.Time
 	searches    atomic.Int64 // sent so far, for tests
 
@@ -76,7 +77,7 @@ func open(s Settings, local *server, catalog bool, log hclog.Logger) (*Client, e
 		log = hclog.NewNullLogger()
 	}
 	s = s.Complete()
-	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), now: time.Now}
+	c := &Client{settings: s, kind: kinds[s.Kind], log: log.With("directory", s.Name), changing: make(chan struct{}, 1), now: time.Now}
 	c.sids.max, c.nested.max, c.self.max, c.policyEntries.max = maxSIDs, maxNested, maxSelfs, maxNested
 	if s.BindAs != "" { // one person's rights must not decide what is known of another
 		c.sids.max, c.nested.max, c.policyEntries.max, c.policies.max = nothing, nothing, nothing, nothing

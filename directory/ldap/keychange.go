@@ -84,6 +84,12 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 	if c.settings.KeyChange != keyChangeService {
 		return &directory.Refusal{Why: directory.ErrKeyForbidden, Detail: "key_change: " + c.settings.KeyChange}
 	}
+	select {
+	case c.changing <- struct{}{}:
+		defer func() { <-c.changing }()
+	case <-ctx.Done():
+		return fmt.Errorf("change the keys of %q: waiting for other changes: %w", u.Name, context.Cause(ctx))
+	}
 	// A new connection: if a pooled one proves dead, nobody knows whether the change
 	// was made.
 	cn, err := c.pool.connect(ctx, c.asService())

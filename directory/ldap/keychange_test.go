@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -57,6 +58,28 @@ func stored(t *testing.T, p *peers.Peer, binddn, password, dn, attribute string,
 	got := res.Entries[0].GetAttributeValues(attribute)
 	slices.Sort(got)
 	return got
+}
+
+// TestMaxKeysAtOnce adds keys over many connections at once.
+func TestMaxKeysAtOnce(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	s := settings(p)
+	s.MaxKeys = 5
+	c := open(t, s)
+	u := find(t, c, "bob")
+	var wg sync.WaitGroup
+	for range 20 {
+		line, _ := keyLine(t)
+		wg.Go(func() {
+			if err := c.AddKey(t.Context(), u, line); err != nil && !errors.Is(err, directory.ErrTooManyKeys) {
+				t.Errorf("AddKey = %v, want nil or ErrTooManyKeys", err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(find(t, c, "bob").Keys); n != s.MaxKeys {
+		t.Errorf("%d keys, want %d", n, s.MaxKeys)
+	}
 }
 
 // TestKeyValuesAreKept has a key stand in values with other keys: what remains
