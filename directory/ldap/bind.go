@@ -33,13 +33,17 @@ func (c *Client) Authenticate(ctx context.Context, u *directory.User, password s
 	return nil
 }
 
+// maxPassword is how many bytes a password may have. A server closes the connection when
+// a request is too long (slapd at 256 KiB), which looks as if the server were down.
+const maxPassword = 4096
+
 // bindUser connects and binds as u. The caller closes the connection. With a refusal
 // bindUser returns the connection too, because the server may accept a change of
 // the password over it.
 func (c *Client) bindUser(ctx context.Context, u *directory.User, password string) (*conn, error) {
 	name := c.bindName(u)
-	if password == "" || name == "" {
-		return nil, &directory.Refusal{Why: directory.ErrBadPassword, Detail: "empty"}
+	if password == "" || name == "" || len(password) > maxPassword {
+		return nil, &directory.Refusal{Why: directory.ErrBadPassword, Detail: fmt.Sprintf("empty, or longer than %d bytes", maxPassword)}
 	}
 	// Several servers may be tried for the connection. The bind is tried only once,
 	// because the directory counts wrong passwords.

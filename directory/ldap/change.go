@@ -31,6 +31,8 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 		return &directory.Refusal{Why: directory.ErrChangeForbidden, Detail: "password_change: none"}
 	case new == "":
 		return &directory.Refusal{Why: directory.ErrPasswordTooShort, Detail: "empty"}
+	case len(new) > maxPassword:
+		return &directory.Refusal{Why: directory.ErrPasswordWeak, Detail: fmt.Sprintf("longer than %d bytes", maxPassword)}
 	}
 	cn, err := c.bindUser(ctx, u, old)
 	if cn != nil {

@@ -286,6 +286,24 @@ func TestBindAsTyped(t *testing.T) {
 	}
 }
 
+// TestLongPasswords: whoever sends a password that is too long for the server must not
+// make the server look as if it were down.
+func TestLongPasswords(t *testing.T) {
+	c := open(t, settings(peers.OpenLDAP(t)))
+	u, long := find(t, c, "alice"), strings.Repeat("x", 262_090) // fits into a packet of SSH
+	if err := c.Authenticate(t.Context(), u, long); !errors.Is(err, directory.ErrBadPassword) {
+		t.Errorf("Authenticate = %v, want ErrBadPassword", err)
+	}
+	if err := c.ChangePassword(t.Context(), u, peers.Password("alice"), long); !errors.Is(err, directory.ErrPasswordWeak) {
+		t.Errorf("ChangePassword = %v, want ErrPasswordWeak", err)
+	}
+	for _, s := range c.Traffic() {
+		if !s.Up || s.Failures > 0 {
+			t.Errorf("%s is down after a long password", s.URL)
+		}
+	}
+}
+
 // TestGuessesLockNobody sends a hundred wrong passwords past the shield.
 func TestGuessesLockNobody(t *testing.T) {
 	p := peers.OpenLDAP(t)
