@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"berth/directory"
 )
@@ -47,9 +46,7 @@ func (c *Client) groupsElsewhere(ctx context.Context, e entry, groups []director
 		return nil, fmt.Errorf("foreign_groups: directory %s: %w", own.foreign.settings.Name, err)
 	}
 	for _, g := range foreign {
-		if !strings.Contains(g.Name, "@") {
-			g.Name += "@" + dnsName(g.DN.String())
-		}
+		g.Name += "@" + dnsName(g.DN.String())
 		more = append(more, g)
 	}
 	return more, nil

@@ -285,8 +285,8 @@ func (f *forest) parse(domains []domain, name string) (typedName, error) {
 		if t.user, t.only = user, true; user == "" || !called(short) {
 			return t, fmt.Errorf("name %q: not of a domain of this forest: %w", name, directory.ErrNoUser)
 		}
-	} else if user, dns, found := strings.Cut(name, "@"); found && user != "" && called(dns) {
-		t.user = user
+	} else if i := strings.LastIndexByte(name, '@'); i > 0 && called(name[i+1:]) {
+		t.user = name[:i]
 	}
 	return t, nil
 }
@@ -367,8 +367,8 @@ func (c *Client) homeOfGroup(ctx context.Context, group string) (*Client, string
 		return c, group
 	}
 	at, plain := group, group
-	if name, dns, found := strings.Cut(group, "@"); found {
-		at, plain = "dc="+strings.ReplaceAll(dns, ".", ",dc="), name
+	if i := strings.LastIndexByte(group, '@'); i >= 0 {
+		at, plain = "dc="+strings.ReplaceAll(group[i+1:], ".", ",dc="), group[:i]
 	}
 	if home, err := c.forest.of(ctx, at); err == nil {
 		return home, plain
@@ -377,15 +377,26 @@ func (c *Client) homeOfGroup(ctx context.Context, group string) (*Client, string
 }
 
 // qualified returns the name of a person or group with the domain, unless that is the own
-// one or there is no other.
+// one or there is no other. A name of the own domain that looks like one of another domain
+// gets the domain too: otherwise two people, or two groups, would have one name.
 func (c *Client) qualified(name, dn string) string {
 	if c.forest == nil || name == "" {
 		return name
 	}
-	if d := dnsName(dn); d != dnsName(c.forest.own.settings.Base) {
+	own := dnsName(c.forest.own.settings.Base)
+	if d := dnsName(dn); d != own || c.forest.elsewhere(name) {
 		return name + "@" + d
 	}
 	return name
+}
+
+// elsewhere reports whether name looks like one of another domain.
+func (f *forest) elsewhere(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	suffix := strings.ToLower(name[strings.LastIndexByte(name, '@')+1:])
+	return suffix != dnsName(f.own.settings.Base) && len(suffix) < len(name) &&
+		slices.ContainsFunc(f.domains, func(d domain) bool { return d.dns == suffix })
 }
 
 // report finds out whether the catalogue and the other domains can be used.

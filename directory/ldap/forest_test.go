@@ -302,6 +302,29 @@ func TestForest(t *testing.T) {
 	}
 }
 
+// TestForestNamesakes: a person and a group of the own domain are called like ones of
+// another domain. They get names of their own, by which they are found again.
+func TestForestNamesakes(t *testing.T) {
+	s, dcs := scriptedForest(t)
+	const guid = "|objectGUID=0123456789abcd95"
+	mallory := "CN=mallory,DC=corp,DC=test|objectClass=user|objectCategory=person|sAMAccountName=bob@sub.corp.test|userPrincipalName=mallory@corp.test" + guid
+	dcs["gc"].entries = append(dcs["gc"].entries, mallory)
+	dcs["corp.test"].entries = append(dcs["corp.test"].entries,
+		mallory+"|userAccountControl=512|accountExpires=0|pwdLastSet=132000000000000000|msDS-User-Account-Control-Computed=0|primaryGroupID=513|logonHours="+strings.Repeat("\xff", 21)+"|tokenGroups="+sid(0, 1195),
+		"CN=Fake,DC=corp,DC=test|objectClass=group|sAMAccountName=Locals@Sub.corp.test|objectSid="+sid(0, 1195)+"|objectGUID=0123456789abcd96")
+	c := open(t, s)
+	const name, group = "bob@sub.corp.test@corp.test", "Locals@Sub.corp.test@corp.test"
+	for _, typed := range []string{"mallory@corp.test", name, `CORP\bob@sub.corp.test`} {
+		u := find(t, c, typed)
+		if u.DN != "CN=mallory,DC=corp,DC=test" || u.Name != name || len(u.Groups) != 1 || u.Groups[0].Name != group {
+			t.Errorf("%s is %q (%s) in %v, want %q in %q", typed, u.Name, u.DN, u.Groups, name, group)
+		}
+	}
+	if u := find(t, c, "bob@sub.corp.test"); u.DN != "CN=bob,OU=People,DC=sub,DC=corp,DC=test" {
+		t.Errorf("bob is %s", u.DN)
+	}
+}
+
 // TestForestGroups: groups of all domains count, and those of the service account's domain
 // that only this domain knows.
 func TestForestGroups(t *testing.T) {
@@ -374,6 +397,14 @@ func TestForeignGroups(t *testing.T) {
 				t.Errorf("%s is in %s without foreign_groups", name, g.Name)
 			}
 		}
+	}
+	// A group whose name looks like one of another domain is one of its own domain.
+	dcs["corp.test"].entries = append(dcs["corp.test"].entries, "CN=Fake,DC=corp,DC=test|objectClass=group|sAMAccountName=Crew@partner.test|objectSid="+sid(0, 1196)+
+		"|groupType=-2147483644|member=CN=S-1-5-21-1-1-9-1904,CN=ForeignSecurityPrincipals,DC=corp,DC=test")
+	trusting = open(t, p)
+	trusting.CountGroupsOf(open(t, s))
+	if groups := find(t, trusting, "xan").Groups; groups[0].Name != "Crew@partner.test@corp.test" {
+		t.Errorf("xan is in %v", groups)
 	}
 	dcs["corp.test"].stop()
 	if _, err := trusting.Lookup(t.Context(), "wim"); err == nil || directory.Refused(err) {
