@@ -116,3 +116,26 @@ func TestBindAsSomebodyElse(t *testing.T) {
 		t.Errorf("Lookup afterwards = %+v, want nothing of an entry", u)
 	}
 }
+
+// TestManyClaimALoginName gives many people a mail address that is the login name of
+// somebody else, whom the server returns last.
+func TestManyClaimALoginName(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	claim := func(i int, name string) {
+		manage(t, p, fmt.Sprintf("dn: cn=c%d,%s\nobjectClass: inetOrgPerson\ncn: c%d\nsn: x\nuid: c%d\nmail: %s", i, people, i, i, name))
+	}
+	for i := range 6 {
+		claim(i, "last")
+		claim(10+i, "nobody")
+	}
+	manage(t, p, "dn: uid=last,"+people+"\nobjectClass: inetOrgPerson\nuid: last\ncn: last\nsn: x")
+	s := settings(p)
+	s.LoginAttributes = []string{"uid", "mail"}
+	c := open(t, s)
+	if u := find(t, c, "last"); u.DN != "uid=last,"+people {
+		t.Errorf("last is %s", u.DN)
+	}
+	if u, err := c.Lookup(t.Context(), "nobody"); !errors.Is(err, directory.ErrAmbiguous) {
+		t.Errorf("Lookup of the address of many people = %v, %v, want ErrAmbiguous", u, err)
+	}
+}

@@ -12,8 +12,8 @@ import (
 	"berth/directory"
 )
 
-// maxMatches is how many entries a name may match before the search is given
-// up; more than one is too many anyway.
+// maxMatches is how many entries that match a name are read; more than one is too many
+// anyway.
 const maxMatches = 5
 
 // find looks a user up by any spelling of a login name.
@@ -27,9 +27,9 @@ func (c *Client) find(ctx context.Context, search searchFunc, name string) (*dir
 
 // findEntry returns the whole entry that a login name means.
 //
-// A server gives up a search by an attribute without an index (389 DS: result 11).
-// Then only the name attribute is searched. The entry with that name is the right
-// one, whatever other attributes match (see choose).
+// A server gives up a search by an attribute without an index (389 DS: result 11), and
+// many entries may match. Then only the name attribute is searched. The entry with that
+// name is the right one, whatever other attributes match (see choose).
 func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) (entry, error) {
 	var given error
 	for _, by := range [][]string{c.settings.LoginAttributes, {c.settings.NameAttribute}} {
@@ -37,13 +37,16 @@ func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) 
 		if err != nil {
 			return entry{}, err
 		}
-		entries, _, err := upTo(ctx, search, c.settings.Base, filter, maxMatches, c.userAttributes()...)
-		if ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded) {
+		entries, more, err := upTo(ctx, search, c.settings.Base, filter, maxMatches, c.userAttributes()...)
+		switch {
+		case ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded):
 			given = cmp.Or(given, fmt.Errorf("%w: an attribute of login_attributes may lack an index (%s)", err, strings.Join(by, ", ")))
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return entry{}, err
+		case more && given == nil:
+			given = &directory.Refusal{Why: directory.ErrAmbiguous, Detail: fmt.Sprintf("%q matches more than %d entries", name, maxMatches)}
+			continue
 		}
 		if given == nil || len(entries) > 0 {
 			return c.choose(ctx, search, name, entries)
