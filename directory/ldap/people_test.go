@@ -139,3 +139,26 @@ func TestManyClaimALoginName(t *testing.T) {
 		t.Errorf("Lookup of the address of many people = %v, %v, want ErrAmbiguous", u, err)
 	}
 }
+
+// TestNoStableID: people without an id cannot be told apart from each other.
+func TestNoStableID(t *testing.T) {
+	p := peers.OpenLDAP(t)
+	replace(t, p, "uid=alice,"+people, "employeeNumber", "7")
+	s := settings(p)
+	s.IDAttribute = "employeeNumber"
+	c := open(t, s)
+	if u := find(t, c, "alice"); u.ID != "7" {
+		t.Errorf("the id of alice is %q", u.ID)
+	}
+	for _, name := range []string{"bob", "carol"} {
+		u, err := c.Lookup(t.Context(), name)
+		if !errors.Is(err, directory.ErrStateUnknown) || !strings.Contains(err.Error(), "employeeNumber") {
+			t.Errorf("Lookup(%q) without an id = %v, %v, want ErrStateUnknown", name, u, err)
+		}
+	}
+	for u, err := range c.Users(t.Context()) {
+		if err != nil || u.ID == "" && u.State.Err() == nil {
+			t.Errorf("Users: %v, %v", u, err)
+		}
+	}
+}

@@ -119,7 +119,8 @@ type Settings struct {
 	// NameAttribute holds the user's one login name.
 	NameAttribute string `mapstructure:"name_attribute"`
 
-	// IDAttribute holds an id that stays the same when a user is renamed.
+	// IDAttribute holds an id that stays the same when a user is renamed. Users without
+	// it cannot log in.
 	IDAttribute string `mapstructure:"id_attribute"`
 
 	// KeyAttribute holds SSH public keys; "none" switches key logins off.

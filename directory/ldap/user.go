@@ -117,6 +117,9 @@ func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directo
 	if u.Name == "" {
 		return nil, fmt.Errorf("%q has no attribute %s: %w", e.dn, c.settings.NameAttribute, directory.ErrNoUser)
 	}
+	if u.ID == "" { // sessions, codes and quotas of all such people would be those of one person
+		return nil, &directory.Refusal{Why: directory.ErrStateUnknown, Detail: fmt.Sprintf("%q has no %s, or it may not be read", e.dn, c.settings.IDAttribute)}
+	}
 	for _, name := range c.settings.Attributes {
 		if e.has(name) {
 			u.Attrs[strings.ToLower(name)] = e.all(name)
