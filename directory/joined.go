@@ -133,14 +133,37 @@ func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map
 }
 
 // suffixed looks up names with a suffix of m: whole, and if nobody has that name,
-// without the suffix.
+// without the suffix. But NAME@SUFFIX, as users of a later member are called, first means
+// the owner of NAME: nobody else can take it as another name, such as a mail address.
 func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[string]Answer {
-	answers := m.LookupMany(ctx, names)
+	answers := make(map[string]Answer, len(names))
+	var bares, wholes []string
+	for _, name := range names {
+		if _, bare := j.bySuffix(name); m != &j.members[0] && strings.EqualFold(name, bare+"@"+m.Suffixes[0]) {
+			bares = append(bares, bare)
+		}
+	}
+	owners := m.LookupMany(ctx, bares)
+	for _, name := range names {
+		_, bare := j.bySuffix(name)
+		switch a, asked := owners[bare]; {
+		case !asked, errors.Is(a.Err, ErrNoUser), a.Err == nil && (a.User.ID == "" || !strings.EqualFold(a.User.Name, bare)):
+			wholes = append(wholes, name)
+		default:
+			answers[name] = a
+		}
+	}
 	whole := map[string][]string{} // by the name without the suffix
-	var bares []string
-	for name, a := range answers {
-		if errors.Is(a.Err, ErrNoUser) {
-			_, bare := j.bySuffix(name)
+	bares = nil
+	for name, a := range m.LookupMany(ctx, wholes) {
+		_, bare := j.bySuffix(name)
+		owner, asked := owners[bare]
+		switch {
+		case !errors.Is(a.Err, ErrNoUser):
+			answers[name] = a
+		case asked:
+			answers[name] = owner
+		default:
 			if whole[bare] == nil {
 				bares = append(bares, bare)
 			}

@@ -51,6 +51,31 @@ func TestJoined(t *testing.T) {
 	}
 }
 
+// TestJoinedOwnName: somebody has as another name, such as a mail address, what somebody
+// else is called here.
+func TestJoinedOwnName(t *testing.T) {
+	corp, partners := newFake(), newFake("bob", "mallory")
+	j, err := Join(Member{Name: "corp", Directory: corp}, Member{Name: "partners", Suffixes: []string{"partners", "p"}, Directory: partners})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, claimed := range []string{"bob@partners", "info@partners", "bob@p"} {
+		partners.users[claimed] = partners.users["mallory"]
+	}
+	for typed, want := range map[string]string{
+		"bob@partners": "bob@partners", "BOB@Partners": "bob@partners", `PARTNERS\bob`: "bob@partners", "bob": "bob@partners",
+		"info@partners": "mallory@partners", "bob@p": "mallory@partners",
+	} {
+		if u, err := j.Lookup(t.Context(), typed); err != nil || u.Name != want {
+			t.Errorf("Lookup(%q) = %v, %v, want %s", typed, u, err, want)
+		}
+	}
+	partners.down = true
+	if u, err := j.Lookup(t.Context(), "bob@partners"); !errors.Is(err, errDown) {
+		t.Errorf("Lookup = %v, %v, want %v", u, err, errDown)
+	}
+}
+
 func TestJoinedOutage(t *testing.T) {
 	corp, partners := newFake("alice"), newFake("alice", "carol")
 	j, _ := Join(Member{Name: "corp", Directory: corp}, Member{Name: "partners", Directory: partners})
