@@ -1,6 +1,7 @@
 package ldap_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -83,6 +84,22 @@ func TestFailover(t *testing.T) {
 	}
 	if err := c.Authenticate(t.Context(), u, "wrong"); !errors.Is(err, directory.ErrBadPassword) {
 		t.Errorf("Authenticate with a wrong password = %v, want ErrBadPassword", err)
+	}
+}
+
+// TestImpatientCaller: a caller with little time left says nothing about the server.
+func TestImpatientCaller(t *testing.T) {
+	c := open(t, settings(peers.OpenLDAP(t)))
+	u := find(t, c, "alice")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	if err := c.Authenticate(ctx, u, peers.Password("alice")); err == nil || directory.Refused(err) {
+		t.Errorf("Authenticate without time = %v, want an error that is no refusal", err)
+	}
+	for _, s := range c.Traffic() {
+		if !s.Up || s.Failures > 0 {
+			t.Errorf("%s is down because a caller had no time", s.URL)
+		}
 	}
 }
 

@@ -240,13 +240,12 @@ func (p *pool) connect(ctx context.Context, as use) (*conn, error) {
 			return nil, err
 		}
 		errs = append(errs, err)
-		if errors.Is(ctx.Err(), context.Canceled) {
-			break // the caller has given up: the server may be good
-		}
-		p.fail(s, err, time.Since(start))
-		if ctx.Err() != nil {
+		took := time.Since(start)
+		if ctx.Err() != nil { // the caller has given up: the server may be good
+			p.silent(s, took)
 			break
 		}
+		p.fail(s, err, took)
 	}
 	if len(errs) == 0 {
 		p.mu.Lock()
@@ -347,10 +346,20 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Duration) {
 	switch {
 	case !unwell(err), errors.Is(ctx.Err(), context.Canceled):
-	case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errNoAnswer):
 		c.pool.doubt(cn.server)
+	case errors.Is(err, context.DeadlineExceeded):
+		c.pool.silent(cn.server, took)
 	case !cn.pooled, answered(err):
 		c.pool.fail(cn.server, err, took)
+	}
+}
+
+// silent doubts a server that said nothing for as long as took. Less than its patience
+// shows only that the caller had little time.
+func (p *pool) silent(s *server, took time.Duration) {
+	if took >= p.patience(s) {
+		p.doubt(s)
 	}
 }
 
