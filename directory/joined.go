@@ -207,22 +207,26 @@ func ambiguousID(u, owner *User) error {
 	return &Refusal{Why: ErrAmbiguous, Detail: fmt.Sprintf("%s is %q in directory %s and %q in directory %s", u.ID, u.DN, u.Source, owner.DN, owner.Source)}
 }
 
-// Users implements Directory: the users of all directories, one directory after
-// the other.
+// Users implements Directory: the users of all directories, one directory after the
+// other. Those that cannot be listed make one error, after the users of the others.
 func (j *Joined) Users(ctx context.Context) iter.Seq2[*User, error] {
 	return func(yield func(*User, error) bool) {
+		var errs []error
 		for i := range j.members {
 			m := &j.members[i]
 			for u, err := range m.Users(ctx) {
 				if err != nil {
-					yield(nil, fmt.Errorf("directory %s: %w", m.Name, err))
-					return
+					errs = append(errs, fmt.Errorf("directory %s: %w", m.Name, err))
+					break
 				}
 				// With an error no name means this user.
 				if owned, err := j.owned(m, u, nil); err == nil && !yield(owned, nil) {
 					return
 				}
 			}
+		}
+		if len(errs) > 0 {
+			yield(nil, errors.Join(errs...))
 		}
 	}
 }

@@ -26,6 +26,8 @@ func TestUsers(t *testing.T) {
 		{"through layers", NewCache(NewShield(first, 0, 0), 0, 0), "[alice bob]", nil},
 		{"joined", join(first, second), "[alice bob alice@b]", errDown},
 		{"one that cannot tell", join(first, third), "[alice bob]", ErrNotListed},
+		{"the first one cannot tell", join(third, first), "[alice@b bob@b]", ErrNotListed},
+		{"the first one is down", join(second, first), "[alice alice@b bob@b]", errDown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
