@@ -286,7 +286,8 @@ func (c *conn) farewell() bool {
 	if !ok {
 		return false
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(farewellWait))
+	// A deadline would not end a write that waits for a key exchange.
+	time.AfterFunc(farewellWait, func() { c.nc.Close() })
 	go func() {
 		defer c.survive()
 		const byApplication = 11

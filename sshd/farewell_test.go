@@ -117,18 +117,40 @@ func (r readsNothing) Disconnect(uint32, string) error {
 	return err
 }
 
-// TestFarewellIsBounded: a client that reads nothing does not keep its connection.
+// A rekeys is a connection of the library to a client that has begun a key exchange and
+// does not go on: the library holds back what is written, and reads.
+type rekeys struct {
+	ssh.Conn
+	nc net.Conn
+}
+
+func (r rekeys) Disconnect(uint32, string) error {
+	_, err := r.nc.Read(make([]byte, 1))
+	return err
+}
+
+// TestFarewellIsBounded: a client that reads nothing, or never ends a key exchange, does
+// not keep its connection.
 func TestFarewellIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		here, there := net.Pipe()
-		c := &conn{srv: &Server{}, nc: here, ssh: &ssh.ServerConn{Conn: readsNothing{nc: here}}}
-		c.grant.Store(&login.Grant{})
-		c.close(event.TooMuchUnread)
-		time.Sleep(farewellWait + time.Millisecond)
-		if _, err := there.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("after %v the client can still read: %v", farewellWait, err)
-		}
-	})
+	for name, library := range map[string]func(net.Conn) ssh.Conn{
+		"reads nothing":               func(nc net.Conn) ssh.Conn { return readsNothing{nc: nc} },
+		"key exchange without an end": func(nc net.Conn) ssh.Conn { return rekeys{nc: nc} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, there := net.Pipe()
+				defer there.Close()
+				c := &conn{srv: &Server{}, nc: here, ssh: &ssh.ServerConn{Conn: library(here)}}
+				c.grant.Store(&login.Grant{})
+				c.close(event.TooMuchUnread)
+				time.Sleep(farewellWait + time.Millisecond)
+				there.SetReadDeadline(time.Now().Add(time.Millisecond))
+				if _, err := there.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("after %v the client can still read: %v", farewellWait, err)
+				}
+			})
+		})
+	}
 }
 
 // TestUnreadIsCharged: the person pays for what is sent to a channel that no service reads.
