@@ -2,7 +2,10 @@ package main
 
 // unreadData limits how much data of a client the server must keep. Data that no service
 // has read yet is charged, in steps, by the function that Charge sets. Data that the
-// client sends as standard error is dropped, because no service uses it.
+// client sends as standard error is dropped, because no service uses it. Requests are not
+// charged. So only one of each channel waits, and eight to open a channel, instead of 16,
+// and a packet has at most 72 KiB, instead of 256: the longest ticket of Kerberos and the
+// longest command fit.
 //
 // Upstream: no issue is known. Remove the patch when the memory of a channel is limited.
 var unreadData = patch{
@@ -13,6 +16,10 @@ var unreadData = patch{
 		{"channel.go", "func (ch *channel) handleData", "ch.myWindow -= length\n", "ch.myWindow -= length\n\terr := ch.charge()\n"},
 		{"channel.go", "func (ch *channel) handleData", "if extended == 1 {", "if err != nil {\n\t\treturn err\n\t}\n\n\tif extended == 1 && ch.direction == channelOutbound {"},
 		{"channel.go", "func (c *channel) close", "c.pending.eof()", "c.settle()\n\t\tc.pending.eof()"},
+		{"channel.go", "func (m *mux) newChannel", "make(chan *Request, chanSize)", "make(chan *Request, 1)"},
+		{"mux.go", "func newMux", "make(chan NewChannel, chanSize)", "make(chan NewChannel, 8)"},
+		{"mux.go", "func newMux", "make(chan *Request, chanSize)", "make(chan *Request, 1)"},
+		{"transport.go", "func (s *connectionState) readPacket", "len(packet) == 0 {\n\t\terr = errors.New(\"ssh: zero length packet\")", "(len(packet) == 0 || len(packet) > 72<<10) {\n\t\terr = errors.New(\"ssh: zero length packet, or packet too large\")"},
 		{"mux.go", "type mux struct", "chanList chanList", "chanList chanList\n\tcharge   func(bytes int64) error"},
 	},
 	code: `

@@ -193,6 +193,41 @@ func TestUnexpectedAreBounded(t *testing.T) {
 	}
 }
 
+// TestRequestsAreBounded: requests that nobody reads take little memory, as few
+// wait and none is longer than 72 KiB. A request of 70 KiB is read.
+func TestRequestsAreBounded(t *testing.T) {
+	m := &mux{chanList: chanList{}}
+	if n := cap(m.newChannel("session", channelInbound, nil).incomingRequests); n > 1 {
+		t.Errorf("%d requests of a channel can wait", n)
+	}
+	here, there := memPipe()
+	m = newMux(here)
+	if n := cap(m.incomingRequests) + cap(m.incomingChannels); n > 9 {
+		t.Errorf("%d requests of a connection can wait", n)
+	}
+	there.Close()
+	client, ended := patchedPair(t)
+	client.writePacket(password("right"))
+	for next(t, client)[0] != msgUserAuthSuccess {
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	client.writePacket(Marshal(&globalRequestMsg{Type: "x", WantReply: true, Data: make([]byte, 70<<10)}))
+	if p := next(t, client); p[0] != msgRequestFailure {
+		t.Errorf("70 KiB: message %d, want REQUEST_FAILURE", p[0])
+	}
+	client.writePacket(Marshal(&globalRequestMsg{Type: "x", Data: make([]byte, 72<<10)}))
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("a longer packet is taken")
+	}
+	client.Close()
+	for range ended {
+	}
+}
+
 // TestNothingRemains: of a connection that the client has filled with packets and that
 // has then failed, before or after the login, no goroutine remains.
 func TestNothingRemains(t *testing.T) {
