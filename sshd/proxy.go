@@ -46,7 +46,7 @@ func (b *behind) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := addrPort(nc.RemoteAddr()).Addr()
+	from := addrPort(nc.RemoteAddr()).Addr().WithZone("")
 	if !slices.ContainsFunc(b.trusted, func(n netip.Prefix) bool { return n.Contains(from) }) {
 		return nc, nil
 	}

@@ -235,3 +235,24 @@ func TestStrangersAreLetGo(t *testing.T) {
 		t.Errorf("reasons = %q", got)
 	}
 }
+
+// accepts is a listener with one connection, which comes from an address.
+type accepts struct {
+	net.Listener
+	net.Conn
+	from net.TCPAddr
+}
+
+func (a accepts) Accept() (net.Conn, error) { return a, nil }
+func (a accepts) RemoteAddr() net.Addr      { return &a.from }
+func (a accepts) Close() error              { return nil }
+
+// TestLinkLocalBalancer: the zone of an address says which interface it is on, and
+// networks have none.
+func TestLinkLocalBalancer(t *testing.T) {
+	from := net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 4711, Zone: "eth0"}
+	nc, err := Behind(accepts{from: from}, []netip.Prefix{netip.MustParsePrefix("fe80::/10")}).Accept()
+	if _, ok := nc.(*proxied); !ok || err != nil {
+		t.Errorf("a connection from %v is %T, %v", &from, nc, err)
+	}
+}
