@@ -3,7 +3,9 @@ package main
 // beforeLogin does the same for messages before the login. It also accepts a second
 // request for the authentication service, because paramiko (Ansible, Airflow, pysftp,
 // fsspec) sends one before each try. A login may have maxAuthServerAttempts such
-// messages. Without the patch, each of them ends the connection.
+// messages. Without the patch, each of them ends the connection. Only KEXINIT, after the
+// first, does not: an exchange of keys costs the server more time than it costs the
+// client, and without the patch a client can repeat it as often as it likes.
 //
 // Upstream: golang.org/issue/75268. Remove the patch when that is solved.
 var beforeLogin = patch{
@@ -12,6 +14,11 @@ var beforeLogin = patch{
 		{"connection.go", "type connection struct", "*mux", "*mux\n\n\tpushed []byte\n\tstrays int"},
 		{"server.go", "func (s *connection) serverHandshake", "packet, err = s.transport.readPacket()", "packet, err = s.authPacket(msgServiceRequest)"},
 		{"server.go", "func (s *connection) serverAuthenticate", "packet, err := s.transport.readPacket(); err", "packet, err := s.authPacket(msgUserAuthRequest); err"},
+		{"handshake.go", "type handshakeTransport struct", "bool // whether the user authentication phase is complete", "atomic.Int32 // of a server: 1 before the end of the authentication, 2 after it"},
+		{"handshake.go", "func (t *handshakeTransport) writePacket", "t.userAuthComplete {", "t.userAuthComplete.Load() == 2 {"},
+		{"handshake.go", "func (t *handshakeTransport) writePacket", "t.userAuthComplete = true", "t.userAuthComplete.Store(2)"},
+		{"handshake.go", "func (t *handshakeTransport) readOnePacket", "if p[0] != msgKexInit {", "if p[0] != msgKexInit || t.sessionID != nil && t.userAuthComplete.Load() == 1 {"},
+		{"server.go", "func (s *connection) serverHandshake", "s.serverVersion, config)\n", "s.serverVersion, config)\n\ts.transport.(*handshakeTransport).userAuthComplete.Store(1)\n"},
 	},
 	code: `
 import "errors"

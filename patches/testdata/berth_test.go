@@ -166,6 +166,38 @@ func TestUnimplementedNumbers(t *testing.T) {
 	}
 }
 
+// TestKeyExchangeBeforeTheLogin: the server exchanges keys again only after the login.
+func TestKeyExchangeBeforeTheLogin(t *testing.T) {
+	client, ended := patchedPair(t)
+	if p := next(t, client); p[0] != msgServiceAccept {
+		t.Fatalf("message %d, want SERVICE_ACCEPT", p[0])
+	}
+	again := &kexInitMsg{KexAlgos: []string{KeyExchangeCurve25519}, ServerHostKeyAlgos: []string{KeyAlgoED25519}}
+	if err := client.conn.writePacket(Marshal(again)); err != nil {
+		t.Fatal(err)
+	}
+	if p := next(t, client); p[0] != msgUnimplemented {
+		t.Fatalf("message %d, want UNIMPLEMENTED", p[0])
+	}
+	if client.writePacket(password("right")); next(t, client)[0] != msgUserAuthSuccess {
+		t.Fatal("no login")
+	}
+	before := client.algorithms.Load()
+	client.requestKeyExchange()
+	for deadline := time.Now().Add(20 * time.Second); client.algorithms.Load() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no exchange of keys after the login")
+		}
+	}
+	client.writePacket([]byte{200})
+	if p := next(t, client); p[0] != msgUnimplemented {
+		t.Errorf("message %d after an exchange of keys, want UNIMPLEMENTED", p[0])
+	}
+	client.Close()
+	for range ended {
+	}
+}
+
 // TestUnexpectedAreBounded: a login takes no more than maxAuthServerAttempts messages
 // that are not expected, and as many dialogues that are left as tries.
 func TestUnexpectedAreBounded(t *testing.T) {
