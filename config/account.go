@@ -42,15 +42,15 @@ func (cfg *Config) account(name string) (directory.POSIX, error) {
 		return directory.POSIX{}, errors.New("must be service, person, an account of this host, or UID:GID with two numbers, such as 5000:5000")
 	case u == 0 || g == 0:
 		return directory.POSIX{}, errors.New("is root or has the group of root, which no files may belong to: must be another account")
-	case u < uint64(least):
+	case int64(u) < int64(least):
 		return directory.POSIX{}, fmt.Errorf("uid %d is smaller than min_uid of the directories (%d): such numbers belong to the system", u, least)
 	}
 	return directory.NewPOSIX(uint32(u), uint32(g), groups), nil
 }
 
 // minUID is the smallest number that may own files.
-func (cfg *Config) minUID() uint32 {
-	var all []uint32
+func (cfg *Config) minUID() int {
+	var all []int
 	for _, d := range cfg.Directories {
 		all = append(all, d.MinUID)
 	}

@@ -13,7 +13,7 @@ import (
 // posix returns the numbers of the user e on a disk.
 func (c *Client) posix(e entry, groups []directory.Group) directory.POSIX {
 	uid, gid, err := c.ids(e)
-	if err == nil && uid < c.settings.MinUID {
+	if err == nil && int64(uid) < int64(c.settings.MinUID) {
 		err = fmt.Errorf("uid %d is smaller than min_uid (%d)", uid, c.settings.MinUID)
 	}
 	if err != nil {

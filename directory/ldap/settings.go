@@ -176,7 +176,7 @@ type Settings struct {
 
 	// MinUID is the smallest number of a user that is accepted for folders with
 	// owner: person. Smaller ones belong to the system.
-	MinUID uint32 `mapstructure:"min_uid"`
+	MinUID int `mapstructure:"min_uid"`
 
 	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),
 	// for users without one of their own. Default: the only pwdPolicy entry
@@ -505,6 +505,9 @@ func (s Settings) Check() error {
 	}
 	if s.MaxKeys < 1 || s.MaxKeys > directory.MaxKeys {
 		bad("max_keys", "%d: must be 1 to %d", s.MaxKeys, directory.MaxKeys)
+	}
+	if s.MinUID < 0 {
+		bad("min_uid", "%d: must not be negative", s.MinUID)
 	}
 	if s.WarnDays < 0 {
 		bad("warn_days", "%d: must not be negative", s.WarnDays)

@@ -95,8 +95,8 @@ func TestCheck(t *testing.T) {
 		{"keys", func(s *Settings) { s.KeyChange, s.BindDN, s.BindPassword = "service", "cn=svc", "x" }, nil},
 		{"keys by the user", func(s *Settings) { s.KeyChange, s.MaxKeys = "self", 101 }, []string{"key_change: ", "max_keys: 101: must be 1 to 100"}},
 		{"numbers", func(s *Settings) {
-			s.PoolSize, s.WarnDays, s.Cache, s.ConnectTimeout, s.Shield.Threshold = -1, -1, -1, -time.Second, -2
-		}, []string{"cache: ", "connect_timeout: ", "pool_size: ", "shield.threshold: ", "warn_days: "}},
+			s.PoolSize, s.WarnDays, s.MinUID, s.Cache, s.ConnectTimeout, s.Shield.Threshold = -1, -1, -1, -1, -time.Second, -2
+		}, []string{"cache: ", "connect_timeout: ", "min_uid: ", "pool_size: ", "shield.threshold: ", "warn_days: "}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
