@@ -138,6 +138,12 @@ func isStruct(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t != prefixType && t != countType && t != sizeType && t != timeType
 }
 
+// isSection reports whether t is keys with values, or a list of these. It may have no value:
+// all its keys may be commented out.
+func isSection(t reflect.Type) bool {
+	return isStruct(t) || t.Kind() == reflect.Slice && isStruct(t.Elem())
+}
+
 // list reads a single text or network as a list of one.
 func list(from, to reflect.Type, data any) (any, error) {
 	if from == stringType && to.Kind() == reflect.Slice && (to.Elem() == stringType || to.Elem() == prefixType) {

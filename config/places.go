@@ -131,15 +131,23 @@ var conditions = regexp.MustCompile(`^(rules\[\d+\]\.(when|require|access\[\d+\]
 
 var errEmpty = errors.New("empty: would apply to everybody: give a value, or leave the key out")
 
+// errNull is about a key within a list. Without a value it would not have its default, or
+// the default would permit more than was meant: the rights in a home are then full.
+var errNull = errors.New("has no value: give one, or leave the key out")
+
 // walk notes the lines of the keys below n, and the keys that t does not have.
 func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 	p.lines[key] = n.Line
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	empty := n.Kind != yaml.AliasNode && len(n.Content) == 0 && (strings.TrimSpace(n.Value) == "" || n.ShortTag() == "!!null")
-	if empty && conditions.MatchString(key) {
+	null := n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+	empty := n.Kind != yaml.AliasNode && len(n.Content) == 0 && (strings.TrimSpace(n.Value) == "" || null)
+	switch {
+	case empty && conditions.MatchString(key):
 		p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: errEmpty})
+	case null && strings.Contains(key, "[") && !isSection(t):
+		p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: errNull})
 	}
 	switch n.Kind {
 	case yaml.ScalarNode:

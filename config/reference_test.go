@@ -152,6 +152,7 @@ occurs twice.
   ` + "`ssh.max_tries`" + `. The password of the directory ` + "`corp`" + ` may come as ` + "`BERTH_DIRECTORIES_CORP_BIND_PASSWORD`" + `. A name with
   ` + "`BERTH_`" + ` that sets nothing is a mistake, and so is an empty value.
 * A condition without a value (` + "`groups: []`" + `) is a mistake: it would apply to everybody.
+* In a list, as in rules and directories, a key without a value (` + "`permissions:`" + `) is a mistake, too. Leave the key out instead.
 * ` + "`0.0.0.0:22`" + ` in ` + "`listen`" + ` is port 22 of IPv4. ` + "`[::]:22`" + ` is that of IPv6 and IPv4, and beside ` + "`0.0.0.0:22`" + ` of IPv6 only.
 * ` + "`berth check`" + ` reports every mistake with its line and what would be right.
 `)
