@@ -110,7 +110,7 @@ func (m *mounts) change(name string) (*mounted, string, error) {
 		return nil, "", iofs.ErrPermission
 	}
 	f, rel, err := m.find(name)
-	if errors.Is(err, iofs.ErrNotExist) && m.virtual(path.Dir(name)) {
+	if (err == nil || errors.Is(err, iofs.ErrNotExist)) && m.virtual(path.Dir(name)) {
 		err = iofs.ErrPermission // the directory exists, but only to be listed
 	}
 	return f, rel, err

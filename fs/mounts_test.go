@@ -99,8 +99,10 @@ func staysWhereItIs(t *testing.T, f FS) {
 			t.Errorf("open %s = %v, want ErrIsDir", name, err)
 		}
 	}
+	if err := openClose(f, "/far/x", os.O_WRONLY|os.O_CREATE); !errors.Is(err, iofs.ErrPermission) {
+		t.Errorf("create in a virtual directory = %v, want ErrPermission", err)
+	}
 	for name, err := range map[string]error{
-		"create":  openClose(f, "/far/x", os.O_WRONLY|os.O_CREATE),
 		"setattr": f.SetAttr("/far", Attr{Set: AttrMode, Mode: 0o777}),
 	} {
 		if err == nil {

@@ -142,8 +142,8 @@ func (res *resolution) mergeAccess(matched []*compiledRule) {
 }
 
 // claims gathers the rights of the folders that are used, of access entries,
-// and of the directories that lead to folders: those can be listed, or nobody
-// would find the folder.
+// and of the directories that lead to folders and are in none: those can be
+// listed, or nobody would find the folder.
 func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 	n := 1 + 2*len(res.mounts)
 	for _, r := range matched {
@@ -168,17 +168,23 @@ func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 			add(g, r.name, false)
 		}
 	}
-	lead := func(path string) {
-		if _, found := res.mount(path); !found {
+	// lead adds the directory path. It reports whether that is in no folder: what is in one
+	// has the rights of the folder.
+	lead := func(path string) bool {
+		_, found := res.mount(path)
+		if !found {
 			add(compiledGrant{path: path, ops: List, hasOps: true}, "", true)
 		}
+		return !found
 	}
-	lead("/")
+	if !lead("/") {
+		return all
+	}
 	for _, m := range res.mounts {
 		path := m.folder.Path
 		for i := 1; i < len(path); i++ {
-			if path[i] == '/' {
-				lead(path[:i])
+			if path[i] == '/' && !lead(path[:i]) {
+				break
 			}
 		}
 	}

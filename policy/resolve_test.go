@@ -188,6 +188,32 @@ func financeRules() []Rule {
 	}
 }
 
+// TestAboveFolders has folders below others. What is on the way to a folder can be listed
+// only where it is in no folder.
+func TestAboveFolders(t *testing.T) {
+	team := []Mount{{Path: "/in/new/team", Host: "/srv/team"}}
+	for _, tt := range []struct {
+		rule Rule
+		path string
+		want Op
+	}{
+		{Rule{Home: &Home{Host: "/srv/drop", Permissions: []string{"drop_box"}}, Folders: team}, "/in/bob.txt", DropBox},
+		{Rule{Home: &Home{Host: "/srv/home"}, Folders: team}, "/in/new/x", Full},
+		{Rule{Folders: append(team, Mount{Path: "/in", Host: "/srv/in", Permissions: []string{"create"}})}, "/in/new", Create},
+		{Rule{Folders: team}, "/in/new", List},
+		{Rule{}, "/", List},
+	} {
+		tt.rule.Name = "r"
+		p, err := compile(t, tt.rule).Resolve(aliceFrom("10.1.2.3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Rights(tt.path).Ops; got != tt.want {
+			t.Errorf("%+v: rights at %s: %s, want %s", tt.rule, tt.path, got, tt.want)
+		}
+	}
+}
+
 func TestMerge(t *testing.T) {
 	set := compile(t, financeRules()...)
 	got, err := set.Resolve(aliceFrom("10.1.2.3"))
@@ -205,8 +231,6 @@ func TestMerge(t *testing.T) {
 		},
 		Access: []Access{
 			{Path: "/", Ops: Full, Rule: "finance"},
-			{Path: "/dept", Ops: List},
-			{Path: "/dept/%u", Ops: List},
 			{Path: "/dept/%u/doc", Ops: ReadOnly, Rule: "staff"},
 			{Path: "/inbox", Ops: Create, Names: Names{Deny: []string{"*.exe"}}, Rule: "finance"},
 			{Path: "/shared", Ops: List | Read | Write, Rule: "finance"},
