@@ -39,13 +39,17 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 	for i := range s.candidates(f) {
 		r := &s.rules[i]
 		failed := r.fails(f, i, 0)
+		hidden := failed >= 0 && r.conditions[failed].key == "groups" // the hidden group may be the one that this condition means
+		if hidden {
+			failed = r.fails(f, i, failed+1)
+		}
 		if last := len(r.conditions) - 1; last >= 0 && (failed < 0 || r.conditions[failed].key == "hours") {
 			until = directory.Earlier(until, r.conditions[last].hours.next(f.Time))
 		}
 		switch {
-		case failed >= 0 && r.conditions[failed].key == "groups" && r.fails(f, i, failed+1) < 0:
-			undecided = r // the hidden group may be the one that this condition means
 		case failed >= 0:
+		case hidden:
+			undecided = r
 		case r.deny && deny == nil:
 			deny = r
 		case !r.deny:
