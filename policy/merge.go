@@ -256,6 +256,13 @@ func (res *resolution) rootQuota() {
 		return
 	}
 	root := &p.Folders[0]
+	for i, s := range settings {
+		of := s.key == "limits.quota" && p.Limits.Quota == 0 && root.Quota > 0 ||
+			s.key == "limits.quota_files" && p.Limits.QuotaFiles == 0 && root.QuotaFiles > 0
+		if of {
+			res.settings[i] = origin{rule: root.Rule, note: "quota of the folder /"}
+		}
+	}
 	p.Limits.Quota = cmp.Or(p.Limits.Quota, root.Quota)
 	p.Limits.QuotaFiles = cmp.Or(p.Limits.QuotaFiles, root.QuotaFiles)
 	root.Quota, root.QuotaFiles = p.Limits.Quota, p.Limits.QuotaFiles
