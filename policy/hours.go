@@ -30,16 +30,27 @@ var weekdays = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
 // parseHours reads windows such as "Mon-Fri 06:00-20:00 Europe/Berlin", several
 // separated by commas. Days or times may be left out: all of them are meant. A
 // window without a time zone has that of the next one, the last one the
-// server's.
+// server's. What can be read in two ways is refused: "Mon, Wed 08:00-10:00" can mean all of
+// Monday, and "Mon-Fri 08:00-12:00, 13:00-17:00" an afternoon of the weekend.
 func parseHours(s string) (hours, error) {
 	parts := strings.Split(s, ",")
 	var all hours
 	zone := time.Local
+	var next []string // the words of the next part
 	for _, part := range slices.Backward(parts) {
 		windows, z, err := parseWindow(part, zone)
 		if err != nil {
 			return nil, err
 		}
+		words := strings.Fields(part)
+		switch {
+		case next == nil || isTime(words[0]): // without days it is every day
+		case isTime(next[0]):
+			return nil, fmt.Errorf("%q has no days, and what precedes it has some: add the same, or Mon-Sun for every day", next[0])
+		case len(words) == 1 && len(next) > 1 && isTime(next[1]):
+			return nil, fmt.Errorf("%q has no time, and what follows has one: add the same, or 00:00-24:00 for the whole day", words[0])
+		}
+		next = words
 		all = append(all, windows...)
 		zone = z
 	}
@@ -59,7 +70,7 @@ func parseWindow(part string, zone *time.Location) (hours, *time.Location, error
 		first, last = f, l
 		words, given = words[1:], given+1
 	}
-	if len(words) > 0 && words[0][0] >= '0' && words[0][0] <= '9' {
+	if len(words) > 0 && isTime(words[0]) {
 		var err error
 		if from, to, err = parseTimes(words[0]); err != nil {
 			return nil, nil, err
@@ -86,6 +97,9 @@ func parseWindow(part string, zone *time.Location) (hours, *time.Location, error
 	}
 	return all, zone, nil
 }
+
+// isTime reports whether a word must be a time, and neither days nor a time zone.
+func isTime(word string) bool { return word[0] >= '0' && word[0] <= '9' }
 
 func parseDays(s string) (first, last int, ok bool) {
 	from, to, several := strings.Cut(strings.ToLower(s), "-")

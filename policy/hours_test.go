@@ -46,19 +46,22 @@ func TestHours(t *testing.T) {
 
 func TestBadHours(t *testing.T) {
 	for hours, want := range map[string]string{
-		"":                            "missing",
-		"Mon,":                        "missing",
-		"Mon-Fri 6-20":                `"6-20" is not a time`,
-		"Mon-Fri 06:00-25:00":         "not a time",
-		"24:00-06:00":                 "not a time",
-		"06:00-06:00":                 "not a time",
-		"06:60-07:00":                 "not a time",
-		"06:00":                       "not a time",
-		"Mon-Fry 06:00-20:00":         `"Mon-Fry" is not understood`,
-		"Mon 06:00-20:00 Mars/Utopia": `"Mars/Utopia" is not a time zone`,
-		"Mon 06:00-20:00 UTC x":       `"x" is not understood`,
-		"Europe/Berlin":               "not understood",
-		"Mon ../../etc/passwd":        "not a time zone",
+		"":                                     "missing",
+		"Mon,":                                 "missing",
+		"Mon-Fri 6-20":                         `"6-20" is not a time`,
+		"Mon-Fri 06:00-25:00":                  "not a time",
+		"24:00-06:00":                          "not a time",
+		"06:00-06:00":                          "not a time",
+		"06:60-07:00":                          "not a time",
+		"06:00":                                "not a time",
+		"Mon-Fry 06:00-20:00":                  `"Mon-Fry" is not understood`,
+		"Mon 06:00-20:00 Mars/Utopia":          `"Mars/Utopia" is not a time zone`,
+		"Mon 06:00-20:00 UTC x":                `"x" is not understood`,
+		"Mon, Wed 08:00-10:00":                 `"Mon" has no time`,
+		"Mon,Tue, Wed 08:00-10:00":             `"Tue" has no time`,
+		"Mon-Fri 08:00-12:00, 13:00-17:00 UTC": `"13:00-17:00" has no days`,
+		"Europe/Berlin":                        "not understood",
+		"Mon ../../etc/passwd":                 "not a time zone",
 	} {
 		if _, err := parseHours(hours); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parseHours(%q) = %v, want an error with %q", hours, err, want)
@@ -74,7 +77,7 @@ func TestNextChange(t *testing.T) {
 		"00:00-02:30 Europe/Berlin",
 		"02:30-03:30 Europe/Berlin",
 		"Sun 22:00-06:00, Wed Europe/Berlin",
-		"Mon, Tue, Wed 00:00-12:00 UTC",
+		"Mon 00:00-24:00, Tue UTC, Wed 00:00-12:00 UTC",
 		"Fri 17:00-08:00 America/New_York, Sat 10:00-11:00 Australia/Lord_Howe",
 	} {
 		h, err := parseHours(text)

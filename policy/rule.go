@@ -25,7 +25,7 @@ type When struct {
 	Groups    []string `mapstructure:"groups"`    // the user is in one of these: a DN, a name, a SID, or a pattern such as FT-* or CN=FT-*,OU=Groups,DC=corp,DC=example. With several directories a name or its pattern says which one's group it is: corp\\finance
 	Users     []string `mapstructure:"users"`     // the user has one of these names, or one that matches such a pattern
 	From      []string `mapstructure:"from"`      // the client has one of these addresses: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32
-	Hours     string   `mapstructure:"hours"`     // the login is at such a time: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; the time zone is the server's if none is given
+	Hours     string   `mapstructure:"hours"`     // the login is at such a time: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; each part has its own days and times, and the time zone is the server's if none is given
 	Method    []string `mapstructure:"method"`    // the user proved who they are by: password, publickey, keyboard-interactive (a password in a dialogue, as most clients send it: list both), gssapi-with-mic, oidc (the browser)
 }
 
