@@ -28,7 +28,7 @@ func (r *Report) Compare(old *Report, owner string) error {
 	if !old.Complete {
 		r.Problems = append(r.Problems, "the review before is not complete: what is new may have been there")
 	}
-	before, now := old.permissions(), r.permissions()
+	before, now, names := old.permissions(), r.permissions(), old.names()
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		was, had := before[row.place()]
@@ -43,6 +43,9 @@ func (r *Report) Compare(old *Report, owner string) error {
 		if lost := without(was, now[row.place()]); len(lost) > 0 {
 			changes = append(changes, "lost "+strings.Join(lost, " "))
 		}
+		if names := names[row.place()]; !slices.Contains(names, row.namesText()) {
+			changes = append(changes, "names before: "+strings.Join(names, " or "))
+		}
 		row.Change = strings.Join(changes, ", ")
 	}
 	if !r.Complete {
@@ -56,6 +59,19 @@ func (r *Report) Compare(old *Report, owner string) error {
 		}
 	}
 	return nil
+}
+
+func (a *Row) namesText() string { return cmp.Or(a.Names, "all") }
+
+// names are which names a person may use at a place, in each row about it.
+func (r *Report) names() map[place][]string {
+	all := map[place][]string{}
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.Change != Gone && !slices.Contains(all[row.place()], row.namesText()) {
+			all[row.place()] = append(all[row.place()], row.namesText())
+		}
+	}
+	return all
 }
 
 // without returns what is in all and not in others.

@@ -334,6 +334,14 @@ func TestCompare(t *testing.T) {
 	}
 	equal(t, "changes", got, []string{"alice gained create overwrite, lost list", "carol new", "bob gone"})
 
+	filtered := func(names policy.Names) *Report {
+		rule := policy.Rule{Name: "r", Folders: folder("/finance", "/srv/f", "full"), Access: []policy.Grant{{Path: "/finance", Names: names, Permissions: []string{"full"}}}}
+		return reviewOf(t, compile(t, rule), "/finance", alice)
+	}
+	all := filtered(policy.Names{})
+	if err := all.Compare(filtered(policy.Names{Allow: []string{"*.pdf"}}), ""); err != nil || all.Rows[0].Change != "names before: only *.pdf" {
+		t.Errorf("a filter of names is gone: %v, change %q", err, all.Rows[0].Change)
+	}
 	same := reviewOf(t, after, "/finance", alice)
 	if err := same.Compare(r, ""); err != nil {
 		t.Fatal(err)
