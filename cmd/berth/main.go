@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := root().ExecuteContext(ctx)
+	cmd, out := root(), &output{file: os.Stdout}
+	cmd.SetOut(out)
+	err := cmd.ExecuteContext(ctx)
+	err = cmp.Or(err, out.err)
 	if err == nil {
 		return
 	}
@@ -30,6 +34,20 @@ func main() {
 	tellPredecessor(err)
 	stop()
 	os.Exit(codeOf(err))
+}
+
+// An output is standard output. A command whose output is not complete must not exit with 0.
+type output struct {
+	file *os.File
+	err  error // of the first write that failed
+}
+
+func (o *output) Fd() uintptr { return o.file.Fd() }
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.file.Write(b)
+	o.err = cmp.Or(o.err, err)
+	return n, err
 }
 
 // An exitCode is an error with a code of the process that is not 1.

@@ -2,9 +2,32 @@ package main
 
 import (
 	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
+
+// TestLostOutput: a command whose output cannot be written does not exit with 0.
+func TestLostOutput(t *testing.T) {
+	if os.Getenv("TEST_LOST_OUTPUT") != "" {
+		os.Args = []string{"berth", "keys", "show", os.Getenv("TEST_LOST_OUTPUT")}
+		main()
+		return
+	}
+	key := t.TempDir() + "/ssh_host_ed25519_key"
+	run(t, "berth keys make "+key)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLostOutput$")
+	cmd.Env, cmd.Stdout = append(os.Environ(), "TEST_LOST_OUTPUT="+key), full
+	if err := cmd.Run(); err == nil {
+		t.Error("the output is lost, and the exit status is 0")
+	}
+}
 
 // TestWrongUse wants an error to say how the command is used.
 func TestWrongUse(t *testing.T) {
