@@ -43,7 +43,7 @@ func compare(old, now *Policy) (all []Change) {
 	hosts := func(p *Policy) map[string]string {
 		hosts := map[string]string{}
 		for _, f := range p.Folders {
-			hosts[f.Path] = f.Host + f.owned() + f.bounds()
+			hosts[f.Path] = f.Host + f.owned() + f.files() + f.bounds()
 		}
 		return hosts
 	}
@@ -76,6 +76,18 @@ func (f Folder) owned() string {
 		return ""
 	}
 	return fmt.Sprintf(", owner: %s (uid %d)", f.Belongs, f.Owner.UID)
+}
+
+// files is what else decides who reaches files in a folder, in words; "" by default.
+func (f Folder) files() string {
+	var s string
+	if f.Umask != DefaultUmask {
+		s += fmt.Sprintf(", umask %03o", f.Umask)
+	}
+	if f.WindowsNames != "" {
+		s += ", windows_names " + f.WindowsNames
+	}
+	return s
 }
 
 // bounds is the quota of a folder in words. The quota of "/" is in the limits.

@@ -23,7 +23,7 @@ func TestCompare(t *testing.T) {
 		{
 			Name: "rest", When: When{Groups: []string{"finance"}},
 			Folders: []Mount{
-				{Path: "/shared", Host: "/srv/shared", Permissions: []string{"full"}},
+				{Path: "/shared", Host: "/srv/shared", Permissions: []string{"full"}, Umask: "007", WindowsNames: "allow"},
 				{Path: "/new", Host: "/srv/new", Quota: new(int64(1 << 30)), QuotaFiles: new(int64(1))},
 			},
 			Access:   []Grant{{Path: "/inbox", Names: Names{Deny: []string{"*.exe"}}}, {Path: "/outbox", Permissions: []string{"full"}}},
@@ -44,6 +44,7 @@ func TestCompare(t *testing.T) {
 		{alice, before, after, `Alice
   + folder        /new     /srv/new, quota 1GiB, quota_files 1
   - folder        /old     /srv/old
+  ~ folder        /shared  /srv/shared -> /srv/shared, umask 007, windows_names allow
   ~ rights        /inbox   full -> full, not *.exe
   ~ rights        /new     full -> list, read
   ~ rights        /old     list, read -> full
