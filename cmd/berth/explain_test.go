@@ -107,7 +107,7 @@ func TestWarnings(t *testing.T) {
 	if err := os.RemoveAll(dir + "/finance"); err != nil {
 		t.Fatal(err)
 	}
-	const missing = "folder /finance: " // and the place
+	missing := "folder /finance: " + dir + "/finance is missing: people do not get this folder"
 	if got := run(t, "berth explain alice --config berth.yaml"); !strings.Contains(got, missing) || !strings.Contains(got, "folder /shared: is shown in the place of "+dir+"/home/alice/shared, which nobody sees") {
 		t.Errorf("explain does not warn of the missing folder and the hidden files:\n%s", got)
 	}

@@ -43,9 +43,9 @@ func places(folders []policy.Folder) []string {
 			continue
 		}
 		if fi, err := os.Stat(f.Host); errors.Is(err, iofs.ErrNotExist) {
-			warn("folder %s: %s is missing: logins that get it fail (rule %q)", f.Path, f.Host, f.Rule)
+			warn("folder %s: %s is missing: people do not get this folder (rule %q)", f.Path, f.Host, f.Rule)
 		} else if err == nil && !fi.IsDir() {
-			warn("folder %s: %s is not a directory: logins that get it fail (rule %q)", f.Path, f.Host, f.Rule)
+			warn("folder %s: %s is not a directory: people do not get this folder (rule %q)", f.Path, f.Host, f.Rule)
 		}
 	}
 	shadowed := fs.Shadowed(folders)
