@@ -106,6 +106,12 @@ type matcher struct {
 	anyDepth      bool     // the pattern began with "**,": any number of RDNs may come before rdns
 }
 
+// plainSID matches SIDs.
+var plainSID = regexp.MustCompile(`^[Ss]-1-[0-9]+(-[0-9]+)+$`)
+
+// errSpaces is about a name that would mean nobody.
+var errSpaces = errors.New("has spaces before or after it: write it without them")
+
 // parseGroup reads a value of when.groups. directories are those that a name
 // can belong to; several mean that a name must say to which one, unless plain.
 func parseGroup(s string, directories []string, plain bool) (m matcher, err error) {
@@ -114,6 +120,9 @@ func parseGroup(s string, directories []string, plain bool) (m matcher, err erro
 	case strings.TrimSpace(s) == "":
 		return m, errors.New("a DN, a name, a SID or a pattern is missing")
 	case strings.HasPrefix(strings.ToUpper(s), "S-1-"):
+		if !plainSID.MatchString(s) {
+			return m, errors.New("must be a whole SID, such as S-1-5-21-1004336348-1177238915-682003330-512: there are no patterns of SIDs")
+		}
 		return matcher{sid: strings.ToUpper(s)}, nil
 	case isPattern(s) && strings.Contains(s, "="):
 		return parseDNPattern(s)
@@ -131,6 +140,9 @@ func parseGroup(s string, directories []string, plain bool) (m matcher, err erro
 		m.directory, s = of, name
 	} else if len(directories) > 1 && !plain {
 		return m, fmt.Errorf(`several directories may have such a group: write %s\%s, a DN, or add when.directory`, directories[0], s)
+	}
+	if strings.TrimSpace(s) != s {
+		return m, errSpaces
 	}
 	if isPattern(s) {
 		m.glob = s

@@ -56,6 +56,8 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		switch {
 		case strings.TrimSpace(v) == "":
 			return errors.New("a name or a pattern is missing")
+		case strings.TrimSpace(v) != v:
+			return errSpaces
 		case isPattern(v):
 			m, err = matcher{glob: v}, checkPattern(v)
 		}
