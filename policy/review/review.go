@@ -41,11 +41,15 @@ func (s Settings) compile() (sets []*policy.Set, errs []error) {
 			rules = append(rules, policy.Rule{Name: g, When: policy.When{Groups: []string{g}}})
 		}
 		set, err := policy.Compile(rules)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("forbid_together[%d]: %q: %w", i, strings.Join(groups, ", "), err))
-			continue
+		var m *policy.Mistake
+		switch {
+		case errors.As(err, &m) && strings.HasSuffix(m.Key, ".name"):
+			errs = append(errs, fmt.Errorf("forbid_together[%d][%d]: %q: is empty, or in the list twice", i, m.Index, m.Value))
+		case m != nil: // the place in rules would be that of a rule of the file
+			errs = append(errs, fmt.Errorf("forbid_together[%d][%d]: %s", i, m.Index, m.What()))
+		default:
+			sets = append(sets, set)
 		}
-		sets = append(sets, set)
 	}
 	return sets, errs
 }

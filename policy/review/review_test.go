@@ -2,6 +2,7 @@ package review
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -232,9 +233,14 @@ func TestForbiddenTogether(t *testing.T) {
 	if len(got) != 1 || got[0].User != "b" || got[0].Together() != "approve and create" || got[0].Through() != "cn=team > cn=approve; and in cn=create" {
 		t.Errorf("conflicts: %+v", got)
 	}
-	for _, wrong := range [][]string{{"one"}, {"a", ""}, {"a", "[x"}} {
-		if errs := (Settings{ForbidTogether: [][]string{wrong}}).Check(); len(errs) != 1 || !strings.Contains(errs[0].Error(), "forbid_together[0]") {
+	for _, wrong := range [][]string{{"one"}, {"a", ""}, {"a", "[x"}, {"a", "a"}} {
+		errs := (Settings{ForbidTogether: [][]string{wrong}}).Check()
+		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "forbid_together[0]") {
 			t.Errorf("%q: errors %v", wrong, errs)
+			continue
+		}
+		if _, ofRules := errors.AsType[*policy.Mistake](errs[0]); ofRules {
+			t.Errorf("%q: %v would be shown at a rule", wrong, errs[0])
 		}
 	}
 }
