@@ -144,9 +144,13 @@ func isSection(t reflect.Type) bool {
 	return isStruct(t) || t.Kind() == reflect.Slice && isStruct(t.Elem())
 }
 
-// list reads a single text or network as a list of one.
+// list reads a single text, network or number as a list of one.
 func list(from, to reflect.Type, data any) (any, error) {
-	if from == stringType && to.Kind() == reflect.Slice && (to.Elem() == stringType || to.Elem() == prefixType) {
+	if to.Kind() != reflect.Slice {
+		return data, nil
+	}
+	number := to.Elem().Kind() == reflect.Int
+	if from == stringType && (to.Elem() == stringType || to.Elem() == prefixType || number) || from.Kind() == reflect.Int && number {
 		return []any{data}, nil
 	}
 	return data, nil

@@ -105,6 +105,7 @@ func TestValues(t *testing.T) {
 listen: ":2022"
 ssh: {login_grace: 0h1m30s, max_tries: 3, checksums: true, ciphers: [aes128-ctr], idle: 0}
 events: {max_size: 1GB, keep: 0}
+mail: {days: 3}
 directories:
   - {name: corp, kind: generic, urls: [ldaps://ldap.corp.example], base: "dc=Corp,dc=example", cache: 0, outage: {keep: 4h}}
 rules:
@@ -135,6 +136,7 @@ rules:
 		{"checksums", cfg.SSH.Checksums, true},
 		{"max_size", cfg.Events.MaxSize, int64(1e9)},
 		{"keep", cfg.Events.Keep, 0}, // not the default
+		{"days", cfg.Mail.Days, []int{3}},
 		{"cache", cfg.Directories[0].Cache, time.Duration(0)},
 		{"outage", cfg.Directories[0].Outage.Keep, 4 * time.Hour},
 		{"base", cfg.Directories[0].Base, "dc=Corp,dc=example"}, // case is kept
@@ -170,6 +172,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("BERTH_SSH_CHECKSUMS", "true")
 	t.Setenv("BERTH_EVENTS_MAX_SIZE", "5MiB")
 	t.Setenv("BERTH_LISTEN", "127.0.0.1:2200")
+	t.Setenv("BERTH_MAIL_DAYS", "7")
 	t.Setenv("BERTH_ADMISSION_BLOCKED", "::ffff:10.0.0.0/104")
 	t.Setenv("BERTH_PORT_2022_TCP_ADDR", "10.0.0.7") // set by Kubernetes beside a service with the name berth
 	t.Setenv("BERTH_SERVICE_HOST", "10.0.0.7")
@@ -182,9 +185,9 @@ func TestEnvironment(t *testing.T) {
 	}
 	got := []any{
 		cfg.Log.Level, cfg.Log.Format, cfg.SSH.MaxTries, cfg.SSH.LoginGrace, cfg.SSH.Checksums, cfg.Events.MaxSize, cfg.Listen[0], fmt.Sprint(cfg.Admission.Blocked),
-		cfg.Directories[0].BindPassword,
+		cfg.Directories[0].BindPassword, cfg.Mail.Days,
 	}
-	want := []any{"debug", "json", 4, 45 * time.Second, true, int64(5 << 20), "127.0.0.1:2200", "[10.0.0.0/8]", "s3cret"}
+	want := []any{"debug", "json", 4, 45 * time.Second, true, int64(5 << 20), "127.0.0.1:2200", "[10.0.0.0/8]", "s3cret", []int{7}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("with the environment: %v, want %v", got, want)
 	}

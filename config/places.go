@@ -152,6 +152,9 @@ func (p *places) walk(key string, n *yaml.Node, t reflect.Type) {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		p.values[key] = n.Value
+		if t.Kind() == reflect.Slice { // a single value is a list of one
+			t = t.Elem()
+		}
 		if k := t.Kind(); (k == reflect.Int || k == reflect.Int64 && t != durationType || t == countType || t == sizeType) && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
 			if _, err := policy.ParseNumber(n.Value); err != nil {
 				p.mistakes = append(p.mistakes, &Mistake{File: p.file, Line: n.Line, Key: key, Err: fmt.Errorf("%q: %w", n.Value, err)})
