@@ -35,7 +35,7 @@ var ignored = regexp.MustCompile(`^BERTH_(PEERS|SERVICE_HOST|SERVICE_PORT(_\w+)?
 
 // environment calls set for each key that a variable sets, and returns the variables that
 // are mistakes. No variable is ignored, because an administrator may rely on it.
-func environment(keys map[string]string, passwords map[string]int, set func(key, value string)) []*Mistake {
+func environment(keys map[string]string, lists []string, passwords map[string]int, set func(key, value string)) []*Mistake {
 	var mistakes []*Mistake
 	for _, v := range slices.Sorted(slices.Values(os.Environ())) {
 		name, value, _ := strings.Cut(v, "=")
@@ -47,7 +47,7 @@ func environment(keys map[string]string, passwords map[string]int, set func(key,
 		switch {
 		case key == "" && passwords[name] == 0:
 			known := slices.AppendSeq(slices.Collect(maps.Keys(keys)), maps.Keys(passwords))
-			if err = unknown(name, known); slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, name+"_") }) {
+			if err = unknown(name, known); slices.Contains(lists, name) || slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, name+"_") }) {
 				err = errors.New("is a section or a list of sections: only single values can come from the environment")
 			}
 		case value == "":

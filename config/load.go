@@ -78,10 +78,13 @@ const delimiter = "::"
 func merge(text []byte) (map[string]any, []*Mistake, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	v.SetConfigType("yaml")
+	var lists []string          // variables of lists of sections
 	keys := map[string]string{} // of single values, by the variable that may set them
 	for _, f := range settingsOf(reflect.TypeFor[Config]()) {
 		if f.Type.Kind() != reflect.Slice || !isStruct(f.Type.Elem()) {
 			keys[variable(f.Name)] = strings.ReplaceAll(f.Name, ".", delimiter)
+		} else {
+			lists = append(lists, variable(f.Name))
 		}
 	}
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
@@ -101,7 +104,7 @@ func merge(text []byte) (map[string]any, []*Mistake, error) {
 			delete(dir, "bind_password_file")
 		}
 	}
-	mistakes := environment(keys, passwords, func(key, value string) { v.Set(key, value) })
+	mistakes := environment(keys, lists, passwords, func(key, value string) { v.Set(key, value) })
 	return v.AllSettings(), mistakes, nil
 }
 
