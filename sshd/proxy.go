@@ -60,6 +60,14 @@ type proxied struct {
 	heard *heard
 }
 
+// CloseWrite is that of the connection, which a TCP connection has.
+func (p *proxied) CloseWrite() error {
+	if half, ok := p.heard.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // heard notes whether any byte has arrived.
 type heard struct {
 	net.Conn

@@ -149,6 +149,39 @@ func (f *fixture) behindBalancer(t *testing.T, client string, method ssh.AuthMet
 	return err
 }
 
+// TestFarewellBehindBalancer: a balancer gets the last words of the server although it
+// has sent something that nobody reads.
+func TestFarewellBehindBalancer(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Behind(tcp, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	defer l.Close()
+	balancer, err := net.Dial("tcp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer balancer.Close()
+	fmt.Fprint(balancer, "PROXY TCP4 192.0.2.7 127.0.0.1 4711 22\r\nunread")
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(nc, "bye")
+	half, ok := nc.(interface{ CloseWrite() error })
+	if err != nil || !ok || half.CloseWrite() != nil {
+		t.Fatalf("%v, %T cannot be closed for writing only", err, nc)
+	}
+	if last, err := io.ReadAll(balancer); string(last) != "bye" || err != nil {
+		t.Errorf("the balancer reads %q, %v", last, err)
+	}
+}
+
 func TestTheBalancerIsNeverBanned(t *testing.T) {
 	f := strict(t)
 	const local = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
