@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -126,8 +125,17 @@ func requirement(_, to reflect.Type, data any) (any, error) {
 	case string:
 		return [][]string{{v}}, nil
 	case []any:
-		if !slices.ContainsFunc(v, func(e any) bool { _, list := e.([]any); return list }) && len(v) > 0 {
+		lists := 0
+		for _, e := range v {
+			if _, list := e.([]any); list {
+				lists++
+			}
+		}
+		switch {
+		case lists == 0 && len(v) > 0:
 			return []any{v}, nil
+		case lists < len(v):
+			return nil, errors.New("has methods and lists of methods: write [publickey, password] if both are needed, or [[publickey], [password]] if one is enough")
 		}
 	}
 	return data, nil
