@@ -41,7 +41,7 @@ func TestKeysCommands(t *testing.T) {
 		{"show junk", "junk: no key found", true},
 		{"show none", "open none: no such file", true},
 		{"convert ed25519 --to openssh --public --passphrase-file one --out public", "", false},
-		{"convert ed25519 --to openssh --public --passphrase-file one --out public", "public: file exists", true},
+		{"convert ed25519 --to openssh --public --passphrase-file one --out public", "public: file already exists", true},
 		{"convert ed25519.pub --to rfc4716", "BEGIN SSH2 PUBLIC KEY", false},
 		{"convert ed25519.pub --to ppk3", `convert ed25519.pub: format "ppk3" is not for public keys`, true},
 		{"convert ed25519 --to rfc4716 --passphrase-file one", `convert ed25519: format "rfc4716" cannot hold a private key`, true},

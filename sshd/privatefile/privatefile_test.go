@@ -193,7 +193,7 @@ func TestCreate(t *testing.T) {
 	if err := Create(path, []byte("one"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := Create(path, []byte("two"), 0o600); !errors.Is(err, iofs.ErrExist) {
+	if err := Create(path, []byte("two"), 0o600); !errors.Is(err, iofs.ErrExist) || err.Error() != "create "+path+": file already exists" {
 		t.Errorf("a file that exists: got %v", err)
 	}
 	text, _ := os.ReadFile(path)

@@ -25,16 +25,19 @@ func Create(path string, text []byte, perm os.FileMode) error {
 	if err := errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	switch err := os.Link(f.Name(), path); {
-	case errors.Is(err, iofs.ErrExist):
+	err = os.Link(f.Name(), path)
+	if err != nil && !errors.Is(err, iofs.ErrExist) { // this file system has no hard links
+		if _, err = os.Lstat(path); err == nil {
+			err = iofs.ErrExist
+		} else {
+			err = os.Rename(f.Name(), path)
+		}
+	}
+	if errors.Is(err, iofs.ErrExist) {
+		return &iofs.PathError{Op: "create", Path: path, Err: iofs.ErrExist}
+	}
+	if err != nil {
 		return err
-	case err != nil: // this file system has no hard links
-		if _, err := os.Lstat(path); err == nil {
-			return &iofs.PathError{Op: "create", Path: path, Err: iofs.ErrExist}
-		}
-		if err := os.Rename(f.Name(), path); err != nil {
-			return err
-		}
 	}
 	syncFolder(path)
 	return nil
