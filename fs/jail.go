@@ -245,7 +245,7 @@ func directly(op func() error) error { return op() }
 
 // readDir is ReadDir that reads the disk in run, so many entries at once, and
 // yields outside of it. A listing that is left half read keeps that many. It fails if
-// there is something in the directory and nothing can be looked at.
+// there is something in the directory and no attributes can be read.
 func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		found := make([]iofs.FileInfo, 0, atOnce)
@@ -282,7 +282,7 @@ func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileI
 }
 
 // infosIn appends what names in a directory are. Those that are gone are left out, and
-// those that cannot be looked at, such as a mount whose server is gone. The error is that
+// those whose attributes cannot be read, such as a mount whose server is gone. The error is that
 // of the first of these.
 func infosIn(dir int, names []string, found []iofs.FileInfo) (_ []iofs.FileInfo, unseen error) {
 	for _, base := range names {

@@ -79,7 +79,7 @@ func copyFile(src, dst file, fi iofs.FileInfo) error {
 	return err
 }
 
-// unmoved fails if name is not what fi says any more.
+// unmoved fails if name is no longer the file that fi describes.
 func unmoved(l layer, name string, fi iofs.FileInfo) error {
 	now, err := l.Lstat(name)
 	if err == nil && (idOf(now) != idOf(fi) || now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime())) {

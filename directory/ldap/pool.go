@@ -355,7 +355,7 @@ func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Durat
 	}
 }
 
-// silent doubts a server that said nothing for as long as took. Less than its patience
+// silent doubts a server that sent nothing for as long as took. Less than its patience
 // shows only that the caller had little time.
 func (p *pool) silent(s *server, took time.Duration) {
 	if took >= p.patience(s) {
