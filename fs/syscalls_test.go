@@ -159,6 +159,7 @@ func between(t *testing.T, trace string) string {
 		m := call.FindStringSubmatch(line)
 		switch {
 		case m == nil || thread != "" && m[1] != thread:
+		case strings.Contains(line, "MAP_ANONYMOUS"): // memory for the runtime
 		case strings.Contains(line, `"/mark"`): // unlinkat, and again as a directory
 			thread = m[1]
 			if marks++; marks == 2 {
