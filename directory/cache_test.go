@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,12 +169,18 @@ func TestCacheForgetsOldState(t *testing.T) {
 	}
 }
 
-// slowLookups answers a look-up a second after the directory was read.
-type slowLookups struct{ *fake }
+// A slowLookups answers a second after the directory was read, while it is slow.
+type slowLookups struct {
+	*fake
+	slow atomic.Bool
+}
 
-func (s slowLookups) Lookup(ctx context.Context, name string) (*User, error) {
+func (s *slowLookups) Lookup(ctx context.Context, name string) (*User, error) {
+	slow := s.slow.Load()
 	u, err := s.fake.Lookup(ctx, name)
-	time.Sleep(time.Second)
+	if slow {
+		time.Sleep(time.Second)
+	}
 	return u, err
 }
 
@@ -181,19 +188,22 @@ func (s slowLookups) Lookup(ctx context.Context, name string) (*User, error) {
 // not be used again.
 func TestCacheOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake("alice")
-		c := NewCache(slowLookups{f}, time.Minute, time.Hour)
+		f := &slowLookups{fake: newFake("alice")}
+		c := NewCache(f, time.Minute, time.Hour)
 		u, err := c.Lookup(t.Context(), "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
+		f.slow.Store(true)
 		go func() { _, _ = c.Lookup(Fresh(t.Context()), "alice") }()
 		time.Sleep(time.Second / 2)
-		c.Directory = f // nothing else is slow
+		f.slow.Store(false)
 		if err := c.RemoveKey(t.Context(), u, ""); err != nil {
 			t.Fatal(err)
 		}
+		f.mu.Lock()
 		f.users["alice"].DN = "uid=changed"
+		f.mu.Unlock()
 		time.Sleep(time.Second)
 		if u, _ := c.Lookup(t.Context(), "alice"); u.DN != "uid=changed" {
 			t.Error("the old state of the account came back")
