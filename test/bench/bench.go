@@ -22,6 +22,7 @@ type bench struct {
 	hurry   time.Time // from when on one round of a workload must do; zero: never
 	profile string
 	owner   bool
+	old     string
 	berth   *target
 	others  []*target
 	running []*process
@@ -32,7 +33,7 @@ const hurryAfter = 20 * time.Second
 
 // open makes the files and starts the servers.
 func open(ctx context.Context, o options) (*bench, error) {
-	b := &bench{sizes: fullSizes, rounds: 5, profile: o.profile, owner: o.owner}
+	b := &bench{sizes: fullSizes, rounds: 5, profile: o.profile, owner: o.owner, old: o.old}
 	if o.quick {
 		b.sizes, b.rounds = quickSizes, 3
 	}
@@ -68,12 +69,7 @@ func (b *bench) start(ctx context.Context) error {
 	if err := b.makeData(); err != nil {
 		return fmt.Errorf("make the files: %w", err)
 	}
-	if b.owner {
-		err = b.startOwners(ctx)
-	} else {
-		b.berth, err = b.startBerth(ctx, "Berth", "service")
-	}
-	if err != nil {
+	if err := b.startBerths(ctx); err != nil {
 		return fmt.Errorf("start berth: %w", err)
 	}
 	openssh, err := b.startOpenSSH(ctx)

@@ -22,17 +22,41 @@ const (
 	serverUID = 990
 )
 
+// startBerths starts Berth, and the other Berth that it is measured beside, if any.
+func (b *bench) startBerths(ctx context.Context) (err error) {
+	if b.owner {
+		return b.startOwners(ctx)
+	}
+	if b.old != "" {
+		old, err := b.startBerth(ctx, "old", b.old, "")
+		if err != nil {
+			return err
+		}
+		b.others = append(b.others, old)
+	}
+	program, err := b.build(ctx)
+	if err != nil {
+		return err
+	}
+	b.berth, err = b.startBerth(ctx, "Berth", program, "")
+	return err
+}
+
 // startOwners starts Berth with files of a person and, as that person, Berth with files
 // of its own.
 func (b *bench) startOwners(ctx context.Context) (err error) {
-	service, err := b.startBerth(ctx, "service", "service", asUser(ownerUID)...)
+	program, err := b.build(ctx)
+	if err != nil {
+		return err
+	}
+	service, err := b.startBerth(ctx, "service", program, "", asUser(ownerUID)...)
 	if err != nil {
 		return err
 	}
 	b.others = append(b.others, service)
 	const caps = "-all,+setuid,+setgid,+chown"
 	as := append(asUser(serverUID), "--inh-caps", caps, "--ambient-caps", caps, "--bounding-set", caps)
-	if b.berth, err = b.startBerth(ctx, "Berth", "person", as...); err != nil {
+	if b.berth, err = b.startBerth(ctx, "Berth", program, ", owner: person", as...); err != nil {
 		return err
 	}
 	return chownAll(b.home, ownerUID)
@@ -49,21 +73,26 @@ func chownAll(dir string, uid int) error {
 	})
 }
 
-// startBerth builds Berth and starts it as an administrator would: one person
+// build builds Berth as the Makefile does, and returns the program.
+func (b *bench) build(ctx context.Context) (string, error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the Makefile: %w", err)
+	}
+	program := filepath.Join(b.dir, "berth")
+	if out, err := exec.CommandContext(ctx, "make", "-s", "-C", strings.TrimSpace(string(root)), "build", "OUT="+program).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make build: %w: %s", err, out)
+	}
+	return program, nil
+}
+
+// startBerth starts program, a Berth, as an administrator would: one person
 // in a directory, one rule, events in a file. All else is as it comes. The command as,
 // if any, starts it.
-func (b *bench) startBerth(ctx context.Context, name, owner string, as ...string) (*target, error) {
+func (b *bench) startBerth(ctx context.Context, name, program, owner string, as ...string) (*target, error) {
 	dir := filepath.Join(b.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
-	}
-	program := filepath.Join(dir, "berth")
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return nil, fmt.Errorf("find the Makefile: %w", err)
-	}
-	if out, err := exec.CommandContext(ctx, "make", "-s", "-C", strings.TrimSpace(string(root)), "build", "OUT="+program).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make build: %w: %s", err, out)
 	}
 	addr, err := freeAddress()
 	if err != nil {
@@ -101,7 +130,7 @@ directories:
 rules:
   - name: bench
     when: {users: [USER]}
-    home: {host: HOME, permissions: [full], owner: OWNER}
+    home: {host: HOME, permissions: [full]OWNER}
     services: [sftp, scp]
 admin: {listen: ""}
 events: {file: DIR/events.jsonl}

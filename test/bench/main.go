@@ -44,6 +44,7 @@ type options struct {
 	json    string // file that every measurement is added to, "" for none
 	profile string // directory for profiles of Berth, "" for none
 	owner   bool   // Berth keeps files of a person, and is measured beside one with files of its own, too
+	old     string // program of another Berth that it is measured beside, too; "" for none
 }
 
 func parse(args []string) (options, error) {
@@ -55,12 +56,16 @@ func parse(args []string) (options, error) {
 	f.StringVar(&only, "only", "", "measure only workloads whose name matches `REGEXP`")
 	f.StringVar(&o.json, "json", "", "add one JSON line a measurement to `FILE`")
 	f.BoolVar(&o.owner, "owner", false, "measure Berth with owner: person, beside owner: service and beside OpenSSH; only as root")
+	f.StringVar(&o.old, "old", "", "measure Berth beside `PROGRAM` too: a berth that was built before a change")
 	f.StringVar(&o.profile, "profile", "", "record Berth with perf, one file a workload, in `DIR`; such rounds are slower")
 	if err := f.Parse(args); err != nil {
 		return o, flag.ErrHelp // Parse has said what is wrong
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.owner && o.old != "" {
+		return o, errors.New("-owner and -old: choose one")
 	}
 	re, err := regexp.Compile(only)
 	if err != nil {
@@ -93,8 +98,11 @@ func run(ctx context.Context, args []string) (err error) {
 			continue
 		}
 		goals := []goal{w.goal}
-		if o.owner {
+		switch {
+		case o.owner:
 			goals = []goal{{speed: 0.9}, {speed: 1}}
+		case o.old != "":
+			goals = []goal{{speed: 0.95, cpu: 1.05}, w.goal}
 		}
 		rounds, err := b.measure(ctx, w)
 		if ctx.Err() != nil {
