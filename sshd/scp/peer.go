@@ -114,13 +114,13 @@ func (p *peer) room(n int) ([]byte, error) {
 }
 
 // record writes one line or answer. If it cannot be sent, the next read fails.
-func (p *peer) record(format string, args ...any) {
-	if _, err := p.room(maxLine); err == nil {
-		p.out = fmt.Appendf(p.out, format, args...)
+func (p *peer) record(line string) {
+	if _, err := p.room(len(line)); err == nil {
+		p.out = append(p.out, line...)
 	}
 }
 
-func (p *peer) ok() { p.record("%c", tagOK) }
+func (p *peer) ok() { p.record(string(rune(tagOK))) }
 
 // tell sends the text of an error.
 func (p *peer) tell(tag byte, text string) {
@@ -128,7 +128,7 @@ func (p *peer) tell(tag byte, text string) {
 	if len(text) > maxText {
 		text = printable(text[:maxText]) // may end within a character
 	}
-	p.record("%cscp: %s\n", tag, text)
+	p.record(string(rune(tag)) + "scp: " + text + "\n")
 }
 
 // fail sends an error about a file to the client. The transfer continues.

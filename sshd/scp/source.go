@@ -128,7 +128,7 @@ func (s *source) announce(kind byte, it item, fi iofs.FileInfo, failure error) (
 		if o, ok := fi.Sys().(*fs.Owner); ok && !o.Atime.IsZero() {
 			atime = o.Atime
 		}
-		s.record("T%d 0 %d 0\n", max(0, fi.ModTime().Unix()), max(0, atime.Unix())) // not before 1970
+		s.record(fmt.Sprintf("T%d 0 %d 0\n", max(0, fi.ModTime().Unix()), max(0, atime.Unix()))) // not before 1970
 		if err := s.owe(); err != nil {
 			return false, err
 		}
@@ -140,7 +140,7 @@ func (s *source) announce(kind byte, it item, fi iofs.FileInfo, failure error) (
 	mode := fs.PosixMode(fi.Mode()) & 0o6777 // without the sticky bit, as OpenSSH's scp sends it
 	line := fmt.Sprintf("%c%04o %d %s", kind, mode, size, base)
 	s.verbose("Sending file modes: " + line)
-	s.record("%s\n", line)
+	s.record(line + "\n")
 	s.owed++
 	if err := s.settle(1); err != nil {
 		return false, err
