@@ -469,9 +469,12 @@ func (j *jail) Link(oldname, newname string) error {
 	})
 }
 
-// pair calls do with handles of the directories of both names.
+// pair calls do with handles of the directories of both names, which often are one.
 func (j *jail) pair(oldname, newname string, do func(olddir int, oldbase string, newdir int, newbase string) error) error {
 	return j.at(oldname, func(olddir int, oldbase string) error {
+		if path.Dir(oldname) == path.Dir(newname) && newname != "/" {
+			return do(olddir, oldbase, olddir, path.Base(newname))
+		}
 		return j.at(newname, func(newdir int, newbase string) error {
 			return do(olddir, oldbase, newdir, newbase)
 		})
