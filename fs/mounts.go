@@ -6,7 +6,6 @@ import (
 	iofs "io/fs"
 	"iter"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ type mounts struct {
 // mounted is a folder at its place.
 type mounted struct {
 	path   string
-	host   string // the directory on this machine
+	host   string // the directory on this machine, as a clean name
 	as     *actor // the person whose files they are; nil: they are the service's
 	folds  bool   // its file system, or the administrator, compares names as Windows does
 	broken error  // why it could not be opened; the layer is then nil
@@ -94,7 +93,10 @@ func (m *mounts) hostPath(name string) string {
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(f.host, rel)
+	if rel == "/" {
+		return f.host
+	}
+	return join(f.host, rel[1:])
 }
 
 // pinned reports whether name is the root of a folder or a directory above one:

@@ -174,7 +174,7 @@ func personOf(p *policy.Policy) string {
 
 // openFolder opens the host directory of f. The result has its place also after an error.
 func openFolder(f policy.Folder, maxFile int64) (m mounted, err error) {
-	m = mounted{path: f.Path, host: f.Host}
+	m = mounted{path: f.Path, host: filepath.Clean(f.Host)}
 	if err = valid(f.Path); err == nil && f.Owner != nil {
 		m.as, err = newActor(*f.Owner)
 	}
