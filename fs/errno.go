@@ -6,30 +6,14 @@ import (
 	"syscall"
 )
 
-// errnos gives the errors of the system the names of this package.
+// errnos gives the errors of the system the names of io/fs and of this package.
 var errnos = map[syscall.Errno]error{
-	syscall.EACCES:       iofs.ErrPermission,
-	syscall.EPERM:        iofs.ErrPermission,
-	syscall.ENOENT:       iofs.ErrNotExist,
-	syscall.EEXIST:       iofs.ErrExist,
-	syscall.EINVAL:       iofs.ErrInvalid,
-	syscall.EBADF:        iofs.ErrPermission, // reading what is open for writing, or the reverse
-	syscall.ENOTEMPTY:    ErrNotEmpty,
-	syscall.ENOTDIR:      ErrNotDir,
-	syscall.EISDIR:       ErrIsDir,
-	syscall.ENXIO:        ErrNotRegular, // a FIFO without a reader, a socket
-	syscall.ENODEV:       ErrNotRegular,
-	syscall.ENOSPC:       ErrNoSpace,
-	syscall.EDQUOT:       ErrQuota,
-	syscall.EFBIG:        ErrTooLarge,
-	syscall.ENAMETOOLONG: ErrNameTooLong,
-	syscall.EROFS:        ErrReadOnly,
-	syscall.EXDEV:        ErrCrossFolder,
-	syscall.ELOOP:        ErrTooManyLinks,
-	syscall.EMFILE:       ErrNoDescriptors,
-	syscall.ENFILE:       ErrNoDescriptors, // of all processes
-	syscall.EOPNOTSUPP:   ErrNotSupported,
-	syscall.ENOSYS:       ErrNotSupported,
+	syscall.EACCES: iofs.ErrPermission,
+	syscall.EPERM:  iofs.ErrPermission,
+	syscall.ENOENT: iofs.ErrNotExist,
+	syscall.EEXIST: iofs.ErrExist,
+	syscall.EINVAL: iofs.ErrInvalid,
+	syscall.EBADF:  iofs.ErrPermission, // reading what is open for writing, or the reverse
 }
 
 // A systemError has the same text on every system. errors.Is finds its errno.
@@ -41,6 +25,15 @@ type systemError struct {
 func (e *systemError) Error() string { return e.text }
 
 func (e *systemError) Is(target error) bool { return target == e.errno }
+
+// newError is the name of an error of the system, and of others that mean the same.
+func newError(text string, errno syscall.Errno, others ...syscall.Errno) error {
+	e := &systemError{text, errno}
+	for _, no := range append(others, errno) {
+		errnos[no] = e
+	}
+	return e
+}
 
 // translate gives an error of a system call the name that this package has for it.
 func translate(err error) error {

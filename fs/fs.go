@@ -120,21 +120,21 @@ const (
 // More errors than io/fs has. A protocol engine maps them to its own status.
 // errors.Is finds the error of the system in each.
 var (
-	ErrNotSupported  error = &systemError{"operation not supported", syscall.EOPNOTSUPP}
-	ErrNotEmpty      error = &systemError{"directory not empty", syscall.ENOTEMPTY}
-	ErrNotDir        error = &systemError{"not a directory", syscall.ENOTDIR}
-	ErrIsDir         error = &systemError{"is a directory", syscall.EISDIR}
-	ErrNotRegular    error = &systemError{"not a regular file", syscall.ENXIO}
-	ErrNoSpace       error = &systemError{"no space left on device", syscall.ENOSPC}
-	ErrQuota         error = &systemError{"quota exceeded", syscall.EDQUOT}
-	ErrTooLarge      error = &systemError{"file too large", syscall.EFBIG}
-	ErrNameTooLong   error = &systemError{"file name too long", syscall.ENAMETOOLONG}
-	ErrReadOnly      error = &systemError{"read-only file system", syscall.EROFS}
-	ErrCrossFolder   error = &systemError{"cannot be moved to another folder", syscall.EXDEV}
-	ErrTooManyLinks  error = &systemError{"too many levels of symbolic links", syscall.ELOOP}
-	ErrNoDescriptors error = &systemError{"the server has too many open files", syscall.EMFILE}
-	ErrFolderMissing       = errors.New("folder is missing on the server")
-	ErrTooManyOpen         = errors.New("the user has too many open files") // no error of the system: a limit of this server
+	ErrNotSupported  = newError("operation not supported", syscall.EOPNOTSUPP, syscall.ENOSYS)
+	ErrNotEmpty      = newError("directory not empty", syscall.ENOTEMPTY)
+	ErrNotDir        = newError("not a directory", syscall.ENOTDIR)
+	ErrIsDir         = newError("is a directory", syscall.EISDIR)
+	ErrNotRegular    = newError("not a regular file", syscall.ENXIO, syscall.ENODEV) // a FIFO without a reader, a socket
+	ErrNoSpace       = newError("no space left on device", syscall.ENOSPC)
+	ErrQuota         = newError("quota exceeded", syscall.EDQUOT)
+	ErrTooLarge      = newError("file too large", syscall.EFBIG)
+	ErrNameTooLong   = newError("file name too long", syscall.ENAMETOOLONG)
+	ErrReadOnly      = newError("read-only file system", syscall.EROFS)
+	ErrCrossFolder   = newError("cannot be moved to another folder", syscall.EXDEV)
+	ErrTooManyLinks  = newError("too many levels of symbolic links", syscall.ELOOP)
+	ErrNoDescriptors = newError("the server has too many open files", syscall.EMFILE, syscall.ENFILE) // the latter: of all processes
+	ErrFolderMissing = errors.New("folder is missing on the server")
+	ErrTooManyOpen   = errors.New("the user has too many open files") // no error of the system: a limit of this server
 )
 
 // Owner says who a file belongs to, by number, as the SFTP protocol carries it.

@@ -244,7 +244,7 @@ func (m *mounts) Rmdir(name string) error {
 
 func (m *mounts) Rename(oldname, newname string, replace bool) error {
 	return m.pair(oldname, newname, func(from, to *mounted, oldrel, newrel string) error {
-		err := error(ErrCrossFolder)
+		err := ErrCrossFolder
 		if from == to {
 			err = from.Rename(oldrel, newrel, replace)
 		}

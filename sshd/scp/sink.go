@@ -77,7 +77,7 @@ func (s *sink) open(c Command) error {
 		return fatal{text: s.target.shown + ": " + reason(err), err: err}
 	}
 	if !s.target.isDir && strings.HasSuffix(strings.TrimRight(s.target.shown, "/"), "/.") {
-		s.target.err = cmp.Or(err, error(fs.ErrNotDir)) // only a directory has ".", as with OpenSSH
+		s.target.err = cmp.Or(err, fs.ErrNotDir) // only a directory has ".", as with OpenSSH
 	}
 	return nil
 }
