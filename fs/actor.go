@@ -110,6 +110,15 @@ func (a *actor) do(op func() error) error {
 	return o.err
 }
 
+// doing is do for an operation that has a result.
+func doing[T any](a *actor, op func() (T, error)) (v T, err error) {
+	err = a.do(func() (err error) {
+		v, err = op()
+		return err
+	})
+	return v, err
+}
+
 // returned is how an operation ended.
 type returned struct {
 	err      error

@@ -47,10 +47,11 @@ func Inspect(f policy.Folder) (d Disk, err error) {
 	may := func(mode uint32) bool {
 		return unix.Faccessat2(unix.AT_FDCWD, f.Host, mode, unix.AT_EACCESS) == nil
 	}
-	return d, as.do(func() error {
+	err = as.do(func() error {
 		d.Read, d.Write, d.Search = may(unix.R_OK), may(unix.W_OK), may(unix.X_OK)
 		return nil
 	})
+	return d, err
 }
 
 // aclKinds are the tags of entries in an ACL, as linux/posix_acl.h has them.

@@ -22,14 +22,11 @@ type owned struct {
 // the way leads nowhere that the person could not go. If as is nil, the layer is the
 // jail itself.
 func openAs(as *actor, host string, umask uint32, maxFile int64) (l layer, j *jail, err error) {
-	open := func() (err error) {
-		j, err = openJail(host, umask)
-		return err
-	}
+	open := func() (*jail, error) { return openJail(host, umask) }
 	if as == nil {
-		err = open()
+		j, err = open()
 	} else {
-		err = as.do(open)
+		j, err = doing(as, open)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -72,11 +69,7 @@ func (o *owned) resolve(root int, name string, flags int, mode uint32) (fd int, 
 			return fd, err
 		}
 	}
-	err = o.as.do(func() (err error) {
-		fd, err = o.jail.resolve(root, name, flags, mode)
-		return err
-	})
-	return fd, err
+	return doing(o.as, func() (int, error) { return o.jail.resolve(root, name, flags, mode) })
 }
 
 // OpenFile acts once where there are no rings: a new file needs a look at its directory, too.
@@ -84,10 +77,7 @@ func (o *owned) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err
 	if len(o.numbers) > 0 {
 		f, err = o.opens.OpenFile(name, flag, perm)
 	} else {
-		err = o.as.do(func() (err error) {
-			f, err = o.jail.OpenFile(name, flag, perm)
-			return err
-		})
+		f, err = doing(o.as, func() (file, error) { return o.jail.OpenFile(name, flag, perm) })
 	}
 	if err != nil {
 		return nil, err
@@ -101,15 +91,11 @@ type ownedFile struct {
 	as *actor
 }
 
-func (f *ownedFile) WriteAt(p []byte, off int64) (n int, err error) {
+func (f *ownedFile) WriteAt(p []byte, off int64) (int, error) {
 	if !f.as.writes {
 		return f.file.WriteAt(p, off)
 	}
-	err = f.as.do(func() (err error) {
-		n, err = f.file.WriteAt(p, off)
-		return err
-	})
-	return n, err
+	return doing(f.as, func() (int, error) { return f.file.WriteAt(p, off) })
 }
 
 func (f *ownedFile) SetAttr(a Attr) error {
@@ -126,12 +112,8 @@ func (o *owned) Lstat(name string) (iofs.FileInfo, error)    { return o.opens.Ls
 func (o *owned) identify(name string) (iofs.FileInfo, error) { return o.opens.identify(name) }
 func (o *owned) StatFS(name string) (Usage, error)           { return o.opens.StatFS(name) }
 
-func (o *owned) Readlink(name string) (target string, err error) {
-	err = o.as.do(func() (err error) {
-		target, err = o.jail.Readlink(name)
-		return err
-	})
-	return target, err
+func (o *owned) Readlink(name string) (string, error) {
+	return doing(o.as, func() (string, error) { return o.jail.Readlink(name) })
 }
 
 func (o *owned) Mkdir(name string, perm iofs.FileMode) error {
