@@ -168,6 +168,26 @@ func (t *tester) openFails(name string, flag int, want error) {
 	t.fails(err, "open", name, want)
 }
 
+// allFail is fails for every operation on what exists.
+func (t *tester) allFail(name string, want error) {
+	t.Helper()
+	t.openFails(name, os.O_RDONLY, want)
+	t.openFails(name, os.O_WRONLY, want)
+	_, err := t.Lstat(name)
+	t.fails(err, "lstat", name, want)
+	_, err = t.Stat(name)
+	t.fails(err, "stat", name, want)
+	_, err = t.Readlink(name)
+	t.fails(err, "readlink", name, want)
+	for _, err := range t.ReadDir(name) {
+		t.fails(err, "readdir", name, want)
+	}
+	t.fails(t.Remove(name), "remove", name, want)
+	t.fails(t.Rmdir(name), "rmdir", name, want)
+	t.fails(t.Rename(name, "/x", true), "rename", name, want)
+	t.fails(t.SetAttr(name, fs.Attr{Set: fs.AttrMode | fs.AttrSize, NoFollow: true}), "setattr", name, want)
+}
+
 func pattern(n int) []byte {
 	return bytes.Repeat([]byte("0123456789abcdef"), n/16+1)[:n]
 }
