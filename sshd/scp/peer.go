@@ -195,20 +195,14 @@ func (p *peer) answer() error {
 
 // line reads up to a newline, which is not part of the result.
 func (p *peer) line() (string, error) {
-	var line []byte
-	for {
-		c, err := p.in.ReadByte()
-		if err != nil {
-			return "", ended("read from", err)
-		}
-		if c == '\n' {
-			return string(line), nil
-		}
-		if len(line) == maxLine {
-			return "", protocolError("line too long")
-		}
-		line = append(line, c)
+	line, err := p.in.ReadSlice('\n')
+	if len(line) > maxLine {
+		return "", protocolError("line too long")
 	}
+	if err != nil {
+		return "", ended("read from", err)
+	}
+	return string(line[:len(line)-1]), nil
 }
 
 // ended returns errEnded for the end of the input, and else err.
