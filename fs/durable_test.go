@@ -85,13 +85,10 @@ func TestUploadIsSafe(t *testing.T) {
 		if err := errors.Join(os.Mkdir(host+"/d", 0o755), os.WriteFile(host+"/d/f", []byte("old"), 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		l, err := openJail(host, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := mustJail(t, host)
 		j := &journal{layer: l, fails: fails}
 		u := newUploads(j)
-		err = start(t, asFS(u), "/d/f", truncating, "whole", 0).Close()
+		err := start(t, asFS(u), "/d/f", truncating, "whole", 0).Close()
 		_ = u.Close()
 		if fails == "" && (err != nil || !slices.Equal(j.steps, order)) {
 			t.Errorf("steps of an upload = %q, %v, want %q", j.steps, err, order)
@@ -123,15 +120,9 @@ func TestMoveIsSafe(t *testing.T) {
 		if err := os.WriteFile(from+"/f", []byte("whole"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		a, errA := openJail(from, 0)
-		b, errB := openJail(to, 0)
-		if err := errors.Join(errA, errB); err != nil {
-			t.Fatal(err)
-		}
-		j := &journal{layer: b, fails: fails}
-		source := &journal{layer: a}
+		j := &journal{layer: mustJail(t, to), fails: fails}
+		source := &journal{layer: mustJail(t, from)}
 		err := move(source, j, "/f", "/new", false)
-		_, _ = a.Close(), b.Close()
 		if steps := slices.Concat(j.steps, source.steps); fails == "" && (err != nil || !slices.Equal(steps, order)) {
 			t.Errorf("steps of a move = %q, %v, want %q", steps, err, order)
 		}

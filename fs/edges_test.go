@@ -92,11 +92,7 @@ func newSpy(t *testing.T, content string) (host string, s *spy) {
 	t.Helper()
 	host = t.TempDir()
 	write(t, host+"/f", content)
-	l, err := openJail(host, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := mustJail(t, host)
 	return host, &spy{layer: l}
 }
 
@@ -173,11 +169,7 @@ func TestRmdirKeepsLeftovers(t *testing.T) {
 		}
 	}
 	running := start(t, mustOpen(t, atomicPolicy(host, "carol"), Settings{}), "/d/f", truncating, "half", 0)
-	l, err := openJail(host, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := mustJail(t, host)
 	alice := &uploads{layer: lastName{l, path.Base(partName("carol", "/d/f"))}, ledger: sharedLedger, host: host, person: "alice", atomic: true}
 	if err := alice.Rmdir("/d"); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("Rmdir during an upload = %v, want ErrNotEmpty", err)

@@ -157,14 +157,8 @@ func (r recorded) Remove(name string) error {
 // of the new one is safe.
 func TestMoveIsDurable(t *testing.T) {
 	host, other := sample(t), t.TempDir()
-	from, err := openJail(host, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := openJail(other, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := mustJail(t, host)
+	to := mustJail(t, other)
 	var did []string
 	if err := move(recorded{from, "from", &did}, recorded{to, "to", &did}, "/f", "/g", false); err != nil {
 		t.Fatal(err)

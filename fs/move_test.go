@@ -42,16 +42,8 @@ func TestMoveOfBusyFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, target := sample(t), t.TempDir()
-			from, err := openJail(source, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer from.Close()
-			to, err := openJail(target, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer to.Close()
+			from := mustJail(t, source)
+			to := mustJail(t, target)
 			b := busy{from, func() error { return tt.happens(source) }}
 			if err := move(b, to, "/f", "/f", false); !errors.Is(err, errMoved) {
 				t.Errorf("move = %v, want %v", err, errMoved)
@@ -111,15 +103,8 @@ func TestMoveOfOldFile(t *testing.T) {
 	if err := os.Chtimes(source+"/f", old, old); err != nil {
 		t.Fatal(err)
 	}
-	from, err := openJail(source, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	to, err := openJail(target, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := mustJail(t, source)
+	to := mustJail(t, target)
 	u := newUploads(to)
 	defer u.Close()
 	if err := move(from, listed{u}, "/f", "/f", false); err != nil {

@@ -43,6 +43,17 @@ func mustOpen(t testing.TB, p *policy.Policy, s Settings) FS {
 	return f
 }
 
+// mustJail is a jail until the test ends.
+func mustJail(t testing.TB, host string) *jail {
+	t.Helper()
+	j, err := openJail(host, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
 func TestOpenMissingFolder(t *testing.T) {
 	host := filepath.Join(t.TempDir(), "a", "missing")
 	p := full(host)

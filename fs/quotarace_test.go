@@ -24,10 +24,7 @@ func (a *afterOpen) OpenFile(name string, flag int, perm iofs.FileMode) (file, e
 // opened counts until it is closed, and that a closed quota has one session less.
 func TestRemovedBeforeTracked(t *testing.T) {
 	host := t.TempDir()
-	l, err := openJail(host, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := mustJail(t, host)
 	u := new(Quotas).of(host)
 	other := newQuota(l, u, Amount{}, nil)
 	if err := writeTo(asFS(other), "/f", truncating, "1234567890"); err != nil {

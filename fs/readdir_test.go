@@ -39,10 +39,7 @@ func TestReadDirStreams(t *testing.T) {
 	const million = 1_000_000
 	p := everything(t.TempDir())
 	p.Access[0].Names, p.Access[0].Hide = policy.Names{Deny: []string{"*9"}}, true
-	jail, err := openJail(p.Folders[0].Host, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	jail := mustJail(t, p.Folders[0].Host)
 	var q Quotas
 	l := layer(newQuota(endless{jail, million}, q.of(p.Folders[0].Host), Amount{1 << 50, 1 << 40}, nil))
 	l = newRates(newMounts([]mounted{{path: "/", layer: newUploads(l)}}), p.Limits, new(Pace))
@@ -131,12 +128,8 @@ func heapAfterGC() int64 {
 // TestUnseenEntries: something that cannot be looked at, as a mount whose server is gone,
 // does not hide what else is in the directory.
 func TestUnseenEntries(t *testing.T) {
-	j, err := openJail(sample(t), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer j.Close()
-	err = j.use("/", unix.O_RDONLY|unix.O_DIRECTORY, func(fd int) error {
+	j := mustJail(t, sample(t))
+	err := j.use("/", unix.O_RDONLY|unix.O_DIRECTORY, func(fd int) error {
 		found, err := infosIn(fd, []string{"d", strings.Repeat("x", 300), "gone", "f"}, nil)
 		if len(found) != 2 || found[0].Name() != "d" || found[1].Name() != "f" || !errors.Is(err, unix.ENAMETOOLONG) {
 			t.Errorf("found %d, %v, want d and f, and an error", len(found), err)

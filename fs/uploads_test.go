@@ -388,10 +388,7 @@ func TestUploadsAtOnce(t *testing.T) {
 // all the time, and each removes what this one has just made. It begins under another name.
 func TestOthersTakeThePartName(t *testing.T) {
 	host := t.TempDir()
-	l, err := openJail(host, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := mustJail(t, host)
 	opened := 0
 	f := asFS(newUploads(&afterOpen{l, func() {
 		opened++
@@ -693,11 +690,7 @@ func TestNoZerosAfterFailedWrite(t *testing.T) {
 
 // fsClock waits until files get another time of change than before.
 func fsClock(t *testing.T) (tick func()) {
-	l, err := openJail(t.TempDir(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := mustJail(t, t.TempDir())
 	return func() {
 		if err := l.Mkdir("/t", 0o777); err != nil {
 			t.Fatal(err)
