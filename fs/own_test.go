@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/policy"
 )
@@ -84,4 +85,40 @@ func TestOwnWasReplaced(t *testing.T) {
 		t.Errorf("%d descriptors are open, %d before", n, before)
 	}
 	hostHolds(t, host+"/f", "another's")
+}
+
+// TestOwnDirectoriesAreNoPlaces: a session that may rename only what it made can neither
+// move a directory that leads to a place, nor put one there.
+func TestOwnDirectoriesAreNoPlaces(t *testing.T) {
+	host := t.TempDir()
+	p := full(host)
+	p.Access[0].Ops = policy.ReadOnly | policy.Create | policy.Mkdir
+	p.Access = append(p.Access, policy.Access{Path: "/out/closed", Ops: policy.List}, policy.Access{Path: "/in/closed", Ops: policy.List})
+	f := mustOpen(t, p, Settings{})
+	err := errors.Join(
+		f.Mkdir("/out", 0o777), os.Mkdir(host+"/out/closed", 0o755),
+		f.Mkdir("/new", 0o777), f.Mkdir("/new/closed", 0o777))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"away": f.Rename("/out", "/elsewhere", false), "there": f.Rename("/new", "/in", true), "the place": f.Rename("/new", "/out", false),
+	} {
+		if err == nil {
+			t.Errorf("rename of an own directory: %s, want an error", what)
+		}
+	}
+	if err := f.Rename("/new", "/other", false); err != nil {
+		t.Errorf("rename of an own directory = %v", err)
+	}
+}
+
+func TestOwnIsBounded(t *testing.T) {
+	var o own
+	for i := range 3 * maxOwn {
+		o.add("/"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+time.Duration(i).String(), fileID{ino: uint64(i)})
+	}
+	if len(o.files) > maxOwn || len(o.order) > maxOwn {
+		t.Errorf("own holds %d names, %d in order, want at most %d", len(o.files), len(o.order), maxOwn)
+	}
 }
