@@ -35,6 +35,12 @@ func newError(text string, errno syscall.Errno, others ...syscall.Errno) error {
 	return e
 }
 
+// exhausted reports whether the process or the system has run out of something. Such an
+// error says nothing about a file: it is never an answer about what exists.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
 // translate gives an error of a system call the name that this package has for it.
 func translate(err error) error {
 	errno, ok := errors.AsType[syscall.Errno](err)

@@ -104,8 +104,12 @@ const (
 func (g *guard) permit(r *rules, op policy.Op, name string, u use) error {
 	err := r.check(op, name)
 	if err == nil && r.hides && r.Rights(name).Hides(name) { // permitted only if it is a directory
-		if fi, lerr := g.layer.Lstat(name); lerr == nil && !fi.IsDir() {
+		fi, lerr := g.layer.Lstat(name)
+		switch {
+		case lerr == nil && !fi.IsDir():
 			err = iofs.ErrPermission
+		case lerr != nil && !errors.Is(lerr, iofs.ErrNotExist):
+			return lerr
 		}
 	}
 	if err != nil {

@@ -95,10 +95,10 @@ func (l *links) directory(name string, end last) error {
 func (l *links) resolve(name string, end last) (string, error) {
 	w := route{folder: l.folder, look: func(name, _ string) (string, error) {
 		target, err := l.below.Readlink(name)
-		if err != nil {
-			return "", nil
+		if exhausted(err) {
+			return "", err
 		}
-		return target, nil
+		return target, nil // "" after any other error
 	}}
 	return w.from("/", "/", name, "", end)
 }

@@ -132,7 +132,7 @@ func (m *mounts) virtual(name string) bool {
 		return false
 	}
 	fi, err := f.Lstat(rel)
-	return err != nil || !fi.IsDir()
+	return err != nil && !exhausted(err) || err == nil && !fi.IsDir()
 }
 
 func (m *mounts) OpenFile(name string, flag int, perm iofs.FileMode) (file, error) {
@@ -155,10 +155,10 @@ func (m *mounts) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 		shown := m.above[name]
 		for _, base := range shown {
 			fi, err := m.Lstat(join(name, base))
-			if err != nil {
+			if err != nil && !exhausted(err) {
 				continue // its host directory is missing
 			}
-			if !yield(fi, nil) {
+			if !yield(fi, err) || err != nil {
 				return
 			}
 		}

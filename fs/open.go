@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"berth/policy"
@@ -133,8 +132,7 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken Broken
 		folders = append(folders, m)
 	}
 	switch {
-	// The process or the system has run out of something: that is no fault of a folder.
-	case errors.Is(broken, syscall.EMFILE), errors.Is(broken, syscall.ENFILE), errors.Is(broken, syscall.ENOMEM):
+	case exhausted(broken): // no fault of a folder
 		return nil, nil, errors.Join(append(broken.Unwrap(), newMounts(folders).Close())...)
 	case len(broken) > 0 && len(broken) == len(folders):
 		return nil, nil, broken

@@ -108,9 +108,12 @@ func (q *quota) OpenFile(name string, flag int, perm iofs.FileMode) (f file, err
 		return q.openOld(name, flag, perm)
 	}
 	err = q.change(func() error {
-		_, missing := q.layer.Lstat(name)
-		if missing == nil || flag&os.O_CREATE == 0 {
+		_, err := q.layer.Lstat(name)
+		if err == nil || flag&os.O_CREATE == 0 {
 			f, err = q.openOld(name, flag, perm)
+			return err
+		}
+		if exhausted(err) {
 			return err
 		}
 		return q.one(func() error {
@@ -182,6 +185,9 @@ func (q *quota) Rename(oldname, newname string, replace bool) error {
 			return err
 		}
 		target, err := q.layer.Lstat(newname)
+		if exhausted(err) {
+			return err
+		}
 		if err != nil {
 			return q.layer.Rename(oldname, newname, replace)
 		}

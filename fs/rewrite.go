@@ -22,6 +22,7 @@ type rewrite struct {
 
 	mu      sync.Mutex
 	decided bool
+	failed  error   // why the upload could not begin
 	up      *upload // nil: in place
 	done    int64   // bytes at the beginning of up that are complete
 	old     int64   // from done to here, the content of the old file is not yet copied to up
@@ -36,14 +37,23 @@ func (u *uploads) rewrite(name string, flag int, perm iofs.FileMode) (file, erro
 }
 
 // decide makes the first decision the only one: whole begins an upload, otherwise the
-// file is changed in place. The caller holds mu.
+// file is changed in place. If the upload cannot begin, the file stays as it is. The
+// caller holds mu.
 func (r *rewrite) decide(whole bool) error {
-	first := !r.decided
-	r.decided = true
-	if !first || !whole {
-		return nil
+	if whole && !r.decided {
+		r.failed = r.begin()
 	}
-	is, same, err := r.current(r.u.layer.Lstat(r.name))
+	r.decided = true
+	return r.failed
+}
+
+// begin begins the upload, unless the file has lost its name.
+func (r *rewrite) begin() error {
+	found, missing := r.u.layer.Lstat(r.name)
+	if exhausted(missing) {
+		return missing
+	}
+	is, same, err := r.current(found, missing)
 	if err != nil || !same {
 		return err
 	}

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"errors"
 	iofs "io/fs"
 	"iter"
@@ -43,33 +44,36 @@ func (u *uploads) path(name string) string { return u.host + name }
 // unfinished is the person's own upload to name, as it is shown, and the name of its
 // temporary file. The name is empty if there is no such upload. A broken upload is
 // removed when the file that it would replace has changed.
-func (u *uploads) unfinished(name string) (iofs.FileInfo, string) {
+func (u *uploads) unfinished(name string) (up iofs.FileInfo, temp string, err error) {
 	if !u.atomic || isTemp(path.Base(name)) {
-		return nil, ""
+		return nil, "", nil
 	}
 	if up := u.newest(name); up != nil {
 		s, _ := u.ledger.state(up)
 		temp := join(path.Dir(name), path.Base(s.temp))
 		if fi, err := u.layer.Lstat(temp); err == nil {
-			return named(fi, path.Base(name)), temp
+			return named(fi, path.Base(name)), temp, nil
 		}
 	}
-	temp := partName(u.person, name)
+	temp = partName(u.person, name)
 	part, err := u.layer.Lstat(temp)
+	if exhausted(err) {
+		return nil, "", err
+	}
 	if err != nil || part.Size() == 0 || !u.as.owns(part) { // others on this disk can choose any name
-		return nil, ""
+		return nil, "", nil
 	}
 	fi, err := u.layer.Lstat(name)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 	case err != nil:
-		return nil, ""
+		return nil, "", err
 	case !fi.Mode().IsRegular() || changed(part).Before(changed(fi)),
 		changed(part).Equal(changed(fi)) && part.ModTime().Before(fi.ModTime()): // the clock has steps of 4 ms
 		_ = clearTemp(u.layer, temp)
-		return nil, ""
+		return nil, "", nil
 	}
-	return named(part, path.Base(name)), temp
+	return named(part, path.Base(name)), temp, nil
 }
 
 // newest is the person's running upload to name that was opened last, or nil.
@@ -90,7 +94,10 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 	if exclusive && len(u.ledger.to(u.path(name))) > 0 {
 		return nil, iofs.ErrExist
 	}
-	_, temp := u.unfinished(name)
+	_, temp, err := u.unfinished(name)
+	if err != nil {
+		return nil, err
+	}
 	if temp != "" && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
 		f, err := u.openUnfinished(name, temp, flag)
 		if !errors.Is(err, iofs.ErrNotExist) { // else it has its name by now
@@ -207,14 +214,17 @@ func (u *uploads) openUnfinished(name, temp string, flag int) (file, error) {
 }
 
 func (u *uploads) Lstat(name string) (iofs.FileInfo, error) {
-	if fi, temp := u.unfinished(name); temp != "" {
-		return fi, nil
+	if fi, temp, err := u.unfinished(name); temp != "" || err != nil {
+		return fi, err
 	}
 	return u.layer.Lstat(name)
 }
 
 func (u *uploads) identify(name string) (iofs.FileInfo, error) {
-	_, temp := u.unfinished(name)
+	_, temp, err := u.unfinished(name)
+	if err != nil {
+		return nil, err
+	}
 	if temp == "" {
 		return u.layer.identify(name)
 	}
@@ -226,10 +236,11 @@ func (u *uploads) identify(name string) (iofs.FileInfo, error) {
 }
 
 func (u *uploads) SetAttr(name string, a Attr) error {
-	if _, temp := u.unfinished(name); temp != "" {
-		name = temp
+	_, temp, err := u.unfinished(name)
+	if err != nil {
+		return err
 	}
-	return u.layer.SetAttr(name, a)
+	return u.layer.SetAttr(cmp.Or(temp, name), a)
 }
 
 // maxSwept bounds the stale files that one listing removes, and maxListed the
@@ -280,7 +291,7 @@ func (u *uploads) unfinishedIn(dir string) map[string]iofs.FileInfo {
 	}
 	found := map[string]iofs.FileInfo{}
 	note := func(base string) {
-		if fi, temp := u.unfinished(join(dir, base)); temp != "" && len(found) < maxListed {
+		if fi, temp, _ := u.unfinished(join(dir, base)); temp != "" && len(found) < maxListed {
 			found[base] = fi
 		}
 	}
@@ -311,8 +322,8 @@ func (u *uploads) Link(oldname, newname string) error {
 
 // make calls do, which makes something with a name that must not be shown yet.
 func (u *uploads) make(name string, do func() error) error {
-	if _, temp := u.unfinished(name); temp != "" {
-		return iofs.ErrExist
+	if _, temp, err := u.unfinished(name); temp != "" || err != nil {
+		return cmp.Or(err, iofs.ErrExist)
 	}
 	return do()
 }
@@ -320,8 +331,11 @@ func (u *uploads) make(name string, do func() error) error {
 // Remove also gives up the person's unfinished uploads to name.
 func (u *uploads) Remove(name string) error {
 	defer u.ledger.lock(u.path(name))()
-	_, temp := u.unfinished(name)
-	err := u.layer.Remove(name)
+	_, temp, err := u.unfinished(name)
+	if err != nil {
+		return err
+	}
+	err = u.layer.Remove(name)
 	if temp == "" || err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
@@ -361,11 +375,15 @@ func (u *uploads) Rename(oldname, newname string, replace bool) error {
 		return u.layer.Rename(oldname, newname, replace)
 	}
 	defer u.ledger.lock(from, to)()
-	_, temp := u.unfinished(oldname)
-	if _, other := u.unfinished(newname); other != "" && !replace {
+	_, temp, err := u.unfinished(oldname)
+	_, other, nerr := u.unfinished(newname)
+	if err = cmp.Or(err, nerr); err != nil {
+		return err
+	}
+	if other != "" && !replace {
 		return iofs.ErrExist
 	}
-	err := u.layer.Rename(oldname, newname, replace)
+	err = u.layer.Rename(oldname, newname, replace)
 	if temp != "" && errors.Is(err, iofs.ErrNotExist) {
 		err = u.checkTarget(newname, replace)
 	}

@@ -165,7 +165,7 @@ func measure(l layer) (n Amount, err error) {
 	seen := map[fileID]bool{}
 	err = walk(l, "/", func(name string, fi iofs.FileInfo, err error) error {
 		if err != nil {
-			if name == "/" {
+			if name == "/" || exhausted(err) {
 				return err
 			}
 			return nil
