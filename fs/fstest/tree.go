@@ -113,8 +113,7 @@ func testStat(t *tester) {
 		if fi != nil {
 			t.Errorf("%s yields %v with an error", what, fi)
 		}
-		_, err = stat("/f/g")
-		t.fails(err, what, "/f/g", fs.ErrNotDir)
+		t.fails(second(stat("/f/g")), what, "/f/g", fs.ErrNotDir)
 	}
 }
 
@@ -230,12 +229,9 @@ func testLinks(t *tester) {
 	t.fails(t.Symlink("x", "/d"), "symlink", "/d", iofs.ErrExist)
 	t.fails(t.Symlink("", "/e"), "symlink", "/e", iofs.ErrInvalid)
 	t.fails(t.Mkdir("/l3", 0o777), "mkdir", "/l3", iofs.ErrExist)
-	_, err := t.Readlink("/d/f")
-	t.fails(err, "readlink", "/d/f", iofs.ErrInvalid)
-	_, err = t.Readlink("/d")
-	t.fails(err, "readlink", "/d", iofs.ErrInvalid)
-	_, err = t.Readlink("/none")
-	t.fails(err, "readlink", "/none", iofs.ErrNotExist)
+	t.fails(second(t.Readlink("/d/f")), "readlink", "/d/f", iofs.ErrInvalid)
+	t.fails(second(t.Readlink("/d")), "readlink", "/d", iofs.ErrInvalid)
+	t.fails(second(t.Readlink("/none")), "readlink", "/none", iofs.ErrNotExist)
 }
 
 // testChroot checks that the root is the root for links too.
@@ -262,8 +258,7 @@ func testChroot(t *tester) {
 	}
 	t.symlink("/etc/passwd", "/d/out")
 	t.openFails("/d/out", os.O_RDONLY, iofs.ErrNotExist)
-	_, err := t.Stat("/d/out")
-	t.fails(err, "stat", "/d/out", iofs.ErrNotExist)
+	t.fails(second(t.Stat("/d/out")), "stat", "/d/out", iofs.ErrNotExist)
 	t.openFails("/d/out", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, iofs.ErrNotExist)
 	t.symlink("/", "/d/e/root")
 	t.lists("/d/e/root", "d", "f")
@@ -275,8 +270,7 @@ func testLinkLoops(t *tester) {
 	t.symlink("b", "/a")
 	t.symlink("a", "/b")
 	t.symlink(".", "/here")
-	_, err := t.Stat("/a")
-	t.fails(err, "stat", "/a", fs.ErrTooManyLinks)
+	t.fails(second(t.Stat("/a")), "stat", "/a", fs.ErrTooManyLinks)
 	t.openFails("/a", os.O_RDONLY, fs.ErrTooManyLinks)
 	t.openFails("/a/x", os.O_WRONLY|os.O_CREATE, fs.ErrTooManyLinks)
 	if _, err := t.Lstat("/a"); err != nil {
@@ -284,8 +278,7 @@ func testLinkLoops(t *tester) {
 	}
 	t.write("/f", "f")
 	t.holds(strings.Repeat("/here", 20)+"/f", "f")
-	_, err = t.Stat(strings.Repeat("/here", 60) + "/f")
-	if !errors.Is(err, fs.ErrTooManyLinks) {
+	if _, err := t.Stat(strings.Repeat("/here", 60) + "/f"); !errors.Is(err, fs.ErrTooManyLinks) {
 		t.Errorf("stat through 60 links = %v, want ErrTooManyLinks", err)
 	}
 	t.must(t.Remove("/a"), "remove half of a loop")
@@ -293,12 +286,7 @@ func testLinkLoops(t *tester) {
 
 func testHardLinks(t *tester) {
 	t.write("/f", "one")
-	err := t.Link("/f", "/g")
-	if errors.Is(err, fs.ErrNotSupported) {
-		t.Log("no hard links here")
-		return
-	}
-	t.must(err, "link")
+	t.must(t.Link("/f", "/g"), "link")
 	t.put("/g", os.O_WRONLY, "two")
 	t.holds("/f", "two")
 	t.fails(t.Link("/f", "/g"), "link", "/f", iofs.ErrExist)
@@ -382,8 +370,7 @@ func testSlashes(t *tester) {
 			}
 		}
 		t.must(t.SetAttr(name, fs.Attr{Set: fs.AttrMode, Mode: 0o750, NoFollow: true}), "setattr "+name)
-		_, err := t.Readlink(name)
-		t.fails(err, "readlink", name, iofs.ErrInvalid)
+		t.fails(second(t.Readlink(name)), "readlink", name, iofs.ErrInvalid)
 		t.openFails(name, os.O_RDONLY, fs.ErrIsDir)
 		t.fails(t.Symlink("x", name), "symlink", name, iofs.ErrExist)
 	}
@@ -441,8 +428,7 @@ func testRealpath(t *tester) {
 		"/d/f/..": fs.ErrNotDir, "/d/f/../f": fs.ErrNotDir, "/d/f/x": fs.ErrNotDir, "/twice/..": fs.ErrNotDir, "/loop": fs.ErrTooManyLinks,
 		"/" + strings.Repeat("d/../", 1000): iofs.ErrInvalid,
 	} {
-		_, err := t.Realpath(name)
-		t.fails(err, "realpath", name, want)
+		t.fails(second(t.Realpath(name)), "realpath", name, want)
 	}
 }
 
@@ -452,20 +438,14 @@ func testErrors(t *tester) {
 	t.mkdir("/target")
 	t.symlink("/target", "/link")
 	t.openFails("/link/none", os.O_RDONLY, iofs.ErrNotExist)
-	_, err := t.Stat("/link/none/x")
-	t.fails(err, "stat", "/link/none/x", iofs.ErrNotExist)
+	t.fails(second(t.Stat("/link/none/x")), "stat", "/link/none/x", iofs.ErrNotExist)
 	t.fails(t.Rmdir("/link/none"), "rmdir", "/link/none", iofs.ErrNotExist)
 }
 
 func testStatFS(t *tester) {
 	u, err := t.StatFS("/")
-	if errors.Is(err, fs.ErrNotSupported) {
-		t.Log("does not report its room")
-		return
-	}
 	if err != nil || u.BlockSize == 0 || u.BlocksFree > u.Blocks || u.BlocksAvail > u.BlocksFree {
 		t.Errorf("StatFS = %+v, %v", u, err)
 	}
-	_, err = t.StatFS("/none")
-	t.fails(err, "statfs", "/none", iofs.ErrNotExist)
+	t.fails(second(t.StatFS("/none")), "statfs", "/none", iofs.ErrNotExist)
 }
