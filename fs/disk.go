@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	iofs "io/fs"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -63,19 +62,13 @@ func aclText(value []byte, prefix string) (entries []string) {
 	const version, entry = 4, 8
 	for at := version; at+entry <= len(value); at += entry {
 		tag := binary.LittleEndian.Uint16(value[at:])
-		perm := binary.LittleEndian.Uint16(value[at+2:])
+		perm := binary.LittleEndian.Uint16(value[at+2:]) & 7
 		text := prefix + aclKinds[tag]
 		if id := binary.LittleEndian.Uint32(value[at+4:]); tag == 0x02 || tag == 0x08 {
 			text += fmt.Sprint(id)
 		}
-		var rwx strings.Builder
-		for i, letter := range "rwx" {
-			if perm&(4>>i) == 0 {
-				letter = '-'
-			}
-			rwx.WriteRune(letter)
-		}
-		entries = append(entries, text+":"+rwx.String())
+		rwx := iofs.FileMode(perm << 6).String()[1:4] // as those of an owner
+		entries = append(entries, text+":"+rwx)
 	}
 	return entries
 }
