@@ -142,7 +142,7 @@ func (g *guard) refusal(r *rules, name string, u use, err error) error {
 func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	r := g.rules.Load()
 	shown := r.places[name] || !r.barred(name) && r.allows(policy.List, path.Dir(name)) // as in a listing
-	if !shown && !(r.keeps(name) && g.own.has(name)) {
+	if !shown && !g.keeps(r, name) {
 		return nil, r.unseen(name)
 	}
 	stat := g.layer.Lstat

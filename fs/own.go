@@ -57,26 +57,22 @@ func (o *own) get(name string) (fileID, bool) {
 	return id, known
 }
 
-func (o *own) has(name string) bool {
-	_, known := o.get(name)
-	return known
-}
-
 // is reports whether fi, which identify found under name, is what the session made.
 func (o *own) is(name string, fi iofs.FileInfo) bool {
 	id, known := o.get(name)
 	return known && id == idOf(fi)
 }
 
-// keeps reports whether a session may still use what it made under name: the rights by
-// which it made that may be gone.
-func (r *rules) keeps(name string) bool {
-	return r.Rights(name).Ops&(policy.Write|policy.Mkdir) != 0
+// keeps reports whether the session made something under name, and may still use it: the
+// rights by which it made that may be gone.
+func (g *guard) keeps(r *rules, name string) bool {
+	_, known := g.own.get(name)
+	return known && r.Rights(name).Ops&(policy.Write|policy.Mkdir) != 0
 }
 
 // made reports whether the session made what has the name now, and may still use it.
 func (g *guard) made(r *rules, name string) bool {
-	if !r.keeps(name) || !g.own.has(name) {
+	if !g.keeps(r, name) {
 		return false
 	}
 	fi, err := g.layer.identify(name)

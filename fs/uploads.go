@@ -225,10 +225,7 @@ func (u *uploads) identify(name string) (iofs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if temp == "" {
-		return u.layer.identify(name)
-	}
-	fi, err := u.layer.identify(temp)
+	fi, err := u.layer.identify(cmp.Or(temp, name))
 	if err != nil {
 		return nil, err
 	}
