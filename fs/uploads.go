@@ -94,14 +94,16 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 	if exclusive && len(u.ledger.to(u.path(name))) > 0 {
 		return nil, iofs.ErrExist
 	}
-	_, temp, err := u.unfinished(name)
-	if err != nil {
-		return nil, err
-	}
-	if temp != "" && flag&(os.O_TRUNC|os.O_EXCL) == 0 {
-		f, err := u.openUnfinished(name, temp, flag)
-		if !errors.Is(err, iofs.ErrNotExist) { // else it has its name by now
-			return f, err
+	if flag&(os.O_TRUNC|os.O_EXCL) == 0 { // else nothing is continued
+		_, temp, err := u.unfinished(name)
+		if err != nil {
+			return nil, err
+		}
+		if temp != "" {
+			f, err := u.openUnfinished(name, temp, flag)
+			if !errors.Is(err, iofs.ErrNotExist) { // else it has its name by now
+				return f, err
+			}
 		}
 	}
 	if !u.atomic || !writes(flag) || isTemp(path.Base(name)) { // a temporary file is another layer's
