@@ -143,10 +143,17 @@ func (u *uploads) beginOver(name string, flag int, fi iofs.FileInfo) (*upload, e
 	if err != nil {
 		return nil, err
 	}
-	if err := up.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode().Perm()}); err != nil {
+	made, err := up.Stat()
+	if err == nil && made.Mode() != fi.Mode().Perm() {
+		err = up.SetAttr(Attr{Set: AttrMode, Mode: fi.Mode().Perm()})
+	}
+	if err != nil {
 		return nil, errors.Join(err, up.Abort())
 	}
-	o := fi.Sys().(*Owner)
+	is, o := made.Sys().(*Owner), fi.Sys().(*Owner)
+	if is.UID == o.UID && is.GID == o.GID {
+		return up, nil
+	}
 	if up.SetAttr(Attr{Set: AttrOwner, UID: o.UID, GID: o.GID}) != nil { // as far as it is permitted
 		_ = up.SetAttr(Attr{Set: AttrOwner, UID: sameOwner, GID: o.GID})
 	}
