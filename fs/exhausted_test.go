@@ -174,6 +174,9 @@ func TestExhaustedLinks(t *testing.T) {
 	write(t, host+"/d/f", "another")
 	h.name = "/d/up"
 	wantExhausted(t, "open", openClose(f, "/way", os.O_RDONLY))
+	f.lists = func(string) bool { return false } // as in a drop box
+	h.name = "/d/up"
+	wantExhausted(t, "realpath", second(f.Realpath("/d/up/../f")))
 }
 
 // TestExhaustedGuard: what may be done to directories alone is not done to a hidden file,

@@ -286,6 +286,8 @@ func (l *links) Realpath(name string) (string, error) {
 		case err == nil:
 			w.file = !fi.IsDir()
 			return "", nil
+		case exhausted(err):
+			return "", err
 		case rest == "" && (errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission)),
 			!l.lists(path.Dir(name)):
 			return "", nil
