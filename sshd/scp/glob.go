@@ -2,8 +2,11 @@ package scp
 
 import (
 	"errors"
+	iofs "io/fs"
 	"slices"
 	"strings"
+
+	"berth/fs"
 )
 
 // Bounds on what one command line may ask for.
@@ -17,6 +20,7 @@ const (
 var (
 	errTooMany = errors.New("too many names match")
 	errClosing = errors.New("the server is closing")
+	errUnread  = errors.New("a directory could not be read")
 )
 
 // A glob expands patterns over a view, until done is closed.
@@ -122,8 +126,8 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 	return next, nil
 }
 
-// entries are the names in dir that match, sorted. A directory that cannot be listed
-// has none.
+// entries are the names in dir that match, sorted. What is no directory that the user may
+// list has none. A listing that ends early must not pass for all that there is.
 func (g *glob) entries(dir, pattern string) ([]string, error) {
 	var found []string
 	size := 0
@@ -131,9 +135,14 @@ func (g *glob) entries(dir, pattern string) ([]string, error) {
 	if err != nil {
 		return nil, nil
 	}
+	before := g.looked
 	for fi, err := range g.files.ReadDir(name) {
-		if err != nil {
-			break
+		switch {
+		case err == nil:
+		case before == g.looked && (errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, fs.ErrNotDir)):
+			return nil, nil
+		default:
+			return nil, errUnread
 		}
 		select {
 		case <-g.done:

@@ -2,6 +2,8 @@ package scp
 
 import (
 	"errors"
+	iofs "io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +83,33 @@ func TestPatternsCostLittle(t *testing.T) {
 	g = &glob{view: view{files: dirFS(dir)}, done: left}
 	if got, err := g.expand("n*"); !errors.Is(err, errClosing) {
 		t.Errorf("after the client has left: %d, %v; want %v", len(got), err, errClosing)
+	}
+}
+
+// endsEarly is a directory whose disk fails after the first entry.
+type endsEarly struct{ dirFS }
+
+func (d endsEarly) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
+	return func(yield func(iofs.FileInfo, error) bool) {
+		for fi := range d.dirFS.ReadDir(name) {
+			if yield(fi, nil) {
+				yield(nil, errors.New("/srv/secret: device error"))
+			}
+			return
+		}
+	}
+}
+
+// TestPatternsMatchAllOrFail: a client that fetches "*" does not get a part of the files
+// and a success.
+func TestPatternsMatchAllOrFail(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		write(t, filepath.Join(dir, name), name, 0o600)
+	}
+	g := &glob{view: view{files: endsEarly{dirFS(dir)}}}
+	if got, err := g.expand("*"); !errors.Is(err, errUnread) {
+		t.Errorf("a listing that ends early matches %q, %v; want %v", got, err, errUnread)
 	}
 }
 
