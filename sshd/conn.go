@@ -150,19 +150,18 @@ var errPanic = errors.New("internal error")
 // large stack of key exchange and login ends with that goroutine; an idle session does
 // not keep it.
 func (c *conn) login(ctx context.Context, leaves func()) (release func(), err error) {
-	var a *login.Attempt
+	a := &login.Attempt{}
 	err = errPanic
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer c.survive()
-		a, err = c.handshake(ctx, leaves)
+		err = c.handshake(ctx, leaves, &a)
 	}()
 	<-done
 	if err == nil {
 		return a.Succeeded(), nil
 	}
-	a = cmp.Or(a, &login.Attempt{})
 	if penalized, tried := a.Failed(); !penalized {
 		c.penalize(err, a.Connected(), tried)
 	}
@@ -170,14 +169,14 @@ func (c *conn) login(ctx context.Context, leaves func()) (release func(), err er
 	return nil, err
 }
 
-// handshake waits for the client's first words, exchanges keys and
-// authenticates. It calls leaves when the login is no longer one of those that
+// handshake waits for the client's first words, exchanges keys and authenticates with
+// attempt, which it sets. It calls leaves when the login is no longer one of those that
 // admission counts: it waits for a person, and other limits bound it.
-func (c *conn) handshake(ctx context.Context, leaves func()) (*login.Attempt, error) {
+func (c *conn) handshake(ctx context.Context, leaves func(), attempt **login.Attempt) error {
 	grace := c.peer.Opened.Add(c.srv.LoginGrace)
 	nc, hello, err := early.Look(c.nc, login.Identification, c.peer.Opened.Add(min(helloWait, c.srv.LoginGrace)), kexInitWait)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	nc.SetDeadline(grace)
 	present, gone := context.WithCancel(ctx)
@@ -200,8 +199,8 @@ func (c *conn) handshake(ctx context.Context, leaves func()) (*login.Attempt, er
 	}
 	c.client = hello.Version
 	reviews := c.srv.reviews.Load()
-	a := c.srv.Gate.Attempt(ctx, peer, hello)
-	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(nc, a.Config(hello))
+	*attempt = c.srv.Gate.Attempt(ctx, peer, hello)
+	c.ssh, c.channels, c.requests, err = ssh.NewServerConn(nc, (*attempt).Config(hello))
 	if err != nil {
 		nc.Close()
 		if !time.Now().Before(grace) {
@@ -209,18 +208,18 @@ func (c *conn) handshake(ctx context.Context, leaves func()) (*login.Attempt, er
 			// the slower one.
 			err = fmt.Errorf("%w: %w", errGrace, err)
 		}
-		return a, err
+		return err
 	}
 	g, err := login.Granted(c.ssh.Permissions)
 	if err != nil {
 		c.ssh.Close()
-		return a, err
+		return err
 	}
 	c.grant.Store(g)
 	if c.srv.reviews.Load() != reviews {
 		c.srv.reviewConn(ctx, c) // the rules have changed since the decision
 	}
-	return a, nc.SetDeadline(time.Time{})
+	return nc.SetDeadline(time.Time{})
 }
 
 func (c *conn) touch() { c.last.Store(int64(time.Since(c.peer.Opened))) }

@@ -456,8 +456,35 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	}
 }
 
-// TestSilentClientsAreLetGo has a client that is not there any more: nothing
-// answers on its side of the connection.
+// failingOnce are rules with a fault that shows once, when a login has been decided and
+// its session is counted.
+type failingOnce struct {
+	login.Rules
+	failed atomic.Bool
+}
+
+func (r *failingOnce) Hash() string {
+	if !r.failed.Swap(true) {
+		panic("a bug")
+	}
+	return r.Rules.Hash()
+}
+
+// TestPanicInLoginCountsNoSession: the next login is not refused because of one that a
+// panic has ended.
+func TestPanicInLoginCountsNoSession(t *testing.T) {
+	f := start(t, func(f *fixture) {
+		f.change(func(p *policy.Policy) { p.Limits.Sessions = 1 })
+		f.Gate.Rules = &failingOnce{Rules: f.Gate.Rules}
+	})
+	if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
+		t.Fatal("a login with a panic succeeded")
+	}
+	if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err != nil {
+		t.Errorf("the next login = %v, refused for %v", err, f.events.reasons(event.LoginDenied))
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	f := start(t)
 	c := f.must(t)

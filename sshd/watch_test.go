@@ -165,6 +165,8 @@ type oneByte struct{ ssh.Channel }
 func (oneByte) Read(p []byte) (int, error)  { return min(1, len(p)), nil }
 func (oneByte) Write(p []byte) (int, error) { return len(p), nil }
 
+// TestSilentClientsAreLetGo has a client that is not there any more: nothing
+// answers on its side of the connection.
 func TestSilentClientsAreLetGo(t *testing.T) {
 	f := start(t)
 	run1(t, f.must(t), "help", "")

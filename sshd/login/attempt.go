@@ -390,8 +390,8 @@ func (a *Attempt) reportKeys() {
 // penalty, and whether the client has tried to prove something. A key that was offered and
 // not used is no try.
 func (a *Attempt) Failed() (penalized, tried bool) {
-	a.reportKeys()
 	a.Release()
+	a.reportKeys()
 	return a.penalized, a.tried
 }
 

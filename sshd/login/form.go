@@ -29,6 +29,11 @@ func (g *Gate) Form(ctx context.Context, f Form) (grant *Grant, release func(), 
 	a.service = f.Service
 	page := page{name: f.Name, remote: net.TCPAddrFromAddrPort(f.Peer.Remote)}
 	a.pre = page
+	defer func() {
+		if grant == nil { // also after a panic
+			a.Failed()
+		}
+	}()
 	perms, err := a.interactive(page, func(_, _ string, prompts []string, _ []bool) ([]string, error) {
 		switch {
 		case len(prompts) == 1 && prompts[0] == promptPassword:
@@ -48,7 +53,6 @@ func (g *Gate) Form(ctx context.Context, f Form) (grant *Grant, release func(), 
 		err = grant.Restriction
 	}
 	if err != nil {
-		a.Failed()
 		if text, ok := errors.AsType[*ssh.BannerError](err); ok {
 			message = text.Message
 		}

@@ -60,3 +60,30 @@ func TestForm(t *testing.T) {
 		}
 	}
 }
+
+// failing are rules with a fault that shows when a session is counted.
+type failing struct{ Rules }
+
+func (failing) Hash() string { panic("a bug") }
+
+// TestFormPanics: a login that a panic has ended leaves no session counted.
+func TestFormPanics(t *testing.T) {
+	w := newWorld(directory.StatusActive)
+	w.policy = &policy.Policy{Services: []string{"console_read"}}
+	gate := newAttempt(w).gate
+	gate.Rules = failing{w}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		gate.Form(t.Context(), Form{
+			Peer: Peer{Session: "s", Remote: netip.MustParseAddrPort("192.0.2.1:9")}, Service: "console_read",
+			Name: w.user.Name, Password: rightPassword,
+		})
+	}()
+	if _, err := gate.State.Acquire(w.user.Identity.String(), 1); err != nil {
+		t.Errorf("the session is still counted: %v", err)
+	}
+}
