@@ -50,12 +50,12 @@ func (a *Attempt) callbacks(factors ...string) ssh.ServerAuthCallbacks {
 	password := offers(methodPassword) || offers(methodInteractive)
 	a.browserToo = a.gate.SignIn != nil && offers(methodBrowser)
 	switch {
+	case !password && offers(factorCode):
+		cb.KeyboardInteractiveCallback = a.code
 	case a.browserToo && (!password || a.gate.SignIn.BrowserOnly()):
 		cb.KeyboardInteractiveCallback = a.browser
 	case password:
 		cb.KeyboardInteractiveCallback = a.interactive
-	case offers(factorCode):
-		cb.KeyboardInteractiveCallback = a.code
 	}
 	if offers(methodTicket) {
 		cb.GSSAPIWithMICConfig = a.tickets()

@@ -33,6 +33,7 @@ func chains() [][][]string {
 		{{"gssapi-with-mic", "totp"}, {"publickey", "oidc"}},
 		{{"publickey", "gssapi-with-mic"}, {"publickey", "oidc"}, {"password"}},
 		{{"publickey", "oidc"}, {"publickey", "password"}},
+		{{"publickey", "oidc"}, {"publickey", "totp"}},
 	}
 	methods := []string{methodPublicKey, methodPassword, methodTicket, methodBrowser}
 	for _, first := range methods {
@@ -243,10 +244,10 @@ func violations(w *world, a *Attempt, g *Grant, asked bool, text string, chain [
 		must(count(event.LoginRejected, event.LoginDenied, event.LoginPartial) > 0, "no event has the failure")
 	}
 	// Who does exactly what the rules ask for gets in. If keyboard-interactive is only for
-	// the browser, it takes no password first. Two ways that begin alike are left out,
-	// because keyboard-interactive asks for one factor at a time.
+	// the browser, it takes no password first. Two ways that begin alike are left out if
+	// one has a password, because keyboard-interactive then asks for that alone.
 	last := order[len(order)-1].factor
-	straight := len(chain) < 2 || chain[0][0] != chain[1][0]
+	straight := len(chain) < 2 || chain[0][0] != chain[1][0] || !slices.Contains(slices.Concat(chain...), methodPassword)
 	straight = straight && slices.ContainsFunc(ways, func(want []string) bool { return follows(order, want) })
 	straight = straight && !(w.browser.only && order[0].factor == methodInteractive)
 	switch {

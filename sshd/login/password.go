@@ -17,9 +17,10 @@ import (
 
 // What people are asked for in a login.
 const (
-	promptPassword = "Password: "
-	promptChoice   = "Password, or Enter to sign in with the browser: "
-	promptCode     = "One-time code: "
+	promptPassword   = "Password: "
+	promptChoice     = "Password, or Enter to sign in with the browser: "
+	promptCode       = "One-time code: "
+	promptCodeChoice = "One-time code, or Enter to sign in with the browser: "
 )
 
 // The prompts for a new password, exactly as in the product's documentation.
@@ -130,9 +131,16 @@ func (a *Attempt) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractive
 
 // code is the callback of RFC 4256 for somebody who has proved another method.
 func (a *Attempt) code(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	typed, err := a.question(ask, promptCode)
+	prompt := promptCode
+	if a.browserToo {
+		prompt = promptCodeChoice
+	}
+	typed, err := a.question(ask, prompt)
 	if err != nil {
 		return nil, err
+	}
+	if a.browserToo && typed == "" {
+		return a.browser(meta, ask)
 	}
 	return a.try(meta, &proof{factors: []string{factorCode}}, func(u *directory.User, err error) error {
 		if err != nil {

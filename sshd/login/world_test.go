@@ -285,9 +285,9 @@ func (n *answer) challenge(_, _ string, questions []string, _ []bool) ([]string,
 				return nil, errors.New("no answer")
 			}
 			all = append(all, newPassword)
-		case q == promptCode && (n.try.factor == methodInteractive || (n.try.factor == factorCode && n.try.right)):
+		case (q == promptCode || q == promptCodeChoice) && (n.try.factor == methodInteractive || (n.try.factor == factorCode && n.try.right)):
 			all = append(all, n.code)
-		case q == promptChoice && n.try.factor == methodBrowser:
+		case (q == promptChoice || q == promptCodeChoice) && n.try.factor == methodBrowser:
 			all = append(all, "")
 		case (q == promptPassword || q == promptChoice) && n.try.factor == methodInteractive && n.try.right:
 			all = append(all, rightPassword)
