@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -45,10 +46,18 @@ type Provider struct {
 	directory string
 	client    *http.Client
 
+	known atomic.Pointer[metadata] // nil: not asked yet
+
 	mu      sync.Mutex
-	known   *oidc.Provider // what it says of itself; nil: not asked yet
 	running map[netip.Addr]int
 	total   int
+}
+
+// metadata is what a provider says of itself (OpenID Connect Discovery 1.0, section 3).
+type metadata struct {
+	*oidc.Provider
+	Keys        string   `json:"jwks_uri"`
+	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 // Open returns the provider of s. directories are the names of those configured. It does
@@ -135,7 +144,7 @@ type SignIn struct {
 
 	provider *Provider
 	config   *oauth2.Config
-	known    *oidc.Provider
+	known    *metadata
 	device   *oauth2.DeviceAuthResponse
 	nonce    string
 	began    time.Time
@@ -175,7 +184,7 @@ func (p *Provider) begin(ctx context.Context) (*SignIn, error) {
 	s.config.Endpoint.AuthStyle = oauth2.AuthStyleInParams
 	options := []oauth2.AuthCodeOption{oidc.Nonce(s.nonce)}
 	if secret != "" { // providers want a confidential client to prove itself here, too
-		s.config.Endpoint.AuthStyle = style(known)
+		s.config.Endpoint.AuthStyle = known.style()
 		options = append(options, oauth2.SetAuthURLParam("client_secret", secret))
 	}
 	if s.device, err = s.config.DeviceAuth(p.with(ctx), options...); err != nil {
@@ -188,13 +197,10 @@ func (p *Provider) begin(ctx context.Context) (*SignIn, error) {
 	return s, nil
 }
 
-// style returns how a client with a secret proves itself (OpenID Connect Discovery 1.0,
-// section 3). The library would try both ways, and each poll counts.
-func style(known *oidc.Provider) oauth2.AuthStyle {
-	var says struct {
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
-	}
-	if err := known.Claims(&says); err != nil || len(says.Methods) == 0 || slices.Contains(says.Methods, "client_secret_basic") {
+// style returns how a client with a secret proves itself. The library would try both
+// ways, and each poll counts.
+func (m *metadata) style() oauth2.AuthStyle {
+	if len(m.AuthMethods) == 0 || slices.Contains(m.AuthMethods, "client_secret_basic") {
 		return oauth2.AuthStyleInHeader
 	}
 	return oauth2.AuthStyleInParams
@@ -279,36 +285,29 @@ func (p *Provider) with(ctx context.Context) context.Context {
 	return oidc.ClientContext(ctx, p.client)
 }
 
-// discover returns what the provider says of itself (OpenID Connect Discovery 1.0). It is
-// asked once; its keys are read again when a token is signed by another one.
-func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
-	p.mu.Lock()
-	known := p.known
-	p.mu.Unlock()
-	if known != nil {
+// discover returns what the provider says of itself. It is asked once; its keys are read
+// again when a token is signed by another one.
+func (p *Provider) discover(ctx context.Context) (*metadata, error) {
+	if known := p.known.Load(); known != nil {
 		return known, nil
 	}
-	known, err := oidc.NewProvider(p.with(ctx), p.settings.Issuer)
+	provider, err := oidc.NewProvider(p.with(ctx), p.settings.Issuer)
 	if err != nil {
 		return nil, failure{err}
 	}
-	var says struct {
-		Keys string `json:"jwks_uri"`
-	}
-	if err := known.Claims(&says); err != nil {
+	known := &metadata{Provider: provider}
+	if err := provider.Claims(known); err != nil {
 		return nil, err
 	}
 	if known.Endpoint().DeviceAuthURL == "" {
 		return nil, fmt.Errorf("%s has no device flow (device_authorization_endpoint)", p.settings.Issuer)
 	}
-	for _, u := range []string{known.Endpoint().DeviceAuthURL, known.Endpoint().TokenURL, says.Keys} {
+	for _, u := range []string{known.Endpoint().DeviceAuthURL, known.Endpoint().TokenURL, known.Keys} {
 		if !strings.HasPrefix(u, "https://") { // anybody on the way could be the provider
 			return nil, fmt.Errorf("%s: the provider names %q: must be an https URL", p.settings.Issuer, u)
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.known = known
+	p.known.Store(known)
 	return known, nil
 }
 
