@@ -118,7 +118,7 @@ func randomKey(t testing.TB, enctype int32) types.EncryptionKey {
 	t.Helper()
 	size := map[int32]int{etypeID.RC4_HMAC: 16, etypeID.DES3_CBC_SHA1_KD: 24}[enctype]
 	if size == 0 {
-		size = aes[enctype]
+		size = enctypes[enctype].size
 	}
 	k := types.EncryptionKey{KeyType: enctype, KeyValue: make([]byte, size)}
 	if _, err := rand.Read(k.KeyValue); err != nil {

@@ -69,9 +69,8 @@ func (s *Settings) Check(directories ...string) []error {
 			len(directories), directories[0]))
 	}
 	wrong(!s.Enabled() && (s.Principal != "" || len(s.Realms) > 0 || s.RC4Tickets), "keytab: empty: it must name the file that holds the keys, such as /etc/berth/krb5.keytab")
-	if service, host, ok := strings.Cut(s.Principal, "/"); s.Principal != "" && (!ok || service == "" || host == "") {
-		errs = append(errs, fmt.Errorf("principal: %q: must be a service and a host, such as host/sftp.corp.example", s.Principal))
-	}
+	service, host, _ := strings.Cut(s.Principal, "/")
+	wrong(s.Principal != "" && (service == "" || host == ""), "principal: %q: must be a service and a host, such as host/sftp.corp.example", s.Principal)
 	seen := map[string]bool{}
 	for i, r := range s.Realms {
 		key := fmt.Sprintf("realms[%d]", i)

@@ -157,33 +157,29 @@ func (k *Keytab) trustworthy(t *messages.EncTicketPart, ours string) error {
 	return nil
 }
 
-// aes has the encryption types that sessions may use, with the length of their keys in
-// bytes. With any other type, tokens would have the layout and the strength of RFC 1964.
-var aes = map[int32]int{
-	etypeID.AES128_CTS_HMAC_SHA1_96:    16,
-	etypeID.AES256_CTS_HMAC_SHA1_96:    32,
-	etypeID.AES128_CTS_HMAC_SHA256_128: 16,
-	etypeID.AES256_CTS_HMAC_SHA384_192: 32,
-}
-
-// enctypes has the names of encryption types in krb5.conf and klist.
-var enctypes = map[int32]string{
-	etypeID.AES128_CTS_HMAC_SHA1_96:    "aes128-cts-hmac-sha1-96",
-	etypeID.AES256_CTS_HMAC_SHA1_96:    "aes256-cts-hmac-sha1-96",
-	etypeID.AES128_CTS_HMAC_SHA256_128: "aes128-cts-hmac-sha256-128",
-	etypeID.AES256_CTS_HMAC_SHA384_192: "aes256-cts-hmac-sha384-192",
-	etypeID.DES3_CBC_SHA1_KD:           "des3-cbc-sha1",
-	etypeID.RC4_HMAC:                   "rc4-hmac",
+// enctypes are encryption types by their names in krb5.conf and klist. Sessions may use
+// those that have a size, which is that of their keys in bytes. With any other type, tokens
+// would have the layout and the strength of RFC 1964.
+var enctypes = map[int32]struct {
+	name string
+	size int
+}{
+	etypeID.AES128_CTS_HMAC_SHA1_96:    {"aes128-cts-hmac-sha1-96", 16},
+	etypeID.AES256_CTS_HMAC_SHA1_96:    {"aes256-cts-hmac-sha1-96", 32},
+	etypeID.AES128_CTS_HMAC_SHA256_128: {"aes128-cts-hmac-sha256-128", 16},
+	etypeID.AES256_CTS_HMAC_SHA384_192: {"aes256-cts-hmac-sha384-192", 32},
+	etypeID.DES3_CBC_SHA1_KD:           {name: "des3-cbc-sha1"},
+	etypeID.RC4_HMAC:                   {name: "rc4-hmac"},
 }
 
 func enctype(id int32) string {
-	return cmp.Or(enctypes[id], fmt.Sprintf("encryption type %d", id))
+	return cmp.Or(enctypes[id].name, fmt.Sprintf("encryption type %d", id))
 }
 
 // strong returns nil for an AES key of the right length.
 func strong(k types.EncryptionKey) error {
-	size, ok := aes[k.KeyType]
-	if !ok {
+	size := enctypes[k.KeyType].size
+	if size == 0 {
 		return fmt.Errorf("%w: %s for the session: AES is needed", ErrWeak, enctype(k.KeyType))
 	}
 	if len(k.KeyValue) != size {
