@@ -427,7 +427,7 @@ func TestFingerprints(t *testing.T) {
 		good + "!": false, good + "AAAA": false, good[:40]: false, "SHA256:": false, "hash: " + good[7:]: false, "MD5:00": false,
 	} {
 		r, err := parseRevocations([]byte(line + "\n"))
-		if (err == nil) != ok || ok && len(r.sha256) != 1 {
+		if (err == nil) != ok || ok && len(r.keys) != 1 {
 			t.Errorf("%q: %v, want accepted: %t", line, err, ok)
 		}
 	}

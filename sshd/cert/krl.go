@@ -13,10 +13,8 @@ import (
 )
 
 type revocations struct {
-	keys   keySet
-	sha1   map[[sha1.Size]byte]bool
-	sha256 map[[sha256.Size]byte]bool
-	certs  map[string]*revokedCerts // by the wire form of the authority's key; "": of all of them
+	keys  map[string]bool          // in wire form, or their sums by SHA-1 or SHA-256, which are shorter
+	certs map[string]*revokedCerts // by the wire form of the authority's key; "": of all of them
 }
 
 // revokedCerts is what is revoked of one authority.
@@ -47,10 +45,7 @@ func (b bitmap) has(serial uint64) bool {
 }
 
 func newRevocations() *revocations {
-	return &revocations{
-		keys: keySet{}, sha1: map[[sha1.Size]byte]bool{}, sha256: map[[sha256.Size]byte]bool{},
-		certs: map[string]*revokedCerts{},
-	}
+	return &revocations{keys: map[string]bool{}, certs: map[string]*revokedCerts{}}
 }
 
 // certsOf returns the certificates of one authority, to add to them.
@@ -86,7 +81,8 @@ func (r *revocations) of(cert *ssh.Certificate) string {
 }
 
 func (r *revocations) hasKey(blob []byte) bool {
-	return r.keys[string(blob)] || r.sha1[sha1.Sum(blob)] || r.sha256[sha256.Sum256(blob)]
+	short, long := sha1.Sum(blob), sha256.Sum256(blob)
+	return r.keys[string(blob)] || r.keys[string(short[:])] || r.keys[string(long[:])]
 }
 
 // hasSerial never finds the serial number 0, as in OpenSSH: authorities that do not number
@@ -115,6 +111,9 @@ const (
 	certKeyID        = 0x23
 	certExtension    = 0x39
 )
+
+// sumSizes are those of the fingerprints in a section, in bytes.
+var sumSizes = map[byte]int{sectionSHA1: sha1.Size, sectionSHA256: sha256.Size}
 
 // parseKRL reads a key revocation list (PROTOCOL.krl). Something unknown is
 // an error, since it may revoke something. Signatures are skipped: the list is
@@ -158,17 +157,10 @@ func (r *revocations) section(kind byte, in *reader) error {
 	}
 	for in.more() {
 		entry := in.string()
-		switch {
-		case in.err != nil:
-		case kind == sectionKeys:
-			r.keys[string(entry)] = true
-		case kind == sectionSHA1 && len(entry) == sha1.Size:
-			r.sha1[[sha1.Size]byte(entry)] = true
-		case kind == sectionSHA256 && len(entry) == sha256.Size:
-			r.sha256[[sha256.Size]byte(entry)] = true
-		default:
+		if size, sum := sumSizes[kind]; sum && len(entry) != size && in.err == nil {
 			return fmt.Errorf("a fingerprint of %d bytes", len(entry))
 		}
+		r.keys[string(entry)] = true
 	}
 	return in.err
 }

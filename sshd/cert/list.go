@@ -2,6 +2,7 @@ package cert
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -99,10 +100,10 @@ func (r *revocations) fingerprint(s string) error {
 	s, _, _ = strings.Cut(s, " ")
 	s, ok := strings.CutPrefix(s, "SHA256:")
 	sum, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(s, "="))
-	if !ok || err != nil || len(sum) != 32 {
+	if !ok || err != nil || len(sum) != sha256.Size {
 		return errors.New("is not a fingerprint such as SHA256:…")
 	}
-	r.sha256[[32]byte(sum)] = true
+	r.keys[string(sum)] = true
 	return nil
 }
 
