@@ -71,6 +71,7 @@ type proof struct {
 	factors     []string // of a dialogue there may be several
 	key         string   // of the directory, marshalled; empty: no key was used
 	certificate *certificate
+	verify      bool                             // the key must have verified the person
 	principal   string                           // of a Kerberos ticket
 	subject     string                           // of an ID token
 	next        []string                         // after a password or a code: what the rules ask for next

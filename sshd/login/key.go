@@ -85,12 +85,9 @@ func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permission
 		if err := a.gate.Certificates.Revokes([]byte(blob)); err != nil {
 			return nil, a.reported(err, map[string]string{"fingerprint": ssh.FingerprintSHA256(key)})
 		}
-		perms := &ssh.Permissions{}
+		perms := mayProve(&proof{key: blob, verify: k.Verified})
 		if k.NoTouch {
 			perms.Extensions = map[string]string{"no-touch-required": ""}
-		}
-		if k.Verified {
-			perms.ExtraData = map[any]any{verifyKey{}: true}
 		}
 		return perms, nil
 	}
@@ -108,19 +105,10 @@ func (a *Attempt) reported(err error, fields map[string]string) error {
 
 // key runs when the client has proved that it holds a key that offer accepted. The
 // directory may have changed since the offer, or since another factor.
-func (a *Attempt) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
-	p := &proof{factors: []string{methodPublicKey}}
-	if c, ok := perms.ExtraData[certificateKey{}].(certificate); ok {
-		p.certificate = &c
-	} else {
-		p.key = string(key.Marshal())
-	}
-	verify := perms.ExtraData[verifyKey{}] == true
-	if p.certificate != nil {
-		_, verify = p.certificate.CriticalOptions["verify-required"]
-	}
-	granted, err := a.try(meta, p, func(_ *directory.User, err error) error {
-		if err == nil && verify && !personVerified(meta) {
+func (a *Attempt) key(meta ssh.ConnMetadata, _ ssh.PublicKey, perms *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	p := *perms.ExtraData[proofKey{}].(*proof)
+	granted, err := a.try(meta, &p, func(_ *directory.User, err error) error {
+		if err == nil && p.verify && !personVerified(meta) {
 			return fmt.Errorf("%w: verify-required: the key did not verify the person, or this build cannot check it (see: berth version)", errKeyRefused)
 		}
 		return err
@@ -130,9 +118,6 @@ func (a *Attempt) key(meta ssh.ConnMetadata, key ssh.PublicKey, perms *ssh.Permi
 	}
 	return granted, err
 }
-
-// verifyKey is where Permissions say that a key needs verify-required.
-type verifyKey struct{}
 
 // personVerified reports whether a FIDO key has verified the person when it signed
 // (https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.u2f). The SSH
@@ -157,9 +142,15 @@ func (a *Attempt) skipped(u *directory.User) {
 	}
 }
 
-// certificateKey is where Permissions hold a certificate from its offer until the client
-// has proved that it holds the key.
-type certificateKey struct{}
+// proofKey is where Permissions hold a proof from the offer until the client has proved
+// that it holds the key.
+type proofKey struct{}
+
+// mayProve returns the permissions of an accepted offer that can prove p.
+func mayProve(p *proof) *ssh.Permissions {
+	p.factors = []string{methodPublicKey}
+	return &ssh.Permissions{ExtraData: map[any]any{proofKey{}: p}}
+}
 
 // certified returns the permissions of u with c, as userKey does with a key. A refusal is
 // reported immediately, because the client may use other methods afterwards.
@@ -178,5 +169,6 @@ func (a *Attempt) certified(u *directory.User, c *ssh.Certificate) (*ssh.Permiss
 	if err != nil {
 		return nil, a.reported(err, certificateFields(cert.Grant{ID: c.KeyId, Serial: c.Serial, Authority: ssh.FingerprintSHA256(c.SignatureKey)}))
 	}
-	return &ssh.Permissions{ExtraData: map[any]any{certificateKey{}: certificate{c, g, service}}}, nil
+	_, verify := c.CriticalOptions["verify-required"]
+	return mayProve(&proof{certificate: &certificate{c, g, service}, verify: verify}), nil
 }
