@@ -200,14 +200,14 @@ func (g *Gate) Recheck(ctx context.Context, held *atomic.Pointer[Grant]) (before
 // and revoked certificates count nevertheless. Review returns grant itself if nothing has
 // changed, another Grant if something has, and an error if the session must end.
 func (g *Gate) Review(grant *Grant, u *directory.User, err error) (*Grant, error) {
-	if err != nil && !directory.Refused(err) { // no session ends because a server is down
+	switch {
+	case directory.Refused(err):
+		return nil, err
+	case err != nil: // no session ends because a server is down
 		g.Log.Warn("look up a user with an open session", "user", grant.User.Name, "error", err)
-		u, err = grant.User, nil
+		u = grant.User
 	}
-	var next *Grant
-	if err == nil {
-		next, err = g.judge(grant.proofs, u, grant.remote, true)
-	}
+	next, err := g.judge(grant.proofs, u, grant.remote, true)
 	if err != nil {
 		return nil, err
 	}
@@ -296,21 +296,17 @@ func reasons(r policy.ExplainedRule) string {
 // removed keys and old passwords still count. An error that does not revoke anything says
 // that a certificate or key could not be checked, and nothing else is outdated.
 func (g *Gate) outdated(p proofs, u *directory.User, keep bool) error {
-	var unchecked error
+	var errs []error
 	for _, c := range p.certificates {
-		err := g.Certificates.Trusts(c.Certificate, u.Source)
-		if revokes(err) {
-			return err
-		}
-		unchecked = cmp.Or(unchecked, err)
+		errs = append(errs, g.Certificates.Trusts(c.Certificate, u.Source))
 	}
 	for _, blob := range p.keys {
-		err := g.Certificates.Revokes([]byte(blob))
-		if revokes(err) {
-			return err
-		}
-		unchecked = cmp.Or(unchecked, err)
+		errs = append(errs, g.Certificates.Revokes([]byte(blob)))
 	}
+	if i := slices.IndexFunc(errs, revokes); i >= 0 {
+		return errs[i]
+	}
+	unchecked := cmp.Or(errs...)
 	if keep || u.Cached {
 		return unchecked
 	}
