@@ -49,11 +49,7 @@ func spelled(name, found string) error {
 
 // signIn shows a link and a code, and waits until somebody has signed in with them.
 func (a *Attempt) signIn(ask ssh.KeyboardInteractiveChallenge) (oidc.Person, error) {
-	began := time.Now()
-	defer func() {
-		a.answered = time.Now()
-		a.idle += a.answered.Sub(began)
-	}()
+	defer a.waited(time.Now())
 	s, err := a.gate.SignIn.Begin(a.ctx, a.peer.Source)
 	if err != nil {
 		return oidc.Person{}, err

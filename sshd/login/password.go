@@ -164,12 +164,14 @@ func (a *Attempt) question(ask ssh.KeyboardInteractiveChallenge, prompt string) 
 
 // ask asks for answers that are not shown.
 func (a *Attempt) ask(ask ssh.KeyboardInteractiveChallenge, instruction string, prompts ...string) ([]string, error) {
-	began := time.Now()
-	defer func() {
-		a.answered = time.Now()
-		a.idle += a.answered.Sub(began)
-	}()
+	defer a.waited(time.Now())
 	return ask("", instruction, prompts, make([]bool, len(prompts)))
+}
+
+// waited notes that the person has answered what was asked at began.
+func (a *Attempt) waited(began time.Time) {
+	a.answered = time.Now()
+	a.idle += a.answered.Sub(began)
 }
 
 // needsCode reports whether a one-time code is the only factor that may follow p.
