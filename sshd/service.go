@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -11,8 +12,8 @@ import (
 
 // A service is something a session can run.
 type service struct {
-	name   string   // in rules and events
-	words  []string // commands that start it
+	name   string   // in rules and events, and the command that starts it
+	words  []string // other commands that start it
 	help   string   // one line for people; empty for what programs start
 	takes  bool     // words after the command
 	always bool     // also for somebody who must change the password first
@@ -22,32 +23,14 @@ type service struct {
 // services returns all services. There is no shell and no other command.
 func services() []service {
 	return []service{
-		{name: "sftp", words: []string{"sftp", "sftp-server", "internal-sftp"}, run: serveSFTP},
-		{name: "scp", words: []string{"scp"}, run: serveSCP},
-		{
-			name: "passwd", words: []string{"passwd", "change-password"}, always: true, run: servePasswd,
-			help: "passwd   change your directory password",
-		},
-		{
-			name: "whoami", words: []string{"whoami"}, always: true, run: serveWhoami,
-			help: "whoami   show who you are here, your folders and your rights",
-		},
-		{
-			name: "quota", words: []string{"quota"}, run: serveQuota,
-			help: "quota    show the room you have, and what is used of it",
-		},
-		{
-			name: "keys", words: []string{"keys"}, takes: true, run: serveKeys,
-			help: "keys     list your SSH keys; add one: keys add < FILE.pub; remove one: keys remove FINGERPRINT",
-		},
-		{
-			name: "certify", words: []string{"certify"}, run: serveCertify,
-			help: "certify  get a certificate for your key: certify < id.pub > id-cert.pub",
-		},
-		{
-			name: "help", words: []string{"help"}, always: true, run: serveHelp,
-			help: "help     show this list",
-		},
+		{name: "sftp", words: []string{"sftp-server", "internal-sftp"}, run: serveSFTP},
+		{name: "scp", run: serveSCP},
+		{name: "passwd", words: []string{"change-password"}, always: true, run: servePasswd, help: "change your directory password"},
+		{name: "whoami", always: true, run: serveWhoami, help: "show who you are here, your folders and your rights"},
+		{name: "quota", run: serveQuota, help: "show the room you have, and what is used of it"},
+		{name: "keys", takes: true, run: serveKeys, help: "list your SSH keys; add one: keys add < FILE.pub; remove one: keys remove FINGERPRINT"},
+		{name: "certify", run: serveCertify, help: "get a certificate for your key: certify < id.pub > id-cert.pub"},
+		{name: "help", always: true, run: serveHelp, help: "show this list"},
 	}
 }
 
@@ -87,7 +70,7 @@ func find(request, command string) *service {
 
 func startedBy(word string) *service {
 	for _, sv := range services() {
-		if slices.Contains(sv.words, word) {
+		if sv.name == word || slices.Contains(sv.words, word) {
 			return &sv
 		}
 	}
@@ -108,7 +91,7 @@ func serveHelp(_ context.Context, s *session, _ string) (uint32, error) {
 	s.say(s.ch, "Files: sftp, scp. Commands:")
 	for _, sv := range services() {
 		if sv.help != "" && g.Policy.Allows(sv.name) && g.Permits(sv.name) {
-			s.say(s.ch, "  "+sv.help)
+			s.say(s.ch, fmt.Sprintf("  %-8s %s", sv.name, sv.help))
 		}
 	}
 	return 0, nil
