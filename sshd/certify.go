@@ -44,8 +44,8 @@ func serveCertify(_ context.Context, s *session, _ string) (uint32, error) {
 }
 
 var (
-	errNoIssuer  = errors.New("no authority of this server issues certificates (certificates.issue)")
-	errCertified = errors.New("the login is by a certificate, which would renew itself")
+	errNoIssuer  = &keyError{"no authority of this server issues certificates (certificates.issue)", event.NoIssuer, "This server issues no certificates."}
+	errCertified = &keyError{"the login is by a certificate, which would renew itself", event.CertificateRenewsItself, "You have logged in with a certificate. Log in another way to get a new one."}
 )
 
 func (s *session) certify() (*ssh.Certificate, error) {
@@ -75,10 +75,6 @@ func certifyAnswer(err error) (event.Reason, string) {
 		return e.reason, e.sentence
 	}
 	switch {
-	case errors.Is(err, errNoIssuer):
-		return event.NoIssuer, "This server issues no certificates."
-	case errors.Is(err, errCertified):
-		return event.CertificateRenewsItself, "You have logged in with a certificate. Log in another way to get a new one."
 	case errors.Is(err, cert.ErrRevoked):
 		return event.CertificateRevoked, "This key or your certificates are revoked. Please tell your administrator."
 	case errors.Is(err, cert.ErrWeak), errors.Is(err, cert.ErrType), errors.Is(err, directory.ErrKeyUnusable):

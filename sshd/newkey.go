@@ -15,7 +15,7 @@ import (
 	"berth/sshd/login"
 )
 
-// A keyError is what is wrong with a new key before the directory is asked.
+// A keyError is why a new key or certificate is refused before anybody else is asked.
 type keyError struct {
 	detail   string
 	reason   event.Reason
