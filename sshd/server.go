@@ -12,8 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,9 +91,6 @@ const beatEvery = 2 * time.Second
 func (s *Server) beat(l net.Listener, alive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loops == nil {
-		s.loops = map[net.Listener]time.Time{}
-	}
 	if s.loops[l] = time.Now(); !alive {
 		delete(s.loops, l)
 	}
@@ -119,10 +118,13 @@ const (
 	maxTotalWindow = 256 << 20
 )
 
-// plan sets the limits of the budget.
+// plan sets the limits of the budget, and makes the maps for the first Serve.
 func (s *Server) plan() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.conns == nil {
+		s.conns, s.loops = map[*conn]struct{}{}, map[net.Listener]time.Time{}
+	}
 	s.budget.perUser = holding{files: s.MaxUserFiles, channels: s.MaxUserChannels, unread: maxUserUnread, window: maxUserWindow}
 	s.budget.total = holding{files: s.MaxFiles, unread: maxTotalUnread, window: maxTotalWindow}
 }
@@ -144,9 +146,6 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) {
 		nc.Close()
 		c.emit(event.Event{Type: event.ConnectionRefused, Reason: reason})
 		return
-	}
-	if s.conns == nil {
-		s.conns = map[*conn]struct{}{}
 	}
 	s.conns[c] = struct{}{}
 	s.running.Go(func() {
@@ -178,11 +177,7 @@ func (s *Server) full() event.Reason {
 func (s *Server) connections() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
+	return slices.Collect(maps.Keys(s.conns))
 }
 
 // Bounds of a drain.
@@ -217,8 +212,6 @@ func (s *Server) Linger(ctx context.Context) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	now := time.Now()
 	s.draining.Store(&now)
-	tick := time.NewTicker(quiet / 4)
-	defer tick.Stop()
 	for {
 		conns := s.connections()
 		if len(conns) == 0 {
@@ -229,14 +222,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 				c.close(event.ShuttingDown)
 			}
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			for _, c := range conns {
-				c.close(event.ShuttingDown)
-			}
-			return fmt.Errorf("connections cut off at the end of the drain: %d: %w", len(conns), ctx.Err())
+		if sleep(ctx, quiet/4) {
+			continue
 		}
+		for _, c := range conns {
+			c.close(event.ShuttingDown)
+		}
+		return fmt.Errorf("connections cut off at the end of the drain: %d: %w", len(conns), ctx.Err())
 	}
 }
 

@@ -25,13 +25,12 @@ func (s *Server) Watch(ctx context.Context) {
 	var reviewing sync.WaitGroup
 	defer reviewing.Wait()
 	reviewing.Go(func() { s.review(ctx) })
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	tick := time.Tick(time.Second)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case now := <-tick:
 			for _, c := range s.connections() {
 				c.enforceLimits(now)
 			}
@@ -42,8 +41,7 @@ func (s *Server) Watch(ctx context.Context) {
 // review looks up the users of open sessions again until ctx ends. Limits do not wait for
 // it, because a directory may be slow.
 func (s *Server) review(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	tick := time.Tick(time.Second)
 	checked, share := time.Now(), 0
 	shares := int(min(maxShares, max(1, s.Recheck/time.Second)))
 	each := s.Recheck / time.Duration(shares)
@@ -51,7 +49,7 @@ func (s *Server) review(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case now := <-tick:
 			s.lapse(ctx, now)
 			if s.Recheck == 0 || now.Sub(checked) < each {
 				continue
