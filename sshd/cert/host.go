@@ -29,10 +29,16 @@ type host struct {
 	renews time.Time
 }
 
+// usable reports whether h has a certificate that is valid.
+func (h *host) usable(now time.Time) bool {
+	return h.signer != nil && valid(h.signer.PublicKey().(*ssh.Certificate), now) == nil
+}
+
 // HostCertificates returns keys with a certificate each, for Issue.HostNames. Clients that
 // trust the authority for hosts (@cert-authority) then know this server. There are none
 // without HostNames. If the authority cannot sign, it returns the certificates that are
-// still valid, and each askAgain an error. It is safe for concurrent use.
+// still valid, and each askAgain an error. Only who renews a certificate waits for the
+// authority, the others use the one before it. It is safe for concurrent use.
 func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Signer, error) {
 	if a == nil || a.issuer == nil || len(a.issuer.HostNames) == 0 {
 		return nil, nil
@@ -56,21 +62,28 @@ func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Si
 			hosts.of[name] = h
 		}
 		if !now.Before(h.renews) || h.renews.Sub(now) > hostLifetime { // or the clock was set back
-			if s, err := a.certifyHost(k, now); err == nil {
+			h.renews = now.Add(askAgain)
+			s, err := a.certifyHost(k, now, h.usable(now))
+			if err == nil {
 				h.signer, h.renews = s, now.Add(hostLifetime/2)
 			} else {
-				h.renews = now.Add(askAgain)
 				failed = errors.Join(failed, fmt.Errorf("certificate of the host key %s: %w", ssh.FingerprintSHA256(k.PublicKey()), err))
 			}
 		}
-		if h.signer != nil && valid(h.signer.PublicKey().(*ssh.Certificate), now) == nil {
+		if h.usable(now) {
 			certified = append(certified, h.signer)
 		}
 	}
 	return certified, failed
 }
 
-func (a *Authority) certifyHost(k ssh.Signer, now time.Time) (ssh.Signer, error) {
+// certifyHost returns k with a new certificate. If others can use the old one meanwhile,
+// they do not wait.
+func (a *Authority) certifyHost(k ssh.Signer, now time.Time, old bool) (ssh.Signer, error) {
+	if old {
+		a.issuer.hosts.mu.Unlock()
+		defer a.issuer.hosts.mu.Lock()
+	}
 	c := &ssh.Certificate{
 		Key: k.PublicKey(), CertType: ssh.HostCert, KeyId: a.issuer.HostNames[0], ValidPrincipals: a.issuer.HostNames, Serial: uint64(now.UnixMicro()),
 		ValidAfter: uint64(now.Add(-clockSkew).Unix()), ValidBefore: uint64(now.Add(hostLifetime).Unix()),

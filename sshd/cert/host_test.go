@@ -69,6 +69,59 @@ func TestHostCertificatesWithoutTheirAuthority(t *testing.T) {
 	}
 }
 
+// slow is the key of an authority in an agent that hangs when a certificate is renewed.
+type slow struct {
+	ssh.Signer
+	hangs       bool
+	asked, goOn chan bool
+}
+
+func (s *slow) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	if s.hangs {
+		s.asked <- true
+		<-s.goOn
+	}
+	return s.Signer.Sign(rand, data)
+}
+
+// TestHostCertificatesWhileTheAuthorityHangs: one login waits for a new certificate, and
+// the others use the old one.
+func TestHostCertificatesWhileTheAuthorityHangs(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &slow{Signer: signer, asked: make(chan bool), goOn: make(chan bool)}
+	a := &Authority{issuer: &issuer{Issue: Issue{HostNames: []string{"sftp"}}, key: ca}}
+	keys, start := []ssh.Signer{signer}, time.Now()
+	old, err := a.HostCertificates(keys, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca.hangs = true
+	later := start.Add(4 * 24 * time.Hour)
+	renewed := make(chan []ssh.Signer)
+	go func() {
+		got, err := a.HostCertificates(keys, later)
+		if err != nil {
+			t.Error(err)
+		}
+		renewed <- got
+	}()
+	<-ca.asked
+	if got, err := a.HostCertificates(keys, later); err != nil || !slices.Equal(got, old) {
+		t.Errorf("while the authority is asked: %v, %v, want the old certificate", got, err)
+	}
+	ca.goOn <- true
+	if got := <-renewed; len(got) != 1 || got[0] == old[0] {
+		t.Errorf("the login that waited got %v, want a new certificate", got)
+	}
+}
+
 // TestHostCertificates: host keys get certificates that a client accepts for the names,
 // which are renewed before they end, also when the clock was set back.
 func TestHostCertificates(t *testing.T) {
