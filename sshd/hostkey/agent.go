@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -58,16 +59,12 @@ func (a Agent) load(path string) (ssh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	held := 0
 	err = a.ask(func(c agent.ExtendedAgent) error {
 		keys, err := c.List()
-		held = len(keys)
-		for _, other := range keys {
-			if bytes.Equal(other.Blob, k.Public.Marshal()) {
-				return err
-			}
+		if err != nil || slices.ContainsFunc(keys, func(other *agent.Key) bool { return bytes.Equal(other.Blob, k.Public.Marshal()) }) {
+			return err
 		}
-		return errors.Join(err, fmt.Errorf("%w %s among its %d: add it with ssh-add", errNotHeld, ssh.FingerprintSHA256(k.Public), held))
+		return fmt.Errorf("%w %s among its %d: add it with ssh-add", errNotHeld, ssh.FingerprintSHA256(k.Public), len(keys))
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -128,6 +129,31 @@ func TestAgentHoldsHostKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	signs(t, again[0])
+}
+
+// TestAgentWithoutAnAnswer: an agent that cannot list its keys, perhaps because it is
+// locked, is not said to lack a key.
+func TestAgentWithoutAnAnswer(t *testing.T) {
+	dir := t.TempDir()
+	file, socket := filepath.Join(dir, "ed25519"), filepath.Join(dir, "agent")
+	keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", file)
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		io.ReadFull(nc, make([]byte, 5))
+		nc.Write([]byte{0, 0, 0, 1, 5}) // SSH_AGENT_FAILURE
+	}()
+	if _, err := Load([]string{file + ".pub"}, nil, Agent(socket)); err == nil || errors.Is(err, errNotHeld) {
+		t.Errorf("Load = %v, want the failure of the agent alone", err)
+	}
 }
 
 func TestAgentMistakes(t *testing.T) {

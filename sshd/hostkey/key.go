@@ -71,8 +71,7 @@ func parsePEM(text []byte, ask Ask) (Key, error) {
 	case "PUBLIC KEY":
 		return publicKey(x509.ParsePKIXPublicKey(block.Bytes))
 	case "RSA PUBLIC KEY":
-		pub, err := x509.ParsePKCS1PublicKey(block.Bytes)
-		return publicKey(pub, err)
+		return publicKey(x509.ParsePKCS1PublicKey(block.Bytes))
 	case "ENCRYPTED PRIVATE KEY":
 		secret, err := ask.now()
 		if err != nil {
@@ -81,8 +80,7 @@ func parsePEM(text []byte, ask Ask) (Key, error) {
 		return privateKey(decryptPKCS8(block.Bytes, secret))
 	}
 	key, err := ssh.ParseRawPrivateKey(text)
-	var missing *ssh.PassphraseMissingError
-	if errors.As(err, &missing) {
+	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); encrypted {
 		var secret []byte
 		if secret, err = ask.now(); err != nil {
 			return Key{}, err
