@@ -1,10 +1,10 @@
 package sshd
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
+	"berth/sshd/check"
 	"berth/sshd/login"
 )
 
@@ -55,7 +55,7 @@ func DefaultSettings() Settings {
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
-	errs := s.Settings.Check()
+	wrong := check.Mistakes(s.Settings.Check())
 	for _, d := range []struct {
 		key  string
 		d    time.Duration
@@ -68,20 +68,14 @@ func (s *Settings) Check() []error {
 		{"drain_notice", s.DrainNotice, true},
 		{"recheck", s.Recheck, true},
 	} {
-		if d.d < 0 || (d.d == 0 && !d.zero) {
-			errs = append(errs, fmt.Errorf("%s: %v: must be a positive time, such as 30s", d.key, d.d))
-		}
+		wrong.If(d.d < 0 || (d.d == 0 && !d.zero), "%s: %v: must be a positive time, such as 30s", d.key, d.d)
 	}
-	if s.Window != WindowAuto && (s.Window < minWindow || s.Window > maxWindow) {
-		errs = append(errs, fmt.Errorf("window: %d: must be auto, or from 2MiB to 64MiB", s.Window))
-	}
+	wrong.If(s.Window != WindowAuto && (s.Window < minWindow || s.Window > maxWindow), "window: %d: must be auto, or from 2MiB to 64MiB", s.Window)
 	for _, n := range []struct {
 		key   string
 		n, lo int
 	}{{"max_channels", s.MaxChannels, 1}, {"max_connections", s.MaxConnections, 0}, {"max_files", s.MaxFiles, 0}, {"max_user_files", s.MaxUserFiles, 0}, {"max_user_channels", s.MaxUserChannels, 0}} {
-		if n.n < n.lo {
-			errs = append(errs, fmt.Errorf("%s: %d: must be at least %d", n.key, n.n, n.lo))
-		}
+		wrong.If(n.n < n.lo, "%s: %d: must be at least %d", n.key, n.n, n.lo)
 	}
-	return errs
+	return wrong
 }

@@ -2,7 +2,6 @@ package cert
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/check"
 )
 
 // Issue are the administrator's choices about certificates that this server issues.
@@ -43,29 +44,19 @@ const (
 const maxLifetime = 31 * 24 * time.Hour
 
 func (s *Settings) checkIssue() []error {
-	var errs []error
+	var wrong check.Mistakes
 	i := s.Issue
 	for n, name := range i.HostNames {
-		if name == "" || strings.ContainsAny(name, " ,*?!:") {
-			errs = append(errs, fmt.Errorf("issue.host_names[%d]: %q: must be the name of a host, such as sftp.corp.example, without a port", n, name))
-		}
+		wrong.If(name == "" || strings.ContainsAny(name, " ,*?!:"), "issue.host_names[%d]: %q: must be the name of a host, such as sftp.corp.example, without a port", n, name)
 	}
 	if i.CAKey == "" {
-		if len(i.HostNames) > 0 {
-			errs = append(errs, errors.New("issue.host_names: needs issue.ca_key, which signs the certificates"))
-		}
-		return errs
+		wrong.If(len(i.HostNames) > 0, "issue.host_names: needs issue.ca_key, which signs the certificates")
+		return wrong
 	}
-	if !s.Enabled() {
-		errs = append(errs, errors.New("issue.ca_key: no certificate is accepted: ca_keys or authorities must have its public key"))
-	}
-	if i.Lifetime < time.Minute || i.Lifetime > maxLifetime {
-		errs = append(errs, fmt.Errorf("issue.lifetime: %v: must be from 1m to %v, such as 10h", i.Lifetime, maxLifetime))
-	}
-	if i.SourceAddress != fromLogin && i.SourceAddress != fromAny {
-		errs = append(errs, fmt.Errorf("issue.source_address: %q: must be login or any", i.SourceAddress))
-	}
-	return errs
+	wrong.If(!s.Enabled(), "issue.ca_key: no certificate is accepted: ca_keys or authorities must have its public key")
+	wrong.If(i.Lifetime < time.Minute || i.Lifetime > maxLifetime, "issue.lifetime: %v: must be from 1m to %v, such as 10h", i.Lifetime, maxLifetime)
+	wrong.If(i.SourceAddress != fromLogin && i.SourceAddress != fromAny, "issue.source_address: %q: must be login or any", i.SourceAddress)
+	return wrong
 }
 
 // An issuer signs certificates.

@@ -6,11 +6,12 @@
 package cert
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"berth/sshd/check"
 )
 
 // Settings are the administrator's choices about user certificates. Without ca_keys and
@@ -63,32 +64,25 @@ func (s *Settings) Enabled() bool { return len(s.CAKeys) > 0 || len(s.Authoritie
 // directories are the names of those configured. Check does not read the files;
 // Open does.
 func (s *Settings) Check(directories ...string) []error {
-	var errs []error
+	var wrong check.Mistakes
 	// "bob" of one directory is not "bob" of another one.
 	if len(s.CAKeys) > 0 && len(directories) > 1 {
-		errs = append(errs, fmt.Errorf("ca_keys: there are %d directories, and an authority may certify people of one only: use authorities: [{file: %s, directory: %s}]",
+		wrong = append(wrong, fmt.Errorf("ca_keys: there are %d directories, and an authority may certify people of one only: use authorities: [{file: %s, directory: %s}]",
 			len(directories), s.CAKeys[0], directories[0]))
 	}
 	for i, t := range s.Authorities {
-		if t.File == "" {
-			errs = append(errs, fmt.Errorf("authorities[%d].file: missing: must be the file with the public keys, such as /etc/berth/user-ca.pub", i))
-		}
-		if len(directories) > 0 && !slices.Contains(directories, t.Directory) && (t.Directory != "" || len(directories) > 1) {
-			errs = append(errs, fmt.Errorf("authorities[%d].directory: %q: must be the name of a directory: %s", i, t.Directory, strings.Join(directories, ", ")))
-		}
+		wrong.If(t.File == "", "authorities[%d].file: missing: must be the file with the public keys, such as /etc/berth/user-ca.pub", i)
+		known := slices.Contains(directories, t.Directory) || len(directories) == 0 || (t.Directory == "" && len(directories) == 1)
+		wrong.If(!known, "authorities[%d].directory: %q: must be the name of a directory: %s", i, t.Directory, strings.Join(directories, ", "))
 	}
-	if !s.Enabled() && len(s.PrincipalAttributes) > 0 {
-		errs = append(errs, errors.New("ca_keys: empty: it must name the files with the authorities, such as /etc/berth/user-ca.pub"))
-	}
+	wrong.If(!s.Enabled() && len(s.PrincipalAttributes) > 0, "ca_keys: empty: it must name the files with the authorities, such as /etc/berth/user-ca.pub")
 	for _, list := range []struct {
 		key   string
 		names []string
 	}{{"ca_keys", s.CAKeys}, {"principal_attributes", s.PrincipalAttributes}, {"revoked", s.Revoked}} {
 		for i, name := range list.names {
-			if name == "" {
-				errs = append(errs, fmt.Errorf("%s[%d]: empty: leave it out", list.key, i))
-			}
+			wrong.If(name == "", "%s[%d]: empty: leave it out", list.key, i)
 		}
 	}
-	return append(errs, s.checkIssue()...)
+	return append(wrong, s.checkIssue()...)
 }

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"berth/sshd/check"
 )
 
 // Settings are the administrator's choices about Kerberos. The zero value
@@ -57,28 +59,23 @@ func (s *Settings) Enabled() bool { return s.Keytab != "" }
 // directories are the names of those configured. Check does not read the keytab;
 // Open does.
 func (s *Settings) Check(directories ...string) []error {
-	var errs []error
-	wrong := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
+	var wrong check.Mistakes
 	// bob@CORP.EXAMPLE is not the bob of another directory.
 	if s.Enabled() && len(s.Realms) == 0 && len(directories) > 1 {
-		errs = append(errs, fmt.Errorf("realms: missing: there are %d directories, so each realm must name the directory of its people, as in [{name: CORP.EXAMPLE, directory: %s}]",
+		wrong = append(wrong, fmt.Errorf("realms: missing: there are %d directories, so each realm must name the directory of its people, as in [{name: CORP.EXAMPLE, directory: %s}]",
 			len(directories), directories[0]))
 	}
-	wrong(!s.Enabled() && (s.Principal != "" || len(s.Realms) > 0 || s.RC4Tickets), "keytab: empty: it must name the file that holds the keys, such as /etc/berth/krb5.keytab")
+	wrong.If(!s.Enabled() && (s.Principal != "" || len(s.Realms) > 0 || s.RC4Tickets), "keytab: empty: it must name the file that holds the keys, such as /etc/berth/krb5.keytab")
 	service, host, _ := strings.Cut(s.Principal, "/")
-	wrong(s.Principal != "" && (service == "" || host == ""), "principal: %q: must be a service and a host, such as host/sftp.corp.example", s.Principal)
+	wrong.If(s.Principal != "" && (service == "" || host == ""), "principal: %q: must be a service and a host, such as host/sftp.corp.example", s.Principal)
 	seen := map[string]bool{}
 	for i, r := range s.Realms {
 		key := fmt.Sprintf("realms[%d]", i)
-		wrong(r.Name == "" || strings.ContainsAny(r.Name, "@/\\ "), "%s.name: %q: must be a realm, such as CORP.EXAMPLE", key, r.Name)
-		wrong(seen[r.Name], "%s.name: %q is in the list twice", key, r.Name)
+		wrong.If(r.Name == "" || strings.ContainsAny(r.Name, "@/\\ "), "%s.name: %q: must be a realm, such as CORP.EXAMPLE", key, r.Name)
+		wrong.If(seen[r.Name], "%s.name: %q is in the list twice", key, r.Name)
 		seen[r.Name] = true
-		wrong(r.User != "" && (strings.Count(r.User, "%") != 1 || !strings.Contains(r.User, "%u")), "%s.user: %q: must hold %%u once, such as %%u@partner.example", key, r.User)
-		wrong(len(directories) > 0 && !slices.Contains(directories, r.Directory) && (r.Directory != "" || len(directories) > 1), "%s.directory: %q: must be the name of a directory: %s", key, r.Directory, strings.Join(directories, ", "))
+		wrong.If(r.User != "" && (strings.Count(r.User, "%") != 1 || !strings.Contains(r.User, "%u")), "%s.user: %q: must hold %%u once, such as %%u@partner.example", key, r.User)
+		wrong.If(len(directories) > 0 && !slices.Contains(directories, r.Directory) && (r.Directory != "" || len(directories) > 1), "%s.directory: %q: must be the name of a directory: %s", key, r.Directory, strings.Join(directories, ", "))
 	}
-	return errs
+	return wrong
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/cpu"
 
+	"berth/sshd/check"
 	"berth/sshd/early"
 )
 
@@ -75,17 +76,13 @@ func legacyNames() (all []string) {
 
 // check reports names that are not known, and lists without any.
 func (l Legacy) check(key string) []error {
-	var errs []error
+	var wrong check.Mistakes
 	known := strings.Join(legacyNames(), ", ")
-	if len(l.Algorithms) == 0 {
-		errs = append(errs, fmt.Errorf("%s.algorithms: empty: must name some of %s", key, known))
-	}
+	wrong.If(len(l.Algorithms) == 0, "%s.algorithms: empty: must name some of %s", key, known)
 	for _, name := range l.Algorithms {
-		if !slices.Contains(legacyNames(), name) {
-			errs = append(errs, fmt.Errorf("%s.algorithms: %q is not one of the old algorithms of this server: use some of %s", key, name, known))
-		}
+		wrong.If(!slices.Contains(legacyNames(), name), "%s.algorithms: %q is not one of the old algorithms of this server: use some of %s", key, name, known)
 	}
-	return errs
+	return wrong
 }
 
 // Warnings returns why each weak algorithm that is switched on is weak, and for whom

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/check"
 )
 
 // Settings are the administrator's choices about logins. They are part of the
@@ -53,7 +55,7 @@ const (
 // Check reports what in s cannot be used, with the key and what would be right.
 // The library ignores names that it does not know, so they are checked here.
 func (s *Settings) Check() []error {
-	var errs []error
+	var wrong check.Mistakes
 	known := ssh.SupportedAlgorithms()
 	for _, list := range []struct {
 		key          string
@@ -64,33 +66,19 @@ func (s *Settings) Check() []error {
 		{"macs", s.MACs, slices.DeleteFunc(known.MACs, func(m string) bool { return m == ssh.HMACSHA1 })},
 		{"key_algorithms", s.KeyAlgorithms, known.PublicKeyAuths},
 	} {
-		if len(list.names) == 0 {
-			errs = append(errs, fmt.Errorf("%s: empty: one of %v is needed", list.key, list.known))
-		}
+		wrong.If(len(list.names) == 0, "%s: empty: one of %v is needed", list.key, list.known)
 		for _, name := range list.names {
-			switch {
-			case slices.Contains(list.known, name):
-			case slices.Contains(legacyNames(), name):
-				errs = append(errs, fmt.Errorf("%s: %q is weak: if some partner needs it, name it in ssh.legacy", list.key, name))
-			default:
-				errs = append(errs, fmt.Errorf("%s: %q is not known here: use some of %v", list.key, name, list.known))
-			}
+			good, weak := slices.Contains(list.known, name), slices.Contains(legacyNames(), name)
+			wrong.If(!good && weak, "%s: %q is weak: if some partner needs it, name it in ssh.legacy", list.key, name)
+			wrong.If(!good && !weak, "%s: %q is not known here: use some of %v", list.key, name, list.known)
 		}
 	}
 	for i, l := range s.Legacy {
-		errs = append(errs, l.check(fmt.Sprintf("legacy[%d]", i))...)
+		wrong = append(wrong, l.check(fmt.Sprintf("legacy[%d]", i))...)
 	}
-	if s.RefusalDelay < 0 {
-		errs = append(errs, fmt.Errorf("refusal_delay: %v: must not be negative, such as 400ms", s.RefusalDelay))
-	}
-	if s.OnChange != onChangeEnd && s.OnChange != onChangeKeep {
-		errs = append(errs, fmt.Errorf("on_change: %q: must be end or keep", s.OnChange))
-	}
-	if s.MaxOffers < 0 {
-		errs = append(errs, fmt.Errorf("max_offers: %d: must not be negative, such as 20", s.MaxOffers))
-	}
-	if s.MaxTries < 1 {
-		errs = append(errs, fmt.Errorf("max_tries: %d: must be at least 1", s.MaxTries))
-	}
-	return errs
+	wrong.If(s.RefusalDelay < 0, "refusal_delay: %v: must not be negative, such as 400ms", s.RefusalDelay)
+	wrong.If(s.OnChange != onChangeEnd && s.OnChange != onChangeKeep, "on_change: %q: must be end or keep", s.OnChange)
+	wrong.If(s.MaxOffers < 0, "max_offers: %d: must not be negative, such as 20", s.MaxOffers)
+	wrong.If(s.MaxTries < 1, "max_tries: %d: must be at least 1", s.MaxTries)
+	return wrong
 }

@@ -1,12 +1,12 @@
 package oidc
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"berth/sshd/check"
 )
 
 // Settings are the administrator's choices about signing in with the browser. The zero
@@ -99,32 +99,24 @@ func (s *Settings) Enabled() bool { return s.Issuer != "" }
 // Check reports what in s cannot be used, with the key and what would be right.
 // directories are the names of those configured. Check does not ask the provider.
 func (s *Settings) Check(directories ...string) []error {
-	var errs []error
-	wrong := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
+	var wrong check.Mistakes
 	if !s.Enabled() {
-		wrong(s.ClientID != "" || s.ClientSecretFile != "" || s.Directory != "", "issuer: empty: it must be the URL of the identity provider, such as https://login.corp.example/realms/corp")
-		return errs
+		wrong.If(s.ClientID != "" || s.ClientSecretFile != "" || s.Directory != "", "issuer: empty: it must be the URL of the identity provider, such as https://login.corp.example/realms/corp")
+		return wrong
 	}
 	u, err := url.Parse(s.Issuer)
-	wrong(err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "", "issuer: %q: must be an https URL, such as https://login.corp.example/realms/corp", s.Issuer)
-	wrong(s.ClientID == "", "client_id: missing: it must be the name by which the provider knows this server, such as berth")
-	wrong(!slices.Contains(s.Scopes, "openid"), "scopes: %v: must include openid, or there is no ID token", s.Scopes)
-	wrong(s.Claim == "", "claim: empty: must be the claim that names the person, such as preferred_username")
-	wrong(s.User != "" && strings.Count(s.User, "%u") != 1, "user: %q: must have %%u once, such as %%u@partner.example", s.User)
-	wrong(s.Prompt != PromptChoice && s.Prompt != PromptBrowser, "prompt: %q: must be choice or browser", s.Prompt)
-	wrong(s.MaxAge < 0, "max_age: %v: must not be negative, such as 12h", s.MaxAge)
-	wrong(s.Timeout < 10*time.Second || s.Timeout > time.Hour, "timeout: %v: must be from 10s to 1h, such as 5m", s.Timeout)
-	wrong(s.MaxRunning < 1, "max_running: %d: must be at least 1", s.MaxRunning)
-	wrong(s.MaxRunningSource < 1, "max_running_source: %d: must be at least 1", s.MaxRunningSource)
-	switch {
-	case s.Directory != "":
-		wrong(!slices.Contains(directories, s.Directory), "directory: %q: must be the name of one of directories: %s", s.Directory, strings.Join(directories, ", "))
-	case len(directories) > 1: // bob of the provider is not the bob of every directory
-		errs = append(errs, errors.New("directory: missing: there are several, so it must name the one whose people sign in"))
-	}
-	return errs
+	wrong.If(err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "", "issuer: %q: must be an https URL, such as https://login.corp.example/realms/corp", s.Issuer)
+	wrong.If(s.ClientID == "", "client_id: missing: it must be the name by which the provider knows this server, such as berth")
+	wrong.If(!slices.Contains(s.Scopes, "openid"), "scopes: %v: must include openid, or there is no ID token", s.Scopes)
+	wrong.If(s.Claim == "", "claim: empty: must be the claim that names the person, such as preferred_username")
+	wrong.If(s.User != "" && strings.Count(s.User, "%u") != 1, "user: %q: must have %%u once, such as %%u@partner.example", s.User)
+	wrong.If(s.Prompt != PromptChoice && s.Prompt != PromptBrowser, "prompt: %q: must be choice or browser", s.Prompt)
+	wrong.If(s.MaxAge < 0, "max_age: %v: must not be negative, such as 12h", s.MaxAge)
+	wrong.If(s.Timeout < 10*time.Second || s.Timeout > time.Hour, "timeout: %v: must be from 10s to 1h, such as 5m", s.Timeout)
+	wrong.If(s.MaxRunning < 1, "max_running: %d: must be at least 1", s.MaxRunning)
+	wrong.If(s.MaxRunningSource < 1, "max_running_source: %d: must be at least 1", s.MaxRunningSource)
+	wrong.If(s.Directory != "" && !slices.Contains(directories, s.Directory), "directory: %q: must be the name of one of directories: %s", s.Directory, strings.Join(directories, ", "))
+	// bob of the provider is not the bob of every directory.
+	wrong.If(s.Directory == "" && len(directories) > 1, "directory: missing: there are several, so it must name the one whose people sign in")
+	return wrong
 }

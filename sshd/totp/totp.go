@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"berth/sshd/check"
 )
 
 // Settings are the administrator's choices about one-time codes whose secrets
@@ -37,17 +39,11 @@ func (s *Settings) Enabled() bool { return s.File != "" }
 // Check reports what in s cannot be used, with the key and what would be right.
 // It does not read the files; Open does.
 func (s *Settings) Check() []error {
-	var errs []error
-	if s.File != "" && s.KeyFile == "" {
-		errs = append(errs, errors.New("key_file: missing: must be the file with the key that totp.file is encrypted with"))
-	}
-	if s.File == "" && s.KeyFile != "" {
-		errs = append(errs, errors.New("file: missing: must be the file with the secrets, such as /var/lib/berth/totp"))
-	}
-	if strings.Contains(s.Issuer, ":") {
-		errs = append(errs, fmt.Errorf("issuer: %q: must be without a colon, which separates it from the user's name", s.Issuer))
-	}
-	return errs
+	var wrong check.Mistakes
+	wrong.If(s.File != "" && s.KeyFile == "", "key_file: missing: must be the file with the key that totp.file is encrypted with")
+	wrong.If(s.File == "" && s.KeyFile != "", "file: missing: must be the file with the secrets, such as /var/lib/berth/totp")
+	wrong.If(strings.Contains(s.Issuer, ":"), "issuer: %q: must be without a colon, which separates it from the user's name", s.Issuer)
+	return wrong
 }
 
 // What can be wrong with a code. Test with errors.Is.
