@@ -128,7 +128,7 @@ func (f *File) current() (map[string]record, error) {
 	case err == nil:
 		return records, nil
 	case errors.Is(err, iofs.ErrNotExist): // the error of the read itself: the file may have been made since then
-		return nil, nil
+		return map[string]record{}, nil
 	}
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.settings.File, err)
 }
@@ -167,8 +167,7 @@ func (f *File) edit(change func(map[string]record) error) error {
 		if err != nil {
 			return nil, err
 		}
-		records := map[string]record{}
-		maps.Copy(records, old)
+		records := maps.Clone(old)
 		if err := change(records); err != nil {
 			return nil, err
 		}
