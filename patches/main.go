@@ -76,25 +76,21 @@ func write(src, dir string, changed map[string]string) error {
 			return err
 		}
 	}
-	tests, err := os.ReadFile("patches/testdata/berth_test.go")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "crypto", "ssh", "berth_test.go"), tests, 0o644); err != nil {
-		return err
-	}
-	sums, err := os.ReadFile("go.sum")
-	if err != nil {
-		return err
+	for from, to := range map[string]string{"patches/testdata/berth_test.go": "crypto/ssh/berth_test.go", "go.sum": "go.sum"} {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, to), text, 0o644); err != nil {
+			return err
+		}
 	}
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {
 		return err
 	}
 	mod = fmt.Appendf(mod, "\nreplace %s => ./%s/crypto\n", module, dir)
-	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644),
-		os.WriteFile(filepath.Join(dir, "go.mod"), mod, 0o644))
+	return os.WriteFile(filepath.Join(dir, "go.mod"), mod, 0o644)
 }
 
 // A patch is one change of the library: edits of its files, and code that becomes
