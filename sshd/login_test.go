@@ -190,3 +190,20 @@ func TestExpiryIsTold(t *testing.T) {
 		t.Errorf("%d events, want 1", len(got))
 	}
 }
+
+// TestWhoamiAfterExpiry: a password that has expired is said to have.
+func TestWhoamiAfterExpiry(t *testing.T) {
+	for status, want := range map[directory.Status]string{directory.StatusActive: "password expires on ", directory.StatusPasswordExpired: "password expired on "} {
+		f := start(t, func(f *fixture) {
+			expires := time.Now().Add(50 * time.Hour)
+			if status == directory.StatusPasswordExpired {
+				expires = time.Now().Add(-50 * time.Hour)
+			}
+			f.people.users["alice"].State = directory.State{Status: status, PasswordExpires: expires}
+		})
+		out, _, code := run1(t, f.must(t), "whoami", "")
+		if code != 0 || !strings.Contains(out, want) || strings.Contains(out, "in -") {
+			t.Errorf("%v: %d, %q, want %q", status, code, out, want)
+		}
+	}
+}

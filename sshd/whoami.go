@@ -20,8 +20,12 @@ func serveWhoami(_ context.Context, s *session, _ string) (uint32, error) {
 	if err := why.ForUser().WriteText(&text); err != nil {
 		return 1, err
 	}
-	if !u.State.PasswordExpires.IsZero() {
-		fmt.Fprintf(&text, "\npassword expires %s\n", login.Expiry(u.State.PasswordExpires, now))
+	switch expires := u.State.PasswordExpires; {
+	case expires.IsZero():
+	case expires.Before(now):
+		fmt.Fprintf(&text, "\npassword expired %s\n", expires.Format(login.Day))
+	default:
+		fmt.Fprintf(&text, "\npassword expires %s\n", login.Expiry(expires, now))
 	}
 	if g.Restriction != nil {
 		fmt.Fprintf(&text, "\n%s\n", g.Instruction())

@@ -419,9 +419,12 @@ func (a *Attempt) emit(e event.Event) {
 	a.gate.Emit(e)
 }
 
-// Expiry describes when t is.
+// Day is the layout of a day and a time for people.
+const Day = "on 2006-01-02 at 15:04 MST"
+
+// Expiry describes when t is, which is after now.
 func Expiry(t, now time.Time) string {
-	when := t.Format("on 2006-01-02 at 15:04 MST")
+	when := t.Format(Day)
 	switch days := int(t.Sub(now).Hours() / 24); days {
 	case 0:
 		return when + ", within a day"
