@@ -2,9 +2,11 @@ package early
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // A Conn is a connection for ssh.NewServerConn. On TCP it reads from the socket
@@ -14,9 +16,11 @@ type Conn struct {
 	net.Conn
 	tcp *net.TCPConn // what Conn writes to, nil if that is something else
 
-	unread []byte          // read from the socket, but not yet by the library
-	buf    *[readSize]byte // what unread is part of, if it is from the pool
-	socket socket
+	raw    syscall.RawConn              // the socket, to wait for data without a buffer; nil: Conn reads
+	try    func(fd uintptr) (done bool) // readOnce, bound one time
+	unread []byte                       // read from the socket, but not yet by the library
+	buf    *[readSize]byte              // what unread is part of, if it is from the pool
+	failed error                        // of readOnce
 
 	swallow []byte // the identification string, which has been sent already
 
@@ -31,16 +35,16 @@ type carrier interface {
 	TCPConn() (*net.TCPConn, bool)
 }
 
-// NewConn wraps nc without a Look. The pieces of a packet are written at once if nc is
+// newConn wraps nc without a Look. The pieces of a packet are written at once if nc is
 // a *net.TCPConn or a carrier of one. Reads are larger if nc is a *net.TCPConn; a
 // carrier may have read ahead. Any other type, even if it embeds one of these, is used as it is.
-func NewConn(nc net.Conn) *Conn {
+func newConn(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc}
 	switch nc := nc.(type) {
 	case *net.TCPConn:
 		c.tcp = nc
 		if raw, err := nc.SyscallConn(); err == nil {
-			c.socket.raw, c.socket.try = raw, c.socket.once
+			c.raw, c.try = raw, c.readOnce
 		}
 	case carrier:
 		c.tcp, _ = nc.TCPConn()
@@ -63,14 +67,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 func (c *Conn) read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
-		if !c.socket.usable() || len(p) >= readSize || len(p) == 0 {
+		if c.raw == nil || len(p) >= readSize || len(p) == 0 {
 			return c.Conn.Read(p)
 		}
-		buf, n, err := c.socket.read() // waits without a buffer
-		if err != nil {
+		c.failed = nil
+		err := c.raw.Read(c.try)
+		if err = cmp.Or(err, c.failed); err != nil {
 			return 0, err
 		}
-		c.buf, c.unread = buf, buf[:n]
 	}
 	n := copy(p, c.unread)
 	c.unread = c.unread[n:]
@@ -132,6 +136,6 @@ func (c *Conn) WriteBuffers(pieces net.Buffers) error {
 }
 
 // ReadsAhead reports whether small reads cost no system call.
-func (c *Conn) ReadsAhead() bool { return c.socket.usable() }
+func (c *Conn) ReadsAhead() bool { return c.raw != nil }
 
 var errVersion = errors.New("the library identifies itself with another string than the one sent")

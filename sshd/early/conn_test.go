@@ -15,7 +15,7 @@ import (
 
 func TestWritesKeepOrder(t *testing.T) {
 	client, server := pair(t)
-	c := NewConn(server)
+	c := newConn(server)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var want bytes.Buffer
 	var wg sync.WaitGroup
@@ -48,7 +48,7 @@ func TestWritesKeepOrder(t *testing.T) {
 
 func TestReads(t *testing.T) {
 	client, server := pair(t)
-	c := NewConn(server)
+	c := newConn(server)
 	defer c.Close()
 	want := make([]byte, 3<<20)
 	rnd := rand.NewChaCha8([32]byte{})
@@ -80,7 +80,7 @@ func TestReads(t *testing.T) {
 
 func TestReadDeadline(t *testing.T) {
 	client, server := pair(t)
-	c := NewConn(server)
+	c := newConn(server)
 	defer c.Close()
 	p := make([]byte, 10)
 	c.SetReadDeadline(time.Now().Add(time.Millisecond))
@@ -97,7 +97,7 @@ func TestReadDeadline(t *testing.T) {
 
 func TestCloseEndsRead(t *testing.T) {
 	_, server := pair(t)
-	c := NewConn(server)
+	c := newConn(server)
 	done := make(chan error)
 	go func() {
 		_, err := c.Read(make([]byte, 10))
@@ -159,7 +159,7 @@ func TestIdleMemory(t *testing.T) {
 	conns := make([]*Conn, n)
 	for i := range conns {
 		client, server := pair(t)
-		conns[i] = NewConn(server)
+		conns[i] = newConn(server)
 		client.Write([]byte("x"))
 	}
 	before := heap()

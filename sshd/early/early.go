@@ -50,7 +50,7 @@ func Look(nc net.Conn, version string, deadline time.Time, wait time.Duration) (
 		nc.Close()
 		return nil, hello, err
 	}
-	c := NewConn(nc)
+	c := newConn(nc)
 	c.swallow = []byte(version + "\r\n")
 	c.unread = l.got
 	return c, hello, nil

@@ -244,7 +244,7 @@ func TestSwallow(t *testing.T) {
 		t.Errorf("client got %q, want %q", got, want)
 	}
 
-	c = NewConn(server)
+	c = newConn(server)
 	c.swallow = []byte(ours + "\r\n")
 	if _, err := io.WriteString(c, "SSH-2.0-Other\r\n"); !errors.Is(err, errVersion) {
 		t.Errorf("Write of another identification = %v, want %v", err, errVersion)
