@@ -46,13 +46,16 @@ func (c *conn) chargeUnread(u directory.Identity) {
 // round trip a client can send no more than a window. So the window is made four
 // times as large when half of it arrives in the time of a round trip, and everything
 // has been read: what bounds the upload is then neither this server nor the disk.
+//
+// Every piece of data, in either direction, counts as activity: a client on a slow line is
+// not idle.
 type growing struct {
 	ssh.Channel
-	lib    windowed // nil: the window stays as it is
-	most   Window
-	budget *budget
-	user   directory.Identity
-	grown  uint32
+	conn  *conn
+	lib   windowed // nil: the window stays as it is
+	most  Window
+	user  directory.Identity
+	grown uint32
 
 	opened time.Time
 	trip   time.Duration // a round trip; 0: not known yet
@@ -71,7 +74,7 @@ const (
 // grow returns ch with a window of the size that the settings name. The caller calls
 // end after the last Read.
 func (c *conn) grow(ch ssh.Channel, u directory.Identity) *growing {
-	g := &growing{Channel: ch, most: c.srv.Window, budget: &c.srv.budget, user: u, opened: time.Now()}
+	g := &growing{Channel: ch, conn: c, most: c.srv.Window, user: u, opened: time.Now()}
 	g.lib, _ = ch.(windowed)
 	if g.lib != nil && g.most != WindowAuto {
 		size, _ := g.lib.Window()
@@ -94,9 +97,18 @@ func (g *growing) requested() {
 
 func (g *growing) Read(p []byte) (int, error) {
 	n, err := g.Channel.Read(p)
+	if n > 0 {
+		g.conn.touch()
+	}
 	if g.lib != nil && g.trip >= leastTrip {
 		g.count(uint32(n))
 	}
+	return n, err
+}
+
+func (g *growing) Write(p []byte) (int, error) {
+	n, err := g.Channel.Write(p)
+	g.conn.touch()
 	return n, err
 }
 
@@ -120,10 +132,10 @@ func (g *growing) count(n uint32) {
 
 // add makes the window larger if the person and the process may hold that much.
 func (g *growing) add(by uint32) {
-	if by > 0 && g.budget.take(g.user, holding{window: int64(by)}) == nil {
+	if by > 0 && g.conn.srv.budget.take(g.user, holding{window: int64(by)}) == nil {
 		g.grown += by
 		g.lib.GrowWindow(by) // if it fails the next Read does, too
 	}
 }
 
-func (g *growing) end() { g.budget.take(g.user, holding{window: -int64(g.grown)}) }
+func (g *growing) end() { g.conn.srv.budget.take(g.user, holding{window: -int64(g.grown)}) }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/crypto/ssh"
 
 	"berth/policy"
 	"berth/sshd/scp"
@@ -37,7 +36,7 @@ func serveSFTP(ctx context.Context, s *session, _ string) (uint32, error) {
 		Copied: files.copied, Unseen: files.unseen, Done: ctx.Done(),
 		Log: s.conn.log(),
 	}
-	return status(sftp.Serve(active{s.ch, s.conn}, files, opt))
+	return status(sftp.Serve(s.ch, files, opt))
 }
 
 // nameOf is the name of the person or of one of their groups by its number on the disk.
@@ -62,27 +61,6 @@ func (c *conn) nameOf(id uint32, group bool) string {
 	return ""
 }
 
-// active is a channel on which every piece of data, in either direction, counts as
-// activity: a client on a slow line is not idle.
-type active struct {
-	ssh.Channel
-	conn *conn
-}
-
-func (a active) Read(p []byte) (int, error) {
-	n, err := a.Channel.Read(p)
-	if n > 0 {
-		a.conn.touch()
-	}
-	return n, err
-}
-
-func (a active) Write(p []byte) (int, error) {
-	n, err := a.Channel.Write(p)
-	a.conn.touch()
-	return n, err
-}
-
 // serveSCP runs one scp command, as `scp -O` starts it.
 func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 	cmd, err := scp.Parse(command)
@@ -100,7 +78,7 @@ func serveSCP(ctx context.Context, s *session, command string) (uint32, error) {
 		Ahead:   strings.HasPrefix(s.conn.client, "SSH-2.0-OpenSSH_"),
 		Log:     s.conn.log(),
 	}
-	return status(cmd.Serve(ctx, active{s.ch, s.conn}, s.ch.Stderr(), files, opt))
+	return status(cmd.Serve(ctx, s.ch, s.ch.Stderr(), files, opt))
 }
 
 // log returns the server's log for what the user of c does.

@@ -124,7 +124,7 @@ func TestSessionsEndInTime(t *testing.T) {
 // TestIdleWithAnOpenFile checks that an open file alone keeps no session, and
 // that a client which sends something, or takes what it asked for, does.
 func TestIdleWithAnOpenFile(t *testing.T) {
-	ch := active{Channel: oneByte{}}
+	ch := &growing{Channel: oneByte{}}
 	for _, tt := range []struct {
 		name string
 		move func() (int, error)
