@@ -111,14 +111,16 @@ func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", n, minRSA)
 	}
 	// By itself s would also offer ssh-rsa, which signs with SHA-1.
-	sha2, err := ssh.NewSignerWithAlgorithms(s, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
-	return rsaSigner{sha2, s}, err
+	algorithms := []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA}
+	sha2, err := ssh.NewSignerWithAlgorithms(s, algorithms[:2])
+	all, err2 := ssh.NewSignerWithAlgorithms(s, algorithms)
+	return rsaSigner{sha2, all}, errors.Join(err, err2)
 }
 
 // An rsaSigner signs with SHA-2 only.
 type rsaSigner struct {
 	ssh.MultiAlgorithmSigner
-	plain ssh.AlgorithmSigner
+	all ssh.Signer
 }
 
 // Sign signs with SHA-512. That of the library would use SHA-1.
@@ -127,9 +129,7 @@ func (s rsaSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
 }
 
 // WithSHA1 returns the same key for clients that know only ssh-rsa.
-func (s rsaSigner) WithSHA1() (ssh.Signer, error) {
-	return ssh.NewSignerWithAlgorithms(s.plain, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA})
-}
+func (s rsaSigner) WithSHA1() ssh.Signer { return s.all }
 
 // PassphraseFile reads the passphrase of all keys from the first line of one file,
 // such as a systemd credential.

@@ -161,16 +161,9 @@ func (g *Gate) hostKeys(names []string, hello early.Hello) []ssh.Signer {
 		return keys
 	}
 	for i, k := range keys {
-		old, ok := k.(interface{ WithSHA1() (ssh.Signer, error) })
-		if !ok {
-			continue
+		if old, ok := k.(interface{ WithSHA1() ssh.Signer }); ok {
+			keys[i] = old.WithSHA1()
 		}
-		weak, err := old.WithSHA1()
-		if err != nil {
-			g.Log.Error("let a host key sign with SHA-1", "error", err)
-			continue
-		}
-		keys[i] = weak
 	}
 	return keys
 }
