@@ -149,11 +149,7 @@ func (a *Authority) List() ([]Listed, error) {
 			return nil, err
 		}
 		for _, blob := range slices.Sorted(maps.Keys(keys)) {
-			key, err := ssh.ParsePublicKey([]byte(blob))
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, Listed{f.Path, f.directory, ssh.FingerprintSHA256(key)})
+			all = append(all, Listed{f.Path, f.directory, ssh.FingerprintSHA256(keys[blob])})
 		}
 	}
 	return all, nil
@@ -214,7 +210,7 @@ func (a *Authority) trusts(key ssh.PublicKey, directory string) error {
 		if err != nil {
 			return err
 		}
-		if !keys[string(blob)] {
+		if keys[string(blob)] == nil {
 			continue
 		}
 		if f.directory == directory {

@@ -89,7 +89,7 @@ func (a *Authority) certifiedBy(key ssh.PublicKey) (people []string, err error) 
 		if err != nil {
 			return nil, err
 		}
-		if keys[string(key.Marshal())] && !slices.Contains(people, f.directory) {
+		if keys[string(key.Marshal())] != nil && !slices.Contains(people, f.directory) {
 			people = append(people, f.directory)
 		}
 	}

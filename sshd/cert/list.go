@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// keySet is public keys in wire form.
-type keySet map[string]bool
+// keySet is public keys by their wire form.
+type keySet map[string]ssh.PublicKey
 
 // parseAuthorities reads the public keys of authorities, one a line.
 func parseAuthorities(text []byte) (keySet, error) {
@@ -23,7 +23,7 @@ func parseAuthorities(text []byte) (keySet, error) {
 		if err != nil {
 			return err
 		}
-		keys[string(key.Marshal())] = true
+		keys[string(key.Marshal())] = key
 		return strong(key)
 	})
 	if err == nil && len(keys) == 0 {
