@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/jcmturner/gokrb5/v8/asn1tools"
 	"github.com/jcmturner/gokrb5/v8/crypto"
@@ -34,8 +33,9 @@ func (k *Keytab) Acceptor(remote netip.Addr) *Acceptor {
 	return &Acceptor{keytab: k, remote: remote}
 }
 
-// oid is Kerberos 5 among the mechanisms of GSS-API (RFC 1964, section 1).
-var oid = asn1.ObjectIdentifier{1, 2, 840, 113554, 1, 2, 2}
+// mechanism is Kerberos 5 among the mechanisms of GSS-API, in DER: 1.2.840.113554.1.2.2 (RFC
+// 1964, section 1).
+const mechanism = "\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02"
 
 // Token ids of RFC 4121, section 4.1.
 const (
@@ -114,9 +114,8 @@ func parseRequest(token []byte) (*messages.APReq, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	mechanism, err := asn1.Marshal(oid)
-	body, ok := bytes.CutPrefix(outer.Bytes, append(mechanism, idRequest...))
-	if err != nil || !ok || outer.Class != asn1.ClassApplication || outer.Tag != 0 || !outer.IsCompound || len(rest) > 0 {
+	body, ok := bytes.CutPrefix(outer.Bytes, []byte(mechanism+idRequest))
+	if !ok || outer.Class != asn1.ClassApplication || outer.Tag != 0 || !outer.IsCompound || len(rest) > 0 {
 		return nil, fmt.Errorf("%w: not a request of Kerberos 5", ErrMalformed)
 	}
 	var req messages.APReq
@@ -161,13 +160,12 @@ func reply(req *messages.APReq) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return frame(idReply, rep)
+	return frame(idReply, rep), nil
 }
 
 // frame wraps a message of Kerberos as a token of GSS-API.
-func frame(id string, message []byte) ([]byte, error) {
-	mechanism, err := asn1.Marshal(oid)
-	return asn1tools.AddASNAppTag(slices.Concat(mechanism, []byte(id), message), 0), err
+func frame(id string, message []byte) []byte {
+	return asn1tools.AddASNAppTag(append([]byte(mechanism+id), message...), 0)
 }
 
 // application encodes v in DER with an application tag.
