@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -18,12 +17,7 @@ const hostLifetime = 7 * 24 * time.Hour
 // must not delay each login.
 const askAgain = time.Minute
 
-// hosts are the certificates of this server's own keys that the issuer has signed.
-type hosts struct {
-	mu sync.Mutex
-	of map[string]*host // by the key, marshalled
-}
-
+// A host is the certificate of one of this server's own keys.
 type host struct {
 	signer ssh.Signer // nil: there is no certificate yet
 	renews time.Time
@@ -43,11 +37,10 @@ func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Si
 	if a == nil || a.issuer == nil || len(a.issuer.HostNames) == 0 {
 		return nil, nil
 	}
-	hosts := &a.issuer.hosts
-	hosts.mu.Lock()
-	defer hosts.mu.Unlock()
-	if hosts.of == nil {
-		hosts.of = map[string]*host{}
+	a.issuer.mu.Lock()
+	defer a.issuer.mu.Unlock()
+	if a.issuer.hosts == nil {
+		a.issuer.hosts = map[string]*host{}
 	}
 	var certified []ssh.Signer
 	var failed error
@@ -56,10 +49,10 @@ func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Si
 			continue
 		}
 		name := string(k.PublicKey().Marshal())
-		h := hosts.of[name]
+		h := a.issuer.hosts[name]
 		if h == nil {
 			h = &host{}
-			hosts.of[name] = h
+			a.issuer.hosts[name] = h
 		}
 		if !now.Before(h.renews) || h.renews.Sub(now) > hostLifetime { // or the clock was set back
 			h.renews = now.Add(askAgain)
@@ -81,8 +74,8 @@ func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Si
 // they do not wait.
 func (a *Authority) certifyHost(k ssh.Signer, now time.Time, old bool) (ssh.Signer, error) {
 	if old {
-		a.issuer.hosts.mu.Unlock()
-		defer a.issuer.hosts.mu.Lock()
+		a.issuer.mu.Unlock()
+		defer a.issuer.mu.Lock()
 	}
 	c := &ssh.Certificate{
 		Key: k.PublicKey(), CertType: ssh.HostCert, KeyId: a.issuer.HostNames[0], ValidPrincipals: a.issuer.HostNames, Serial: uint64(now.UnixMicro()),

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -62,8 +63,10 @@ func (s *Settings) checkIssue() []error {
 // An issuer signs certificates.
 type issuer struct {
 	Issue
-	key   ssh.Signer
-	hosts hosts
+	key ssh.Signer
+
+	mu    sync.Mutex
+	hosts map[string]*host // by the key, marshalled
 }
 
 // IssueWith lets the authority issue certificates as s says, signed by key. It is called
