@@ -334,7 +334,7 @@ func (a *Attempt) reject(name, method string, err error) error {
 		}
 	case deniedByUs(err):
 		e.Type = event.LoginDenied
-	case errors.Is(err, state.ErrLost), errors.Is(err, totp.ErrUnreadable): // nobody knows whether the code was right
+	case errors.Is(err, state.ErrLost), errors.Is(err, totp.ErrUnreadable), errors.Is(err, totp.ErrOld): // nobody knows whether the code is right and not used
 	case directory.Proved(err) && errors.Is(err, directory.ErrStateUnknown): // nobody knows whether the account may log in
 	case limited && limit.Code == state.SourcePenalized: // the source has its penalty already
 	case directory.Refused(err), errors.Is(err, errCode), errors.Is(err, errNotThem), errors.Is(err, oidc.ErrToken), errors.Is(err, oidc.ErrNotSignedIn):

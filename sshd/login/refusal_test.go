@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
@@ -81,8 +82,8 @@ func TestWhatARefusalIsReportedAs(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeChecked: that this server cannot read what it needs is held against
-// nobody.
+// TestWhatCannotBeChecked: that this server cannot read or know what it needs is held
+// against nobody.
 func TestWhatCannotBeChecked(t *testing.T) {
 	dir := t.TempDir()
 	settings := totp.Settings{File: filepath.Join(dir, "totp"), KeyFile: filepath.Join(dir, "key")}
@@ -93,19 +94,22 @@ func TestWhatCannotBeChecked(t *testing.T) {
 	if err := os.WriteFile(settings.File, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	started := func() time.Time { return time.Now().Add(time.Hour) } // after each code of now
 	for reason, tt := range map[event.Reason]struct {
 		status  directory.Status
 		require []string
 		tries   []try
+		codes   *totp.Codes
 	}{
-		event.CodesUnreadable: {directory.StatusActive, []string{methodPublicKey, factorCode}, []try{{methodPublicKey, true}, {factorCode, true}}},
-		event.StateUnknown:    {directory.StatusUnknown, []string{methodPublicKey}, []try{{methodPublicKey, true}}},
+		event.CodesUnreadable: {directory.StatusActive, []string{methodPublicKey, factorCode}, []try{{methodPublicKey, true}, {factorCode, true}}, &totp.Codes{File: secrets}},
+		event.CodeTooOld:      {directory.StatusActive, []string{methodPublicKey, factorCode}, []try{{methodPublicKey, true}, {factorCode, true}}, &totp.Codes{Since: started}},
+		event.StateUnknown:    {directory.StatusUnknown, []string{methodPublicKey}, []try{{methodPublicKey, true}}, nil},
 	} {
 		w := newWorld(tt.status)
 		w.policy = &policy.Policy{Services: []string{"sftp"}, Require: [][]string{tt.require}}
 		a := newAttempt(w)
 		store := &kinds{Store: a.gate.State}
-		a.gate.State, a.gate.Codes = store, &totp.Codes{File: secrets}
+		a.gate.State, a.gate.Codes = store, tt.codes
 		g, _, _ := play(w, a, tt.tries, false)
 		if last := w.events[len(w.events)-1]; g != nil || last.Reason != reason || len(store.held) > 0 {
 			t.Errorf("%v: grant %v, event %+v, held against the source: %v", reason, g, last, store.held)
