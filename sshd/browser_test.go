@@ -14,6 +14,7 @@ import (
 	"berth/sshd/event"
 	"berth/sshd/oidc"
 	"berth/sshd/oidc/oidctest"
+	"berth/sshd/totp"
 )
 
 // browser starts a server whose people sign in at the provider that it returns.
@@ -196,6 +197,25 @@ func TestBrowserBesideOthers(t *testing.T) {
 		c, _, err := f.dial(t, "alice", person(&texts, password))
 		if err != nil || at.Begun != begun || texts[1] != "Password, or Enter to sign in with the browser: " {
 			t.Errorf("with %q: %v, %d sign-ins, %q", password, err, at.Begun, texts)
+			continue
+		}
+		c.Close()
+	}
+}
+
+// TestBrowserOrCode: after a key, a person may choose between a code and the browser.
+func TestBrowserOrCode(t *testing.T) {
+	var texts []string
+	f, at := browser(t, func(f *fixture, _ *oidc.Settings) {
+		f.Gate.Codes = &totp.Codes{}
+		f.people.users["alice"].TOTP = []directory.Secret{directory.NewSecret(token)}
+		f.change(func(p *policy.Policy) { p.Require = [][]string{{"publickey", "oidc"}, {"publickey", "totp"}} })
+	})
+	for typed, begun := range map[string]int{codeNow(t, 0): 0, "": 1} {
+		texts, at.Begun = nil, 0
+		c, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key), person(&texts, typed))
+		if err != nil || at.Begun != begun || texts[1] != "One-time code, or Enter to sign in with the browser: " {
+			t.Errorf("with %q: %v, %d sign-ins, %q", typed, err, at.Begun, texts)
 			continue
 		}
 		c.Close()
