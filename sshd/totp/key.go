@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -115,11 +116,7 @@ func (k Key) code(counter uint64) string {
 	sum := mac.Sum(nil)
 	at := sum[len(sum)-1] & 0xf
 	n := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
-	modulus := uint32(1)
-	for range k.digits {
-		modulus *= 10
-	}
-	return fmt.Sprintf("%0*d", k.digits, n%modulus)
+	return fmt.Sprintf("%0*d", k.digits, n%uint32(math.Pow10(k.digits)))
 }
 
 // match returns the number of the code that was typed, if it is accepted at now.
