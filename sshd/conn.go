@@ -40,11 +40,10 @@ type conn struct {
 	asked  time.Time    // when the last keep-alive request was sent; only Watch uses it
 	silent atomic.Int32 // keep-alive requests without an answer
 
-	pace      fs.Pace  // of all its channels together
-	open      sync.Map // the keys are each *observedFile
-	openFiles atomic.Int32
-	moved     struct{ read, written atomic.Int64 } // bytes of files
-	last      atomic.Int64                         // when the client last asked for something, in nanoseconds since peer.Opened
+	pace  fs.Pace                              // of all its channels together
+	open  sync.Map                             // the keys are each *observedFile
+	moved struct{ read, written atomic.Int64 } // bytes of files
+	last  atomic.Int64                         // when the client last asked for something, in nanoseconds since peer.Opened
 
 	sessions  sync.Map    // the keys are each *session that runs
 	notifying atomic.Bool // the client is being sent a line
@@ -232,7 +231,7 @@ func (c *conn) idle(now time.Time) time.Duration {
 
 // busy reports whether c has a transfer that a drain waits for.
 func (c *conn) busy(now time.Time) bool {
-	if c.openFiles.Load() > 0 {
+	for range c.open.Range {
 		return true
 	}
 	return c.grant.Load() != nil && c.idle(now) < quiet && c.srv.drained(now) < lastOpens

@@ -200,7 +200,7 @@ func TestTransferEvents(t *testing.T) {
 			if e := f.events.last(kind); e.Size != tt.size || (e.SHA256 != "") != tt.sum || e.HostPath == "" || (e.Err != nil) != tt.failed {
 				t.Errorf("event %+v, want size %d, a sum: %t", e, tt.size, tt.sum)
 			}
-			if n := f.connections()[0].openFiles.Load() + o.openFiles.Load(); n != 0 {
+			if n := len(f.connections()[0].transfers()) + int(o.openFiles.Load()); n != 0 {
 				t.Errorf("%d files are counted as open, want none", n)
 			}
 		})

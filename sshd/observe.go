@@ -239,7 +239,6 @@ func (o *observed) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File,
 		o.hold("open", name, -1)
 		return nil, err
 	}
-	o.conn.openFiles.Add(1)
 	o.openFiles.Add(1)
 	of := &observedFile{File: f, fs: o, name: name, host: e.HostPath, access: access, opened: time.Now()}
 	if o.conn.srv.Checksums {
@@ -478,7 +477,6 @@ func (f *observedFile) ended(err error, fi iofs.FileInfo) {
 			err = *first
 		}
 		f.fs.conn.open.Delete(f)
-		f.fs.conn.openFiles.Add(-1)
 		f.fs.openFiles.Add(-1)
 		f.fs.hold("close", f.name, -1)
 		e := event.Event{

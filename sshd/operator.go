@@ -46,11 +46,11 @@ func describe(conns []*conn) []admin.Session {
 	now := time.Now()
 	var all []admin.Session
 	for _, c := range conns {
-		g := c.grant.Load()
+		g, transfers := c.grant.Load(), c.transfers()
 		all = append(all, admin.Session{
 			ID: c.peer.Session, User: g.User.Name, UserID: g.User.ID, Directory: g.User.Source, Remote: c.peer.Remote, Method: g.Method, Client: c.client,
-			Since: c.peer.Opened, Idle: c.idle(now), Files: int(c.openFiles.Load()),
-			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.serviceNames(), Transfers: c.transfers(),
+			Since: c.peer.Opened, Idle: c.idle(now), Files: len(transfers),
+			Read: c.moved.read.Load(), Written: c.moved.written.Load(), Services: c.serviceNames(), Transfers: transfers,
 		})
 	}
 	return all
