@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A Realm is a Kerberos realm with its key distribution center and one service,
@@ -33,14 +32,7 @@ var mitPeople = []string{"alice", "bob", "alice/admin"}
 // BERTH_PEERS names kdc.
 func KDC(t testing.TB) *Realm {
 	t.Helper()
-	if !wanted("kdc") {
-		t.Skip("kdc runs only when BERTH_PEERS names it")
-	}
-	for _, p := range []string{"krb5kdc", "kdb5_util", "kadmin.local", "kinit"} {
-		if _, err := lookPath(p); err != nil {
-			t.Fatalf("BERTH_PEERS names kdc, but %v", err)
-		}
-	}
+	Need(t, "kdc")
 	dir := t.TempDir()
 	r := &Realm{
 		Peer: &Peer{Name: "kdc", Dir: dir}, Name: "MIT.TEST",
@@ -105,47 +97,23 @@ func (r *Realm) writeConfig(kdc string) error {
 }
 
 func (r *Realm) startMIT() error {
-	const tries = 5 // somebody may take the port before the KDC does
-	var err error
-	for i := range tries {
-		if err = r.listenMIT(); err != nil {
-			return err
-		}
-		if i == 0 {
-			if err = r.fillMIT(); err != nil {
-				return err
-			}
-		}
-		if err = r.Start(); err == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// listenMIT gives the KDC another port.
-func (r *Realm) listenMIT() error {
 	port, err := FreePort("127.0.0.1")
 	if err != nil {
 		return err
 	}
-	addr := net.JoinHostPort("127.0.0.1", port)
-	r.KDC = addr
-	if err := r.writeConfig(addr); err != nil {
+	r.KDC = net.JoinHostPort("127.0.0.1", port)
+	if err := r.writeConfig(r.KDC); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(r.Dir, "kdc.conf"), fmt.Appendf(nil, kdcConf, r.Name, r.Dir, addr), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(r.Dir, "kdc.conf"), fmt.Appendf(nil, kdcConf, r.Name, r.Dir, r.KDC), 0o644); err != nil {
 		return err
 	}
 	r.command = func() *exec.Cmd { return r.Command("krb5kdc", "-n") }
-	r.ready = func() error {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err != nil {
-			return err
-		}
-		return c.Close()
+	r.ready = accepts(r.KDC)
+	if err := r.fillMIT(); err != nil {
+		return err
 	}
-	return nil
+	return r.Start()
 }
 
 // Shift starts the KDC again with a clock that differs, as in "+10m".
@@ -201,10 +169,7 @@ func (r *Realm) Ticket(cache, name string, options ...string) error {
 
 // Command is a program that knows this realm and no other.
 func (r *Realm) Command(program string, args ...string) *exec.Cmd {
-	if path, err := lookPath(program); err == nil {
-		program = path
-	}
-	cmd := exec.Command(program, args...)
+	cmd := command(program, args...)
 	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+r.Config,
 		"KRB5_KDC_PROFILE="+filepath.Join(r.Dir, "kdc.conf"), "KRB5CCNAME=FILE:"+filepath.Join(r.Dir, "none"))
 	return cmd

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Nginx starts a balancer on any port for servers with these addresses, to which it sends
@@ -16,10 +15,6 @@ import (
 func Nginx(t testing.TB, servers ...string) (addr string) {
 	t.Helper()
 	Need(t, "nginx")
-	program, err := lookPath("nginx")
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := &Peer{Name: "nginx", Dir: t.TempDir()}
 	addr = net.JoinHostPort("127.0.0.1", freePort(t))
 	config := fmt.Sprintf(nginxConfig, p.Dir, strings.Join(servers, " max_fails=1;\n    server "), addr)
@@ -27,14 +22,8 @@ func Nginx(t testing.TB, servers ...string) (addr string) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.command = func() *exec.Cmd { return exec.Command(program, "-c", file, "-e", "stderr") }
-	p.ready = func() error {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	}
+	p.command = func() *exec.Cmd { return command("nginx", "-c", file, "-e", "stderr") }
+	p.ready = accepts(addr)
 	p.run(t, p.Start)
 	return addr
 }

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,10 +25,6 @@ func StartOpenLDAP(dir string, more ...string) (*Peer, error) {
 }
 
 func (p *Peer) startOpenLDAP(more ...string) error {
-	slapd, err := lookPath("slapd")
-	if err != nil {
-		return err
-	}
 	p.Kind, p.Base = "openldap", "dc=example,dc=test"
 	p.BindDN, p.BindPassword = "cn=svc,ou=services,dc=example,dc=test", Password("svc")
 	p.KeyAttribute = "sshPublicKey"
@@ -38,16 +33,17 @@ func (p *Peer) startOpenLDAP(more ...string) error {
 	if err := p.fillOpenLDAP(conf, more); err != nil {
 		return err
 	}
-	const tries = 5 // somebody may take a port before slapd does
-	for range tries {
-		if err = p.openLDAPPorts(slapd, conf); err != nil {
-			return err
-		}
-		if err = p.Start(); err == nil {
-			return nil
-		}
+	_, secure, err := p.listen()
+	if err != nil {
+		return err
 	}
-	return err
+	p.command = func() *exec.Cmd {
+		cmd := command("slapd", "-f", conf, "-h", p.LDAP+"/ "+p.LDAPS+"/", "-d", "0")
+		cmd.Env = append(os.Environ(), "KRB5_KTNAME="+filepath.Join(p.Dir, "ldap.keytab"), "KRB5RCACHENAME=none:")
+		return cmd
+	}
+	p.ready = handshake("127.0.0.1:"+secure, p.CAFile)
+	return p.Start()
 }
 
 // fillOpenLDAP makes the database, without a server.
@@ -64,51 +60,14 @@ func (p *Peer) fillOpenLDAP(conf string, more []string) error {
 	if err := os.Mkdir(filepath.Join(p.Dir, "db"), 0o700); err != nil {
 		return err
 	}
-	slapadd, err := lookPath("slapadd")
-	if err != nil {
-		return err
-	}
-	if _, err := output(exec.Command(slapadd, "-q", "-f", conf, "-l", filepath.Join(p.Dir, "data.ldif"))); err != nil {
+	if _, err := output(command("slapadd", "-q", "-f", conf, "-l", filepath.Join(p.Dir, "data.ldif"))); err != nil {
 		return err
 	}
 	if len(more) == 0 {
 		return nil
 	}
-	cmd := exec.Command(slapadd, "-q", "-f", conf)
+	cmd := command("slapadd", "-q", "-f", conf)
 	cmd.Stdin = strings.NewReader(strings.Join(more, "\n\n"))
-	_, err = output(cmd)
+	_, err := output(cmd)
 	return err
-}
-
-func (p *Peer) openLDAPPorts(slapd, conf string) error {
-	plain, err := FreePort("127.0.0.1")
-	if err != nil {
-		return err
-	}
-	secure, err := FreePort("127.0.0.1")
-	if err != nil {
-		return err
-	}
-	p.LDAP, p.LDAPS = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+secure
-	p.command = func() *exec.Cmd {
-		cmd := exec.Command(slapd, "-f", conf, "-h", p.LDAP+"/ "+p.LDAPS+"/", "-d", "0")
-		cmd.Env = append(os.Environ(), "KRB5_KTNAME="+filepath.Join(p.Dir, "ldap.keytab"), "KRB5RCACHENAME=none:")
-		return cmd
-	}
-	listening := handshake("127.0.0.1:"+secure, p.CAFile)
-	p.ready = func() error {
-		if err := listening(); err != nil {
-			return err
-		}
-		// slapd writes its pid when it has all its ports.
-		b, err := os.ReadFile(filepath.Join(p.Dir, "slapd.pid"))
-		if err != nil {
-			return err
-		}
-		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err != nil || pid != p.PID() {
-			return os.ErrNotExist
-		}
-		return nil
-	}
-	return nil
 }

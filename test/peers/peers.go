@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,7 @@ var programs = map[string]struct {
 }{
 	"openldap": {false, false, []string{"slapd", "slapadd"}},
 	"redis":    {false, false, []string{"redis-server"}},
+	"kdc":      {true, false, []string{"krb5kdc", "kdb5_util", "kadmin.local", "kinit"}},
 	"haproxy":  {false, false, []string{"haproxy"}},
 	"postfix":  {true, true, []string{"postfix", "saslpasswd2"}},
 	"samba":    {true, true, []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch"}},
@@ -110,6 +112,14 @@ func lookPath(program string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is in no program directory", program)
+}
+
+// command is a program, also where an ordinary user's PATH does not lead.
+func command(program string, args ...string) *exec.Cmd {
+	if path, err := lookPath(program); err == nil {
+		program = path
+	}
+	return exec.Command(program, args...)
 }
 
 // startWithin bounds how long a server may take until it serves.
@@ -171,6 +181,26 @@ func (p *Peer) Resume() error { return p.process.Process.Signal(syscall.SIGCONT)
 
 // PID of the server, to measure it.
 func (p *Peer) PID() int { return p.process.Process.Pid }
+
+// listen gives the server two free ports.
+func (p *Peer) listen() (plain, secure string, err error) {
+	if plain, err = FreePort("127.0.0.1"); err == nil {
+		secure, err = FreePort("127.0.0.1")
+	}
+	p.LDAP, p.LDAPS = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+secure
+	return plain, secure, err
+}
+
+// accepts is a ready function: the server takes connections.
+func accepts(addr string) func() error {
+	return func() error {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
+}
 
 // handshake is a ready function: the server speaks TLS with our certificate.
 func handshake(addr, caFile string) func() error {

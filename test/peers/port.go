@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,15 @@ func FreePort(addr string) (port string, err error) {
 		}
 	}
 	return "", err
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	port, err := FreePort("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // reserve fails if a process has reserved the port. A socket with a name keeps the

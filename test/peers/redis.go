@@ -59,45 +59,22 @@ func RedisCluster(t testing.TB) (all []*RedisServer) {
 
 func redis(t testing.TB, dir, scheme, port string, args ...string) *RedisServer {
 	t.Helper()
-	server, err := lookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
 	addr := net.JoinHostPort("127.0.0.1", port)
 	p := &Peer{Name: "redis", Dir: dir}
 	p.command = func() *exec.Cmd {
-		return exec.Command(server, append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", p.Dir}, args...)...)
+		return command("redis-server", append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", p.Dir}, args...)...)
 	}
-	p.ready = func() error {
-		if scheme == "redis://" {
-			return ping(addr)
-		}
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-		}
-		return err
+	p.ready = accepts(addr)
+	if scheme == "redis://" {
+		p.ready = func() error { return ping(addr) }
 	}
 	return &RedisServer{p.run(t, p.Start), scheme + addr}
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	port, err := FreePort("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // Sentinel starts a sentinel that watches r, under the name berth, and makes a replica
 // the master soon after r is gone.
 func (r *RedisServer) Sentinel(t testing.TB) *RedisServer {
 	t.Helper()
-	server, err := lookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
 	port := freePort(t)
 	p := &Peer{Name: "sentinel", Dir: t.TempDir()}
 	host, masterPort, _ := net.SplitHostPort(strings.TrimPrefix(r.URL, "redis://"))
@@ -107,7 +84,7 @@ func (r *RedisServer) Sentinel(t testing.TB) *RedisServer {
 		t.Fatal(err)
 	}
 	addr := net.JoinHostPort("127.0.0.1", port)
-	p.command = func() *exec.Cmd { return exec.Command(server, file, "--sentinel") }
+	p.command = func() *exec.Cmd { return command("redis-server", file, "--sentinel") }
 	p.ready = func() error { return ping(addr) }
 	return &RedisServer{p.run(t, p.Start), "redis://" + addr}
 }
