@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,35 +18,21 @@ func DS389(t testing.TB) *Peer {
 	t.Helper()
 	Need(t, "389ds")
 	p := &Peer{Name: "389ds", Dir: t.TempDir()}
-	return p.run(t, p.startDS389)
+	return p.run(t, func() error {
+		if err := p.startDS389(nil); err != nil {
+			return err
+		}
+		return p.fillDS389(filler{Dir: p.Dir, now: time.Now()}, "ds389", "config.ldif", "data.ldif", "states.ldif")
+	})
 }
 
-// StartDS389 starts 389 Directory Server in dir, which must be empty. Stop it in
-// the end.
-func StartDS389(dir string) (*Peer, error) {
-	p := &Peer{Name: "389ds", Dir: dir}
-	return p, p.startDS389()
-}
-
-func (p *Peer) startDS389() error {
-	if err := p.startDS389Of(nil); err != nil {
-		return err
-	}
-	return p.fillDS389(filler{Dir: p.Dir, now: time.Now()}, "ds389", "config.ldif", "data.ldif", "states.ldif")
-}
-
-// startDS389Of starts an empty server, which change, if set, changed before.
-func (p *Peer) startDS389Of(change func(filler) error) error {
-	plain, err := FreePort("127.0.0.1")
-	if err != nil {
-		return err
-	}
-	secure, err := FreePort("127.0.0.1")
+// startDS389 starts an empty server, which change, if set, changed before.
+func (p *Peer) startDS389(change func(filler) error) error {
+	plain, secure, err := p.listen()
 	if err != nil {
 		return err
 	}
 	p.Kind, p.Base = "389ds", "dc=example,dc=test"
-	p.LDAP, p.LDAPS = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+secure
 	p.BindDN, p.BindPassword = "uid=svc,ou=people,dc=example,dc=test", Password("svc")
 	p.KeyAttribute = "nsSshPublicKey"
 	p.CAFile = filepath.Join(p.Dir, "tls/ca.pem")
@@ -87,12 +70,7 @@ func (f filler) makeDS389() error {
 			return err
 		}
 	}
-	inf, err := os.ReadFile("/usr/share/dirsrv/inf/defaults.inf")
-	if err != nil {
-		return err
-	}
-	without := strings.Replace(string(inf), "with_systemd = 1", "with_systemd = 0", 1)
-	if err := os.WriteFile(filepath.Join(f.Dir, "defaults.inf"), []byte(without), 0o644); err != nil {
+	if err := f.edit("/usr/share/dirsrv/inf/defaults.inf", "defaults.inf", "with_systemd = 1", "with_systemd = 0"); err != nil {
 		return err
 	}
 	// One at a time, in other processes too: two that set up get into each other's way.
@@ -111,7 +89,8 @@ func (f filler) makeDS389() error {
 	if err := f.certificateDS389(); err != nil {
 		return err
 	}
-	return f.listenDS389()
+	dse := "etc/slapd-test/dse.ldif" // says where the instance listens: on loopback only, with TLS
+	return f.edit(filepath.Join(f.Dir, dse), dse, "nsslapd-port:", "nsslapd-listenhost: 127.0.0.1\nnsslapd-securelistenhost: 127.0.0.1\nnsslapd-port:")
 }
 
 // directoriesDS389 copies /etc/dirsrv and makes what the server writes to.
@@ -125,28 +104,7 @@ func (f filler) directoriesDS389() error {
 	if _, err := output(exec.Command("cp", "-a", "/etc/dirsrv", filepath.Join(f.Dir, "etc"))); err != nil {
 		return err
 	}
-	owner, err := user.Lookup("dirsrv")
-	if err != nil {
-		return err
-	}
-	uid, err := strconv.Atoi(owner.Uid)
-	if err != nil {
-		return err
-	}
-	gid, err := strconv.Atoi(owner.Gid)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{"lib", "log", "run", "lock"} {
-		dir := filepath.Join(f.Dir, name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		if err := os.Chown(dir, uid, gid); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.folders("dirsrv", "lib", "log", "run", "lock")
 }
 
 // certificateDS389 puts our certificate into the instance's NSS database.
@@ -166,18 +124,6 @@ func (f filler) certificateDS389() error {
 		}
 	}
 	return nil
-}
-
-// listenDS389 makes the instance listen on loopback only, with TLS.
-func (f filler) listenDS389() error {
-	path := filepath.Join(f.Dir, "etc/slapd-test/dse.ldif")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	text := strings.Replace(string(b), "nsslapd-port:",
-		"nsslapd-listenhost: 127.0.0.1\nnsslapd-securelistenhost: 127.0.0.1\nnsslapd-port:", 1)
-	return os.WriteFile(path, []byte(text), 0o600)
 }
 
 // fillDS389 fills the running server from files of a fixture: some states only it can set.

@@ -1,6 +1,8 @@
 package peers
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -10,11 +12,13 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,27 +98,36 @@ func entryUUID(name string) string { return uuid.NewSHA1(uuid.NameSpaceX500, []b
 
 // fill writes one fixture file to Dir/to.
 func (f filler) fill(from, to string) error {
-	text, err := fs.ReadFile(fixtures.Files, from)
+	t, err := template.New(path.Base(from)).Funcs(template.FuncMap{"unicodePwd": unicodePwd, "entryUUID": entryUUID}).ParseFS(fixtures.Files, from)
 	if err != nil {
 		return err
 	}
-	t, err := template.New(from).Funcs(template.FuncMap{"unicodePwd": unicodePwd, "entryUUID": entryUUID}).Parse(string(text))
+	var text bytes.Buffer
+	if err := t.Execute(&text, f); err != nil {
+		return err
+	}
+	to = filepath.Join(f.Dir, to)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, text.Bytes(), 0o644)
+}
+
+// edit writes to Dir/to what is in a file of this machine, with the first of a text replaced.
+func (f filler) edit(from, to, old, text string) error {
+	b, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(f.Dir, to)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	out, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := t.Execute(out, f); err != nil {
-		_ = out.Close()
-		return err
-	}
-	return out.Close()
+	return os.WriteFile(filepath.Join(f.Dir, to), []byte(strings.Replace(string(b), old, text, 1)), 0o644)
+}
+
+// folders makes folders in Dir that belong to an account of this machine.
+func (f filler) folders(owner string, names ...string) error {
+	cmd := exec.Command("install", append([]string{"-d", "-o", owner}, names...)...)
+	cmd.Dir = f.Dir
+	_, err := output(cmd)
+	return err
 }
 
 // certificates writes tls/ca.pem, tls/server.pem and tls/server.key: an
@@ -125,16 +138,16 @@ func (f filler) certificates(addresses ...string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	subject, err := subjectOf(f.Svc)
+	if err != nil {
+		return err
+	}
 	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "Berth test authority"},
-		NotBefore:    f.now.Add(-time.Hour), NotAfter: f.now.Add(30 * 24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		Subject: pkix.Name{CommonName: "Berth test authority"},
+		IsCA:    true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "localhost"},
-		NotBefore:    authority.NotBefore, NotAfter: authority.NotAfter,
+		Subject:  pkix.Name{CommonName: "localhost"},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames:    []string{"localhost", "ldap.example.test", "dc1.ad.example.test"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -146,52 +159,32 @@ func (f filler) certificates(addresses ...string) error {
 			server.DNSNames = append(server.DNSNames, a)
 		}
 	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &caKey.PublicKey, caKey)
-	if err != nil {
-		return err
-	}
-	serverDER, err := x509.CreateCertificate(rand.Reader, server, authority, &key.PublicKey, caKey)
-	if err != nil {
-		return err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	subject, err := subjectOf(f.Svc)
-	if err != nil {
-		return err
-	}
 	client := &x509.Certificate{
-		SerialNumber: big.NewInt(3), RawSubject: subject,
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		RawSubject: subject, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	clientDER, err := x509.CreateCertificate(rand.Reader, client, authority, &key.PublicKey, caKey)
-	if err != nil {
-		return err
-	}
-	for _, out := range []struct {
-		name, kind string
-		der        []byte
-		mode       os.FileMode
-	}{
-		{"ca.pem", "CERTIFICATE", caDER, 0o644},
-		{"server.pem", "CERTIFICATE", serverDER, 0o644},
-		{"server.key", "PRIVATE KEY", keyDER, 0o600},
-		{"svc.pem", "CERTIFICATE", clientDER, 0o644},
-		{"svc.key", "PRIVATE KEY", keyDER, 0o600},
-	} {
-		text := pem.EncodeToMemory(&pem.Block{Type: out.kind, Bytes: out.der})
-		if err := os.WriteFile(filepath.Join(dir, out.name), text, out.mode); err != nil {
+	var caKey *ecdsa.PrivateKey
+	for i, c := range []struct {
+		name string
+		*x509.Certificate
+	}{{"ca", authority}, {"server", server}, {"svc", client}} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return err
+		}
+		caKey = cmp.Or(caKey, key)
+		c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(int64(i+1)), f.now.Add(-time.Hour), f.now.Add(30*24*time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, c.Certificate, authority, &key.PublicKey, caKey)
+		if err != nil {
+			return err
+		}
+		keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(
+			os.WriteFile(filepath.Join(dir, c.name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
+			os.WriteFile(filepath.Join(dir, c.name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
+		); err != nil {
 			return fmt.Errorf("certificates: %w", err)
 		}
 	}

@@ -16,7 +16,7 @@ func FreeIPA(t testing.TB) *Peer {
 	Need(t, "389ds")
 	p := &Peer{Name: "freeipa", Dir: t.TempDir()}
 	return p.run(t, func() error {
-		if err := p.startDS389Of(filler.asFreeIPA); err != nil {
+		if err := p.startDS389(filler.asFreeIPA); err != nil {
 			return err
 		}
 		p.Kind, p.KeyAttribute = "freeipa", "ipaSshPubKey"
@@ -27,20 +27,15 @@ func FreeIPA(t testing.TB) *Peer {
 
 // asFreeIPA gives an instance that does not run the schema and the plug-in for memberOf.
 func (f filler) asFreeIPA() error {
-	instance := filepath.Join(f.Dir, "etc/slapd-test")
 	if err := f.fill("freeipa/schema.ldif", "etc/slapd-test/schema/98ipa.ldif"); err != nil {
 		return err
 	}
 	// The class for policies in 389 DS is older than lock-out by the KDC.
-	kerberos, err := os.ReadFile("/usr/share/dirsrv/data/60kerberos.ldif")
-	if err != nil {
+	if err := f.edit("/usr/share/dirsrv/data/60kerberos.ldif", "etc/slapd-test/schema/99kerberos.ldif",
+		"( krbMaxPwdLife $", "( krbPwdMaxFailure $ krbPwdFailureCountInterval $ krbMaxPwdLife $"); err != nil {
 		return err
 	}
-	newer := strings.Replace(string(kerberos), "( krbMaxPwdLife $", "( krbPwdMaxFailure $ krbPwdFailureCountInterval $ krbMaxPwdLife $", 1)
-	if err := os.WriteFile(filepath.Join(instance, "schema/99kerberos.ldif"), []byte(newer), 0o644); err != nil {
-		return err
-	}
-	dse := filepath.Join(instance, "dse.ldif")
+	dse := filepath.Join(f.Dir, "etc/slapd-test/dse.ldif")
 	text, err := os.ReadFile(dse)
 	if err != nil {
 		return err

@@ -1,13 +1,11 @@
 package peers
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,13 +73,7 @@ func Postfix(t testing.TB, people ...string) *MailServer {
 		cmd.Env = append(os.Environ(), "MAIL_CONFIG="+m.Dir+"/conf")
 		return cmd
 	}
-	m.ready = func() error {
-		c, err := net.DialTimeout("tcp", m.Addr, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	}
+	m.ready = accepts(m.Addr)
 	m.run(t, m.Start)
 	return m
 }
@@ -92,25 +84,8 @@ func (m *MailServer) fill(port string, people []string) error {
 	for _, name := range people {
 		boxes += name + "@example.test " + name + "/\n"
 	}
-	for _, d := range []string{"conf/sasl", "queue", "data", "mail"} {
-		if err := os.MkdirAll(filepath.Join(m.Dir, d), 0o755); err != nil {
-			return err
-		}
-	}
-	for folder, owner := range map[string]string{"data": "postfix", "mail": "nobody"} {
-		u, err := user.Lookup(owner)
-		if err != nil {
-			return err
-		}
-		id, err := strconv.Atoi(u.Uid)
-		if err == nil {
-			err = os.Chown(filepath.Join(m.Dir, folder), id, -1)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := (filler{Dir: m.Dir, now: time.Now()}).certificates(); err != nil {
+	f := filler{Dir: m.Dir, now: time.Now()}
+	if err := errors.Join(f.folders("root", "conf/sasl", "queue"), f.folders("postfix", "data"), f.folders("nobody", "mail"), f.certificates()); err != nil {
 		return err
 	}
 	for file, text := range map[string]string{
@@ -129,16 +104,14 @@ func (m *MailServer) fill(port string, people []string) error {
 	}
 	cmd := exec.Command("saslpasswd2", "-p", "-c", "-f", m.Dir+"/sasldb2", "-u", "localhost", m.User)
 	cmd.Stdin = strings.NewReader(Password("berth"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("saslpasswd2: %w: %s", err, out)
+	if _, err := output(cmd); err != nil {
+		return err
 	}
 	if err := os.Chmod(m.Dir+"/sasldb2", 0o644); err != nil {
 		return err
 	}
-	if out, err := exec.Command("postfix", "-c", m.Dir+"/conf", "check").CombinedOutput(); err != nil {
-		return fmt.Errorf("postfix check: %w: %s", err, out)
-	}
-	return nil
+	_, err := output(exec.Command("postfix", "-c", m.Dir+"/conf", "check"))
+	return err
 }
 
 const postfixMain = `compatibility_level = 3.6

@@ -37,13 +37,6 @@ func Samba(t testing.TB) *Peer {
 	return p.run(t, func() error { return p.startSamba(sambaServices) })
 }
 
-// StartSamba starts a domain controller in dir, which must be empty. Stop it in
-// the end.
-func StartSamba(dir string) (*Peer, error) {
-	p := &Peer{Name: "samba", Dir: dir}
-	return p, p.startSamba(sambaServices)
-}
-
 func (p *Peer) startSamba(services string) error {
 	domain, err := sambaDomain()
 	if err != nil {

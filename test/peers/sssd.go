@@ -1,9 +1,6 @@
 package peers
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -11,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // An SSHD is OpenSSH's server, and SSSD, for the time of a test. Its PID is that of a process
@@ -67,16 +62,10 @@ func (s *SSHD) fill(directory *Peer, port string) error {
 			return err
 		}
 	}
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
+	if _, err := (filler{Dir: s.Dir}).Key("host"); err != nil {
 		return err
 	}
 	files := map[string]string{
-		"host_key":       string(pem.EncodeToMemory(block)),
 		"sshd_config":    fmt.Sprintf(sshdConfig, port, s.Dir),
 		"nsswitch.conf":  "passwd: files sss\ngroup: files sss\nshadow: files sss\nhosts: files\n",
 		"pam.d/sshd":     "auth required pam_sss.so\naccount required pam_sss.so\npassword required pam_deny.so\nsession required pam_permit.so\n",
@@ -93,7 +82,7 @@ func (s *SSHD) fill(directory *Peer, port string) error {
 
 const sshdConfig = `ListenAddress 127.0.0.1
 Port %s
-HostKey %s/host_key
+HostKey %s/keys/host
 PidFile none
 UsePAM yes
 PasswordAuthentication yes
