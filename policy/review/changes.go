@@ -28,7 +28,9 @@ func (r *Report) Compare(old *Report, owner string) error {
 	if !old.Complete {
 		r.Problems = append(r.Problems, "the review before is not complete: what is new may have been there")
 	}
-	before, now, names := old.permissions(), r.permissions(), old.names()
+	permissions := func(row *Row) []string { return row.Permissions }
+	before, now := old.gather(permissions), r.gather(permissions)
+	names := old.gather(func(row *Row) []string { return []string{row.namesText()} })
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		was, had := before[row.place()]
@@ -63,17 +65,6 @@ func (r *Report) Compare(old *Report, owner string) error {
 
 func (a *Row) namesText() string { return cmp.Or(a.Names, "all") }
 
-// names are which names a person may use at a place, in each row about it.
-func (r *Report) names() map[place][]string {
-	all := map[place][]string{}
-	for i := range r.Rows {
-		if row := &r.Rows[i]; row.Change != Gone && !slices.Contains(all[row.place()], row.namesText()) {
-			all[row.place()] = append(all[row.place()], row.namesText())
-		}
-	}
-	return all
-}
-
 // without returns what is in all and not in others.
 func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(others, s) })
@@ -86,17 +77,17 @@ func (a *Row) place() place {
 	return place{a.Directory, cmp.Or(a.UserID, a.User), a.Path, a.Host}
 }
 
-// permissions are all that a person has at a place, whenever.
-func (r *Report) permissions() map[place][]string {
+// gather returns what rows about each place have, whenever, each text once.
+func (r *Report) gather(what func(*Row) []string) map[place][]string {
 	all := map[place][]string{}
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		if row.Change == Gone {
 			continue
 		}
-		for _, p := range row.Permissions {
-			if !slices.Contains(all[row.place()], p) {
-				all[row.place()] = append(all[row.place()], p)
+		for _, text := range what(row) {
+			if !slices.Contains(all[row.place()], text) {
+				all[row.place()] = append(all[row.place()], text)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -69,14 +70,7 @@ func NewUses(set *policy.Set, path string) *Uses {
 }
 
 // Types returns the names of the events that an index needs.
-func (u *Uses) Types() []string {
-	var names []string
-	for name := range u.types {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func (u *Uses) Types() []string { return slices.Sorted(maps.Keys(u.types)) }
 
 // Add takes note of an event.
 func (u *Uses) Add(r *audit.Record) {
