@@ -107,12 +107,11 @@ func (f Folder) bounds() string {
 
 // words is the rights of an entry; none at all is "".
 func (a Access) words() string {
-	r := ExplainedAccess{Allow: a.Names.Allow, Deny: a.Names.Deny, Hide: a.Hide}
-	if names := r.names(); names != "" {
-		return a.Ops.String() + ", " + names
-	}
 	if a.Path == "" {
 		return ""
+	}
+	if names := a.NamesText(); names != "" {
+		return a.Ops.String() + ", " + names
 	}
 	return a.Ops.String()
 }

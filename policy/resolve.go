@@ -107,27 +107,29 @@ func Methods() []string { return slices.Clone(methods) }
 
 // Groups returns the groups that rules name, as they are written, each once.
 func (s *Set) Groups() []string {
-	return s.each(func(r *compiledRule) []string { return r.has.When.Groups })
+	return s.each(func(r *compiledRule, add func(string)) {
+		for _, g := range r.has.When.Groups {
+			add(g)
+		}
+	})
 }
 
 // Attributes returns the names, in lower case, of the attributes that
 // placeholders and limits need. Resolve finds them in the user's Attrs.
 func (s *Set) Attributes() []string {
-	return s.each(func(r *compiledRule) []string {
-		var names []string
+	return s.each(func(r *compiledRule, add func(string)) {
 		for _, s := range settings {
 			if s.attribute != nil && s.attribute(&r.has) != "" {
-				names = append(names, strings.ToLower(s.attribute(&r.has)))
+				add(strings.ToLower(s.attribute(&r.has)))
 			}
 		}
 		for _, m := range r.mounts {
 			for _, p := range m.host.parts {
 				if p.attr != "" {
-					names = append(names, p.attr)
+					add(p.attr)
 				}
 			}
 		}
-		return names
 	})
 }
 
@@ -142,12 +144,10 @@ func (s *Set) Acting() bool {
 // Hosts returns patterns, as path/filepath has them, of the host directories of
 // all folders, with an asterisk for each placeholder.
 func (s *Set) Hosts() []string {
-	return s.each(func(r *compiledRule) []string {
-		var patterns []string
+	return s.each(func(r *compiledRule, add func(string)) {
 		for _, m := range r.mounts {
-			patterns = append(patterns, m.host.pattern())
+			add(m.host.pattern())
 		}
-		return patterns
 	})
 }
 
@@ -173,15 +173,15 @@ func (s *Set) Folders(glob func(pattern string) []string) []Folder {
 	return all
 }
 
-// each returns what of finds in every rule, each value once.
-func (s *Set) each(of func(*compiledRule) []string) []string {
+// each returns what find adds for every rule, each value once.
+func (s *Set) each(find func(r *compiledRule, add func(string))) []string {
 	all := []string{}
 	for i := range s.rules {
-		for _, v := range of(&s.rules[i]) {
+		find(&s.rules[i], func(v string) {
 			if !slices.Contains(all, v) {
 				all = append(all, v)
 			}
-		}
+		})
 	}
 	return all
 }

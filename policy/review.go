@@ -218,15 +218,13 @@ func (s *Set) rule(name string) *compiledRule {
 
 // Paths returns the paths of all folders and rights, each once.
 func (s *Set) Paths() []string {
-	return s.each(func(r *compiledRule) []string {
-		var paths []string
+	return s.each(func(r *compiledRule, add func(string)) {
 		for _, m := range r.mounts {
-			paths = append(paths, m.folder.Path)
+			add(m.folder.Path)
 		}
 		for _, g := range r.grants {
-			paths = append(paths, g.path)
+			add(g.path)
 		}
-		return paths
 	})
 }
 
