@@ -19,9 +19,20 @@ type resolution struct {
 
 // origin is the rule that gave a value.
 type origin struct {
-	rule     string
+	given    bool
+	rule     string   // empty: the default, or a directory that leads to a folder
 	shadowed []string // later rules that set the value too, without effect
 	note     string   // about an attribute that holds the value
+}
+
+// take reports whether a rule that sets the value gives it, because it is the first one.
+func (o *origin) take(rule string) bool {
+	if o.given {
+		o.shadowed = append(o.shadowed, rule)
+		return false
+	}
+	o.given, o.rule = true, rule
+	return true
 }
 
 // resolvedMount is the folder that is used at its path.
@@ -57,37 +68,18 @@ func (res *resolution) mergeSettings(matched []*compiledRule, u *directory.User)
 	for i := range settings {
 		s, o := &settings[i], &res.settings[i]
 		for _, r := range matched {
-			switch {
-			case !s.set(&r.has):
-			case o.rule == "":
-				o.rule = r.name
-				s.apply(&res.policy, &r.has)
-				if err := res.readAttribute(s, o, r, u); err != nil {
-					return err
-				}
-			default:
-				o.shadowed = append(o.shadowed, r.name)
+			if !s.set(&r.has) || !o.take(r.name) {
+				continue
+			}
+			s.apply(&res.policy, &r.has)
+			if s.read == nil {
+				continue
+			}
+			var err error
+			if o.note, err = s.read(&res.policy, &r.has, u); err != nil {
+				return &Denied{Reason: Placeholder, User: u.Name, Rule: r.name, Detail: fmt.Sprintf("%s: %v, and the rule has no limit for that case", s.key, err)}
 			}
 		}
-	}
-	return nil
-}
-
-// readAttribute replaces the value of a rule by the one in an attribute of the user. If
-// that is missing or wrong, the value of the rule stays. Without one the user is refused:
-// nobody gets more than was meant.
-func (res *resolution) readAttribute(s *setting, o *origin, r *compiledRule, u *directory.User) error {
-	if s.attribute == nil || s.attribute(&r.has) == "" {
-		return nil
-	}
-	attribute := s.attribute(&r.has)
-	switch err := s.read(&res.policy, u, attribute); {
-	case err == nil:
-		o.note = "from " + attribute
-	case s.hasDefault(&r.has):
-		o.note = err.Error() + "; the limit of the rule applies"
-	default:
-		return &Denied{Reason: Placeholder, User: u.Name, Rule: r.name, Detail: fmt.Sprintf("%s: %v, and the rule has no limit for that case", s.key, err)}
 	}
 	return nil
 }
@@ -107,11 +99,12 @@ func (res *resolution) mergeMounts(matched []*compiledRule) {
 	slices.SortStableFunc(all, func(a, b *compiledMount) int { return strings.Compare(a.folder.Path, b.folder.Path) })
 	res.mounts = make([]resolvedMount, 0, n)
 	for _, m := range all {
-		if last := len(res.mounts) - 1; last >= 0 && res.mounts[last].folder.Path == m.folder.Path {
-			res.mounts[last].shadowed = append(res.mounts[last].shadowed, m.folder.Rule)
-			continue
+		last := len(res.mounts) - 1
+		if last < 0 || res.mounts[last].folder.Path != m.folder.Path {
+			res.mounts = append(res.mounts, resolvedMount{compiledMount: m})
+			last++
 		}
-		res.mounts = append(res.mounts, resolvedMount{m, origin{rule: m.folder.Rule}})
+		res.mounts[last].take(m.folder.Rule)
 	}
 }
 
@@ -160,7 +153,7 @@ func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 	for _, r := range matched {
 		for i := range r.mounts {
 			m := &r.mounts[i]
-			if used, _ := res.mount(m.folder.Path); used == m {
+			if res.mount(m.folder.Path) == m {
 				add(compiledGrant{path: m.folder.Path, ops: m.ops, hasOps: true}, r.name, !m.explicit)
 			}
 		}
@@ -171,11 +164,11 @@ func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 	// lead adds the directory path. It reports whether that is in no folder: what is in one
 	// has the rights of the folder.
 	lead := func(path string) bool {
-		_, found := res.mount(path)
-		if !found {
-			add(compiledGrant{path: path, ops: List, hasOps: true}, "", true)
+		if res.mount(path) != nil {
+			return false
 		}
-		return !found
+		add(compiledGrant{path: path, ops: List, hasOps: true}, "", true)
+		return true
 	}
 	if !lead("/") {
 		return all
@@ -191,37 +184,29 @@ func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 	return all
 }
 
-// mount returns the folder that is used at path.
-func (res *resolution) mount(path string) (*compiledMount, bool) {
+// mount returns the folder that is used at path, or nil.
+func (res *resolution) mount(path string) *compiledMount {
 	i, found := slices.BinarySearchFunc(res.mounts, path, func(m resolvedMount, path string) int { return strings.Compare(m.folder.Path, path) })
 	if !found {
-		return nil, false
+		return nil
 	}
-	return res.mounts[i].compiledMount, true
+	return res.mounts[i].compiledMount
 }
 
 // decide makes the Access of one path of its claims, strongest first.
 func (res *resolution) decide(all []accessClaim) {
 	a := Access{Path: all[0].path}
 	var from accessOrigin
-	hasOps, hasNames := false, false
 	for _, c := range all {
-		switch {
-		case !c.hasOps || c.fallback > 0 && hasOps:
-		case hasOps:
-			from.ops.shadowed = append(from.ops.shadowed, c.rule)
-		default:
-			a.Ops, from.ops.rule, hasOps = c.ops, c.rule, true
+		needed := c.fallback == 0 || !from.ops.given
+		if c.hasOps && needed && from.ops.take(c.rule) {
+			a.Ops = c.ops
 		}
-		switch {
-		case !c.hasNames():
-		case hasNames:
-			from.names.shadowed = append(from.names.shadowed, c.rule)
-		default:
-			a.Names, a.Hide, from.names.rule, hasNames = c.names, c.hide, c.rule, true
+		if c.hasNames() && from.names.take(c.rule) {
+			a.Names, a.Hide = c.names, c.hide
 		}
 	}
-	if !hasOps { // only names: the rights are those that the path has without this entry
+	if !from.ops.given { // only names: the rights are those that the path has without this entry
 		above := res.policy.Rights(a.Path)
 		a.Ops, from.ops.rule = above.Ops, above.Rule
 	}

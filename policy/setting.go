@@ -18,9 +18,12 @@ type setting struct {
 	show     func(p *Policy) string
 	negative func(r *Rule) string // what a limit below 0 is; empty if it is none
 
-	attribute  func(r *Rule) string                                       // of the user, which holds the value; nil: none can
-	read       func(p *Policy, u *directory.User, attribute string) error // sets the value that the attribute of u holds
-	hasDefault func(r *Rule) bool                                         // the rule has a value for users without the attribute
+	attribute func(r *Rule) string // of the user, which holds the value; empty: there is none; nil: none can
+
+	// read replaces the value of a rule by the one in the attribute of the user. If that is
+	// missing or wrong, the value of the rule stays. Without one the user is refused: nobody
+	// gets more than was meant.
+	read func(p *Policy, r *Rule, u *directory.User) (note string, err error)
 }
 
 // settings are the single values of rules.
@@ -100,14 +103,21 @@ func limit[T Measure](key string, in func(*Quantity) *Amount[T], out func(*Limit
 			return ""
 		},
 		attribute: func(r *Rule) string { return amount(r).Attribute },
-		read: func(p *Policy, u *directory.User, attribute string) error {
-			v, err := limitOf[T](u, attribute)
-			if err == nil {
-				*out(&p.Limits) = v
+		read: func(p *Policy, r *Rule, u *directory.User) (note string, err error) {
+			a := amount(r)
+			if a.Attribute == "" {
+				return "", nil
 			}
-			return err
+			v, err := limitOf[T](u, a.Attribute)
+			switch {
+			case err == nil:
+				*out(&p.Limits) = v
+				return "from " + a.Attribute, nil
+			case a.Value != nil:
+				return err.Error() + "; the limit of the rule applies", nil
+			}
+			return "", err
 		},
-		hasDefault: func(r *Rule) bool { return amount(r).Value != nil },
 	}
 }
 
