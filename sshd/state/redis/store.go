@@ -157,13 +157,12 @@ func (s *Store) Run(ctx context.Context) {
 	running.Go(func() { s.listen(ctx) })
 	running.Go(func() { s.send(ctx) })
 	for {
-		wait := time.NewTimer(s.pause())
+		wait := time.After(s.pause())
 		s.live(ctx)
 		select {
-		case <-wait.C:
+		case <-wait:
 		case <-s.again:
 		case <-ctx.Done():
-			wait.Stop()
 			running.Wait()
 			s.answering.Wait()
 			s.leave()
@@ -326,6 +325,11 @@ func (s *Store) ask(script *redis.Script, args ...any) (string, error) {
 	return fmt.Sprint(result), nil
 }
 
+// refusals are what scripts answer instead of ok.
+var refusals = map[string]state.Reason{
+	"user": state.UserSessions, "total": state.TotalSessions, "wrong": state.CodeWrong, "used": state.CodeUsed,
+}
+
 // Acquire implements state.Store. Redis is asked only if this node alone has not
 // reached the limit. What Redis has not decided, this node's share of the limit does.
 func (s *Store) Acquire(user string, max int) (release func(), err error) {
@@ -339,11 +343,10 @@ func (s *Store) Acquire(user string, max int) (release func(), err error) {
 			return sync.OnceFunc(func() { s.release(user, here) }), nil
 		}
 		registered := s.giveBack(here, id)
+		if reason, known := refusals[answer]; known {
+			return nil, &state.Refusal{Code: reason}
+		}
 		switch {
-		case answer == "user":
-			return nil, &state.Refusal{Code: state.UserSessions}
-		case answer == "total":
-			return nil, &state.Refusal{Code: state.TotalSessions}
 		case err == nil && registered: // under another name than the one that was asked for
 			continue
 		case err == nil:
@@ -394,16 +397,12 @@ func (s *Store) release(user string, here func()) {
 // UseCode implements state.Store.
 func (s *Store) UseCode(user string, code uint64, right bool) error {
 	limits := s.admission.Load().Codes
-	isRight := 0
-	if right {
-		isRight = 1
-	}
 	kept := max(codesFor, limits.Window)
 	// If Redis does not know of it, a replica took over that had not got it yet.
 	used := s.Memory.CodeUsed(user, code)
 	answer, err := "gone", error(nil)
 	if m := s.memory.Load(); m != nil {
-		answer, err = s.ask(useCodeScript, user, code, isRight, limits.Tries, limits.Window.Milliseconds(), kept.Milliseconds(), m.born)
+		answer, err = s.ask(useCodeScript, user, code, right, limits.Tries, limits.Window.Milliseconds(), kept.Milliseconds(), m.born)
 	}
 	if err == nil && answer == "gone" {
 		s.soil()
@@ -423,11 +422,8 @@ func (s *Store) UseCode(user string, code uint64, right bool) error {
 	if err != nil {
 		return here
 	}
-	switch answer {
-	case "wrong":
-		return &state.Refusal{Code: state.CodeWrong}
-	case "used":
-		return &state.Refusal{Code: state.CodeUsed}
+	if reason, known := refusals[answer]; known {
+		return &state.Refusal{Code: reason}
 	}
 	left, err := strconv.ParseInt(answer, 10, 64)
 	if err != nil {
@@ -588,10 +584,8 @@ func (s *Store) hear(ctx context.Context, text string) {
 	switch {
 	case n.Lift != nil:
 		s.Memory.Lift(*n.Lift)
-		return
 	case n.Ask != nil:
 		s.answering.Go(func() { s.answer(ctx, *n.Ask) })
-		return
 	case n.Settle != "":
 		s.mu.Lock()
 		c := s.counters[n.Settle]
@@ -599,9 +593,9 @@ func (s *Store) hear(ctx context.Context, text string) {
 		if c != nil {
 			c.tidy()
 		}
-		return
+	default:
+		s.Hold(state.HeldPenalty{Source: n.Source, Until: time.Now().Add(time.Duration(n.Left) * time.Millisecond), KeptOut: n.Bars})
 	}
-	s.Hold(state.HeldPenalty{Source: n.Source, Until: time.Now().Add(time.Duration(n.Left) * time.Millisecond), KeptOut: n.Bars})
 }
 
 var _ state.Store = (*Store)(nil)
