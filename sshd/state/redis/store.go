@@ -286,6 +286,9 @@ func (s *Store) soil() {
 
 // lost notes that Redis did not answer.
 func (s *Store) lost(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // this node ends
+	}
 	s.SetCluster(state.Cluster{Share: int(s.nodes.Load())})
 	if s.up.Swap(false) || !s.changedCalled.Swap(true) {
 		s.Changed(err)
