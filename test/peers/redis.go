@@ -72,15 +72,15 @@ func redis(t testing.TB, dir, scheme, port string, args ...string) *RedisServer 
 }
 
 // Sentinel starts a sentinel that watches r, under the name berth, and makes a replica
-// the master soon after r is gone.
-func (r *RedisServer) Sentinel(t testing.TB) *RedisServer {
+// the master soon after r is gone. More are lines of its configuration.
+func (r *RedisServer) Sentinel(t testing.TB, more ...string) *RedisServer {
 	t.Helper()
 	port := freePort(t)
 	p := &Peer{Name: "sentinel", Dir: t.TempDir()}
 	host, masterPort, _ := net.SplitHostPort(strings.TrimPrefix(r.URL, "redis://"))
 	config := fmt.Sprintf("bind 127.0.0.1\nport %s\nsentinel monitor berth %s %s 1\nsentinel down-after-milliseconds berth 300\nsentinel failover-timeout berth 2000\n", port, host, masterPort)
 	file := filepath.Join(p.Dir, "sentinel.conf") // which the sentinel writes, too
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config+strings.Join(more, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	addr := net.JoinHostPort("127.0.0.1", port)

@@ -93,6 +93,27 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestSentinelWithPassword: sentinels have a user and a password of their own.
+func TestSentinelWithPassword(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("secret-of-sentinel\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := peers.Redis(t)
+	sentinel := r.Sentinel(t, "user default off", "user berth on >secret-of-sentinel allchannels +@all")
+	set := func(s *Settings) { s.Sentinel, s.SentinelUser, s.SentinelPasswordFile = "berth", "berth", file }
+	n := start(t, sentinel.URL, state.DefaultSettings(), set)
+	if err := n.UseCode("alice", 10, true); err != nil {
+		t.Error(err)
+	}
+	s := DefaultSettings()
+	s.URLs, s.Sentinel = []string{sentinel.URL}, "berth"
+	if err := Ping(s); err == nil {
+		t.Error("a node without the password of the sentinel finds the master")
+	}
+}
+
 // TestCluster: all that a script needs is on one of the servers of a cluster.
 func TestCluster(t *testing.T) {
 	t.Parallel()

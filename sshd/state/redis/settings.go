@@ -14,17 +14,19 @@ import (
 
 // Settings say where Redis is. Valkey speaks the same protocol.
 type Settings struct {
-	URLs          []string      `mapstructure:"urls"`            // where Redis is: redis://HOST:PORT, or rediss://HOST:PORT for TLS; several of sentinels or a cluster
-	Sentinel      string        `mapstructure:"sentinel"`        // the name of the master, if urls are those of sentinels
-	Cluster       bool          `mapstructure:"cluster"`         // whether urls are nodes of a Redis cluster
-	User          string        `mapstructure:"user"`            // the user of an ACL; empty: the default user
-	PasswordFile  string        `mapstructure:"password_file"`   // its first line is the password; only the owner and the group may read it
-	CAFile        string        `mapstructure:"ca_file"`         // the authority of the server's certificate; empty: those of this machine
-	CertFile      string        `mapstructure:"cert_file"`       // a certificate of this node, with key_file
-	KeyFile       string        `mapstructure:"key_file"`        // the key of cert_file
-	Prefix        string        `mapstructure:"prefix"`          // the beginning of all keys in Redis; nodes with the same one act as one server
-	Timeout       time.Duration `mapstructure:"timeout"`         // how long a login may wait for an answer
-	CodesWhenLost CodesWhenLost `mapstructure:"codes_when_lost"` // what becomes of one-time codes while Redis does not answer: refuse, or allow each node to count its own
+	URLs                 []string      `mapstructure:"urls"`                   // where Redis is: redis://HOST:PORT, or rediss://HOST:PORT for TLS; several of sentinels or a cluster
+	Sentinel             string        `mapstructure:"sentinel"`               // the name of the master, if urls are those of sentinels
+	SentinelUser         string        `mapstructure:"sentinel_user"`          // the user of an ACL of the sentinels; empty: the default user
+	SentinelPasswordFile string        `mapstructure:"sentinel_password_file"` // its first line is the password of the sentinels, which user and password_file are not for
+	Cluster              bool          `mapstructure:"cluster"`                // whether urls are nodes of a Redis cluster
+	User                 string        `mapstructure:"user"`                   // the user of an ACL; empty: the default user
+	PasswordFile         string        `mapstructure:"password_file"`          // its first line is the password; only the owner and the group may read it
+	CAFile               string        `mapstructure:"ca_file"`                // the authority of the server's certificate; empty: those of this machine
+	CertFile             string        `mapstructure:"cert_file"`              // a certificate of this node, with key_file
+	KeyFile              string        `mapstructure:"key_file"`               // the key of cert_file
+	Prefix               string        `mapstructure:"prefix"`                 // the beginning of all keys in Redis; nodes with the same one act as one server
+	Timeout              time.Duration `mapstructure:"timeout"`                // how long a login may wait for an answer
+	CodesWhenLost        CodesWhenLost `mapstructure:"codes_when_lost"`        // what becomes of one-time codes while Redis does not answer: refuse, or allow each node to count its own
 }
 
 // CodesWhenLost says what happens to one-time codes while Redis cannot be asked.
@@ -61,7 +63,7 @@ func (s *Settings) Check() []error {
 // options are those of the client.
 func (s *Settings) options() (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
-		MasterName: s.Sentinel, IsClusterMode: s.Cluster, Username: s.User, ContextTimeoutEnabled: true,
+		MasterName: s.Sentinel, SentinelUsername: s.SentinelUser, IsClusterMode: s.Cluster, Username: s.User, ContextTimeoutEnabled: true,
 		DialTimeout: patience, MaxRetries: -1, DisableIdentity: true, // an operation ends with its context
 	}
 	if len(s.URLs) > 1 && s.Sentinel == "" && !s.Cluster {
@@ -69,6 +71,9 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 	}
 	if s.Sentinel != "" && s.Cluster {
 		return nil, errors.New("sentinel and cluster: set only one of them")
+	}
+	if s.Sentinel == "" && (s.SentinelUser != "" || s.SentinelPasswordFile != "") {
+		return nil, errors.New("sentinel_user and sentinel_password_file need sentinel")
 	}
 	secure := 0
 	for i, url := range s.URLs {
@@ -94,12 +99,17 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 	if secure != 0 && secure != len(s.URLs) {
 		return nil, errors.New("urls: some are rediss:// and some redis://: all must be the same")
 	}
-	if s.PasswordFile != "" {
-		password, err := privatefile.FirstLine(s.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("password_file: %s: %w", s.PasswordFile, err)
+	for _, p := range []struct {
+		key, file string
+		password  *string
+	}{{"password_file", s.PasswordFile, &o.Password}, {"sentinel_password_file", s.SentinelPasswordFile, &o.SentinelPassword}} {
+		var err error
+		if p.file == "" {
+			continue
 		}
-		o.Password = password
+		if *p.password, err = privatefile.FirstLine(p.file); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", p.key, p.file, err)
+		}
 	}
 	if secure == 0 {
 		if s.CAFile != "" || s.CertFile != "" || s.KeyFile != "" {

@@ -342,6 +342,8 @@ func TestSettings(t *testing.T) {
 		"urls: some are rediss://":           func(s *Settings) { s.URLs, s.Cluster = []string{"redis://a", "rediss://b"}, true },
 		"urls[0]: a cluster has no database": func(s *Settings) { s.URLs, s.Cluster = []string{"redis://a/2"}, true },
 		"urls[1]: database 3, and urls[0] 2": func(s *Settings) { s.URLs, s.Sentinel = []string{"redis://a/2", "redis://b/3"}, "m" },
+		"sentinel_user and sentinel_passwor": func(s *Settings) { s.SentinelUser = "berth" },
+		"sentinel_password_file: /missing":   func(s *Settings) { s.Sentinel, s.SentinelPasswordFile = "m", "/missing" },
 		"password_file: /missing":            func(s *Settings) { s.PasswordFile = "/missing" },
 		"ca_file, cert_file and":             func(s *Settings) { s.CAFile = "/missing" },
 		"ca_file: /missing":                  func(s *Settings) { s.URLs, s.CAFile = []string{"rediss://a"}, "/missing" },
