@@ -19,6 +19,7 @@ func TestOwnerAccounts(t *testing.T) {
 		{1000, "5000:6000", ""},
 		{1000, "999:6000", "uid 999 is smaller than min_uid of the directories (1000)"},
 		{500, "999:6000", ""},
+		{0, "1:6000", ""},
 		{1000, "0:6000", "root"},
 		{1000, "5000:0", "root"},
 		{1000, "root", "root"},

@@ -27,7 +27,7 @@ func TestPOSIX(t *testing.T) {
 		{attributes: []string{"uidNumber=-1", "gidNumber=1"}, problem: "must be a number"},
 		{attributes: []string{"uidNumber=999", "gidNumber=2000"}, problem: "uid 999 is smaller than min_uid (1000)"},
 	}
-	c := testClient(Settings{Kind: "generic"})
+	c := testClient(Settings{Kind: "generic", MinUID: 1000})
 	for _, tt := range tests {
 		got := c.posix(attrs(tt.attributes...), []directory.Group{{GID: 2001}, {GID: 0}, {GID: 7}, {GID: 2001}})
 		if !strings.Contains(got.Problem, tt.problem) || (got.Err() == nil) != (tt.problem == "") {
@@ -36,6 +36,10 @@ func TestPOSIX(t *testing.T) {
 		if got.Problem = ""; !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%v: %+v, want %+v", tt.attributes, got, tt.want)
 		}
+	}
+	c.settings = Settings{Kind: "generic", MinUID: 0}.Complete()
+	if err := c.posix(attrs("uidNumber=1", "gidNumber=2000"), nil).Err(); err != nil {
+		t.Errorf("uid 1 with min_uid: 0, which permits all but root: %v", err)
 	}
 	if (directory.POSIX{}).Err() == nil {
 		t.Error("the zero value is somebody")

@@ -175,7 +175,7 @@ type Settings struct {
 	IDMapping string `mapstructure:"id_mapping"`
 
 	// MinUID is the smallest number of a user that is accepted for folders with
-	// owner: person. Smaller ones belong to the system.
+	// owner: person. Smaller ones belong to the system. 0 permits all but root.
 	MinUID int `mapstructure:"min_uid"`
 
 	// PasswordPolicy is the DN of the default password policy entry (OpenLDAP),
@@ -351,7 +351,7 @@ func (s Settings) Complete() Settings {
 		s.KeyPrefix = cmp.Or(s.KeyPrefix, kinds[s.Kind].defaults.KeyPrefix)
 	}
 	for _, d := range []Settings{kinds[s.Kind].defaults, common} {
-		d.KeyPrefix, d.WarnDays = "", 0 // 0 days is a choice
+		d.KeyPrefix, d.WarnDays, d.MinUID = "", 0, 0 // 0 is a choice, for which DefaultSettings has the default
 		set, def := reflect.ValueOf(&s).Elem(), reflect.ValueOf(d)
 		for i := range set.NumField() {
 			if f := set.Field(i); f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0 {
