@@ -130,10 +130,6 @@ func read(path string) ([]byte, error) {
 
 // line is the line of text that byte i is in.
 func line(text []byte, i int) string {
-	begin := bytes.LastIndexByte(text[:i], '\n') + 1
-	rest := text[begin:]
-	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-		rest = rest[:end]
-	}
-	return string(rest[:min(len(rest), 500)])
+	text, _, _ = bytes.Cut(text[bytes.LastIndexByte(text[:i], '\n')+1:], []byte("\n"))
+	return string(text[:min(len(text), 500)])
 }

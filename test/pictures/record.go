@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,13 +148,7 @@ func record(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	go func() { // what it says later must not stop it
-		for buffer := make([]byte, 1<<10); ; {
-			if _, err := out.Read(buffer); err != nil {
-				return
-			}
-		}
-	}()
+	go func() { _, _ = io.Copy(io.Discard, out) }() // what it says later must not stop it
 	frames, end, err := play(tmp, scenes[name])
 	if err != nil {
 		return err

@@ -220,6 +220,17 @@ func (s *soak) flat(ctx context.Context) error {
 
 const mebi = 1 << 20
 
+// figures are what is drawn, and reported.
+var figures = []struct {
+	title string
+	of    func(sample) float64
+}{
+	{"sessions", func(p sample) float64 { return p.sessions }},
+	{"memory (RSS) in MiB", func(p sample) float64 { return p.memory / mebi }},
+	{"descriptors", func(p sample) float64 { return p.descriptors }},
+	{"goroutines", func(p sample) float64 { return p.goroutines }},
+}
+
 // underLoad returns the samples of the last life, up to the end of the load.
 func (s *soak) underLoad() (loaded []sample) {
 	for _, p := range s.samples {
@@ -262,10 +273,9 @@ func (s *soak) report(out io.Writer) {
 	row("events = metrics", "%.0f logins, %.0f operations, %.0f bytes up, %.0f bytes down", s.account.logins, s.account.operations, s.account.written, s.account.read)
 	row("whole transfers", "%d bytes up (%d acknowledged), %d bytes down (%d received)", s.account.wholeWrit, s.books.up, s.account.wholeRead, s.books.down)
 	row("uploads on disk", "%d acknowledged, all of the size that was sent", len(s.books.stored))
-	row("sessions, by quarter of the time", "%.0f, %.0f, %.0f, %.0f", quarters(func(p sample) float64 { return p.sessions })...)
-	row("memory (RSS) in MiB, by quarter", "%.0f, %.0f, %.0f, %.0f", quarters(func(p sample) float64 { return p.memory / mebi })...)
-	row("descriptors, by quarter", "%.0f, %.0f, %.0f, %.0f", quarters(func(p sample) float64 { return p.descriptors })...)
-	row("goroutines, by quarter", "%.0f, %.0f, %.0f, %.0f", quarters(func(p sample) float64 { return p.goroutines })...)
+	for _, f := range figures {
+		row(f.title+", by quarter of the time", "%.0f, %.0f, %.0f, %.0f", quarters(f.of)...)
+	}
 	last := s.samples[len(s.samples)-1]
 	row("before and after the load", "%.0f and %.0f descriptors, %.0f and %.0f goroutines, %.0f and %.0f MiB",
 		s.atRest.descriptors, last.descriptors, s.atRest.goroutines, last.goroutines, s.atRest.memory/mebi, last.memory/mebi)

@@ -17,24 +17,15 @@ const (
 // drawing returns the samples as an SVG: a chart for each figure, over the time,
 // with the faults as bands.
 func (s *soak) drawing() string {
-	charts := []struct {
-		title string
-		of    func(sample) float64
-	}{
-		{"sessions", func(p sample) float64 { return p.sessions }},
-		{"memory (RSS), MiB", func(p sample) float64 { return p.memory / mebi }},
-		{"descriptors", func(p sample) float64 { return p.descriptors }},
-		{"goroutines", func(p sample) float64 { return p.goroutines }},
-	}
 	first, last := s.samples[0].at, s.samples[len(s.samples)-1].at
 	x := func(t time.Time) float64 {
 		return chartLeft + chartWidth*t.Sub(first).Seconds()/last.Sub(first).Seconds()
 	}
-	height := len(charts)*(chartHeight+chartGap) + 30
+	height := len(figures)*(chartHeight+chartGap) + 30
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img" font-family="sans-serif" font-size="12">`+"\n", chartLeft+chartWidth+20, height)
 	b.WriteString("<title>Sessions, memory, descriptors and goroutines during the soak</title>\n" + `<rect width="100%" height="100%" fill="#ffffff"/>` + "\n")
-	for i, c := range charts {
+	for i, c := range figures {
 		top := float64(i*(chartHeight+chartGap) + 24)
 		most := 1.0
 		for _, p := range s.samples {

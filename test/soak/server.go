@@ -237,10 +237,15 @@ func (s *soak) metrics(ctx context.Context) (map[string]float64, error) {
 	all := map[string]float64{}
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
-		series, text, ok := cutLast(lines.Text(), " ")
-		value, err := strconv.ParseFloat(text, 64)
-		if !ok || err != nil || strings.HasPrefix(series, "#") {
+		line := lines.Text()
+		end := strings.LastIndexByte(line, ' ')
+		if end < 0 || strings.HasPrefix(line, "#") {
 			continue
+		}
+		series := line[:end]
+		value, err := strconv.ParseFloat(line[end+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("metric %s: %w", series, err)
 		}
 		all[series] = value
 		if name, _, labelled := strings.Cut(series, "{"); labelled {
@@ -248,12 +253,4 @@ func (s *soak) metrics(ctx context.Context) (map[string]float64, error) {
 		}
 	}
 	return all, lines.Err()
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }
