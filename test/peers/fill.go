@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -97,16 +98,28 @@ func unicodePwd(password string) string {
 func entryUUID(name string) string { return uuid.NewSHA1(uuid.NameSpaceX500, []byte(name)).String() }
 
 // fill writes one fixture file to Dir/to.
-func (f filler) fill(from, to string) error {
+func (f filler) fill(from, to string) error { return write(from, filepath.Join(f.Dir, to), f) }
+
+// writeAll writes all files of a fixture below dir.
+func writeAll(fixture, dir string, data any) error {
+	return fs.WalkDir(fixtures.Files, fixture, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return write(name, filepath.Join(dir, strings.TrimPrefix(name, fixture)), data)
+	})
+}
+
+// write writes one fixture file, a template for data.
+func write(from, to string, data any) error {
 	t, err := template.New(path.Base(from)).Funcs(template.FuncMap{"unicodePwd": unicodePwd, "entryUUID": entryUUID}).ParseFS(fixtures.Files, from)
 	if err != nil {
 		return err
 	}
 	var text bytes.Buffer
-	if err := t.Execute(&text, f); err != nil {
+	if err := t.Execute(&text, data); err != nil {
 		return err
 	}
-	to = filepath.Join(f.Dir, to)
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -53,47 +54,14 @@ func SambaRealm(t testing.TB) *Realm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Realm{Peer: p, Name: sambaRealm, Config: filepath.Join(p.Dir, "krb5.conf"), Keytab: filepath.Join(p.Dir, "host.keytab")}
-	if err := r.writeConfig(net.JoinHostPort(at.Hostname(), "18088")); err != nil {
+	r := &Realm{
+		Peer: p, Name: sambaRealm, Config: filepath.Join(p.Dir, "krb5.conf"), Keytab: filepath.Join(p.Dir, "host.keytab"),
+		KDC: net.JoinHostPort(at.Hostname(), "18088"),
+	}
+	if err := write("kdc/krb5.conf", r.Config, r); err != nil {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// krb5Conf keeps clients off DNS, of which a private realm knows nothing, and
-// off UDP, since only the TCP port is known to be free.
-const krb5Conf = `[libdefaults]
-  default_realm = %[1]s
-  dns_lookup_kdc = false
-  dns_lookup_realm = false
-  dns_canonicalize_hostname = false
-  rdns = false
-  udp_preference_limit = 1
-[realms]
-  %[1]s = {
-    kdc = %[2]s
-  }
-[domain_realm]
-  .example.test = %[1]s
-`
-
-const kdcConf = `[kdcdefaults]
-  kdc_listen = %[3]s
-  kdc_tcp_listen = %[3]s
-[realms]
-  %[1]s = {
-    database_name = %[2]s/principal
-    key_stash_file = %[2]s/stash
-    acl_file = %[2]s/kadm5.acl
-    supported_enctypes = aes256-cts:normal aes128-cts:normal aes256-sha2:normal aes128-sha2:normal
-  }
-[logging]
-  kdc = STDERR
-  default = STDERR
-`
-
-func (r *Realm) writeConfig(kdc string) error {
-	return os.WriteFile(r.Config, fmt.Appendf(nil, krb5Conf, r.Name, kdc), 0o644)
 }
 
 func (r *Realm) startMIT() error {
@@ -102,10 +70,7 @@ func (r *Realm) startMIT() error {
 		return err
 	}
 	r.KDC = net.JoinHostPort("127.0.0.1", port)
-	if err := r.writeConfig(r.KDC); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(r.Dir, "kdc.conf"), fmt.Appendf(nil, kdcConf, r.Name, r.Dir, r.KDC), 0o644); err != nil {
+	if err := errors.Join(write("kdc/krb5.conf", r.Config, r), write("kdc/kdc.conf", filepath.Join(r.Dir, "kdc.conf"), r)); err != nil {
 		return err
 	}
 	r.command = func() *exec.Cmd { return r.Command("krb5kdc", "-n") }

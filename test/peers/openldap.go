@@ -52,10 +52,8 @@ func (p *Peer) fillOpenLDAP(conf string, more []string) error {
 	if err := f.certificates(); err != nil {
 		return err
 	}
-	for _, name := range []string{"slapd.conf", "openssh-lpk.schema", "ipa.schema", "data.ldif"} {
-		if err := f.fill("openldap/"+name, name); err != nil {
-			return err
-		}
+	if err := writeAll("openldap", f.Dir, f); err != nil {
+		return err
 	}
 	if err := os.Mkdir(filepath.Join(p.Dir, "db"), 0o700); err != nil {
 		return err

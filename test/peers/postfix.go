@@ -60,12 +60,11 @@ func Postfix(t testing.TB, people ...string) *MailServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	port := freePort(t)
 	m := &MailServer{
 		Peer: &Peer{Name: "postfix", Dir: dir, CAFile: filepath.Join(dir, "tls/ca.pem")},
-		Addr: net.JoinHostPort("127.0.0.1", port), User: "berth", PasswordFile: filepath.Join(dir, "password"),
+		Addr: net.JoinHostPort("127.0.0.1", freePort(t)), User: "berth", PasswordFile: filepath.Join(dir, "password"),
 	}
-	if err := m.fill(port, append(people, m.User)); err != nil {
+	if err := m.fill(append(people, m.User)); err != nil {
 		t.Fatal(err)
 	}
 	m.command = func() *exec.Cmd {
@@ -79,28 +78,20 @@ func Postfix(t testing.TB, people ...string) *MailServer {
 }
 
 // fill makes everything that Postfix reads.
-func (m *MailServer) fill(port string, people []string) error {
-	boxes := ""
-	for _, name := range people {
-		boxes += name + "@example.test " + name + "/\n"
-	}
+func (m *MailServer) fill(people []string) error {
 	f := filler{Dir: m.Dir, now: time.Now()}
-	if err := errors.Join(f.folders("root", "conf/sasl", "queue"), f.folders("postfix", "data"), f.folders("nobody", "mail"), f.certificates()); err != nil {
+	if err := errors.Join(f.folders("root", "queue"), f.folders("postfix", "data"), f.folders("nobody", "mail"), f.certificates()); err != nil {
 		return err
 	}
-	for file, text := range map[string]string{
-		"conf/main.cf": postfixMain, "conf/master.cf": port + postfixMaster, "conf/boxes": boxes,
-		"conf/sasl/smtpd.conf": "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: DIR/sasldb2\nmech_list: PLAIN LOGIN\n",
-		"password":             Password("berth") + "\n",
-	} {
-		if err := os.WriteFile(filepath.Join(m.Dir, file), []byte(strings.ReplaceAll(text, "DIR", m.Dir)), 0o600); err != nil {
-			return err
-		}
-		if strings.HasPrefix(file, "conf/") {
-			if err := os.Chmod(filepath.Join(m.Dir, file), 0o644); err != nil {
-				return err
-			}
-		}
+	data := struct {
+		*MailServer
+		People []string
+	}{m, people}
+	if err := writeAll("postfix", m.Dir, data); err != nil {
+		return err
+	}
+	if err := os.WriteFile(m.PasswordFile, []byte(Password("berth")+"\n"), 0o600); err != nil {
+		return err
 	}
 	cmd := exec.Command("saslpasswd2", "-p", "-c", "-f", m.Dir+"/sasldb2", "-u", "localhost", m.User)
 	cmd.Stdin = strings.NewReader(Password("berth"))
@@ -113,51 +104,3 @@ func (m *MailServer) fill(port string, people []string) error {
 	_, err := output(exec.Command("postfix", "-c", m.Dir+"/conf", "check"))
 	return err
 }
-
-const postfixMain = `compatibility_level = 3.6
-queue_directory = DIR/queue
-data_directory = DIR/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-maillog_file = DIR/queue/log
-maillog_file_prefixes = DIR
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = localhost.example.test
-mydestination =
-alias_maps =
-local_recipient_maps =
-virtual_mailbox_domains = example.test
-virtual_mailbox_base = DIR/mail
-virtual_mailbox_maps = texthash:DIR/conf/boxes
-virtual_uid_maps = static:65534
-virtual_gid_maps = static:65534
-smtpd_tls_security_level = encrypt
-smtpd_tls_cert_file = DIR/tls/server.pem
-smtpd_tls_key_file = DIR/tls/server.key
-smtpd_tls_auth_only = yes
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_local_domain = localhost
-smtpd_relay_restrictions = permit_sasl_authenticated, reject
-smtpd_recipient_restrictions = reject_unlisted_recipient, permit_sasl_authenticated, reject
-`
-
-const postfixMaster = ` inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-virtual unix - n n - - virtual
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-`

@@ -25,9 +25,8 @@ type SSHD struct {
 func OpenSSHWithSSSD(t testing.TB, directory *Peer) *SSHD {
 	t.Helper()
 	Need(t, "sssd")
-	port := freePort(t)
-	s := &SSHD{&Peer{Name: "sssd", Dir: t.TempDir()}, net.JoinHostPort("127.0.0.1", port)}
-	if err := s.fill(directory, port); err != nil {
+	s := &SSHD{&Peer{Name: "sssd", Dir: t.TempDir()}, net.JoinHostPort("127.0.0.1", freePort(t))}
+	if err := s.fill(directory); err != nil {
 		t.Fatal(err)
 	}
 	s.command = func() *exec.Cmd {
@@ -56,8 +55,8 @@ wait
 `
 
 // fill writes what is bound over the files of the machine.
-func (s *SSHD) fill(directory *Peer, port string) error {
-	for _, dir := range []string{"pam.d", "sssd", "log", "lib/db", "lib/mc", "lib/pipes/private", "lib/pubconf", "lib/secrets", "lib/gpo_cache", "lib/deskprofile"} {
+func (s *SSHD) fill(directory *Peer) error {
+	for _, dir := range []string{"log", "lib/db", "lib/mc", "lib/pipes/private", "lib/pubconf", "lib/secrets", "lib/gpo_cache", "lib/deskprofile"} {
 		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -65,65 +64,14 @@ func (s *SSHD) fill(directory *Peer, port string) error {
 	if _, err := (filler{Dir: s.Dir}).Key("host"); err != nil {
 		return err
 	}
-	files := map[string]string{
-		"sshd_config":    fmt.Sprintf(sshdConfig, port, s.Dir),
-		"nsswitch.conf":  "passwd: files sss\ngroup: files sss\nshadow: files sss\nhosts: files\n",
-		"pam.d/sshd":     "auth required pam_sss.so\naccount required pam_sss.so\npassword required pam_deny.so\nsession required pam_permit.so\n",
-		"pam.d/other":    "auth required pam_deny.so\naccount required pam_deny.so\npassword required pam_deny.so\nsession required pam_deny.so\n",
-		"sssd/sssd.conf": fmt.Sprintf(sssdConfig, directory.LDAPS, directory.Base, directory.BindDN, directory.BindPassword, directory.CAFile, directory.KeyAttribute) + sssdSchema[directory.Kind],
+	data := struct {
+		*SSHD
+		Directory *Peer
+	}{s, directory}
+	if err := writeAll("sssd", s.Dir, data); err != nil {
+		return err
 	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(text), 0o600); err != nil {
-			return err
-		}
-	}
-	return os.Chmod(filepath.Join(s.Dir, "nsswitch.conf"), 0o644)
-}
-
-const sshdConfig = `ListenAddress 127.0.0.1
-Port %s
-HostKey %s/keys/host
-PidFile none
-UsePAM yes
-PasswordAuthentication yes
-KbdInteractiveAuthentication no
-AuthorizedKeysFile none
-AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys
-AuthorizedKeysCommandUser nobody
-UseDNS no
-MaxStartups 2000
-LogLevel ERROR
-PrintMotd no
-PrintLastLog no
-Subsystem sftp internal-sftp
-`
-
-// cached_auth_timeout lets SSSD check a password against what it keeps of the last login.
-const sssdConfig = `[sssd]
-services = nss, pam, ssh
-domains = company
-[nss]
-[pam]
-[ssh]
-[domain/company]
-id_provider = ldap
-auth_provider = ldap
-access_provider = permit
-ldap_uri = %s
-ldap_search_base = %s
-ldap_default_bind_dn = %s
-ldap_default_authtok = %s
-ldap_tls_cacert = %s
-ldap_tls_reqcert = demand
-ldap_user_ssh_public_key = %s
-cache_credentials = true
-cached_auth_timeout = 3600
-`
-
-// sssdSchema is where SSSD finds the numbers of people. On Active Directory it makes them.
-var sssdSchema = map[string]string{
-	"openldap":         "ldap_schema = rfc2307bis\nldap_group_object_class = groupOfNames\n",
-	"active_directory": "ldap_schema = ad\nldap_id_mapping = true\nldap_use_tokengroups = true\nldap_referrals = false\n",
+	return os.Chmod(filepath.Join(s.Dir, "sssd/sssd.conf"), 0o600)
 }
 
 // Run runs a program of the machine where SSSD's people are accounts.
