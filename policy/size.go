@@ -3,11 +3,12 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// sizeUnits of 1024 and those of 1000 have different names.
+// sizeUnits of 1024, which come first, and those of 1000 have different names.
 var sizeUnits = []struct {
 	name  string
 	bytes int64
@@ -42,11 +43,10 @@ func ParseSize(s string) (int64, error) {
 // FormatSize returns a number of bytes as a rule has it: 10GiB. Sizes that are
 // no whole number of a unit are given in the next smaller one.
 func FormatSize(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for n != 0 && n%1024 == 0 && i < len(units)-1 {
-		n /= 1024
-		i++
+	for _, u := range slices.Backward(sizeUnits[:4]) {
+		if n != 0 && n%u.bytes == 0 {
+			return fmt.Sprintf("%d%s", n/u.bytes, u.name)
+		}
 	}
-	return fmt.Sprintf("%d%s", n, units[i])
+	return fmt.Sprintf("%dB", n)
 }
