@@ -93,6 +93,45 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestChangedFiles: a new password and a new certificate are used without a restart.
+func TestChangedFiles(t *testing.T) {
+	t.Parallel()
+	password := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(password, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, tls := peers.RedisTLS(t, "--requirepass", "first-secret")
+	write("first-secret")
+	set := func(s *Settings) {
+		s.CAFile, s.CertFile, s.KeyFile, s.PasswordFile = tls+"/ca.pem", tls+"/svc.pem", tls+"/svc.key", password
+	}
+	n := start(t, r.URL, state.DefaultSettings(), set)
+	write("second-secret")
+	if err := n.client.ConfigSet(t.Context(), "requirepass", "second-secret").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_ = n.client.Do(t.Context(), "CLIENT", "KILL", "SKIPME", "no", "TYPE", "normal").Err() // of the connection that sends it
+	eventually(t, "new connections have the new password", func() bool {
+		_, err := n.Acquire("alice", 0)
+		up, _ := n.Up()
+		return err == nil && up && n.missed()
+	})
+	o, err := n.settings.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Rename(tls+"/server.pem", tls+"/svc.pem"), os.Rename(tls+"/server.key", tls+"/svc.key")); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := o.TLSConfig.GetClientCertificate(nil)
+	if err != nil || shown.Leaf.Subject.CommonName != "localhost" {
+		t.Errorf("the certificate that is shown: %v, %v; want that of the server", shown, err)
+	}
+}
+
 // TestSentinelWithPassword: sentinels have a user and a password of their own.
 func TestSentinelWithPassword(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,9 +21,9 @@ type Settings struct {
 	SentinelPasswordFile string        `mapstructure:"sentinel_password_file"` // its first line is the password of the sentinels, which user and password_file are not for
 	Cluster              bool          `mapstructure:"cluster"`                // whether urls are nodes of a Redis cluster
 	User                 string        `mapstructure:"user"`                   // the user of an ACL; empty: the default user
-	PasswordFile         string        `mapstructure:"password_file"`          // its first line is the password; only the owner and the group may read it
+	PasswordFile         string        `mapstructure:"password_file"`          // its first line is the password, read for every new connection; only the owner and the group may read it
 	CAFile               string        `mapstructure:"ca_file"`                // the authority of the server's certificate; empty: those of this machine
-	CertFile             string        `mapstructure:"cert_file"`              // a certificate of this node, with key_file
+	CertFile             string        `mapstructure:"cert_file"`              // a certificate of this node, with key_file; both are read for every new connection
 	KeyFile              string        `mapstructure:"key_file"`               // the key of cert_file
 	Prefix               string        `mapstructure:"prefix"`                 // the beginning of all keys in Redis; nodes with the same one act as one server
 	Timeout              time.Duration `mapstructure:"timeout"`                // how long a login may wait for an answer
@@ -60,10 +61,11 @@ func (s *Settings) Check() []error {
 	return errs
 }
 
-// options are those of the client.
-func (s *Settings) options() (*redis.UniversalOptions, error) {
+// options are those of the client. The password of Redis, and the certificate, are read again
+// for every new connection.
+func (s Settings) options() (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
-		MasterName: s.Sentinel, SentinelUsername: s.SentinelUser, IsClusterMode: s.Cluster, Username: s.User, ContextTimeoutEnabled: true,
+		MasterName: s.Sentinel, SentinelUsername: s.SentinelUser, IsClusterMode: s.Cluster, ContextTimeoutEnabled: true,
 		DialTimeout: patience, MaxRetries: -1, DisableIdentity: true, // an operation ends with its context
 	}
 	if len(s.URLs) > 1 && s.Sentinel == "" && !s.Cluster {
@@ -99,17 +101,16 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 	if secure != 0 && secure != len(s.URLs) {
 		return nil, errors.New("urls: some are rediss:// and some redis://: all must be the same")
 	}
-	for _, p := range []struct {
-		key, file string
-		password  *string
-	}{{"password_file", s.PasswordFile, &o.Password}, {"sentinel_password_file", s.SentinelPasswordFile, &o.SentinelPassword}} {
-		var err error
-		if p.file == "" {
-			continue
-		}
-		if *p.password, err = privatefile.FirstLine(p.file); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", p.key, p.file, err)
-		}
+	o.CredentialsProviderContext = func(context.Context) (user, password string, err error) {
+		password, err = secret("password_file", s.PasswordFile)
+		return s.User, password, err
+	}
+	if _, _, err := o.CredentialsProviderContext(context.Background()); err != nil {
+		return nil, err
+	}
+	var err error
+	if o.SentinelPassword, err = secret("sentinel_password_file", s.SentinelPasswordFile); err != nil {
+		return nil, err
 	}
 	if secure == 0 {
 		if s.CAFile != "" || s.CertFile != "" || s.KeyFile != "" {
@@ -123,11 +124,26 @@ func (s *Settings) options() (*redis.UniversalOptions, error) {
 	}
 	o.TLSConfig = trust
 	if s.CertFile != "" || s.KeyFile != "" {
-		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("cert_file and key_file: %w", err)
+		o.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
+			if err != nil {
+				err = fmt.Errorf("cert_file and key_file: %w", err)
+			}
+			return &pair, err
 		}
-		o.TLSConfig.Certificates = []tls.Certificate{pair}
+		_, err = o.TLSConfig.GetClientCertificate(nil)
 	}
-	return o, nil
+	return o, err
+}
+
+// secret returns what the file of a setting has in its first line, "" if there is no file.
+func secret(key, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	line, err := privatefile.FirstLine(file)
+	if err != nil {
+		err = fmt.Errorf("%s: %s: %w", key, file, err)
+	}
+	return line, err
 }
