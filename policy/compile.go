@@ -47,6 +47,8 @@ type compiledRule struct {
 	name       string
 	deny       bool
 	conditions []compiledCondition // hours last: when they change matters only if the others hold
+	groups     []matcher           // of the condition groups
+	hours      hours               // of the condition hours
 	mounts     []compiledMount
 	grants     []compiledGrant
 	has        Rule // for the single values
@@ -132,7 +134,8 @@ func (c *compiler) compile(r Rule) compiledRule {
 	if r.Name == "" {
 		c.mistake("name", "", "missing: events and berth explain show the name of the rule that decided")
 	}
-	out := compiledRule{name: r.Name, deny: r.Deny, has: r, conditions: c.when(r)}
+	out := compiledRule{name: r.Name, deny: r.Deny, has: r}
+	c.when(&out)
 	out.has.Services = c.services(r.Services)
 	if r.Home != nil {
 		h := r.Home

@@ -43,8 +43,8 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 		if hidden {
 			failed = r.fails(f, i, failed+1)
 		}
-		if last := len(r.conditions) - 1; last >= 0 && (failed < 0 || r.conditions[failed].key == "hours") {
-			until = directory.Earlier(until, r.conditions[last].hours.next(f.Time))
+		if failed < 0 || r.conditions[failed].key == "hours" {
+			until = directory.Earlier(until, r.hours.next(f.Time))
 		}
 		switch {
 		case failed >= 0:

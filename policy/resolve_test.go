@@ -458,9 +458,7 @@ func TestCandidates(t *testing.T) {
 				want = append(want, r)
 			}
 			if failed < 0 || r.conditions[failed].key == "hours" {
-				for _, c := range r.conditions {
-					wantUntil = directory.Earlier(wantUntil, c.hours.next(f.Time))
-				}
+				wantUntil = directory.Earlier(wantUntil, r.hours.next(f.Time))
 			}
 		}
 		got, until, err := set.match(f)

@@ -139,11 +139,7 @@ func last(p netip.Prefix) netip.Addr {
 // nextHours returns when the hours of some rule change next after t.
 func (s *Set) nextHours(t time.Time) (next time.Time) {
 	for i := range s.rules {
-		for _, c := range s.rules[i].conditions {
-			if len(c.hours) > 0 {
-				next = directory.Earlier(next, c.hours.next(t))
-			}
-		}
+		next = directory.Earlier(next, s.rules[i].hours.next(t))
 	}
 	return next
 }
@@ -197,11 +193,9 @@ func (s *Set) Through(rule string, u *directory.User) []directory.Group {
 		return nil
 	}
 	var all []directory.Group
-	for _, c := range r.conditions {
-		for i := range u.Groups {
-			if slices.ContainsFunc(c.groups, func(m matcher) bool { return m.group(&u.Groups[i], u.Source) }) {
-				all = append(all, u.Groups[i])
-			}
+	for i := range u.Groups {
+		if slices.ContainsFunc(r.groups, func(m matcher) bool { return m.group(&u.Groups[i], u.Source) }) {
+			all = append(all, u.Groups[i])
 		}
 	}
 	return all

@@ -22,16 +22,13 @@ type compiledCondition struct {
 
 	// explain says why it does or does not, in words.
 	explain func(f *facts, held bool) string
-
-	hours  hours     // of the condition hours
-	groups []matcher // of the condition groups
 }
 
-func (c *compiler) when(r Rule) []compiledCondition {
-	w := r.When
-	var out []compiledCondition
-	// add compiles the values of a condition. It reports whether there are any.
-	add := func(values []string, each func(string) error, condition compiledCondition) bool {
+// when compiles the conditions of r.
+func (c *compiler) when(r *compiledRule) {
+	w := r.has.When
+	// add compiles the values of a condition, if there are any.
+	add := func(values []string, each func(string) error, condition compiledCondition) {
 		if values != nil && len(values) == 0 {
 			c.mistake("when."+condition.key, "", "empty: would match everybody: name at least one value, or leave the condition out")
 		}
@@ -39,9 +36,8 @@ func (c *compiler) when(r Rule) []compiledCondition {
 			c.check(fmt.Sprintf("when.%s[%d]", condition.key, i), v, each(v))
 		}
 		if len(values) > 0 {
-			out = append(out, condition)
+			r.conditions = append(r.conditions, condition)
 		}
-		return len(values) > 0
 	}
 	add(w.Directory, func(v string) error { return knownDirectory(v, c.directories) }, compiledCondition{
 		key: "directory",
@@ -62,33 +58,29 @@ func (c *compiler) when(r Rule) []compiledCondition {
 			m, err = matcher{glob: v}, checkPattern(v)
 		}
 		c.set.users.add(m, c.index)
+		c.set.withUsers.add(c.index)
 		return err
 	}
-	if add(w.Users, addUser, compiledCondition{
+	add(w.Users, addUser, compiledCondition{
 		key:     "users",
 		holds:   func(f *facts, i int) bool { return f.users.has(i) },
 		explain: func(f *facts, held bool) string { return outcome(held, Quote(f.User.Name), w.Users) },
-	}) {
-		c.set.withUsers.add(c.index)
-	}
-	var groups []matcher
+	})
 	addGroup := func(v string) error {
 		m, err := parseGroup(v, c.directories, len(w.Directory) > 0)
 		c.set.groups.add(m, c.index)
-		groups = append(groups, m)
-		return err
-	}
-	if add(w.Groups, addGroup, compiledCondition{
-		key:     "groups",
-		holds:   func(f *facts, i int) bool { return f.groups.has(i) },
-		explain: func(f *facts, _ bool) string { return explainGroups(f, groups, w.Groups) },
-	}) {
-		out[len(out)-1].groups = groups
 		c.set.withGroups.add(c.index)
-		if (r.Deny || r.Require != nil) && slices.ContainsFunc(groups, func(m matcher) bool { return m.sid == "" }) {
+		if (r.deny || r.has.Require != nil) && m.sid == "" {
 			c.set.strict.add(c.index)
 		}
+		r.groups = append(r.groups, m)
+		return err
 	}
+	add(w.Groups, addGroup, compiledCondition{
+		key:     "groups",
+		holds:   func(f *facts, i int) bool { return f.groups.has(i) },
+		explain: func(f *facts, _ bool) string { return explainGroups(f, r.groups, w.Groups) },
+	})
 	var from []netip.Prefix
 	addNetwork := func(v string) error {
 		p, err := ParseNetwork(v)
@@ -118,16 +110,15 @@ func (c *compiler) when(r Rule) []compiledCondition {
 		if err != nil {
 			c.mistake("when.hours", w.Hours, err.Error()+`: write it as "Mon-Fri 06:00-20:00 Europe/Berlin"`)
 		}
-		out = append(out, compiledCondition{
+		r.hours = h
+		r.conditions = append(r.conditions, compiledCondition{
 			key:   "hours",
-			hours: h,
 			holds: func(f *facts, _ int) bool { return h.hold(f.Time) },
 			explain: func(f *facts, held bool) string {
 				return fmt.Sprintf("%s is %s %s", f.Time.In(h[0].zone).Format("Mon 15:04 MST"), map[bool]string{true: "within", false: "outside"}[held], w.Hours)
 			},
 		})
 	}
-	return out
 }
 
 // facts is a request, and what was found out about its user once for all rules.
