@@ -43,7 +43,7 @@ func compare(old, now *Policy) (all []Change) {
 	hosts := func(p *Policy) map[string]string {
 		hosts := map[string]string{}
 		for _, f := range p.Folders {
-			hosts[f.Path] = f.Host + f.owned() + f.files() + f.bounds()
+			hosts[f.Path] = f.words()
 		}
 		return hosts
 	}
@@ -70,36 +70,23 @@ func compare(old, now *Policy) (all []Change) {
 	return all
 }
 
-// owned is whose files are in a folder, in words; "" if they are the service's.
-func (f Folder) owned() string {
-	if f.Owner == nil {
-		return ""
+// words is a folder in words: its host directory, and what is not the default. The quota of
+// "/" is in the limits.
+func (f Folder) words() string {
+	s := f.Host
+	if f.Owner != nil {
+		s += fmt.Sprintf(", owner: %s (uid %d)", f.Belongs, f.Owner.UID)
 	}
-	return fmt.Sprintf(", owner: %s (uid %d)", f.Belongs, f.Owner.UID)
-}
-
-// files is what else decides who reaches files in a folder, in words; "" by default.
-func (f Folder) files() string {
-	var s string
 	if f.Umask != DefaultUmask {
 		s += fmt.Sprintf(", umask %03o", f.Umask)
 	}
 	if f.WindowsNames != "" {
 		s += ", windows_names " + f.WindowsNames
 	}
-	return s
-}
-
-// bounds is the quota of a folder in words. The quota of "/" is in the limits.
-func (f Folder) bounds() string {
-	if f.Path == "/" {
-		return ""
-	}
-	var s string
-	if f.Quota > 0 {
+	if f.Quota > 0 && f.Path != "/" {
 		s += ", quota " + FormatSize(f.Quota)
 	}
-	if f.QuotaFiles > 0 {
+	if f.QuotaFiles > 0 && f.Path != "/" {
 		s += ", quota_files " + count(f.QuotaFiles)
 	}
 	return s

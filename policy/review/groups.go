@@ -63,37 +63,31 @@ func (t Groups) Chain(u *directory.User, g directory.Group) []string {
 		return []string{groupName(g)}
 	}
 	type step struct {
-		group directory.Group
-		from  *step
+		key   string
+		names []string // of the groups up to this one
 	}
-	mine := map[string]directory.Group{}
-	var todo []*step
+	mine := map[string]string{} // names of the groups of u
+	var todo []step
 	for _, own := range u.Groups {
-		mine[own.DN.Key()] = own
+		mine[own.DN.Key()] = groupName(own)
 		if own.Via != "nested" {
-			todo = append(todo, &step{group: own})
+			todo = append(todo, step{own.DN.Key(), []string{groupName(own)}})
 		}
 	}
 	seen := map[string]bool{}
 	for len(todo) > 0 {
 		s := todo[0]
 		todo = todo[1:]
-		key := s.group.DN.Key()
-		if key == goal {
-			var names []string
-			for ; s != nil; s = s.from {
-				names = append(names, groupName(s.group))
-			}
-			slices.Reverse(names)
-			return names
+		if s.key == goal {
+			return s.names
 		}
-		if seen[key] {
+		if seen[s.key] {
 			continue
 		}
-		seen[key] = true
-		for _, above := range t[groupKey{u.Source, key}].In {
-			if next, isMine := mine[above.Key()]; isMine {
-				todo = append(todo, &step{next, s})
+		seen[s.key] = true
+		for _, above := range t[groupKey{u.Source, s.key}].In {
+			if name, isMine := mine[above.Key()]; isMine {
+				todo = append(todo, step{above.Key(), slices.Concat(s.names, []string{name})})
 			}
 		}
 	}
