@@ -188,17 +188,10 @@ func (s *Set) Rule(name string) Rule {
 
 // Through returns those groups of u that the condition on groups of a rule means.
 func (s *Set) Through(rule string, u *directory.User) []directory.Group {
-	r := s.rule(rule)
-	if r == nil {
-		return nil
+	if r := s.rule(rule); r != nil {
+		return r.through(u)
 	}
-	var all []directory.Group
-	for i := range u.Groups {
-		if slices.ContainsFunc(r.groups, func(m matcher) bool { return m.group(&u.Groups[i], u.Source) }) {
-			all = append(all, u.Groups[i])
-		}
-	}
-	return all
+	return nil
 }
 
 func (s *Set) rule(name string) *compiledRule {

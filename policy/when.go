@@ -77,9 +77,15 @@ func (c *compiler) when(r *compiledRule) {
 		return err
 	}
 	add(w.Groups, addGroup, compiledCondition{
-		key:     "groups",
-		holds:   func(f *facts, i int) bool { return f.groups.has(i) },
-		explain: func(f *facts, _ bool) string { return explainGroups(f, r.groups, w.Groups) },
+		key:   "groups",
+		holds: func(f *facts, i int) bool { return f.groups.has(i) },
+		explain: func(f *facts, _ bool) string {
+			all := r.through(f.User)
+			if len(all) == 0 {
+				return "in none of " + quoted(w.Groups)
+			}
+			return fmt.Sprintf("in %s (%s)", Quote(cmp.Or(all[0].DN.String(), all[0].Name)), all[0].Via)
+		},
 	})
 	var from []netip.Prefix
 	addNetwork := func(v string) error {
@@ -167,15 +173,14 @@ func hiddenGroup(u *directory.User) *directory.Group {
 	return nil
 }
 
-// explainGroups says which group of the user is one that the rule means.
-func explainGroups(f *facts, matchers []matcher, values []string) string {
-	for i := range f.User.Groups {
-		g := &f.User.Groups[i]
-		if slices.ContainsFunc(matchers, func(m matcher) bool { return m.group(g, f.User.Source) }) {
-			return fmt.Sprintf("in %s (%s)", Quote(cmp.Or(g.DN.String(), g.Name)), g.Via)
+// through returns those groups of u that the condition on groups means.
+func (r *compiledRule) through(u *directory.User) (all []directory.Group) {
+	for i := range u.Groups {
+		if slices.ContainsFunc(r.groups, func(m matcher) bool { return m.group(&u.Groups[i], u.Source) }) {
+			all = append(all, u.Groups[i])
 		}
 	}
-	return "in none of " + quoted(values)
+	return all
 }
 
 // ParseNetwork reads a network, or an address as a network of one. An IPv4
