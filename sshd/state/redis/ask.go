@@ -55,12 +55,12 @@ func (s *Store) Ask(ctx context.Context, node, text string) ([]Answer, error) {
 		slices.Sort(all)
 		return nil, fmt.Errorf("no node is called %q: there are %s", node, strings.Join(all, ", "))
 	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
 	q := question{rand.Text(), s.current(), node, text}
 	asked, err := json.Marshal(map[string]question{"ask": q})
-	if err != nil {
-		return nil, err
-	}
-	if len(missing) > 0 {
+	if err == nil {
 		err = s.client.Publish(ctx, s.key, asked).Err()
 	}
 	if err != nil {

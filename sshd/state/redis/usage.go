@@ -107,7 +107,8 @@ func (c *counter) count() error {
 			return errors.Join(err, gaveUp)
 		}
 		if _, err := c.ask(usageCounted, n, fs.Amount{}); err != nil {
-			return c.knowAlone(n)
+			c.knowAlone(n)
+			return nil
 		}
 	}
 }
@@ -121,18 +122,17 @@ func (c *counter) countAlone() error {
 		return nil
 	}
 	n, err := c.measure()
-	if err != nil {
-		return err
+	if err == nil {
+		c.knowAlone(n)
 	}
-	return c.knowAlone(n)
+	return err
 }
 
-func (c *counter) knowAlone(n fs.Amount) error {
+func (c *counter) knowAlone(n fs.Amount) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.alone, c.reserved = true, c.added
 	c.others = fs.Amount{Bytes: n.Bytes - c.added.Bytes, Files: n.Files - c.added.Files}
-	return nil
 }
 
 // Reserve implements fs.Counter. If others have reserved what is missing, but have not
@@ -221,12 +221,12 @@ func (c *counter) ask(op usageOp, n, limit fs.Amount) (answer string, err error)
 	if _, err := fmt.Sscan(text, &answer, &reserved.Bytes, &reserved.Files, &used.Bytes, &used.Files, &stale); err != nil {
 		return "", fmt.Errorf("%w: answer %q about a directory", state.ErrLost, text)
 	}
-	if answer != "ok" && answer != "full" && answer != "wait" {
-		c.forget()
-		return answer, nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if answer != "ok" && answer != "full" && answer != "wait" {
+		c.known = false
+		return answer, nil
+	}
 	c.heard, c.reserved, c.alone = added, reserved, false
 	c.others = fs.Amount{Bytes: used.Bytes - reserved.Bytes, Files: used.Files - reserved.Files}
 	switch op {
@@ -238,12 +238,6 @@ func (c *counter) ask(op usageOp, n, limit fs.Amount) (answer string, err error)
 	c.known = c.known && !stale
 	s.holds(c, op != usageLeave)
 	return answer, nil
-}
-
-func (c *counter) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.known = false
 }
 
 // tidy returns what this node has reserved and not used. A directory that no session
