@@ -225,6 +225,9 @@ func (c *counter) ask(op usageOp, n, limit fs.Amount) (answer string, err error)
 	defer c.mu.Unlock()
 	if answer != "ok" && answer != "full" && answer != "wait" {
 		c.known = false
+		if op == usageLeave { // of a Redis that has lost its data
+			s.holds(c, false)
+		}
 		return answer, nil
 	}
 	c.heard, c.reserved, c.alone = added, reserved, false

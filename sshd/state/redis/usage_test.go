@@ -77,6 +77,20 @@ func TestNodeDiesFull(t *testing.T) {
 	}
 }
 
+// TestLeftAfterLoss: a directory that nobody uses is given up, although Redis has lost its
+// data. Else each heartbeat would ask about it for ever.
+func TestLeftAfterLoss(t *testing.T) {
+	t.Parallel()
+	r := peers.Redis(t)
+	n := start(t, r.URL, state.DefaultSettings(), nil)
+	c := count(t, n, fs.Amount{Bytes: 5})
+	if err := n.client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	c.Leave()
+	eventually(t, "it is given up", func() bool { return len(n.held()) == 0 })
+}
+
 // TestWritesMostlyDoNotAsk: a thousand writes cost a few questions.
 func TestWritesMostlyDoNotAsk(t *testing.T) {
 	t.Parallel()
