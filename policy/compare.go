@@ -77,7 +77,7 @@ func (f Folder) words() string {
 	if f.Owner != nil {
 		s += fmt.Sprintf(", owner: %s (uid %d)", f.Belongs, f.Owner.UID)
 	}
-	if f.Umask != DefaultUmask {
+	if f.Umask != defaultUmask {
 		s += fmt.Sprintf(", umask %03o", f.Umask)
 	}
 	if f.WindowsNames != "" {

@@ -15,9 +15,9 @@ import (
 	"berth/directory"
 )
 
-// DefaultUmask is removed from the mode of new files and directories where no
+// defaultUmask is removed from the mode of new files and directories where no
 // rule says otherwise.
-const DefaultUmask = 0o027
+const defaultUmask = 0o027
 
 // methods are the ways to prove who one is that a rule can name.
 var methods = []string{"password", "publickey", "keyboard-interactive", "gssapi-with-mic", "oidc"}
@@ -260,7 +260,7 @@ func (c *compiler) viewPath(key, name string) {
 
 func (c *compiler) umask(key, value string) uint32 {
 	if value == "" {
-		return DefaultUmask
+		return defaultUmask
 	}
 	umask, err := strconv.ParseUint(value, 8, 32)
 	if err != nil || umask > 0o777 {

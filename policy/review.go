@@ -32,8 +32,8 @@ func (s *Set) Circumstances(now time.Time) *Circumstances {
 // each have a network and hours of their own need more than their number to the third.
 const mostChecks = 10_000_000
 
-// ErrTooMany means that rules depend on too many addresses and hours.
-var ErrTooMany = errors.New("the rules depend on too many different addresses, methods and hours to compare them all")
+// errTooMany means that rules depend on too many addresses and hours.
+var errTooMany = errors.New("the rules depend on too many different addresses, methods and hours to compare them all")
 
 // circumstances fails if rules would have to be checked more often than most times.
 func (s *Set) circumstances(now time.Time, most int) (*Circumstances, error) {
@@ -47,12 +47,12 @@ func (s *Set) circumstances(now time.Time, most int) (*Circumstances, error) {
 	}
 	for t := now; !t.IsZero() && t.Sub(now) <= 8*24*time.Hour; t = s.nextHours(t) {
 		if at = append(at, Request{Time: t}); many(len(from) + len(at)) {
-			return nil, ErrTooMany
+			return nil, errTooMany
 		}
 	}
 	from, by, at = s.distinct("from", from), s.distinct("method", by), s.distinct("hours", at)
 	if many(len(from) * len(by) * len(at)) {
-		return nil, ErrTooMany
+		return nil, errTooMany
 	}
 	out := &Circumstances{set: s}
 	for _, f := range from {
@@ -68,7 +68,7 @@ func (s *Set) circumstances(now time.Time, most int) (*Circumstances, error) {
 }
 
 // Together returns logins that stand for all others, whether s decides about them or next.
-// It fails with ErrTooMany where that would take long: anybody may ask it about rules.
+// It fails where that would take long: anybody may ask it about rules.
 func (s *Set) Together(next *Set, now time.Time) (*Circumstances, error) {
 	var rules []Rule
 	for n, set := range []*Set{s, next} {

@@ -102,7 +102,7 @@ func TestTogetherEnds(t *testing.T) {
 	if _, err := some(10).Together(some(190), now); err != nil {
 		t.Error(err)
 	}
-	if _, err := some(10).Together(some(400), now); !errors.Is(err, ErrTooMany) {
-		t.Errorf("400 rules: %v, want %v", err, ErrTooMany)
+	if _, err := some(10).Together(some(400), now); !errors.Is(err, errTooMany) {
+		t.Errorf("400 rules: %v, want %v", err, errTooMany)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"berth/directory"
 )
 
-// Gone is the Change of a row that the review before has and this one has not.
-const Gone = "gone"
+// gone is the Change of a row that the review before has and this one has not.
+const gone = "gone"
 
 // Compare says in each row of r what has changed since the review old, and adds the rows
 // that are gone. owner is whose rows are kept afterwards; empty: all. An error says why the
@@ -55,8 +55,8 @@ func (r *Report) Compare(old *Report, owner string) error {
 		return nil
 	}
 	for _, row := range old.Rows {
-		if _, has := now[row.place()]; !has && row.Change != Gone {
-			row.Change = Gone
+		if _, has := now[row.place()]; !has && row.Change != gone {
+			row.Change = gone
 			r.Rows = append(r.Rows, row)
 		}
 	}
@@ -82,7 +82,7 @@ func (r *Report) gather(what func(*Row) []string) map[place][]string {
 	all := map[place][]string{}
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Change == Gone {
+		if row.Change == gone {
 			continue
 		}
 		for _, text := range what(row) {
