@@ -11,7 +11,6 @@ package ldap
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -166,7 +165,7 @@ func (c *Client) ping(ctx context.Context) error {
 	}
 	_, found, err := read(ctx, c.search, c.settings.Base, "1.1")
 	if err == nil && !found {
-		err = fmt.Errorf("base %q does not exist, or the service account may not see it", c.settings.Base)
+		err = &noBaseError{c.settings.Base}
 	}
 	if err != nil {
 		return err

@@ -393,7 +393,15 @@ func (p *pool) check(s *server, limit time.Duration) error {
 		return err
 	}
 	defer cn.close()
-	return cn.ping(p.ctx, limit)
+	if err := cn.ping(p.ctx, limit); err != nil {
+		return err
+	}
+	var lacked *noBaseError
+	p.locked(func() { errors.As(s.down, &lacked) })
+	if lacked != nil {
+		_, _, err = read(p.ctx, p.c.searchOn(cn), lacked.base, "1.1")
+	}
+	return err
 }
 
 // isDown reports whether a server is down.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,7 @@ type script struct {
 	stopped bool              // it takes connections and says nothing, as after SIGSTOP
 	refuses bool              // it takes no connections
 	breaks  bool              // it closes a connection when a search comes
+	empty   bool              // it has no entries, not even the base
 	slow    time.Duration     // each search below a base takes
 	pieces  bool              // its answer begins at once
 	binds   int
@@ -61,6 +63,10 @@ func (s *script) serve(nc net.Conn) {
 		op := req.Children[1]
 		s.mu.Lock()
 		silent, slow, pieces, breaks := s.stopped || s.lost[nc], s.slow, s.pieces, s.breaks
+		code := ldap.LDAPResultSuccess
+		if s.empty && op.Tag == ldap.ApplicationSearchRequest && op.Children[0].Value != "" {
+			code = ldap.LDAPResultNoSuchObject
+		}
 		if op.Tag == ldap.ApplicationBindRequest {
 			s.binds++
 		}
@@ -81,7 +87,7 @@ func (s *script) serve(nc net.Conn) {
 			time.Sleep(slow)
 		}
 		answer := ber.Encode(ber.ClassApplication, ber.TypeConstructed, reply, nil, "")
-		answer.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, 0, ""))
+		answer.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, code, ""))
 		answer.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "", ""))
 		answer.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "", ""))
 		m := ber.NewSequence("")
@@ -224,6 +230,49 @@ func TestStoppedServer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestEmptyServer has servers before the last that answer, but have no data, as a replica
+// before its first copy: people are looked up on the last one, until the first has the base.
+func TestEmptyServer(t *testing.T) {
+	for _, empty := range []int{1, 2} {
+		inBubble(t, empty+1, func(t *testing.T, c *Client, s []*script) {
+			for _, s := range s[:empty] {
+				s.set(func() { s.empty = true })
+			}
+			for range 3 {
+				if _, err := c.Lookup(t.Context(), "alice"); !errors.Is(err, directory.ErrNoUser) {
+					t.Errorf("%d empty: Lookup = %v, want the answer of the last server", empty, err)
+				}
+				time.Sleep(3 * c.settings.ProbeEvery)
+				if first := c.Traffic()[0]; first.Up || first.Failures != 1 {
+					t.Errorf("%d empty: the first counts as up: %t, failures: %d", empty, first.Up, first.Failures)
+				}
+			}
+			s[0].set(func() { s[0].empty = false })
+			time.Sleep(2 * c.settings.ProbeEvery)
+			if !c.Traffic()[0].Up {
+				t.Errorf("%d empty: the first has the base now, but counts as down", empty)
+			}
+		})
+	}
+}
+
+// TestEmptyDirectory has no server with data: that is no answer about anybody.
+func TestEmptyDirectory(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		s[0].set(func() { s[0].empty = true })
+		for range 3 {
+			for _, ask := range []func() error{
+				func() error { _, err := c.Lookup(t.Context(), "alice"); return err },
+				func() error { return c.Ping(t.Context()) },
+			} {
+				if err := ask(); err == nil || directory.Refused(err) || !strings.Contains(err.Error(), `base "dc=x" does not exist`) {
+					t.Errorf("got %v, want an error about the base that is no refusal", err)
+				}
+			}
+		}
+	})
 }
 
 // TestOnlyServerStops has nobody wait for more than the limits, and those who

@@ -69,8 +69,8 @@ func (c *Client) Report(ctx context.Context, groups []string, strict ...string) 
 	r.replicas(ctx, names...)
 	if err := c.Ping(ctx); err != nil {
 		right := r.cure(err)
-		if root, _, _ := read(ctx, c.search, "", "namingContexts"); right == "" && root.has("namingContexts") {
-			right = fmt.Sprintf("; the server has %s: base must be one of these or below", strings.Join(root.all("namingContexts"), " and "))
+		if right == "" && len(r.contexts) > 0 {
+			right = fmt.Sprintf("; the server has %s: base must be one of these or below", strings.Join(r.contexts, " and "))
 		}
 		r.add(Bad, "base "+c.settings.Base, "%v%s", err, right)
 		return r.findings
@@ -89,7 +89,8 @@ func (c *Client) Report(ctx context.Context, groups []string, strict ...string) 
 type reporter struct {
 	c        *Client
 	findings []Finding
-	reached  bool // a server has accepted the bind of the service account
+	reached  bool     // a server has accepted the bind of the service account
+	contexts []string // of the last server, below which it has entries
 }
 
 func (r *reporter) add(l Level, what, format string, args ...any) {
@@ -214,11 +215,12 @@ func brandOf(root entry) (b brand, known bool) {
 }
 
 func (r *reporter) root(ctx context.Context, s *server, cn *conn) {
-	root, _, err := read(ctx, r.c.searchOn(cn), "", slices.Concat(rootAttributes, controllerAttributes, []string{"supportedExtension"})...)
+	root, _, err := read(ctx, r.c.searchOn(cn), "", slices.Concat(rootAttributes, controllerAttributes, []string{"supportedExtension", "namingContexts"})...)
 	if err != nil {
 		r.add(Bad, "server "+s.url, err.Error())
 		return
 	}
+	r.contexts = root.all("namingContexts")
 	// With another kind logins would mostly work, but account state would be read from
 	// attributes that the server lacks.
 	kind := r.c.settings.Kind

@@ -60,6 +60,7 @@ func (c *Client) searchOn(cn *conn) searchFunc {
 		if slices.Contains(req.Attributes, descriptorAttribute) && ldap.FindControl(req.Controls, ldap.ControlTypeMicrosoftSDFlags) == nil {
 			req.Controls = append(req.Controls, &ldap.ControlMicrosoftSDFlags{ControlValue: 4}) // the DACL: to read all takes more rights
 		}
+		start := time.Now()
 		res, err := pages(req, func() (res *ldap.SearchResult, err error) {
 			c.searches.Add(1)
 			err = c.run(ctx, cn, func() (err error) {
@@ -71,11 +72,24 @@ func (c *Client) searchOn(cn *conn) searchFunc {
 			})
 			return res, err
 		})
+		// With bind_as people search, who may not see the base.
+		if ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject) && req.BaseDN == c.settings.Base && c.settings.BindAs == "" {
+			err = &noBaseError{req.BaseDN}
+			c.pool.fail(cn.server, err, time.Since(start))
+		}
 		if err != nil {
 			err = fmt.Errorf("%s: search below %q: %w", cn.server.url, req.BaseDN, err)
 		}
 		return res, err
 	}
+}
+
+// A noBaseError is the answer of a server that lacks the base, such as a replica without its
+// data. Everybody would be unknown there, so it is taken for down.
+type noBaseError struct{ base string }
+
+func (e *noBaseError) Error() string {
+	return fmt.Sprintf("base %q does not exist, or the service account may not see it", e.base)
 }
 
 // pages runs ask once, or once for each page if req has a paging control. Beside
