@@ -119,7 +119,7 @@ var bindCodes = map[int]verdict{
 	ldap.LDAPResultNoSuchObject:                {directory.ErrBadPassword, false}, // gone since the look-up
 	ldap.LDAPResultInvalidDNSyntax:             {directory.ErrBadPassword, false},
 	ldap.LDAPResultConstraintViolation:         {directory.ErrLocked, false},   // 389 DS: too many failures
-	ldap.LDAPResultUnwillingToPerform:          {directory.ErrDisabled, false}, // 389 DS: inactivated
+	ldap.LDAPResultUnwillingToPerform:          {directory.ErrDisabled, false}, // 389 DS: inactivated; see verdictOn
 }
 
 // changeControls are the errors of the same control in an answer to a change,

@@ -56,7 +56,7 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 		cn.close()
 		return nil, fmt.Errorf("bind as %q: %w", name, err)
 	}
-	v, ok := a.bindVerdict()
+	v, ok := c.verdictOn(a)
 	switch {
 	case !ok:
 		cn.close()
@@ -78,6 +78,14 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 		return cn, fmt.Errorf("account state of %q: %w", u.Name, err)
 	}
 	return cn, c.proved(state, a)
+}
+
+// verdictOn is what an answer to a bind means from this kind of server.
+func (c *Client) verdictOn(a answer) (v verdict, ok bool) {
+	if a.code == ldap.LDAPResultUnwillingToPerform && a.control == controlNone && !c.kind.unwilling {
+		return verdict{}, false
+	}
+	return a.bindVerdict()
 }
 
 // bindName returns the name to bind as. If it is empty, the caller must not bind:

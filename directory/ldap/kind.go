@@ -20,6 +20,10 @@ type kind struct {
 	// bindsByPolicy says that the server applies the policies that state reads
 	// from attributes, when somebody binds.
 	bindsByPolicy bool
+
+	// unwilling says that "unwilling to perform" in answer to a bind is about the account.
+	// Other servers mean, for example, that they allow no simple binds.
+	unwilling bool
 }
 
 // kinds holds the defaults of each kind. See also common.
@@ -59,7 +63,8 @@ var kinds = map[string]kind{
 			MemberAttributes:   []string{"member"},
 			MemberUIDAttribute: none,
 		},
-		state: []stateReader{nsLockState, ipaState},
+		state:     []stateReader{nsLockState, ipaState},
+		unwilling: true,
 	},
 	"389ds": {
 		defaults: Settings{
@@ -70,11 +75,13 @@ var kinds = map[string]kind{
 		state:         []stateReader{nsState, shadowState},
 		changeExpired: true,
 		bindsByPolicy: true,
+		unwilling:     true,
 	},
 	"generic": {
 		state:         []stateReader{ppolicyState, nsState, shadowState},
 		ppolicy:       true,
 		changeExpired: true,
+		unwilling:     true,
 	},
 	"embedded": {
 		defaults:      Settings{KeyClass: none}, // it has no schema

@@ -492,7 +492,7 @@ func (c *Client) bindBy(ctx context.Context, cn *conn) error {
 	if err != nil {
 		return fmt.Errorf("bind as %q: %w", c.settings.BindDN, err)
 	}
-	v, ok := a.bindVerdict()
+	v, ok := c.verdictOn(a)
 	if ok && v.why == nil {
 		return nil
 	}

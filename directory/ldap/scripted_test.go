@@ -466,3 +466,21 @@ func TestLockoutOfFreeIPA(t *testing.T) {
 		}
 	}
 }
+
+// TestUnwillingToBind gets "unwilling to perform" for a bind. Only 389 DS and its relatives
+// mean a disabled account by that. OpenLDAP says it where an administrator has switched
+// simple binds off, for instance: nothing about the person.
+func TestUnwillingToBind(t *testing.T) {
+	const unwilling = 53
+	for kind, disabled := range map[string]bool{
+		"389ds": true, "freeipa": true, "generic": true,
+		"openldap": false, "active_directory": false,
+	} {
+		s := scripted(t, func(_ int, r *ber.Packet) []byte { return result(r, bindResponse, unwilling, "") })
+		s.Kind = kind
+		err := open(t, s).Authenticate(t.Context(), alice, "pw")
+		if err == nil || directory.Refused(err) != disabled || errors.Is(err, directory.ErrDisabled) != disabled {
+			t.Errorf("%s: Authenticate = %v, want a disabled account: %t", kind, err, disabled)
+		}
+	}
+}
