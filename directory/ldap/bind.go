@@ -110,13 +110,11 @@ func (c *Client) bindName(u *directory.User) string {
 func (c *Client) bind(ctx context.Context, cn *conn, name, password string) (answer, error) {
 	req := ldap.NewSimpleBindRequest(name, password, []ldap.Control{ldap.NewControlBeheraPasswordPolicy()})
 	var res *ldap.SimpleBindResult
-	start := time.Now()
-	err := cn.do(ctx, c.settings.RequestTimeout, func() (err error) {
+	err := c.runOnce(ctx, cn, func() (err error) {
 		res, err = cn.SimpleBind(req)
 		return err
 	})
 	if err != nil && !answered(err) {
-		c.blame(ctx, cn, err, time.Since(start))
 		return answer{}, err
 	}
 	var controls []ldap.Control

@@ -91,7 +91,7 @@ func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User,
 		fields.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, ber.Tag(tag), field, ""))
 	}
 	value.AppendChild(fields)
-	err := cn.do(ctx, c.settings.RequestTimeout, func() error {
+	err := c.runOnce(ctx, cn, func() error {
 		_, err := cn.Extended(&ldap.ExtendedRequest{
 			Name:     passwordModifyName,
 			Value:    value,
@@ -100,7 +100,7 @@ func (c *Client) changeRFC3062(ctx context.Context, cn *conn, u *directory.User,
 		return err
 	})
 	if err != nil {
-		return c.changeError(ctx, cn, fmt.Sprintf("change the password of %q", u.Name), err, passwordRefusal)
+		return changeError(cn, fmt.Sprintf("change the password of %q", u.Name), err, passwordRefusal)
 	}
 	c.touchShadow(ctx, cn, u)
 	return nil
@@ -119,8 +119,8 @@ func (c *Client) changeUnicodePwd(ctx context.Context, cn *conn, u *directory.Us
 	req := ldap.NewModifyRequest(u.DN, nil)
 	req.Delete("unicodePwd", []string{unicodePwd(old)})
 	req.Add("unicodePwd", []string{unicodePwd(new)})
-	err := cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
-	return c.changeError(ctx, cn, fmt.Sprintf("change the password of %q", u.Name), err, passwordRefusal)
+	err := c.runOnce(ctx, cn, func() error { return cn.Modify(req) })
+	return changeError(cn, fmt.Sprintf("change the password of %q", u.Name), err, passwordRefusal)
 }
 
 // unicodePwd is a password in quotes, in UTF-16LE.
@@ -134,15 +134,16 @@ func unicodePwd(password string) string {
 
 // changeError returns the error of a change: a refusal if meaning knows the reason
 // of the answer.
-func (c *Client) changeError(ctx context.Context, cn *conn, what string, err error, meaning func(answer) *directory.Refusal) error {
+func changeError(cn *conn, what string, err error, meaning func(answer) *directory.Refusal) error {
 	if err == nil {
 		return nil
 	}
-	if !answered(err) {
-		c.blame(ctx, cn, err, c.settings.RequestTimeout)
-	} else if r := meaning(answerOf(nil, err)); r.Why != nil {
-		r.Detail = answerOf(nil, err).detail()
-		return r
+	if answered(err) {
+		a := answerOf(nil, err)
+		if r := meaning(a); r.Why != nil {
+			r.Detail = a.detail()
+			return r
+		}
 	}
 	return fmt.Errorf("%s: %s: %w", what, cn.server.url, err)
 }

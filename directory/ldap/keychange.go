@@ -112,8 +112,8 @@ func (c *Client) changeKeys(ctx context.Context, u *directory.User, plan func(en
 	if err := plan(e, values, req); err != nil {
 		return err
 	}
-	err = cn.do(ctx, c.settings.RequestTimeout, func() error { return cn.Modify(req) })
-	return c.changeError(ctx, cn, fmt.Sprintf("change the keys of %q", u.Name), err, func(a answer) *directory.Refusal {
+	err = c.runOnce(ctx, cn, func() error { return cn.Modify(req) })
+	return changeError(cn, fmt.Sprintf("change the keys of %q", u.Name), err, func(a answer) *directory.Refusal {
 		return &directory.Refusal{Why: keyChangeCodes[a.code]}
 	})
 }

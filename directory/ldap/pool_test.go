@@ -26,7 +26,7 @@ type script struct {
 	lost    map[net.Conn]bool // forgotten by something in between: nobody hears what is sent
 	stopped bool              // it takes connections and says nothing, as after SIGSTOP
 	refuses bool              // it takes no connections
-	breaks  bool              // it closes a connection when a search comes
+	breaks  bool              // it closes a connection when a search or a change comes
 	empty   bool              // it has no entries, not even the base
 	slow    time.Duration     // each search below a base takes
 	pieces  bool              // its answer begins at once
@@ -74,7 +74,7 @@ func (s *script) serve(nc net.Conn) {
 		if silent {
 			continue
 		}
-		if breaks && op.Tag == ldap.ApplicationSearchRequest {
+		if breaks && op.Tag != ldap.ApplicationBindRequest {
 			return
 		}
 		reply := ber.Tag(ldap.ApplicationSearchResultDone)
@@ -271,6 +271,22 @@ func TestEmptyDirectory(t *testing.T) {
 					t.Errorf("got %v, want an error about the base that is no refusal", err)
 				}
 			}
+		}
+	})
+}
+
+// TestBrokenChange has the only server end the connection at a change of a password, as when
+// it is restarted. It failed at once, so it is asked again at once.
+func TestBrokenChange(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
+		u := &directory.User{Name: "alice", DN: "uid=alice,dc=x", State: directory.State{Status: directory.StatusActive}}
+		s[0].set(func() { s[0].breaks = true })
+		if err := c.ChangePassword(t.Context(), u, "old", "new"); err == nil || directory.Refused(err) {
+			t.Errorf("ChangePassword = %v, want an error that is no refusal", err)
+		}
+		s[0].set(func() { s[0].breaks = false })
+		if _, err := c.Lookup(t.Context(), "alice"); !errors.Is(err, directory.ErrNoUser) {
+			t.Errorf("Lookup afterwards = %v, want an answer", err)
 		}
 	})
 }

@@ -131,6 +131,17 @@ func (c *Client) run(ctx context.Context, cn *conn, request func() error) error 
 	return err
 }
 
+// runOnce is run for a bind or a change. An answer such as "busy" may be about that alone, so
+// it does not mark the server.
+func (c *Client) runOnce(ctx context.Context, cn *conn, request func() error) error {
+	start := time.Now()
+	err := cn.do(ctx, c.settings.RequestTimeout, request)
+	if err != nil && !answered(err) {
+		c.blame(ctx, cn, err, time.Since(start))
+	}
+	return err
+}
+
 // anyOf matches the entries that have one of the values in one of the attributes, as
 // a list of alternatives.
 func anyOf(attributes []string, values ...string) string {
