@@ -150,8 +150,12 @@ func (f *forest) of(ctx context.Context, dn string) (*Client, error) {
 	return f.client(name, domains[i])
 }
 
-// all returns the clients of all domains, the own one first.
-func (f *forest) all(ctx context.Context) ([]*Client, error) {
+// domains returns the clients of all domains, the own one first; c if there is no forest.
+func (c *Client) domains(ctx context.Context) ([]*Client, error) {
+	f := c.forest
+	if f == nil {
+		return []*Client{c}, nil
+	}
 	domains, err := f.list(ctx)
 	if err != nil {
 		return nil, err
@@ -413,7 +417,7 @@ func (f *forest) report(ctx context.Context) []Finding {
 	}
 	r.add(OK, "forest", "domains: "+strings.Join(names, ", "))
 	catalog, err := f.catalog(ctx)
-	clients, more := f.all(ctx)
+	clients, more := f.own.domains(ctx)
 	if err = errors.Join(err, more); err != nil {
 		r.add(Bad, "forest", err.Error())
 		return r.findings

@@ -22,11 +22,8 @@ func (c *Client) anyUser() string { return strings.ReplaceAll(c.settings.UserFil
 // read once for all of them. If the server lists only some users, the error comes
 // after those.
 func (c *Client) Users(ctx context.Context) iter.Seq2[*directory.User, error] {
-	if c.forest == nil {
-		return c.users(ctx)
-	}
 	return func(yield func(*directory.User, error) bool) {
-		domains, err := c.forest.all(ctx)
+		domains, err := c.domains(ctx)
 		if err != nil {
 			yield(nil, err)
 			return

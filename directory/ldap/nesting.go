@@ -11,10 +11,7 @@ import (
 // Nesting implements directory.Directory. Active Directory lists in each group the
 // groups that contain it; elsewhere the members of all groups are read.
 func (c *Client) Nesting(ctx context.Context) ([]directory.Nested, error) {
-	if c.forest == nil {
-		return c.nesting(ctx)
-	}
-	domains, err := c.forest.all(ctx)
+	domains, err := c.domains(ctx)
 	if err != nil {
 		return nil, err
 	}
