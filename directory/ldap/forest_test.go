@@ -458,6 +458,10 @@ func TestForestHome(t *testing.T) {
 	if len(seen) != 7 {
 		t.Errorf("people %v, want 7", seen)
 	}
+	names, err := c.Names(t.Context())
+	if err != nil || len(names) != 7 || slices.ContainsFunc(names, func(u *directory.User) bool { return !seen[u.Name] }) {
+		t.Errorf("names %v, %v, want those of the same people", names, err)
+	}
 	people, more, err := c.Find(t.Context(), "al", 5)
 	if err != nil || more || len(people) != 2 || people[0].Name != "alice" || people[1].Name != "alice@other.test" {
 		t.Errorf("Find = %v, %v, %v, want both alices", people, more, err)

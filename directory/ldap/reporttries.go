@@ -169,14 +169,23 @@ func (c *Client) Names(ctx context.Context) ([]*directory.User, error) {
 	if c.settings.BindAs != "" {
 		return nil, directory.ErrNotListed
 	}
-	entries, err := all(ctx, c.search, c.settings.Base, c.anyUser(), c.settings.NameAttribute, c.settings.IDAttribute)
+	domains, err := c.domains(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var users []*directory.User
-	for _, e := range entries {
-		if name := c.loginName(e); name != "" {
-			users = append(users, &directory.User{Identity: c.identity(e), Name: name, DN: e.dn})
+	for _, d := range domains {
+		entries, err := all(ctx, d.search, d.settings.Base, d.anyUser(), d.settings.NameAttribute, d.settings.IDAttribute)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if name := d.loginName(e); name != "" {
+				users = append(users, &directory.User{Identity: d.identity(e), Name: name, DN: e.dn})
+			}
 		}
 	}
-	return users, err
+	return users, nil
 }
 
 // describedNames finds the names in the description of an attribute (RFC 4512,
