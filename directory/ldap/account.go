@@ -29,31 +29,30 @@ func (s Settings) account() string {
 }
 
 // checkBind reports mistakes in bind.
-func (s Settings) checkBind(bad func(key, format string, args ...any)) {
+func (s Settings) checkBind(bad *mistakes) {
 	b := s.Bind
 	switch {
 	case b == (Bind{}):
 		return
 	case s.BindDN != "" || s.BindPassword != "" || s.BindPasswordFile != "":
-		bad("bind", "must not be set together with bind_dn: both are the service account")
+		bad.add("bind", "must not be set together with bind_dn: both are the service account")
 	case b.Keytab != "" && b.Certificate != "":
-		bad("bind", "must hold a keytab or a certificate, not both")
+		bad.add("bind", "must hold a keytab or a certificate, not both")
 	case b.Keytab == "" && b.Certificate == "":
-		bad("bind", "must hold keytab, or certificate and key")
+		bad.add("bind", "must hold keytab, or certificate and key")
 	case b.Certificate == "" && b.Key != "":
-		bad("bind.key", "needs bind.certificate")
+		bad.add("bind.key", "needs bind.certificate")
 	case b.Keytab == "" && (b.Principal != "" || b.Seal):
-		bad("bind.keytab", "missing: bind.principal and bind.seal are for Kerberos")
+		bad.add("bind.keytab", "missing: bind.principal and bind.seal are for Kerberos")
 	}
 	if b.Keytab != "" {
-		if _, err := s.keytab().Account(); err != nil {
-			bad("bind.keytab", "%s: %w", b.Keytab, err)
-		}
+		_, err := s.keytab().Account()
+		bad.addIf(err != nil, "bind.keytab", "%s: %w", b.Keytab, err)
 	}
 	if b.Certificate != "" {
 		if _, err := b.clientCertificate().current(); err != nil {
 			errs := strings.SplitN(err.Error(), ": ", 2)
-			bad(errs[0], "%s", errs[1])
+			bad.add(errs[0], "%s", errs[1])
 		}
 	}
 	for _, raw := range s.URLs {
@@ -61,11 +60,11 @@ func (s Settings) checkBind(bad func(key, format string, args ...any)) {
 		switch {
 		case err != nil:
 		case b.Seal && u.Scheme == "ldaps" && u.Port() != "" && u.Port() != usualPort["ldaps"]:
-			bad("bind.seal", "%q: where the port without TLS is cannot be known: must be ldap:// with start_tls", raw)
+			bad.add("bind.seal", "%q: where the port without TLS is cannot be known: must be ldap:// with start_tls", raw)
 		case b.Certificate != "" && u.Scheme == "ldap" && !s.StartTLS:
-			bad("bind.certificate", "%q: needs ldaps:// or start_tls", raw)
+			bad.add("bind.certificate", "%q: needs ldaps:// or start_tls", raw)
 		case b.Keytab != "" && !b.Seal && u.Scheme == "ldap" && !s.StartTLS:
-			bad("bind.keytab", "%q: needs ldaps://, start_tls or bind.seal", raw)
+			bad.add("bind.keytab", "%q: needs ldaps://, start_tls or bind.seal", raw)
 		}
 	}
 }

@@ -371,100 +371,36 @@ func (s Settings) Complete() Settings {
 // value and what would be right. Check reads the files that s names, and asks no
 // server.
 func (s Settings) Check() error {
-	var errs []error
-	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf(key+": "+format, args...))
-	}
+	var bad mistakes
 	if _, ok := kinds[s.Kind]; s.Kind != "" && !ok {
-		bad("kind", "%q: must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
-		return errors.Join(errs...) // the other checks depend on the kind
+		bad.add("kind", "%q: must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
+		return errors.Join(bad...) // the other checks depend on the kind
 	}
 	base := s.Base + s.GroupBase
 	s = s.Complete()
 	if s.GlobalCatalog {
-		s.checkForest(base, bad)
+		s.checkForest(base, &bad)
 	}
-
-	if len(s.URLs) == 0 && s.Domain == "" && s.Kind != "embedded" {
-		bad("urls", "missing: must name at least one server, such as ldaps://dc1.corp.example; or set domain")
-	}
-	if s.Domain != "" && !domainName.MatchString(s.Domain) {
-		bad("domain", "%q: must be the name of a domain in DNS, such as corp.example", s.Domain)
-	}
-	if _, err := netip.ParseAddr(s.Resolver); err != nil && s.Resolver != "" {
-		if _, err := netip.ParseAddrPort(s.Resolver); err != nil {
-			bad("resolver", "%q: must be the IP address of a name server, such as 10.0.0.53 or 10.0.0.53:5353", s.Resolver)
-		}
-	}
-	for _, raw := range s.URLs {
-		u, err := url.Parse(raw)
-		switch {
-		case err != nil || u.Hostname() == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"):
-			bad("urls", "%q: must be ldaps://host[:port] or ldap://host[:port]", raw)
-		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
-			bad("urls", "%q: must hold a host and a port only; base, filter and bind_dn have keys of their own", raw)
-		case u.Scheme == "ldaps" && s.StartTLS:
-			bad("urls", "%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
-		case u.Scheme == "ldap" && !s.StartTLS && !s.Insecure:
-			bad("urls", "%q: would send passwords in the clear: use ldaps:// or start_tls: true (if neither is possible, insecure: true)", raw)
-		}
-	}
-	if _, err := s.authorities().Current(); err != nil && s.CAFile != "" {
-		bad("ca_file", "%s: %w", s.CAFile, err)
-	}
-	if s.Base == "" {
-		bad("base", "missing: must be the DN under which users are found, such as dc=corp,dc=example")
-	}
+	s.checkServers(&bad)
+	bad.addIf(s.Base == "", "base", "missing: must be the DN under which users are found, such as dc=corp,dc=example")
 	for key, dn := range map[string]string{"base": s.Base, "group_base": s.GroupBase, "password_policy": s.PasswordPolicy} {
-		if _, err := directory.ParseDN(dn); err != nil {
-			bad(key, "%q: must be a DN such as dc=corp,dc=example", dn)
-		}
+		_, err := directory.ParseDN(dn)
+		bad.addIf(err != nil, key, "%q: must be a DN such as dc=corp,dc=example", dn)
 	}
-	if s.BindPassword != "" && s.BindPasswordFile != "" {
-		bad("bind_password", "must not be set together with bind_password_file")
-	}
-	if s.account() != "" && s.BindAs != "" {
-		bad("bind_as", "%q: is for sites without a service account; must not be set together with bind_dn or bind", s.BindAs)
-	}
-	s.checkBind(bad)
-	if s.BindAs != "" && !strings.Contains(s.BindAs, "%u") {
-		bad("bind_as", `%q: must hold %%u for the name of the user, as in "%%u@corp.example"`, s.BindAs)
-	}
-	if s.BindDN != "" {
-		_, dnErr := directory.ParseDN(s.BindDN)
-		switch byDN := slices.Contains([]string{"openldap", "389ds", "freeipa"}, s.Kind); {
-		case dnErr != nil && byDN:
-			bad("bind_dn", "%q: must be a DN, such as cn=berth,ou=services,dc=corp,dc=example", s.BindDN)
-		case dnErr != nil && !strings.ContainsAny(s.BindDN, `@\`):
-			bad("bind_dn", `%q: must be a DN, name@domain or DOMAIN\name`, s.BindDN)
-		}
-		password := s.BindPassword
-		var err error
-		if s.BindPasswordFile != "" {
-			password, err = s.passwordFile().Current()
-		}
-		switch {
-		case err != nil:
-			bad("bind_password_file", "%s: %w", s.BindPasswordFile, err)
-		case password == "":
-			bad("bind_password", "missing for bind_dn %q: must be set here or in bind_password_file", s.BindDN)
-		}
-	}
-	if _, err := ldap.CompileFilter(strings.ReplaceAll(s.UserFilter, "%u", "name")); err != nil {
-		bad("user_filter", "%q: must be an LDAP filter such as (objectClass=person): %w", s.UserFilter, err)
-	}
-	if !attributeName.MatchString(s.KeyClass) {
-		bad("key_class", "%q: must be the name of an object class", s.KeyClass)
-	}
+	s.checkAccount(&bad)
+	s.checkBind(&bad)
+	_, err := ldap.CompileFilter(strings.ReplaceAll(s.UserFilter, "%u", "name"))
+	bad.addIf(err != nil, "user_filter", "%q: must be an LDAP filter such as (objectClass=person): %w", s.UserFilter, err)
+	bad.addIf(!attributeName.MatchString(s.KeyClass), "key_class", "%q: must be the name of an object class", s.KeyClass)
 	for key, names := range s.attributeNames() {
 		for _, name := range names {
 			switch {
 			case !attributeName.MatchString(name):
-				bad(key, "%q: must be the name of an attribute", name)
+				bad.add(key, "%q: must be the name of an attribute", name)
 			case secret[strings.ToLower(name)]:
-				bad(key, "%q: must not be an attribute that holds passwords", name)
+				bad.add(key, "%q: must not be an attribute that holds passwords", name)
 			case key != "totp_attribute" && strings.EqualFold(name, s.TOTPAttribute):
-				bad(key, "%q: holds secrets of one-time codes (totp_attribute), which must not be shown", name)
+				bad.add(key, "%q: holds secrets of one-time codes (totp_attribute), which must not be shown", name)
 			}
 		}
 	}
@@ -478,68 +414,104 @@ func (s Settings) Check() error {
 		{"password_change", s.PasswordChange, []string{changeRFC3062, changeUnicodePwd, none}},
 		{"key_change", s.KeyChange, []string{keyChangeService, none}},
 	} {
-		if !slices.Contains(c.allowed, c.value) {
-			bad(c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
-		}
+		bad.addIf(!slices.Contains(c.allowed, c.value), c.key, "%q: must be one of %s", c.value, strings.Join(c.allowed, ", "))
 	}
-	if s.IDMapping == mapSID && s.GroupWalk != walkTokenGroups {
-		bad("id_mapping", "%q: is for Active Directory, with group_walk: token_groups", s.IDMapping)
-	}
+	bad.addIf(s.IDMapping == mapSID && s.GroupWalk != walkTokenGroups, "id_mapping", "%q: is for Active Directory, with group_walk: token_groups", s.IDMapping)
 	switch {
 	case s.KeyChange != keyChangeService:
 	case s.KeyAttribute == none:
-		bad("key_change", "%q: needs a key_attribute to write to", s.KeyChange)
+		bad.add("key_change", "%q: needs a key_attribute to write to", s.KeyChange)
 	case s.account() == "" && s.Kind != "embedded":
-		bad("key_change", "%q: needs a service account: bind_dn or bind", s.KeyChange)
+		bad.add("key_change", "%q: needs a service account: bind_dn or bind", s.KeyChange)
 	}
 	for key, v := range map[string]time.Duration{
 		"cache": s.Cache, "outage.keep": s.Outage.Keep, "shield.window": s.Shield.Window,
 		"connect_timeout": s.ConnectTimeout, "request_timeout": s.RequestTimeout, "probe_every": s.ProbeEvery,
 	} {
-		if v < 0 {
-			bad(key, "%v: must not be negative", v)
-		}
+		bad.addIf(v < 0, key, "%v: must not be negative", v)
 	}
-	if s.PoolSize < 1 || s.PoolSize > 1000 {
-		bad("pool_size", "%d: must be 1 to 1000", s.PoolSize)
+	bad.addIf(s.PoolSize < 1 || s.PoolSize > 1000, "pool_size", "%d: must be 1 to 1000", s.PoolSize)
+	bad.addIf(s.MaxKeys < 1 || s.MaxKeys > directory.MaxKeys, "max_keys", "%d: must be 1 to %d", s.MaxKeys, directory.MaxKeys)
+	bad.addIf(s.MinUID < 0, "min_uid", "%d: must not be negative", s.MinUID)
+	bad.addIf(s.WarnDays < 0, "warn_days", "%d: must not be negative", s.WarnDays)
+	bad.addIf(s.Shield.Threshold < -1, "shield.threshold", "%d: must be -1 (off), 0 (as the directory says) or a number", s.Shield.Threshold)
+	slices.SortFunc(bad, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(bad...)
+}
+
+// mistakes are what is wrong with settings.
+type mistakes []error
+
+func (m *mistakes) add(key, format string, args ...any) {
+	*m = append(*m, fmt.Errorf(key+": "+format, args...))
+}
+
+func (m *mistakes) addIf(wrong bool, key, format string, args ...any) {
+	if wrong {
+		m.add(key, format, args...)
 	}
-	if s.MaxKeys < 1 || s.MaxKeys > directory.MaxKeys {
-		bad("max_keys", "%d: must be 1 to %d", s.MaxKeys, directory.MaxKeys)
-	}
-	if s.MinUID < 0 {
-		bad("min_uid", "%d: must not be negative", s.MinUID)
-	}
-	if s.WarnDays < 0 {
-		bad("warn_days", "%d: must not be negative", s.WarnDays)
-	}
-	if s.Shield.Threshold < -1 {
-		bad("shield.threshold", "%d: must be -1 (off), 0 (as the directory says) or a number", s.Shield.Threshold)
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(errs...)
 }
 
 // checkForest reports which settings cannot be used together with global_catalog. base is
 // the base and the group_base as written in the configuration.
-func (s Settings) checkForest(base string, bad func(key, format string, args ...any)) {
+func (s Settings) checkForest(base string, bad *mistakes) {
+	const key = "global_catalog"
 	_, err := directory.ParseDN(s.BindDN)
-	for _, wrong := range []struct {
-		is   bool
-		text string
-	}{
-		{s.Kind != "active_directory", "is for the kind active_directory"},
-		{s.Domain == "", "needs domain, the one of the service account: DNS names the servers of all domains"},
-		{len(s.URLs) > 0, "must not be set together with urls: DNS names the servers"},
-		{base != "", "must not be set together with base or group_base: people and groups of the whole forest count; user_filter selects people"},
-		{s.account() == "", "needs a service account: bind or bind_dn"},
-		{s.BindDN != "" && err == nil, "needs a bind_dn that every domain knows, such as berth@" + s.Domain + ": a DN is known in its own domain only"},
-		{strings.Contains(s.UserFilter, "%u"), "needs a user_filter without %u"},
-		{s.GroupWalk != walkTokenGroups, "needs group_walk: token_groups"},
-	} {
-		if wrong.is {
-			bad("global_catalog", "%s", wrong.text)
+	bad.addIf(s.Kind != "active_directory", key, "is for the kind active_directory")
+	bad.addIf(s.Domain == "", key, "needs domain, the one of the service account: DNS names the servers of all domains")
+	bad.addIf(len(s.URLs) > 0, key, "must not be set together with urls: DNS names the servers")
+	bad.addIf(base != "", key, "must not be set together with base or group_base: people and groups of the whole forest count; user_filter selects people")
+	bad.addIf(s.account() == "", key, "needs a service account: bind or bind_dn")
+	bad.addIf(s.BindDN != "" && err == nil, key, "needs a bind_dn that every domain knows, such as berth@%s: a DN is known in its own domain only", s.Domain)
+	bad.addIf(strings.Contains(s.UserFilter, "%u"), key, "needs a user_filter without %%u")
+	bad.addIf(s.GroupWalk != walkTokenGroups, key, "needs group_walk: token_groups")
+}
+
+// checkServers reports mistakes in where the servers are.
+func (s Settings) checkServers(bad *mistakes) {
+	bad.addIf(len(s.URLs) == 0 && s.Domain == "" && s.Kind != "embedded", "urls", "missing: must name at least one server, such as ldaps://dc1.corp.example; or set domain")
+	bad.addIf(s.Domain != "" && !domainName.MatchString(s.Domain), "domain", "%q: must be the name of a domain in DNS, such as corp.example", s.Domain)
+	_, addrErr := netip.ParseAddr(s.Resolver)
+	_, portErr := netip.ParseAddrPort(s.Resolver)
+	bad.addIf(s.Resolver != "" && addrErr != nil && portErr != nil, "resolver", "%q: must be the IP address of a name server, such as 10.0.0.53 or 10.0.0.53:5353", s.Resolver)
+	for _, raw := range s.URLs {
+		u, err := url.Parse(raw)
+		switch {
+		case err != nil || u.Hostname() == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"):
+			bad.add("urls", "%q: must be ldaps://host[:port] or ldap://host[:port]", raw)
+		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+			bad.add("urls", "%q: must hold a host and a port only; base, filter and bind_dn have keys of their own", raw)
+		case u.Scheme == "ldaps" && s.StartTLS:
+			bad.add("urls", "%q: start_tls is for ldap:// only, ldaps:// is encrypted from the start", raw)
+		case u.Scheme == "ldap" && !s.StartTLS && !s.Insecure:
+			bad.add("urls", "%q: would send passwords in the clear: use ldaps:// or start_tls: true (if neither is possible, insecure: true)", raw)
 		}
 	}
+	_, err := s.authorities().Current()
+	bad.addIf(s.CAFile != "" && err != nil, "ca_file", "%s: %w", s.CAFile, err)
+}
+
+// checkAccount reports mistakes in bind_dn, its password and bind_as.
+func (s Settings) checkAccount(bad *mistakes) {
+	bad.addIf(s.BindPassword != "" && s.BindPasswordFile != "", "bind_password", "must not be set together with bind_password_file")
+	bad.addIf(s.account() != "" && s.BindAs != "", "bind_as", "%q: is for sites without a service account; must not be set together with bind_dn or bind", s.BindAs)
+	bad.addIf(s.BindAs != "" && !strings.Contains(s.BindAs, "%u"), "bind_as", `%q: must hold %%u for the name of the user, as in "%%u@corp.example"`, s.BindAs)
+	if s.BindDN == "" {
+		return
+	}
+	_, err := directory.ParseDN(s.BindDN)
+	switch byDN := slices.Contains([]string{"openldap", "389ds", "freeipa"}, s.Kind); {
+	case err != nil && byDN:
+		bad.add("bind_dn", "%q: must be a DN, such as cn=berth,ou=services,dc=corp,dc=example", s.BindDN)
+	case err != nil && !strings.ContainsAny(s.BindDN, `@\`):
+		bad.add("bind_dn", `%q: must be a DN, name@domain or DOMAIN\name`, s.BindDN)
+	}
+	password, err := s.BindPassword, error(nil)
+	if s.BindPasswordFile != "" {
+		password, err = s.passwordFile().Current()
+	}
+	bad.addIf(err != nil, "bind_password_file", "%s: %w", s.BindPasswordFile, err)
+	bad.addIf(err == nil && password == "", "bind_password", "missing for bind_dn %q: must be set here or in bind_password_file", s.BindDN)
 }
 
 // attributeName is RFC 4512, section 2.5: a name or an OID.
