@@ -146,8 +146,7 @@ func (c *clientCertificate) current() (tls.Certificate, error) {
 	return tls.Certificate{}, err
 }
 
-// accountDN returns the DN of the service account. Without bind_dn the server says
-// "Who am I?" (RFC 4532).
+// accountDN returns the DN of the service account. Without bind_dn the server says it.
 func (c *Client) accountDN(ctx context.Context) (string, error) {
 	if c.settings.BindDN != "" {
 		return c.settings.BindDN, nil
@@ -156,14 +155,9 @@ func (c *Client) accountDN(ctx context.Context) (string, error) {
 	if known {
 		return dn, nil
 	}
-	err := c.overPool(ctx, func(cn *conn) error {
-		return c.run(ctx, cn, func() error {
-			res, err := cn.WhoAmI(nil)
-			if err == nil {
-				dn = strings.TrimPrefix(res.AuthzID, "dn:")
-			}
-			return err
-		})
+	err := c.overPool(ctx, func(cn *conn) (err error) {
+		dn, err = c.boundAs(ctx, cn)
+		return err
 	})
 	if err != nil {
 		return "", fmt.Errorf("asking who %s is: %w", c.settings.account(), err)
@@ -173,6 +167,18 @@ func (c *Client) accountDN(ctx context.Context) (string, error) {
 	}
 	c.whoAmI.remember("", dn, c.now().Add(policiesFor))
 	return dn, nil
+}
+
+// boundAs asks the server who is bound over cn (RFC 4532).
+func (c *Client) boundAs(ctx context.Context, cn *conn) (dn string, err error) {
+	err = c.run(ctx, cn, func() error {
+		res, err := cn.WhoAmI(nil)
+		if err == nil {
+			dn = strings.TrimPrefix(res.AuthzID, "dn:")
+		}
+		return err
+	})
+	return dn, err
 }
 
 func (s Settings) keytab() gssapi.Keytab {

@@ -217,17 +217,14 @@ func (c *Client) isBound(ctx context.Context, cn *conn, e entry, name string) er
 			return err
 		}
 	} else {
-		err := c.run(ctx, cn, func() error {
-			res, err := cn.WhoAmI(nil)
-			if err == nil {
-				name = strings.TrimPrefix(res.AuthzID, "dn:")
-			}
-			return err
-		})
+		dn, err := c.boundAs(ctx, cn)
 		switch {
 		case err != nil && unwell(err):
 			return err
-		case foldDN(name) == foldDN(e.dn):
+		case err == nil:
+			name = dn
+		}
+		if foldDN(name) == foldDN(e.dn) {
 			return nil
 		}
 	}

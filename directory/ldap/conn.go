@@ -212,6 +212,12 @@ func unwell(err error) bool {
 	return !answered(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultBusy, ldap.LDAPResultUnavailable)
 }
 
+// spent reports whether err means that another connection is needed. Active Directory
+// answers "operations error" on one that has lost its bind.
+func spent(err error) bool {
+	return err != nil && (unwell(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultOperationsError))
+}
+
 // Bounds on one message of a server. The decoder needs about 200 bytes for each
 // element, so the number of elements is bounded too.
 const (

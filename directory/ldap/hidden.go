@@ -1,7 +1,6 @@
 package ldap
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -115,18 +114,13 @@ func (c *Client) mayHide() bool {
 // comparable reports whether the service account may compare an attribute.
 func (c *Client) comparable(ctx context.Context, dn, attribute string) (bool, error) {
 	for _, value := range []string{"20000101000000Z", "TRUE", dn} { // one is of its syntax
-		var answer error // nil is true or false
 		err := c.overPool(ctx, func(cn *conn) error {
-			answer = c.run(ctx, cn, func() error {
+			return c.run(ctx, cn, func() error {
 				_, err := cn.Compare(dn, attribute, value)
 				return err
 			})
-			if answer != nil && !unwell(answer) {
-				return nil // the connection is good
-			}
-			return answer
 		})
-		switch err = cmp.Or(err, answer); {
+		switch {
 		case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidAttributeSyntax):
 			continue
 		case ldap.IsErrorAnyOf(err, ldap.LDAPResultInsufficientAccessRights):

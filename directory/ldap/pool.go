@@ -131,14 +131,12 @@ func (p *pool) take(ctx context.Context, anew bool) (cn *conn, err error) {
 	return cn, nil
 }
 
-// put gives a connection back. After an error that may be one of the connection
-// it is closed.
+// put gives a connection back, with the error of its request. A spent one is closed.
 func (p *pool) put(cn *conn, err error) {
 	defer func() { <-p.slots }()
 	p.mu.Lock()
 	delete(p.busy, cn)
-	harmless := err == nil || ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded)
-	keep := !p.closed && harmless && !cn.IsClosing() && cn.server.down == nil
+	keep := !p.closed && !spent(err) && !cn.IsClosing() && cn.server.down == nil
 	if keep {
 		cn.pooled = true
 		p.idle = append(p.idle, cn)

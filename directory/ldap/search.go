@@ -33,10 +33,9 @@ func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (res *ldap
 	return res, err
 }
 
-// overPool makes a request that changes nothing. Active Directory answers "operations
-// error" on a connection that has lost its bind. So where a request fails without an
-// answer, or with that one, it is made again over a new connection: all that are idle may
-// be as dead. Where that one breaks too, its server is dying, and another one is asked.
+// overPool makes a request that changes nothing. If the connection is spent, it is made again
+// over a new one: all that are idle may be as dead. Where that one breaks too, its server is
+// dying, and another one is asked.
 func (c *Client) overPool(ctx context.Context, request func(*conn) error) error {
 	for try := 1; ; try++ {
 		cn, err := c.pool.take(ctx, try > 1)
@@ -45,9 +44,8 @@ func (c *Client) overPool(ctx context.Context, request func(*conn) error) error 
 			err = request(cn)
 			c.pool.put(cn, err)
 		}
-		again := err != nil && (unwell(err) || ldap.IsErrorAnyOf(err, ldap.LDAPResultOperationsError))
 		broke := taken && !answered(err) && !errors.Is(err, errNoAnswer)
-		if !again || try == 2 && !broke || try == 3 || ctx.Err() != nil {
+		if !spent(err) || try == 2 && !broke || try == 3 || ctx.Err() != nil {
 			return err
 		}
 	}
