@@ -82,9 +82,5 @@ func (c *Client) prefixFilter(prefix string, attributes []string) string {
 	if strings.Contains(c.settings.UserFilter, "%u") {
 		return strings.ReplaceAll(c.settings.UserFilter, "%u", begin)
 	}
-	var any strings.Builder
-	for _, a := range attributes {
-		fmt.Fprintf(&any, "(%s=%s)", a, begin)
-	}
-	return fmt.Sprintf("(&(|%s)%s)", any.String(), c.settings.UserFilter)
+	return "(&(|" + anyLike(attributes, begin) + ")" + c.settings.UserFilter + ")"
 }

@@ -33,11 +33,8 @@ func (c *Client) nesting(ctx context.Context) ([]directory.Nested, error) {
 	}
 	filter, attributes := "(objectClass=group)", []string{"memberOf"}
 	if s.GroupWalk != walkTokenGroups {
-		filter, attributes = "(objectClass=posixGroup)", slices.DeleteFunc(slices.Clone(s.MemberAttributes), func(a string) bool { return a == none })
-		for _, a := range attributes {
-			filter += "(" + a + "=*)"
-		}
-		filter = "(|" + filter + ")"
+		attributes = slices.DeleteFunc(slices.Clone(s.MemberAttributes), func(a string) bool { return a == none })
+		filter = "(|(objectClass=posixGroup)" + anyLike(attributes, "*") + ")"
 	}
 	entries, err := all(ctx, c.search, s.GroupBase, filter, append(slices.Clone(attributes), s.GroupNameAttribute, "owner", "managedBy")...)
 	if err != nil {

@@ -387,7 +387,7 @@ func (r *reporter) attribute(entries []entry, what, name string, worst Level) {
 // groups counts the groups, and searches for the groups that rules name.
 func (r *reporter) groups(ctx context.Context, named, strict []string) {
 	c := r.c
-	entries, more, err := upTo(ctx, c.search, c.settings.GroupBase, "(|"+c.anyMember()+")", sample, c.settings.GroupNameAttribute)
+	entries, more, err := upTo(ctx, c.search, c.settings.GroupBase, "(|"+anyLike(c.settings.memberAttributes(), "*")+")", sample, c.settings.GroupNameAttribute)
 	switch {
 	case err != nil:
 		r.add(Bad, "groups", "%v%s", err, r.cure(err))
@@ -418,15 +418,6 @@ func (r *reporter) groups(ctx context.Context, named, strict []string) {
 	}
 }
 
-// anyMember is the part of a filter that matches entries with members.
-func (c *Client) anyMember() string {
-	filter := ""
-	for _, a := range c.settings.memberAttributes() {
-		filter += "(" + a + "=*)"
-	}
-	return filter
-}
-
 // groupsCalled returns the DNs of up to limit groups with a DN, SID or plain name. A
 // name may contain * as in rules.
 func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name string, limit int) ([]string, error) {
@@ -437,7 +428,7 @@ func (c *Client) groupsCalled(ctx context.Context, search searchFunc, name strin
 		return []string{name}, nil
 	}
 	value := strings.ReplaceAll(ldap.EscapeFilter(name), `\2a`, "*")
-	groups := "(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup)" + c.anyMember()
+	groups := "(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup)" + anyLike(c.settings.memberAttributes(), "*")
 	filter := fmt.Sprintf("(&(|%s)(|(cn=%s)(%s=%s)))", groups, value, c.settings.GroupNameAttribute, value)
 	if strings.HasPrefix(name, "S-1-") {
 		filter = "(objectSid=" + ldap.EscapeFilter(name) + ")"

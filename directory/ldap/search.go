@@ -154,6 +154,16 @@ func anyOf(attributes []string, values ...string) string {
 	return b.String()
 }
 
+// anyLike matches the entries that have a value like pattern, such as "a*", in one of the
+// attributes, as a list of alternatives.
+func anyLike(attributes []string, pattern string) string {
+	filter := ""
+	for _, a := range attributes {
+		filter += "(" + a + "=" + pattern + ")"
+	}
+	return filter
+}
+
 // request returns a search for all entries below base that match filter, at
 // most limit. Aliases are not followed.
 func request(base string, scope int, filter string, limit int, attributes ...string) *ldap.SearchRequest {
