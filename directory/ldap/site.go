@@ -1,6 +1,8 @@
 package ldap
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 	"github.com/miekg/dns"
 )
@@ -59,72 +60,32 @@ func pingSite(ctx context.Context, r *resolver, domain string, dc service) (stri
 	if err != nil {
 		return "", err
 	}
-	defer nc.Close()
-	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	defer stop()
-	ping, err := sitePing(domain)
-	if err != nil {
-		return "", err
+	cn := ldap.NewConn(&boundedConn{Conn: datagrams{nc, bufio.NewReaderSize(nc, 64<<10)}}, false)
+	cn.Start()
+	defer cn.Close()
+	// NtVer is NETLOGON_NT_VERSION_5 and NETLOGON_NT_VERSION_5EX ([MS-ADTS] 6.3.1.1):
+	// the answer contains sites.
+	filter := "(&(DnsDomain=" + ldap.EscapeFilter(domain) + `)(NtVer=\06\00\00\00))`
+	reply := cn.SearchAsync(ctx, request("", ldap.ScopeBaseObject, filter, 0, "Netlogon"), 1)
+	if !reply.Next() || reply.Entry() == nil {
+		return "", fmt.Errorf("ping %s over UDP: no answer: %w", at, cmp.Or(reply.Err(), context.Cause(ctx), errNotNetlogon))
 	}
-	if _, err := nc.Write(ping); err != nil {
-		return "", err
-	}
-	reply := make([]byte, 64<<10)
-	n, err := nc.Read(reply)
-	if err != nil {
-		return "", fmt.Errorf("ping %s over UDP: no answer: %w", at, err)
-	}
-	site, err := siteIn(reply[:n])
+	site, err := siteInNetlogon([]byte(newEntry(reply.Entry()).first("Netlogon"))) // Samba calls it netlogon
 	if err != nil {
 		return "", fmt.Errorf("ping %s over UDP: %w", at, err)
 	}
 	return site, nil
 }
 
-// sitePing is a search for the attribute Netlogon of the root DSE.
-func sitePing(domain string) ([]byte, error) {
-	// NtVer is NETLOGON_NT_VERSION_5 and NETLOGON_NT_VERSION_5EX ([MS-ADTS] 6.3.1.1):
-	// the answer contains sites.
-	filter, err := ldap.CompileFilter(`(&(DnsDomain=` + ldap.EscapeFilter(domain) + `)(NtVer=\06\00\00\00))`)
-	if err != nil {
-		return nil, err
-	}
-	search := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationSearchRequest, nil, "")
-	search.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "", ""))
-	for _, tag := range []ber.Tag{ber.TagEnumerated, ber.TagEnumerated, ber.TagInteger, ber.TagInteger} { // scope, aliases, limits
-		search.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, 0, ""))
-	}
-	search.AppendChild(ber.NewBoolean(ber.ClassUniversal, ber.TypePrimitive, ber.TagBoolean, false, ""))
-	search.AppendChild(filter)
-	attributes := ber.NewSequence("")
-	attributes.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "Netlogon", ""))
-	search.AppendChild(attributes)
-	message := ber.NewSequence("")
-	message.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, 1, ""))
-	message.AppendChild(search)
-	return message.Bytes(), nil
+// datagrams are read in pieces, as a stream is.
+type datagrams struct {
+	net.Conn
+	in *bufio.Reader
 }
+
+func (d datagrams) Read(p []byte) (int, error) { return d.in.Read(p) }
 
 var errNotNetlogon = errors.New("the answer is not one of a domain controller of this domain")
-
-// siteIn returns the site of the client in an answer to a sitePing.
-func siteIn(reply []byte) (string, error) {
-	if err := new(berScanner).write(reply); err != nil {
-		return "", err
-	}
-	p, err := ber.DecodePacketErr(reply)
-	if err != nil {
-		return "", err
-	}
-	// message, entry, attributes, the only attribute, its values, the only value
-	for _, child := range []int{1, 1, 0, 1, 0} {
-		if len(p.Children) <= child {
-			return "", errNotNetlogon
-		}
-		p = p.Children[child]
-	}
-	return siteInNetlogon(p.ByteValue)
-}
 
 // siteInNetlogon returns the name of the client's site in a
 // NETLOGON_SAM_LOGON_RESPONSE_EX ([MS-ADTS] 6.3.1.9).
