@@ -42,18 +42,17 @@ func newLocator(s Settings, dns *resolver) *locator {
 // serviceName is what DNS calls the servers. Only domain controllers of Active
 // Directory are below dc._msdcs: other LDAP servers may have the name _ldap._tcp.
 func (l *locator) serviceName(site string) string {
+	if l.settings.Kind != "active_directory" {
+		return "_ldap._tcp." + l.settings.Domain
+	}
+	if site != "" {
+		site = "." + site + "._sites"
+	}
 	role := ".dc._msdcs."
 	if l.catalog {
 		role = ".gc._msdcs."
 	}
-	switch {
-	case l.settings.Kind != "active_directory":
-		return "_ldap._tcp." + l.settings.Domain
-	case site != "":
-		return "_ldap._tcp." + site + "._sites" + role + l.settings.Domain
-	default:
-		return "_ldap._tcp" + role + l.settings.Domain
-	}
+	return "_ldap._tcp" + site + role + l.settings.Domain
 }
 
 // locate asks DNS for the servers, and on Active Directory a server for the site of

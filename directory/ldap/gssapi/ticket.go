@@ -146,24 +146,25 @@ func ticketError(of *credentials, service string, err error) error {
 	case strings.Contains(text, "client password/keytab incorrect"):
 		code = errorcode.KDC_ERR_PREAUTH_FAILED
 	}
-	why := ""
-	switch code {
-	case errorcode.KDC_ERR_C_PRINCIPAL_UNKNOWN:
-		why = "the realm has no such account. bind.principal must be the name that logs in, such as svc-berth@CORP.EXAMPLE or HOST$@CORP.EXAMPLE, not a service name (SPN)"
-	case errorcode.KDC_ERR_CLIENT_REVOKED:
-		why = "the account is disabled, locked or expired"
-	case errorcode.KDC_ERR_KEY_EXPIRED:
-		why = "the password of the account has expired: give it one that does not expire, and make the keytab anew"
-	case errorcode.KDC_ERR_PREAUTH_FAILED, errorcode.KRB_AP_ERR_BAD_INTEGRITY:
-		why = "the key in the keytab is not that of the account. The password may have changed since the keytab was made (another kvno): make it anew"
-	case errorcode.KDC_ERR_ETYPE_NOSUPP:
-		why = "the KDC does not support AES for the account: set msDS-SupportedEncryptionTypes of the account to 24 and its password anew, then make the keytab anew"
-	case errorcode.KRB_AP_ERR_SKEW:
-		why = "the clock here differs from that of the KDC by more than five minutes: synchronize both"
-	case errorcode.KDC_ERR_S_PRINCIPAL_UNKNOWN: // another server may be known
-		return fmt.Errorf("ticket of %s for %s: the realm has no such service: add this service name (SPN) to the account of the server, or use the name of the server that the realm knows: %w", of, service, err)
-	default:
-		return fmt.Errorf("ticket of %s for %s: %w", of, service, err)
+	if why, no := refusals[code]; no {
+		return &Refusal{fmt.Sprintf("ticket of %s: %s: %v", of, why, err)}
 	}
-	return &Refusal{fmt.Sprintf("ticket of %s: %s: %v", of, why, err)}
+	why := ""
+	if code == errorcode.KDC_ERR_S_PRINCIPAL_UNKNOWN { // no refusal: another server may be known
+		why = "the realm has no such service: add this service name (SPN) to the account of the server, or use the name of the server that the realm knows: "
+	}
+	return fmt.Errorf("ticket of %s for %s: %s%w", of, service, why, err)
+}
+
+const wrongKey = "the key in the keytab is not that of the account. The password may have changed since the keytab was made (another kvno): make it anew"
+
+// refusals are what the codes of a KDC mean for the service account.
+var refusals = map[int32]string{
+	errorcode.KDC_ERR_C_PRINCIPAL_UNKNOWN: "the realm has no such account. bind.principal must be the name that logs in, such as svc-berth@CORP.EXAMPLE or HOST$@CORP.EXAMPLE, not a service name (SPN)",
+	errorcode.KDC_ERR_CLIENT_REVOKED:      "the account is disabled, locked or expired",
+	errorcode.KDC_ERR_KEY_EXPIRED:         "the password of the account has expired: give it one that does not expire, and make the keytab anew",
+	errorcode.KDC_ERR_PREAUTH_FAILED:      wrongKey,
+	errorcode.KRB_AP_ERR_BAD_INTEGRITY:    wrongKey,
+	errorcode.KDC_ERR_ETYPE_NOSUPP:        "the KDC does not support AES for the account: set msDS-SupportedEncryptionTypes of the account to 24 and its password anew, then make the keytab anew",
+	errorcode.KRB_AP_ERR_SKEW:             "the clock here differs from that of the KDC by more than five minutes: synchronize both",
 }
