@@ -19,29 +19,23 @@ func (c *Client) groupsElsewhere(ctx context.Context, e entry, groups []director
 	}
 	var more []directory.Group
 	if own != c {
-		var dns []string
-		for _, g := range groups {
-			if !g.DN.IsZero() {
-				dns = append(dns, g.DN.String())
-			}
-		}
 		var err error
-		if more, err = own.holding(ctx, []string{e.dn}, dns); err != nil {
+		if more, err = own.holding(ctx, e.dn, groups); err != nil {
 			return nil, err
 		}
 	}
 	if own.foreign == nil {
 		return more, nil
 	}
-	// There a person of another forest is an entry with the SID as its name.
+	// There a person or group of another forest is an entry with the SID as its name.
 	at := ",CN=ForeignSecurityPrincipals," + domainOf(own.foreign.settings.Base)
-	var dns []string
+	var principals []directory.Group
 	for _, g := range slices.Concat(groups, more) {
 		if g.SID != "" {
-			dns = append(dns, "CN="+g.SID+at)
+			principals = append(principals, directory.Group{DN: directory.DNOf("CN=" + g.SID + at)})
 		}
 	}
-	foreign, err := own.foreign.holding(ctx, []string{"CN=" + sidText(e.first("objectSid")) + at}, dns)
+	foreign, err := own.foreign.holding(ctx, "CN="+sidText(e.first("objectSid"))+at, principals)
 	if err != nil {
 		return nil, fmt.Errorf("foreign_groups: directory %s: %w", own.foreign.settings.Name, err)
 	}
@@ -54,34 +48,18 @@ func (c *Client) groupsElsewhere(ctx context.Context, e entry, groups []director
 
 // holding returns the domain-local groups of this domain that hold the person or one of the
 // groups, directly or not, and are none of these.
-func (c *Client) holding(ctx context.Context, person, groups []string) ([]directory.Group, error) {
-	var found []directory.Group
-	known := map[string]bool{}
-	for _, dn := range groups {
-		known[foldDN(dn)] = true
-	}
-	slices.Sort(groups)
+func (c *Client) holding(ctx context.Context, person string, groups []directory.Group) (found []directory.Group, err error) {
 	// Apart, because many people have the same groups, and the answer about these is remembered.
-	for _, level := range [][]string{person, groups} {
-		for depth := 0; len(level) > 0; depth++ {
-			if depth == maxDepth || len(known) > maxGroups {
-				return nil, fmt.Errorf("more than %d groups, or nested deeper than %d", maxGroups, maxDepth)
-			}
-			var next []string
-			for some := range slices.Chunk(level, perFilter) {
-				holders, err := c.remembered(ctx, c.search, domainLocal(some), func(entry) string { return viaNested })
-				if err != nil {
-					return nil, err
-				}
-				for _, g := range holders {
-					if !known[g.DN.Key()] {
-						known[g.DN.Key()] = true
-						found, next = append(found, g), append(next, g.DN.String())
-					}
-				}
-			}
-			level = next
+	for _, members := range [][]directory.Group{{{DN: directory.DNOf(person)}}, groups} {
+		level, err := c.above(ctx, c.search, members, domainLocal)
+		if err != nil {
+			return nil, err
 		}
+		more, err := c.climb(ctx, c.search, level, slices.Concat(groups, found), domainLocal)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
 	}
 	return found, nil
 }

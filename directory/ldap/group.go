@@ -70,7 +70,7 @@ func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry) ([]di
 	var level []directory.Group
 	if filter := primaryFilter(e); filter != "" {
 		var err error
-		if level, err = c.remembered(ctx, search, filter, func(entry) string { return viaPrimary }); err != nil {
+		if level, err = c.remembered(ctx, search, filter, viaPrimary); err != nil {
 			return nil, err
 		}
 	}
@@ -80,7 +80,8 @@ func (c *Client) memberOf(ctx context.Context, search searchFunc, e entry) ([]di
 			return nil, err
 		}
 	}
-	return c.climb(ctx, search, level, listed)
+	more, err := c.climb(ctx, search, level, listed, c.withMember)
+	return append(listed, more...), err
 }
 
 // unreadableGroups refuses a user whose groups cannot be read. Otherwise the user
@@ -109,44 +110,64 @@ func (c *Client) walk(ctx context.Context, search searchFunc, e entry, name stri
 		return nil, err
 	}
 	// memberOf may list groups that this account cannot search for.
-	return c.climb(ctx, search, append(level, c.listed(e)...), nil)
+	return c.climb(ctx, search, append(level, c.listed(e)...), nil, c.withMember)
 }
 
-// climb returns the groups of known and level, and all groups that contain those of
-// level, directly or not.
-func (c *Client) climb(ctx context.Context, search searchFunc, level, known []directory.Group) ([]directory.Group, error) {
-	seen := map[string]directory.Group{}
+// climb returns the groups of level, and all groups that contain these, directly or not, but
+// those that are known. filter matches the groups with one of some members.
+func (c *Client) climb(ctx context.Context, search searchFunc, level, known []directory.Group, filter func([]string) string) ([]directory.Group, error) {
+	found := make([]directory.Group, 0, len(level)) // sessions keep it
+	seen := map[string]bool{}
 	for _, g := range known {
-		seen[g.DN.Key()] = g
+		seen[g.DN.Key()] = true
 	}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth == maxDepth {
 			return nil, fmt.Errorf("groups are nested deeper than %d", maxDepth)
 		}
-		var fresh []string
+		var fresh []directory.Group
 		for _, g := range level {
-			key := g.DN.Key()
-			if _, ok := seen[key]; !ok {
-				seen[key] = g
-				fresh = append(fresh, g.DN.String())
+			if key := g.DN.Key(); !seen[key] {
+				seen[key] = true
+				found, fresh = append(found, g), append(fresh, g)
 			}
 		}
 		if len(seen) > maxGroups {
 			break
 		}
-		level = nil
-		for some := range slices.Chunk(slices.Sorted(slices.Values(fresh)), perFilter) {
-			parents, err := c.remembered(ctx, search, "(|"+anyOf(c.settings.MemberAttributes, some...)+")", func(entry) string { return viaNested })
-			if err != nil {
-				return nil, err
-			}
-			level = append(level, parents...)
+		var err error
+		if level, err = c.above(ctx, search, fresh, filter); err != nil {
+			return nil, err
 		}
 	}
 	if len(seen) > maxGroups {
 		return nil, fmt.Errorf("more than %d groups", maxGroups)
 	}
-	return slices.AppendSeq(make([]directory.Group, 0, len(seen)), maps.Values(seen)), nil // sessions keep it
+	return found, nil
+}
+
+// above returns the groups that contain one of some, directly.
+func (c *Client) above(ctx context.Context, search searchFunc, some []directory.Group, filter func([]string) string) (groups []directory.Group, err error) {
+	var dns []string
+	for _, g := range some {
+		if !g.DN.IsZero() { // Active Directory does not show all of them
+			dns = append(dns, g.DN.String())
+		}
+	}
+	slices.Sort(dns)
+	for chunk := range slices.Chunk(dns, perFilter) {
+		holders, err := c.remembered(ctx, search, filter(chunk), viaNested)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, holders...)
+	}
+	return groups, nil
+}
+
+// withMember matches the groups with one of the members.
+func (c *Client) withMember(members []string) string {
+	return "(|" + anyOf(c.settings.MemberAttributes, members...) + ")"
 }
 
 // primaryFilter matches the POSIX group that the user e is in by its number (RFC
@@ -175,11 +196,11 @@ func viaOf(g, e entry) string {
 // remembered returns the groups that filter matches. They are remembered as long as
 // users are, because rules name groups, but at least a second, for the users of one
 // batch.
-func (c *Client) remembered(ctx context.Context, search searchFunc, filter string, via func(entry) string) ([]directory.Group, error) {
+func (c *Client) remembered(ctx context.Context, search searchFunc, filter, via string) ([]directory.Group, error) {
 	if groups, known := c.nested.recall(filter, c.now()); known {
 		return groups, nil
 	}
-	groups, err := c.holders(ctx, search, filter, via)
+	groups, err := c.holders(ctx, search, filter, func(entry) string { return via })
 	if err == nil {
 		c.nested.remember(filter, groups, c.now().Add(max(c.settings.Cache, time.Second)))
 	}

@@ -330,7 +330,7 @@ func TestRememberedGroups(t *testing.T) {
 			name  string
 		}{{0, "a"}, {want - 1, "a"}, {want, "b"}} {
 			now = noon.Add(tt.after)
-			groups, err := c.remembered(t.Context(), search, "(cn=*)", func(entry) string { return viaNested })
+			groups, err := c.remembered(t.Context(), search, "(cn=*)", viaNested)
 			if err != nil || len(groups) != 1 || groups[0].Name != tt.name || groups[0].Via != viaNested {
 				t.Errorf("cache %v, after %v: %v, %v; want %s", cache, tt.after, groups, err, tt.name)
 			}

@@ -77,7 +77,7 @@ func (c *Client) number(ctx context.Context, search searchFunc, groups []directo
 			names = append(names, g.Name)
 		}
 		filter := "(&(" + c.settings.GIDAttribute + "=*)(|" + anyOf([]string{c.settings.GroupNameAttribute}, names...) + "))"
-		found, err := c.remembered(ctx, search, filter, func(entry) string { return viaMemberOf })
+		found, err := c.remembered(ctx, search, filter, viaMemberOf)
 		if err != nil {
 			return err
 		}
