@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -71,18 +70,7 @@ func (s Settings) checkBind(bad *mistakes) {
 
 // passwordFile is the file with the password of the service account.
 func (s Settings) passwordFile() *privatefile.File[string] {
-	return &privatefile.File[string]{Path: s.BindPasswordFile, Forbidden: privatefile.GroupReads, Most: 64 << 10, Parse: func(text []byte) (string, error) {
-		line, _, _ := strings.Cut(string(text), "\n")
-		for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
-			if strings.HasPrefix(line, mark) {
-				return "", errors.New("begins with a byte order mark: must be plain UTF-8 without one")
-			}
-		}
-		if line = strings.TrimSuffix(line, "\r"); line == "" {
-			return "", errors.New("the first line is empty")
-		}
-		return line, nil
-	}}
+	return &privatefile.File[string]{Path: s.BindPasswordFile, Forbidden: privatefile.GroupReads, Most: 64 << 10, Parse: privatefile.Line}
 }
 
 // bindPassword returns the password of the service account. If its file cannot be

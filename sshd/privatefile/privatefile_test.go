@@ -101,6 +101,11 @@ func TestFirstLine(t *testing.T) {
 			t.Errorf("FirstLine of %q = %q, %v", text, got, err)
 		}
 	}
+	for _, text := range []string{"\ufeffsecret", "\xff\xfes\x00e\x00"} { // as Notepad writes
+		if got, err := FirstLine(put(t, filepath.Join(t.TempDir(), "f"), text, 0o600)); err == nil {
+			t.Errorf("FirstLine of %q = %q, want an error about the mark", text, got)
+		}
+	}
 	if _, err := FirstLine(put(t, filepath.Join(t.TempDir(), "f"), "secret", 0o644)); err == nil {
 		t.Error("FirstLine of a file for everybody: no error")
 	}

@@ -77,13 +77,24 @@ func mayOwn(owner uint32, reader int) bool {
 }
 
 // FirstLine returns the first line of a file that its group may read, such as a
-// systemd credential. An empty line is an error.
+// systemd credential.
 func FirstLine(path string) (string, error) {
 	text, err := Read(path, GroupReads, 64<<10)
 	if err != nil {
 		return "", err
 	}
+	return Line(text)
+}
+
+// Line returns the first line of a text. It is an error if that is empty, or begins with
+// the mark that some editors on Windows write.
+func Line(text []byte) (string, error) {
 	line, _, _ := strings.Cut(string(text), "\n")
+	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+		if strings.HasPrefix(line, mark) {
+			return "", errors.New("begins with a byte order mark: must be plain UTF-8 without one")
+		}
+	}
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
 		return "", errors.New("the first line is empty")
 	}
