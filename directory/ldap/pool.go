@@ -31,6 +31,9 @@ type server struct {
 	doubted bool          // it was silent, and a probe is asking whether it is down
 	took    time.Duration // to connect to it the last time
 	traffic Traffic       // but for what can be seen from outside
+
+	refused  error     // the service account could not bind
+	rebindAt time.Time // when it may try again
 }
 
 // newServer returns the server of a URL that Settings.Check has accepted.
@@ -71,8 +74,8 @@ const (
 	backOff    = 4
 	maxBackOff = 30 * time.Second
 
-	// rebind is how long a refused service account is not tried again. Otherwise
-	// the directory could lock it.
+	// rebind is how long a refused service account is not tried again on a server.
+	// Otherwise the directory could lock it.
 	rebind = 10 * time.Second
 )
 
@@ -87,13 +90,11 @@ type pool struct {
 	fixed   []*server // those of the settings
 	locator *locator  // finds the others; nil: there are none
 
-	mu       sync.Mutex
-	servers  []*server // in order of preference; never changed in place
-	idle     []*conn   // the last one was used last
-	busy     map[*conn]bool
-	refused  error // the service account could not bind
-	rebindAt time.Time
-	closed   bool
+	mu      sync.Mutex
+	servers []*server // in order of preference; never changed in place
+	idle    []*conn   // the last one was used last
+	busy    map[*conn]bool
+	closed  bool
 }
 
 func newPool(c *Client, servers []*server) *pool {
@@ -457,16 +458,16 @@ func (c *Client) bindService(ctx context.Context, cn *conn) error {
 	if account == "" {
 		return nil
 	}
-	p := c.pool
+	p, s := c.pool, cn.server
 	p.mu.Lock()
-	refused, until := p.refused, p.rebindAt
+	refused, until := s.refused, s.rebindAt
 	p.mu.Unlock()
 	if time.Now().Before(until) {
 		return refused
 	}
 	err := c.bindBy(ctx, cn)
 	if err != nil && !unwell(err) {
-		p.locked(func() { p.refused, p.rebindAt = err, time.Now().Add(rebind) })
+		p.locked(func() { s.refused, s.rebindAt = err, time.Now().Add(rebind) })
 	}
 	return err
 }

@@ -28,6 +28,7 @@ type script struct {
 	refuses bool              // it takes no connections
 	breaks  bool              // it closes a connection when a search or a change comes
 	empty   bool              // it has no entries, not even the base
+	strange bool              // it does not know the service account
 	slow    time.Duration     // each search below a base takes
 	pieces  bool              // its answer begins at once
 	binds   int
@@ -66,6 +67,9 @@ func (s *script) serve(nc net.Conn) {
 		code := ldap.LDAPResultSuccess
 		if s.empty && op.Tag == ldap.ApplicationSearchRequest && op.Children[0].Value != "" {
 			code = ldap.LDAPResultNoSuchObject
+		}
+		if s.strange && op.Tag == ldap.ApplicationBindRequest {
+			code = ldap.LDAPResultInvalidCredentials
 		}
 		if op.Tag == ldap.ApplicationBindRequest {
 			s.binds++
@@ -288,6 +292,28 @@ func TestBrokenChange(t *testing.T) {
 		if _, err := c.Lookup(t.Context(), "alice"); !errors.Is(err, directory.ErrNoUser) {
 			t.Errorf("Lookup afterwards = %v, want an answer", err)
 		}
+	})
+}
+
+// TestStrangeServer has the first server come back without the service account, as one that is
+// set up anew. The probe that finds out must not keep anybody from using the other one.
+func TestStrangeServer(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, c *Client, s []*script) {
+		s[0].set(func() { s[0].refuses = true })
+		atOnce(t, c, 1)
+		s[0].set(func() { s[0].refuses, s[0].strange = false, true })
+		start := time.Now()
+		for range 5 {
+			time.Sleep(2 * c.settings.ProbeEvery)
+			atOnce(t, c, 20)
+			s[1].lose() // so that connections are made again
+			time.Sleep(2 * maxIdle)
+		}
+		s[0].set(func() {
+			if most := 1 + int(time.Since(start)/rebind); s[0].binds == 0 || s[0].binds > most {
+				t.Errorf("the first server got %d binds, want 1 to %d: one for each %v", s[0].binds, most, rebind)
+			}
+		})
 	})
 }
 
