@@ -73,9 +73,7 @@ type Server struct {
 // end the server.
 func Open(s Settings, log hclog.Logger) (*Server, error) {
 	log = cmp.Or(log, hclog.NewNullLogger())
-	if s.Policy == (Policy{}) {
-		s.Policy = DefaultPolicy()
-	}
+	s.Policy = cmp.Or(s.Policy, DefaultPolicy())
 	s.hashMemory = cmp.Or(s.hashMemory, argonMemory)
 	h, err := newHasher(s.hashMemory)
 	if err != nil {

@@ -68,14 +68,14 @@ func (c *Client) ChangePassword(ctx context.Context, u *directory.User, old, new
 	}
 	err = change(ctx, service, u, old, new)
 	if r, refused := errors.AsType[*directory.Refusal](err); refused && errors.Is(r, directory.ErrChangeForbidden) {
-		r.Detail += "; password expired, so " + c.settings.account() + " must change it: " + ExpiredChange[c.settings.Kind]
+		r.Detail += "; password expired, so " + c.settings.account() + " must change it: " + expiredChange[c.settings.Kind]
 	}
 	return err
 }
 
-// ExpiredChange says, for each kind of server that refuses binds with an expired
+// expiredChange says, for each kind of server that refuses binds with an expired
 // password, what an administrator must do so that people can change theirs.
-var ExpiredChange = map[string]string{
+var expiredChange = map[string]string{
 	"openldap": `it needs the access "=xw" to userPassword; or set pwdGraceAuthNLimit in the password policy, so that people change it themselves`,
 	"389ds":    `it needs the right "write" on userPassword; or set passwordGraceLimit in the password policy, so that people change it themselves`,
 }

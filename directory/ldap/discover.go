@@ -28,6 +28,10 @@ func Discover(ctx context.Context, s Settings) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
+	var found Found
+	for _, srv := range servers {
+		found.URLs = append(found.URLs, srv.url)
+	}
 	var errs []error
 	for _, srv := range servers {
 		cn, err := c.pool.connectTo(ctx, srv, c.settings.ConnectTimeout, asNobody())
@@ -42,16 +46,10 @@ func Discover(ctx context.Context, s Settings) (Found, error) {
 			continue
 		}
 		b, _ := brandOf(root)
-		return Found{Kind: b.kind, Bases: basesOf(root, b.kind), URLs: urlsOf(servers)}, nil // none: the server shows it to nobody
+		found.Kind, found.Bases = b.kind, basesOf(root, b.kind) // none: the server shows it to nobody
+		return found, nil
 	}
 	return Found{}, errors.Join(errs...)
-}
-
-func urlsOf(servers []*server) (urls []string) {
-	for _, s := range servers {
-		urls = append(urls, s.url)
-	}
-	return urls
 }
 
 // basesOf returns the naming contexts that may hold people.

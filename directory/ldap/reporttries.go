@@ -106,7 +106,7 @@ func (r *reporter) writes(ctx context.Context, e entry) {
 	s := r.c.settings
 	keys, expired := s.KeyChange == keyChangeService, ""
 	if s.PasswordChange == changeRFC3062 {
-		expired = ExpiredChange[s.Kind]
+		expired = expiredChange[s.Kind]
 	}
 	if s.Kind == "embedded" || s.account() == "" || !keys && expired == "" {
 		return
