@@ -105,13 +105,14 @@ func (c *conn) verify(ctx context.Context, key, password string) (e *entry, unlo
 		return nil, unlock, refused.because(ldap.BeheraAccountLocked)
 	}
 	if !c.store.hasher.matches(ctx, e.first("userPassword"), password) {
-		if ctx.Err() == nil { // else the server is closing, and nothing was compared
-			c.store.count(key, func(e *entry) {
-				if c.policy.countFailure(e, c.now()) {
-					c.log.Warn("too many wrong passwords: account locked", "dn", e.name.String())
-				}
-			})
+		if ctx.Err() != nil { // nothing was compared
+			return nil, unlock, answer(ldap.LDAPResultUnavailable, "the server is closing")
 		}
+		c.store.count(key, func(e *entry) {
+			if c.policy.countFailure(e, c.now()) {
+				c.log.Warn("too many wrong passwords: account locked", "dn", e.name.String())
+			}
+		})
 		return nil, unlock, refused
 	}
 	if e.has("pwdFailureTime") || e.has("pwdAccountLockedTime") {

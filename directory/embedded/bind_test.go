@@ -1,10 +1,13 @@
 package embedded
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"berth/directory"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -230,4 +233,19 @@ func TestDisabledMeanwhile(t *testing.T) {
 	if got := codeOf(err); got != ldap.LDAPResultInsufficientAccessRights {
 		t.Errorf("search: got code %d want 50", got)
 	}
+}
+
+// TestBindAtTheEnd checks a right password while the server closes. It is compared with
+// nothing, so it must not count as wrong.
+func TestBindAtTheEnd(t *testing.T) {
+	s := open(t, Settings{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := &conn{Server: s}
+	for _, password := range []string{"alice-demo-1", "wrong"} {
+		if r := c.bindUser(ctx, directory.DNOf(alice).Key(), password); r.code != ldap.LDAPResultUnavailable {
+			t.Errorf("bind with %q: got code %d (%s) want %d", password, r.code, r.text, ldap.LDAPResultUnavailable)
+		}
+	}
+	bound(t, s, alice, "alice-demo-1")
 }
