@@ -349,9 +349,6 @@ func (c *Client) answer(ctx context.Context, e entry, found []entry, err error) 
 	if i < 0 { // not "no": the catalogue is a copy, and older or newer than the domain
 		return directory.Answer{Err: fmt.Errorf("the global catalogue has %q, which the domain %s does not show the service account", e.dn, c.settings.Domain)}
 	}
-	if err := found[i].readRanges(ctx, c.search); err != nil {
-		return directory.Answer{Err: err}
-	}
 	u, err := c.user(ctx, c.search, found[i])
 	return directory.Answer{User: u, Err: err}
 }

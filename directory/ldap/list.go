@@ -47,11 +47,7 @@ func (c *Client) users(ctx context.Context) iter.Seq2[*directory.User, error] {
 		entries, short := all(ctx, c.search, c.settings.Base, c.anyUser(), c.userAttributes()...)
 		search := c.sweepGroups(ctx)
 		for _, e := range entries {
-			err := e.readRanges(ctx, c.search)
-			var u *directory.User
-			if err == nil {
-				u, err = c.user(ctx, search, e)
-			}
+			u, err := c.user(ctx, search, e)
 			switch {
 			case errors.Is(err, directory.ErrNoUser):
 				continue // without a login name
@@ -114,7 +110,7 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 				answers[name] = directory.Answer{Err: err}
 			default:
 				var u *directory.User
-				e, err := c.choose(ctx, c.search, name, matches)
+				e, err := c.choose(name, matches)
 				if err == nil {
 					u, err = c.user(ctx, c.search, e)
 				}

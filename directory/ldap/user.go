@@ -25,7 +25,7 @@ func (c *Client) find(ctx context.Context, search searchFunc, name string) (*dir
 	return c.user(ctx, search, e)
 }
 
-// findEntry returns the whole entry that a login name means.
+// findEntry returns the entry that a login name means.
 //
 // A server gives up a search by an attribute without an index (389 DS: result 11), and
 // many entries may match. Then only the name attribute is searched. The entry with that
@@ -49,16 +49,16 @@ func (c *Client) findEntry(ctx context.Context, search searchFunc, name string) 
 			continue
 		}
 		if given == nil || len(entries) > 0 {
-			return c.choose(ctx, search, name, entries)
+			return c.choose(name, entries)
 		}
 	}
 	return entry{}, given
 }
 
-// choose returns the entry that name means, with all its values. One person's mail
-// address may be the login name of another. So if several entries match, the one
-// with the login name is meant. A domain before the name has been checked.
-func (c *Client) choose(ctx context.Context, search searchFunc, name string, entries []entry) (entry, error) {
+// choose returns the entry that name means. One person's mail address may be the login
+// name of another. So if several entries match, the one with the login name is meant. A
+// domain before the name has been checked.
+func (c *Client) choose(name string, entries []entry) (entry, error) {
 	name = name[strings.IndexByte(name, '\\')+1:]
 	if len(entries) > 1 {
 		var named []entry
@@ -78,7 +78,7 @@ func (c *Client) choose(ctx context.Context, search searchFunc, name string, ent
 	if len(entries) == 0 {
 		return entry{}, fmt.Errorf("name %q: %w", name, directory.ErrNoUser)
 	}
-	return entries[0], entries[0].readRanges(ctx, search)
+	return entries[0], nil
 }
 
 // userAttributes are the attributes that a look-up asks for. Operational ones are
@@ -106,8 +106,11 @@ func (c *Client) userAttributes() []string {
 	return slices.CompactFunc(names, strings.EqualFold)
 }
 
-// user makes a User of an entry, and asks for the groups.
+// user makes a User of an entry, and asks for the rest of its values and for the groups.
 func (c *Client) user(ctx context.Context, search searchFunc, e entry) (*directory.User, error) {
+	if err := e.readRanges(ctx, search); err != nil {
+		return nil, err
+	}
 	u := &directory.User{
 		Identity: c.identity(e),
 		Name:     c.loginName(e),
