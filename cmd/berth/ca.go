@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +42,7 @@ func showAuthorities(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	w := newTable(cmd.OutOrStdout())
 	fmt.Fprintln(w, "AUTHORITY\tPEOPLE OF\tISSUES\tFILE")
 	for _, a := range all {
 		how := "no"

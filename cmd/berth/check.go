@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,9 +96,7 @@ func (c *check) encode(err error) error {
 			c.add(ldap.Bad, "berth", "%v", err)
 		}
 	}
-	e := json.NewEncoder(c.out)
-	e.SetIndent("", "  ")
-	if err := e.Encode(struct {
+	if err := printJSON(c.out, struct {
 		OK       bool      `json:"ok"`
 		Findings []finding `json:"findings"`
 	}{!c.wrong, c.findings}); err != nil {

@@ -121,9 +121,7 @@ func (f *explainFlags) explain(out io.Writer, cfg *config.Config, set *policy.Se
 		}
 	}
 	if f.json {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(why)
+		return printJSON(out, why)
 	}
 	return why.WriteText(out)
 }

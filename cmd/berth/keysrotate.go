@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
@@ -40,7 +39,7 @@ type namedKey struct {
 
 // rotation prints the keys, and the next step for each type.
 func rotation(w io.Writer, keys []namedKey) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := newTable(w)
 	files := map[string][]string{} // of each type
 	for _, k := range keys {
 		use := "in use"

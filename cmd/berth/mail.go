@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -60,28 +58,20 @@ func planMails(cmd *cobra.Command, cfg *config.Config, until time.Time, asJSON b
 	}
 	defer people.Close()
 	post.of(people, func() *policy.Set { return set })
-	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	lines, printed, problems := json.NewEncoder(cmd.OutOrStdout()), 0, 0
+	out := newList(cmd.OutOrStdout(), asJSON, "USER\tADDRESS\tLANGUAGE\tMAIL\tWHEN\tPASSWORD EXPIRES\tTOLD TO USE", planLine)
+	problems := 0
 	for p, err := range post.Plans(cmd.Context(), until) {
 		if err != nil {
-			return errors.Join(table.Flush(), err)
+			return errors.Join(out.table.Flush(), err)
 		}
 		if p.Problem != "" {
 			problems++
 		}
-		if asJSON {
-			err = lines.Encode(p)
-		} else {
-			if printed++; printed == 1 {
-				fmt.Fprintln(table, "USER\tADDRESS\tLANGUAGE\tMAIL\tWHEN\tPASSWORD EXPIRES\tTOLD TO USE")
-			}
-			fmt.Fprintln(table, planLine(p))
-		}
-		if err != nil {
+		if err := out.add(p); err != nil {
 			return err
 		}
 	}
-	if err := table.Flush(); err != nil {
+	if err := out.table.Flush(); err != nil {
 		return err
 	}
 	if problems > 0 {

@@ -36,20 +36,6 @@ func main() {
 	os.Exit(codeOf(err))
 }
 
-// An output is standard output. A command whose output is not complete must not exit with 0.
-type output struct {
-	file *os.File
-	err  error // of the first write that failed
-}
-
-func (o *output) Fd() uintptr { return o.file.Fd() }
-
-func (o *output) Write(b []byte) (int, error) {
-	n, err := o.file.Write(b)
-	o.err = cmp.Or(o.err, err)
-	return n, err
-}
-
 // An exitCode is an error with a code of the process that is not 1.
 type exitCode struct {
 	code int

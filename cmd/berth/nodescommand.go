@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -107,7 +106,7 @@ func printRules(out io.Writer, all []admin.Done) {
 // warning if they have different rules.
 func printOthers(cmd *cobra.Command, server *admin.Client, here admin.Status) error {
 	all, err := server.Nodes(cmd.Context(), admin.Task{Do: admin.DoStatus})
-	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	t := newTable(cmd.OutOrStdout())
 	if len(all) > 0 {
 		fmt.Fprintln(t, "\nOTHER NODE\tRELEASE\tREADY\tSESSIONS\tRULES\tLOG LEVEL\tSINCE")
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -268,18 +266,13 @@ func (l listing[T]) command(instead ...func(*cobra.Command, *admin.Client) (bool
 			fmt.Fprintln(cmd.OutOrStdout(), l.none)
 			return nil
 		}
-		e, t := json.NewEncoder(cmd.OutOrStdout()), tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		if !asJSON {
-			fmt.Fprintln(t, l.head)
-		}
+		out := newList(cmd.OutOrStdout(), asJSON, l.head, l.line)
 		for _, v := range all {
-			if !asJSON {
-				fmt.Fprintln(t, l.line(v))
-			} else if err := e.Encode(v); err != nil {
+			if err := out.add(v); err != nil {
 				return err
 			}
 		}
-		return errors.Join(t.Flush(), err) // this is not all
+		return errors.Join(out.table.Flush(), err) // this is not all
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd

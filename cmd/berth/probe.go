@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -143,9 +142,7 @@ func (p *probe) run(cmd *cobra.Command) error {
 
 	p.report.OK = p.steps(ctx, auth, hosts)
 	if p.json {
-		e := json.NewEncoder(p.out)
-		e.SetIndent("", "  ")
-		if err := e.Encode(p.report); err != nil {
+		if err := printJSON(p.out, p.report); err != nil {
 			return err
 		}
 	}

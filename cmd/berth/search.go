@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,19 +76,16 @@ func (f *searchFlags) run(cmd *cobra.Command, files []string) error {
 	if err != nil {
 		return exitCode{2, err}
 	}
-	var out matchPrinter = matchTable{tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)}
-	if f.json {
-		out = matchLines{json.NewEncoder(cmd.OutOrStdout())}
-	}
+	out := newList(cmd.OutOrStdout(), f.json, "", match.row)
 	record := recordReader{err: cmd.ErrOrStderr(), keys: keys}
 	found := 0
 	for _, file := range files {
 		record.read(search, file, func(m audit.Match) {
 			found++
-			err = cmp.Or(err, out.print(m))
+			err = cmp.Or(err, out.add(newMatch(m)))
 		})
 	}
-	if err := errors.Join(err, out.flush()); err != nil {
+	if err := errors.Join(err, out.table.Flush()); err != nil {
 		return exitCode{2, err}
 	}
 	fmt.Fprintf(record.err, "%s found\n", plural(found, "event", "events"))
@@ -219,61 +215,45 @@ func (r *recordReader) verdict() error {
 	return nil
 }
 
-// A matchPrinter prints what a search finds.
-type matchPrinter interface {
-	print(audit.Match) error
-	flush() error
+// A match is what a search finds, with the members that its JSON has.
+type match struct {
+	File  string          `json:"file"`
+	Line  int             `json:"line"`
+	Doubt string          `json:"doubt,omitempty"`
+	Event json.RawMessage `json:"event"`
+	Login *matchLogin     `json:"login,omitempty"`
+
+	found audit.Match
 }
 
-// matchLines prints a JSON object a line.
-type matchLines struct{ *json.Encoder }
-
-func (l matchLines) print(m audit.Match) error {
-	var login *matchLogin
-	if m.Login != nil {
-		login = &matchLogin{m.Login.Time, m.Login.Method, m.Login.Fields}
-	}
-	return l.Encode(struct {
-		File  string          `json:"file"`
-		Line  int             `json:"line"`
-		Doubt string          `json:"doubt,omitempty"`
-		Event json.RawMessage `json:"event"`
-		Login *matchLogin     `json:"login,omitempty"`
-	}{m.File, m.Number, m.Doubt, m.Line, login})
-}
-
-func (l matchLines) flush() error { return nil }
-
-// A matchLogin is what the JSON of a match says of the login of its session.
+// A matchLogin is the login of the session of a match.
 type matchLogin struct {
 	Time   time.Time         `json:"time"`
 	Method string            `json:"method"`
 	Fields map[string]string `json:"fields"`
 }
 
-// A matchTable prints a table.
-type matchTable struct{ *tabwriter.Writer }
-
-func (t matchTable) print(m audit.Match) error {
-	_, err := fmt.Fprintln(t, strings.Join(matchCells(m), "\t"))
-	return err
+func newMatch(m audit.Match) match {
+	var login *matchLogin
+	if m.Login != nil {
+		login = &matchLogin{m.Login.Time, m.Login.Method, m.Login.Fields}
+	}
+	return match{m.File, m.Number, m.Doubt, m.Line, login, m}
 }
 
-func (t matchTable) flush() error { return t.Flush() }
-
-// matchCells are the columns of a table of matches.
-func matchCells(m audit.Match) []string {
-	login := "-"
-	if m.Login != nil {
-		login = proofOf(m.Login)
+// row is the row of a table.
+func (m match) row() string {
+	r, login := &m.found.Record, "-"
+	if m.found.Login != nil {
+		login = proofOf(m.found.Login)
 	}
-	outcome := string(m.Outcome)
-	if m.Reason != "" {
-		outcome += " (" + m.Reason + ")"
+	outcome := string(r.Outcome)
+	if r.Reason != "" {
+		outcome += " (" + r.Reason + ")"
 	}
 	cells := []string{
-		m.Time.UTC().Format(time.RFC3339), m.Type, cmp.Or(m.User, "-"), cmp.Or(m.Remote, "-"), login,
-		cmp.Or(aboutMatch(&m.Record), "-"), outcome, cmp.Or(m.Session, "-"),
+		r.Time.UTC().Format(time.RFC3339), r.Type, cmp.Or(r.User, "-"), cmp.Or(r.Remote, "-"), login,
+		cmp.Or(aboutMatch(r), "-"), outcome, cmp.Or(r.Session, "-"),
 	}
 	if m.Doubt != "" {
 		cells = append(cells, "NOT PROVED: "+m.Doubt)
@@ -281,7 +261,7 @@ func matchCells(m audit.Match) []string {
 	for i, c := range cells {
 		cells[i] = policy.Quote(c)
 	}
-	return cells
+	return strings.Join(cells, "\t")
 }
 
 // proofOf says how a person logged in: the method, and the key, certificate or factors.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -132,9 +130,7 @@ written. It fails if the server is not ready. Several nodes that share their sta
 a line each.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			show := func(s admin.Status) (err error) {
 				if asJSON {
-					e := json.NewEncoder(cmd.OutOrStdout())
-					e.SetIndent("", "  ")
-					err = e.Encode(s)
+					err = printJSON(cmd.OutOrStdout(), s)
 				} else {
 					err = printStatus(cmd.OutOrStdout(), s, time.Now())
 				}
@@ -166,7 +162,7 @@ a line each.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []
 // printStatus prints s for people.
 func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	const clock = "2006-01-02 15:04:05"
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	t := newTable(out)
 	line := func(name, format string, a ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, a...)) }
 	line("server", "berth %s, process %d, since %s (%v)", s.Release, s.PID, s.Started.Local().Format(clock), now.Sub(s.Started).Round(time.Second))
 	line("ready", "%s", readyText(s))

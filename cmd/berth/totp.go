@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -105,7 +104,7 @@ func listSecrets(cmd *cobra.Command, _ *config.Config, secrets *totp.File, _ []s
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	w := newTable(cmd.OutOrStdout())
 	for _, p := range people {
 		directory := cmp.Or(p.Directory, "(unknown: remove it, and add it again)")
 		fmt.Fprintf(w, "%s\t%s\t%s@%s\n", policy.Quote(p.Name), p.Added.Format(time.DateOnly), p.ID, directory)
