@@ -33,12 +33,9 @@ left out. Before you use the result, read it, and check it with
 }
 
 func importSSHDCommand() *cobra.Command {
-	var flags importFlags
 	var from migrate.SSHD
-	cmd := &cobra.Command{
-		Use:   "sshd [FILE]",
-		Short: "Make a configuration from OpenSSH's sshd_config",
-		Long: `Sshd reads the sshd_config of OpenSSH, by default /etc/ssh/sshd_config, and the files
+	cmd := importer("sshd [FILE]", "Make a configuration from OpenSSH's sshd_config",
+		`Sshd reads the sshd_config of OpenSSH, by default /etc/ssh/sshd_config, and the files
 that it includes. A Match block with ChrootDirectory becomes a rule with a home.
 AllowUsers and AllowGroups become conditions of these rules. DenyUsers and DenyGroups
 become rules that deny. Ports, host keys, banner, limits and login methods are
@@ -46,68 +43,62 @@ carried over.
 
 With sshd, the modes of files decide where people may write. With Berth, a rule
 decides. Everything is read-only, except the folders that --writable names below
-each home.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := flags.base()
-			if err != nil {
-				return err
-			}
+each home.`, cobra.MaximumNArgs(1), func(cfg *config.Config, args []string) (*migrate.Result, error) {
 			file := "/etc/ssh/sshd_config"
 			if len(args) > 0 {
 				file = args[0]
 			}
 			from.Kerberos = cfg.Kerberos.Enabled()
-			found, err := from.Read(file)
-			if err != nil {
-				return err
-			}
-			return flags.write(cmd, found)
-		},
-	}
-	flags.add(cmd)
+			return from.Read(file)
+		})
 	cmd.Flags().StringSliceVar(&from.Writable, "writable", nil, "`folder` below each home in which people may write, such as upload")
 	cmd.Flags().StringVar(&from.Home, "home", "", "what %h is in ChrootDirectory, such as `/home/%u`")
 	return cmd
 }
 
 func importSFTPGoCommand() *cobra.Command {
-	var flags importFlags
-	cmd := &cobra.Command{
-		Use:   "sftpgo FILE",
-		Short: "Make a configuration from SFTPGo's backup",
-		Long: `Sftpgo reads the JSON of SFTPGo's backup (dumpdata). Each user becomes a rule for the
+	return importer("sftpgo FILE", "Make a configuration from SFTPGo's backup",
+		`Sftpgo reads the JSON of SFTPGo's backup (dumpdata). Each user becomes a rule for the
 person with this name in the directory. The rule includes the settings of the user's
 groups: home, virtual folders, permissions, patterns of names, limits, addresses and
 login methods. Passwords and keys are not carried over, because people use those of
-the directory.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := flags.base()
-			if err != nil {
-				return err
-			}
+the directory.`, cobra.ExactArgs(1), func(cfg *config.Config, args []string) (*migrate.Result, error) {
 			text, err := os.ReadFile(args[0])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			found, err := migrate.SFTPGo(text, cfg.OneTimeCodes(), cfg.Kerberos.Enabled())
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return nil, fmt.Errorf("%s: %w", args[0], err)
 			}
-			return flags.write(cmd, found)
-		},
-	}
-	flags.add(cmd)
-	return cmd
+			return found, nil
+		})
 }
 
-// importFlags are those of both commands.
+// importFlags are those of all importers.
 type importFlags struct{ config, out string }
 
-func (f *importFlags) add(cmd *cobra.Command) {
+// importer is a command that writes a configuration with what read returns. read gets the
+// configuration to start from.
+func importer(use, short, long string, args cobra.PositionalArgs, read func(*config.Config, []string) (*migrate.Result, error)) *cobra.Command {
+	var f importFlags
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := f.base()
+			if err != nil {
+				return err
+			}
+			found, err := read(cfg, args)
+			if err != nil {
+				return err
+			}
+			return f.write(cmd, found)
+		},
+	}
 	cmd.Flags().StringVar(&f.config, "config", defaultConfig, "`file` with the directory and the places to use, as berth init makes it")
 	cmd.Flags().StringVar(&f.out, "out", "", "new `file` to write; default: standard output")
+	return cmd
 }
 
 // base is the configuration to start from.
