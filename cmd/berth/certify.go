@@ -82,7 +82,8 @@ func (c *certifier) run(ctx context.Context, at string) error {
 	if err != nil {
 		return err
 	}
-	cert, _ := readCertificate(key+"-cert.pub", public) // of which nothing is used but whether it is good
+	last, _ := os.ReadFile(key + "-cert.pub")
+	cert, _ := parseCertificate(last, public) // of which nothing is used but whether it is good
 	if c.renew || cert == nil || time.Until(validUntil(cert)) < still {
 		if cert, err = c.get(ctx, at, key, public); err != nil {
 			return err
@@ -111,15 +112,6 @@ func (c *certifier) key(file string) (ssh.PublicKey, error) {
 		return nil, err
 	}
 	return k.Public, nil
-}
-
-// readCertificate returns the certificate of key in a file.
-func readCertificate(file string, key ssh.PublicKey) (*ssh.Certificate, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	return parseCertificate(text, key)
 }
 
 func parseCertificate(text []byte, key ssh.PublicKey) (*ssh.Certificate, error) {
