@@ -138,8 +138,6 @@ func (p *probe) run(cmd *cobra.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), p.timeout)
 	defer cancel()
-	defer p.close()
-
 	p.report.OK = p.steps(ctx, auth, hosts)
 	if p.json {
 		if err := printJSON(p.out, p.report); err != nil {
@@ -189,7 +187,7 @@ func (p *probe) connect(ctx context.Context) func() (string, error) {
 		}
 		p.conn = nc
 		deadline, _ := ctx.Deadline()
-		context.AfterFunc(ctx, func() { nc.Close() }) // Ctrl-C
+		context.AfterFunc(ctx, func() { nc.Close() }) // Ctrl-C, or the end of the probe
 		return nc.RemoteAddr().String(), nc.SetDeadline(deadline)
 	}
 }
@@ -342,11 +340,4 @@ func (p *probe) get(name string, size int) ([]byte, error) {
 		p.shown.show("get: %s of %s", mebibytes(int64(n)), mebibytes(int64(size)))
 	}
 	return got[:n], nil
-}
-
-// close ends the connection.
-func (p *probe) close() {
-	if p.conn != nil {
-		p.conn.Close()
-	}
 }
