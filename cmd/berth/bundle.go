@@ -30,7 +30,7 @@ reason. The archive has no passwords and no keys. It has names of people, addres
 and names of files, so look at it before you send it.`, cobra.ExactArgs(1), func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 			f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if errors.Is(err, iofs.ErrExist) {
-				return fmt.Errorf("%s: exists already: name a new file", args[0])
+				return existsAlready(args[0])
 			}
 			if err != nil {
 				return err
