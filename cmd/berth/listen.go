@@ -48,32 +48,28 @@ func listen(cfg *config.Config, log hclog.Logger) (_ *running, err error) {
 			r.close()
 		}
 	}()
-	for _, a := range cfg.Addresses() {
+	for _, a := range addresses(cfg) {
 		l, err := inherited.listen(a.Network, a.Address)
 		if err != nil {
 			return nil, listenError(a, err)
 		}
 		r.sockets = append(r.sockets, l)
-		r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
-	}
-	for _, a := range pages(cfg) {
-		l, err := inherited.listen(a.Network, a.Address)
-		if err != nil {
-			return nil, listenError(a, err)
-		}
-		r.sockets = append(r.sockets, l)
-		if a.Key == "admin.listen" {
-			r.admin = l
-		} else {
+		switch a.Key {
+		case "console.listen":
 			r.console = l
+		case "admin.listen":
+			r.admin = l
+		default:
+			r.listeners = append(r.listeners, sshd.Behind(l, cfg.SSH.ProxyFrom))
 		}
 	}
 	inherited.giveUp(log)
 	return r, nil
 }
 
-// pages returns where to serve HTTP.
-func pages(cfg *config.Config) (all []config.Address) {
+// addresses returns where to serve SSH and HTTP.
+func addresses(cfg *config.Config) []config.Address {
+	all := cfg.Addresses()
 	if cfg.Console.Listen != "" {
 		all = append(all, config.Address{Key: "console.listen", Network: "tcp", Address: cfg.Console.Listen})
 	}

@@ -183,12 +183,11 @@ func folderFor(file string) error {
 // of the same pid_file has is free for the next one. Whether this user may have
 // a port below 1024 says nothing about the service.
 func ports(cfg *config.Config) (errs []error) {
-	addresses := append(cfg.Addresses(), pages(cfg)...)
 	server, err := runningServer(cfg.PIDFile)
 	if err != nil {
 		errs = append(errs, err)
 	}
-	for _, a := range addresses {
+	for _, a := range addresses(cfg) {
 		l, err := net.Listen(a.Network, a.Address)
 		switch {
 		case err == nil:
