@@ -32,9 +32,9 @@ func reportCommand() *cobra.Command {
 
 // reportFlags say what a report is about, and how it is written.
 type reportFlags struct {
-	config, format, owner, since, out, sign, passphrase string
-	events                                              []string
-	all, disk                                           bool
+	format, owner, since, out, sign, passphrase string
+	events                                      []string
+	all, disk                                   bool
 }
 
 // everyOwner is --owner without a DN.
@@ -42,10 +42,8 @@ const everyOwner = "*"
 
 func reportAccessCommand() *cobra.Command {
 	var f reportFlags
-	cmd := &cobra.Command{
-		Use:   "access PATH | --all",
-		Short: "Say who can reach a folder, why, and who has used it",
-		Long: `Access looks at every person of the directories and prints who has rights at PATH
+	cmd := configCommand("access PATH | --all", "Say who can reach a folder, why, and who has used it",
+		`Access looks at every person of the directories and prints who has rights at PATH
 and below it: which ones, by which rule, through which chain of groups, the state of
 the account, the last login, and when each right was last used, as the events say.
 PATH is a folder as people see it, or a folder of the server. --all is about all paths.
@@ -57,18 +55,7 @@ circumstances. The report says when such a rule matches.
 
 Report exits with 0 if the report is complete, and with 2 if people or rights are
 missing in it, because a directory could not be read to its end, say; the report
-itself says so too.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if f.all == (len(args) == 1) || len(args) > 1 {
-				return errors.New("name one PATH, or use --all")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, strings.Join(args, ""))
-		},
-	}
-	configFlag(cmd, &f.config)
+itself says so too.`, f.args, f.run)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.all, "all", false, "all paths")
 	flags.BoolVar(&f.disk, "disk", false, "ask the disk in all folders; without it only root does, and where files belong to people")
@@ -83,14 +70,22 @@ itself says so too.`,
 	return cmd
 }
 
-func (f *reportFlags) run(cmd *cobra.Command, path string) error {
+func (f *reportFlags) args(_ *cobra.Command, args []string) error {
+	if f.all == (len(args) == 1) || len(args) > 1 {
+		return errors.New("name one PATH, or use --all")
+	}
+	return nil
+}
+
+func (f *reportFlags) run(cmd *cobra.Command, cfg *config.Config, args []string) error {
+	path := strings.Join(args, "") // empty: all
 	if !slices.Contains(review.Formats, f.format) {
 		return fmt.Errorf("--format: %q: must be one of %s", f.format, strings.Join(review.Formats, ", "))
 	}
 	if f.sign != "" && f.out == "" {
 		return errors.New("--sign: needs --out: a signature is of a file")
 	}
-	cfg, set, err := readRules(f.config)
+	set, err := cfg.Compile()
 	if err != nil {
 		return err
 	}
@@ -170,12 +165,15 @@ func (f *reportFlags) review(cmd *cobra.Command, cfg *config.Config, set *policy
 	return r.Report(), nil
 }
 
-// uses reads from events when people logged in and used their rights; nil if the
-// configuration keeps no events in a file.
+// uses reads from events when people logged in and used their rights; nil if no file keeps
+// events.
 func (f *reportFlags) uses(progress io.Writer, cfg *config.Config, set *policy.Set, path string) (*review.Uses, *recordReader, error) {
 	record := &recordReader{err: progress}
-	files, err := eventsFiles(f.config, f.events)
-	if err != nil {
+	files := audit.Heads(f.events)
+	if file := eventsFile(cfg); len(files) == 0 && file != "" {
+		files = []string{file}
+	}
+	if len(files) == 0 {
 		return nil, record, nil
 	}
 	uses := review.NewUses(set, path)
