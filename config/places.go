@@ -80,6 +80,12 @@ func locate(file string, text []byte) (*places, error) {
 	if len(doc.Content) == 0 {
 		return p, nil
 	}
+	// Aliases of aliases can stand for billions of values: the library refuses them before
+	// walk visits each. What it finds beside that, walk says better.
+	var details *yaml.TypeError
+	if err := doc.Decode(new(any)); err != nil && !errors.As(err, &details) {
+		return nil, p.notYAML(err)
+	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
 		return nil, &Mistake{File: file, Line: root.Line, Err: errors.New("must be keys with values, as in listen: [\":22\"]")}

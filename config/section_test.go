@@ -91,6 +91,17 @@ func TestWithRules(t *testing.T) {
 	}
 }
 
+// TestManyAliases: a short text whose aliases stand for a million million values is refused at
+// once. Whoever may read the console can send one.
+func TestManyAliases(t *testing.T) {
+	cfg := Default()
+	const many = 10_000
+	text := "rules:\n- &r {access: [&g {permissions: [&p read" + strings.Repeat(", *p", many) + "]}" + strings.Repeat(", *g", many) + "]}\n" + strings.Repeat("- *r\n", many)
+	if _, err := cfg.WithRules("new", []byte(text)); err == nil || !strings.Contains(err.Error(), "excessive aliasing") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestRulesMistakes: whoever may see the rules of a file does not see what is in its other
 // sections, whatever is wrong with them.
 func TestRulesMistakes(t *testing.T) {
