@@ -65,14 +65,27 @@ func nodeName(name string) string {
 	return name
 }
 
-func sessionsOf(nodes []admin.Done) (all []admin.Session) {
+// askNodes has nodes do t. The error also says which of them could not do it.
+func askNodes(ctx context.Context, server *admin.Client, t admin.Task) ([]admin.Done, error) {
+	all, err := server.Nodes(ctx, t)
+	for _, d := range all {
+		if d.Error != "" {
+			err = errors.Join(err, fmt.Errorf("%s: %s", nodeName(d.Node), d.Error))
+		}
+	}
+	return all, err
+}
+
+// nodeSessions are the sessions in which t results. The error says which may be missing.
+func nodeSessions(ctx context.Context, server *admin.Client, t admin.Task) (all []admin.Session, err error) {
+	nodes, err := askNodes(ctx, server, t)
 	for _, d := range nodes {
 		for _, s := range d.Sessions {
 			s.Node = d.Node
 			all = append(all, s)
 		}
 	}
-	return all
+	return all, err
 }
 
 // compareRules prints which rules the nodes have, if there are several. Any question
@@ -127,10 +140,10 @@ func printOthers(cmd *cobra.Command, server *admin.Client, here admin.Status) er
 
 // statusOf shows how the node with a name is, or each of all.
 func statusOf(cmd *cobra.Command, server *admin.Client, node string, show func(admin.Status) error) error {
-	all, err := server.Nodes(cmd.Context(), admin.Task{Do: admin.DoStatus, Node: node})
+	all, err := askNodes(cmd.Context(), server, admin.Task{Do: admin.DoStatus, Node: node})
 	for _, d := range all {
 		if d.Status == nil {
-			continue
+			continue // the error says it
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "node %s\n", d.Node)
 		if notReady := show(*d.Status); err == nil {

@@ -68,8 +68,7 @@ be.`,
 			if node == "" {
 				return allSessions(server, ctx)
 			}
-			done, err := server.Nodes(ctx, admin.Task{Do: admin.DoSessions, Node: node})
-			return sessionsOf(done), err
+			return nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions, Node: node})
 		},
 		none: "nobody is logged in",
 		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT\tNODE",
@@ -105,8 +104,8 @@ func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, er
 			all = append(all, more...)
 		}
 	}
-	others, err := server.Nodes(ctx, admin.Task{Do: admin.DoSessions})
-	return append(all, sessionsOf(others)...), err
+	others, err := nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions})
+	return append(all, others...), err
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
@@ -125,8 +124,8 @@ the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command
 					return err
 				}
 			}
-			others, missing := server.Nodes(cmd.Context(), admin.Task{Do: admin.DoKick, Who: args[0], Node: node})
-			ended = append(ended, sessionsOf(others)...)
+			others, missing := nodeSessions(cmd.Context(), server, admin.Task{Do: admin.DoKick, Who: args[0], Node: node})
+			ended = append(ended, others...)
 			if len(ended) == 0 && missing == nil {
 				return fmt.Errorf("kick %s: no open session has this id or belongs to a user with this name", args[0])
 			}
