@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -171,7 +170,7 @@ func explainDisk(folder policy.Folder, rules policy.Op) *policy.ExplainedDisk {
 
 // explainAll prints a line for each user.
 func (f *explainFlags) explainAll(cmd *cobra.Command, people *directories, set *policy.Set, req policy.Request) (err error) {
-	lines := json.NewEncoder(cmd.OutOrStdout())
+	lines := policy.NewEncoder(cmd.OutOrStdout())
 	table := policy.NewSummaryTable(cmd.OutOrStdout())
 	if !f.json {
 		defer func() { err = errors.Join(err, table.Flush()) }()
@@ -206,7 +205,7 @@ func (f *explainFlags) explainChanges(cmd *cobra.Command, people *directories, o
 		}
 		changed++
 		if f.json {
-			err = json.NewEncoder(out).Encode(struct {
+			err = policy.NewEncoder(out).Encode(struct {
 				User    string          `json:"user"`
 				Changes []policy.Change `json:"changes"`
 			}{u.Name, changes})

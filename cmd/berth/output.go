@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
+
+	"berth/policy"
 )
 
 // An output is standard output. A command whose output is not complete must not exit with 0.
@@ -25,7 +27,7 @@ func (o *output) Write(b []byte) (int, error) {
 
 // printJSON prints v on several lines, for people too.
 func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+	e := policy.NewEncoder(out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
@@ -44,7 +46,7 @@ type list[T any] struct {
 func newList[T any](out io.Writer, asJSON bool, head string, row func(T) string) *list[T] {
 	l := &list[T]{table: newTable(out), head: head, row: row}
 	if asJSON {
-		l.json = json.NewEncoder(out)
+		l.json = policy.NewEncoder(out)
 	}
 	return l
 }

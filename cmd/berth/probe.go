@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"berth/policy"
+
 	"github.com/pkg/sftp"
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
@@ -173,7 +175,7 @@ func (p *probe) note(name string, took time.Duration, detail string, err error) 
 	}
 	p.report.Steps = append(p.report.Steps, s)
 	if !p.json {
-		fmt.Fprintf(p.out, "%-4s  %-12s  %9.1f ms  %s\n", verdict, name, s.MS, strings.TrimSpace(detail+" "+s.Error))
+		fmt.Fprintf(p.out, "%-4s  %-12s  %9.1f ms  %s\n", verdict, name, s.MS, policy.Quote(strings.TrimSpace(detail+" "+s.Error)))
 	}
 	return s.OK
 }

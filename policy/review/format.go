@@ -4,7 +4,6 @@ import (
 	"cmp"
 	_ "embed"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -30,7 +29,7 @@ func (r *Report) Write(w io.Writer, format string) error {
 	case "csv":
 		return r.writeCSV(w)
 	case "json":
-		e := json.NewEncoder(w)
+		e := policy.NewEncoder(w)
 		e.SetIndent("", " ")
 		return e.Encode(r)
 	case "html":
