@@ -234,28 +234,18 @@ func (s *sftpgo) merge(u *sftpgoUser) (why string) {
 		fill := func(text string) string { return strings.ReplaceAll(text, "%username%", u.Username) }
 		t := g.Settings
 		if member.Type == 1 {
-			if t.HomeDir != "" {
-				u.HomeDir = fill(t.HomeDir)
-			}
-			if t.Filesystem.Provider != 0 {
-				u.Filesystem = t.Filesystem
-			}
-			for _, n := range []struct{ own, group *int64 }{
-				{&u.Quota, &t.Quota},
-				{&u.QuotaFiles, &t.QuotaFiles},
-				{&u.Upload, &t.Upload},
-				{&u.Download, &t.Download},
-				{&u.Transfer, &t.Transfer},
-				{&u.UploadAll, &t.UploadAll},
-				{&u.DownloadAll, &t.DownloadAll},
-				{&u.Filters.MaxUpload, &t.Filters.MaxUpload},
-			} {
-				*n.own = cmp.Or(*n.own, *n.group)
-			}
+			u.HomeDir = cmp.Or(fill(t.HomeDir), u.HomeDir)
+			u.Filesystem = cmp.Or(t.Filesystem, u.Filesystem)
+			u.Filters.StartDir = cmp.Or(t.Filters.StartDir, u.Filters.StartDir)
 			u.Sessions = cmp.Or(u.Sessions, t.Sessions)
-			if t.Filters.StartDir != "" {
-				u.Filters.StartDir = t.Filters.StartDir
-			}
+			u.Quota = cmp.Or(u.Quota, t.Quota)
+			u.QuotaFiles = cmp.Or(u.QuotaFiles, t.QuotaFiles)
+			u.Upload = cmp.Or(u.Upload, t.Upload)
+			u.Download = cmp.Or(u.Download, t.Download)
+			u.Transfer = cmp.Or(u.Transfer, t.Transfer)
+			u.UploadAll = cmp.Or(u.UploadAll, t.UploadAll)
+			u.DownloadAll = cmp.Or(u.DownloadAll, t.DownloadAll)
+			u.Filters.MaxUpload = cmp.Or(u.Filters.MaxUpload, t.Filters.MaxUpload)
 		}
 		for name, permissions := range t.Permissions {
 			if name = fill(name); u.Permissions[name] == nil {
@@ -274,15 +264,11 @@ func (s *sftpgo) merge(u *sftpgoUser) (why string) {
 				u.Folders = append(u.Folders, f)
 			}
 		}
-		for _, list := range []struct{ own, group *[]string }{
-			{&u.Filters.AllowedIP, &t.Filters.AllowedIP},
-			{&u.Filters.DeniedIP, &t.Filters.DeniedIP},
-			{&u.Filters.DeniedMethods, &t.Filters.DeniedMethods},
-			{&u.Filters.DeniedProtos, &t.Filters.DeniedProtos},
-			{&u.Filters.TwoFactor, &t.Filters.TwoFactor},
-		} {
-			*list.own = slices.Concat(*list.own, *list.group)
-		}
+		u.Filters.AllowedIP = append(u.Filters.AllowedIP, t.Filters.AllowedIP...)
+		u.Filters.DeniedIP = append(u.Filters.DeniedIP, t.Filters.DeniedIP...)
+		u.Filters.DeniedMethods = append(u.Filters.DeniedMethods, t.Filters.DeniedMethods...)
+		u.Filters.DeniedProtos = append(u.Filters.DeniedProtos, t.Filters.DeniedProtos...)
+		u.Filters.TwoFactor = append(u.Filters.TwoFactor, t.Filters.TwoFactor...)
 		u.Filters.AccessTime = append(u.Filters.AccessTime, t.Filters.AccessTime...)
 		u.Filters.Bandwidth = append(u.Filters.Bandwidth, t.Filters.Bandwidth...)
 	}

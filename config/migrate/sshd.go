@@ -240,9 +240,8 @@ func sftpOptions(force []string) map[byte]string {
 				continue
 			}
 			value := flags[1:]
-			if i++; value != "" {
-				i--
-			} else if i < len(words) {
+			if value == "" && i+1 < len(words) {
+				i++
 				value = words[i]
 			}
 			options[flags[0]] = value
