@@ -159,14 +159,9 @@ func lastLines(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := make([]byte, min(info.Size(), most))
-	n, err := f.ReadAt(text, info.Size()-int64(len(text)))
-	text = text[:n]
+	text, err := io.ReadAll(io.NewSectionReader(f, max(info.Size()-most, 0), most))
 	if info.Size() > most {
 		_, text, _ = bytes.Cut(text, []byte("\n"))
-	}
-	if errors.Is(err, io.EOF) {
-		err = nil // it was cut meanwhile
 	}
 	return text, err
 }

@@ -69,30 +69,23 @@ signed, and with 2 if that could not be found out.`,
 	return cmd
 }
 
+// fingerprintsOf returns the fingerprints of keys, each a fingerprint or a file.
 func fingerprintsOf(keys []string) (all []string, err error) {
 	for _, k := range keys {
-		fingerprint, err := fingerprintOf(k)
-		if err != nil {
-			return nil, err
+		if !strings.HasPrefix(k, "SHA256:") {
+			text, err := os.ReadFile(k)
+			if err != nil {
+				return nil, err
+			}
+			key, err := hostkey.ParsePublic(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", k, err)
+			}
+			k = ssh.FingerprintSHA256(key.Public)
 		}
-		all = append(all, fingerprint)
+		all = append(all, k)
 	}
 	return all, nil
-}
-
-func fingerprintOf(key string) (string, error) {
-	if strings.HasPrefix(key, "SHA256:") {
-		return key, nil
-	}
-	text, err := os.ReadFile(key)
-	if err != nil {
-		return "", err
-	}
-	k, err := hostkey.ParsePublic(text)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", key, err)
-	}
-	return ssh.FingerprintSHA256(k.Public), nil
 }
 
 func printVerdict(out io.Writer, v *audit.Verifier) error {

@@ -80,8 +80,8 @@ func (o operator) Status() admin.Status {
 	for _, l := range o.upgrader.listeners {
 		s.Listening = append(s.Listening, l.Addr().String())
 	}
-	var degraded admin.Degraded
-	if err := o.ready(ctx); errors.As(err, &degraded) {
+	err := o.ready(ctx)
+	if _, degraded := errors.AsType[admin.Degraded](err); degraded {
 		s.Degraded = err.Error()
 	} else if err != nil {
 		s.NotReady = err.Error()
@@ -101,7 +101,6 @@ func (o operator) Status() admin.Status {
 		s.Certificates = append(s.Certificates, admin.CertificateStatus{Use: c.Use, Name: c.Name, Ends: c.End})
 	}
 	s.Logins, s.Sessions, s.Penalized = o.store.Counts()
-	var err error
 	if s.Nodes, err = o.store.health(); err != nil {
 		s.NodesError = err.Error()
 	}
