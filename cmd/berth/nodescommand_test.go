@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,37 +14,79 @@ import (
 	"berth/sshd/admin"
 )
 
-// refusingNode is a server whose other node can do nothing it is asked for.
-type refusingNode struct{ admin.Operator }
-
-func (refusingNode) Nodes(admin.Task) ([]admin.Done, error) {
-	return []admin.Done{{Node: "n2", Error: "this version cannot do that"}}, nil
-}
-func (refusingNode) Metrics() prometheus.Gatherer              { return prometheus.NewRegistry() }
-func (refusingNode) Sessions() []admin.Session                 { return nil }
-func (refusingNode) Kick(admin.Caller, string) []admin.Session { return nil }
-
-// TestNodeThatCannot: what a node could not do is an error, not an empty answer.
-func TestNodeThatCannot(t *testing.T) {
+// aServer makes a configuration with the socket of a server that answers with h.
+func aServer(t *testing.T, h http.Handler) (config, socket string) {
+	t.Helper()
 	d := demo{Dir: filepath.Join(t.TempDir(), "demo"), Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
 	if err := d.prepare(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := admin.ListenSocket(d.Socket)
+	answerOn(t, d.Socket, h)
+	return "--config=" + filepath.Join(d.Dir, "berth.yaml"), d.Socket
+}
+
+// answerOn answers operators on a socket until the test ends.
+func answerOn(t *testing.T, socket string, h http.Handler) {
+	t.Helper()
+	l, err := admin.ListenSocket(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- admin.Serve(ctx, l, admin.Control(refusingNode{}), hclog.NewNullLogger()) }()
-	defer func() {
+	go func() { ended <- admin.Serve(ctx, l, h, hclog.NewNullLogger()) }()
+	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+}
+
+// TestOldProcessThatCannot: sessions of a process from before an upgrade that does not
+// answer are not taken for none. One that has ended has left its socket.
+func TestOldProcessThatCannot(t *testing.T) {
+	config, socket := aServer(t, admin.Control(aloneServer{}))
+	gone, err := net.Listen("unix", socket+".1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.(*net.UnixListener).SetUnlinkOnClose(false)
+	gone.Close()
+	if out, code := called(t, "sessions", config); code != 0 || out != "nobody is logged in\n" {
+		t.Errorf("beside a process that has ended: exit status %d, %q", code, out)
+	}
+	answerOn(t, socket+".2", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "it is stuck", http.StatusInternalServerError)
+	}))
+	for _, command := range []string{"sessions", "kick alice"} {
+		out, code := called(t, append(strings.Fields(command), config)...)
+		if code != 1 || !strings.Contains(out, "it is stuck") {
+			t.Errorf("berth %s: exit status %d, %q", command, code, out)
+		}
+	}
+}
+
+// aloneServer is a server without sessions and other nodes.
+type aloneServer struct{ admin.Operator }
+
+func (aloneServer) Metrics() prometheus.Gatherer              { return prometheus.NewRegistry() }
+func (aloneServer) Sessions() []admin.Session                 { return nil }
+func (aloneServer) Kick(admin.Caller, string) []admin.Session { return nil }
+func (aloneServer) Nodes(admin.Task) ([]admin.Done, error)    { return nil, nil }
+
+// refusingNode is a server whose other node can do nothing that it is asked for.
+type refusingNode struct{ aloneServer }
+
+func (refusingNode) Nodes(admin.Task) ([]admin.Done, error) {
+	return []admin.Done{{Node: "n2", Error: "this version cannot do that"}}, nil
+}
+
+// TestNodeThatCannot: what a node could not do is an error, not an empty answer.
+func TestNodeThatCannot(t *testing.T) {
+	config, _ := aServer(t, admin.Control(refusingNode{}))
 	for _, command := range []string{"status --node n2", "sessions --node n2", "sessions", "kick alice --node n2", "kick alice", "reload --node n2"} {
-		out, code := called(t, append(strings.Fields(command), "--config="+filepath.Join(d.Dir, "berth.yaml"))...)
+		out, code := called(t, append(strings.Fields(command), config)...)
 		if code != 1 || !strings.Contains(out, "n2: ") || !strings.Contains(out, "this version cannot do that") {
 			t.Errorf("berth %s: exit status %d, %q", command, code, out)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,13 +100,22 @@ func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, er
 	if err != nil {
 		return nil, err
 	}
+	before, silent := askBefore(server, func(c *admin.Client) ([]admin.Session, error) { return c.Sessions(ctx) })
+	others, missing := nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions})
+	return slices.Concat(all, before, others), errors.Join(silent, missing)
+}
+
+// askBefore asks the processes that the server took over from. The error says which of
+// them did not answer although they have not ended.
+func askBefore(server *admin.Client, ask func(*admin.Client) ([]admin.Session, error)) (all []admin.Session, err error) {
 	for _, before := range server.Lingering() {
-		if more, err := before.Sessions(ctx); err == nil { // else it has just ended
-			all = append(all, more...)
+		some, failed := ask(before)
+		if failed != nil && !errors.Is(failed, admin.ErrNobody) {
+			err = errors.Join(err, fmt.Errorf("a process from before an upgrade: %w", failed))
 		}
+		all = append(all, some...)
 	}
-	others, err := nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions})
-	return append(all, others...), err
+	return all, err
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
@@ -118,14 +128,18 @@ sessions of the user with this name, on all nodes. Unfinished uploads do not rep
 files. The user can log in again immediately. To prevent that, disable the user in
 the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
 			var ended []admin.Session
-			var err error
+			var silent error
 			if node == "" {
-				if ended, err = kickHere(cmd.Context(), server, args[0]); err != nil {
+				kick := func(c *admin.Client) ([]admin.Session, error) { return c.Kick(cmd.Context(), args[0]) }
+				here, err := kick(server)
+				if err != nil {
 					return err
 				}
+				ended, silent = askBefore(server, kick)
+				ended = append(here, ended...)
 			}
 			others, missing := nodeSessions(cmd.Context(), server, admin.Task{Do: admin.DoKick, Who: args[0], Node: node})
-			ended = append(ended, others...)
+			ended, missing = append(ended, others...), errors.Join(silent, missing)
 			if len(ended) == 0 && missing == nil {
 				return fmt.Errorf("kick %s: no open session has this id or belongs to a user with this name", args[0])
 			}
@@ -136,20 +150,6 @@ the directory or change the rules.`, cobra.ExactArgs(1), func(cmd *cobra.Command
 		})
 	cmd.Flags().StringVar(&node, "node", "", "only on the `node` with this name")
 	return cmd
-}
-
-// kickHere ends sessions of the server and of the processes that it took over from.
-func kickHere(ctx context.Context, server *admin.Client, who string) ([]admin.Session, error) {
-	ended, err := server.Kick(ctx, who)
-	if err != nil {
-		return nil, err
-	}
-	for _, before := range server.Lingering() {
-		if more, err := before.Kick(ctx, who); err == nil { // else it has just ended
-			ended = append(ended, more...)
-		}
-	}
-	return ended, nil
 }
 
 func drainCommand() *cobra.Command {
