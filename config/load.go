@@ -25,6 +25,11 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
+	return Parse(file, text)
+}
+
+// Parse reads the settings as Load does, from the text of a file.
+func Parse(file string, text []byte) (*Config, error) {
 	where, err := locate(file, text)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -131,18 +130,7 @@ func (f *importFlags) write(cmd *cobra.Command, found *migrate.Result) error {
 	if err != nil {
 		return err
 	}
-
-	// Files that it names may be relative to the folder it is in.
-	trial, err := os.CreateTemp(filepath.Dir(f.config), ".berth-import-*.yaml")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(trial.Name())
-	_, err = trial.WriteString(text)
-	if err := errors.Join(err, trial.Close()); err != nil {
-		return err
-	}
-	if _, err := config.Load(trial.Name()); err != nil {
+	if _, err := config.Parse("result", []byte(text)); err != nil {
 		return fmt.Errorf("nothing is written: the result does not load: %w", err)
 	}
 	if f.out == "" {
