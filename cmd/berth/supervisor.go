@@ -7,7 +7,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 )
 
 // A supervisor is systemd, or nobody. It learns how far the service is (sd_notify(3)),
@@ -29,10 +28,7 @@ func (s supervisor) handedOver(pid int) { s.notify(fmt.Sprintf("MAINPID=%d\nREAD
 
 // reloading is followed by ready.
 func (s supervisor) reloading() {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil {
-		s.notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=reloading", now.Nano()/1000))
-	}
+	s.notify("RELOADING=1\n" + daemon.SdNotifyMonotonicUsec() + "STATUS=reloading")
 }
 
 // watch has systemd restart the service if alive is not true for as long as WatchdogSec
