@@ -69,17 +69,22 @@ func addSecret(cmd *cobra.Command, cfg *config.Config, secrets *totp.File, args 
 		return fmt.Errorf("%q: the service account cannot read the id_attribute, and a secret is stored under it", u.Name)
 	}
 	p := totp.Person{ID: u.ID, Directory: u.Source, Name: u.Name, Added: time.Now()}
-	return recorded(cfg, secretEvent(event.CodeSecretAdded, p), func() error {
+	var stored string
+	err = recorded(cfg, secretEvent(event.CodeSecretAdded, p), func() error {
 		uri, err := secrets.Add(p)
 		if errors.Is(err, totp.ErrExists) {
 			return fmt.Errorf("%w: remove it first, with berth totp remove", err)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			stored = uri
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), uri)
 		return err
 	})
+	if stored != "" { // even if its event could not be written
+		_, lost := fmt.Fprintln(cmd.OutOrStdout(), stored)
+		err = errors.Join(err, lost)
+	}
+	return err
 }
 
 func removeSecret(_ *cobra.Command, cfg *config.Config, secrets *totp.File, args []string) error {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"berth/config"
@@ -41,5 +42,31 @@ func TestSecretsChangeOnRecord(t *testing.T) {
 	changed := false
 	if err := recorded(&cfg, secretEvent(event.CodeSecretAdded, bob), func() error { changed = true; return nil }); err == nil || changed {
 		t.Errorf("events cannot be written: %v, changed: %t", err, changed)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestSecretThatCannotBePrinted: it is stored, so it has an event.
+func TestSecretThatCannotBePrinted(t *testing.T) {
+	d := demo{Dir: filepath.Join(t.TempDir(), "demo"), Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	if err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	config, file := filepath.Join(d.Dir, "berth.yaml"), filepath.Join(d.Dir, "totp")
+	replace(t, config, "\nevents:", "\ntotp: {file: "+file+", key_file: "+file+".key}\nevents:")
+	cmd := root()
+	cmd.SetOut(fullDisk{})
+	cmd.SetArgs([]string{"totp", "add", "alice", "--config=" + config})
+	if err := cmd.ExecuteContext(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want %v", err, syscall.ENOSPC)
+	}
+	if stored := run(t, "berth totp list --config="+config); !strings.Contains(stored, "alice") {
+		t.Fatalf("nothing is stored: %q", stored)
+	}
+	if text, err := os.ReadFile(filepath.Join(d.Dir, "events.jsonl")); err != nil || !strings.Contains(string(text), "code_secret_added") {
+		t.Errorf("no event says so: %v, %s", err, text)
 	}
 }
