@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,12 +59,7 @@ func onNodes(ctx context.Context, out io.Writer, server *admin.Client, t admin.T
 }
 
 // nodeName is that of a node in a line of text.
-func nodeName(name string) string {
-	if name == "" {
-		return "this node"
-	}
-	return name
-}
+func nodeName(name string) string { return cmp.Or(name, "this node") }
 
 // askNodes has nodes do t. The error also says which of them could not do it.
 func askNodes(ctx context.Context, server *admin.Client, t admin.Task) ([]admin.Done, error) {

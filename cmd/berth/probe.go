@@ -153,7 +153,7 @@ func (p *probe) run(cmd *cobra.Command) error {
 }
 
 func (p *probe) steps(ctx context.Context, auth []ssh.AuthMethod, hosts hostKeys) bool {
-	ok := p.step("connect", p.connect(ctx)) && p.login(auth, hosts) && p.step("sftp", p.start) && p.step("list", p.list)
+	ok := p.step("connect", func() (string, error) { return p.connect(ctx) }) && p.login(auth, hosts) && p.step("sftp", p.start) && p.step("list", p.list)
 	if !ok || !p.write {
 		return ok
 	}
@@ -180,18 +180,16 @@ func (p *probe) note(name string, took time.Duration, detail string, err error) 
 	return s.OK
 }
 
-func (p *probe) connect(ctx context.Context) func() (string, error) {
-	return func() (string, error) {
-		var d net.Dialer
-		nc, err := d.DialContext(ctx, "tcp", p.addr)
-		if err != nil {
-			return "", err
-		}
-		p.conn = nc
-		deadline, _ := ctx.Deadline()
-		context.AfterFunc(ctx, func() { nc.Close() }) // Ctrl-C, or the end of the probe
-		return nc.RemoteAddr().String(), nc.SetDeadline(deadline)
+func (p *probe) connect(ctx context.Context) (string, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", p.addr)
+	if err != nil {
+		return "", err
 	}
+	p.conn = nc
+	deadline, _ := ctx.Deadline()
+	context.AfterFunc(ctx, func() { nc.Close() }) // Ctrl-C, or the end of the probe
+	return nc.RemoteAddr().String(), nc.SetDeadline(deadline)
 }
 
 // login exchanges keys and authenticates. The library does both in one call: the first

@@ -38,7 +38,7 @@ func readiness(serving context.Context, people directory.Directory, shown *folde
 func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 	const every = 10 * time.Second
 	var last error
-	for first := true; ; first = false {
+	for first := true; first || sleep(ctx, every); first = false {
 		err := people.Ping(ctx)
 		if ctx.Err() != nil {
 			return
@@ -50,8 +50,5 @@ func watchDirectory(ctx context.Context, people *directories, sink event.Sink) {
 			sink.Emit(event.Event{Type: event.DirectoryUp})
 		}
 		last = err
-		if !sleep(ctx, every) {
-			return
-		}
 	}
 }
