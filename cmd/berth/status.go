@@ -25,7 +25,7 @@ type logLevel struct {
 	normal hclog.Level
 
 	mu   sync.Mutex
-	back *time.Timer
+	back *time.Timer // of the level that was set last; nil: it stays
 }
 
 func newLogLevel(log hclog.Logger) *logLevel { return &logLevel{log: log, normal: log.GetLevel()} }
@@ -42,13 +42,22 @@ func (l *logLevel) set(level string, d time.Duration) error {
 	defer l.mu.Unlock()
 	if l.back != nil {
 		l.back.Stop()
+		l.back = nil // it may end in this moment
 	}
 	l.log.SetLevel(hclog.LevelFromString(level))
-	if d > 0 {
-		l.back = time.AfterFunc(d, func() { l.log.SetLevel(l.normal) })
-	} else {
+	if d == 0 {
 		l.normal = l.log.GetLevel()
+		return nil
 	}
+	var back *time.Timer
+	back = time.AfterFunc(d, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.back == back {
+			l.log.SetLevel(l.normal)
+		}
+	})
+	l.back = back
 	return nil
 }
 

@@ -52,6 +52,31 @@ func TestLogLevel(t *testing.T) {
 	})
 }
 
+// TestLogLevelAtTheEndOfAnother: a level that is set in the moment in which another one ends
+// stays.
+func TestLogLevelAtTheEndOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := hclog.New(&hclog.LoggerOptions{Level: hclog.Warn})
+		l := newLogLevel(log)
+		for range 20 {
+			if err := l.set("debug", time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if err := l.set("trace", time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := log.GetLevel(); got != hclog.Trace {
+				t.Fatalf("got %v, want %v", got, hclog.Trace)
+			}
+			if err := l.set("error", 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // TestPrintStatus: what is wrong is in capitals, with its reason.
 func TestPrintStatus(t *testing.T) {
 	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.Local)
