@@ -113,7 +113,7 @@ func bundleParts(cfg *config.Config) []part {
 		}},
 		{"check.txt", runs("/proc/self/exe", "check", "--offline", "--config", cfg.Path)},
 		{"events.jsonl", func(context.Context) ([]byte, error) {
-			if eventsFile(cfg) == "" {
+			if cfg.Events.OnDisk() == "" {
 				return nil, fmt.Errorf("events.file: %q: events are not kept in a file", cfg.Events.File)
 			}
 			return lastLines(cfg.Events.File)

@@ -175,3 +175,34 @@ func TestSearchOfEveryFile(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsInNoFile: a standard stream keeps no events, whatever it is called.
+func TestEventsInNoFile(t *testing.T) {
+	here, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(here)
+	for _, stream := range []string{"", "-", "stdout", "stderr"} {
+		d := demo{Dir: filepath.Join(t.TempDir(), "demo"), Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+		if err := d.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(d.Dir, "berth.yaml")
+		replace(t, file, `file: "`+d.Dir+`/events.jsonl"`, `file: "`+stream+`"`)
+		if out, code := called(t, "events", "search", "--config="+file); code != 2 || !strings.Contains(out, "events are not kept in a file") {
+			t.Errorf("%q: search exits with %d: %s", stream, code, out)
+		}
+		cfg, err := loadConfig(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := cfg.Compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if may := needs(cfg, set)[here]; may != 0 {
+			t.Errorf("%q: the working folder may be reached: %v", stream, may)
+		}
+	}
+}

@@ -156,8 +156,8 @@ func needs(cfg *config.Config, set *policy.Set) confinement {
 	}
 	namedFiles(reflect.ValueOf(*cfg), func(file string) { add(filepath.Dir(file), mayRead) })
 	add(filepath.Dir(cfg.Path), mayRead)
-	for _, file := range append([]string{cfg.Events.File, cfg.PIDFile, cfg.Admin.Socket, cfg.TOTP.File}, cfg.HostKeys...) {
-		if file != "" && file != "stdout" && file != "stderr" {
+	for _, file := range append([]string{cfg.Events.OnDisk(), cfg.PIDFile, cfg.Admin.Socket, cfg.TOTP.File}, cfg.HostKeys...) {
+		if file != "" {
 			add(filepath.Dir(file), mayWrite)
 		}
 	}

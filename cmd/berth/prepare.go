@@ -139,9 +139,7 @@ func rehearse(cfg *config.Config) error {
 	if cfg.Events.Webhook.Enabled() {
 		failed("events.", cfg.Events.CheckWebhook())
 	}
-	switch file := cfg.Events.File; file {
-	case "", "stdout", "stderr":
-	default:
+	if file := cfg.Events.OnDisk(); file != "" {
 		made("events.file", file)
 		if fi, err := os.Stat(file); err == nil && fi.Mode()&(iofs.ModeNamedPipe|iofs.ModeSocket) != 0 {
 			errs = append(errs, fmt.Errorf("events.file: %s: is a pipe or a socket, not a file", file))

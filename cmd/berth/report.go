@@ -170,7 +170,7 @@ func (f *reportFlags) review(cmd *cobra.Command, cfg *config.Config, set *policy
 func (f *reportFlags) uses(progress io.Writer, cfg *config.Config, set *policy.Set, path string) (*review.Uses, *recordReader, error) {
 	record := &recordReader{err: progress}
 	files := audit.Heads(f.events)
-	if file := eventsFile(cfg); len(files) == 0 && file != "" {
+	if file := cfg.Events.OnDisk(); len(files) == 0 && file != "" {
 		files = []string{file}
 	}
 	if len(files) == 0 {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"berth/config"
 	"berth/policy"
 	"berth/sshd/event"
 	"berth/sshd/event/audit"
@@ -140,19 +139,10 @@ func eventsFiles(configuration string, named []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if eventsFile(cfg) == "" {
+	if cfg.Events.OnDisk() == "" {
 		return nil, fmt.Errorf("%s: events.file: %q: events are not kept in a file: name a file that holds them", configuration, cfg.Events.File)
 	}
 	return []string{cfg.Events.File}, nil
-}
-
-// eventsFile is the file that keeps events; "" if none does.
-func eventsFile(cfg *config.Config) string {
-	switch cfg.Events.File {
-	case "stdout", "stderr":
-		return ""
-	}
-	return cfg.Events.File
 }
 
 // A recordReader reads events files and keeps what is wrong with them.

@@ -256,7 +256,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	}
 	if r.console != nil {
 		web := &console.Console{
-			Settings: cfg.Console, Gate: gate, Operators: operators, Events: sinks, History: history, File: eventsFile(cfg), Node: cfg.Events.Node,
+			Settings: cfg.Console, Gate: gate, Operators: operators, Events: sinks, History: history, File: cfg.Events.OnDisk(), Node: cfg.Events.Node,
 			Recheck: cfg.SSH.Recheck, Rules: &consoleRules{reloader: re}, Review: cfg.Review, Log: log.Named("console"),
 		}
 		background.Go(func() { web.Watch(health) })

@@ -75,14 +75,23 @@ func (s *Settings) Check() []error {
 	wrong(s.Queue < minQueue || s.Queue > maxQueue, "queue: %d: must be from 64KiB to 1GiB", s.Queue)
 	if _, err := format.New(s.Format, s.Version); err != nil {
 		errs = append(errs, err)
-	} else if s.Format != format.JSON && s.Format != "" && s.File != "" && standard[s.File] == nil {
+	} else if s.Format != format.JSON && s.Format != "" && s.OnDisk() != "" {
 		errs = append(errs, fmt.Errorf("format: %q: a file is always %s, because its lines can be verified and sent again: set syslog.format or webhook.format", s.Format, format.JSON))
 	}
 	wrong(strings.HasSuffix(s.File, "/"), "file: %s: is a folder: name a file in it", s.File)
 	return append(append(errs, s.Syslog.check()...), s.Webhook.check(s)...)
 }
 
+// OnDisk returns the file that keeps events; empty if they go to a standard stream or
+// nowhere.
+func (s *Settings) OnDisk() string {
+	if standard[s.File] != nil {
+		return ""
+	}
+	return s.File
+}
+
 // spools reports whether events are sent on from the file.
 func (s *Settings) spools() bool {
-	return s.Chain && s.File != "" && standard[s.File] == nil
+	return s.Chain && s.OnDisk() != ""
 }
