@@ -55,37 +55,24 @@ have which rules, and warns while they differ.`, cobra.NoArgs, admin.DoReload, f
 
 func sessionsCommand() *cobra.Command {
 	var node string
-	list := listing[admin.Session]{
-		use: "sessions", short: "Show who is logged in to the running server",
-		long: `Sessions asks the running server, through admin.socket of the configuration, who
+	var watch, asJSON bool
+	cmd := operatorCommand("sessions", "Show who is logged in to the running server",
+		`Sessions asks the running server, through admin.socket of the configuration, who
 is logged in, from where, since when, and how many bytes they have transferred. Run
 it as the user the server runs as, or as root. It asks all nodes that share their
 state.
 
 With --watch it shows every second which files are being transferred: how much of
 each, how fast, and the time left. Only the client knows how long an upload will
-be.`,
-		ask: func(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
-			if node == "" {
-				return allSessions(server, ctx)
+be.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			if watch {
+				return watchSessions(cmd.Context(), cmd.OutOrStdout(), server)
 			}
-			return nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions, Node: node})
-		},
-		none: "nobody is logged in",
-		head: "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT\tNODE",
-		line: func(s admin.Session) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", s.ID, login.Printable(s.User), s.Remote.Addr(), s.Method,
-				s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
-				s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"), s.Node)
-		},
-	}
-	watch := false
-	cmd := list.command(func(cmd *cobra.Command, server *admin.Client) (bool, error) {
-		if !watch {
-			return false, nil
-		}
-		return true, watchSessions(cmd.Context(), cmd.OutOrStdout(), server)
-	})
+			all, missing := sessionsOf(cmd.Context(), server, node)
+			const head = "SESSION\tUSER\tFROM\tLOGIN\tSINCE\tIDLE\tSERVICES\tFILES\tREAD\tWRITTEN\tCLIENT\tNODE"
+			return newList(cmd.OutOrStdout(), asJSON, head, sessionRow).print(all, missing, "nobody is logged in")
+		})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show the transfers every second, until Ctrl-C")
 	cmd.Flags().StringVar(&node, "node", "", "only sessions of the `node` with this name")
 	cmd.MarkFlagsMutuallyExclusive("watch", "json")
@@ -93,9 +80,18 @@ be.`,
 	return cmd
 }
 
-// allSessions are those of the server, of the processes that it took over from, and of
-// other nodes. The error says why there may be more, if there are any.
-func allSessions(server *admin.Client, ctx context.Context) ([]admin.Session, error) {
+func sessionRow(s admin.Session) string {
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", s.ID, login.Printable(s.User), s.Remote.Addr(), s.Method,
+		s.Since.Local().Format("01-02 15:04:05"), s.Idle.Round(time.Second), strings.Join(s.Services, ","),
+		s.Files, mebibytes(s.Read), mebibytes(s.Written), strings.TrimPrefix(s.Client, "SSH-2.0-"), s.Node)
+}
+
+// sessionsOf are those of a node; without one those of the server, of the processes that it
+// took over from, and of other nodes. The error says why there may be more.
+func sessionsOf(ctx context.Context, server *admin.Client, node string) ([]admin.Session, error) {
+	if node != "" {
+		return nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions, Node: node})
+	}
 	all, err := server.Sessions(ctx)
 	if err != nil {
 		return nil, err
@@ -184,20 +180,19 @@ mistake, nothing changes and the error gives the reason.`, cobra.NoArgs, func(cm
 }
 
 func penaltiesCommand() *cobra.Command {
-	cmd := listing[state.Penalty]{
-		use: "penalties", short: "Show which addresses have penalties, or lift penalties",
-		long: `Penalties asks the running server, through admin.socket of the configuration, which
+	var asJSON bool
+	cmd := operatorCommand("penalties", "Show which addresses have penalties, or lift penalties",
+		`Penalties asks the running server, through admin.socket of the configuration, which
 addresses and networks have penalties. An address whose penalties have reached
 admission.penalties.min cannot connect for the time that is left. Run it as the
-user the server runs as, or as root.`,
-		ask:  (*admin.Client).Penalties,
-		none: "no address has a penalty",
-		head: "SOURCE\tLEFT\tKEPT OUT",
-		line: func(p state.Penalty) string {
-			keptOut := map[bool]string{true: "yes", false: "not yet"}[p.KeptOut]
-			return fmt.Sprintf("%s\t%s\t%s", p.Source, p.Left.Round(time.Second), keptOut)
-		},
-	}.command()
+user the server runs as, or as root.`, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
+			all, err := server.Penalties(cmd.Context())
+			return newList(cmd.OutOrStdout(), asJSON, "SOURCE\tLEFT\tKEPT OUT", func(p state.Penalty) string {
+				keptOut := map[bool]string{true: "yes", false: "not yet"}[p.KeptOut]
+				return fmt.Sprintf("%s\t%s\t%s", p.Source, p.Left.Round(time.Second), keptOut)
+			}).print(all, err, "no address has a penalty")
+		})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	cmd.AddCommand(operatorCommand("lift ADDRESS|NETWORK|all", "Let an address, a network or everybody try again",
 		`Lift removes the penalties of an address, of all addresses in a network such as
 192.0.2.0/24, or of everybody. Later mistakes cause penalties again.`, cobra.ExactArgs(1), func(cmd *cobra.Command, server *admin.Client, args []string) error {
@@ -235,44 +230,4 @@ func parseNetworks(s string) ([]netip.Prefix, error) {
 		return nil, fmt.Errorf("%q: %w, or all", s, err)
 	}
 	return []netip.Prefix{n}, nil
-}
-
-// A listing is a command that asks the running server for a list, and prints a
-// table of it or one JSON object a line.
-type listing[T any] struct {
-	use, short, long string
-	ask              func(*admin.Client, context.Context) ([]T, error)
-	none             string         // printed if the list is empty
-	head             string         // of the table, with tabs between the columns
-	line             func(T) string // of the table
-}
-
-// command makes the command. One of instead, if it does something, takes the place of
-// the list.
-func (l listing[T]) command(instead ...func(*cobra.Command, *admin.Client) (bool, error)) *cobra.Command {
-	var asJSON bool
-	cmd := operatorCommand(l.use, l.short, l.long, cobra.NoArgs, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
-		for _, do := range instead {
-			if done, err := do(cmd, server); done {
-				return err
-			}
-		}
-		all, err := l.ask(server, cmd.Context())
-		if err != nil && len(all) == 0 {
-			return err
-		}
-		if len(all) == 0 && !asJSON {
-			fmt.Fprintln(cmd.OutOrStdout(), l.none)
-			return nil
-		}
-		out := newList(cmd.OutOrStdout(), asJSON, l.head, l.line)
-		for _, v := range all {
-			if err := out.add(v); err != nil {
-				return err
-			}
-		}
-		return errors.Join(out.table.Flush(), err) // this is not all
-	})
-	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
-	return cmd
 }

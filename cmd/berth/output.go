@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,4 +62,17 @@ func (l *list[T]) add(v T) error {
 	}
 	_, err := fmt.Fprintln(l.table, l.row(v))
 	return err
+}
+
+// print prints all, or none if there are none. missing is why there may be more.
+func (l *list[T]) print(all []T, missing error, none string) error {
+	if len(all) == 0 && missing == nil && l.json == nil {
+		fmt.Fprintln(l.table, none)
+	}
+	for _, v := range all {
+		if err := l.add(v); err != nil {
+			return err
+		}
+	}
+	return errors.Join(l.table.Flush(), missing)
 }

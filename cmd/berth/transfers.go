@@ -19,7 +19,7 @@ import (
 func watchSessions(ctx context.Context, out io.Writer, server *admin.Client) error {
 	var before map[transferID]admin.Transfer
 	for last := time.Now(); ; {
-		sessions, err := allSessions(server, ctx)
+		sessions, err := sessionsOf(ctx, server, "")
 		if ctx.Err() != nil {
 			return nil
 		} else if err != nil && sessions == nil {
