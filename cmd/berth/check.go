@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -108,9 +109,13 @@ func (c *check) encode(err error) error {
 	return nil
 }
 
+// joinedType is the type of what errors.Join returns. An error of package fmt with several
+// causes is one.
+var joinedType = reflect.TypeOf(errors.Join(errReported))
+
 // joinedIn returns the errors that err joins.
 func joinedIn(err error) (all []error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && reflect.TypeOf(err) == joinedType {
 		for _, err := range joined.Unwrap() {
 			all = append(all, joinedIn(err)...)
 		}

@@ -2,13 +2,17 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"berth/sshd/totp"
 	"berth/test/peers"
 )
 
@@ -203,5 +207,18 @@ func TestCheckAsJSON(t *testing.T) {
 	}
 	if text, got, err = asJSON(); err == nil || got.OK || !strings.Contains(text, "bad      berth: there is no configuration") {
 		t.Errorf("check --json without a file: %v, %t\n%s", err, got.OK, text)
+	}
+}
+
+// TestFindingsAreWhole: an error with two causes is one finding, with all of its text.
+func TestFindingsAreWhole(t *testing.T) {
+	whole := fmt.Errorf("%w: /var/lib/berth/totp: %w", totp.ErrUnreadable, os.ErrPermission)
+	c := &check{json: true, out: io.Discard}
+	if err := c.encode(errors.Join(errReported, errors.Join(whole, errors.New("another")))); !errors.Is(err, errReported) {
+		t.Fatal(err)
+	}
+	want := []finding{{"bad", "berth", whole.Error()}, {"bad", "berth", "another"}}
+	if !slices.Equal(c.findings, want) {
+		t.Errorf("got %q, want %q", c.findings, want)
 	}
 }
