@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	_ "embed"
@@ -205,10 +206,7 @@ func (s *setup) findDirectory(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask the directory: %w", err)
 	}
-	if d.Kind == "" {
-		d.Kind = found.Kind
-	}
-	if d.Kind == "" {
+	if d.Kind = cmp.Or(d.Kind, found.Kind); d.Kind == "" {
 		fmt.Fprintln(s.out, "the directory does not show what it is")
 		if d.Kind, err = ask("Kind of the directory: "+strings.Join(ldap.Kinds(), ", "), "--kind", "generic"); err != nil {
 			return err
