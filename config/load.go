@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"slices"
@@ -128,11 +129,34 @@ func decode(settings map[string]any, cfg *Config) error {
 // unrelated returns those of found that are about other keys than known: a value that
 // could not be read is not reported as missing too.
 func unrelated(found, known []*Mistake) []*Mistake {
+	wrong, above := map[string]bool{}, map[string]bool{} // there may be thousands of each
+	for _, k := range known {
+		if errors.Is(k.Err, errUnknown) {
+			continue
+		}
+		wrong[k.Key] = true
+		for key := range keysAbove(k.Key) {
+			above[key] = true
+		}
+	}
 	return slices.DeleteFunc(found, func(m *Mistake) bool {
-		return slices.ContainsFunc(known, func(k *Mistake) bool {
-			return !errors.Is(k.Err, errUnknown) && (under(m.Key, k.Key) || under(k.Key, m.Key))
-		})
+		related := wrong[m.Key] || above[m.Key]
+		for key := range keysAbove(m.Key) {
+			related = related || wrong[key]
+		}
+		return related
 	})
+}
+
+// keysAbove yields rules[0].when, rules[0] and rules for rules[0].when.users.
+func keysAbove(key string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := strings.LastIndexAny(key, ".["); i > 0; i = strings.LastIndexAny(key[:i], ".[") {
+			if !yield(key[:i]) {
+				return
+			}
+		}
+	}
 }
 
 // under reports whether key is the key above, or below it.

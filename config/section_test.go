@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,6 +100,37 @@ func TestManyAliases(t *testing.T) {
 	text := "rules:\n- &r {access: [&g {permissions: [&p read" + strings.Repeat(", *p", many) + "]}" + strings.Repeat(", *g", many) + "]}\n" + strings.Repeat("- *r\n", many)
 	if _, err := cfg.WithRules("new", []byte(text)); err == nil || !strings.Contains(err.Error(), "excessive aliasing") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A countedError counts how often it is looked at.
+type countedError struct{ looks *int }
+
+func (countedError) Error() string   { return "wrong" }
+func (e countedError) Is(error) bool { *e.looks++; return false }
+
+// TestUnrelated: of mistakes about one key, or one below the other, the first is kept. Each
+// is looked at once, because a text can have a hundred thousand of them.
+func TestUnrelated(t *testing.T) {
+	looks := 0
+	wrong := func(key string) *Mistake { return &Mistake{Key: key, Err: countedError{&looks}} }
+	known := []*Mistake{wrong("rules[1].when"), wrong("ssh"), {Key: "rules[2].x", Err: unknown("x", nil)}}
+	for key, want := range map[string]bool{
+		"rules[1].when": false, "rules[1].when.users[0]": false, "rules[1]": false, "rules": false, "ssh.idle": false,
+		"rules[10].when": true, "rules[1].whenever": true, "rules[1].name": true, "sshd": true, "rules[2].x": true, "rules[2]": true, "": true,
+	} {
+		if got := len(unrelated([]*Mistake{wrong(key)}, known)) == 1; got != want {
+			t.Errorf("%q: kept %t, want %t", key, got, want)
+		}
+	}
+	const many = 1000
+	looks, known = 0, nil
+	var found []*Mistake
+	for i := range many {
+		known, found = append(known, wrong(fmt.Sprintf("rules[%d].name", i))), append(found, wrong(fmt.Sprintf("rules[%d].when", i)))
+	}
+	if kept := len(unrelated(found, known)); kept != many || looks > many {
+		t.Errorf("%d of %d are kept after %d looks", kept, many, looks)
 	}
 }
 
