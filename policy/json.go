@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // NewEncoder returns an encoder that also escapes what encoding/json does not and nobody can
@@ -17,20 +17,19 @@ func NewEncoder(w io.Writer) *json.Encoder { return json.NewEncoder(visible{w}) 
 
 type visible struct{ io.Writer }
 
-// invisible matches what is not printable, except for what JSON itself is made of.
-var invisible = regexp.MustCompile(`[^\p{L}\p{M}\p{N}\p{P}\p{S}\x00- ]`)
-
 func (v visible) Write(b []byte) (int, error) {
-	shown := b
-	if bytes.ContainsFunc(b, func(r rune) bool { return r > '~' && !unicode.IsPrint(r) }) { // rarely, and much faster
-		shown = invisible.ReplaceAllFunc(b, func(r []byte) (escapes []byte) {
-			for _, u := range utf16.Encode(bytes.Runes(r)) {
-				escapes = fmt.Appendf(escapes, `\u%04x`, u)
-			}
-			return escapes
-		})
+	invisible := func(r rune) bool { return r > '~' && !unicode.IsPrint(r) }
+	var shown []byte
+	rest := b
+	for i := bytes.IndexFunc(rest, invisible); i >= 0; i = bytes.IndexFunc(rest, invisible) {
+		r, size := utf8.DecodeRune(rest[i:])
+		shown = append(shown, rest[:i]...)
+		for _, u := range utf16.Encode([]rune{r}) {
+			shown = fmt.Appendf(shown, `\u%04x`, u)
+		}
+		rest = rest[i+size:]
 	}
-	if _, err := v.Writer.Write(shown); err != nil {
+	if _, err := v.Writer.Write(append(shown, rest...)); err != nil {
 		return 0, err
 	}
 	return len(b), nil
