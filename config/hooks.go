@@ -42,11 +42,9 @@ func duration(_, to reflect.Type, data any) (any, error) {
 	if to != durationType {
 		return data, nil
 	}
-	switch v := data.(type) {
-	case time.Duration:
-		return v, nil
+	switch data.(type) {
 	case string, int:
-		return policy.ParseTime(fmt.Sprint(v))
+		return policy.ParseTime(fmt.Sprint(data))
 	}
 	return nil, policy.ErrNoTime
 }
