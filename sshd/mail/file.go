@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,11 +15,23 @@ import (
 
 // File is a Ledger of a server that is alone: a JSON object with the time until which
 // each key is remembered. A file that cannot be read is an error, because mails would
-// otherwise be sent twice. The zero value with a Path is ready.
+// otherwise be sent twice. Several processes may use it: after an upgrade the one before
+// still sends mails about events. The zero value with a Path is ready.
 type File struct {
 	Path string
 
 	mu sync.Mutex
+}
+
+// lock keeps others from using the file, in this process and, with a lock of the folder,
+// in others: the file itself is replaced at each change.
+func (f *File) lock() (unlock func()) {
+	f.mu.Lock()
+	release := privatefile.LockFolder(filepath.Dir(f.Path))
+	return func() {
+		release()
+		f.mu.Unlock()
+	}
 }
 
 // Turn implements Ledger: nobody else sends.
@@ -30,8 +43,7 @@ func (*File) EndTurn(context.Context) error { return nil }
 // Claim implements Ledger. A key is there as long as it is in the file, whatever the
 // clock says: it is removed when another one is recorded after its time.
 func (f *File) Claim(_ context.Context, keep time.Duration, keys ...string) (bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.lock()()
 	all, err := f.read()
 	if err != nil {
 		return false, err
@@ -58,8 +70,7 @@ func (f *File) Claim(_ context.Context, keep time.Duration, keys ...string) (boo
 
 // Release implements Ledger.
 func (f *File) Release(_ context.Context, keys ...string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.lock()()
 	all, err := f.read()
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package mail
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -394,39 +393,6 @@ func TestNoticesAreBounded(t *testing.T) {
 	}
 	if got := o.count(event.MailFailed); got != 3 || o.events[0].Reason != event.QueueFull {
 		t.Errorf("%d events, %v; want 3 about a full queue", got, o.events[:1])
-	}
-}
-
-// TestFileForgets: what is over is removed, and nothing else.
-func TestFileForgets(t *testing.T) {
-	f := &File{Path: filepath.Join(t.TempDir(), "mail.json")}
-	synctest.Test(t, func(t *testing.T) {
-		for i, tt := range []struct {
-			keys []string
-			keep time.Duration
-			want bool
-		}{
-			{[]string{"a", "b"}, time.Hour, true}, {[]string{"c", "b"}, time.Hour, false}, {[]string{"c"}, 0, true}, {[]string{"c"}, 3 * time.Hour, true},
-		} {
-			if got, err := f.Claim(t.Context(), tt.keep, tt.keys...); got != tt.want || err != nil {
-				t.Errorf("%d: got %v, %v, want %v", i, got, err, tt.want)
-			}
-		}
-		time.Sleep(2 * time.Hour)
-		if err := f.Release(t.Context(), "none"); err != nil {
-			t.Error(err)
-		}
-		if _, err := f.Claim(t.Context(), time.Hour, "d"); err != nil {
-			t.Error(err)
-		}
-	})
-	text, err := os.ReadFile(f.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all map[string]time.Time
-	if err := json.Unmarshal(text, &all); err != nil || len(all) != 2 || all["c"].IsZero() || all["d"].IsZero() {
-		t.Errorf("%s: %v; want c and d only", text, err)
 	}
 }
 

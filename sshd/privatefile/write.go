@@ -77,7 +77,19 @@ func Rewrite(path string, change func() ([]byte, error)) (err error) {
 	return err
 }
 
-// Replace is Rewrite for a file that only this process writes, in a folder that
+// LockFolder keeps other processes from changing files in dir until unlock is called, if
+// they ask, too. After an upgrade two processes serve for a while. A folder or a file
+// system without locks has one server.
+func LockFolder(dir string) (unlock func()) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return func() {}
+	}
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	return func() { f.Close() }
+}
+
+// Replace is Rewrite for a file that no other process writes meanwhile, in a folder that
 // exists. An interrupted Replace leaves nothing that the next one waits for. It
 // returns what Stat says of the new file.
 func Replace(path string, text []byte) (os.FileInfo, error) {

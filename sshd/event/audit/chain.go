@@ -20,7 +20,7 @@ const (
 
 // A chain gives each line of a file its link. The lines of all files since the
 // first are one chain, whichever process writes them. It is used with the lock of
-// its output, and between processes with the one of lockFolder.
+// its output, and between processes with that of its folder.
 type chain struct {
 	node string
 	sign ssh.Signer  // nil: a checkpoint has no signature

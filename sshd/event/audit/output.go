@@ -18,6 +18,7 @@ import (
 
 	"berth/sshd/event"
 	"berth/sshd/event/format"
+	"berth/sshd/privatefile"
 )
 
 // standard names the streams that are not files.
@@ -177,7 +178,7 @@ func (o *output) write(lines []byte) ([]byte, error) {
 		return lines, err
 	}
 	if o.chain != nil {
-		defer lockFolder(filepath.Dir(o.path))()
+		defer privatefile.LockFolder(filepath.Dir(o.path))() // a line follows on the last one, whoever wrote that
 		if err := o.follow(); err != nil {
 			return lines, err
 		}

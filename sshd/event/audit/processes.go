@@ -4,20 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"os"
-	"syscall"
 )
-
-// lockFolder keeps other processes from writing to the files in dir until unlock is
-// called: a line follows on the last one in the file, whoever wrote that. A file
-// system without locks has one server.
-func lockFolder(dir string) (unlock func()) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return func() {}
-	}
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-	return func() { f.Close() }
-}
 
 // follow finds out where the chain is, because another process may have written
 // lines, or begun a new file. It needs o.mu and the lock of the folder.
