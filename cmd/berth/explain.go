@@ -18,6 +18,7 @@ import (
 	"berth/directory"
 	"berth/fs"
 	"berth/policy"
+	"berth/sshd/event"
 )
 
 // explainFlags are the circumstances of the login to explain.
@@ -170,7 +171,7 @@ func explainDisk(folder policy.Folder, rules policy.Op) *policy.ExplainedDisk {
 
 // explainAll prints a line for each user.
 func (f *explainFlags) explainAll(cmd *cobra.Command, people *directories, set *policy.Set, req policy.Request) (err error) {
-	lines := policy.NewEncoder(cmd.OutOrStdout())
+	lines := event.NewEncoder(cmd.OutOrStdout())
 	table := policy.NewSummaryTable(cmd.OutOrStdout())
 	if !f.json {
 		defer func() { err = errors.Join(err, table.Flush()) }()
@@ -205,7 +206,7 @@ func (f *explainFlags) explainChanges(cmd *cobra.Command, people *directories, o
 		}
 		changed++
 		if f.json {
-			err = policy.NewEncoder(out).Encode(struct {
+			err = event.NewEncoder(out).Encode(struct {
 				User    string          `json:"user"`
 				Changes []policy.Change `json:"changes"`
 			}{u.Name, changes})

@@ -9,7 +9,7 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"berth/policy"
+	"berth/sshd/event"
 )
 
 // An output is standard output. A command whose output is not complete must not exit with 0.
@@ -28,7 +28,7 @@ func (o *output) Write(b []byte) (int, error) {
 
 // printJSON prints v on several lines, for people too.
 func printJSON(out io.Writer, v any) error {
-	e := policy.NewEncoder(out)
+	e := event.NewEncoder(out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
@@ -47,7 +47,7 @@ type list[T any] struct {
 func newList[T any](out io.Writer, asJSON bool, head string, row func(T) string) *list[T] {
 	l := &list[T]{table: newTable(out), head: head, row: row}
 	if asJSON {
-		l.json = policy.NewEncoder(out)
+		l.json = event.NewEncoder(out)
 	}
 	return l
 }

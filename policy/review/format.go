@@ -16,6 +16,7 @@ import (
 
 	"berth/directory"
 	"berth/policy"
+	"berth/sshd/event"
 )
 
 // Formats are how a Report can be written.
@@ -29,7 +30,7 @@ func (r *Report) Write(w io.Writer, format string) error {
 	case "csv":
 		return r.writeCSV(w)
 	case "json":
-		e := policy.NewEncoder(w)
+		e := event.NewEncoder(w)
 		e.SetIndent("", " ")
 		return e.Encode(r)
 	case "html":

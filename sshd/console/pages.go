@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-	"unicode"
 
 	"berth/sshd/admin"
 	"berth/sshd/event"
@@ -236,15 +235,7 @@ type eventRow struct {
 }
 
 func newEventRow(m audit.Match) eventRow {
-	var text strings.Builder // JSON has an escape for each character that cannot be seen
-	for _, r := range string(m.Line) {
-		if unicode.IsPrint(r) || r > 0xffff {
-			text.WriteRune(r)
-		} else {
-			fmt.Fprintf(&text, "\\u%04x", r)
-		}
-	}
-	return eventRow{m.Record, text.String()}
+	return eventRow{m.Record, string(event.Printable(m.Line))}
 }
 
 func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -161,8 +160,6 @@ func (e *Event) sortedFields() iter.Seq2[string, string] {
 	}
 }
 
-const hexDigits = "0123456789abcdef" // package fmt takes twenty times as long, and clients choose the names
-
 func appendString(b []byte, s string) []byte { return appendText(b, s, mostBytes) }
 
 // appendText appends s in quotes, most bytes of it at most.
@@ -185,11 +182,8 @@ func appendText(b []byte, s string, most int) []byte {
 			b = append(b, '\\', c)
 		case strconv.IsPrint(r):
 			b = append(b, s[i:i+size]...)
-		default: // escaped as in RFC 8259, section 7, so that no name can disguise itself in a terminal
-			var units [2]uint16
-			for _, u := range utf16.AppendRune(units[:0], r) {
-				b = append(b, '\\', 'u', hexDigits[u>>12], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
-			}
+		default:
+			b = appendEscaped(b, r)
 		}
 		i += size
 	}
