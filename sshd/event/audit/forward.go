@@ -234,7 +234,7 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 	w.lines.missing = 0
 	w.oldest = time.Time{}
 	if len(w.batch) > 0 {
-		w.oldest, _ = time.Parse(event.TimeLayout, timeOf(w.batch[0].line))
+		w.oldest, _ = time.Parse(event.TimeLayout, member(w.batch[0].line, "time"))
 	}
 	w.mu.Unlock()
 	read := min(len(w.batch), w.limit)
@@ -273,7 +273,7 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 
 // chosen returns those of lines that the receiver wants.
 func (w *Forwarder) chosen(lines []entry) []entry {
-	return slices.DeleteFunc(slices.Clone(lines), func(e entry) bool { return w.wanted != nil && !w.wanted[e.typ()] })
+	return slices.DeleteFunc(slices.Clone(lines), func(e entry) bool { return w.wanted != nil && !w.wanted[member(e.line, "type")] })
 }
 
 func (w *Forwarder) send(ctx context.Context, lines []entry) error {

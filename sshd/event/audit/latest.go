@@ -81,7 +81,7 @@ func (s *Search) end(ctx context.Context, f *reading, most int64, read func(byte
 			continue
 		}
 		m := Match{Line: line[:len(line)-1]}
-		if s.wanted(typeOf(line), timeOf(line)) && json.Unmarshal(m.Line, &m.Record) == nil && s.matches(&m) {
+		if s.wanted(member(line, "type"), member(line, "time")) && json.Unmarshal(m.Line, &m.Record) == nil && s.matches(&m) {
 			found(&m)
 		}
 	}

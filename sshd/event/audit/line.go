@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
-
-	"berth/sshd/event"
 )
 
 // A link is the place of a line in the chain. Its text is the member "chain" of
@@ -54,17 +52,11 @@ func cutLink(line []byte) (body []byte, l link, ok bool) {
 	return line[:i], l, ok
 }
 
-// timeOf returns the time of a line, which is its first member.
-func timeOf(line []byte) string {
-	rest, _ := bytes.CutPrefix(line, []byte(`{"time":"`))
-	return string(rest[:min(len(rest), len(event.TimeLayout))])
-}
-
-// typeOf returns the type of a line, one of its first members.
-func typeOf(line []byte) string {
-	_, rest, _ := bytes.Cut(line, []byte(`"type":"`))
-	name, _, _ := bytes.Cut(rest[:min(len(rest), 64)], []byte{'"'})
-	return string(name)
+// member returns a member of a line: the time, the type or another text without escapes.
+func member(line []byte, name string) string {
+	_, rest, _ := bytes.Cut(line, []byte(`"`+name+`":"`))
+	value, _, _ := bytes.Cut(rest, []byte{'"'})
+	return string(value)
 }
 
 // An entry is a line of an events file, without its end.
@@ -72,12 +64,3 @@ type entry struct {
 	link link
 	line []byte
 }
-
-// text returns the member name of the line, which must be a text without escapes.
-func (e entry) text(name string) string {
-	_, rest, _ := bytes.Cut(e.line, []byte(`"`+name+`":"`))
-	value, _, _ := bytes.Cut(rest, []byte{'"'})
-	return string(value)
-}
-
-func (e entry) typ() string { return e.text("type") }

@@ -118,7 +118,7 @@ func (s *Search) newest(text []byte, cut bool, found func(Match) (more bool)) {
 		end = begin
 		lower := bytes.ToLower(line)
 		lacks := func(text []byte) bool { return !bytes.Contains(lower, text) }
-		if !s.wanted(typeOf(line), timeOf(line)) || slices.ContainsFunc(needs, lacks) {
+		if !s.wanted(member(line, "type"), member(line, "time")) || slices.ContainsFunc(needs, lacks) {
 			continue
 		}
 		m := Match{Line: line}

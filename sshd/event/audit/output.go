@@ -93,7 +93,7 @@ func (o *output) begin() error {
 	}
 	first := make([]byte, 64)
 	n, _ := f.ReadAt(first, 0)
-	if o.born, err = time.Parse(event.TimeLayout, timeOf(first[:n])); err != nil {
+	if o.born, err = time.Parse(event.TimeLayout, member(first[:n], "time")); err != nil {
 		o.born = time.Now()
 	}
 	o.f, o.size, o.torn, o.opening = f, size, torn, 0

@@ -82,7 +82,7 @@ func (w *Forwarder) setAside(lines []entry, why error) error {
 	tell := false // not again and again that the event about this is refused itself
 	for _, e := range lines {
 		text = append(append(text, e.line...), '\n')
-		tell = tell || e.typ() != event.EventsRefused.String()
+		tell = tell || member(e.line, "type") != event.EventsRefused.String()
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err == nil {

@@ -160,7 +160,7 @@ func (s *Search) File(v *Verifier, path string, found func(Match)) error {
 			waiting = append(waiting, m)
 		}
 		// Where nothing is signed in time, nothing more will be known of older lines.
-		if read++; read >= 10*signEvery || v.Unsigned == 0 && typeOf(line) == event.EventsCheckpoint.String() {
+		if read++; read >= 10*signEvery || v.Unsigned == 0 && member(line, "type") == event.EventsCheckpoint.String() {
 			flush()
 		}
 	}
@@ -174,9 +174,9 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9_./@ -]+$`)
 
 // line returns what a line says, if the query asks for that.
 func (s *Search) line(line []byte) (m Match, ok bool) {
-	name := typeOf(line)
+	name := member(line, "type")
 	isLogin, isEnd := name == event.LoginAccepted.String(), name == event.ConnectionClosed.String()
-	wanted := s.wanted(name, timeOf(line))
+	wanted := s.wanted(name, member(line, "time"))
 	if !wanted && !isLogin && !isEnd || json.Unmarshal(line, &m.Record) != nil {
 		return m, false
 	}

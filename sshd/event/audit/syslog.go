@@ -154,8 +154,8 @@ func newSyslog(s *Settings, log hclog.Logger) (*syslogServer, error) {
 
 // message returns a line as a message: RFC 5424, section 6.
 func (d *syslogServer) message(line []byte) []byte {
-	e := entry{line: line}
-	header := fmt.Appendf(nil, "<%d>1 %s %s %s - ", d.facility+severities[event.Outcome(e.text("outcome"))], cmp.Or(e.text("time"), "-"), d.source, e.typ())
+	severity := severities[event.Outcome(member(line, "outcome"))]
+	header := fmt.Appendf(nil, "<%d>1 %s %s %s - ", d.facility+severity, cmp.Or(member(line, "time"), "-"), d.source, member(line, "type"))
 	return append(header, d.format(line)...)
 }
 

@@ -60,7 +60,7 @@ func (v *Verifier) Verify(files ...string) error {
 			}
 			line, _ := bufio.NewReader(f).ReadSlice('\n')
 			_, l, _ := cutLink(bytes.TrimSuffix(line, []byte{'\n'}))
-			first[path], times[path] = l.number, timeOf(line)
+			first[path], times[path] = l.number, member(line, "time")
 			f.file.Close()
 		}
 		files = slices.Clone(files)
@@ -171,7 +171,7 @@ func (v *Verifier) line(at place, line []byte) {
 
 	broken := func(format string, a ...any) { v.broken(at.file, at.line, fmt.Sprintf(format, a...)) }
 	if !v.started {
-		v.First, v.last = timeOf(line), previous
+		v.First, v.last = member(line, "time"), previous
 	}
 	switch expected := v.last.next(body); {
 	case l == expected && isCheckpoint && previous != v.last:
@@ -189,7 +189,7 @@ func (v *Verifier) line(at place, line []byte) {
 		broken("it does not follow on the line before: one of the two was changed")
 	}
 	if isCheckpoint {
-		v.signature(c, broken, timeOf(line))
+		v.signature(c, broken, member(line, "time"))
 	} else {
 		v.Unsigned++
 	}
@@ -227,7 +227,7 @@ func (v *Verifier) unchained(at place, line []byte) {
 	switch {
 	case json.Valid(line) && !v.started:
 		v.Unchained++
-		v.First = cmp.Or(v.First, timeOf(line))
+		v.First = cmp.Or(v.First, member(line, "time"))
 	case json.Valid(line):
 		v.broken(at.file, at.line, "has no chain: it was inserted, or events.chain was off")
 	default:

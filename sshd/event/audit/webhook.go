@@ -161,7 +161,7 @@ func (h *webhookServer) cloudEvents(lines []entry) []byte {
 			data, _ = json.Marshal(string(data)) // a text can always be written
 		}
 		fmt.Fprintf(&b, `{"specversion":"1.0","id":"%s","source":"%s","type":"berth.%s","time":"%s","datacontenttype":"%s","data":%s}`,
-			e.link, h.source, e.typ(), e.text("time"), contentType, data)
+			e.link, h.source, member(e.line, "type"), member(e.line, "time"), contentType, data)
 	}
 	b.WriteByte(']')
 	return b.Bytes()
