@@ -4,6 +4,7 @@
 package console
 
 import (
+	"cmp"
 	"crypto/tls"
 	"embed"
 	"fmt"
@@ -14,15 +15,13 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/net/netutil"
 
+	"berth/policy"
 	"berth/policy/review"
 	"berth/sshd/admin"
 	"berth/sshd/event"
@@ -53,13 +52,11 @@ func DefaultSettings() Settings {
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() (errs []error) {
-	for _, d := range []struct {
-		key string
-		d   time.Duration
-	}{{"idle", s.Idle}, {"session_time", s.SessionTime}} {
-		if d.d <= 0 {
-			errs = append(errs, fmt.Errorf("%s: %v: must be positive, such as 15m", d.key, d.d))
-		}
+	if s.Idle <= 0 {
+		errs = append(errs, fmt.Errorf("idle: %v: must be positive, such as 15m", s.Idle))
+	}
+	if s.SessionTime <= 0 {
+		errs = append(errs, fmt.Errorf("session_time: %v: must be positive, such as 15m", s.SessionTime))
 	}
 	if s.Listen == "" {
 		return errs
@@ -187,10 +184,10 @@ func parsePages(t *template.Template) *template.Template {
 // named returns a name as a page shows it: in quotes with escapes if it has characters that
 // cannot be seen, or that turn the direction of the text after them.
 func named(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
+	if s == "" {
+		return s
 	}
-	return s
+	return policy.Quote(s)
 }
 
 // How long a form may be, in bytes: one with rules, and others. To compile a megabyte of rules
@@ -269,25 +266,15 @@ func (c *Console) view(s *session, title string, body any) view {
 
 // fail answers with a sentence.
 func (c *Console) fail(w http.ResponseWriter, status int, sentence string) {
-	c.show(w, status, "error.html", view{Title: heading(status), Body: sentence})
+	c.show(w, status, "error.html", view{Title: cmp.Or(headings[status], say("error.internal")), Body: sentence})
 }
 
-// heading is what a status is called.
-func heading(status int) string {
-	switch status {
-	case http.StatusBadRequest:
-		return say("error.bad_request")
-	case http.StatusForbidden:
-		return say("error.forbidden")
-	case http.StatusNotFound:
-		return say("error.not_found")
-	case http.StatusTooManyRequests:
-		return say("error.too_many_requests")
-	case http.StatusBadGateway:
-		return say("error.bad_gateway")
-	case http.StatusServiceUnavailable:
-		return say("error.unavailable")
-	default:
-		return say("error.internal")
-	}
+// headings are what statuses are called.
+var headings = map[int]string{
+	http.StatusBadRequest:         say("error.bad_request"),
+	http.StatusForbidden:          say("error.forbidden"),
+	http.StatusNotFound:           say("error.not_found"),
+	http.StatusTooManyRequests:    say("error.too_many_requests"),
+	http.StatusBadGateway:         say("error.bad_gateway"),
+	http.StatusServiceUnavailable: say("error.unavailable"),
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -44,23 +45,24 @@ func (c *Console) showFolders(w http.ResponseWriter, status int, s *session, b f
 // review begins to look who can reach a folder.
 func (c *Console) review(w http.ResponseWriter, r *http.Request, s *session) {
 	b := foldersBody{Path: strings.TrimSpace(r.PostFormValue("path"))}
-	refuse := func(status int, problem string) {
-		b.Problem = problem
-		c.showFolders(w, status, s, b)
+	if err := c.beginReview(w, r, s, b.Path); err != nil {
+		b.Problem = err.Error()
+		c.showFolders(w, refusal(err), s, b)
 	}
-	if !strings.HasPrefix(b.Path, "/") {
-		refuse(http.StatusBadRequest, say("folders.bad_path", b.Path))
-		return
+}
+
+func (c *Console) beginReview(w http.ResponseWriter, r *http.Request, s *session, path string) error {
+	if !strings.HasPrefix(path, "/") {
+		return errors.New(say("folders.bad_path", path))
 	}
 	set := c.Rules.Set()
-	if _, err := review.New(set, b.Path, c.Review, nil, nil, time.Now()); err != nil {
-		refuse(http.StatusBadRequest, err.Error())
-		return
+	if _, err := review.New(set, path, c.Review, nil, nil, time.Now()); err != nil {
+		return err
 	}
-	j, err := c.begin(r.Context(), "folders", s.grant.Load().User.Name, func(ctx context.Context, j *job) (any, error) {
-		uses, unread := c.uses(ctx, j, set, b.Path)
+	return c.begin(w, r, s, "folders", func(ctx context.Context, j *job) (any, error) {
+		uses, unread := c.uses(ctx, j, set, path)
 		nested, nesting := c.Gate.Directory.Nesting(ctx)
-		rev, err := review.New(set, b.Path, c.Review, nested, uses, time.Now())
+		rev, err := review.New(set, path, c.Review, nested, uses, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -79,11 +81,6 @@ func (c *Console) review(w http.ResponseWriter, r *http.Request, s *session) {
 		}
 		return rev.Report(), nil
 	})
-	if err != nil {
-		refuse(http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	http.Redirect(w, r, j.view(1).Link, http.StatusSeeOther)
 }
 
 // mostEvents is how many bytes of the newest events are read to say when rights were used

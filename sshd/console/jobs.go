@@ -37,14 +37,7 @@ type job struct {
 }
 
 // Done reports whether j has ended.
-func (j *job) Done() bool {
-	select {
-	case <-j.done:
-		return true
-	default:
-		return false
-	}
-}
+func (j *job) Done() bool { return isClosed(j.done) }
 
 // Looked is how many people were checked so far.
 func (j *job) Looked() int64 { return j.people.Load() }
@@ -88,10 +81,10 @@ func (l *jobs) start(ctx context.Context, page, by string, run func(ctx context.
 	return j, nil
 }
 
-// begin has a job done in the background. A panic ends the job, and not the server with its
-// sessions.
-func (c *Console) begin(ctx context.Context, page, by string, run func(ctx context.Context, j *job) (any, error)) (*job, error) {
-	return c.jobs.start(ctx, page, by, func(ctx context.Context, j *job) (result any, err error) {
+// begin has the job of a page done in the background, and shows how far it is. A panic ends
+// the job, and not the server with its sessions.
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, s *session, page string, run func(ctx context.Context, j *job) (any, error)) error {
+	j, err := c.jobs.start(r.Context(), page, s.grant.Load().User.Name, func(ctx context.Context, j *job) (result any, err error) {
 		defer func() {
 			if r := recover(); r != nil {
 				c.Log.Error("panic: please report it", "job", page, "panic", r, "stack", string(debug.Stack()))
@@ -100,6 +93,18 @@ func (c *Console) begin(ctx context.Context, page, by string, run func(ctx conte
 		}()
 		return run(ctx, j)
 	})
+	if err == nil {
+		http.Redirect(w, r, j.view(1).Link, http.StatusSeeOther)
+	}
+	return err
+}
+
+// refusal is the status of a form that began no job because of err.
+func refusal(err error) int {
+	if errors.Is(err, errBusy) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
 }
 
 // find returns the job with an id, nil if it is no longer known.
@@ -150,22 +155,28 @@ func (j *job) view(page int) *resultView {
 	switch all := j.result.(type) {
 	case *review.Report:
 		part := *all
-		part.Rows = paged(v, all.Rows)
-		v.Review = &part
+		part.Rows, v.Page, v.Pages = paged(all.Rows, mostRows, page)
+		v.Review, v.Total = &part, len(all.Rows)
 	case *review.Comparison:
 		part := *all
-		part.Affected = paged(v, all.Affected)
-		v.Diff = &part
+		part.Affected, v.Page, v.Pages = paged(all.Affected, mostRows, page)
+		v.Diff, v.Total = &part, len(all.Affected)
 	}
 	return v
 }
 
-// paged returns the rows of the page of v.
-func paged[T any](v *resultView, all []T) []T {
-	v.Total = len(all)
-	v.Pages = max(1, (len(all)+mostRows-1)/mostRows)
-	v.Page = min(max(1, v.Page), v.Pages)
-	return all[(v.Page-1)*mostRows : min(len(all), v.Page*mostRows)]
+// paged returns the rows of a page, or of the nearest one that there is, its number and how
+// many pages there are.
+func paged[T any](all []T, most, page int) (rows []T, number, pages int) {
+	pages = max(1, (len(all)+most-1)/most)
+	number = min(max(1, page), pages)
+	return all[(number-1)*most : min(len(all), number*most)], number, pages
+}
+
+// pageOf is the number of the page that r asks for. Anything else than a number is the first.
+func pageOf(r *http.Request) int {
+	n, _ := strconv.Atoi(r.FormValue("page"))
+	return n
 }
 
 // resultOf returns the page that r asks for of the result of a job, nil if it asks for none
@@ -175,8 +186,7 @@ func (c *Console) resultOf(r *http.Request, page string) *resultView {
 	if j == nil {
 		return nil
 	}
-	n, _ := strconv.Atoi(r.FormValue("page")) // anything else is the first page
-	return j.view(n)
+	return j.view(pageOf(r))
 }
 
 // progress sends how far a job is, and its result, as server-sent events.

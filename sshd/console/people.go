@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -87,10 +86,8 @@ func (c *Console) find(r *http.Request, b *personBody) (int, error) {
 	case len(all) == 0:
 		return http.StatusNotFound, errors.New(say("people.nobody", b.Find))
 	}
-	b.More, b.Pages = more, (len(all)+perPage-1)/perPage
-	page, _ := strconv.Atoi(r.FormValue("page")) // anything else is the first page
-	b.Page = min(max(1, page), b.Pages)
-	b.People = all[(b.Page-1)*perPage : min(len(all), b.Page*perPage)]
+	b.More = more
+	b.People, b.Page, b.Pages = paged(all, perPage, pageOf(r))
 	return http.StatusOK, nil
 }
 

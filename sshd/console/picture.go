@@ -52,49 +52,37 @@ var (
 
 // draw makes the picture of e, with the groups that rules name.
 func draw(e policy.Explanation, groups []through) picture {
-	p := picture{Width: folderColumn[0] + folderColumn[1]}
+	p := picture{
+		Width: folderColumn[0] + folderColumn[1], Hidden: max(0, len(e.Rules)-mostDrawn), HiddenGroups: max(0, len(groups)-mostDrawn),
+	}
 	outcome := say("picture.allowed")
 	if !e.Allowed {
 		outcome = say("picture.refused", e.Reason)
 	}
-	person := newBox(personColumn, 0, e.User.State == "active" && e.Allowed, e.User.Name, e.User.State, outcome)
-	p.Boxes = append(p.Boxes, person)
-	p.Height = person.Height + gap
+	persons := stack{picture: &p, column: personColumn}
+	inGroups := stack{picture: &p, column: groupColumn}
+	inRules := stack{picture: &p, column: ruleColumn}
+	inFolders := stack{picture: &p, column: folderColumn}
+	person := persons.add(e.User.State == "active" && e.Allowed, e.User.Name, e.User.State, outcome)
 	byGroup := map[string][]box{} // of rules
-	y := 0
-	for i, g := range groups {
-		if i == mostDrawn {
-			p.HiddenGroups = len(groups) - i
-			break
-		}
-		b := newBox(groupColumn, y, true, groupTexts(g)...)
-		y = b.Y + b.Height + gap
-		p.Boxes, p.Lines = append(p.Boxes, b), append(p.Lines, between(person, b))
+	for _, g := range groups[:len(groups)-p.HiddenGroups] {
+		b := inGroups.add(true, groupTexts(g)...)
+		p.join(person, b)
 		for _, rule := range g.rules {
 			byGroup[rule] = append(byGroup[rule], b)
 		}
 	}
-	p.Height = max(p.Height, y)
 	rules := map[string]box{}
-	y = 0
-	for i, r := range e.Rules {
-		if i == mostDrawn {
-			p.Hidden = len(e.Rules) - i
-			break
-		}
-		b := newBox(ruleColumn, y, r.Matched, ruleTexts(r)...)
-		y = b.Y + b.Height + gap
+	for _, r := range e.Rules[:len(e.Rules)-p.Hidden] {
+		b := inRules.add(r.Matched, ruleTexts(r)...)
 		for _, g := range byGroup[r.Name] {
-			p.Lines = append(p.Lines, between(g, b))
+			p.join(g, b)
 		}
 		if r.Matched && len(byGroup[r.Name]) == 0 {
-			p.Lines = append(p.Lines, between(person, b))
+			p.join(person, b)
 		}
 		rules[r.Name] = b
-		p.Boxes = append(p.Boxes, b)
 	}
-	p.Height = max(p.Height, y)
-	y = 0
 	for _, f := range e.Folders {
 		texts := []string{f.Path}
 		for _, a := range e.Rights {
@@ -102,14 +90,11 @@ func draw(e policy.Explanation, groups []through) picture {
 				texts = append(texts, strings.Join(a.Permissions, ", "))
 			}
 		}
-		b := newBox(folderColumn, y, true, texts...)
-		y = b.Y + b.Height + gap
-		p.Boxes = append(p.Boxes, b)
+		b := inFolders.add(true, texts...)
 		if from, drawn := rules[f.Rule]; drawn {
-			p.Lines = append(p.Lines, between(from, b))
+			p.join(from, b)
 		}
 	}
-	p.Height = max(p.Height, y)
 	return p
 }
 
@@ -144,9 +129,16 @@ func ruleTexts(r policy.ExplainedRule) []string {
 	return texts
 }
 
-// newBox is a box in a column, high enough for its texts. The first is its title.
-func newBox(column [2]int, y int, yes bool, texts ...string) box {
-	b := box{X: column[0] + 1, Y: y + 1, Width: column[1] - 2, Height: len(texts)*rowHeight + padding, Yes: yes}
+// A stack is the boxes of a column, one below the other.
+type stack struct {
+	*picture
+	column [2]int
+	y      int // of the next one
+}
+
+// add adds a box that is high enough for its texts. The first is its title.
+func (s *stack) add(yes bool, texts ...string) box {
+	b := box{X: s.column[0] + 1, Y: s.y + 1, Width: s.column[1] - 2, Height: len(texts)*rowHeight + padding, Yes: yes}
 	for i, text := range texts {
 		text = named(text)
 		r := row{X: b.X + padding, Y: b.Y + (i+1)*rowHeight - 4, Text: text, Title: i == 0}
@@ -155,10 +147,12 @@ func newBox(column [2]int, y int, yes bool, texts ...string) box {
 		}
 		b.Rows = append(b.Rows, r)
 	}
+	s.y = b.Y + b.Height + gap
+	s.Boxes, s.Height = append(s.Boxes, b), max(s.Height, s.y)
 	return b
 }
 
-// between joins the right side of a with the left side of b.
-func between(a, b box) line {
-	return line{a.X + a.Width, a.Y + a.Height/2, b.X, b.Y + b.Height/2}
+// join draws a line from the right side of a to the left side of b.
+func (p *picture) join(a, b box) {
+	p.Lines = append(p.Lines, line{a.X + a.Width, a.Y + a.Height/2, b.X, b.Y + b.Height/2})
 }

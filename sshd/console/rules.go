@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -77,29 +76,18 @@ func (c *Console) showRules(w http.ResponseWriter, status int, s *session, b rul
 // compare begins to look whom other rules would change. It installs nothing.
 func (c *Console) compare(w http.ResponseWriter, r *http.Request, s *session) {
 	b := rulesBody{Text: strings.ReplaceAll(r.PostFormValue("rules"), "\r\n", "\n")}
-	refuse := func(status int, problem string) {
-		b.Problem = problem
-		c.showRules(w, status, s, b)
-	}
 	comparison, err := c.comparison(b.Text)
-	if errors.Is(err, errBusy) {
-		refuse(http.StatusServiceUnavailable, err.Error())
-		return
+	if err == nil {
+		comparison.Most = mostResult
+		err = c.begin(w, r, s, "rules", func(ctx context.Context, j *job) (any, error) {
+			comparison.Problem = c.everybody(ctx, j, func(u *directory.User) bool { comparison.Add(u); return false })
+			return comparison, nil
+		})
 	}
 	if err != nil {
-		refuse(http.StatusBadRequest, err.Error())
-		return
+		b.Problem = err.Error()
+		c.showRules(w, refusal(err), s, b)
 	}
-	comparison.Most = mostResult
-	j, err := c.begin(r.Context(), "rules", s.grant.Load().User.Name, func(ctx context.Context, j *job) (any, error) {
-		comparison.Problem = c.everybody(ctx, j, func(u *directory.User) bool { comparison.Add(u); return false })
-		return comparison, nil
-	})
-	if err != nil {
-		refuse(http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	http.Redirect(w, r, j.view(1).Link, http.StatusSeeOther)
 }
 
 // comparison compares the rules of a form with those in force, still without people. It

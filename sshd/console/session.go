@@ -225,9 +225,11 @@ func (c *Console) as(service string, h func(http.ResponseWriter, *http.Request, 
 	}
 }
 
-func (s *session) gone() bool {
+func (s *session) gone() bool { return isClosed(s.ended) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-s.ended:
+	case <-c:
 		return true
 	default:
 		return false
