@@ -179,7 +179,7 @@ func TestCloseTwiceAndEmitAfterwards(t *testing.T) {
 	closeFile(t, f)
 	closeFile(t, f)
 	f.Emit(numbered(2))
-	if got := f.Dropped(); got != 1 {
+	if got := f.Health().Dropped; got != 1 {
 		t.Errorf("dropped: got %d, want 1", got)
 	}
 	if err := f.Reopen(); !errors.Is(err, os.ErrClosed) {
@@ -436,7 +436,7 @@ func testFullDisk(t *testing.T, wantTorn int, out *output) {
 			f.Emit(numbered(i))
 			synctest.Wait()
 		}
-		dropped := f.Dropped()
+		dropped := f.Health().Dropped
 		if dropped == 0 || dropped > 90 {
 			t.Fatalf("dropped: got %d, want some", dropped)
 		}
@@ -508,7 +508,7 @@ func TestEmitDoesNotWaitForAStuckDisk(t *testing.T) {
 		close(d.stuck)
 		synctest.Wait()
 		whole, _ := d.lines()
-		if got := strings.Count(whole, `"removed"`) + int(f.Dropped()); got != 1000 {
+		if got := strings.Count(whole, `"removed"`) + int(f.Health().Dropped); got != 1000 {
 			t.Errorf("written and dropped: got %d, want 1000", got)
 		}
 	})
@@ -570,5 +570,5 @@ func BenchmarkEmit(b *testing.B) {
 	if err := f.Close(); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(f.Dropped())/float64(b.N), "dropped/op")
+	b.ReportMetric(float64(f.Health().Dropped)/float64(b.N), "dropped/op")
 }

@@ -134,30 +134,7 @@ func (w *Forwarder) hold() error {
 		f.Close()
 		return nil
 	}
-	text := make([]byte, 100)
-	n, err := f.ReadAt(text, 0)
-	if err == io.EOF { // it is shorter
-		err = nil
-	}
-	if err != nil {
-		f.Close()
-		return err
-	}
-	at, ok := parseLink(bytes.TrimSpace(text[:n]))
-	if n == 0 { // a receiver that is new gets what is new
-		var end ending
-		if end, err = endOf(w.file); err == nil || errors.Is(err, iofs.ErrNotExist) {
-			at, err = end.link, save(f, end.link)
-		}
-	} else {
-		if ok {
-			ok, err = (&follower{path: w.file}).continues(at)
-		}
-		if err == nil && !ok {
-			w.log.Warn("the events file is not the one of which events were sent: all that are kept are sent", "to", w.name, "cursor", w.cursor)
-			at = link{}
-		}
-	}
+	at, err := w.resume(f)
 	if err != nil {
 		f.Close()
 		return err
@@ -169,6 +146,30 @@ func (w *Forwarder) hold() error {
 	return nil
 }
 
+// resume returns the link of the last line that need not be sent, as the cursor f says.
+func (w *Forwarder) resume(f *os.File) (link, error) {
+	text, err := io.ReadAll(io.LimitReader(f, 100))
+	if err != nil {
+		return link{}, err
+	}
+	if len(text) == 0 { // a receiver that is new gets what is new
+		end, err := endOf(w.file)
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return link{}, err
+		}
+		return end.link, save(f, end.link)
+	}
+	at, ok := parseLink(bytes.TrimSpace(text))
+	if ok {
+		ok, err = (&follower{path: w.file}).continues(at)
+	}
+	if err == nil && !ok {
+		w.log.Warn("the events file is not the one of which events were sent: all that are kept are sent", "to", w.name, "cursor", w.cursor)
+		at = link{}
+	}
+	return at, err
+}
+
 // save writes l into a cursor. The text has the same length as that before.
 func save(f *os.File, l link) error {
 	_, err := f.WriteAt(fmt.Appendf(nil, "%-99s\n", l), 0)
@@ -178,41 +179,34 @@ func save(f *os.File, l link) error {
 func (w *Forwarder) run(ctx context.Context) {
 	defer close(w.done)
 	var pause time.Duration
-	for {
+	for stopped := false; ; {
 		n, err := w.pass(ctx)
 		w.note(err)
-		switch {
-		case err != nil:
-			pause = min(max(2*pause, retryAfter), mostPause)
-		case n > 0:
+		if err == nil && n > 0 {
 			pause = 0
 			continue
-		default:
-			pause = lookEvery
+		}
+		if stopped {
+			w.note(errors.Join(err, w.to.close()))
+			break
 		}
 		wake := w.wake
-		if err != nil {
+		if err == nil {
+			pause = lookEvery
+		} else {
+			pause = min(max(2*pause, retryAfter), mostPause)
 			wake = nil // a receiver that is away is not asked for each event
 		}
-		timer := time.NewTimer(pause)
 		select {
-		case <-timer.C:
-			continue
+		case <-time.After(pause):
 		case <-wake:
-			timer.Stop()
-			continue
 		case <-w.stop:
-			timer.Stop()
+			stopped = true // the rest, if the receiver takes it
 		}
-		for more := true; more; more = err == nil && n > 0 { // the rest, if the receiver takes it
-			n, err = w.pass(ctx)
-		}
-		w.note(errors.Join(err, w.to.close()))
-		if w.held != nil {
-			w.lines.close()
-			w.held.Close()
-		}
-		return
+	}
+	if w.held != nil {
+		w.lines.close()
+		w.held.Close()
 	}
 }
 

@@ -85,7 +85,7 @@ func openOutput(s Settings, log hclog.Logger) (*output, error) {
 	return o, nil
 }
 
-// begin makes the file under path the one in use.
+// begin makes the file under path the one in use, and closes the one before.
 func (o *output) begin() error {
 	f, size, torn, err := openAppend(o.path)
 	if err != nil {
@@ -96,6 +96,9 @@ func (o *output) begin() error {
 	if o.born, err = time.Parse(event.TimeLayout, member(first[:n], "time")); err != nil {
 		o.born = time.Now()
 	}
+	if o.f != nil {
+		o.f.Close()
+	}
 	o.f, o.size, o.torn, o.opening = f, size, torn, 0
 	if o.chain != nil {
 		o.chain.read = false
@@ -103,22 +106,17 @@ func (o *output) begin() error {
 	return nil
 }
 
-// reopen makes the file under path the one in use, and closes the one before.
+// reopen is begin for a program that has moved the file away.
 func (o *output) reopen() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	old := o.f
 	switch {
 	case o.path == "":
 		return nil
-	case old == nil:
+	case o.f == nil:
 		return iofs.ErrClosed
 	}
-	if err := o.begin(); err != nil {
-		return err
-	}
-	old.Close()
-	return nil
+	return o.begin()
 }
 
 // restore begins a new file if the one in use was removed: nobody could read
@@ -131,11 +129,9 @@ func (o *output) restore() error {
 	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Nlink > 0 {
 		return nil
 	}
-	old := o.f
 	if err := errors.Join(os.MkdirAll(filepath.Dir(o.path), 0o750), o.begin()); err != nil {
 		return fmt.Errorf("the file was removed: %w", err)
 	}
-	old.Close()
 	o.log.Error("the events file was removed while in use: a new one was begun", "file", o.path, "bytes lost", info.Size())
 	o.emit(event.Event{Type: event.FileLost, Fields: map[string]string{"size": fmt.Sprint(info.Size())}})
 	return nil

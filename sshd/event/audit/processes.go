@@ -19,11 +19,9 @@ func (o *output) follow() error {
 		return err
 	}
 	if !os.SameFile(named, used) {
-		old := o.f
 		if err := o.begin(); err != nil {
 			return err
 		}
-		old.Close()
 		used = named
 	} else if c.read && used.Size() == o.size {
 		return nil

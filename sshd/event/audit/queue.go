@@ -179,44 +179,24 @@ func (q *Queue) append(e *event.Event) {
 // Name is where the events go; empty if that is nowhere.
 func (q *Queue) Name() string { return q.name }
 
-// Dropped returns how many events were lost since Open.
-func (q *Queue) Dropped() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.dropped
-}
-
-// LeftOut returns how many events were not written since Open, because somebody
-// caused more than their share.
-func (q *Queue) LeftOut() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.leftOut
-}
-
 // Lost returns why events cannot be kept now, or nil. Writing has failed for
 // some time, the queue is half full, or events were lost already. What is under
 // way can still be recorded in the other half.
-func (q *Queue) Lost() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case q.failing != nil && (q.short || time.Since(q.failed) >= lostAfter || int64(len(q.pending)) >= q.most/2):
-		return fmt.Errorf("events cannot be written to %s: %w", q.name, q.failing)
-	case q.short || int64(len(q.pending)) >= q.most/2:
-		return fmt.Errorf("events cannot be written to %s as fast as they come", q.name)
-	}
-	return nil
-}
+func (q *Queue) Lost() error { return q.Health().Err }
 
-// Health returns how the queue is.
+// Health returns how the queue is. Its Err is that of Lost.
 func (q *Queue) Health() Health {
-	h := Health{To: q.name, Kind: q.kind, Dropped: q.Dropped(), LeftOut: q.LeftOut(), Err: q.Lost()}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	h.Waiting = q.events + q.writing
+	h := Health{To: q.name, Kind: q.kind, Waiting: q.events + q.writing, Dropped: q.dropped, LeftOut: q.leftOut}
 	if q.failing != nil {
 		h.Oldest = q.failed
+	}
+	switch losing := q.short || int64(len(q.pending)) >= q.most/2; {
+	case q.failing != nil && (losing || time.Since(q.failed) >= lostAfter):
+		h.Err = fmt.Errorf("events cannot be written to %s: %w", q.name, q.failing)
+	case losing:
+		h.Err = fmt.Errorf("events cannot be written to %s as fast as they come", q.name)
 	}
 	return h
 }
@@ -300,13 +280,14 @@ func (q *Queue) write(batch []byte) []byte {
 		if err == nil {
 			q.writing = 0
 		}
+		dropped := q.dropped
 		q.mu.Unlock()
 		q.err = err
 		switch {
 		case err == nil && before != nil:
-			q.log.Info("events are written again", "to", q.name, "lost", q.Dropped())
+			q.log.Info("events are written again", "to", q.name, "lost", dropped)
 		case err != nil && (logged.IsZero() || now.Sub(logged) >= logEvery):
-			q.log.Error("write events", "to", q.name, "error", err, "lost", q.Dropped())
+			q.log.Error("write events", "to", q.name, "error", err, "lost", dropped)
 			logged = now
 		}
 		if err == nil {

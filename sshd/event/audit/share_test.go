@@ -151,11 +151,11 @@ func TestAFloodTakesNobodyElsesEvents(t *testing.T) {
 						written++
 					}
 				}
-				if len(sent) > 0 || f.Dropped() > 0 || torn > 0 {
-					t.Errorf("missing: %d of others or essential, %d dropped; %d torn lines", len(sent), f.Dropped(), torn)
+				if len(sent) > 0 || f.Health().Dropped > 0 || torn > 0 {
+					t.Errorf("missing: %d of others or essential, %d dropped; %d torn lines", len(sent), f.Health().Dropped, torn)
 				}
-				if written+counted != flood || counted != int(f.LeftOut()) || counted == 0 {
-					t.Errorf("of %d in the flood %d were written and %d counted; LeftOut %d", flood, written, counted, f.LeftOut())
+				if written+counted != flood || counted != int(f.Health().LeftOut) || counted == 0 {
+					t.Errorf("of %d in the flood %d were written and %d counted; LeftOut %d", flood, written, counted, f.Health().LeftOut)
 				}
 			})
 		})
@@ -170,11 +170,11 @@ func TestAllowance(t *testing.T) {
 		s.Queue = 8 << 20
 		f := startOn(d, s)
 		emit := func(typ event.Type, n int) (written int) {
-			before := f.LeftOut()
+			before := f.Health().LeftOut
 			for range n {
 				f.Emit(event.Event{Type: typ, UserID: "u", Path: strings.Repeat("x", 900)}) // 1 KiB in all
 			}
-			return n - int(f.LeftOut()-before)
+			return n - int(f.Health().LeftOut-before)
 		}
 		near := func(got, want int) {
 			t.Helper()
@@ -211,8 +211,8 @@ func TestShareIsOfWhatWaits(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if err := f.Close(); err != nil || f.LeftOut() != 0 {
-			t.Errorf("%v, %d left out, want none", err, f.LeftOut())
+		if err := f.Close(); err != nil || f.Health().LeftOut != 0 {
+			t.Errorf("%v, %d left out, want none", err, f.Health().LeftOut)
 		}
 	})
 }
@@ -225,8 +225,8 @@ func TestNoLimit(t *testing.T) {
 		for range 10_000 {
 			f.Emit(event.Event{Type: event.RenameFailed, UserID: "u"})
 		}
-		if err := f.Close(); err != nil || f.LeftOut() != 0 || f.Dropped() != 0 {
-			t.Errorf("%v, %d left out, %d dropped, want all written", err, f.LeftOut(), f.Dropped())
+		if err := f.Close(); err != nil || f.Health().LeftOut != 0 || f.Health().Dropped != 0 {
+			t.Errorf("%v, %d left out, %d dropped, want all written", err, f.Health().LeftOut, f.Health().Dropped)
 		}
 	})
 }
@@ -258,8 +258,8 @@ func TestSummaryComesByItself(t *testing.T) {
 		}
 		time.Sleep(2 * time.Millisecond)
 		got := summaries()
-		if len(got) != 1 || got[0].User != "bob" || got[0].Fields.Count != fmt.Sprint(f.LeftOut()) || got[0].BytesRead != 3*int64(f.LeftOut()) {
-			t.Fatalf("got %+v, want one of %d events", got, f.LeftOut())
+		if len(got) != 1 || got[0].User != "bob" || got[0].Fields.Count != fmt.Sprint(f.Health().LeftOut) || got[0].BytesRead != 3*int64(f.Health().LeftOut) {
+			t.Fatalf("got %+v, want one of %d events", got, f.Health().LeftOut)
 		}
 		time.Sleep(time.Hour)
 		if got := summaries(); len(got) != 1 {
@@ -286,9 +286,9 @@ func TestSharersAreBounded(t *testing.T) {
 			t.Errorf("remembers %d", n)
 		}
 		time.Sleep(2 * burst * time.Second)
-		before := f.LeftOut()
+		before := f.Health().LeftOut
 		crowd(1 << 30)
-		if f.LeftOut() == before {
+		if f.Health().LeftOut == before {
 			t.Error("more than are remembered do not share an allowance")
 		}
 		if f.sharers[sharerKey{user: fmt.Sprint(1 << 30)}] == nil || f.sharers[sharerKey{user: "0"}] != nil {
@@ -349,7 +349,7 @@ func TestReserve(t *testing.T) {
 			f.Emit(event.Event{Type: event.Removed, Path: strings.Repeat("x", 900)})
 			synctest.Wait()
 		}
-		dropped := f.Dropped()
+		dropped := f.Health().Dropped
 		if dropped == 0 {
 			t.Fatal("the queue never was full")
 		}
@@ -357,8 +357,8 @@ func TestReserve(t *testing.T) {
 			f.Emit(event.Event{Type: event.LoginAccepted, User: fmt.Sprint(i)})
 			f.Emit(event.Event{Type: event.ConnectionRefused, Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1)})
 		}
-		if f.Dropped() != dropped {
-			t.Errorf("%d essential events were dropped", f.Dropped()-dropped)
+		if f.Health().Dropped != dropped {
+			t.Errorf("%d essential events were dropped", f.Health().Dropped-dropped)
 		}
 		resume()
 		if err := f.Close(); err != nil {
@@ -429,12 +429,12 @@ func TestLost(t *testing.T) {
 		time.Sleep(time.Second)
 		lost("<nil>")
 
-		before := f.Dropped()
+		before := f.Health().Dropped
 		d.set(0)
 		f.Emit(numbered(4))
 		time.Sleep(2 * gatherFor) // the writer holds it, or it would take others meanwhile
 		fill(event.Removed, 100)
-		if n := f.Dropped(); n == before {
+		if n := f.Health().Dropped; n == before {
 			t.Error("nothing was dropped")
 		}
 		lost("no space left on device")
@@ -446,7 +446,7 @@ func TestLost(t *testing.T) {
 		if n := strings.Count(logged.String(), "write events"); n < 9 || n > 11 {
 			t.Errorf("in ten minutes the log was written to %d times:\n%s", n, &logged)
 		}
-		if want := fmt.Sprint("lost=", f.Dropped()); !strings.Contains(logged.String(), want) {
+		if want := fmt.Sprint("lost=", f.Health().Dropped); !strings.Contains(logged.String(), want) {
 			t.Errorf("log: got %s, want %s in it", &logged, want)
 		}
 		d.set(1 << 40)

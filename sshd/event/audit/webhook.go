@@ -130,21 +130,21 @@ func newWebhook(s *Settings) (*webhookServer, error) {
 	}
 	h.source = "/berth/" + url.PathEscape(node)
 	for key, file := range map[string]string{"token_file": h.TokenFile, "hmac_secret_file": h.HMACSecretFile} {
-		if _, err := secret(file); err != nil {
-			return nil, fmt.Errorf("webhook.%s: %w", key, err)
+		if _, err := secret(key, file); err != nil {
+			return nil, err
 		}
 	}
 	return h, nil
 }
 
-// secret is the first line of file; empty if there is none.
-func secret(file string) (string, error) {
+// secret is the first line of a file of the settings; empty if there is none.
+func secret(key, file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
 	line, err := privatefile.FirstLine(file)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
+		return "", fmt.Errorf("webhook.%s: %s: %w", key, file, err)
 	}
 	return line, nil
 }
@@ -175,16 +175,16 @@ func (h *webhookServer) send(ctx context.Context, lines []entry) error {
 	}
 	req.Header.Set("Content-Type", "application/cloudevents-batch+json; charset=UTF-8")
 	req.Header.Set("User-Agent", "berth")
-	token, err := secret(h.TokenFile)
+	token, err := secret("token_file", h.TokenFile)
 	if err != nil {
-		return fmt.Errorf("webhook.token_file: %w", err)
+		return err
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	key, err := secret(h.HMACSecretFile)
+	key, err := secret("hmac_secret_file", h.HMACSecretFile)
 	if err != nil {
-		return fmt.Errorf("webhook.hmac_secret_file: %w", err)
+		return err
 	}
 	if key != "" {
 		req.Header.Set("Berth-Signature", signature(key, time.Now(), body))

@@ -427,7 +427,7 @@ func TestWatch(t *testing.T) {
 berth_events_dropped_total{sink="file"} 1
 # HELP berth_events_left_out_total Events that were counted and not written, because one person or address caused too many.
 # TYPE berth_events_left_out_total counter
-berth_events_left_out_total{sink="file"} ` + fmt.Sprint(f.LeftOut()) + `
+berth_events_left_out_total{sink="file"} ` + fmt.Sprint(f.Health().LeftOut) + `
 # HELP berth_events_oldest_seconds Age of the oldest event that could not be written or sent yet; 0 if there is none.
 # TYPE berth_events_oldest_seconds gauge
 berth_events_oldest_seconds{sink="file"} 0
@@ -441,7 +441,7 @@ berth_events_sink_up{sink="file"} 0
 # TYPE berth_events_waiting gauge
 berth_events_waiting{sink="file"} 0
 ` + strings.Replace(written, "\nberth_events_writable 1", "\nberth_events_writable 0", 1)
-	if f.LeftOut() == 0 {
+	if f.Health().LeftOut == 0 {
 		t.Error("nothing was left out")
 	}
 	if err := testutil.GatherAndCompare(s.Registry, strings.NewReader(want), "berth_events_dropped_total", "berth_events_left_out_total",
