@@ -51,12 +51,11 @@ func (a *archive) close() {
 // take moves the file at path into the archive and returns a new one in its
 // place. Nothing has changed when it fails. A file that somebody has removed is
 // made again.
-func (a *archive) take(path string, now time.Time) (*os.File, error) {
-	base, ext := a.split()
-	to := base + now.UTC().Format(stampLayout) + ext
+func take(path string, now time.Time) (*os.File, error) {
+	to := fullName(path, now)
 	for exists(to) || exists(to+".gz") { // two files can be full in one millisecond
 		now = now.Add(time.Millisecond)
-		to = base + now.UTC().Format(stampLayout) + ext
+		to = fullName(path, now)
 	}
 	if err := os.Rename(path, to); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
@@ -73,51 +72,50 @@ func exists(path string) bool {
 	return !errors.Is(err, iofs.ErrNotExist)
 }
 
-// split returns what is before and after the time in the names of full
-// files.
-func (a *archive) split() (base, ext string) {
-	ext = filepath.Ext(a.settings.File)
-	return strings.TrimSuffix(a.settings.File, ext) + "-", ext
+// fullName is the name of what was the file at path until a time.
+func fullName(path string, at time.Time) string {
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-" + at.UTC().Format(stampLayout) + ext
 }
 
-// files returns the full files, compressed or not, in the order of their names:
-// the oldest first.
-func (a *archive) files() ([]string, error) {
-	dir := filepath.Dir(a.settings.File)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); !a.stamp(path).IsZero() {
-			files = append(files, path)
-		}
-	}
-	return files, nil
-}
-
-// stamp is the time at which the file at path became full, as its name says; zero
-// if it has no such name.
-func (a *archive) stamp(path string) time.Time {
-	base, ext := a.split()
-	name, ok := strings.CutPrefix(path, filepath.Clean(base))
-	name, isFile := strings.CutSuffix(strings.TrimSuffix(name, ".gz"), ext)
-	t, err := time.Parse(stampLayout, name)
+// fullAt is the time at which the file at path became full with that name, compressed or
+// not; zero if it is no such name.
+func fullAt(path, name string) time.Time {
+	ext := filepath.Ext(path)
+	stamp, ok := strings.CutPrefix(name, filepath.Clean(strings.TrimSuffix(path, ext)+"-"))
+	stamp, isFile := strings.CutSuffix(strings.TrimSuffix(stamp, ".gz"), ext)
+	t, err := time.Parse(stampLayout, stamp)
 	if !ok || !isFile || err != nil {
 		return time.Time{}
 	}
 	return t
 }
 
+// fullFiles returns the full files of the one at path, compressed or not, in the order of
+// their names: the oldest first.
+func fullFiles(path string) ([]string, error) {
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		if name := filepath.Join(dir, e.Name()); !fullAt(path, name).IsZero() {
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
 // tidy brings the archive into the state that the settings ask for.
 func (a *archive) tidy() error {
-	files, err := a.files()
+	files, err := fullFiles(a.settings.File)
 	if err != nil {
 		return err
 	}
 	for keep := a.settings.Keep; keep > 0 && len(files) > keep; files = files[1:] {
-		if full := a.stamp(files[0]); time.Since(full) <= a.settings.KeepFor {
+		if full := fullAt(a.settings.File, files[0]); time.Since(full) <= a.settings.KeepFor {
 			break // and so is every later one
 		}
 		err = errors.Join(err, os.Remove(files[0]))

@@ -283,8 +283,7 @@ func TestChainAfterACrash(t *testing.T) {
 	intact(t, s, key)
 	for _, left := range []string{"", `{"time":`} {
 		closeFile(t, open(t, s)) // waits for the archive
-		a := &archive{settings: s}
-		f, err := a.take(s.File, time.Now())
+		f, err := take(s.File, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

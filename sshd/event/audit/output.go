@@ -285,7 +285,7 @@ func (o *output) fitting(lines []byte) []byte {
 // rotate begins a new file. If that does not work, the one in use grows on:
 // better too large than lost.
 func (o *output) rotate() {
-	f, err := o.old.take(o.path, time.Now())
+	f, err := take(o.path, time.Now())
 	if err != nil {
 		o.log.Error("begin a new events file", "file", o.path, "error", err)
 		o.size, o.opening, o.born = 0, 0, time.Now() // counts from here to the next try

@@ -42,7 +42,7 @@ func (o *output) follow() error {
 		}
 	}
 	if !end.ok && !c.known && o.old != nil { // a crash came between a full file and the first line of the next
-		files, err := o.old.files()
+		files, err := fullFiles(o.path)
 		if err == nil && len(files) > 0 {
 			end, err = endOf(files[len(files)-1])
 		}

@@ -45,8 +45,7 @@ func openRead(path string) (*reading, error) {
 // series returns the files that became full before the one at path, whose handle is
 // live, in their order.
 func series(path string, live *os.File) ([]string, error) {
-	a := &archive{settings: Settings{File: path}}
-	files, err := a.files()
+	files, err := fullFiles(path)
 	if err != nil {
 		return nil, err
 	}
@@ -69,9 +68,8 @@ func Heads(files []string) []string {
 	for i, file := range files {
 		file = filepath.Clean(file)
 		of := func(other string) bool {
-			a := &archive{settings: Settings{File: other}}
 			added, isAside := strings.CutPrefix(file, filepath.Clean(other))
-			return !a.stamp(strings.TrimSuffix(file, ".gz.part")).IsZero() || isAside && aside.MatchString(added)
+			return !fullAt(other, strings.TrimSuffix(file, ".gz.part")).IsZero() || isAside && aside.MatchString(added)
 		}
 		again := func(other string) bool { return filepath.Clean(other) == file }
 		if !slices.ContainsFunc(files, of) && !slices.ContainsFunc(files[:i], again) {
