@@ -61,9 +61,7 @@ func parse(line []byte) parsed {
 
 // title is the name of the type in words.
 func (r parsed) title() string {
-	var name string
-	_ = json.Unmarshal(r.members["type"], &name)
-	return strings.ReplaceAll(name, "_", " ")
+	return strings.ReplaceAll(strings.Trim(string(r.members["type"]), `"`), "_", " ")
 }
 
 // severity is how bad r is, as OCSF counts: 1 is informational, 2 low, 3

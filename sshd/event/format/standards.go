@@ -28,6 +28,21 @@ func toECS(r parsed, version string) []byte {
 	return encode(tree)
 }
 
+// classes says what is particular in a class of OCSF: where members are that the class has no
+// place for, and what it requires.
+var classes = map[int]struct {
+	elsewhere *strings.Replacer
+	required  []string
+}{
+	accountChange:  {strings.NewReplacer("actor.user.", "user.", "file.", "unmapped.file."), []string{"user.name"}},
+	authentication: {strings.NewReplacer("actor.user.", "user.", "file.", "unmapped.file.", "unmapped.method", "auth_protocol"), []string{"user.name"}},
+	sshActivity:    {strings.NewReplacer("file.", "unmapped.file."), []string{"src_endpoint.name"}},
+	applicationLifecycle: {
+		strings.NewReplacer("file.", "unmapped.file.", "src_endpoint.", "unmapped.src_endpoint."), nil,
+	},
+	fileHosting: {strings.NewReplacer(), []string{"actor.user.name", "src_endpoint.name", "file.name"}},
+}
+
 // toOCSF returns r as an event of the Open Cybersecurity Schema Framework, version
 // 1.5, with its profile "host". What a class requires and r does not know is "unknown".
 func toOCSF(r parsed, version string) []byte {
@@ -35,19 +50,8 @@ func toOCSF(r parsed, version string) []byte {
 	if !known { // of a later version
 		k.class, k.activity = applicationLifecycle, other
 	}
-	var elsewhere []string // what the class has no place for, and where that is instead
-	switch k.class {
-	case accountChange:
-		elsewhere = []string{"actor.user.", "user.", "file.", "unmapped.file."}
-	case authentication:
-		elsewhere = []string{"actor.user.", "user.", "file.", "unmapped.file.", "unmapped.method", "auth_protocol"}
-	case sshActivity:
-		elsewhere = []string{"file.", "unmapped.file."}
-	case applicationLifecycle:
-		elsewhere = []string{"file.", "unmapped.file.", "src_endpoint.", "unmapped.src_endpoint."}
-	}
-	moved := strings.NewReplacer(elsewhere...)
-	tree := r.tree("unmapped", func(m mapping) string { return moved.Replace(m.ocsf) })
+	class := classes[k.class]
+	tree := r.tree("unmapped", func(m mapping) string { return class.elsewhere.Replace(m.ocsf) })
 	put(tree, "class_uid", k.class)
 	put(tree, "category_uid", k.class/1000)
 	put(tree, "activity_id", k.activity)
@@ -64,12 +68,7 @@ func toOCSF(r parsed, version string) []byte {
 	if tree["device"] != nil {
 		put(tree, "device.type_id", 1) // a server
 	}
-	for _, required := range map[int][]string{
-		accountChange:  {"user.name"},
-		authentication: {"user.name"},
-		sshActivity:    {"src_endpoint.name"},
-		fileHosting:    {"actor.user.name", "src_endpoint.name", "file.name"},
-	}[k.class] {
+	for _, required := range class.required {
 		if object, _, _ := strings.Cut(required, "."); tree[object] == nil {
 			put(tree, required, "unknown")
 		}
