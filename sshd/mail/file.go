@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,20 +50,14 @@ func (f *File) Claim(_ context.Context, keep time.Duration, keys ...string) (boo
 	if err != nil {
 		return false, err
 	}
-	for _, k := range keys {
-		if _, ok := all[k]; ok {
-			return false, nil
-		}
+	if slices.ContainsFunc(keys, func(k string) bool { return !all[k].IsZero() }) {
+		return false, nil
 	}
 	if keep == 0 {
 		return true, nil
 	}
 	now := time.Now()
-	for k, until := range all {
-		if until.Before(now) {
-			delete(all, k)
-		}
-	}
+	maps.DeleteFunc(all, func(_ string, until time.Time) bool { return until.Before(now) })
 	for _, k := range keys {
 		all[k] = now.Add(keep).UTC().Truncate(time.Second)
 	}

@@ -65,15 +65,12 @@ func openTexts(folder, fallback string) (*texts, error) {
 			return nil, fmt.Errorf("language: %s: there is no %s.%s.txt in templates", fallback, kind, fallback)
 		}
 		for tag := range t.of[kind] {
-			tags[tag] = tag != first
+			tags[tag] = true
 		}
 	}
-	t.tags = []language.Tag{first}
-	for _, tag := range slices.SortedFunc(maps.Keys(tags), func(a, b language.Tag) int { return cmp.Compare(a.String(), b.String()) }) {
-		if tags[tag] {
-			t.tags = append(t.tags, tag)
-		}
-	}
+	delete(tags, first)
+	others := slices.SortedFunc(maps.Keys(tags), func(a, b language.Tag) int { return cmp.Compare(a.String(), b.String()) })
+	t.tags = slices.Insert(others, 0, first)
 	t.choosing = language.NewMatcher(t.tags)
 	return t, nil
 }
