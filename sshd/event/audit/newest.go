@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"slices"
@@ -79,24 +78,20 @@ func (t *Tail) before(path string, live *os.File, most int64) (text []byte, cut 
 	if err == nil {
 		t.of, t.text = name, text
 	}
-	return text, true, err
+	return text[:bytes.LastIndexByte(text, '\n')+1], true, err // a damaged archive may end inside a line
 }
 
 // lastRead returns at most so many bytes at the end of what r has.
-func lastRead(r io.Reader, most int64) (text []byte, err error) {
+func lastRead(r io.Reader, most int64) ([]byte, error) {
+	var last bytes.Buffer
 	for {
-		if over := int64(len(text)) - most; over > 0 {
-			text = text[:copy(text, text[over:])]
-		}
-		start := len(text)
-		text = slices.Grow(text, int(most))
-		n, err := io.ReadFull(r, text[start:start+int(most)])
-		text = text[:start+n]
-		if err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				err = nil
-			}
-			return slices.Clone(text[max(0, len(text)-int(most)):]), err
+		_, err := io.CopyN(&last, r, most)
+		last.Next(max(0, last.Len()-int(most)))
+		switch {
+		case err == io.EOF:
+			return slices.Clone(last.Bytes()), nil
+		case err != nil:
+			return slices.Clone(last.Bytes()), err
 		}
 	}
 }

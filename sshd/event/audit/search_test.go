@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -271,5 +273,43 @@ func TestNewestAfterRotation(t *testing.T) {
 		if first, last, n := newest(); n != 100 || first != "/1199" || last != "/1100" {
 			t.Errorf("compressed %t: %d from %s to %s", compressed, n, first, last)
 		}
+	}
+}
+
+// TestNewestAfterDamage: what is missing because an archive is damaged is an error, and no
+// reason to miss what comes after it.
+func TestNewestAfterDamage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	full := strings.TrimSuffix(file, ".jsonl") + "-20261129T090000.000Z.jsonl"
+	var before strings.Builder
+	for n := range 20_000 { // more than gzip keeps before it writes
+		fmt.Fprintf(&before, `{"time":"2026-11-29T09:00:00.000Z","type":"removed","path":"/%08x"}`+"\n", n*2654435761)
+	}
+	for name, text := range map[string]string{full: before.String(), file: `{"time":"2026-11-29T09:00:01.000Z","type":"removed","path":"/last"}` + "\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := compress(full); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(full + ".gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(full+".gz", info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSearch(Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	err = s.Newest(new(Tail), file, 1<<20, func(m Match) bool {
+		found = append(found, m.Path)
+		return len(found) < 2
+	})
+	if !errors.Is(err, io.ErrUnexpectedEOF) || len(found) != 2 || found[0] != "/last" {
+		t.Errorf("found %q, %v; want /last, one before it, and that the archive is damaged", found, err)
 	}
 }
