@@ -563,3 +563,18 @@ func TestNoMoreSessions(t *testing.T) {
 		t.Errorf("accepted %q, closed %q", accepted, closed)
 	}
 }
+
+// TestLoginAfterTheEnd: a login that was under way when the server ended opens no session
+// that nobody ends.
+func TestLoginAfterTheEnd(t *testing.T) {
+	f := newFixture(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	f.Watch(ctx)
+	if res := f.browser("10.0.0.1").login("root", "right"); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %s, want that it is refused", res.Status)
+	}
+	if got := f.events.of(event.ConnectionClosed); !slices.Equal(got, []string{"root shutting_down"}) || len(f.sessions.open) > 0 {
+		t.Errorf("events %q, %d sessions open", got, len(f.sessions.open))
+	}
+}

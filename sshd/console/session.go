@@ -43,8 +43,9 @@ type session struct {
 // sessions are those that are open, by the hash of the token in the cookie: nobody can use
 // what they see in the memory of the server.
 type sessions struct {
-	mu   sync.Mutex
-	open map[[sha256.Size]byte]*session
+	mu      sync.Mutex
+	open    map[[sha256.Size]byte]*session
+	stopped bool // no other is opened
 }
 
 // cookieName has the prefix that keeps other hosts from setting the cookie, where there is
@@ -98,9 +99,13 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	s.grant.Store(grant)
 	s.seen.Store(s.began.Unix())
 	token := random(32)
-	if !c.sessions.add(token, s) {
-		c.closed(s, event.TotalSessions, nil)
-		c.fail(w, http.StatusServiceUnavailable, say("login.too_many"))
+	if why := c.sessions.add(token, s); why != (event.Reason{}) {
+		c.closed(s, why, nil)
+		sentence := say("login.too_many")
+		if why == event.ShuttingDown {
+			sentence = say("login.not_now")
+		}
+		c.fail(w, http.StatusServiceUnavailable, sentence)
 		return
 	}
 	setCookie(w, r, token)
@@ -113,17 +118,27 @@ func random(bytes int) string {
 	return hex.EncodeToString(b)
 }
 
-func (l *sessions) add(token string, s *session) bool {
+// add opens s. A reason is why it cannot.
+func (l *sessions) add(token string, s *session) event.Reason {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open == nil {
+	switch {
+	case l.stopped:
+		return event.ShuttingDown
+	case len(l.open) >= mostSessions:
+		return event.TotalSessions
+	case l.open == nil:
 		l.open = map[[sha256.Size]byte]*session{}
 	}
-	if len(l.open) >= mostSessions {
-		return false
-	}
 	l.open[sha256.Sum256([]byte(token))] = s
-	return true
+	return event.Reason{}
+}
+
+// stop opens no other session, not even for a login that is under way.
+func (l *sessions) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
 }
 
 func (l *sessions) find(token string) *session {
@@ -266,6 +281,7 @@ func (c *Console) Watch(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			c.sessions.stop()
 			for _, s := range c.sessions.all() {
 				c.end(s, event.ShuttingDown, nil)
 			}
