@@ -80,11 +80,7 @@ func (a asked) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (a asked) Collect(to chan<- prometheus.Metric) {
 	for _, s := range a.servers() {
-		up := 0.0
-		if s.Up {
-			up = 1
-		}
-		to <- prometheus.MustNewConstMetric(serverUp, prometheus.GaugeValue, up, s.Directory, s.URL)
+		to <- prometheus.MustNewConstMetric(serverUp, prometheus.GaugeValue, oneIf(s.Up), s.Directory, s.URL)
 		to <- prometheus.MustNewConstMetric(serverConnections, prometheus.GaugeValue, float64(s.Connections), s.Directory, s.URL)
 		to <- prometheus.MustNewConstSummary(serverRequests, s.Requests, s.Took.Seconds(), nil, s.Directory, s.URL)
 		to <- prometheus.MustNewConstMetric(serverErrors, prometheus.CounterValue, float64(s.Errors), s.Directory, s.URL)

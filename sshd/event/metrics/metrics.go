@@ -48,32 +48,31 @@ type Sink struct {
 func New() *Sink {
 	s := &Sink{Registry: prometheus.NewRegistry(), open: map[string]struct{}{}}
 	with := promauto.With(s.Registry)
-	s.logins = with.NewCounterVec(counter("logins_total", "Logins by method, outcome and reason. bad_password is a mistake of a person, directory_unavailable is an outage."),
-		[]string{"method", "outcome", "reason"})
-	s.loginDuration = with.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "berth", Name: "login_duration_seconds",
-		Help:    "Time that the server needed for a login: the directory, signatures, rules. The time in which people type is not included.",
-		Buckets: prometheus.ExponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
-		// for servers that ask for native histograms
-		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-	}, []string{"outcome"})
-	s.firstByte = with.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "berth", Name: "first_byte_seconds",
-		Help:    "Time from the opening of a file to the first byte that was read. Large values mean a slow disk or network file system.",
-		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), // 0.1 ms to 26 s
-
-		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-	}, []string{"service"})
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return with.NewCounterVec(counter(name, help), labels)
+	}
+	seconds := func(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
+		return with.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "berth", Name: name, Help: help, Buckets: buckets,
+			// For servers that ask for native histograms: each bucket a tenth wider than the one before, so many at most.
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+		}, []string{label})
+	}
+	s.logins = counters("logins_total", "Logins by method, outcome and reason. bad_password is a mistake of a person, directory_unavailable is an outage.",
+		"method", "outcome", "reason")
+	s.loginDuration = seconds("login_duration_seconds",
+		"Time that the server needed for a login: the directory, signatures, rules. The time in which people type is not included.",
+		prometheus.ExponentialBuckets(0.005, 2, 14), "outcome") // 5 ms to 41 s
+	s.firstByte = seconds("first_byte_seconds",
+		"Time from the opening of a file to the first byte that was read. Large values mean a slow disk or network file system.",
+		prometheus.ExponentialBuckets(0.0001, 4, 10), "service") // 0.1 ms to 26 s
 	s.sessions = with.NewGauge(gauge("sessions", "Sessions that are logged in now."))
-	s.transferBytes = with.NewCounterVec(counter("transfer_bytes_total", "Bytes of files, counted when a file is closed. A download is from the server to the client, a copy is within the server."),
-		[]string{"direction", "service"})
-	s.operations = with.NewCounterVec(counter("operations_total", "Operations on files and folders by service, type of event and outcome."),
-		[]string{"service", "type", "outcome"})
-	s.connections = with.NewCounterVec(counter("connections_total", "Connections that were accepted or refused. Probes are not included."),
-		[]string{"outcome"})
+	s.transferBytes = counters("transfer_bytes_total", "Bytes of files, counted when a file is closed. A download is from the server to the client, a copy is within the server.", "direction", "service")
+	s.operations = counters("operations_total", "Operations on files and folders by service, type of event and outcome.", "service", "type", "outcome")
+	s.connections = counters("connections_total", "Connections that were accepted or refused. Probes are not included.", "outcome")
 	s.probes = with.NewCounter(counter("probes_total", "Connections that the client closed before it sent anything, as health probes do."))
-	s.passwordChanges = with.NewCounterVec(counter("password_changes_total", "Password changes by outcome."), []string{"outcome"})
-	s.mails = with.NewCounterVec(counter("mails_total", "Mails to people by outcome. A mail that is tried again counts each time."), []string{"outcome"})
+	s.passwordChanges = counters("password_changes_total", "Password changes by outcome.", "outcome")
+	s.mails = counters("mails_total", "Mails to people by outcome. A mail that is tried again counts each time.", "outcome")
 	s.filesLost = with.NewCounter(counter("events_files_lost_total", "How often another program removed the events file while Berth used it."))
 	s.reloaded = with.NewGauge(gauge("last_reload_success", "1 if the last reload found no mistake in the configuration, 0 if an older configuration is in force."))
 	s.reloaded.Set(1)
@@ -117,12 +116,6 @@ func New() *Sink {
 	return s
 }
 
-// Native histograms: each bucket a tenth wider than the one before, so many at most.
-const (
-	nativeFactor  = 1.1
-	nativeBuckets = 100
-)
-
 func counter(name, help string) prometheus.CounterOpts {
 	return prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help}
 }
@@ -140,45 +133,35 @@ func (s *Sink) Build(release string) {
 
 // Watch exports what becomes of the events on their ways. It is called once.
 func (s *Sink) Watch(ways ...audit.Watched) {
-	with := promauto.With(s.Registry)
 	for _, w := range ways {
-		of := prometheus.Labels{"sink": w.Health().Kind}
-		count := func(name, help string, value func(audit.Health) uint64) {
-			opts := counter(name, help)
-			opts.ConstLabels = of
-			with.NewCounterFunc(opts, func() float64 { return float64(value(w.Health())) })
-		}
-		show := func(name, help string, value func(audit.Health) float64) {
-			opts := gauge(name, help)
-			opts.ConstLabels = of
-			with.NewGaugeFunc(opts, func() float64 { return value(w.Health()) })
-		}
-		count("events_dropped_total", "Events that were lost because they could not be written or sent, or not fast enough.",
-			func(h audit.Health) uint64 { return h.Dropped })
-		count("events_left_out_total", "Events that were counted and not written, because one person or address caused too many.",
-			func(h audit.Health) uint64 { return h.LeftOut })
-		count("events_refused_total", "Events that the receiver refused and that were set aside in a file.",
-			func(h audit.Health) uint64 { return h.Refused })
-		show("events_waiting", "Events that wait to be written or sent.", func(h audit.Health) float64 { return float64(h.Waiting) })
-		show("events_oldest_seconds", "Age of the oldest event that could not be written or sent yet; 0 if there is none.", func(h audit.Health) float64 {
-			if h.Oldest.IsZero() {
+		with := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"sink": w.Health().Kind}, s.Registry))
+		with.NewCounterFunc(counter("events_dropped_total", "Events that were lost because they could not be written or sent, or not fast enough."),
+			func() float64 { return float64(w.Health().Dropped) })
+		with.NewCounterFunc(counter("events_left_out_total", "Events that were counted and not written, because one person or address caused too many."),
+			func() float64 { return float64(w.Health().LeftOut) })
+		with.NewCounterFunc(counter("events_refused_total", "Events that the receiver refused and that were set aside in a file."),
+			func() float64 { return float64(w.Health().Refused) })
+		with.NewGaugeFunc(gauge("events_waiting", "Events that wait to be written or sent."), func() float64 { return float64(w.Health().Waiting) })
+		with.NewGaugeFunc(gauge("events_oldest_seconds", "Age of the oldest event that could not be written or sent yet; 0 if there is none."), func() float64 {
+			oldest := w.Health().Oldest
+			if oldest.IsZero() {
 				return 0
 			}
-			return time.Since(h.Oldest).Seconds()
+			return time.Since(oldest).Seconds()
 		})
-		show("events_sink_up", "1 if the last events were written or sent, 0 if not.", func(h audit.Health) float64 {
-			if h.Err != nil {
-				return 0
-			}
-			return 1
-		})
+		with.NewGaugeFunc(gauge("events_sink_up", "1 if the last events were written or sent, 0 if not."), func() float64 { return oneIf(w.Health().Err == nil) })
 	}
-	with.NewGaugeFunc(gauge("events_writable", "1 if events can be written, 0 if they cannot and are lost or will be lost soon."), func() float64 {
-		if slices.ContainsFunc(ways, func(w audit.Watched) bool { q, ok := w.(*audit.Queue); return ok && q.Lost() != nil }) {
-			return 0
-		}
-		return 1
+	promauto.With(s.Registry).NewGaugeFunc(gauge("events_writable", "1 if events can be written, 0 if they cannot and are lost or will be lost soon."), func() float64 {
+		return oneIf(!slices.ContainsFunc(ways, func(w audit.Watched) bool { q, ok := w.(*audit.Queue); return ok && q.Lost() != nil }))
 	})
+}
+
+// oneIf is how Prometheus has a truth.
+func oneIf(truth bool) float64 {
+	if truth {
+		return 1
+	}
+	return 0
 }
 
 // MissingFolders exports how many host directories are missing, by the path of
