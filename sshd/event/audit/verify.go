@@ -58,7 +58,7 @@ func (v *Verifier) Verify(files ...string) error {
 			if err != nil {
 				return err
 			}
-			line, _ := bufio.NewReader(f).ReadSlice('\n')
+			line, _ := bufio.NewReaderSize(f, mostLine).ReadSlice('\n')
 			_, l, _ := cutLink(bytes.TrimSuffix(line, []byte{'\n'}))
 			first[path], times[path] = l.number, member(line, "time")
 			f.file.Close()

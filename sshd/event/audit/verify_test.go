@@ -12,8 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"berth/sshd/event"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -219,5 +222,27 @@ func TestVerifyMistakes(t *testing.T) {
 	}}
 	if err := v.Verify(long); err != nil || v.Breaks != 1 || v.Unchained != 1 {
 		t.Errorf("a long line: %v, %+v", err, v)
+	}
+}
+
+// TestOrderWithLongSignatures: files are in their order although the first line of one is long,
+// as that of a large RSA key is.
+func TestOrderWithLongSignatures(t *testing.T) {
+	dir := t.TempDir()
+	var c chain
+	var last link
+	var files []string
+	for i, signature := range []int{10, 5552} {
+		e := event.Event{Type: event.EventsCheckpoint, Fields: map[string]string{"previous": last.String(), "key": strings.Repeat("x", signature)}}
+		var text []byte
+		text, last = c.append(nil, append(e.AppendJSON(nil, ""), '\n'), last)
+		files = append(files, filepath.Join(dir, strconv.Itoa(i)))
+		if err := os.WriteFile(files[i], text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := &Verifier{Broken: func(file string, line int, what string) { t.Errorf("%s:%d: %s", file, line, what) }}
+	if err := v.Verify(files...); err != nil || v.Lines != 2 {
+		t.Errorf("%d lines, %v", v.Lines, err)
 	}
 }
