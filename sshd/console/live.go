@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -179,11 +180,12 @@ func (c *Console) open() []admin.Session {
 	return c.live.sessions // never changed, only replaced
 }
 
-// findSession returns the open session with an id, of any node.
-func (c *Console) findSession(id string) (admin.Session, bool) {
+// findSession returns the open session with an id, of any node. It answers if there is none.
+func (c *Console) findSession(w http.ResponseWriter, id string) (open admin.Session, found bool) {
 	all := c.open()
 	i := slices.IndexFunc(all, func(s admin.Session) bool { return s.ID == id })
 	if i < 0 {
+		c.fail(w, http.StatusNotFound, say("kick.ended"))
 		return admin.Session{}, false
 	}
 	return all[i], true

@@ -116,9 +116,8 @@ type confirmation struct{ Action, Question, Warning, Name, Value string }
 
 func (c *Console) confirmKick(w http.ResponseWriter, r *http.Request, s *session) {
 	id := r.FormValue("session")
-	open, found := c.findSession(id)
+	open, found := c.findSession(w, id)
 	if !found {
-		c.fail(w, http.StatusNotFound, say("kick.ended"))
 		return
 	}
 	question := say("kick.question", named(open.User), open.Remote)
@@ -128,9 +127,8 @@ func (c *Console) confirmKick(w http.ResponseWriter, r *http.Request, s *session
 func (c *Console) kick(w http.ResponseWriter, r *http.Request, s *session) {
 	id := r.PostFormValue("session")
 	// By an id only: the name of a person would end all of theirs.
-	open, found := c.findSession(id)
+	open, found := c.findSession(w, id)
 	if !found {
-		c.fail(w, http.StatusNotFound, say("kick.ended"))
 		return
 	}
 	var ended []admin.Session

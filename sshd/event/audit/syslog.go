@@ -254,9 +254,8 @@ func (d *syslogServer) write(lines []byte) ([]byte, error) {
 	rest, err := send(lines)
 	if err != nil {
 		d.close()
-		return rest, err
 	}
-	return nil, nil
+	return rest, err
 }
 
 func (d *syslogServer) connect() (err error) {
