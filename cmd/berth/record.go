@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,6 +21,7 @@ type record struct {
 	ways   []audit.Watched // the queues of file, syslog and webhook
 	main   *audit.Queue    // whose losses count for events.when_lost
 	syslog *audit.Queue    // nil if syslog gets the lines of file, or nothing
+	log    hclog.Logger
 }
 
 // openRecord opens all ways of the configuration. key signs the checkpoints of the file.
@@ -31,7 +33,7 @@ func openRecord(cfg *config.Config, key ssh.Signer, log hclog.Logger) (_ *record
 		return nil, err
 	}
 	file.Sign(key)
-	r := &record{file: file, main: file.Queue, counts: metrics.New(), ways: []audit.Watched{file.Queue}}
+	r := &record{file: file, main: file.Queue, counts: metrics.New(), ways: []audit.Watched{file.Queue}, log: events}
 	r.Sinks = event.Sinks{file, r.counts, event.Log(log)}
 	defer func() {
 		if err != nil {
@@ -66,10 +68,13 @@ func openRecord(cfg *config.Config, key ssh.Signer, log hclog.Logger) (_ *record
 	return r, nil
 }
 
-// Close writes what is waiting.
+// Close writes what is waiting. The log has what could not be written.
 func (r *record) Close() {
+	var err error
 	if r.syslog != nil {
-		r.syslog.Close()
+		err = r.syslog.Close()
 	}
-	r.file.Close()
+	if err := errors.Join(err, r.file.Close()); err != nil {
+		r.log.Error("end the record of events", "error", err)
+	}
 }
