@@ -25,15 +25,24 @@ type File struct {
 	mu sync.Mutex
 }
 
-// lock keeps others from using the file, in this process and, with a lock of the folder,
-// in others: the file itself is replaced at each change.
-func (f *File) lock() (unlock func()) {
+// open reads the file, and keeps others from using it until unlock is called: in this process
+// and, with a lock of the folder, in others. The file itself is replaced at each change.
+func (f *File) open() (all map[string]time.Time, unlock func(), err error) {
 	f.mu.Lock()
-	release := privatefile.LockFolder(filepath.Dir(f.Path))
-	return func() {
-		release()
-		f.mu.Unlock()
+	unlock = f.mu.Unlock
+	if release, lockErr := privatefile.LockFolder(filepath.Dir(f.Path)); lockErr != nil {
+		err = fmt.Errorf("state_file: %w", lockErr)
+	} else {
+		unlock = func() {
+			release()
+			f.mu.Unlock()
+		}
+		all, err = f.read()
 	}
+	if err != nil {
+		unlock()
+	}
+	return all, unlock, err
 }
 
 // Turn implements Ledger: nobody else sends.
@@ -45,11 +54,11 @@ func (*File) EndTurn(context.Context) error { return nil }
 // Claim implements Ledger. A key is there as long as it is in the file, whatever the
 // clock says: it is removed when another one is recorded after its time.
 func (f *File) Claim(_ context.Context, keep time.Duration, keys ...string) (bool, error) {
-	defer f.lock()()
-	all, err := f.read()
+	all, unlock, err := f.open()
 	if err != nil {
 		return false, err
 	}
+	defer unlock()
 	if slices.ContainsFunc(keys, func(k string) bool { return !all[k].IsZero() }) {
 		return false, nil
 	}
@@ -66,11 +75,11 @@ func (f *File) Claim(_ context.Context, keep time.Duration, keys ...string) (boo
 
 // Release implements Ledger.
 func (f *File) Release(_ context.Context, keys ...string) error {
-	defer f.lock()()
-	all, err := f.read()
+	all, unlock, err := f.open()
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	for _, k := range keys {
 		delete(all, k)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // Create writes a new file whole or not at all. It makes the folder if that is missing.
@@ -77,16 +78,25 @@ func Rewrite(path string, change func() ([]byte, error)) (err error) {
 	return err
 }
 
+// lockWait is much longer than those who call LockFolder keep the lock.
+const lockWait = 5 * time.Second
+
 // LockFolder keeps other processes from changing files in dir until unlock is called, if
-// they ask, too. After an upgrade two processes serve for a while. A folder or a file
-// system without locks has one server.
-func LockFolder(dir string) (unlock func()) {
+// they ask, too. After an upgrade two processes serve for a while. Whoever may read the
+// folder could lock it, so nobody waits for ever. A folder or a file system without locks
+// has one server.
+func LockFolder(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
-		return func() {}
+		return func() {}, nil
 	}
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-	return func() { f.Close() }
+	for end := time.Now().Add(lockWait); errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK); {
+		if time.Now().After(end) {
+			return nil, errors.Join(fmt.Errorf("%s: another process keeps this folder locked", dir), f.Close())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return func() { f.Close() }, nil
 }
 
 // Replace is Rewrite for a file that no other process writes meanwhile, in a folder that

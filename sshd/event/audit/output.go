@@ -174,7 +174,11 @@ func (o *output) write(lines []byte) ([]byte, error) {
 		return lines, err
 	}
 	if o.chain != nil {
-		defer privatefile.LockFolder(filepath.Dir(o.path))() // a line follows on the last one, whoever wrote that
+		unlock, err := privatefile.LockFolder(filepath.Dir(o.path)) // a line follows on the last one, whoever wrote that
+		if err != nil {
+			return lines, err
+		}
+		defer unlock()
 		if err := o.follow(); err != nil {
 			return lines, err
 		}

@@ -5,8 +5,12 @@ import (
 	"compress/gzip"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestTwoServersWriteOneFile: after an upgrade the server before ends its sessions while
@@ -74,4 +78,31 @@ func TestCompressLeavesWhatIsWritten(t *testing.T) {
 	if got := glob(t, s, "*.gz"); len(got) != 1 {
 		t.Errorf("%v: want the file compressed", got)
 	}
+}
+
+// TestLockedFolder: whoever may read the folder can lock it. Then the record says why nothing is
+// written, and goes on later.
+func TestLockedFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := chained(t)
+		f := open(t, s)
+		dir, err := os.Open(filepath.Dir(s.File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		f.Emit(numbered(1))
+		time.Sleep(time.Minute)
+		if err := f.Lost(); err == nil || !strings.Contains(err.Error(), dir.Name()+": another process keeps this folder locked") {
+			t.Errorf("while it is locked: %v", err)
+		}
+		dir.Close()
+		time.Sleep(time.Minute)
+		if err := f.Lost(); err != nil || !strings.Contains(read(t, s.File), `"/000001"`) {
+			t.Errorf("afterwards: %v, %s", err, read(t, s.File))
+		}
+		closeFile(t, f)
+	})
 }
