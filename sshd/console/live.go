@@ -28,8 +28,7 @@ type live struct {
 	mu       sync.Mutex
 	read     time.Time
 	sessions []admin.Session
-	rates    map[string]int64 // bytes a second, by transfer
-	before   map[string]progress
+	moved    map[string]progress // by transfer
 	others   asked
 	health   asked
 	drawn    map[drawing]part // since read
@@ -44,10 +43,10 @@ type asked struct {
 	err     error // which have not answered
 }
 
-// progress is how many bytes a transfer had moved.
+// progress is how many bytes a transfer had moved, and how fast.
 type progress struct {
-	at    time.Time
-	bytes int64
+	at          time.Time
+	bytes, rate int64 // rate: bytes a second
 }
 
 // A drawing is what a part of the page Now depends on, beside what is happening.
@@ -77,25 +76,23 @@ func (c *Console) refresh(l *live, now time.Time) {
 		}
 	}
 	slices.SortStableFunc(l.sessions, func(a, b admin.Session) int { return a.Since.Compare(b.Since) })
-	before, rates := map[string]progress{}, map[string]int64{}
+	moved := map[string]progress{}
 	for i := range l.sessions {
 		s := &l.sessions[i]
 		for j := range s.Transfers {
 			t := &s.Transfers[j]
 			key := transferKey(s, t)
-			p, known := l.before[key]
-			rate := l.rates[key]
+			p, known := l.moved[key]
 			if !known {
-				p = progress{t.Since, 0}
+				p.at = t.Since
 			}
 			if passed := now.Sub(p.at); passed >= ratesOver {
-				rate = int64(float64(t.Bytes-p.bytes) / passed.Seconds())
-				p = progress{now, t.Bytes}
+				p = progress{now, t.Bytes, max(0, int64(float64(t.Bytes-p.bytes)/passed.Seconds()))}
 			}
-			before[key], rates[key] = p, max(0, rate)
+			moved[key] = p
 		}
 	}
-	l.before, l.rates = before, rates
+	l.moved = moved
 }
 
 // ask has nodes do t in the background, if the last time is a while ago. l.mu is held.
@@ -165,7 +162,7 @@ func (c *Console) nowBody(l *live, d drawing) nowBody {
 		}
 		row := sessionRow{Session: *s}
 		for j := range s.Transfers {
-			row.Rates = append(row.Rates, size(l.rates[transferKey(s, &s.Transfers[j])])+"/s")
+			row.Rates = append(row.Rates, size(l.moved[transferKey(s, &s.Transfers[j])].rate)+"/s")
 		}
 		b.Shown = append(b.Shown, row)
 	}
