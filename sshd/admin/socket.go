@@ -393,7 +393,7 @@ func (c *Client) ask(ctx context.Context, method, path, form string, result any)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.http.Do(req)
-	if sent := (*url.Error)(nil); errors.As(err, &sent) {
+	if sent, ok := errors.AsType[*url.Error](err); ok {
 		err = sent.Err // nobody has typed the address that it begins with
 	}
 	switch {

@@ -212,12 +212,10 @@ func (q *Queue) Close() error {
 	if first {
 		close(q.stop)
 	}
-	limit := time.NewTimer(closeLimit)
-	defer limit.Stop()
 	select {
 	case <-q.done:
 		return q.err
-	case <-limit.C:
+	case <-time.After(closeLimit):
 		return fmt.Errorf("write the last events: %s does not answer", q.name)
 	}
 }
@@ -301,10 +299,8 @@ func (q *Queue) write(batch []byte) []byte {
 
 // wait waits, and reports whether Close was not called meanwhile.
 func (q *Queue) wait(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-q.stop:
 		return false

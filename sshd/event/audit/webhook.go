@@ -190,8 +190,7 @@ func (h *webhookServer) send(ctx context.Context, lines []entry) error {
 		req.Header.Set("Berth-Signature", signature(key, time.Now(), body))
 	}
 	resp, err := h.client.Do(req)
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
+	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		err = withURL.Err
 	}
 	if err != nil {
