@@ -116,6 +116,9 @@ func (f *File) forward(s *Settings, kind, name string, types []string, most int,
 		cancel()
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
+	if end, err := endOf(s.File); err == nil {
+		f.out.number.CompareAndSwap(0, end.link.number) // until the first write: lines from before may wait
+	}
 	f.out.mu.Lock()
 	f.out.readers = append(f.out.readers, w.wake.poke)
 	f.out.mu.Unlock()

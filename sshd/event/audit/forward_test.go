@@ -470,6 +470,23 @@ func TestForwardMistakes(t *testing.T) {
 	}
 }
 
+// TestWaitingAfterAStart: what is in the file and was not sent before the start waits, also while
+// there is no further event.
+func TestWaitingAfterAStart(t *testing.T) {
+	s, key, k := chained(t), newKey(t), &taker{away: true}
+	f := openSigned(t, s, key)
+	sendTo(t, f, s, k)
+	for i := range 5 {
+		f.Emit(numbered(i))
+	}
+	closeFile(t, f)
+	f = openSigned(t, s, key)
+	if h := sendTo(t, f, s, k).Health(); h.Waiting < 5 {
+		t.Errorf("%d wait, want 5 events and checkpoints", h.Waiting)
+	}
+	closeFile(t, f)
+}
+
 // BenchmarkForward is what it costs to send a line, without the receiver: read, follow
 // the chain, make the CloudEvent.
 func BenchmarkForward(b *testing.B) {
