@@ -169,7 +169,7 @@ var fieldDocs = [][2]string{
 	{"user_directory", "the name of that directory in the configuration: another one may have the same id for somebody else"},
 	{"remote", "address and port of the client"},
 	{"client", "identification string of the client's software"},
-	{"method", "way of logging in: password, publickey, keyboard-interactive, gssapi-with-mic"},
+	{"method", "way of logging in: password, publickey, keyboard-interactive, gssapi-with-mic, oidc"},
 	{"service", "sftp, scp, passwd, …"},
 	{"path", "file or folder, as the user sees it"},
 	{"host_path", "the same file or folder on the server, after all links: one file can have several paths"},
