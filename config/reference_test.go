@@ -341,6 +341,50 @@ func TestExampleIsComplete(t *testing.T) {
 	}
 }
 
+// TestKeysOfDocuments: every key that a document names by its path, such as
+// ssh.idle or limits.quota, exists. The section may be left out.
+func TestKeysOfDocuments(t *testing.T) {
+	exists, parents := map[string]bool{}, map[string]bool{}
+	for section, keys := range sections(t) {
+		for _, k := range keys {
+			path := strings.Split(strings.ReplaceAll(strings.Trim(section+"."+k.name, "."), "[]", ""), ".")
+			for i := range path {
+				exists[strings.Join(path[i:], ".")] = true
+				if i > 0 {
+					parents[path[i-1]] = true
+				}
+			}
+		}
+	}
+	named := regexp.MustCompile("`([a-z_]+)((?:\\.[a-z_]+)+)(?:`|: )")
+	var files []string
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/*/*.md"} {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, matches...)
+	}
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range named.FindAllStringSubmatch(strings.ReplaceAll(string(text), "[]", ""), -1) {
+			if !parents[m[1]] {
+				continue
+			}
+			if found++; !exists[m[1]+m[2]] && m[1]+m[2] != "limits.attributes" { // ADR 30: why it was removed
+				t.Errorf("%s: there is no key %s", filepath.Base(file), m[1]+m[2])
+			}
+		}
+	}
+	if found < 200 {
+		t.Errorf("%d keys found, want more", found)
+	}
+}
+
 // etc makes the files that the example names.
 func etc(t *testing.T) string {
 	t.Helper()

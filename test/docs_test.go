@@ -30,15 +30,32 @@ func documents(t *testing.T) map[string]string {
 	return all
 }
 
-// TestLinksOfDocuments follows every link to another file of the project.
+// TestLinksOfDocuments follows every link to another file of the project and to a
+// heading.
 func TestLinksOfDocuments(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	all := documents(t)
+	headings := map[string][]string{}
+	heading, notInAnchor := regexp.MustCompile(`(?m)^#+ (.*)$`), regexp.MustCompile(`[^\w -]`)
+	for name, text := range all {
+		for _, m := range heading.FindAllStringSubmatch(text, -1) {
+			anchor := notInAnchor.ReplaceAllString(strings.ToLower(m[1]), "")
+			headings[name] = append(headings[name], strings.ReplaceAll(anchor, " ", "-"))
+		}
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
 	found := 0
-	for name, text := range documents(t) {
+	for name, text := range all {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			found++
-			if _, err := os.Stat(filepath.Join("..", filepath.Dir(name), m[1])); err != nil {
+			to := name
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(name), m[1])
+			}
+			if _, err := os.Stat(filepath.Join("..", to)); err != nil {
 				t.Errorf("%s: the link to %s leads nowhere", name, m[1])
+			}
+			if m[2] != "" && !slices.Contains(headings[to], m[2]) {
+				t.Errorf("%s: %s has no heading #%s", name, to, m[2])
 			}
 		}
 	}
@@ -47,11 +64,11 @@ func TestLinksOfDocuments(t *testing.T) {
 	}
 }
 
-// TestContributing sees that the files and tests that a contributor is sent to
-// exist.
-func TestContributing(t *testing.T) {
+// TestNamesOfDocuments sees that the files, tests and benchmarks that a document
+// names exist. The changelog may name what was removed since.
+func TestNamesOfDocuments(t *testing.T) {
 	tests := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
 	err := filepath.WalkDir("..", func(path string, _ iofs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -65,14 +82,19 @@ func TestContributing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quoted := regexp.MustCompile("`([^`\n]+)`")
-	file, testName := regexp.MustCompile(`^(cmd|config|directory|dist|docs|fs|policy|privatefile|sshd|test)/[\w/.-]+$`), regexp.MustCompile(`^Test[A-Z]\w*$`)
-	for _, name := range []string{"CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "docs/security.md"} {
-		for _, m := range quoted.FindAllStringSubmatch(documents(t)[name], -1) {
-			switch _, err := os.Stat(filepath.Join("..", m[1])); {
-			case testName.MatchString(m[1]) && !tests[m[1]]:
-				t.Errorf("%s: there is no %s", name, m[1])
-			case file.MatchString(m[1]) && err != nil:
+	file := regexp.MustCompile("`((?:cmd|config|directory|dist|docs|fs|patches|policy|sshd|test)/[\\w/.-]+)`")
+	testName := regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz)[A-Z]\w*`)
+	for name, text := range documents(t) {
+		if name == "CHANGELOG.md" {
+			continue
+		}
+		for _, m := range testName.FindAllString(text, -1) {
+			if !tests[m] {
+				t.Errorf("%s: there is no %s", name, m)
+			}
+		}
+		for _, m := range file.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("..", m[1])); err != nil && m[1] != "dist/out/" { // made by `make package`
 				t.Errorf("%s: there is no file %s", name, m[1])
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -87,19 +88,28 @@ func parse(line string) (called *cobra.Command, err error) {
 	if len(words) == 0 || strings.TrimPrefix(words[0], "./") != "berth" {
 		return nil, nil
 	}
-	called, args, err := root().Find(words[1:])
-	if err == nil {
-		err = called.ParseFlags(args)
-	}
+	called, err = parseFlags(words[1:])
 	if err == nil {
 		err = called.ValidateArgs(called.Flags().Args())
 	}
 	return called, err
 }
 
-// TestCommandsOfDocuments: every call of berth that a document has in a block parses.
+// parseFlags finds the command that the words call, and parses its flags.
+func parseFlags(words []string) (*cobra.Command, error) {
+	called, args, err := root().Find(words)
+	if err == nil {
+		err = called.ParseFlags(args)
+	}
+	return called, err
+}
+
+// TestCommandsOfDocuments: every call of berth that a document has in a block
+// parses. In a sentence the command and its flags must exist. The arguments and
+// the value of the last flag may be left out.
 func TestCommandsOfDocuments(t *testing.T) {
 	found := 0
+	inSentence := regexp.MustCompile("`berth ([a-z][^`]*)`")
 	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
@@ -109,6 +119,13 @@ func TestCommandsOfDocuments(t *testing.T) {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, m := range inSentence.FindAllStringSubmatch(string(text), -1) {
+				found++
+				noValue := (*pflag.ValueRequiredError)(nil)
+				if _, err := parseFlags(strings.Fields(m[1])); err != nil && !errors.As(err, &noValue) {
+					t.Errorf("%s: `berth %s`: %v", filepath.Base(file), m[1], err)
+				}
 			}
 			for line := range strings.Lines(string(text)) {
 				if !strings.HasPrefix(line, "    ") {
@@ -124,7 +141,7 @@ func TestCommandsOfDocuments(t *testing.T) {
 			}
 		}
 	}
-	if found < 40 {
+	if found < 200 {
 		t.Errorf("%d calls found, want more", found)
 	}
 }
