@@ -291,6 +291,9 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !reflect.DeepEqual(cfg.SSH, Default().SSH) || !reflect.DeepEqual(cfg.Admission, Default().Admission) {
+		t.Error("the example shows other values than the defaults for ssh or admission")
+	}
 	if len(cfg.Rules) < 3 || len(cfg.Directories) != 1 {
 		t.Errorf("the example has %d rules and %d directories", len(cfg.Rules), len(cfg.Directories))
 	}
