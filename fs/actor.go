@@ -32,17 +32,19 @@ type actor struct {
 	writes          bool // open files are written as the person, too: see overrides
 }
 
-// credentials are what a thread has while it acts for somebody. The effective ids are
-// used, which those for files follow: setfsuid(2) reports no error. The real ids stay
-// those of the service, so that the person cannot send the process signals.
+// credentials are the ids and capabilities of a thread that acts for somebody. Only
+// the effective ids change, and the ids for files follow them. setfsuid(2) is not
+// used, because it reports no error. The real ids stay those of the service, so that
+// the person cannot send signals to the process.
 type credentials struct {
 	uid, gid uint32
 	groups   []uint32
 	caps     [2]unix.CapUserData
 }
 
-// keep are the capabilities that stay effective: leave needs them, and neither helps
-// with files. The kernel takes away the others from root only.
+// keep are the capabilities that stay effective. leave needs them, and neither gives
+// access to files. The others are removed here, because the kernel removes them only
+// when root becomes somebody else.
 const keep = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 
 // overrides are capabilities that change what a write does to an open file: set-user-id
@@ -77,7 +79,8 @@ func newActor(p directory.POSIX) (*actor, error) {
 	return a, nil
 }
 
-// owns reports whether a file is the person's. Nil is the service, whose files all are.
+// owns reports whether a file is the person's. A nil actor is the service: it counts
+// every file as its own.
 func (a *actor) owns(fi iofs.FileInfo) bool {
 	return a == nil || fi.Sys().(*Owner).UID == a.person.uid
 }
@@ -105,7 +108,7 @@ func (a *actor) do(op func() error) error {
 	go a.act(op, result)
 	o := <-result
 	if o.panicked != nil {
-		panic(o.panicked) // where the session is, which survives it
+		panic(o.panicked) // in the goroutine of the session, which handles it
 	}
 	return o.err
 }

@@ -8,7 +8,7 @@ import (
 // An Amount is bytes, and files and directories. In a limit, 0 means none.
 type Amount struct{ Bytes, Files int64 }
 
-// tighter is what both limits allow.
+// tighter is the limit that is reached when either of the two is.
 func (a Amount) tighter(b Amount) Amount {
 	return Amount{smaller(a.Bytes, b.Bytes), smaller(a.Files, b.Files)}
 }
@@ -23,7 +23,8 @@ func smaller(a, b int64) int64 {
 // Plus is the sum of a and b.
 func (a Amount) Plus(b Amount) Amount { return Amount{a.Bytes + b.Bytes, a.Files + b.Files} }
 
-// Exceeded reports whether n is more than the limit l in what grows by more.
+// Exceeded reports whether an increase by more, which makes the total n,
+// exceeds the limit l. A resource that does not increase is not compared.
 func (l Amount) Exceeded(n, more Amount) bool {
 	return more.Bytes > 0 && l.Bytes > 0 && n.Bytes > l.Bytes || more.Files > 0 && l.Files > 0 && n.Files > l.Files
 }
@@ -31,24 +32,27 @@ func (l Amount) Exceeded(n, more Amount) bool {
 // A Counter counts what one host directory holds, for everybody who changes it. It is
 // safe for concurrent use.
 type Counter interface {
-	// Join and Leave say that a session comes and goes. A directory that no session
-	// was using is measured again, if that was done long ago.
+	// Join and Leave are called when a session begins and ends to use the
+	// directory. If no other session uses it and the last measurement is old (see
+	// Recount), it is measured again.
 	Join()
 	Leave()
-	// Count calls measure, or waits for somebody else who does, unless the directory
-	// has been measured.
+	// Count calls measure, or waits for another caller that measures, if the
+	// directory has not been measured.
 	Count(measure func() (Amount, error)) error
 	// Reserve counts what is about to be written or made, or fails with ErrQuota if
-	// limit has no room for it. It fails with another error if it cannot tell.
+	// limit has no room for it. It fails with another error if this is not known.
 	Reserve(more, limit Amount) error
-	// Add counts what exists already, or was removed, whatever the limit.
+	// Add counts what exists already, or with a negative n what was removed. It
+	// has no limit.
 	Add(n Amount)
 	// Used returns what is counted.
 	Used() Amount
 }
 
-// Recount is how old a count may be when a session comes to a directory that no
-// session was using: other programs may have changed the directory since.
+// Recount is how old a count may be when a session begins to use a directory
+// that no other session uses: other programs may have changed the directory
+// since.
 const Recount = time.Hour
 
 // memoryCounter is the Counter of one process.
@@ -57,8 +61,8 @@ type memoryCounter struct {
 	sessions int
 	counted  time.Time // zero: not yet
 	used     Amount
-	added    Amount         // of used, by this process
-	heard    map[any]Amount // added by others, by which
+	added    Amount         // the part of used that this process has added
+	heard    map[any]Amount // the parts that other processes have added, by process
 }
 
 func (c *memoryCounter) Join() {
@@ -105,7 +109,7 @@ func (c *memoryCounter) Add(n Amount) {
 	c.add(n)
 }
 
-// add needs c.mu.
+// add is called with c.mu held.
 func (c *memoryCounter) add(n Amount) { c.used, c.added = c.used.Plus(n), c.added.Plus(n) }
 
 func (c *memoryCounter) Used() Amount {

@@ -10,11 +10,11 @@ import (
 type Count struct {
 	Used  Amount    `json:"used"`
 	At    time.Time `json:"at"`    // when it was measured
-	Added Amount    `json:"added"` // since this process started, by it and by third ones
+	Added Amount    `json:"added"` // since the start, by this process and by all but the receiver
 }
 
-// Counts returns what is known for the process called to, by host directory. It is nothing
-// if q has a Counter.
+// Counts returns, by host directory, the counts for the process called to, without those
+// that it has sent itself. There are none if q has a Counter.
 func (q *Quotas) Counts(to any) map[string]Count {
 	q.mu.Lock()
 	hosts := maps.Clone(q.hosts)
@@ -30,8 +30,9 @@ func (q *Quotas) Counts(to any) map[string]Count {
 	return all
 }
 
-// Receive counts what another process, called from, has sent. Of what that process has added,
-// only what is new is added here. A directory that was not measured here need not be.
+// Receive counts what another process, called from, has sent. Only what that process has
+// added since its last message is added here. A directory that it has measured is not
+// measured again here.
 func (q *Quotas) Receive(from any, all map[string]Count) {
 	for host, n := range all {
 		if c, ok := q.of(host).Counter.(*memoryCounter); ok {

@@ -10,7 +10,7 @@ import (
 	"berth/policy"
 )
 
-// Disk is what the disk says of a host directory.
+// Disk has the owner, mode and ACL of a host directory.
 type Disk struct {
 	Owner               // whose it is
 	Mode  iofs.FileMode // of the directory
@@ -20,8 +20,8 @@ type Disk struct {
 	Acted, Read, Write, Search bool
 }
 
-// Inspect finds out what the disk says of the host directory of f. It acts as the owner
-// of f, if that is a person. It changes nothing.
+// Inspect reads owner, mode and ACL of the host directory of f. It acts as the owner of
+// f, if that is a person. It changes nothing.
 func Inspect(f policy.Folder) (d Disk, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(f.Host, &st); err != nil {

@@ -30,7 +30,7 @@ type guard struct {
 type rules struct {
 	*policy.Policy
 	places map[string]bool        // paths of folders and access entries, and all above them
-	ways   map[string]bool        // those above
+	ways   map[string]bool        // only the directories above these paths
 	hides  bool                   // some entry hides names
 	folds  func(name string) bool // whether name is in a folder that compares names as Windows does
 	folded map[string]bool        // places, as Windows compares them
@@ -91,7 +91,7 @@ func (r *rules) hidden(name string, dir bool) bool {
 	return r.barred(name) || r.hides && r.Rights(name).Hides(name) && (!dir || !r.allows(policy.List, name))
 }
 
-// use is what an operation does with a name.
+// use is how an operation uses a name.
 type use int
 
 const (
@@ -159,7 +159,7 @@ func (g *guard) Lstat(name string) (iofs.FileInfo, error) {
 	return fi, nil
 }
 
-// unseen is the error about a name that may not be listed. Where the session may
+// unseen is the error for a name that may not be listed. Where the session may
 // put files, the name must look as if it did not exist, since clients stat before
 // they upload.
 func (r *rules) unseen(name string) error {
@@ -206,8 +206,9 @@ func (g *guard) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
-// plain reports whether all names in a directory are shown, where err says whether it
-// may be listed: a million entries need no names joined.
+// plain reports whether all names in a directory are shown, so that ReadDir need not
+// check each of a million entries. err is the answer to whether the directory may be
+// listed.
 func (r *rules) plain(name string, err error) bool { return err == nil && !r.hides && !r.folds(name) }
 
 func (g *guard) Readlink(name string) (string, error) {

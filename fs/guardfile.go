@@ -29,7 +29,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 	switch {
 	case flag&os.O_CREATE == 0:
 		u = needs
-		flag &^= os.O_EXCL // which means nothing alone
+		flag &^= os.O_EXCL // which has no effect without O_CREATE
 	case flag&os.O_EXCL != 0:
 		u = makes
 	}
@@ -60,7 +60,7 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 	if creates {
 		f.writes = policy.Create
 	}
-	if overwrites && flag&os.O_EXCL == 0 { // nobody says whether the file was there
+	if overwrites && flag&os.O_EXCL == 0 { // it is not known whether the file existed
 		f.writes |= policy.Overwrite
 	}
 	if f.uploads {
@@ -69,8 +69,8 @@ func (g *guard) OpenFile(name string, flag int, perm iofs.FileMode) (file, error
 	return f, nil
 }
 
-// openFor opens a file, for reading only with the right to: many clients open what
-// they upload for both.
+// openFor opens a file. Without the right to read, it opens the file for writing
+// only: many clients open an upload for reading and writing.
 func (g *guard) openFor(r *rules, name string, flag int, perm iofs.FileMode) (*guardFile, error) {
 	reads := policy.Read
 	if flag&os.O_WRONLY != 0 || !r.allows(policy.Read, name) {
@@ -177,7 +177,7 @@ func (f *guardFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 	n, err := f.file.WriteAt(p, off)
 	if err != nil {
-		first := fail("write", f.name, err) // only this one costs memory
+		first := fail("write", f.name, err) // only the first error is stored
 		f.failed.CompareAndSwap(nil, &first)
 	}
 	return n, fail("write", f.name, err)
@@ -232,5 +232,5 @@ func (f *guardFile) Close() error {
 	return fail("close", f.name, err)
 }
 
-// Abort gives an upload up.
+// Abort abandons an upload.
 func (f *guardFile) Abort() error { return fail("close", f.name, f.file.Abort()) }

@@ -15,7 +15,7 @@ import (
 )
 
 // makeFolder makes the host directory of f with its skeleton. A directory that exists
-// is not changed. as is the person whose it will be; nil: it is the service's.
+// is not changed. as is the person who will own it; nil: the service.
 func makeFolder(f policy.Folder, as *actor) error {
 	_, err := os.Stat(f.Host)
 	if as != nil && errors.Is(err, iofs.ErrPermission) {
@@ -43,7 +43,8 @@ func makeFolder(f policy.Folder, as *actor) error {
 }
 
 // makeFor makes the directory under another name, gives it to the person, and renames
-// it. A server that is killed leaves no folder that is half the person's.
+// it. So a server that is killed leaves no folder of which the person owns only a
+// part.
 func makeFor(f policy.Folder, as *actor, above string) error {
 	if err := private(above); err != nil {
 		return err
@@ -65,7 +66,7 @@ func makeFor(f policy.Folder, as *actor, above string) error {
 	_ = as.do(func() error { return os.RemoveAll(temp) }) // what has been given already
 	_ = os.RemoveAll(temp)
 	if errors.Is(err, iofs.ErrExist) {
-		return nil // another session was faster
+		return nil // another session has made it meanwhile
 	}
 	return fmt.Errorf("make %s: %w", f.Host, err)
 }
@@ -116,8 +117,8 @@ func reached(dir string) error {
 	return nil
 }
 
-// openTo reports whether others than root and the server may write in a directory. Modes
-// with a bit of but do not count, nor does that of a link.
+// openTo reports whether others than root and the server may write in a directory. A
+// mode that has a bit of but is accepted, and so is the mode of a link.
 func openTo(st *unix.Stat_t, but uint32) bool {
 	writes := st.Mode&unix.S_IFMT != unix.S_IFLNK && st.Mode&but == 0 && st.Mode&0o022 != 0
 	return st.Uid != 0 && int(st.Uid) != os.Geteuid() || writes
@@ -127,7 +128,7 @@ func errOpen(dir string) error {
 	return fmt.Errorf("%s: only root or the user of the server may be able to write here: folders are made in it and given to people", dir)
 }
 
-// give makes all below dir, and then dir, the person's.
+// give makes the person the owner of everything below dir, and then of dir.
 func give(dir string, as *actor) error {
 	var all []string
 	err := filepath.WalkDir(dir, func(name string, _ iofs.DirEntry, err error) error {

@@ -27,7 +27,8 @@ type jail struct {
 	root    *root
 }
 
-// root is the directory of a jail, and of those that differ only in how they resolve.
+// root is the directory of a jail. Jails that differ only in how they resolve names
+// share it.
 type root struct {
 	mu  sync.RWMutex // held for reading while dir is in use, so that its number is not another file's
 	dir *hostDir     // nil when closed
@@ -42,8 +43,8 @@ type hostDir struct {
 	users int
 }
 
-// hostID tells one directory from another, and one mount of it: what is mounted
-// read-only has the files of what is not.
+// hostID identifies a directory in one mount. The mount counts, because a
+// directory that is also mounted read-only has the same files and other rights.
 type hostID struct {
 	host            string // for kernels before 5.8, which do not know mount
 	dev, ino, mount uint64
@@ -243,9 +244,10 @@ type runner func(op func() error) error
 
 func directly(op func() error) error { return op() }
 
-// readDir is ReadDir that reads the disk in run, so many entries at once, and
-// yields outside of it. A listing that is left half read keeps that many. It fails if
-// there is something in the directory and no attributes can be read.
+// readDir is ReadDir. It reads so many entries at once in run, and yields them
+// outside of run. A listing that is not read to its end keeps that many entries in
+// memory. It fails if there is something in the directory and no attributes can be
+// read.
 func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		found := make([]iofs.FileInfo, 0, atOnce)
@@ -281,9 +283,9 @@ func (j *jail) readDir(name string, run runner, atOnce int) iter.Seq2[iofs.FileI
 	}
 }
 
-// infosIn appends what names in a directory are. Those that are gone are left out, and
-// those whose attributes cannot be read, such as a mount whose server is gone. The error is that
-// of the first of these.
+// infosIn appends the attributes of names in a directory. Names that no longer exist are
+// left out, and so are names whose attributes cannot be read, such as a mount whose
+// server does not answer. The error is about the first of the latter.
 func infosIn(dir int, names []string, found []iofs.FileInfo) (_ []iofs.FileInfo, unseen error) {
 	for _, base := range names {
 		var st unix.Stat_t
@@ -374,9 +376,9 @@ func infoOfHandle(fd int, name string) (iofs.FileInfo, error) {
 	return newInfo(name, &st), nil
 }
 
-// identifyHandle is infoOfHandle with the generation. That is a part of the handle
-// which the kernel's file server gives to its clients, so it is never used twice.
-// Where there is no such handle the time of birth must do.
+// identifyHandle is infoOfHandle with the generation. The generation is a part of
+// the handle that the kernel's file server gives to its clients, so it is never
+// used twice. Where there is no such handle, the time of birth is used instead.
 func identifyHandle(fd int, name string) (iofs.FileInfo, error) {
 	fi, err := infoOfHandle(fd, name)
 	if err != nil {

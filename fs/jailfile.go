@@ -50,7 +50,8 @@ func (f *jailFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.all(unix.Pwrite, p, off, io.ErrShortWrite)
 }
 
-// all calls move until it has moved all of p, or nothing, which is the error none.
+// all calls move until all of p is moved. If move moves nothing, the error is
+// none.
 func (f *jailFile) all(move func(fd int, p []byte, off int64) (int, error), p []byte, off int64, none error) (n int, err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

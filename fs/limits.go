@@ -21,7 +21,8 @@ type Pace struct {
 	stop             context.CancelFunc // nil: there is no ctx yet
 }
 
-// set applies the rates of limits from now on. Until ctx ends it is worth waiting for them.
+// set applies the rates of limits from now on. Whoever waits for a rate waits until ctx
+// ends at most.
 func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter, ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,7 +32,7 @@ func (p *Pace) set(limits policy.Limits) (upload, download *rate.Limiter, ctx co
 	return p.upload, p.download, p.ctx
 }
 
-// begin needs p.mu.
+// begin is called with p.mu held.
 func (p *Pace) begin() {
 	if p.stop == nil {
 		p.ctx, p.stop = context.WithCancel(context.Background())

@@ -32,7 +32,7 @@ const (
 	maxTurns = 8
 )
 
-// last says what becomes of the last element of a name that is a link, and what a
+// last says how a link is treated that is the last element of a name, and what a
 // slash after it means: the name must then be that of a directory.
 type last int
 
@@ -113,8 +113,8 @@ type route struct {
 	links int  // followed so far
 }
 
-// from is where todo, which after follows, leads from the directory done. ".."
-// does not leave root.
+// from resolves todo in the directory done. after is the rest of the name,
+// which comes after todo. ".." does not leave root.
 func (w *route) from(root, done, todo, after string, end last) (string, error) {
 	for todo != "" {
 		todo = strings.TrimLeft(todo, "/")

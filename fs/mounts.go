@@ -283,8 +283,8 @@ func (m *mounts) SetAttr(name string, a Attr) error {
 	return f.SetAttr(rel, a)
 }
 
-// StatFS of a virtual directory is that of a folder: the question is
-// asked of the root by clients that want to know whether an upload will fit.
+// StatFS of a virtual directory is that of a folder: clients ask for the root
+// to find out whether an upload will fit.
 func (m *mounts) StatFS(name string) (Usage, error) {
 	if m.virtual(name) {
 		for _, f := range slices.Backward(m.folders) {

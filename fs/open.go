@@ -20,7 +20,7 @@ type Settings struct {
 	// Quotas knows how full the folders are, for all sessions of this process.
 	// Without it every FS counts for itself.
 	Quotas *Quotas
-	// Pace is that of the session, if it may have more than one view.
+	// Pace is shared by all views of a session, if it may have more than one.
 	Pace *Pace
 }
 
@@ -63,8 +63,8 @@ func (v *View) SetPolicy(p *policy.Policy) { v.guard.SetPolicy(p) }
 
 // HostPath is where name is on this machine, for the record: no client may see it.
 // Links on the way are followed, with last also the last element. HostPath is empty
-// for what is in no folder. Few names have links on the way: one look at the last
-// element that counts finds that out.
+// for what is in no folder. Few names have links on the way. A single Lstat of the
+// last element that is followed shows whether there are any.
 func (v *View) HostPath(name string, last bool) string {
 	real, slash := cutSlash(name)
 	if valid(real) != nil {
@@ -146,8 +146,8 @@ func openFolders(p *policy.Policy, s Settings) (folders []mounted, broken Broken
 	return folders, broken, nil
 }
 
-// stack puts on a host directory what p asks of each folder. What is written in
-// one counts in every bounded directory that it lies in.
+// stack adds to a host directory the layers that p needs for its folder. What
+// is written there counts in every directory with a quota that contains it.
 func stack(m mounted, limits map[*usage]Amount, p *policy.Policy, s Settings) layer {
 	l, host := m.layer, realHost(m.host)
 	for _, u := range s.Quotas.around(host) {
@@ -159,7 +159,8 @@ func stack(m mounted, limits map[*usage]Amount, p *policy.Policy, s Settings) la
 	}
 }
 
-// personOf is whose view it is. A user of tests may have no id.
+// personOf identifies the person whose view this is. In tests a user may have
+// no id.
 func personOf(p *policy.Policy) string {
 	switch {
 	case p.User == nil:

@@ -13,7 +13,7 @@ import (
 // kernel has decided by then, and a file on a network is used as whoever opened it.
 type owned struct {
 	jail    *jail // is used by the actor only
-	opens   *jail // opens as the person by itself; all else that it does is no matter of rights
+	opens   *jail // opens as the person by itself; nothing else that it does depends on rights
 	as      *actor
 	numbers []uint16 // of the person's credentials in each of rings; 0: none
 }
@@ -103,7 +103,7 @@ func (f *ownedFile) SetAttr(a Attr) error {
 }
 
 func (o *owned) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
-	const atOnce = 64 // becoming somebody else then costs little beside the looking
+	const atOnce = 64 // to act as the person then costs little in comparison
 	return o.opens.readDir(name, o.as.do, atOnce)
 }
 

@@ -24,7 +24,8 @@ func newQuota(l layer, u *usage, limit Amount, as *actor) *quota {
 	return &quota{layer: l, u: u, limit: limit, as: as}
 }
 
-// change calls do, which changes names, when the directory has been counted.
+// change counts the directory, if that has not been done, and calls do, which
+// changes names.
 func (q *quota) change(do func() error) error {
 	q.u.names.Lock()
 	defer q.u.names.Unlock()

@@ -64,7 +64,7 @@ func (f *quotaFile) grow(end int64, appended int) error {
 	return nil
 }
 
-// settle makes the count what the file has really come to, as soon as no write
+// settle corrects the count to the real size of the file, as soon as no write
 // is under way.
 func (f *quotaFile) settle() {
 	f.t.writes.Lock()
@@ -92,8 +92,8 @@ func (f *quotaFile) SetAttr(a Attr) error {
 func (f *quotaFile) Close() error { return f.end(f.file.Close) }
 func (f *quotaFile) Abort() error { return f.end(f.file.Abort) }
 
-// end lets the file go before its handle is closed: afterwards its identity may
-// be that of a new file.
+// end stops counting the file before its handle is closed: afterwards a new
+// file may have its identity.
 func (f *quotaFile) end(how func() error) error {
 	if f.closed.Swap(true) {
 		return iofs.ErrClosed

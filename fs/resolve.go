@@ -10,8 +10,7 @@ import (
 
 // A resolver opens a clean absolute name below the directory root as openat(2)
 // does. It never leaves root and follows no link: a link on the way is ELOOP.
-// Links are the business of the layer of that name, so that the policy knows where
-// they lead.
+// The layer named links follows them, so that the policy knows where they lead.
 type resolver func(root int, name string, flags int, mode uint32) (fd int, err error)
 
 // resolve is the resolver of this process.
@@ -69,7 +68,7 @@ func openElement(dir int, base string, flags int, mode uint32) (int, error) {
 	fd, err := unix.Openat(dir, base, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	var st unix.Stat_t
 	switch {
-	case errors.Is(err, unix.ENOTDIR): // what O_DIRECTORY says of a link, too
+	case errors.Is(err, unix.ENOTDIR): // O_DIRECTORY has this error for a link, too
 		if unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 			return -1, unix.ELOOP
 		}

@@ -17,8 +17,8 @@ import (
 //	register:  a thread that is the person -> the kernel remembers its credentials: 7
 //	open:      any thread: "open /x for 7" -> a handle, or what the disk says to the person
 //
-// What the kernel knows from memory it answers at once. It has threads of its own for what
-// must ask the file system, at most one for each thread that asks.
+// The kernel answers at once if it has the answer in memory. If it must ask the file
+// system, it uses threads of its own, at most one for each thread that asks.
 type ring struct {
 	mu     sync.Mutex // one open at a time
 	fd     int
@@ -151,8 +151,8 @@ func (r *ring) register() (number uint16, err error) {
 	return uint16(n), nil
 }
 
-// forget ends the use of a number. It may then be that of somebody else, so it is
-// changed to 0, under the lock that open reads it with.
+// forget ends the use of a number. The kernel may then give the number to
+// somebody else, so it is changed to 0, under the lock with which open reads it.
 func (r *ring) forget(number *uint16) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

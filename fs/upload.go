@@ -49,7 +49,8 @@ func (up *upload) fail(err error) {
 	up.failed = cmp.Or(up.failed, err)
 }
 
-// end reports whether the upload had not ended before.
+// end marks the upload as ended. It reports whether the upload had not ended
+// before.
 func (up *upload) end() bool {
 	up.u.ledger.mu.Lock()
 	defer up.u.ledger.mu.Unlock()
