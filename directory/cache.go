@@ -19,9 +19,9 @@ type Cache struct {
 	keep  time.Duration
 
 	mu        sync.Mutex
-	users     map[string]cached      // by name in lower case, typed and canonical
-	forgotten map[Identity]time.Time // when people were: look-ups that began before may be older
-	swept     time.Time              // when those were removed that are of no use any more
+	users     map[string]cached      // by name in lower case: the typed and the canonical one
+	forgotten map[Identity]time.Time // when people were forgotten: a look-up that began before that may have an old answer
+	swept     time.Time              // when useless entries of both maps were last removed
 }
 
 type cached struct {
@@ -130,11 +130,11 @@ func (c *Cache) recall(name string, age time.Duration) *User {
 	return e.user
 }
 
-// passed reports whether t is set and not in the future.
+// passed reports whether t is set and is not in the future.
 func passed(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
 
-// remember keeps an answer to a question that was asked then, unless the person was
-// forgotten since.
+// remember stores an answer to a question that was asked at then, unless the person
+// was forgotten since.
 func (c *Cache) remember(name string, asked time.Time, u *User) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,7 +170,7 @@ func (c *Cache) forget(u *User) {
 	c.forgotten[u.Identity] = time.Now()
 }
 
-// drop forgets all names of a person. c.mu is held.
+// drop forgets all names of a person. It is called with c.mu held.
 func (c *Cache) drop(id Identity) {
 	for name, e := range c.users {
 		if e.user.Identity == id {
@@ -186,9 +186,9 @@ const longestLookup = time.Hour
 const justRead = time.Second
 
 // current returns u as the directory has it now. A person who was moved in the
-// directory has a new DN: with the old DN a right password would be refused as
-// wrong, and counted. If somebody else has the name now, current refuses. If the
-// directory cannot find the name, u is returned as it is.
+// directory has a new DN. With the old DN, the directory would refuse a correct
+// password and count it as wrong. If somebody else has the name now, current
+// refuses. If the directory cannot find the name, u is returned as it is.
 func (c *Cache) current(ctx context.Context, u *User) (*User, error) {
 	c.mu.Lock()
 	e := c.users[strings.ToLower(u.Name)]

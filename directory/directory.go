@@ -59,7 +59,7 @@ type Nested struct {
 	In     []DN     // the groups that it is a direct member of
 }
 
-// A Found is a user as Find shows them: no more than who it is.
+// A Found is a user as Find returns them: only who it is.
 type Found struct {
 	Source   string // the directory
 	Name     string // login name
@@ -113,9 +113,9 @@ type Directory interface {
 	Users(ctx context.Context) iter.Seq2[*User, error]
 
 	// Find returns users whose login name, full name or surname begins with a text,
-	// without regard to case, at most that many of them, in the order of their names.
-	// more says that there are others. ErrNotListed says that the directory cannot
-	// search for users.
+	// without regard to case, in the order of their names. It returns at most so
+	// many; more reports whether there are others. ErrNotListed says that the
+	// directory cannot search for users.
 	Find(ctx context.Context, prefix string, most int) (found []Found, more bool, err error)
 
 	// Nesting returns the groups and how they contain each other; ErrNotListed says
@@ -136,7 +136,7 @@ type Directory interface {
 	ChangePassword(ctx context.Context, u *User, old, new string) error
 
 	// AddKey adds an SSH key to u's entry: a line as ParseKeys reads it. The account
-	// must be active now, whatever it was when u was read. After a refusal nothing
+	// must be active now. Its state in u may be outdated. After a refusal nothing
 	// was changed; after any other error that is not known.
 	AddKey(ctx context.Context, u *User, line string) error
 

@@ -89,8 +89,8 @@ var states = map[Status]struct {
 
 func (s Status) String() string { return states[s].name }
 
-// Err returns nil for an active account, else a *Refusal. It is the answer for
-// logins in which nothing binds: keys, certificates and tickets.
+// Err returns nil for an active account, else a *Refusal. It decides about
+// logins without a bind: keys, certificates and tickets.
 func (s State) Err() error {
 	if s.Status == StatusActive {
 		return nil

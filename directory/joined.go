@@ -67,7 +67,7 @@ func (j *Joined) Lookup(ctx context.Context, name string) (*User, error) {
 // LookupMany implements Directory.
 func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answer {
 	answers := make(map[string]Answer, len(names))
-	of := map[*Member][]string{} // those whose suffix says it
+	of := map[*Member][]string{} // names by the member that their suffix belongs to
 	var free []string
 	for _, name := range names {
 		if m, _ := j.bySuffix(name); m != nil {
@@ -106,14 +106,15 @@ func (j *Joined) LookupMany(ctx context.Context, names []string) map[string]Answ
 // copied returns the users whom a directory before the i-th knows by the name and
 // the id of a user in found. Its keys are those of found.
 //
-// An earlier directory that cannot be asked copies nobody. Otherwise its outage
-// would end all logins of the later ones. A copied entry that logs in meanwhile
-// gains nothing from it: its Identity, name and groups are those of its own
-// directory.
+// If an earlier directory cannot be asked, its copies are not found. Otherwise
+// its outage would end all logins of the later ones. A copied entry that logs
+// in meanwhile gains nothing from it: its Identity, name and groups are those
+// of its own directory.
 func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map[string]*User {
-	asked := map[string]string{} // own names, by the name looked up
+	asked := map[string]string{} // own names of users, by the name that was looked up
 	for name, a := range found {
-		// What the earlier directories were asked for already, they do not know.
+		// A name that is the user's own was looked up in the earlier directories
+		// already, and they do not know it.
 		if a.Err == nil && a.User.ID != "" && !strings.EqualFold(a.User.Name, name) {
 			asked[name] = a.User.Name
 		}
@@ -132,9 +133,10 @@ func (j *Joined) copied(ctx context.Context, i int, found map[string]Answer) map
 	return copied
 }
 
-// suffixed looks up names with a suffix of m: whole, and if nobody has that name,
-// without the suffix. But NAME@SUFFIX, as users of a later member are called, first means
-// the owner of NAME: nobody else can take it as another name, such as a mail address.
+// suffixed looks up names with a suffix of m. It looks up the whole name, and if nobody
+// has it, the name without the suffix. But users of a later member are called
+// NAME@SUFFIX. So such a name first means the owner of NAME: otherwise somebody else
+// could have it as another name, such as a mail address.
 func (j *Joined) suffixed(ctx context.Context, m *Member, names []string) map[string]Answer {
 	answers := make(map[string]Answer, len(names))
 	var bares, wholes []string
@@ -264,8 +266,8 @@ func (j *Joined) Nesting(ctx context.Context) ([]Nested, error) {
 	return all, nil
 }
 
-// bySuffix returns the directory whose suffix name carries, and the name
-// without it.
+// bySuffix returns the directory whose suffix the name has, and the name
+// without the suffix.
 func (j *Joined) bySuffix(name string) (m *Member, bare string) {
 	suffix, bare, found := strings.Cut(name, `\`)
 	if !found {

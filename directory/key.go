@@ -74,7 +74,7 @@ func (p *keyParser) value(value string) {
 		p.note("", fmt.Sprintf("value of %d bytes is longer than %d", len(value), maxKeyValue))
 		return
 	}
-	// Some tools store the C string with its end.
+	// Some tools store a C string with its NUL.
 	lines := rfc4716.Lines(strings.TrimRight(value, "\x00"))
 	for len(lines) > 0 && len(p.notes) < maxKeyNotes {
 		line := strings.TrimSpace(lines[0])

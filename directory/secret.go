@@ -3,13 +3,13 @@ package directory
 import "fmt"
 
 // A Secret is a value of a directory that must not be shown. Whatever prints or
-// encodes it gets "(secret)" instead; only Reveal gives it away.
+// encodes it gets "(secret)" instead; only Reveal returns the value.
 type Secret struct{ value string }
 
 // NewSecret hides a value.
 func NewSecret(value string) Secret { return Secret{value} }
 
-// Reveal returns the value, for use and not for show.
+// Reveal returns the value. It must not be shown.
 func (s Secret) Reveal() string { return s.value }
 
 // Format implements fmt.Formatter for all verbs.

@@ -17,8 +17,8 @@ import (
 // A Shield is a Directory that stops asking for an account after so many wrong
 // passwords that one more would lock it. Otherwise anybody could lock anybody
 // out of everything that uses the same directory, by guessing here. It counts
-// all ways in which a password can be tried, one change of a password included.
-// It is safe for concurrent use.
+// every way to try a password, including a change of password. It is safe for
+// concurrent use.
 //
 // Wrong passwords that other services send are not seen here.
 type Shield struct {
@@ -36,15 +36,15 @@ type Shield struct {
 	window    time.Duration
 }
 
-// AssumedThreshold is after how many wrong passwords a Shield takes an account
-// to be locked when the directory does not say. Three is what 389 DS does by
-// default, and little that anybody does is less.
+// AssumedThreshold is how many wrong passwords lock an account, as a Shield
+// assumes if the directory does not show it. Three is the default of 389 DS,
+// and few sites have less.
 const AssumedThreshold = 3
 
 const (
 	unknownWindow = 30 * time.Minute
-	longestWindow = 24 * time.Hour // for directories that never forget
-	maxAccounts   = 1 << 16        // that are names; there are as many others as people
+	longestWindow = 24 * time.Hour // for a directory that never forgets a wrong password
+	maxAccounts   = 1 << 16        // slots for accounts that are counted by name; others are counted by person
 )
 
 // NewShield returns a Shield over d. threshold is the number of wrong passwords
@@ -102,9 +102,10 @@ func (s *Shield) account(u *User) string {
 	return fmt.Sprintf("%s#%d", u.Source, binary.BigEndian.Uint64(sum[:])%maxAccounts)
 }
 
-// letters returns the letters and digits of a name, without case and accents.
-// Directories ignore differences in spaces, width (U+FF41 is an "a") and
-// invisible characters (RFC 4518), Active Directory those in accents too.
+// letters returns the letters and digits of a name, without differences in
+// case and accents. Directories ignore differences in spaces, width (U+FF41
+// is an "a") and invisible characters (RFC 4518), Active Directory those in
+// accents too.
 func letters(name string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsLetter(r) && !unicode.IsNumber(r) {
@@ -114,7 +115,8 @@ func letters(name string) string {
 	}, norm.NFKD.String(name))
 }
 
-// rules returns what locks u's account: as given, or as the directory says.
+// rules returns how many wrong passwords lock u's account, and for how long
+// they count: as set, or as the directory shows it.
 func (s *Shield) rules(ctx context.Context, u *User) (threshold int, window time.Duration) {
 	threshold, window = s.threshold, s.window
 	if threshold == 0 {

@@ -9,12 +9,12 @@ import (
 
 // Tries counts wrong passwords by account, for a Shield. It is safe for concurrent use.
 type Tries interface {
-	// Begin counts one more try of account's password that is under way, until end is
-	// called with how it ended. It waits, or refuses with ErrShielded, if the account
-	// might be locked otherwise: tries under way count as wrong until they have ended.
-	// If no try is wrong or under way, one more is always allowed; lockout is called
-	// only if there is. It returns how many wrong passwords lock the account, 0 for
-	// never, and how long one counts.
+	// Begin counts one more try of the account's password as under way, until end is
+	// called with its result. If this try could lock the account, Begin waits, or
+	// refuses with ErrShielded. Tries under way count as wrong until they have ended.
+	// lockout returns how many wrong passwords lock the account, 0 for never, and how
+	// long one counts. It is called only if there is another try that is wrong or
+	// under way: without one, a try is always allowed.
 	Begin(ctx context.Context, account string, lockout func() (threshold int, window time.Duration)) (end func(TryResult), err error)
 }
 
@@ -24,8 +24,8 @@ type TryResult int
 // The results there are.
 const (
 	Unknown TryResult = iota // the directory did not compare the password
-	Wrong                    // one more
-	Right                    // which resets the count
+	Wrong                    // the password is wrong
+	Right                    // the password is right, which resets the count
 )
 
 // Shielded is the refusal of an account that so many wrong passwords lock.
@@ -45,12 +45,12 @@ type MemoryTries struct {
 type attempts struct {
 	wrong   int
 	last    time.Time     // of the last wrong one
-	running int           // being asked now
-	ended   chan struct{} // closed when one of them ends
+	running int           // tries under way
+	ended   chan struct{} // closed when one of these tries ends
 }
 
-// NewTries returns an empty MemoryTries. share says into how many parts a threshold is
-// divided, because as many nodes count for themselves; nil is one.
+// NewTries returns an empty MemoryTries. share returns the number of nodes that count
+// for themselves: the threshold is divided by it. nil means one node.
 func NewTries(share func() int) *MemoryTries {
 	if share == nil {
 		share = func() int { return 1 }
@@ -58,7 +58,7 @@ func NewTries(share func() int) *MemoryTries {
 	return &MemoryTries{share: share, accounts: map[string]*attempts{}}
 }
 
-// of needs t.mu.
+// of is called with t.mu held.
 func (t *MemoryTries) of(account string) *attempts {
 	a := t.accounts[account]
 	if a == nil {
@@ -111,7 +111,8 @@ func (t *MemoryTries) Allowed(account string) (end func(TryResult)) {
 	return t.run(t.of(account))
 }
 
-// run counts a try of a as under way until end is called. It needs t.mu.
+// run counts a try of a as under way until end is called. It is called with
+// t.mu held.
 func (t *MemoryTries) run(a *attempts) (end func(TryResult)) {
 	a.running++
 	return func(r TryResult) {
@@ -160,11 +161,12 @@ func (t *MemoryTries) Restore(all map[string]WrongPasswords) {
 	}
 }
 
-// Limit is how many tries may be wrong or under way where threshold wrong passwords
-// lock an account and so many nodes count for themselves: at least one.
+// Limit is how many tries may be wrong or under way at once, if threshold wrong
+// passwords lock an account and so many nodes count for themselves. It is at least
+// one.
 func Limit(threshold, nodes int) int { return max((threshold-1)/nodes, 1) }
 
-// unlocked runs do without the lock, which the caller holds.
+// unlocked releases the lock that the caller holds while do runs.
 func (t *MemoryTries) unlocked(do func()) {
 	t.mu.Unlock()
 	defer t.mu.Lock()

@@ -83,7 +83,8 @@ func (s Suite) keys(t *testing.T, d directory.Directory) {
 	s.keysAtOnce(t, d)
 }
 
-// remarks are the keys and notes of a user, apart from where they stand.
+// remarks are the keys and notes of a user, without their places in the
+// entry.
 func remarks(u *directory.User) map[string]int {
 	all := map[string]int{}
 	for _, k := range u.Keys {

@@ -61,9 +61,9 @@ type Suite struct {
 	// NoKeysFor may not be given a key, because of their state.
 	NoKeysFor []Person
 
-	// Cannot names what this server does not have, with the reason: keys are the
-	// names of subtests, such as "States/disabled", or "History" for one that does
-	// not refuse old passwords.
+	// Cannot has the subtests that this server cannot pass, with the reasons. A
+	// key is the name of a subtest, such as "States/disabled", or "History" for a
+	// server that does not refuse old passwords.
 	Cannot map[string]string
 
 	// Outage makes the server unreachable until the returned function is called.
@@ -77,7 +77,8 @@ type Forbidden struct {
 	Why error
 }
 
-// timeout is more than any answer takes; nothing depends on it when all is well.
+// timeout is longer than any answer takes. It has an effect only when a test
+// fails.
 const timeout = time.Minute
 
 // Run runs the suite.
@@ -245,8 +246,8 @@ func groupNames(groups []directory.Group) []string {
 	return names
 }
 
-// nobody asks for names that are nobody's, most of them from somebody who hopes
-// that they mean more than a name.
+// nobody looks up names that nobody has. Most of them are such as an attacker
+// would type, with special characters of filters and DNs.
 func (s Suite) nobody(t *testing.T, d directory.Directory) {
 	name := s.Active[0].Name
 	names := []string{
@@ -268,8 +269,8 @@ func (s Suite) authenticate(t *testing.T, d directory.Directory) {
 		if err := d.Authenticate(within(t), u, p.Password); err != nil {
 			t.Errorf("Authenticate(%q) with the right password = %v, want nil", p.Name, err)
 		}
-		// One wrong password only: this must not lock anybody. An empty one must not
-		// even be asked.
+		// Only one wrong password is tried, so that nobody is locked. An empty one
+		// must not be sent to the server at all.
 		for _, wrong := range []string{"", p.Password + "x"} {
 			wantWrong(t, d, u, wrong, nil)
 		}
@@ -344,7 +345,8 @@ func (s Suite) concurrent(t *testing.T, d directory.Directory) {
 	wg.Wait()
 }
 
-// cancelled asks with a context that has ended: no answer is not a "no".
+// cancelled asks with a context that has ended. The error must not look like
+// a "no" of the directory.
 func (s Suite) cancelled(t *testing.T, d directory.Directory) {
 	p := s.Active[0]
 	u := lookup(t, d, p.Name)
@@ -450,7 +452,7 @@ func (s Suite) changeForbidden(t *testing.T, d directory.Directory) {
 	}
 }
 
-// outage proves that silence is never taken for an answer.
+// outage proves that an unreachable server is never taken for a "no".
 func (s Suite) outage(t *testing.T, d directory.Directory) {
 	if s.Outage == nil {
 		t.Skip("no way to make this server unreachable")

@@ -25,8 +25,8 @@ type identity struct {
 	entry *entry // of a user
 }
 
-// who looks up who c is bound as. A user who was removed or disabled meanwhile
-// is nobody.
+// who returns the identity that c is bound as. A user who was removed or
+// disabled meanwhile is nobody.
 func (c *conn) who() identity {
 	if c.kind != user {
 		return identity{kind: c.kind}

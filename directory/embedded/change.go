@@ -66,8 +66,9 @@ func parsePasswordModify(value string) (target, old, fresh string, err error) {
 }
 
 // changePassword replaces a password by a new one. The old one is verified, and
-// counted when it is wrong, whoever asks. Locked and disabled accounts stay as
-// they are; expired passwords and those that must be changed can be.
+// counted when it is wrong, whoever asks. Passwords of locked and disabled
+// accounts cannot be changed. Passwords that have expired or must be changed
+// can.
 func (c *conn) changePassword(ctx context.Context, key, old, fresh string) result {
 	if old == "" {
 		return answer(ldap.LDAPResultInsufficientAccessRights, "Must supply old password to be changed as well as new one").because(ldap.BeheraMustSupplyOldPassword)
@@ -157,7 +158,7 @@ func (c *conn) modify(_ context.Context, m *message) result {
 	return c.modifyKeys(key, steps)
 }
 
-// errRefused is a change that cannot be made of what the entry holds.
+// errRefused means that a change does not fit the values of the entry.
 var errRefused = errors.New("refused")
 
 // modifyKeys applies all steps or none.
@@ -194,7 +195,8 @@ func (c *conn) modifyKeys(key string, steps []modification) result {
 	return c.stored(err)
 }
 
-// stored is the answer to a change: with an error of the store nothing was changed.
+// stored is the answer to a change. After an error of the store nothing was
+// changed.
 func (c *conn) stored(err error) result {
 	if err == nil {
 		return done(ldap.LDAPResultSuccess)

@@ -24,14 +24,14 @@ var supportedControls = []string{ldap.ControlTypeBeheraPasswordPolicy, ldap.Cont
 // writeTimeout is how long a client may take to read what it asked for.
 const writeTimeout = 30 * time.Second
 
-// A conn is one client. Its requests are served one after the other, so there
-// is never anything to abandon.
+// A conn is one client. Its requests are served one after the other, so an
+// Abandon request never has an effect.
 type conn struct {
 	*Server
 	nc    net.Conn
 	in    *bufio.Reader
 	out   *bufio.Writer
-	kind  identityKind // who is bound; ask who() what that is worth now
+	kind  identityKind // who is bound; who() returns whether the account still exists and is enabled
 	bound string       // key of the user's DN
 }
 
@@ -105,7 +105,7 @@ func (c *conn) perform(ctx context.Context, op operation, m *message) result {
 	return op.serve(c, ctx, m)
 }
 
-// refuse answers what this server does not do.
+// refuse answers requests that this server does not support.
 func (c *conn) refuse(context.Context, *message) result {
 	return answer(ldap.LDAPResultUnwillingToPerform, "entries are added, renamed and removed in the LDIF file, and compared by a search")
 }

@@ -68,8 +68,8 @@ func (e *entry) set(name string, values ...string) {
 	e.fields = slices.Insert(e.fields, i, fresh...)
 }
 
-// A view is an entry as one client may see it: what it may not read, it cannot
-// search by either.
+// A view is an entry as one client may see it. A client cannot search by an
+// attribute that it may not read.
 type view struct {
 	*entry
 	by identity
@@ -87,7 +87,7 @@ func (v view) readable(t attributeType) bool {
 	return false
 }
 
-// superclass is what a class is a kind of: a search for persons finds
+// superclass has the parent of each class: a search for persons finds
 // inetOrgPersons though their entries do not say so (RFC 4512, section 2.4).
 var superclass = map[string]string{
 	"inetorgperson":        "organizationalPerson",

@@ -10,8 +10,8 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// truth is the value of a filter (RFC 4511, section 4.5.1.7). What cannot be
-// known is not true, and its opposite is not true either.
+// truth is the value of a filter (RFC 4511, section 4.5.1.7): true, false, or
+// undefined. The opposite of undefined is undefined.
 type truth int
 
 const (
@@ -93,7 +93,7 @@ var assertions = map[ber.Tag]func(have, want string) bool{
 	ldap.FilterEqualityMatch:  func(have, want string) bool { return have == want },
 	ldap.FilterGreaterOrEqual: func(have, want string) bool { return have >= want },
 	ldap.FilterLessOrEqual:    func(have, want string) bool { return have <= want },
-	ldap.FilterApproxMatch:    func(have, want string) bool { return have == want }, // there is no better idea
+	ldap.FilterApproxMatch:    func(have, want string) bool { return have == want }, // the server has no other approximation
 }
 
 // anyValue is a filter that holds if one value of an attribute passes the test.

@@ -147,7 +147,7 @@ func parseField(line int, text string) (field, error) {
 	return field{line, name, value}, nil
 }
 
-// clip shortens what an error quotes.
+// clip shortens a text that an error quotes.
 func clip(s string) string {
 	if len(s) > 40 {
 		return s[:40] + "…"
@@ -155,7 +155,7 @@ func clip(s string) string {
 	return s
 }
 
-// bytes is the file that parseLDIF reads as d.
+// bytes returns the text of a file that parseLDIF would read as d.
 func (d *document) bytes() []byte {
 	var b bytes.Buffer
 	comment := func(lines []string) {

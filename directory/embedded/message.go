@@ -15,7 +15,8 @@ import (
 // again for each level, so it bounds their cost, too.
 const maxRequest = 256 << 10
 
-// errProtocol is what breaks the protocol: the connection ends.
+// errProtocol means that the client has broken the protocol, so the
+// connection ends.
 var (
 	errProtocol = errors.New("not an LDAP message")
 	errElement  = fmt.Errorf("%w: an element is missing or of the wrong type", errProtocol)
@@ -25,7 +26,7 @@ var (
 type message struct {
 	id       int64
 	op       *ber.Packet
-	controls map[string]bool // whether each is critical, by OID; no value of one matters here
+	controls map[string]bool // by OID, whether each is critical; their values are not used
 }
 
 func readMessage(r *bufio.Reader) (*message, error) {
@@ -107,7 +108,8 @@ func partsOf(p *ber.Packet) *parts {
 
 func (f *parts) more() bool { return f.err == nil && len(f.rest) > 0 }
 
-// nextIs reports whether there is another element, of that class and tag.
+// nextIs reports whether there is another element and it has this class and
+// tag.
 func (f *parts) nextIs(class ber.Class, tag ber.Tag) bool {
 	return f.more() && f.rest[0].ClassType == class && f.rest[0].Tag == tag
 }
@@ -179,14 +181,15 @@ func number(tag ber.Tag, n int64) *ber.Packet {
 	return ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, tag, n, "")
 }
 
-// noPolicyError is what a result has that is not about the password policy.
+// noPolicyError is the policy error of results that are not about the
+// password policy.
 const noPolicyError = -1
 
 // A result is how an operation ended.
 type result struct {
 	code   int64 // one of RFC 4511, appendix A
 	text   string
-	policy int64 // error of the password policy control, if the request had that
+	policy int64 // error of the password policy control; sent only if the request had this control
 }
 
 func done(code int64) result { return answer(code, "") }

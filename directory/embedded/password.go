@@ -27,8 +27,8 @@ const (
 	argonIterations = 2
 )
 
-// scheme finds the "{SSHA}" before a stored password. What has none is in the
-// clear.
+// scheme finds the "{SSHA}" before a stored password. A value without a
+// scheme is a password in the clear.
 var scheme = regexp.MustCompile(`^\{([A-Za-z0-9-]+)\}`)
 
 // salted are the schemes whose value is base64(hash(password, salt), salt).
@@ -39,8 +39,8 @@ var salted = map[string]func() hash.Hash{
 	"SSHA512": sha512.New,
 }
 
-// parseStored returns the check that a stored password asks for. An error
-// says what would be right.
+// parseStored returns a function that compares a password with a stored one.
+// The error says what would be right.
 func parseStored(stored string) (check func(password string) bool, err error) {
 	name := strings.ToUpper(scheme.FindString(stored))
 	value := stored[len(name):]
@@ -76,8 +76,8 @@ func parseStored(stored string) (check func(password string) bool, err error) {
 	return digest.Match, nil
 }
 
-// decoder reads the "$6$…" forms. The package has one of its own, but makes that at
-// its first use without a lock.
+// decoder reads the "$6$…" forms. The package has a decoder too, but creates it at
+// the first use without a lock.
 var decoder = sync.OnceValues(crypt.NewDefaultDecoder)
 
 // isClear reports whether a value of userPassword is the password itself.
@@ -96,8 +96,8 @@ func checkStored(stored string) error {
 	return nil
 }
 
-// hasher computes and verifies hashes, no more at once than there are
-// processors: each takes 19 MiB.
+// hasher computes and verifies hashes: at most as many at once as there are
+// processors, because each takes 19 MiB.
 type hasher struct {
 	slots  *semaphore.Weighted
 	memory uint32 // KiB for a new hash

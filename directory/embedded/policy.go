@@ -15,8 +15,8 @@ import (
 	"berth/directory"
 )
 
-// A Policy is what the passwords of users must obey. The zero value of a field
-// means that the rule does not exist. Passwords do not expire.
+// A Policy has the rules for passwords of users. The zero value of a field
+// means that there is no such rule. Passwords do not expire.
 type Policy struct {
 	MaxFailure      int           // wrong passwords in a row that lock the account
 	LockoutDuration time.Duration // how long; zero: until an administrator removes pwdAccountLockedTime
@@ -88,8 +88,8 @@ func clearFailures(e *entry) {
 	e.set("pwdAccountLockedTime")
 }
 
-// judge says whether password can be the next one of e, in the words of OpenLDAP,
-// which clients know.
+// judge says whether password can be the next one of e. Its texts are those of
+// OpenLDAP, which clients know.
 func (p Policy) judge(e *entry, password string) result {
 	weak := func(text string) result {
 		return answer(ldap.LDAPResultConstraintViolation, text).because(ldap.BeheraInsufficientPasswordQuality)

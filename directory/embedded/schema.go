@@ -10,8 +10,8 @@ import (
 )
 
 // An attributeType is what the server knows about an attribute. There is no
-// full schema: what is not in the table is a user attribute whose values ignore
-// case, as nearly all are.
+// full schema. An attribute that is not in the table is a user attribute whose
+// values ignore case, like nearly all others.
 type attributeType struct {
 	compare comparison
 	readers readers
@@ -34,7 +34,7 @@ type readers int
 const (
 	everyone    readers = iota // who is bound
 	owner                      // the user itself and the service account
-	serviceOnly                // the service account: who has only the password must not find the other factor here
+	serviceOnly                // the service account only: somebody who knows the password must not find the other factor here
 	nobody
 )
 

@@ -103,8 +103,9 @@ func (c *conn) sendMatches(q *query, entries []*entry, by identity) result {
 
 const searchResultEntry = asn1.Tag(ber.ClassApplication) | asn1.Tag(ber.TypeConstructed) | ldap.ApplicationSearchResultEntry
 
-// sendEntry sends what the client asked for and may read of one entry. A search may find
-// a thousand, so each is written into one buffer, not as a tree of packets.
+// sendEntry sends those attributes of an entry that the client asked for and may read. A
+// search may find a thousand, so each is written into one buffer, not as a tree of
+// packets.
 func (c *conn) sendEntry(q *query, v view) error {
 	var message cryptobyte.Builder
 	message.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -143,7 +144,8 @@ func (q *query) wants(name string) bool {
 	return len(q.wanted) == 0 || slices.ContainsFunc(q.wanted, func(w string) bool { return w == "*" || w == "+" || strings.EqualFold(w, name) })
 }
 
-// rootDSE is what a client may ask before it binds (RFC 4512, section 5.1).
+// rootDSE is the entry that a client may read before it binds (RFC 4512,
+// section 5.1).
 func (c *conn) rootDSE() *entry {
 	e := &entry{fields: []field{{name: "objectClass", value: "top"}}}
 	e.set("namingContexts", c.Base())

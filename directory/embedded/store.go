@@ -47,7 +47,7 @@ func (s *store) tree() *tree { return s.current.Load() }
 // read reads the file, and makes entries of it that nobody else knows yet. The caller
 // holds changing.
 func (s *store) read(log hclog.Logger) (t *tree, seen os.FileInfo, err error) {
-	seen, err = os.Stat(s.file) // first: an edit between here and the next line is noticed later
+	seen, err = os.Stat(s.file) // first, so that an edit between this line and the next is noticed later
 	if err == nil && seen.Size() > maxFile {
 		err = fmt.Errorf("%s: larger than %d MiB: use a directory server for so many people", s.file, maxFile>>20)
 	}
@@ -152,8 +152,8 @@ func (s *store) change(key string, alter func(*entry) error) error {
 	return nil
 }
 
-// count is change for wrong passwords and locks: they hold even if the file
-// cannot be written, else a full disk would allow any number of guesses.
+// count is change for wrong passwords and locks. They apply even if the file
+// cannot be written. Otherwise a full disk would allow any number of guesses.
 func (s *store) count(key string, alter func(*entry)) {
 	s.changing.Lock()
 	defer s.changing.Unlock()

@@ -20,7 +20,7 @@ type tree struct {
 	byKey   map[string]int // index in entries
 
 	doc       *document // header and footer of the file
-	completed bool      // it holds what the file does not: ids, hashed passwords
+	completed bool      // it has what the file lacks: ids, hashed passwords
 }
 
 // find returns the entry with a DN's key, or nil.
@@ -115,7 +115,7 @@ func (t *tree) identify() error {
 			continue
 		}
 		id := uuid.NewSHA1(uuid.NameSpaceX500, []byte(e.name.Key()))
-		for lines[id.String()] != 0 { // of an entry that once had this name
+		for lines[id.String()] != 0 { // the id of an entry that had this name before
 			id = uuid.NewSHA1(id, []byte(e.name.Key()))
 		}
 		lines[id.String()] = t.doc.records[i].line
