@@ -7,8 +7,8 @@ import (
 	"berth/directory"
 )
 
-// account reports whether o is neither of the people nor of the server, but an account
-// of this host.
+// account reports whether o is an account of this host, and neither the person nor the
+// server.
 func (o Owner) account() bool { return o != "" && o != Service && o != Person }
 
 // words is o in a sentence.
@@ -49,7 +49,7 @@ func (s *Set) FindAccounts(find func(name string) (directory.POSIX, error)) erro
 	return errors.Join(mistakes...)
 }
 
-// belongs fills in whose the files in f are.
+// belongs fills in the owner of the files in f.
 func (f *Folder) belongs(o Owner, u *directory.User, accounts map[Owner]*directory.POSIX) *Denied {
 	f.Belongs = o
 	switch {

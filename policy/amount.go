@@ -11,8 +11,8 @@ import (
 	"berth/directory"
 )
 
-// A Measure is what a limit counts: an int plain things, an int64 bytes, with a unit or
-// without, and a time has a unit.
+// A Measure is the type of a limit: an int counts things, an int64 counts bytes and may
+// have a unit, and a duration has a unit.
 type Measure interface{ int | int64 | time.Duration }
 
 // An Amount is a limit of a rule: a value, or the attribute of the user that holds it.
@@ -48,7 +48,7 @@ func ParseAmount[T Measure](s string) (*Amount[T], error) {
 	return a, nil
 }
 
-// parse reads a value as a rule has it.
+// parse reads a value as it is in a rule.
 func parse[T Measure](s string) (T, error) {
 	var v T
 	var err error
@@ -63,7 +63,8 @@ func parse[T Measure](s string) (T, error) {
 	return v, err
 }
 
-// likeness is, for messages, what a value is, and an example of it and of its attribute.
+// likeness returns for messages what a value is, an example of it, and an example of its
+// attribute.
 func likeness[T Measure]() (kind, example, attribute string) {
 	switch any(T(0)).(type) {
 	case int:
@@ -74,8 +75,8 @@ func likeness[T Measure]() (kind, example, attribute string) {
 	return "number", "10GiB", "berthQuota"
 }
 
-// limitOf returns the limit in an attribute. 0 is no value there: in a rule it means no
-// limit, and nobody shall get that by an attribute.
+// limitOf returns the limit in an attribute. 0 is not accepted there: in a rule it
+// means no limit, and an attribute must not give that.
 func limitOf[T Measure](u *directory.User, attribute string) (T, error) {
 	values := u.Attrs[strings.ToLower(attribute)]
 	switch {

@@ -8,9 +8,9 @@ import (
 )
 
 // Check reports whether p permits op on name, an absolute, clean path of the
-// view. A refusal is an *io/fs.PathError that wraps io/fs.ErrPermission. Of an
-// op that is several operations all must be permitted. A permitted one costs no
-// allocation.
+// view. A refusal is an *io/fs.PathError that wraps io/fs.ErrPermission. If op
+// is several operations, all of them must be permitted. A check that permits op
+// allocates nothing.
 func (p *Policy) Check(op Op, name string) error {
 	a := p.Rights(name)
 	if op != 0 && a.Ops&op == op && a.names(op, name) {
@@ -20,8 +20,8 @@ func (p *Policy) Check(op Op, name string) error {
 }
 
 // Rights returns the one entry that decides about name: the longest path that
-// is name itself or leads to it. It is the zero Access, which permits nothing,
-// when there is none.
+// is name itself or leads to it. If there is none, it returns the zero Access,
+// which permits nothing.
 func (p *Policy) Rights(name string) Access {
 	if i := p.decider(name); i >= 0 {
 		return p.Access[i]

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Clashes returns what rules say differently about one path of the view. They
-// are no mistakes: order decides, and often it is meant to.
+// Clashes returns the paths of the view for which rules have different
+// settings. Clashes are no mistakes: the order of the rules decides, and
+// often this is intended.
 func (s *Set) Clashes() []Clash {
 	var found []Clash
 	folders := map[string]*compiledMount{}

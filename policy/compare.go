@@ -18,7 +18,7 @@ type Change struct {
 
 // Compare returns what changes for a login when next replaces s: in
 // the folders, in the rights at any path, in services and in single values.
-// What another rule gives in the same way is no change.
+// If another rule gives the same, this is no change.
 func (s *Set) Compare(next *Set, req Request) []Change {
 	old, oldErr := s.Resolve(req)
 	now, nowErr := next.Resolve(req)

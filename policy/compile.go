@@ -123,7 +123,7 @@ func (c *compiler) mistake(key, value, want string) {
 	c.mistakes = append(c.mistakes, &Mistake{Rule: c.rule, Index: c.index, Key: c.path + "." + key, Value: value, Want: want})
 }
 
-// check records err, if any, as what is wrong with value.
+// check records err, if it is not nil, as the mistake in value.
 func (c *compiler) check(key, value string, err error) {
 	if err != nil {
 		c.mistake(key, value, err.Error())

@@ -9,7 +9,7 @@ import (
 // io/fs.ErrPermission.
 var ErrDenied = errors.New("denied by policy")
 
-// Reason says in one word why Resolve refused. It never changes meaning.
+// Reason is a code that says why Resolve refused. Its meaning never changes.
 type Reason string
 
 // The reasons.
@@ -25,7 +25,7 @@ const (
 type Denied struct {
 	Reason Reason
 	User   string
-	Rule   string // that refused; empty for NoRule
+	Rule   string // the rule that refused; empty for NoRule
 	Detail string // more, for the administrator
 }
 
@@ -58,8 +58,8 @@ func (m *Mistake) What() string {
 	return fmt.Sprintf("%q: %s", m.Value, m.Want)
 }
 
-// A Clash is two rules that say different things about one path of the view.
-// For a person whom both match, the first rule takes precedence.
+// A Clash is two rules with different settings for one path of the view. For
+// a person whom both match, the first rule takes precedence.
 type Clash struct {
 	Path          string
 	What          string // "folder", "permissions" or "names"

@@ -28,7 +28,7 @@ type Explanation struct {
 	Warnings   []string          `json:"warnings,omitempty"` // what is wrong on this machine; the rules know nothing of that
 }
 
-// ExplainedUser is what the directory says about a user.
+// ExplainedUser is what the directory knows about a user.
 type ExplainedUser struct {
 	Name      string           `json:"name"`
 	ID        string           `json:"id,omitempty"`
@@ -103,14 +103,15 @@ type ExplainedFolder struct {
 	Disk *ExplainedDisk `json:"disk,omitempty"` // if it was asked for; the rules know nothing of it
 }
 
-// ExplainedDisk is what the disk says of a host directory.
+// ExplainedDisk has owner, mode and ACL of a host directory, and what the
+// disk permits there.
 type ExplainedDisk struct {
 	Error   string   `json:"error,omitempty"` // why it could not be asked; the rest is then empty
 	UID     uint32   `json:"uid"`
 	GID     uint32   `json:"gid"`
 	Mode    string   `json:"mode,omitempty"`
 	ACL     []string `json:"acl,omitempty"`
-	May     []string `json:"may,omitempty"`     // of list, enter and change: what the disk permits the person
+	May     []string `json:"may,omitempty"`     // which of list, enter and change the disk permits the person
 	Differs string   `json:"differs,omitempty"` // what the rules permit and the disk does not
 }
 

@@ -38,7 +38,7 @@ type text struct{ w *tabwriter.Writer }
 
 func newText(w io.Writer) *text { return &text{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
-// line writes one line, unless it has nothing to say after its first cell.
+// line writes one line, unless all cells after the first one are empty.
 func (t *text) line(cells ...string) {
 	if len(cells) > 1 && strings.Join(cells[1:], "") == "" {
 		return
@@ -183,7 +183,7 @@ func (e Explanation) writeResult(t *text) {
 	}
 }
 
-// writeDisk writes what the disk says, if somebody has asked it.
+// writeDisk writes what is known of the disk, if that was asked for.
 func (e Explanation) writeDisk(t *text) {
 	if !slices.ContainsFunc(e.Folders, func(f ExplainedFolder) bool { return f.Disk != nil }) {
 		return
@@ -226,7 +226,8 @@ func (r ExplainedAccess) names() string {
 	return strings.Join(all, ", ")
 }
 
-// source says which rule gave something, and which ones would have, too.
+// source names the rule that gave something, and the later rules that would
+// have given it too.
 func source(rule string, shadowed []string) string {
 	s := "default"
 	if rule != "" {
@@ -239,7 +240,7 @@ func source(rule string, shadowed []string) string {
 }
 
 // Quote returns s as it is when it is plain text, else in quotes with escapes:
-// what a directory or a client sent must not drive the reader's terminal.
+// a text from a directory or a client must not control the reader's terminal.
 func Quote(s string) string {
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
 		return strconv.Quote(s)

@@ -9,12 +9,12 @@ import (
 	_ "time/tzdata" // hours name time zones, and a small container has none
 )
 
-// hours is times of the week. Any of the windows is enough.
+// hours are windows of the week. It is enough if the time is in one of them.
 type hours []window
 
-// window is a time of the week that comes back every week, from a minute to
-// the one it ends before, both counted from Monday 00:00. One that wraps over
-// the end of the week ends at a smaller minute than it starts.
+// window is a period in each week, from its first minute to the minute that
+// it ends before. Both are counted from Monday 00:00. The end of a window
+// that spans the end of the week is smaller than its start.
 type window struct {
 	start, end int
 	zone       *time.Location
@@ -28,10 +28,11 @@ const (
 var weekdays = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
 
 // parseHours reads windows such as "Mon-Fri 06:00-20:00 Europe/Berlin", several
-// separated by commas. Days or times may be left out: all of them are meant. A
-// window without a time zone has that of the next one, the last one the
-// server's. What can be read in two ways is refused: "Mon, Wed 08:00-10:00" can mean all of
-// Monday, and "Mon-Fri 08:00-12:00, 13:00-17:00" an afternoon of the weekend.
+// separated by commas. Days or times may be left out: all of them are meant. A window
+// without a time zone has the time zone of the next window, and the last one has that of
+// the server. A text that can be read in two ways is refused: "Mon, Wed 08:00-10:00" can
+// mean all of Monday, and "Mon-Fri 08:00-12:00, 13:00-17:00" an afternoon of the
+// weekend.
 func parseHours(s string) (hours, error) {
 	parts := strings.Split(s, ",")
 	var all hours

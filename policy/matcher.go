@@ -21,7 +21,7 @@ import (
 // no harm.
 type index struct {
 	hashed   map[uint64][]indexed
-	known    [256]uint64 // a bit for each hash: most groups are in no rule, and the map is slower to say so
+	known    [256]uint64 // a bit for each hash: most groups are in no rule, and a look-up in the map takes longer
 	patterns []indexed
 }
 
@@ -109,7 +109,7 @@ type matcher struct {
 // plainSID matches SIDs.
 var plainSID = regexp.MustCompile(`^[Ss]-1-[0-9]+(-[0-9]+)+$`)
 
-// errSpaces is about a name that would mean nobody.
+// errSpaces is about a name that nobody can have.
 var errSpaces = errors.New("has spaces before or after it: write it without them")
 
 // parseGroup reads a value of when.groups. directories are those that a name
@@ -152,8 +152,8 @@ func parseGroup(s string, directories []string, plain bool) (m matcher, err erro
 	return m, nil
 }
 
-// knownDirectory returns an error if no directory has that name. Nothing is
-// known if there are no directories.
+// knownDirectory returns an error if no directory has that name. Without
+// directories, every name is accepted.
 func knownDirectory(name string, directories []string) error {
 	same := func(d string) bool { return strings.EqualFold(d, name) }
 	if strings.TrimSpace(name) == "" || len(directories) > 0 && !slices.ContainsFunc(directories, same) {

@@ -108,7 +108,7 @@ func (res *resolution) mergeMounts(matched []*compiledRule) {
 	}
 }
 
-// accessClaim is what one place in the rules wants for a path.
+// accessClaim is what one place in the rules sets for a path.
 type accessClaim struct {
 	compiledGrant
 	rule     string
@@ -135,8 +135,8 @@ func (res *resolution) mergeAccess(matched []*compiledRule) {
 }
 
 // claims gathers the rights of the folders that are used, of access entries,
-// and of the directories that lead to folders and are in none: those can be
-// listed, or nobody would find the folder.
+// and of the directories that lead to folders and are in no folder. Such a
+// directory can be listed, because nobody would find the folder otherwise.
 func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 	n := 1 + 2*len(res.mounts)
 	for _, r := range matched {
@@ -161,8 +161,8 @@ func (res *resolution) claims(matched []*compiledRule) []accessClaim {
 			add(g, r.name, false)
 		}
 	}
-	// lead adds the directory path. It reports whether that is in no folder: what is in one
-	// has the rights of the folder.
+	// lead adds the directory path, if it is in no folder, and reports whether it is. A
+	// directory in a folder has the rights of the folder.
 	lead := func(path string) bool {
 		if res.mount(path) != nil {
 			return false

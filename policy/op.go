@@ -36,8 +36,9 @@ type permission struct {
 	op   Op
 }
 
-// permissions are the words of a rule. The single operations come first, in
-// the order of their bits; after them the names of sets, largest first.
+// permissions are the words that a rule may use. The single operations come
+// first, in the order of their bits. The names of sets follow, the largest
+// set first.
 var permissions = []permission{
 	{"list", List},
 	{"read", Read},

@@ -19,7 +19,7 @@ func match(pattern, s string) bool {
 	if differ(pattern, s) {
 		return false
 	}
-	star, retry := "", "" // what to go back to: the pattern after the last "*", and the text it was tried on
+	star, retry := "", "" // where to continue after a mismatch: the pattern after the last "*", and the text that it was compared with
 	starred := false
 	for {
 		if pattern != "" && pattern[0] == '*' {
@@ -52,8 +52,8 @@ func differ(pattern, s string) bool {
 	return unlike(pattern[0], s[0]) || unlike(pattern[len(pattern)-1], s[len(s)-1])
 }
 
-// unlike reports whether p is a letter of a pattern and c another one. Beyond
-// ASCII letters take more bytes than one.
+// unlike reports whether p is a letter of a pattern and c is another one. It
+// compares ASCII only, because other letters have more than one byte.
 func unlike(p, c byte) bool {
 	switch p {
 	case '*', '?', '[', ']', '\\':

@@ -40,7 +40,7 @@ type Policy struct {
 	Require  [][]string // alternatives of authentication methods; empty: any one
 	Limits   Limits
 	Uploads  Uploads
-	Owner    Owner // of folders whose rule does not say it
+	Owner    Owner // of folders whose rule does not set it
 
 	// IgnoreSetAttr says that setting attributes where SetAttr is not permitted seems
 	// to succeed: many clients set times after an upload.
@@ -50,8 +50,9 @@ type Policy struct {
 	// Resolve may give another Policy; zero if that never happens.
 	ValidUntil time.Time
 
-	// above is, for each entry of Access, the longest other one whose path its
-	// own begins with, or -1; empty if nothing is known of their order.
+	// above has, for each entry of Access, the index of the entry with the
+	// longest path that leads to it, or -1. It is empty if the entries may not
+	// be sorted.
 	above []int32
 }
 
@@ -61,14 +62,14 @@ type Folder struct {
 	Host     string   // directory on this machine, placeholders filled in
 	Create   bool     // make Host if it is missing
 	Skeleton []string // directories to make in a Host just created
-	Umask    uint32   // bits taken from the mode of what is made here; Compile fills in the default 027
+	Umask    uint32   // bits that are removed from the mode of new files; Compile fills in the default 027
 
 	// WindowsNames is "refuse" or "allow" for other spellings by which Windows finds
 	// a file; empty means refuse where Host is on a file system that finds files so.
 	WindowsNames string
 
-	// Owner is whose files they are on the disk; nil: the service's. Everything here
-	// is done as Owner. Belongs is how the rule says it.
+	// Owner owns the files on the disk; nil: the service. Every operation here is
+	// done as Owner. Belongs is the setting of the rule.
 	Owner   *directory.POSIX
 	Belongs Owner
 

@@ -39,7 +39,7 @@ func (s *Set) match(f *facts) (matched []*compiledRule, until time.Time, err err
 	for i := range s.candidates(f) {
 		r := &s.rules[i]
 		failed := r.fails(f, i, 0)
-		hidden := failed >= 0 && r.conditions[failed].key == "groups" // the hidden group may be the one that this condition means
+		hidden := failed >= 0 && r.conditions[failed].key == "groups" // the condition may mean the hidden group
 		if hidden {
 			failed = r.fails(f, i, failed+1)
 		}
@@ -91,8 +91,8 @@ func (s *Set) candidates(f *facts) iter.Seq[int] {
 	}
 }
 
-// fails returns which condition of r, which is rule i, is the first one from
-// number n on that does not hold, or -1.
+// fails returns the first condition of r, from number n on, that does not
+// hold, or -1. i is the number of r.
 func (r *compiledRule) fails(f *facts, i, n int) int {
 	for ; n < len(r.conditions); n++ {
 		if !r.conditions[n].holds(f, i) {

@@ -28,8 +28,9 @@ func (s *Set) Circumstances(now time.Time) *Circumstances {
 	return out
 }
 
-// mostChecks is how often Together checks whether a rule matches: some seconds. Rules that
-// each have a network and hours of their own need more than their number to the third.
+// mostChecks is how often Together may check whether a rule matches, which takes some
+// seconds. If each rule has a network and hours of its own, more checks are needed than
+// the third power of the number of rules.
 const mostChecks = 10_000_000
 
 // errTooMany means that rules depend on too many addresses and hours.
@@ -85,7 +86,8 @@ func (s *Set) Together(next *Set, now time.Time) (*Circumstances, error) {
 	return both.circumstances(now, mostChecks)
 }
 
-// Of returns logins of u: whatever login of u there is, the same rules match one of these.
+// Of returns logins of u. For every possible login of u there is one among them that the
+// same rules match.
 func (c *Circumstances) Of(u *directory.User) []Request {
 	f := c.set.facts(Request{User: u})
 	theirs := make(ruleSet, len(f.groups))

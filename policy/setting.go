@@ -10,7 +10,7 @@ import (
 	"berth/directory"
 )
 
-// A setting is a single value: the first matching rule that sets it gives it.
+// A setting is a single value. The first matching rule that sets it decides.
 type setting struct {
 	key      string
 	set      func(r *Rule) bool

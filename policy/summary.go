@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A Summary is what a login gets, in a line. Its JSON is what berth explain
-// --all --json prints; keys never change meaning.
+// A Summary is the result of a login in one line. Its JSON is what berth
+// explain --all --json prints; keys never change meaning.
 type Summary struct {
 	User      string          `json:"user"`
 	Directory string          `json:"directory,omitempty"`

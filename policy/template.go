@@ -108,7 +108,8 @@ func (t template) fill(u *directory.User) (string, error) {
 // fixed reports whether the path is the same for everybody.
 func (t template) fixed() bool { return len(t.parts) == 1 && t.parts[0].name == "" }
 
-// special are the letters that a pattern of path/filepath must have escaped.
+// special are the characters that must be escaped in a pattern of
+// path/filepath.
 var special = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
 
 // pattern is a pattern of path/filepath that all paths of the template match.
@@ -141,7 +142,7 @@ func (p part) path(u *directory.User, below string) (string, error) {
 	return value, nil
 }
 
-// raw is the value of p as the directory has it.
+// raw is the value of p in the directory.
 func (p part) raw(u *directory.User) (value string, err error) {
 	switch {
 	case p.name == "%u":

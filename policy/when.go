@@ -20,7 +20,7 @@ type compiledCondition struct {
 	// holds reports whether the condition of rule i holds. It must be cheap.
 	holds func(f *facts, i int) bool
 
-	// explain says why it does or does not, in words.
+	// explain says in words why the condition does or does not hold.
 	explain func(f *facts, held bool) string
 }
 
@@ -127,7 +127,8 @@ func (c *compiler) when(r *compiledRule) {
 	}
 }
 
-// facts is a request, and what was found out about its user once for all rules.
+// facts is a request, with what was found out about its user once, for all
+// rules.
 type facts struct {
 	Request
 	groups ruleSet          // rules with a condition on groups that holds
@@ -204,7 +205,7 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// outcome says that value is or is not one of values.
+// outcome is a sentence: value is, or is not, one of values.
 func outcome(held bool, value string, values []string) string {
 	if held {
 		return value + " is one of " + quoted(values)

@@ -12,9 +12,9 @@ import (
 // gone is the Change of a row that the review before has and this one has not.
 const gone = "gone"
 
-// Compare says in each row of r what has changed since the review old, and adds the rows
-// that are gone. owner is whose rows are kept afterwards; empty: all. An error says why the
-// two cannot be compared.
+// Compare sets in each row of r what has changed since the review old, and adds the rows
+// that are gone. Afterwards it keeps only the rows of owner; empty: all. The error says
+// why the two cannot be compared.
 func (r *Report) Compare(old *Report, owner string) error {
 	switch {
 	case old.Made.IsZero():

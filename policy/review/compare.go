@@ -9,20 +9,20 @@ import (
 	"berth/policy"
 )
 
-// A Comparison finds whom other rules would change, under all circumstances. Make it with
-// CompareRules. It is not safe for concurrent use.
+// A Comparison finds the people whose access other rules would change, under all
+// circumstances. Make it with CompareRules. It is not safe for concurrent use.
 type Comparison struct {
 	People   int        // that were checked
 	Affected []Affected // in the order in which they came
 	Most     int        // of Affected; 0: any number
 	Full     bool       // there are more than Most
-	Problem  error      // why people are missing; Add leaves it as it is
+	Problem  error      // why people are missing; the caller sets it
 
 	old, next     *policy.Set
 	circumstances *policy.Circumstances
 }
 
-// An Affected is a person whom other rules change.
+// An Affected is a person whose access other rules change.
 type Affected struct {
 	User      string
 	Directory string

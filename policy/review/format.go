@@ -177,7 +177,8 @@ func (r *Report) Warnings() []string {
 	return append(all, r.Problems...)
 }
 
-// head is the columns of tables. With ByOwner the first one says who has to answer.
+// head has the names of the columns. With ByOwner the first one is the owner, who
+// has to answer.
 var head = []string{"owner", "path", "user", "directory", "state", "rights", "why", "last login", "last use", "change", "host"}
 
 func (a Row) cells() []string {
@@ -233,10 +234,10 @@ func (r *Report) writeCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// noFormula keeps a spreadsheet from taking a cell for a formula: people choose names of
-// their files, and directories have names of people. A cell begins after a semicolon, a tab
-// or the end of a line as well: where lists have semicolons, a comma is no end of a cell, and
-// quotes after one are text.
+// noFormula prevents that a spreadsheet takes a text for a formula: people choose the
+// names of their files, and directories have names of people. In countries where lists
+// have semicolons, a cell also begins after a semicolon, a tab or the end of a line. A
+// comma then does not end a cell, and quotes after a comma are text.
 func noFormula(cell string) string {
 	var b strings.Builder
 	begins := true

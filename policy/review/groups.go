@@ -14,7 +14,7 @@ type Groups map[groupKey]directory.Nested
 
 type groupKey struct{ source, dn string }
 
-// NewGroups returns what the directories say.
+// NewGroups returns how the groups of the directories contain each other.
 func NewGroups(all []directory.Nested) Groups {
 	t := make(Groups, len(all))
 	for _, n := range all {
@@ -27,8 +27,8 @@ func (t Groups) owners(source string, g directory.Group) []string {
 	return t[groupKey{source, g.DN.Key()}].Owners
 }
 
-// With returns what somebody in source would be in who is added to g: g itself, of which only
-// the DN or the name may be given, and the groups that contain it.
+// With returns the groups that a person of the directory source would get by being added
+// to g: g itself, which may have only a DN or a name, and the groups that contain it.
 func (t Groups) With(source string, g directory.Group) []directory.Group {
 	var all []directory.Group
 	seen := map[groupKey]bool{}

@@ -98,7 +98,7 @@ type Report struct {
 	OfOwner   string     `json:"of_owner,omitempty"` // only rows of this owner are there; empty: all
 	RulesHash string     `json:"rules_hash"`
 	People    int        `json:"people"`    // that were checked
-	Complete  bool       `json:"complete"`  // nobody is missing
+	Complete  bool       `json:"complete"`  // no person is missing
 	Problems  []string   `json:"problems"`  // why somebody may be missing, or something is not proved
 	UseSince  *time.Time `json:"use_since"` // the first event; null: no events were read
 	Compared  *time.Time `json:"compared"`  // the review before
@@ -170,7 +170,8 @@ func (r *Review) Report() *Report {
 	return &r.report
 }
 
-// Full reports whether the report has as many rows as it may have, and misses others.
+// Full reports whether the report has the most rows that it may have, and lacks
+// others.
 func (r *Review) Full() bool { return r.full }
 
 // Add adds what u can reach.
@@ -209,7 +210,8 @@ func (r *Review) Add(u *directory.User) {
 	r.conflicts(u)
 }
 
-// sameRights reports whether two rows of one person say the same, apart from use.
+// sameRights reports whether two rows of one person are equal, apart from the
+// last uses.
 func (a Row) sameRights(b Row) bool {
 	return a.Path == b.Path && a.Host == b.Host && a.Rule == b.Rule && a.FolderRule == b.FolderRule && a.Names == b.Names && slices.Equal(a.Permissions, b.Permissions)
 }

@@ -17,8 +17,8 @@ type target struct {
 }
 
 // newTarget finds the place that is meant by a path: a folder of rules, or something in
-// one, as people see it, or a folder of the server that rules show. Everything is in
-// somebody's home at "/", so "/" is meant only by itself.
+// one, as people see it, or a folder of the server that rules show. "/" means only
+// itself: with the folders below it, it would mean everything in all homes.
 func newTarget(set *policy.Set, name string) (*target, error) {
 	name = path.Clean(name)
 	t := &target{}
@@ -73,7 +73,8 @@ func (t *target) paths(p *policy.Policy) (all []string) {
 	return slices.Compact(all)
 }
 
-// views returns the paths in views that the place can have, as far as the rules say.
+// views returns the paths that the place can have in the views of people, as far as
+// the rules show this.
 func (t *target) views(set *policy.Set) []string {
 	all := []string{t.path}
 	for _, f := range set.Folders(func(string) []string { return nil }) {

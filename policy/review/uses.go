@@ -13,12 +13,12 @@ import (
 	"berth/sshd/event/audit"
 )
 
-// kinds are the rights whose use events show. An event does not say whether what was
-// written existed before, so create and overwrite are one: write.
+// kinds are the rights whose use events show. An event does not say whether a file
+// that was written existed before, so create and overwrite are one kind: write.
 var kinds = [...]string{"list", "read", "write", "mkdir", "rename", "delete", "rmdir", "setattr", "symlink"}
 
-// used says which kinds of use, by their place in kinds, an event of a type is, at its path
-// and at its target.
+// used has, for each type of event, the kinds of use at its path and at its target, as
+// indexes of kinds.
 var used = map[event.Type]struct{ path, target []int }{
 	event.DirectoryListed:  {path: []int{0}},
 	event.FileReadClosed:   {path: []int{1}},
@@ -72,7 +72,7 @@ func NewUses(set *policy.Set, path string) *Uses {
 // Types returns the names of the events that an index needs.
 func (u *Uses) Types() []string { return slices.Sorted(maps.Keys(u.types)) }
 
-// Add takes note of an event.
+// Add records the use that an event shows.
 func (u *Uses) Add(r *audit.Record) {
 	if u.Since == nil || r.Time.Before(*u.Since) {
 		at := r.Time
