@@ -16,7 +16,7 @@ import (
 	"berth/sshd/privatefile"
 )
 
-// account is what the service account is called in messages; empty: there is none.
+// account is the name of the service account for messages; empty if there is none.
 func (s Settings) account() string {
 	switch {
 	case s.Bind.Keytab != "":

@@ -74,7 +74,7 @@ func answerOf(controls []ldap.Control, err error) answer {
 	return a
 }
 
-// detail is the answer for the log.
+// detail returns the answer as text for the log.
 func (a answer) detail() string {
 	text := strings.TrimSpace(strings.TrimRight(a.text, "\x00"))
 	if a.control != controlNone {
@@ -111,12 +111,12 @@ func (a answer) bindVerdict() (v verdict, ok bool) {
 	return v, ok
 }
 
-// bindCodes are the result codes that are about the user. They count if there is
-// no policy error and no sub-code.
+// bindCodes are the result codes that are about the user. They decide if there
+// is no policy error and no sub-code.
 var bindCodes = map[int]verdict{
 	ldap.LDAPResultInvalidCredentials:          {directory.ErrBadPassword, false},
 	ldap.LDAPResultInappropriateAuthentication: {directory.ErrBadPassword, false}, // no password in the entry
-	ldap.LDAPResultNoSuchObject:                {directory.ErrBadPassword, false}, // gone since the look-up
+	ldap.LDAPResultNoSuchObject:                {directory.ErrBadPassword, false}, // the entry was removed after the look-up
 	ldap.LDAPResultInvalidDNSyntax:             {directory.ErrBadPassword, false},
 	ldap.LDAPResultConstraintViolation:         {directory.ErrLocked, false},   // 389 DS: too many failures
 	ldap.LDAPResultUnwillingToPerform:          {directory.ErrDisabled, false}, // 389 DS: inactivated; see verdictOn

@@ -67,8 +67,8 @@ func (c *Client) bindUser(ctx context.Context, u *directory.User, password strin
 	if u.State.Status == directory.StatusActive || c.settings.BindAs != "" {
 		return cn, nil
 	}
-	// The server may ignore parts of the account state in a bind. The state in u may be
-	// older than the password, so it is read again.
+	// The server may ignore parts of the account state in a bind, and the state in u
+	// may be older than the password. So the state is read again.
 	e, found, err := read(ctx, c.search, u.DN, c.userAttributes()...)
 	state := directory.State{Reason: "entry is gone"}
 	if found {

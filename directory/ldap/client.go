@@ -88,7 +88,8 @@ func open(s Settings, local *server, catalog bool, log hclog.Logger) (*Client, e
 	dns := newResolver(s.Resolver)
 	c.password, c.certificate = s.passwordFile(), s.Bind.clientCertificate()
 	c.tickets = gssapi.NewTickets(s.keytab(), dns.kdcs)
-	// What is good now is kept for the time when a file is not. Check has reported errors.
+	// Read the files now. Their content is used as long as a file cannot be read later.
+	// Check has reported errors.
 	_, _ = c.password.Current()
 	_, _ = c.certificate.current()
 	var servers []*server
@@ -170,7 +171,7 @@ func (c *Client) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	filter, err := c.userFilter(ctx, c.search, "ping", []string{c.settings.NameAttribute}) // who this is does not matter
+	filter, err := c.userFilter(ctx, c.search, "ping", []string{c.settings.NameAttribute}) // which user this is does not matter
 	if err == nil {
 		_, err = c.search(ctx, request(c.settings.Base, ldap.ScopeWholeSubtree, filter, maxMatches, "1.1"))
 	}

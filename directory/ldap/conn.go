@@ -133,7 +133,7 @@ func (c *Client) tlsFor(srv *server, as use) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		config.Certificates, config.ClientSessionCache = []tls.Certificate{cert}, nil // users have no part in these sessions
+		config.Certificates, config.ClientSessionCache = []tls.Certificate{cert}, nil // no cache: binds of users would resume these sessions
 	}
 	return config, nil
 }
@@ -163,7 +163,8 @@ var errNoAnswer = errors.New("no answer in time")
 
 // do runs one request of the connection, for at most limit. go-ldap's requests
 // take no context, so a request is ended by closing its connection. If the server
-// is silent for longer than usual, it is doubted, and the request goes on.
+// is silent for longer than usual, a probe tests the server, and the request goes
+// on.
 func (cn *conn) do(ctx context.Context, limit time.Duration, request func() error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errNoAnswer, limit))
 	defer cancel()

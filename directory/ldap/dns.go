@@ -123,7 +123,8 @@ func exchange(ctx context.Context, network string, question *dns.Msg, server str
 
 // inOrder sorts services by priority, and those of one priority at random by weight
 // (RFC 2782). chance returns a number above 0 and below 1 for a host. If it is
-// always the same for a host, a change of one record moves no other.
+// always the same for a host, a change of one record does not change the order of
+// the others.
 //
 // The smallest of -ln(chance)/weight is the host with a probability in
 // proportion to its weight, because these are exponentially distributed.

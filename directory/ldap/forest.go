@@ -16,13 +16,14 @@ import (
 )
 
 // A forest is the domains of an Active Directory forest. Its global catalogue has
-// everybody, but not all of their attributes: who somebody is and in which domain is
-// asked there, everything else of a controller of that domain.
+// everybody, but not all of their attributes. Berth asks it who somebody is and in
+// which domain, and asks a controller of that domain for everything else.
 //
 //	name -> catalogue -> DN, objectGUID -> the client of the domain in the DN -> User
 //
-// The service account belongs to the domain of the settings, the own domain. People and
-// groups of other domains are called NAME@DOMAIN: a name is unique within a domain only.
+// The service account belongs to the domain of the settings, which is called the own
+// domain. People and groups of other domains are called NAME@DOMAIN: a name is unique
+// within a domain only.
 type forest struct {
 	own *Client
 
@@ -215,7 +216,7 @@ func (f *forest) lookup(ctx context.Context, names []string) map[string]director
 }
 
 // locate asks the catalogue for people, and returns which of their entries are in which
-// domain, by the name that was looked up. Names that are nobody's get their answer.
+// domain, by the name that was looked up. Names that nobody has get their answer here.
 func (f *forest) locate(ctx context.Context, names []string, answers map[string]directory.Answer) (map[*Client]map[string]entry, error) {
 	domains, err := f.list(ctx)
 	if err != nil {
@@ -338,8 +339,8 @@ func (c *Client) fetch(ctx context.Context, people map[string]entry, answers map
 	}
 }
 
-// answer is about the person that the catalogue knows as e; found are entries of the
-// domain, and err is why there are none.
+// answer returns the answer about the person whose entry in the catalogue is e.
+// found are entries of the domain, and err is why there are none.
 func (c *Client) answer(ctx context.Context, e entry, found []entry, err error) directory.Answer {
 	if err != nil {
 		return directory.Answer{Err: err}
@@ -353,7 +354,8 @@ func (c *Client) answer(ctx context.Context, e entry, found []entry, err error) 
 	return directory.Answer{User: u, Err: err}
 }
 
-// home returns the client that everything about u is asked of.
+// home returns the client of u's domain, which is asked for everything about
+// u.
 func (c *Client) home(ctx context.Context, u *directory.User) (*Client, error) {
 	if c.forest == nil {
 		return c, nil

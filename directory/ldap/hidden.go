@@ -14,7 +14,7 @@ import (
 // How long it is remembered whether the service account may read account state.
 const (
 	readableFor = 10 * time.Minute
-	hiddenFor   = 10 * time.Second // an administrator may be changing that
+	hiddenFor   = 10 * time.Second // an administrator may be changing the rights
 )
 
 // hiddenState returns the attributes of account state that the service account may
@@ -133,7 +133,7 @@ func (c *Client) comparable(ctx context.Context, dn, attribute string) (bool, er
 	return true, nil // the server has checked the value, so it allows to compare
 }
 
-// descriptorAttribute holds who may do what with an entry of Active Directory.
+// descriptorAttribute holds the access rules of an entry of Active Directory.
 const descriptorAttribute = "nTSecurityDescriptor"
 
 // How access rules name logonHours: by its own GUID or by that of its property

@@ -48,7 +48,7 @@ type shownIndexes struct {
 	// read returns the attributes, in lower case, that have an index for how a value
 	// begins, in the database with base.
 	read func(ctx context.Context, search searchFunc, base directory.DN, root entry) (map[string]bool, error)
-	add  string // what is to be added
+	add  string // the indexes to add
 	look string // what an administrator of the server can type to see them
 }
 

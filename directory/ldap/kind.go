@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A kind is the knowledge about one make of server.
+// A kind is what is known about one make of server.
 type kind struct {
 	defaults Settings
 	state    []stateReader

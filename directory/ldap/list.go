@@ -89,7 +89,7 @@ func (c *Client) LookupMany(ctx context.Context, names []string) map[string]dire
 	var plain []string
 	for _, name := range names {
 		batch := len(names) > 1 && c.settings.BindAs == "" && !strings.Contains(c.settings.UserFilter, "%u")
-		if batch && checkName(name) == nil && !strings.ContainsAny(name, `\@`) { // a domain is not part of a value
+		if batch && checkName(name) == nil && !strings.ContainsAny(name, `\@`) { // values of attributes do not contain the domain
 			plain = append(plain, name)
 		} else {
 			single(name)
@@ -131,7 +131,7 @@ type sweep struct {
 	whole   []string          // attributes of which all values are here
 }
 
-// held is a value, and the number of an entry that has it.
+// held is a value, and the index of an entry that has the value.
 type held struct {
 	exact string
 	entry int
@@ -212,8 +212,8 @@ func keys(name, value string) (exact, folded string) {
 }
 
 // match returns the entries that match filter. It is certain only for filters of
-// groups, and not if the result depends on whether case matters: only the schema of
-// the server says that.
+// groups, and only if the result does not depend on case: only the schema of the
+// server shows whether case matters.
 func (s *sweep) match(filter *ber.Packet) (numbers map[int]bool, certain bool) {
 	numbers = map[int]bool{}
 	switch filter.Tag {

@@ -17,30 +17,31 @@ type locator struct {
 	settings Settings
 	dns      *resolver
 	catalog  bool          // of the global catalogue, not of the domain
-	seed     maphash.Seed  // another one for each process, which spreads processes over servers
+	seed     maphash.Seed  // random, so that several processes use different servers
 	again    chan struct{} // a server has failed: DNS may have another list
 	first    chan struct{} // closed when DNS has been asked once
 
 	// guarded by pool.mu
 	last located
-	err  error // why the last question got no answer; last is then older
+	err  error // why the last question got no answer; last is then from an earlier one
 }
 
-// located is what DNS says about the servers of a domain.
+// located is the answer of DNS about the servers of a domain.
 type located struct {
 	urls  []string
 	site  string // of this host, on Active Directory; empty: not known
 	near  int    // how many of urls are in the site
 	valid time.Duration
-	notes []string // what is odd
+	notes []string // oddities, for Report
 }
 
 func newLocator(s Settings, dns *resolver) *locator {
 	return &locator{settings: s, dns: dns, seed: maphash.MakeSeed(), again: make(chan struct{}, 1), first: make(chan struct{})}
 }
 
-// serviceName is what DNS calls the servers. Only domain controllers of Active
-// Directory are below dc._msdcs: other LDAP servers may have the name _ldap._tcp.
+// serviceName is the name of the service in DNS. Only domain controllers of
+// Active Directory are below dc._msdcs: other LDAP servers may have the name
+// _ldap._tcp.
 func (l *locator) serviceName(site string) string {
 	if l.settings.Kind != "active_directory" {
 		return "_ldap._tcp." + l.settings.Domain
@@ -158,7 +159,8 @@ func (p *pool) follow(l *locator) {
 }
 
 // relocate asks DNS once and returns when to ask again. If DNS does not answer, or
-// names no server, the last list is kept: a mistake there must not end all logins.
+// names no server, the last list is kept: a mistake in DNS must not end all
+// logins.
 func (p *pool) relocate(l *locator) time.Duration {
 	found, err := l.locate(p.ctx)
 	if p.ctx.Err() != nil {

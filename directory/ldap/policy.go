@@ -186,7 +186,7 @@ func (c *Client) nsPolicy(ctx context.Context, search searchFunc, e entry) (poli
 	}
 	switch n, convErr := strconv.Atoi(found.first("passwordMaxFailure")); {
 	case len(found.attrs) == 0:
-		p.missing = cmp.Or(p.missing, at) // that of the account policy refuses, that of cn=config does not
+		p.missing = cmp.Or(p.missing, at) // a local account policy that cannot be read refuses the login, cn=config does not
 	case off("passwordLockout"):
 		p.failures = 0
 	case convErr == nil:
@@ -288,7 +288,8 @@ func (c *Client) policyLockout(ctx context.Context, u *directory.User) (policy, 
 	return p, err
 }
 
-// ipaLockout reads the policies of the KDC and takes the one that locks first.
+// ipaLockout reads the policies of the KDC and returns the one that locks
+// first.
 func (c *Client) ipaLockout(ctx context.Context) (policy, error) {
 	entries, err := all(ctx, c.search, domainOf(c.settings.Base), "(objectClass=krbPwdPolicy)", "krbPwdMaxFailure", "krbPwdFailureCountInterval")
 	if err != nil {

@@ -26,9 +26,9 @@ type server struct {
 	found     bool   // DNS names it; the settings do not
 
 	// guarded by pool.mu
-	down    error         // why it is not asked; nil: it answers
+	down    error         // why the server is not asked; nil: it answers
 	retry   time.Time     // when it may be asked again, if no other answers
-	doubted bool          // it was silent, and a probe is asking whether it is down
+	doubted bool          // the server was silent, and a probe is testing whether it is down
 	took    time.Duration // to connect to it the last time
 	traffic Traffic       // but for what can be seen from outside
 
@@ -80,15 +80,15 @@ const (
 )
 
 // A pool holds the connections for searches, bound as the service account, and
-// knows which servers are well. Its fields below mu are guarded by it.
+// knows which servers answer. Its fields below mu are guarded by it.
 type pool struct {
 	c       *Client
 	slots   chan struct{} // one for each connection in use
 	ctx     context.Context
 	cancel  context.CancelFunc
 	probes  sync.WaitGroup
-	fixed   []*server // those of the settings
-	locator *locator  // finds the others; nil: there are none
+	fixed   []*server // the servers of the settings
+	locator *locator  // finds the servers that DNS names; nil: DNS is not asked
 
 	mu      sync.Mutex
 	servers []*server // in order of preference; never changed in place
@@ -240,7 +240,7 @@ func (p *pool) connect(ctx context.Context, as use) (*conn, error) {
 		}
 		errs = append(errs, err)
 		took := time.Since(start)
-		if ctx.Err() != nil { // the caller has given up: the server may be good
+		if ctx.Err() != nil { // the caller has given up, and the server may be up
 			p.silent(s, took)
 			break
 		}
@@ -256,7 +256,7 @@ func (p *pool) connect(ctx context.Context, as use) (*conn, error) {
 			errs = append(errs, s.down)
 		}
 	}
-	return nil, cmp.Or(errors.Join(errs...), errors.New("no server answers")) // all may be back just now
+	return nil, cmp.Or(errors.Join(errs...), errors.New("no server answers")) // all servers may be back just now
 }
 
 func (p *pool) connectTo(ctx context.Context, s *server, limit time.Duration, as use) (*conn, error) {
@@ -339,9 +339,9 @@ func (p *pool) fail(s *server, err error, took time.Duration) {
 	}
 }
 
-// blame decides what err, which came after took, says about the server of cn. If a
-// pooled connection was closed, the server may be good. A server that is silent
-// may be busy with a long search, so a probe finds out.
+// blame decides whether err, which came after took, means that the server of cn is
+// down. If a pooled connection was closed, the server may still answer. A server
+// that is silent may be busy with a long search, so a probe tests it.
 func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Duration) {
 	switch {
 	case !unwell(err), errors.Is(ctx.Err(), context.Canceled):
@@ -354,8 +354,8 @@ func (c *Client) blame(ctx context.Context, cn *conn, err error, took time.Durat
 	}
 }
 
-// silent doubts a server that sent nothing for as long as took. Less than its patience
-// shows only that the caller had little time.
+// silent has a server tested that sent nothing for took. If took is less than the
+// patience, the caller only had little time.
 func (p *pool) silent(s *server, took time.Duration) {
 	if took >= p.patience(s) {
 		p.doubt(s)

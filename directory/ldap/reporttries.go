@@ -52,7 +52,7 @@ func advice(s *server, err error) string {
 	return "; " + why
 }
 
-// cure says how to repair the cause of err if that is a limit of the server.
+// cure says how to remove the cause of err if that is a limit of the server.
 func (r *reporter) cure(err error) string {
 	if !ldap.IsErrorAnyOf(err, ldap.LDAPResultAdminLimitExceeded, ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultUnwillingToPerform) {
 		return ""

@@ -66,8 +66,8 @@ func (c *Client) Rights(ctx context.Context, u *directory.User, password string,
 	return r.findings
 }
 
-// themselves reads the entry of u as u sees it. If u cannot see it, the service
-// account reads it.
+// themselves reads the entry of u over u's own connection. If u cannot see the
+// entry, the service account reads it.
 func (c *Client) themselves(ctx context.Context, cn *conn, u *directory.User) (entry, error) {
 	if u.DN == "" { // bind_as
 		full, err := c.find(ctx, c.searchOn(cn), u.Name)
@@ -94,7 +94,7 @@ const groupsTried = 20
 // entry e. value is an example of what the user might write.
 type writeCheck func(ctx context.Context, e entry, attribute, value string) (may bool, err error)
 
-// OIDs that show how a server reports rights.
+// OIDs in the root DSE that show how a server reports rights.
 const (
 	capabilityAD   = "1.2.840.113556.1.4.800"
 	controlRights  = "1.3.6.1.4.1.42.2.27.9.5.2" // Get Effective Rights
@@ -225,8 +225,8 @@ func (c *Client) noChange(cn *conn) writeCheck {
 	}
 }
 
-// modifyWith asks, with a critical control, to write an attribute of e: value
-// as one more, or if that is empty the values it has.
+// modifyWith asks, with a critical control, to write an attribute of e: to
+// add value, or if value is empty, to write the present values.
 func (c *Client) modifyWith(ctx context.Context, cn *conn, control string, e entry, attribute, value string) error {
 	req := ldap.NewModifyRequest(e.dn, []ldap.Control{ldap.NewControlString(control, true, "")})
 	if strings.EqualFold(attribute, "userPassword") {
@@ -243,7 +243,7 @@ func (c *Client) modifyWith(ctx context.Context, cn *conn, control string, e ent
 type decisive struct {
 	attribute string
 	level     Level  // if the user may write it
-	use       string // what for, in "rules use it"
+	use       string // why it decides, for messages: "rules use it"
 }
 
 // decisiveAttributes lists each attribute once, the worst level first.
@@ -280,7 +280,7 @@ func (c *Client) decisiveAttributes() []decisive {
 
 func (r *reporter) ownRights(ctx context.Context, what string, user entry, ask writeCheck) {
 	var safe []string
-	unknown := map[string][]string{} // attributes by what the server says
+	unknown := map[string][]string{} // attributes by the answer of the server
 	for _, d := range r.c.decisiveAttributes() {
 		switch may, err := ask(ctx, user, d.attribute, ""); {
 		case err != nil:

@@ -23,8 +23,9 @@ const (
 )
 
 // siteOf asks domain controllers in which site this host is: a "LDAP ping" over UDP
-// ([MS-ADTS] 6.3.3). The first answer counts. Nothing proves who sent it. So it
-// decides only which controllers are tried first, and each of them is verified.
+// ([MS-ADTS] 6.3.3). The first answer counts. Nothing proves who sent the answer.
+// So it decides only which controllers are tried first, and each of them is
+// verified.
 func siteOf(ctx context.Context, r *resolver, domain string, controllers []service) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, sitePatience)
 	defer cancel()

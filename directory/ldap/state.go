@@ -41,8 +41,8 @@ var rank = map[directory.Status]int{
 }
 
 // state reads the account's state from its entry. bound says that the server has
-// just accepted a bind of the user. Then it has applied its policies itself, and
-// those that can be read here do not count.
+// just accepted a bind of the user. Then the server has applied its policies
+// itself, and those that can be read here are ignored.
 func (c *Client) state(ctx context.Context, search searchFunc, e entry, bound bool) (directory.State, error) {
 	missing, err := c.unread(ctx, search, e)
 	if err != nil {
@@ -132,7 +132,7 @@ func join(a, b directory.State) directory.State {
 // active is the state of an account that may log in.
 var active = directory.State{Status: directory.StatusActive}
 
-// because returns a state with the attribute that decided.
+// because returns a state with the attribute that decided about it.
 func because(status directory.Status, attribute string, e entry) directory.State {
 	return directory.State{Status: status, Reason: fmt.Sprintf("%s=%.64s", attribute, e.first(attribute))}
 }
@@ -160,7 +160,7 @@ func expires(end time.Time, attribute string, e entry, in stateInput) directory.
 	return s
 }
 
-// passwordUntil is the state of an account whose password is good until end.
+// passwordUntil is the state of an account whose password is valid until end.
 func passwordUntil(end time.Time, attribute string, e entry, in stateInput) directory.State {
 	s := active
 	if !in.now.Before(end) {
@@ -385,7 +385,7 @@ func readShadow(e entry, in stateInput) directory.State {
 	}
 	longest, limited := epochDays(e.first("shadowMax"))
 	if ok && limited && longest < 99999 {
-		// The password is still good on the last day.
+		// The password is still valid on the last day.
 		s = join(s, passwordUntil(dayStart(changed+longest+1), "shadowLastChange", e, in))
 	}
 	return s

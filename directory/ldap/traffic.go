@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Traffic is how one server of a directory has done so far, for metrics.
+// Traffic has the state of one server of a directory, and its requests so
+// far, for metrics.
 type Traffic struct {
 	URL         string
 	Up          bool          // it answers, as far as is known
@@ -14,12 +15,12 @@ type Traffic struct {
 	Requests    uint64        // that were sent
 	Errors      uint64        // of those, without an answer or with one that the server is unavailable
 	Took        time.Duration // all requests together
-	Failures    uint64        // how often it was found down, and others were asked
+	Failures    uint64        // how often it was found to be down, so that others were asked
 	Certificate time.Time     // when its certificate ends; zero: unknown, or in the clear
 }
 
-// Traffic returns how each server has done, in the order of the settings. In a forest
-// those of the other domains and of the global catalogue follow.
+// Traffic returns the traffic of each server, in the order of the settings. In a
+// forest those of the other domains and of the global catalogue follow.
 func (c *Client) Traffic() []Traffic {
 	all := c.traffic()
 	if c.forest != nil {
@@ -54,7 +55,7 @@ func (c *Client) CAEnd() time.Time {
 	if c.settings.CAFile == "" {
 		return time.Time{}
 	}
-	by, _ := c.caFile.Current() // who connects says what is wrong with it
+	by, _ := c.caFile.Current() // whoever connects reports what is wrong with the file
 	return by.end
 }
 

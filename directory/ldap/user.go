@@ -12,8 +12,8 @@ import (
 	"berth/directory"
 )
 
-// maxMatches is how many entries that match a name are read; more than one is too many
-// anyway.
+// maxMatches is how many entries that match a name are read. More than one is refused
+// in any case, unless one has the name as its login name.
 const maxMatches = 5
 
 // find looks a user up by any spelling of a login name.

@@ -26,9 +26,9 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// channelBindings are the "tls-server-end-point" of RFC 5929, section 4, as RFC 4121,
-// section 4.1.1.2, wants them. So nobody in the middle with another certificate can
-// pass the ticket on.
+// channelBindings are the "tls-server-end-point" of RFC 5929, section 4, in the form
+// of RFC 4121, section 4.1.1.2. They prevent that somebody in the middle, who has
+// another certificate, passes the ticket on.
 func channelBindings(state *tls.ConnectionState) []byte {
 	cert := state.PeerCertificates[0]
 	hash := crypto.SHA256 // also in place of MD5 and SHA-1

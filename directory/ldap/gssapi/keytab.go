@@ -15,7 +15,7 @@ import (
 // A Keytab is a file with the keys of a service account.
 type Keytab struct {
 	File      string
-	Principal string // whose keys; empty: the first AES key decides, one of a machine's account before others
+	Principal string // the account whose keys are used; empty: that of the first AES key, with accounts of machines first
 }
 
 // Account returns whose keys are used, such as svc-berth@CORP.EXAMPLE. The error says what

@@ -19,8 +19,8 @@ import (
 // into one.
 const maxSealed = 0xffffff
 
-// A Conn becomes encrypted by Kerberos when a bind has agreed on it (RFC 4752).
-// Each message has its length before it (RFC 4422, section 3.7).
+// A Conn is encrypted by Kerberos after a bind that has agreed on this (RFC
+// 4752). Each message follows its length (RFC 4422, section 3.7).
 type Conn struct {
 	net.Conn
 	layer atomic.Pointer[wrapping]
@@ -43,7 +43,7 @@ func (s *Conn) Sealed() bool { return s.layer.Load() != nil }
 func (s *Conn) Read(p []byte) (int, error) {
 	for len(s.plain) == 0 {
 		n, err := s.Conn.Read(p)
-		layer := s.layer.Load() // it may have started while Read waited
+		layer := s.layer.Load() // encryption may have started while Read waited
 		if layer == nil || err != nil {
 			return n, err
 		}
@@ -105,7 +105,7 @@ type wrapping struct {
 	etype          etype.EType
 	bySubkey       byte   // flagSubkey if the server chose the key
 	sent, received uint64 // the next sequence numbers
-	most           int    // bytes that the server takes at once
+	most           int    // the most bytes that the server accepts at once
 }
 
 // Flags of a wrap token.

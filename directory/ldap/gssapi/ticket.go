@@ -27,13 +27,13 @@ type Tickets struct {
 
 	mu      sync.Mutex
 	client  *client.Client
-	of      *credentials               // what client was made of
+	of      *credentials               // the keytab that client was made from
 	realm   messages.ASRep             // the ticket for other tickets
 	tickets map[string]messages.TGSRep // by service
 }
 
 // NewTickets returns a source of tickets. kdcs returns the addresses of the KDCs of a realm.
-// Keys that are good now are kept for the time when the file is not.
+// The keys that the file has now are used as long as the file cannot be read later.
 func NewTickets(k Keytab, kdcs func(ctx context.Context, realm string) ([]string, error)) *Tickets {
 	t := &Tickets{file: k.file(), kdcs: kdcs}
 	_, _ = t.file.Current()
@@ -101,7 +101,7 @@ func (t *Tickets) ask(ctx context.Context, of *credentials, service string) (got
 	if !known || !lasting(reply.DecryptedEncPart) {
 		name := types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, service)
 		if _, reply, err = t.client.TGSREQGenerateAndExchange(name, of.realm, t.realm.Ticket, t.realm.DecryptedEncPart.Key, false); err != nil {
-			t.client = nil // the KDCs may be others now
+			t.client = nil // DNS may name other KDCs now
 			return Ticket{}, ticketError(of, service, err)
 		}
 		t.tickets[service] = reply
@@ -114,7 +114,7 @@ func lasting(t messages.EncKDCRepPart) bool {
 	return time.Until(t.EndTime) > t.EndTime.Sub(t.AuthTime)/6
 }
 
-// configOf is what krb5.conf would say.
+// configOf returns the settings that krb5.conf would have.
 func configOf(realm string, kdcs []string) *krb5.Config {
 	c := krb5.New()
 	c.LibDefaults.DefaultRealm = realm
@@ -140,7 +140,7 @@ func ticketError(of *credentials, service string, err error) error {
 		n, _ := strconv.ParseInt(found[1], 10, 32)
 		code = int32(n)
 	}
-	switch text := err.Error(); { // what the library finds itself, in an answer of a KDC without pre-authentication
+	switch text := err.Error(); { // an error of the library, about an answer of a KDC without pre-authentication
 	case strings.Contains(text, "clock skew with KDC too large"):
 		code = errorcode.KRB_AP_ERR_SKEW
 	case strings.Contains(text, "client password/keytab incorrect"):
