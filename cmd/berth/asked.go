@@ -8,7 +8,7 @@ import (
 	"berth/sshd/event/metrics"
 )
 
-// traffic returns how the servers of all directories do, for metrics.
+// traffic returns the traffic of the servers of all directories, for metrics.
 func (d *directories) traffic() (all []metrics.Server) {
 	for _, c := range d.clients {
 		for _, s := range c.Traffic() {
@@ -21,8 +21,8 @@ func (d *directories) traffic() (all []metrics.Server) {
 	return all
 }
 
-// certificates returns the certificates that end: of servers of directories, of their
-// authorities, and of host keys. Each name occurs once.
+// certificates returns the certificates whose end is reported: of servers of
+// directories, of their authorities, and of host keys. Each name occurs once.
 func (d *directories) certificates(hostKeys []ssh.Signer) (all []metrics.Certificate) {
 	seen := map[metrics.Certificate]bool{}
 	add := func(use, name string, end time.Time) {

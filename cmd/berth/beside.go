@@ -12,9 +12,9 @@ import (
 	"berth/sshd/state"
 )
 
-// After an upgrade two processes serve for a while: the next one, and the one before for
-// the sessions that it has. Without Redis the two send each other what they count, so that
-// limits hold for both together. With Redis they are two nodes.
+// After an upgrade two processes serve for a while: the new one, and the old one for the
+// sessions that it still has. Without Redis the two send each other what they count, so
+// that limits hold for both together. With Redis they are two nodes.
 
 // A tally is what one process sends to the other: what it counts itself, and what a third
 // process has sent to it.
@@ -23,7 +23,7 @@ type tally struct {
 	Quotas   map[string]fs.Count `json:"quotas"`   // by host directory
 }
 
-// sendEvery is how old what the other process knows may be.
+// sendEvery is how old the counts that the other process knows may be.
 const sendEvery = time.Second
 
 // A besides is what a server without Redis counts, and has received from processes that
@@ -36,14 +36,16 @@ type besides struct {
 	received map[net.Conn]map[string]int // sessions
 }
 
-// report returns what the process at the other end of to does not know.
+// report returns all counts but those that the process at the other end of to
+// has sent.
 func (b *besides) report(to net.Conn) tally {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return tally{plus(b.memory.Sessions(), b.received, to), b.quotas.Counts(to)}
 }
 
-// receive counts what another process counts; nothing more than quotas when it has ended.
+// receive adds the counts of another process. An empty c removes the sessions of a
+// process that has ended; what it has added to quotas still counts.
 func (b *besides) receive(from net.Conn, c tally) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

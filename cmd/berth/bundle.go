@@ -142,7 +142,7 @@ func asJSON[T any](ask func(context.Context) (T, error)) func(context.Context) (
 func runs(program string, args ...string) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) {
 		cmd := exec.CommandContext(ctx, program, args...)
-		cmd.WaitDelay = childWait // else a "df" that a shell has started could hold it up
+		cmd.WaitDelay = childWait // otherwise a "df" that a shell has started could delay the end
 		return cmd.CombinedOutput()
 	}
 }

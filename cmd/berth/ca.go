@@ -74,7 +74,7 @@ func listAuthorities(cfg *config.Config) (all []cert.Listed, issues string, err 
 	return all, issues, nil
 }
 
-// A revocation is what the flags of berth ca revoke say.
+// A revocation has the flags of berth ca revoke.
 type revocation struct {
 	serial uint64
 	key    string

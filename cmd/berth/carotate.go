@@ -95,7 +95,7 @@ func rotateAuthority(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 	return nil
 }
 
-// generation is the end of a name that nextFile gave.
+// generation matches the number at the end of a name that nextFile returned.
 var generation = regexp.MustCompile(`-\d+$`)
 
 // nextFile returns a name for the key after that in file that is free: ca, ca-2, ca-3.

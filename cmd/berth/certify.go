@@ -67,7 +67,7 @@ func (c *certifier) run(ctx context.Context, at string) error {
 		return fmt.Errorf("%q: must be HOST or USER@HOST", at)
 	}
 	if c.dir == "" {
-		who, err := user.Current() // ssh does not look at HOME either
+		who, err := user.Current() // ssh ignores HOME, too
 		if err != nil {
 			return err
 		}
@@ -141,8 +141,8 @@ func (c *certifier) get(ctx context.Context, at, key string, public ssh.PublicKe
 	return cert, err
 }
 
-// A linkOpener passes on what ssh says, and opens the first link in a browser, if this
-// machine has one.
+// A linkOpener prints the output of ssh, and opens the first link in a browser, if
+// this machine has one.
 type linkOpener struct {
 	to   io.Writer
 	seen bytes.Buffer
@@ -159,7 +159,7 @@ func (l *linkOpener) Write(p []byte) (int, error) {
 			if cmp.Or(os.Getenv("WAYLAND_DISPLAY"), os.Getenv("DISPLAY")) != "" {
 				open := exec.Command("xdg-open", string(found[1]))
 				if open.Start() == nil {
-					go open.Wait() // whatever becomes of it, the link can be read
+					go open.Wait() // if the browser fails, the person can still read the link
 				}
 			}
 		}

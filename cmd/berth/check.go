@@ -65,7 +65,7 @@ type check struct {
 	as, secret string // user, and the file with the password
 	json       bool
 	out        io.Writer
-	wrong      bool // something is
+	wrong      bool // something is wrong
 	findings   []finding
 }
 
@@ -85,7 +85,8 @@ func (c *check) add(level ldap.Level, place, format string, args ...any) {
 	}
 }
 
-// encode prints the findings. What has ended the check are the last ones.
+// encode prints the findings. The last ones are the errors that have ended
+// the check.
 func (c *check) encode(err error) error {
 	for _, err := range joinedIn(err) {
 		var m *config.Mistake
@@ -131,7 +132,7 @@ func (c *check) run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	c.add(ldap.OK, cfg.Path, "%s, %s", plural(len(cfg.Directories), "directory", "directories"), plural(len(cfg.Rules), "rule", "rules"))
-	// Rules that say different things about one place.
+	// Rules with different settings for one place.
 	place, err := config.Places(cfg.Path)
 	if err != nil {
 		return err
@@ -183,7 +184,7 @@ func plural(n int, one, many string) string {
 // directoryWithin bounds how long a directory may take to answer everything.
 const directoryWithin = time.Minute
 
-// directories prints what each directory says.
+// directories prints the findings about each directory.
 func (c *check) directories(ctx context.Context, people *directories, cfg *config.Config) error {
 	for _, e := range people.embedded {
 		if err := e.Writable(); err != nil {

@@ -17,8 +17,8 @@ import (
 	"berth/sshd/state"
 )
 
-// operator is the running server as its operator's socket has it. Whatever an
-// operator changes is an event that says who did.
+// operator answers operators for the running server. Each change by an
+// operator is an event that names the operator.
 type operator struct {
 	*sshd.Server
 	serving      context.Context // ends with the server
@@ -27,7 +27,7 @@ type operator struct {
 	upgrader     *upgrader
 	level        *logLevel
 	started      time.Time
-	ready        func(context.Context) error // what /readyz says
+	ready        func(context.Context) error // the answer of /readyz
 	ways         []audit.Watched             // of events
 	certificates func() []metrics.Certificate
 	counts       prometheus.Gatherer
@@ -62,7 +62,7 @@ func (o operator) Nodes(t admin.Task) ([]admin.Done, error) {
 	ctx, cancel := context.WithTimeout(o.serving, cmp.Or(nodesWait[t.Do], 2*time.Second))
 	defer cancel()
 	others, err := o.store.ask(ctx, t)
-	if t.Node == admin.EveryNode || t.Node != "" && t.Node == here { // "" asks the others only, and is the name of a single server
+	if t.Node == admin.EveryNode || t.Node != "" && t.Node == here { // an empty name asks the other nodes only, and is the name of a server that is alone
 		others = append([]admin.Done{o.perform(t)}, others...)
 	}
 	return others, err

@@ -18,8 +18,8 @@ import (
 	"berth/sshd/hostkey"
 )
 
-// busyPeople are who transfers files in a busy demonstration, and where. Nobody lets mallory
-// in.
+// busyPeople are the people who transfer files in a busy demonstration, with their
+// folders. No rule lets mallory in.
 var busyPeople = []struct{ name, folder string }{{"alice", "/finance"}, {"alice", "/"}, {"bob", "/"}, {"mallory", "/"}}
 
 // beBusy has people transfer files until ctx ends. An error ends a session, not the

@@ -129,8 +129,8 @@ func (f *explainFlags) explain(out io.Writer, cfg *config.Config, set *policy.Se
 // changes are the operations that change what is in a directory.
 const changes = policy.Create | policy.Mkdir | policy.Rename | policy.Delete | policy.Rmdir | policy.Symlink
 
-// diskOf returns what asks the disk in a review; nil if files belong to nobody but the
-// service. The error says why this process cannot ask as the people whose the files are.
+// diskOf returns the function that asks the disk in a review; nil if all files belong to
+// the service. The error says why this process cannot act as the owners of files.
 func diskOf(set *policy.Set) (func(policy.Folder, policy.Op) *policy.ExplainedDisk, error) {
 	if !set.Acting() {
 		return nil, nil

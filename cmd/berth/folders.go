@@ -32,7 +32,7 @@ func (f *folders) open(p *policy.Policy, s fs.Settings) (*fs.View, error) {
 	view, err := fs.Open(p, s)
 	_, all := errors.AsType[fs.BrokenFolders](err)
 	if err != nil && !all {
-		return nil, err // which says nothing about the folders
+		return nil, err // this is no fault of the folders
 	}
 	broken := map[string]bool{}
 	if err == nil {

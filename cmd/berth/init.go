@@ -248,7 +248,7 @@ func (s *setup) findServers() error {
 	return nil
 }
 
-// nameOf returns what the directory is called in events: corp of dc=corp,dc=example.
+// nameOf returns the name of the directory for events: corp of dc=corp,dc=example.
 func nameOf(base string) string {
 	for dn := directory.DNOf(base); !dn.IsZero(); dn = dn.Parent() {
 		for _, p := range dn.Own() {

@@ -8,8 +8,8 @@ import (
 	"berth/policy"
 )
 
-// keyChangeWarnings says where rules give people the service "keys" and their
-// directory lets them do no more than look.
+// keyChangeWarnings names the directories in which the service "keys" of a
+// rule can only list keys.
 func keyChangeWarnings(cfg *config.Config) []string {
 	if !slices.ContainsFunc(cfg.Rules, func(r policy.Rule) bool { return slices.Contains(r.Services, "keys") }) {
 		return nil
@@ -23,7 +23,7 @@ func keyChangeWarnings(cfg *config.Config) []string {
 	return all
 }
 
-// keyChangeOf is the same for one user's directory.
+// keyChangeOf is keyChangeWarnings for the directory of one user.
 func keyChangeOf(cfg *config.Config, p *policy.Policy) []string {
 	for _, d := range cfg.Directories {
 		if d = d.Complete(); d.Name == p.User.Source && d.KeyChange != "service" && p.Allows("keys") {

@@ -76,7 +76,8 @@ func (c *conversion) run(cmd *cobra.Command, file string) error {
 	return writeKey(c.out, cmd.OutOrStdout(), text, 0o600)
 }
 
-// passphrase is what the key will be encrypted with; before is what it was.
+// passphrase returns the passphrase that the key will be encrypted with;
+// before is its present one.
 func (c *conversion) passphrase(before []byte) ([]byte, error) {
 	switch {
 	case c.noneNew:

@@ -66,7 +66,8 @@ func passphraseOf(key, secret string) hostkey.Ask {
 	return func() ([]byte, error) { return prompt("Passphrase of "+key+": ", "--passphrase-file") }
 }
 
-// newPassphrase asks twice. An empty one means that the key is not encrypted.
+// newPassphrase asks twice for a passphrase. With an empty one the key is not
+// encrypted.
 func newPassphrase() ([]byte, error) {
 	once, err := prompt("New passphrase (empty for none): ", "--passphrase-file")
 	if err != nil {

@@ -120,7 +120,7 @@ func (c confinement) holds(needs confinement) error {
 	return nil
 }
 
-// allows reports whether a right is given at folder or above it.
+// allows reports whether a right is granted at folder or above it.
 func (c confinement) allows(folder string, may landlock.AccessFSSet) bool {
 	for ; ; folder = filepath.Dir(folder) {
 		if c[folder]&may == may {
@@ -152,7 +152,7 @@ func needs(cfg *config.Config, set *policy.Set) confinement {
 		all[folder] |= may
 	}
 	if program, err := os.Executable(); err == nil {
-		add(filepath.Dir(program), mayRun) // another one takes its place before an upgrade
+		add(filepath.Dir(program), mayRun) // another program replaces it before an upgrade
 	}
 	namedFiles(reflect.ValueOf(*cfg), func(file string) { add(filepath.Dir(file), mayRead) })
 	add(filepath.Dir(cfg.Path), mayRead)

@@ -17,17 +17,18 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// What is kept for the directory, the events, the folders of all people and
-// connections that are about to be refused, and what one connection needs on
-// average: its socket, and the files that are open.
+// The descriptors that are reserved for the directory, the events, the
+// folders of all people and connections that are about to be refused, and
+// those that one connection needs on average: its socket, and the files that
+// are open.
 const (
 	descriptorsKept   = 256
 	descriptorsEach   = 3
-	memoryUsedPercent = 90 // of what the service may have, from where on memory is collected eagerly
+	memoryUsedPercent = 90 // of the memory that the service may have: above this, garbage is collected more often
 )
 
-// fitLimits adapts the server to what the machine gives it: max is
-// ssh.max_connections, and the result is how many connections to take, and how
+// fitLimits adapts the server to the limits of the machine. maxConnections is
+// ssh.max_connections. The result is how many connections to accept, and how
 // many files their clients may have open. The log says what the limits are.
 func fitLimits(maxConnections int, log hclog.Logger) (connections, files int) {
 	var limit syscall.Rlimit // Go has raised it to the hard limit

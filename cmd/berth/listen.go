@@ -106,8 +106,8 @@ func (r *running) openSocket(path string) (err error) {
 	return nil
 }
 
-// stepAside gives another process what only one can have, the name of the socket for
-// operators and the pid file, until back is called.
+// stepAside gives up for another process what only one process can have, the name of
+// the socket for operators and the pid file, until back is called.
 func (r *running) stepAside(path string, pid *pidFile) (back func(), err error) {
 	if r.socket != nil {
 		if r.aside, err = admin.StepAside(r.socket, path); err != nil {
@@ -117,7 +117,7 @@ func (r *running) stepAside(path string, pid *pidFile) (back func(), err error) 
 	pid.yield()
 	return func() {
 		if r.socket != nil {
-			_ = admin.StepBack(r.socket, r.aside, path) // else its name stays aside
+			_ = admin.StepBack(r.socket, r.aside, path) // otherwise its name stays aside
 			r.aside = ""
 		}
 		pid.write()

@@ -35,7 +35,7 @@ func nodesCommand(use, short, long string, args cobra.PositionalArgs, do string,
 	return cmd
 }
 
-// onNodes has nodes do t, and prints what came of it on each. It fails if one of them does.
+// onNodes has nodes do t, and prints the result of each. It fails if one of them fails.
 func onNodes(ctx context.Context, out io.Writer, server *admin.Client, t admin.Task) error {
 	all, err := server.Nodes(ctx, t)
 	failed := err != nil
@@ -84,8 +84,8 @@ func nodeSessions(ctx context.Context, server *admin.Client, t admin.Task) (all 
 	return all, err
 }
 
-// compareRules prints which rules the nodes have, if there are several. Any question
-// says that.
+// compareRules prints which rules the nodes have, if there are several. The answer
+// to any task has the hash of the rules.
 func compareRules(cmd *cobra.Command, server *admin.Client) {
 	all, err := server.Nodes(cmd.Context(), admin.Task{Do: admin.DoSessions, Node: admin.EveryNode})
 	if len(all) > 1 {

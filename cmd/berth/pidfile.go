@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// A pidFile says which process is the server. It is locked while that runs, so that a
-// second server with the same pid_file does not start.
+// A pidFile has the number of the server's process. The server keeps it locked, so
+// that a second server with the same pid_file does not start.
 type pidFile struct {
 	path string   // empty: there is none
 	f    *os.File // nil: another process has it
@@ -49,7 +49,7 @@ func (p *pidFile) write() error {
 	return nil
 }
 
-// yield leaves the file to another process.
+// yield gives up the file for another process.
 func (p *pidFile) yield() {
 	if p.f != nil {
 		p.f.Close()

@@ -13,13 +13,14 @@ import (
 	"berth/policy"
 )
 
-// existing is what a pattern of host directories finds on this machine.
+// existing returns the host directories on this machine that match a pattern.
 func existing(pattern string) []string {
 	found, _ := filepath.Glob(pattern) // the policy makes no bad pattern
 	return found
 }
 
-// owners says why folders of others cannot work here, or is empty. It tries it as nobody.
+// owners says why this process cannot act as the owners of folders; it is empty if it
+// can. It tries this as the user nobody.
 func owners(set *policy.Set) []string {
 	if !set.Acting() {
 		return nil
@@ -30,7 +31,8 @@ func owners(set *policy.Set) []string {
 	return nil
 }
 
-// places says what is wrong with the places of folders on this machine.
+// places returns warnings about the host directories of folders on this
+// machine.
 func places(folders []policy.Folder) []string {
 	var warnings []string
 	warn := func(format string, args ...any) {

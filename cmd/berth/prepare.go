@@ -92,8 +92,8 @@ func prepare(cfg *config.Config, hostKeys []string) (*parts, error) {
 	return p, errors.Join(errs...)
 }
 
-// rehearse does what serve does before it serves, without a trace: it makes no
-// file and gives the ports back.
+// rehearse does what serve does before it serves, and leaves nothing behind:
+// it makes no file and closes the ports.
 func rehearse(cfg *config.Config) error {
 	var errs []error
 	failed := func(key string, err error) {
@@ -101,7 +101,7 @@ func rehearse(cfg *config.Config) error {
 			errs = append(errs, fmt.Errorf("%s%w", key, err))
 		}
 	}
-	made := func(key, file string) { // must be there, or serve must be able to make it
+	made := func(key, file string) { // must exist, or serve must be able to make it
 		failed(key+": "+file+": ", folderFor(file))
 	}
 	var keys []string

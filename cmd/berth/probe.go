@@ -86,7 +86,7 @@ type report struct {
 	Steps   []step   `json:"steps"`
 }
 
-// announce is what the server says of itself.
+// announce has what the server announces.
 type announce struct {
 	Version     string            `json:"version,omitempty"` // identification string
 	HostKey     string            `json:"host_key,omitempty"`

@@ -14,9 +14,9 @@ import (
 // errDraining is why a server that is shutting down is not ready.
 var errDraining = errors.New("shutting down")
 
-// readiness answers /readyz. A server is ready if this is not its end, every
-// directory answers, and the last sessions could open a folder. Events that are
-// lost matter if whenLost is audit.Refuse.
+// readiness answers /readyz. A server is ready if it is not shutting down,
+// every directory answers, and the last sessions could open a folder. Events
+// that are lost matter if whenLost is audit.Refuse.
 func readiness(serving context.Context, people directory.Directory, shown *folders, record *audit.Queue, stateHealth func() (int, error), whenLost string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if serving.Err() != nil {

@@ -13,7 +13,7 @@ import (
 	"berth/sshd/event/metrics"
 )
 
-// A record is where the events of a server go.
+// A record has the destinations of a server's events.
 type record struct {
 	event.Sinks
 	file   *audit.File

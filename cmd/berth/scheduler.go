@@ -12,9 +12,9 @@ import (
 // Somebody who moves small files sends a request, waits for the answer and sends
 // the next one. Between two requests the whole process is idle for a tenth of a
 // millisecond, and Go's scheduler wakes idle processors to look for work that
-// does not exist. With one processor it does not. The other half of the cure is
-// a setting of the linker, in the Makefile. docs/adr/0005-a-quiet-scheduler.md
-// has the figures.
+// does not exist. With one processor it does not. The other part of the remedy
+// is a setting of the linker, in the Makefile.
+// docs/adr/0005-a-quiet-scheduler.md has the figures.
 
 // How often followLoad measures, and how often it asks Go how many processors
 // there are: the administrator may change the CPU quota of the service.

@@ -247,7 +247,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 	if r.admin != nil {
 		answer(health, r.admin, admin.Handler(isReady, counts.Registry, log.Named("admin")))
 	}
-	// What comes of these is an event.
+	// The outcome of these is an event.
 	background.Go(func() { onSignal(beside, upgrades, func(by map[string]string) { _, _ = up.run(by) }) })
 	background.Go(func() { onSignal(beside, reloads, func(by map[string]string) { _, _ = re.run(beside, by) }) })
 	operators := operator{
@@ -299,7 +299,7 @@ func serve(ctx context.Context, written, cfg *config.Config, ready func(*running
 const lastMinute = 15 * time.Second
 
 // untilDone waits for the end of ctx or of a listener, and drains. stopped ends when the
-// server is to end, whoever has taken over.
+// server must end, even if another process has taken over.
 func untilDone(ctx, stopped context.Context, srv *sshd.Server, r *running, served <-chan error, sink event.Sink, service supervisor, times sshd.Settings) error {
 	var failed error
 	left := len(r.listeners)

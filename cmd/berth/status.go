@@ -30,7 +30,8 @@ type logLevel struct {
 
 func newLogLevel(log hclog.Logger) *logLevel { return &logLevel{log: log, normal: log.GetLevel()} }
 
-// set makes level the one of the log, for d or for good.
+// set changes the level of the log, for d, or if d is 0 until the server
+// ends.
 func (l *logLevel) set(level string, d time.Duration) error {
 	if err := errors.Join(config.Log{Level: level, Format: "text"}.Check()...); err != nil {
 		return err

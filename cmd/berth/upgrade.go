@@ -41,7 +41,8 @@ const predecessorVar = "LISTEN_PREDECESSOR_FD"
 // takeOverWait is how long each step of the next process may take. An operator waits.
 const takeOverWait = 12 * time.Second
 
-// progress is what the next process has come to, or why it ends.
+// progress reports that the next process has come to its next step, or why it
+// ends.
 type progress struct {
 	Release string `json:"release"`
 	Error   string `json:"error"`
@@ -52,7 +53,7 @@ type upgrader struct {
 	program   string // found before its file is replaced
 	listeners []net.Listener
 	memories  func(next net.Conn) memories
-	talk      func(net.Conn, *json.Decoder)   // with the next process, until one of both ends; in the background
+	talk      func(net.Conn, *json.Decoder)   // talks with the next process in the background, until one of both ends
 	aside     func() (back func(), err error) // gives up what only one process can have
 	leave     func(handedOver)                // ends this process when its sessions have ended
 	drain     time.Duration
@@ -229,7 +230,7 @@ func talkToPredecessor() (net.Conn, error) {
 		return nil, fmt.Errorf("%s: %w", predecessorVar, err)
 	}
 	syscall.CloseOnExec(int(fd))
-	dup, err := syscall.Dup(int(fd)) // what is passed stays for a second call
+	dup, err := syscall.Dup(int(fd)) // a second call gets the same connection
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", predecessorVar, err)
 	}
