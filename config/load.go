@@ -80,7 +80,8 @@ func (cfg *Config) WithRules(file string, text []byte) (*Config, error) {
 // which contain dots, stay whole.
 const delimiter = "::"
 
-// merge returns the settings of the file and the environment, which takes precedence.
+// merge returns the settings of the file and of the environment. The environment
+// takes precedence.
 func merge(text []byte) (map[string]any, []*Mistake, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	v.SetConfigType("yaml")

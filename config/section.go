@@ -51,9 +51,9 @@ func RulesSection(text []byte) (first int, lines []string) {
 	return first, lines
 }
 
-// RulesMistakes returns of an error of WithRules what is about the section rules. Of other
-// mistakes it only says that there are some: their text may have a password, which YAML
-// takes for an anchor, say.
+// RulesMistakes returns those mistakes of an error of WithRules that are about the
+// section rules. Of others it only says that there are some. Their text may have a
+// password, for example one that YAML takes for an anchor.
 func RulesMistakes(err error) error {
 	all := split(err)
 	var shown []error

@@ -29,8 +29,8 @@ func (r *Result) note(place, format string, args ...any) {
 // topLevel finds where a section of a configuration begins.
 var topLevel = regexp.MustCompile(`(?m)^([a-z_]+):`)
 
-// Over returns the text of a configuration, base, with the rules and other sections of r
-// in the place of those it had. What is merged by hand only is noted. It is called once.
+// Over returns the text of the configuration base, with its rules and other sections
+// replaced by those of r. It notes what can be merged only by hand. It is called once.
 func (r *Result) Over(base string) (string, error) {
 	var b strings.Builder
 	if err := config.WriteRules(&b, r.Rules); err != nil {

@@ -394,7 +394,7 @@ func (s *sftpgo) places(r *policy.Rule, u sftpgoUser, note func(string, ...any))
 			return fmt.Sprintf("has a virtual folder at %q, which is no clean path", f.VirtualPath)
 		case f.Filesystem.Provider != 0 || !path.IsAbs(f.MappedPath):
 			note("virtual folder %s: is not in the files of the machine", f.VirtualPath)
-			rights[f.VirtualPath] = []string{} // what it has hidden in the home stays so
+			rights[f.VirtualPath] = []string{} // what is hidden in the home stays hidden
 			continue
 		}
 		m := policy.Mount{Path: f.VirtualPath, Host: host(f.MappedPath), Permissions: nearest(rights, f.VirtualPath)}

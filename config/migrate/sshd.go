@@ -28,7 +28,7 @@ type sshd struct {
 	SSHD
 	Result
 	blocks []*sshdBlock
-	open   int // the first rule with a home for people whose ForceCommand a later block may say; 0: none
+	open   int // the first rule with a home for people whose ForceCommand a later block may set; 0: none
 }
 
 // deciding are the keywords that say what people may do.
@@ -78,7 +78,8 @@ func (s *sshd) denied(g *sshdBlock) error {
 	return nil
 }
 
-// expressible refuses what would let in or keep out others than meant.
+// expressible refuses a name that would let in or keep out other people than
+// intended.
 func expressible(keyword, name, place string) error {
 	if strings.HasPrefix(name, "!") || strings.ContainsAny(name, `[]`) || name == "" {
 		return fmt.Errorf("%s: %s %q: a rule cannot express this: remove it from the list, in a copy of the file", place, keyword, name)
@@ -92,8 +93,8 @@ func plainGroup(name string) string {
 	return name[strings.LastIndexByte(name, '\\')+1:]
 }
 
-// conditions are those of a Match line. why says what of it no rule can say; the
-// conditions are then true for more people than the line is.
+// conditions are those of a Match line. why names what no rule can express; the
+// conditions are then true for more people than the line.
 func (b *sshdBlock) conditions() (when policy.When, why string) {
 	for i := 0; i < len(b.criteria); i += 2 {
 		name := strings.ToLower(b.criteria[i])
@@ -209,7 +210,7 @@ func (s *sshd) block(b *sshdBlock, later []*sshdBlock) {
 }
 
 // keepReadOnly makes a rule for people who can only read because of the ForceCommand of
-// block b, whichever other block or line says their folder. Of all rules that match a
+// block b, whichever other block or line sets their folder. Of all rules that match a
 // person, the first one with a path decides about it.
 func (s *sshd) keepReadOnly(b *sshdBlock, when policy.When) {
 	if len(s.Writable) == 0 {
