@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// What a client of this listener may take. Scrapes are small and local.
+// Limits for clients of this listener. Scrapes are small and local.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
@@ -27,7 +27,7 @@ const (
 	idleTimeout   = time.Minute
 	headerBytes   = 8 << 10
 	scrapesAtOnce = 4
-	goodbye       = 5 * time.Second // for answers under way when the listener ends
+	goodbye       = 5 * time.Second // time for answers under way when the listener ends
 )
 
 // linksPage is for people who find the listener.

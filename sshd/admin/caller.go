@@ -31,7 +31,8 @@ func (c Caller) Fields() map[string]string {
 	return map[string]string{"operator": c.User, "operator_uid": c.UID, "operator_login": c.Login, "operator_session": c.Console}
 }
 
-// userName is the name of a user of this machine, else the number.
+// userName returns the name of a user of this machine, or the number if there
+// is no name.
 func userName(uid int) string {
 	id := strconv.Itoa(uid)
 	if u, err := user.LookupId(id); err == nil {
@@ -40,7 +41,7 @@ func userName(uid int) string {
 	return id
 }
 
-// callerOf asks the kernel who is at the other end of a Unix socket.
+// callerOf asks the kernel which user is at the other end of a Unix socket.
 func callerOf(c net.Conn) (Caller, bool) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {

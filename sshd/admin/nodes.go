@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Task is what an operator has nodes do that share their state.
+// A Task is something that an operator asks of nodes that share their state.
 type Task struct {
 	Do    string        // one of the names below
 	Node  string        // the name of the only one that does it; empty: all others; EveryNode: all
@@ -22,7 +22,7 @@ type Task struct {
 // EveryNode is all nodes, the one that is asked included.
 const EveryNode = "all"
 
-// What a Task may do.
+// The tasks that there are.
 const (
 	DoSessions = "sessions"
 	DoKick     = "kick"
@@ -32,13 +32,13 @@ const (
 	DoLogLevel = "log-level"
 )
 
-// A Done is what came of a task on one node.
+// A Done is the result of a task on one node.
 type Done struct {
 	Node      string    `json:"node"`
 	RulesHash string    `json:"rules_hash"` // that the node runs, afterwards
 	Sessions  []Session `json:"sessions,omitempty"`
 	Status    *Status   `json:"status,omitempty"`
-	Waits     string    `json:"waits,omitempty"` // what only a restart takes up, of a reload
+	Waits     string    `json:"waits,omitempty"` // of a reload: what only a restart applies
 	Error     string    `json:"error,omitempty"` // why it was not done
 }
 
@@ -80,8 +80,8 @@ func serveNodes(w http.ResponseWriter, r *http.Request, o Operator) {
 	writeOutcome(w, done, err)
 }
 
-// Nodes has nodes do t, and returns what came of it on each. The error says which have
-// not answered.
+// Nodes has nodes do t, and returns the result of each. The error says which have not
+// answered.
 func (c *Client) Nodes(ctx context.Context, t Task) ([]Done, error) {
 	text, err := json.Marshal(t)
 	if err != nil {

@@ -14,8 +14,8 @@ const (
 	readyLimit = 3 * time.Second // for one check
 )
 
-// Degraded is what is wrong with a server that goes on all the same: /readyz says
-// so, with status 200.
+// Degraded is the fault of a server that is ready nevertheless: /readyz has the
+// fault, with status 200.
 type Degraded struct{ Err error }
 
 func (d Degraded) Error() string { return d.Err.Error() }

@@ -68,14 +68,14 @@ type Operator interface {
 	// Drain ends the server as SIGTERM does, and returns at once.
 	Drain(by Caller)
 	// Reload reads the configuration again. It returns in a sentence what only a
-	// restart takes up, or why nothing has changed.
+	// restart applies, or why nothing has changed.
 	Reload(by Caller) (waits string, err error)
 	// Status describes the server.
 	Status() Status
 	// Metrics are what the server has counted.
 	Metrics() prometheus.Gatherer
-	// LogLevel makes the log as talkative as level, and as before again after d unless
-	// that is 0. It fails for a level that does not exist.
+	// LogLevel sets the level of the log, and unless d is 0, the level before again
+	// after d. It fails for a level that does not exist.
 	LogLevel(by Caller, level string, d time.Duration) error
 	// Upgrade starts the program anew, from its file, and has the new process take
 	// over. It returns when that serves, or why nothing has changed.
@@ -86,7 +86,7 @@ type Operator interface {
 	Lift(by Caller, network netip.Prefix) []netip.Prefix
 }
 
-// Status is what an operator wants to know first of a running server.
+// Status is what an operator needs to know first about a running server.
 type Status struct {
 	Release     string            `json:"release"`
 	PID         int               `json:"pid"`
@@ -110,27 +110,28 @@ type Status struct {
 	ConfinedTo   []string            `json:"confined_to"` // folders that Landlock lets the server write; empty: it is not confined
 }
 
-// A Reload is how one ended.
+// A Reload is the result of a reload.
 type Reload struct {
 	At    time.Time `json:"at"`
 	Error string    `json:"error"` // empty: the file is in force
 	Waits string    `json:"waits"` // what only a restart takes up
 }
 
-// DirectoryStatus is whether a directory answers.
+// DirectoryStatus says whether a directory answers.
 type DirectoryStatus struct {
 	Name  string `json:"name"`
 	Error string `json:"error"` // empty: it does
 }
 
-// CertificateStatus is until when a certificate is valid.
+// CertificateStatus says until when a certificate is valid.
 type CertificateStatus struct {
 	Use  string    `json:"use"`  // directory, ca_file or host
 	Name string    `json:"name"` // the URL of the server, the file, or the kind of the key
 	Ends time.Time `json:"ends"`
 }
 
-// EventsStatus is how well events are written to a place.
+// EventsStatus says whether events are written to a place, and how many wait
+// or are lost.
 type EventsStatus struct {
 	To      string `json:"to"`
 	Error   string `json:"error"`    // why they cannot be written now; empty: they can
@@ -138,7 +139,7 @@ type EventsStatus struct {
 	LeftOut uint64 `json:"left_out"` // of those who caused too many
 	Refused uint64 `json:"refused"`  // set aside because the receiver does not take them
 
-	Waiting uint64    `json:"waiting"`         // not there yet
+	Waiting uint64    `json:"waiting"`         // not written or sent yet
 	Oldest  time.Time `json:"oldest,omitzero"` // of those that wait because of an error
 }
 
@@ -149,7 +150,8 @@ type Successor struct {
 	Drain   time.Duration `json:"drain_ns"` // when the sessions of the process before end at the latest
 }
 
-// An outcome is an answer that may be incomplete, or say only why nothing has changed.
+// An outcome is an answer that may be incomplete, or have only the reason why nothing
+// has changed.
 type outcome[T any] struct {
 	Answer T      `json:"answer"`
 	Error  string `json:"error"`
@@ -243,12 +245,12 @@ func writeOutcome[T any](w http.ResponseWriter, v T, err error) {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // the client is gone, if anything
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client is gone
 }
 
 // ListenSocket listens on a unix socket that only the user of this process, and
-// root, can reach. One that a dead server left behind is replaced; one that
-// answers is an error.
+// root, can reach. A socket of a server that has died is replaced. A socket
+// that answers is an error.
 func ListenSocket(path string) (net.Listener, error) {
 	defer syscall.Umask(syscall.Umask(0o177)) // from the first moment
 	l, err := net.Listen("unix", path)
@@ -334,12 +336,12 @@ func (c *Client) Drain(ctx context.Context) error {
 }
 
 // Reload has the server read its configuration again, and waits for the outcome:
-// what only a restart takes up, or why nothing has changed.
+// what only a restart applies, or why nothing has changed.
 func (c *Client) Reload(ctx context.Context) (waits string, err error) {
 	return askOutcome[string](ctx, c, "/reload", "")
 }
 
-// Status returns how the server is.
+// Status returns the status of the server.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.ask(ctx, http.MethodGet, "/status", "", &s)
 }
@@ -354,7 +356,7 @@ func (c *Client) text(ctx context.Context, path string) (text []byte, err error)
 	return text, c.ask(ctx, http.MethodGet, path, "", &text)
 }
 
-// LogLevel changes what the server logs, for d unless that is 0.
+// LogLevel changes the level of the server's log, for d unless that is 0.
 func (c *Client) LogLevel(ctx context.Context, level string, d time.Duration) error {
 	return c.ask(ctx, http.MethodPost, "/log-level", url.Values{"level": {level}, "for": {d.String()}}.Encode(), nil)
 }
