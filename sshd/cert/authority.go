@@ -156,8 +156,8 @@ func (a *Authority) List() ([]Listed, error) {
 }
 
 // Trusts returns nil if cert, which Check accepted before for somebody of that
-// directory, is still signed by one of the authorities and not revoked. A file that cannot
-// be read does not hide what the others say.
+// directory, is still signed by one of the authorities and not revoked. If a file cannot
+// be read, the others still decide.
 func (a *Authority) Trusts(cert *ssh.Certificate, directory string) error {
 	trusted, revoked := a.trusts(cert.SignatureKey, directory), a.revokes(cert)
 	if errors.Is(trusted, ErrUnreadable) && errors.Is(revoked, ErrRevoked) {
@@ -338,6 +338,6 @@ var (
 	ErrUnreadable = errors.New("keys of authorities or revocations cannot be read")
 
 	// ErrUndecided is an ErrUnreadable about a certificate that an authority has signed, or
-	// about a key: all that is not known is whether it is revoked.
+	// about a key: only whether it is revoked is not known.
 	ErrUndecided = errors.New("not known whether it is revoked")
 )
