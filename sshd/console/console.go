@@ -113,7 +113,7 @@ func (s *Settings) Secure(l net.Listener) net.Listener {
 	})
 }
 
-// Operators is what the console asks of the server, and does to it.
+// Operators are the questions and commands of the console to the server.
 type Operators interface {
 	Sessions() []admin.Session
 	Nodes(t admin.Task) ([]admin.Done, error)
@@ -127,7 +127,7 @@ type Console struct {
 	Gate      *login.Gate
 	Operators Operators
 	Events    event.Sink
-	History   *History // gets all events
+	History   *History // receives all events
 	File      string   // events file; empty: there is none
 	Node      string
 	Recheck   time.Duration // how often people with open sessions are looked up again

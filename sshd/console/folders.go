@@ -42,7 +42,7 @@ func (c *Console) showFolders(w http.ResponseWriter, status int, s *session, b f
 	c.show(w, status, "folders.html", c.view(s, say("folders.title"), b))
 }
 
-// review begins to look who can reach a folder.
+// review begins to find out who can reach a folder.
 func (c *Console) review(w http.ResponseWriter, r *http.Request, s *session) {
 	b := foldersBody{Path: strings.TrimSpace(r.PostFormValue("path"))}
 	if err := c.beginReview(w, r, s, b.Path); err != nil {

@@ -39,7 +39,7 @@ type job struct {
 // Done reports whether j has ended.
 func (j *job) Done() bool { return isClosed(j.done) }
 
-// Looked is how many people were checked so far.
+// Looked returns how many people were checked so far.
 func (j *job) Looked() int64 { return j.people.Load() }
 
 // EventsRead is how much of the events was read so far; empty: none are read.
@@ -136,7 +136,7 @@ func (l *jobs) stop() {
 	l.running.Wait()
 }
 
-// A resultView is a page of what came of a job.
+// A resultView is a page of the result of a job.
 type resultView struct {
 	*job
 	Link        string // of the first page
@@ -203,8 +203,8 @@ func (c *Console) progress(w http.ResponseWriter, r *http.Request, s *session) {
 	})
 }
 
-// everybody has each person of the directories added, until full, and counts them. An
-// error is why some are missing.
+// everybody calls add with each person of the directories, until it reports that the
+// result is full, and counts them. The error says why some are missing.
 func (c *Console) everybody(ctx context.Context, j *job, add func(*directory.User) (full bool)) error {
 	for u, err := range c.Gate.Directory.Users(ctx) {
 		if err != nil {

@@ -21,9 +21,9 @@ const (
 	mostShown    = 100 // sessions: each row is drawn every second
 )
 
-// A live is what is happening now. All open pages share it, so that five of them cost as
-// much as one. No page waits for other nodes or directories: their last answer is shown
-// until they answer again.
+// A live has the sessions and transfers of the moment. All open pages share it, so that
+// five of them cost as much as one. No page waits for other nodes or directories: their
+// last answer is shown until they answer again.
 type live struct {
 	mu       sync.Mutex
 	read     time.Time
@@ -64,7 +64,7 @@ func transferKey(s *admin.Session, t *admin.Transfer) string {
 func (c *Console) refresh(l *live, now time.Time) {
 	c.ask(l, &l.others, othersEvery, now, admin.Task{Do: admin.DoSessions})
 	c.ask(l, &l.health, healthEvery, now, admin.Task{Do: admin.DoStatus, Node: admin.EveryNode})
-	if now.Sub(l.read) < refresh*9/10 { // ticks of those who look are not exact
+	if now.Sub(l.read) < refresh*9/10 { // the ticks of viewers are not exact
 		return
 	}
 	l.read, l.drawn = now, map[drawing]part{}
@@ -106,7 +106,7 @@ func (c *Console) ask(l *live, a *asked, every time.Duration, now time.Time, t a
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		a.running, a.done, a.err = false, done, err
-		l.read = time.Time{} // show it
+		l.read = time.Time{} // so that the next refresh shows the answer
 	})
 }
 

@@ -83,7 +83,7 @@ func (c *Console) send(w http.ResponseWriter, r *http.Request, s *session, done 
 			}
 		}
 		if !more {
-			_, _ = fmt.Fprint(w, "event: end\ndata:\n\n") // else the browser asks again
+			_, _ = fmt.Fprint(w, "event: end\ndata:\n\n") // otherwise the browser asks again
 			return
 		}
 		select {

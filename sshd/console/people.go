@@ -145,7 +145,7 @@ func (c *Console) explain(r *http.Request, b *personBody) (int, error) {
 	return http.StatusOK, errors.Join(nesting, c.news(b))
 }
 
-// news fills in what the end of the events file says about the person and the keys.
+// news fills in what the end of the events file has about the person and the keys.
 func (c *Console) news(b *personBody) error {
 	added, used := map[string]time.Time{}, map[string]time.Time{}
 	err := c.eventsOf(b.User, nil, func(m audit.Match) bool {
@@ -181,7 +181,7 @@ func (c *Console) eventsOf(u *directory.User, types []string, found func(audit.M
 	}
 	return search.Newest(&c.tail, c.File, mostTail, func(m audit.Match) bool {
 		if m.UserID != u.ID && (m.UserID != "" || !strings.EqualFold(m.User, u.Name)) || m.Directory != "" && m.Directory != u.Source {
-			return true // somebody else who had the name
+			return true // an event of somebody else who had the name before
 		}
 		return found(m)
 	})
@@ -251,7 +251,8 @@ func (c *Console) groupsOf(ctx context.Context, set *policy.Set, u *directory.Us
 	return all
 }
 
-// groupName is what the first part of a DN says, else the name.
+// groupName returns the value in the first part of a DN, or the name if there
+// is no DN.
 func groupName(g directory.Group) string {
 	if g.Name != "" {
 		return g.Name

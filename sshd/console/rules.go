@@ -36,7 +36,7 @@ type RulesFile struct {
 	Err     error // why they could not be in force
 }
 
-// A rulesBody is the rules, and whom others would change.
+// A rulesBody has the rules, and the people whose access others would change.
 type rulesBody struct {
 	File    RulesFile
 	Lines   []numbered
@@ -73,7 +73,8 @@ func (c *Console) showRules(w http.ResponseWriter, status int, s *session, b rul
 	c.show(w, status, "rules.html", c.view(s, say("rules.title"), b))
 }
 
-// compare begins to look whom other rules would change. It installs nothing.
+// compare begins to find the people whose access other rules would change. It
+// installs nothing.
 func (c *Console) compare(w http.ResponseWriter, r *http.Request, s *session) {
 	b := rulesBody{Text: strings.ReplaceAll(r.PostFormValue("rules"), "\r\n", "\n")}
 	comparison, err := c.comparison(b.Text)

@@ -24,7 +24,7 @@ import (
 const (
 	mostSessions = 1000            // may be open at once
 	mostPages    = 20              // of a session at once: a browser asks for six. Others need connections and memory, too
-	askTime      = 5 * time.Second // for the directory before something is changed: a session must be ended in an outage, too
+	askTime      = 5 * time.Second // how long the directory may take before a change: an operator must be able to end a session in an outage, too
 )
 
 // A session is of somebody who has logged in.
@@ -40,8 +40,8 @@ type session struct {
 	release func()
 }
 
-// sessions are those that are open, by the hash of the token in the cookie: nobody can use
-// what they see in the memory of the server.
+// sessions are the open ones, by the hash of the token in the cookie. So nobody who reads
+// the memory of the server can use a session.
 type sessions struct {
 	mu      sync.Mutex
 	open    map[[sha256.Size]byte]*session
@@ -222,7 +222,7 @@ func (c *Console) as(service string, h func(http.ResponseWriter, *http.Request, 
 				return
 			}
 			ctx, cancel := context.WithTimeout(r.Context(), askTime)
-			c.reconsider(ctx, s) // what changes something asks the directory first
+			c.reconsider(ctx, s) // before a change, the directory is asked
 			cancel()
 			if s.gone() {
 				http.Redirect(w, r, "/login", http.StatusSeeOther)
@@ -233,7 +233,7 @@ func (c *Console) as(service string, h func(http.ResponseWriter, *http.Request, 
 			c.fail(w, http.StatusForbidden, say("error.no_service", service))
 			return
 		}
-		if r.URL.Path != "/stream" && r.URL.Path != "/result" { // a page that is left open is not a person
+		if r.URL.Path != "/stream" && r.URL.Path != "/result" { // requests that an open page makes by itself do not count as activity
 			s.seen.Store(time.Now().Unix())
 		}
 		h(w, r, s)
