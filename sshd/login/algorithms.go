@@ -125,7 +125,7 @@ func weaken(cfg *ssh.ServerConfig, names []string, hello early.Hello) {
 	w := weaknesses()
 	for i, list := range []struct {
 		offered *[]string
-		client  [][]string // both must have one in common with what is offered
+		client  [][]string // each of both lists must have an algorithm in common with those offered
 	}{
 		{&cfg.KeyExchanges, [][]string{hello.KeyExchanges}},
 		{&cfg.Ciphers, [][]string{hello.CiphersIn, hello.CiphersOut}},

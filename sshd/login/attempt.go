@@ -31,7 +31,7 @@ type Attempt struct {
 	pre  ssh.ServerPreAuthConn // set once keys have been exchanged
 
 	client  string // identification string
-	service string // that the rules must list; empty: any login will do
+	service string // the service that the rules must list; empty: none
 	offers  int    // of keys that were refused
 
 	browserToo bool // keyboard-interactive may be a sign-in with the browser
@@ -42,7 +42,7 @@ type Attempt struct {
 	work, idle time.Duration // time spent in callbacks: for the login, and waiting for the person or for RefusalDelay
 	tried      bool          // the client has tried to prove something
 	penalized  bool          // the source has got a penalty
-	release    func()        // ends the count of the session; nil: it is not counted
+	release    func()        // ends the counting of the session; nil: it is not counted
 }
 
 // found is the name that is tried, the answer of the directory, and the refused keys.
@@ -53,7 +53,7 @@ type found struct {
 	at       time.Time // of the look-up; zero: there was none yet
 	offered  bool      // a key or certificate was refused
 	refused  []string
-	reported bool // an event says how a try with this name failed
+	reported bool // an event reports how a try with this name failed
 	asked    bool // the method password has asked for a new password
 	asks     int  // new passwords that were tried
 }
@@ -89,7 +89,7 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	idle := a.idle
 	a.tried = true
 	var u *directory.User
-	err := a.gate.State.Barred(a.peer.Source) // by what other connections did since this one began
+	err := a.gate.State.Barred(a.peer.Source) // other connections may have got a penalty for the source meanwhile
 	if err == nil {
 		u, err = a.lookup(name, method != methodPublicKey || len(a.proofs.factors) > 0)
 	}
@@ -118,7 +118,7 @@ func (a *Attempt) try(meta ssh.ConnMetadata, p *proof, prove func(*directory.Use
 	}
 	if err != nil {
 		if a.answered.After(started) {
-			started = a.answered // the time of the comparison after it must not show
+			started = a.answered // otherwise the client could measure the comparison after that answer
 		}
 		a.wait(started)
 		return nil, a.reject(name, askedBy(method), err)
@@ -136,7 +136,7 @@ func (a *Attempt) following(u *directory.User, factor string) (next []string, er
 	if factor == factorCode {
 		method = a.proofs.method
 	}
-	if u.ID == "" { // without a service account, groups are known after the bind only
+	if u.ID == "" { // without a service account, groups are known only after the bind
 		return nil, nil
 	}
 	p, err := a.gate.resolve(u, method, a.peer.Remote.Addr())
@@ -209,7 +209,7 @@ func (a *Attempt) decide(proofs proofs, u *directory.User, p *proof) (*Grant, er
 	if !changed {
 		return g, nil
 	}
-	if u.ID == "" { // without a service account, users are known after a bind only
+	if u.ID == "" { // without a service account, users are known only after a bind
 		if err := a.authenticate(u, p.password); err != nil {
 			return nil, err
 		}
@@ -308,7 +308,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// wait makes refusals take the same time, whatever they are about.
+// wait makes all refusals take the same time, whatever the reason.
 func (a *Attempt) wait(started time.Time) {
 	began := time.Now()
 	select {

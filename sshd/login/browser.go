@@ -38,7 +38,7 @@ func (a *Attempt) browser(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChal
 // spelled returns nil if the provider spells the name of a person as the directory does,
 // apart from the case of letters. Directories find people by similar characters, too
 // (RFC 4518; Active Directory by é for e), which at the provider may be somebody else.
-// Around the name there may be what says the directory.
+// A prefix or suffix of the name may name the directory.
 func spelled(name, found string) error {
 	around := strings.Replace(strings.ToLower(name), strings.ToLower(found), "", 1)
 	if err := checkName(name); err != nil || strings.ContainsFunc(around, func(r rune) bool { return r > unicode.MaxASCII }) {

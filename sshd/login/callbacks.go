@@ -11,7 +11,7 @@ import (
 	"berth/sshd/event"
 )
 
-// Config is the SSH library's view of the login.
+// Config returns the settings by which the SSH library runs the login.
 func (a *Attempt) Config(hello early.Hello) *ssh.ServerConfig {
 	g := a.gate
 	cfg := &ssh.ServerConfig{
@@ -88,7 +88,7 @@ func (g *Gate) text(key, file string) string {
 	if err != nil {
 		g.Log.Warn("read a text for users", "setting", "ssh."+key, "error", err)
 	}
-	valid := strings.ToValidUTF8(string(text), "?") // with other bytes, clients end the connection
+	valid := strings.ToValidUTF8(string(text), "?") // clients end the connection at other bytes
 	if valid == "" || strings.HasSuffix(valid, "\n") {
 		return valid
 	}

@@ -91,7 +91,7 @@ type Peer struct {
 type Grant struct {
 	User        *directory.User
 	Method      string         // by which the login is known
-	Policy      *policy.Policy // what the rules give
+	Policy      *policy.Policy // what the rules allow
 	Restriction error          // if set, only the password can be changed, and why
 
 	proofs proofs
@@ -100,8 +100,8 @@ type Grant struct {
 
 // proofs are what one login has proved so far. They only grow.
 type proofs struct {
-	who          directory.Identity // whose; zero before the first
-	method       string             // the last one; a one-time code belongs to the one before it
+	who          directory.Identity // the person; zero before the first proof
+	method       string             // the last method; a one-time code counts as the method before it
 	factors      []string           // in the order in which they were proved
 	keys         []string           // of the directory, marshalled
 	certificates []certificate
@@ -238,13 +238,13 @@ func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr, open bool) 
 	err := g.outdated(p, u, open && g.OnChange == onChangeKeep)
 	switch {
 	case err == nil:
-	case open && !revokes(err): // the account and the rules count nevertheless
+	case open && !revokes(err): // the account and the rules still decide
 		g.Log.Warn("decide about an open session", "user", u.Name, "error", err)
 	default:
 		return nil, err
 	}
 	restriction, refused := p.restriction, error(nil)
-	bound := u.ID == "" && p.restriction != nil // only the bind knows the state
+	bound := u.ID == "" && p.restriction != nil // without a service account, only the bind shows the state
 	if err := u.State.Err(); err != nil && !bound && !(p.grace && u.State.Status == directory.StatusPasswordExpired) {
 		if restriction = restrictionIn(err); restriction == nil {
 			refused = proved(err)
@@ -256,7 +256,7 @@ func (g *Gate) judge(p proofs, u *directory.User, remote netip.Addr, open bool) 
 	}
 	next, done := missing(pol.Require, p.factors)
 	switch {
-	case !done && len(next) == 0: // before the account: its state is for who has proved what the rules ask for
+	case !done && len(next) == 0: // before the state of the account: only a person who has proved what the rules ask for may learn it
 		return nil, wrongMethod(pol.Require, p.factors)
 	case refused != nil:
 		return nil, refused
@@ -280,7 +280,8 @@ func (g *Gate) resolve(u *directory.User, method string, remote netip.Addr) (*po
 	return p, err
 }
 
-// reasons are those of r's conditions that decided whether it matches.
+// reasons are the explanations of those conditions of r that decided whether
+// r matches.
 func reasons(r policy.ExplainedRule) string {
 	var why []string
 	for _, c := range r.Conditions {
@@ -322,7 +323,8 @@ func (g *Gate) outdated(p proofs, u *directory.User, keep bool) error {
 	return unchecked
 }
 
-// restrictionIn returns err if all it asks for is a new password, else nil.
+// restrictionIn returns err if it asks only for a new password, and otherwise
+// nil.
 func restrictionIn(err error) error {
 	if errors.Is(err, directory.ErrPasswordExpired) || errors.Is(err, directory.ErrMustChange) {
 		return err

@@ -94,8 +94,8 @@ func (a *Attempt) userKey(u *directory.User, key ssh.PublicKey) (*ssh.Permission
 	return nil, fmt.Errorf("%w: not one of the user's %d", errKeyRefused, len(u.Keys))
 }
 
-// reported emits the event of an offer of the user that is refused, and returns what offer
-// gets. An offer costs no penalty: those of a name are reported together later.
+// reported emits the event of a refused offer of the user, and returns the error for
+// offer. An offer costs no penalty: those of a name are reported together later.
 func (a *Attempt) reported(err error, fields map[string]string) error {
 	e := a.rejection(a.name.typed, methodPublicKey, err)
 	e.Fields = fields

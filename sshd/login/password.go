@@ -69,8 +69,8 @@ func (w *wantsPassword) PasswordChange() (prompt string, change func(meta ssh.Co
 var cannotChange = []string{"SSH-2.0-Go", "SSH-2.0-rclone", "SSH-2.0-paramiko"}
 
 // asksInPassword reports whether the method password can ask for a new one. A client
-// that was asked and sends the old password once more cannot change it. Whether the
-// library knows wantsPassword is seen from another patch: it has all of them or none.
+// that was asked and sends the old password once more cannot change it. Another patch
+// shows whether the library knows wantsPassword: the library has all patches or none.
 func (a *Attempt) asksInPassword(p *proof) bool {
 	_, patched := a.pre.(interface {
 		Disconnect(reason uint32, message string) error
@@ -221,8 +221,8 @@ func (g *Gate) ChangePassword(ctx context.Context, u *directory.User, old, new, 
 	return PasswordEvent(u, err), err
 }
 
-// RulesFor says what the directory asks of a new password, as one more sentence after
-// text. It adds nothing if the directory does not show its rules.
+// RulesFor returns text, and after it a sentence with the directory's rules for a new
+// password, if the directory shows them.
 func (g *Gate) RulesFor(ctx context.Context, u *directory.User, text string) string {
 	rules, err := g.Directory.PasswordRules(ctx, u)
 	g.Log.Debug("password rules", "user", u.Name, "rules", rules.String(), "error", err)

@@ -15,7 +15,7 @@ import (
 	"berth/sshd/totp"
 )
 
-// What is not accepted from a client.
+// Proofs of a client that are not accepted.
 var (
 	errKeyRefused = errors.New("key not accepted")         // not a key of the user, or not from this address
 	errReported   = errors.New("not accepted")             // an event has the reason
@@ -106,7 +106,7 @@ var answers = []struct {
 	{errNoCodes, event.CodesNotConfigured, ""},
 	{errKeyRemoved, event.LoginKeyRemoved, "The key you logged in with is no longer yours."},
 	{errPasswordChanged, event.LoginPasswordChanged, "Your password has been changed."},
-	{errMethod, event.MethodNotAccepted, ""}, // a sentence would tell a guesser that the rules ask for something else
+	{errMethod, event.MethodNotAccepted, ""}, // a sentence would show an attacker that the rules ask for something else
 	{errEmpty, event.PasswordEmpty, "The new password is empty."},
 	{errBlank, event.PasswordBlank, "The new password begins or ends with a space or a tab."},
 	{errMismatch, event.PasswordMismatch, "The new passwords do not match."},
