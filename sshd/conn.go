@@ -25,7 +25,7 @@ import (
 )
 
 // A conn is one connection. serve runs it from accept to close, in one goroutine. Code
-// that has loaded a grant may read ssh and what is set before it.
+// that has loaded a grant may read ssh and the fields that are set before it.
 type conn struct {
 	srv    *Server
 	nc     net.Conn
@@ -184,7 +184,7 @@ func (c *conn) handshake(ctx context.Context, leaves func(), attempt **login.Att
 	peer := c.peer
 	peer.Waiting = func(longest time.Duration) (context.Context, func()) {
 		leaves()
-		last := c.peer.Opened.Add(c.srv.LoginGrace + longest) // however often it waits
+		last := c.peer.Opened.Add(c.srv.LoginGrace + longest) // the latest end, however often the login waits
 		until := func(t time.Time) {
 			grace = t
 			nc.SetDeadline(t)
@@ -317,7 +317,7 @@ func (c *conn) ended(err error, opened bool) {
 	} else if err != nil {
 		e.Reason, e.Err = handshakeReason(err, opened), err
 		if e.Reason == event.NotAuthenticated {
-			e.Err = errors.New("the client left without a login") // the text of the library repeats every try, and each has its event
+			e.Err = errors.New("the client left without a login") // the library's text repeats every try, and each try has its event
 		}
 	}
 	c.emit(e)

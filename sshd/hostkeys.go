@@ -9,8 +9,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The requests by which a client learns the host keys of a server whose key it knows, so
-// that it still knows the server when that key is gone (OpenSSH's PROTOCOL, section 2.5).
+// The requests by which a client learns all host keys of a server of which it knows one.
+// So it still knows the server when that key is no longer used (OpenSSH's PROTOCOL,
+// section 2.5).
 const (
 	announceHostKeys = "hostkeys-00@openssh.com"
 	proveHostKeys    = "hostkeys-prove-00@openssh.com"

@@ -91,7 +91,7 @@ func keyTable(u *directory.User, now time.Time) string {
 	return text.String()
 }
 
-// remarks is the comment of a key and what limits it.
+// remarks returns the comment of a key and its limits.
 func remarks(k directory.Key, comment string) string {
 	var all []string
 	if comment != "" {

@@ -64,8 +64,8 @@ type growing struct {
 }
 
 const (
-	// leastTrip is a round trip in which no client fills a window of the library. Larger
-	// windows would only use more of the processor's caches.
+	// leastTrip is a round trip so short that no client fills the library's window in
+	// it. Larger windows would then only use more of the processor's caches.
 	leastTrip = 4 * time.Millisecond
 	// leastCount is for how long bytes are counted, at least.
 	leastCount = 20 * time.Millisecond

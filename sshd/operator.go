@@ -83,7 +83,7 @@ func (c *conn) transfers() []admin.Transfer {
 		t := admin.Transfer{
 			Path: f.name, Mode: event.Mode(f.access), Since: f.opened, Bytes: f.read.Load() + f.written.Load(), Position: f.position.Load(),
 		}
-		if f.access&(os.O_WRONLY|os.O_RDWR) == 0 { // nobody says how long an upload will be
+		if f.access&(os.O_WRONLY|os.O_RDWR) == 0 { // SFTP does not announce the size of an upload
 			if fi, err := f.File.Stat(); err == nil {
 				t.Size = fi.Size()
 			}

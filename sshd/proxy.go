@@ -68,7 +68,7 @@ func (p *proxied) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// heard notes whether any byte has arrived.
+// heard records whether any byte has arrived.
 type heard struct {
 	net.Conn
 	anything atomic.Bool
@@ -85,13 +85,14 @@ func (h *heard) Read(p []byte) (int, error) {
 // errHeader means that a balancer sent something else than a valid header.
 var errHeader = errors.New("no usable PROXY header")
 
-// own waits for the header, and reports whether the balancer speaks for itself,
-// as it does in health probes. The error is early.ErrProbe if it sent nothing.
+// own waits for the header, and reports whether the connection is the
+// balancer's own, as in health probes. The error is early.ErrProbe if it sent
+// nothing.
 func (p *proxied) own() (bool, error) {
 	if h := p.ProxyHeader(); h != nil {
 		return h.Command.IsLocal() || h.SourceAddr == nil, nil
 	}
-	_, err := p.Read(nil) // returns why there is none
+	_, err := p.Read(nil) // returns the error if there is no header
 	if !p.heard.anything.Load() {
 		return true, early.ErrProbe
 	}

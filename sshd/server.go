@@ -86,8 +86,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // beatEvery is the longest time after which Serve notes that it is alive.
 const beatEvery = 2 * time.Second
 
-// beat notes that Serve is alive for l, or has ended. It takes mu, as accept does, so a
-// deadlock is noticed.
+// beat records that Serve is alive for l, or has ended. It locks mu, as accept does, so
+// a deadlock is noticed.
 func (s *Server) beat(l net.Listener, alive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

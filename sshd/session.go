@@ -70,7 +70,7 @@ func (c *conn) serveChannels(ctx context.Context) {
 			noMore = noMore || req.Type == "no-more-sessions@openssh.com"
 			c.refuseForwarding(req)
 			var answer []byte
-			if req.Type == proveHostKeys && !proved { // once: signatures cost time
+			if req.Type == proveHostKeys && !proved { // at most once, because signatures cost time
 				proved, answer = true, c.proveHostKeys(req.Payload)
 			}
 			if req.WantReply {
@@ -204,8 +204,8 @@ func (s *session) start(req *ssh.Request) (run, bool) {
 	}, true
 }
 
-// started and ended report a service. They are not a part of its run: an event needs room
-// on the stack, which a waiting session would keep.
+// started and ended report a service. They are separate functions, because an event needs
+// room on the stack, which a waiting session would keep.
 //
 //go:noinline
 func (s *session) started(sv *service) {

@@ -55,7 +55,7 @@ func (s *Server) review(ctx context.Context) {
 				continue
 			}
 			if checked = checked.Add(each); now.Sub(checked) >= each {
-				checked = now // to make up for what a slow directory has delayed would take ever longer
+				checked = now // reviews that a slow directory has delayed are not made up for, because that would take longer and longer
 			}
 			s.reconsider(ctx, func(g *login.Grant) bool { return shareOf(g.User.Name, shares) == share })
 			share = (share + 1) % shares

@@ -10,8 +10,8 @@ import (
 	"berth/sshd/login"
 )
 
-// serveWhoami shows users what berth explain shows about them, without what is about the
-// server.
+// serveWhoami shows users the output of berth explain about them, without the parts
+// about the server.
 func serveWhoami(_ context.Context, s *session, _ string) (uint32, error) {
 	g, now := s.conn.grant.Load(), time.Now()
 	u := g.User
