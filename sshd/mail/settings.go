@@ -17,8 +17,8 @@ type Settings struct {
 	// the first byte, and all others STARTTLS. Without TLS nothing is sent.
 	Server string `mapstructure:"server"`
 
-	// CAFile is a PEM file of who may vouch for the server; empty: the authorities of
-	// the system.
+	// CAFile is a PEM file with the authorities of the server's certificate; empty:
+	// those of the system.
 	CAFile string `mapstructure:"ca_file"`
 
 	// User logs in at the server; empty: nobody does.
@@ -53,7 +53,8 @@ type Settings struct {
 	// RFC 2798: de, or "fr, en;q=0.5".
 	LanguageAttribute string `mapstructure:"language_attribute"`
 
-	// Language is the one of people whose attribute names none that there is.
+	// Language is used for people whose attribute names no language that there
+	// are texts in.
 	Language string `mapstructure:"language"`
 
 	// Templates is a folder with texts that replace the ones of Berth, and more
@@ -89,7 +90,7 @@ func (s *Settings) Attributes() []string {
 	return slices.DeleteFunc([]string{s.AddressAttribute, s.NameAttribute, s.LanguageAttribute}, func(a string) bool { return a == "" })
 }
 
-// mostDays is longer than any password of a directory is good for.
+// mostDays is longer than any password of a directory is valid.
 const mostDays = 365
 
 // Check reports what in s cannot be used, with the key and what would be right.
