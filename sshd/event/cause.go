@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// causes is what the errors of the system mean. The first that matches counts.
+// causes has the reasons for errors of the system. The first entry that
+// matches counts.
 var causes = []struct {
 	err    error
 	reason Reason

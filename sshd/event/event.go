@@ -39,7 +39,7 @@ type Event struct {
 	Fields       map[string]string
 }
 
-// reason is e.Reason, else what e.Err says about it.
+// reason is e.Reason, or if that is empty, the reason for e.Err.
 func (e *Event) reason() Reason {
 	if e.Reason == (Reason{}) && e.Err != nil {
 		return ReasonOf(e.Err)

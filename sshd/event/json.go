@@ -17,8 +17,8 @@ import (
 const TimeLayout = "2006-01-02T15:04:05.000Z"
 
 // mostBytes is how much of one text goes into a line, escapes included, so that
-// a client cannot fill the disk with long names. A hash tells those apart whose
-// beginnings are the same.
+// a client cannot fill the disk with long names. A hash distinguishes texts
+// whose beginnings are the same.
 const mostBytes = 2 << 10
 
 // mostSignature is the same for fields of a checkpoint, which only the server writes. The
@@ -29,9 +29,9 @@ const mostSignature = 8 << 10
 // client left after a login.
 var orderly = []Reason{{}, EndedByOperator, Idle, PasswordDialogue, SessionTimeOver, ShuttingDown}
 
-// Outcome is how e ended: as its type says, but an error makes a failure of a
-// success, as does the reason for which a connection broke off or never came to a
-// login, and a lack of permission makes a refusal of a failure.
+// Outcome is how e ended. The type has the usual outcome. An error makes a
+// failure of a success, and so does the reason for which a connection broke off
+// or ended before a login. A lack of permission makes a refusal of a failure.
 func (e *Event) Outcome() Outcome {
 	o := e.Type.Outcome()
 	if o == Success && (e.Err != nil || e.Type == ConnectionClosed && !slices.Contains(orderly, e.Reason)) {

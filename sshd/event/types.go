@@ -17,12 +17,11 @@ type Outcome string
 const (
 	Success Outcome = "success"
 	Failure Outcome = "failure" // it was tried and did not work
-	Refused Outcome = "refused" // somebody decided that it may not be
+	Refused Outcome = "refused" // it was decided that it is not allowed
 )
 
-// types says of each Type its name, its usual outcome, how loudly the log of the
-// operators has it (0: not at all; it is for the audit file alone), and what it
-// means.
+// types has the name of each Type, its usual outcome, its level in the log for
+// operators (0: only the audit file has it), and what it means.
 var types = map[Type]struct {
 	name        string
 	outcome     Outcome
@@ -131,8 +130,9 @@ func (t Type) String() string {
 // Description says in one English sentence what t means.
 func (t Type) Description() string { return types[t].description }
 
-// Level is how loudly the log of the operators has a t; NoLevel: not at all.
+// Level is the level of t in the log for operators; NoLevel: it is not in the
+// log.
 func (t Type) Level() hclog.Level { return types[t].level }
 
-// Outcome is how a t ends as a rule.
+// Outcome is the usual outcome of t.
 func (t Type) Outcome() Outcome { return cmp.Or(types[t].outcome, Success) }

@@ -30,7 +30,7 @@ type archive struct {
 
 func newArchive(s Settings, log hclog.Logger) *archive {
 	a := &archive{settings: s, log: log, wake: make(waker, 1), done: make(chan struct{})}
-	a.wake.poke() // an earlier process may not have come to the end
+	a.wake.poke() // an earlier process may not have finished
 	go func() {
 		defer close(a.done)
 		for range a.wake {

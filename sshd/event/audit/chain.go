@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	signEvery = 1000            // lines, and
-	signAfter = 5 * time.Minute // from the first line that no signature covers: the next checkpoint is due
+	signEvery = 1000            // at most so many lines, and
+	signAfter = 5 * time.Minute // at most so long after the first line that no signature covers, a checkpoint is due
 )
 
 // A chain gives each line of a file its link. The lines of all files since the
@@ -33,10 +33,11 @@ type chain struct {
 	begin  bool      // a checkpoint is due before anything else: this process or a file begins
 	lines  int       // since the last checkpoint
 	first  time.Time // when the first of them was written
-	broken []byte    // text that a crash has left in the file, of no line, since the last checkpoint
+	broken []byte    // text that a crash has left in the file and that is no line, since the last checkpoint
 }
 
-// wants reports whether a checkpoint has to come now, or before further lines.
+// wants reports whether a checkpoint must be written now, or before further
+// lines.
 func (c *chain) wants(now time.Time, lines bool) bool {
 	if c == nil {
 		return false
@@ -66,13 +67,13 @@ func (c *chain) checkpoint(now time.Time) []byte {
 	return line
 }
 
-// brokenHash is what a checkpoint says about text that is no line.
+// brokenHash is the hash in a checkpoint of text that is no line.
 func brokenHash(text []byte) string {
 	return fmt.Sprintf("%x", sha256.Sum256(bytes.TrimRight(text, "\n")))
 }
 
 // append appends line with its link, which it returns; before is the link of the
-// line before. No chain: the line as it is.
+// line before. Without a chain it appends the line as it is.
 func (c *chain) append(b, line []byte, before link) ([]byte, link) {
 	if c == nil {
 		return append(b, line...), link{}
@@ -83,7 +84,7 @@ func (c *chain) append(b, line []byte, before link) ([]byte, link) {
 	return append(l.append(b), "\"}\n"...), l
 }
 
-// written takes note of whole lines that are in the file now.
+// written records whole lines that are in the file now.
 func (c *chain) written(lines []byte, checkpoint bool, now time.Time) {
 	if len(lines) == 0 {
 		return

@@ -68,8 +68,8 @@ func (f *File) Reopen() error {
 	return nil
 }
 
-// Report sends what happens to the file itself to sink, of which f should be a
-// part, instead of to f alone.
+// Report sends events about the file itself to sink, of which f should be a
+// part, and not to f alone.
 func (f *File) Report(sink event.Sink) {
 	f.out.mu.Lock()
 	defer f.out.mu.Unlock()
@@ -99,9 +99,9 @@ func (f *File) LastStop() (string, error) {
 	return "clean", os.WriteFile(f.mark, nil, 0o640)
 }
 
-// Yield leaves to another server what only one may do with the file: begin a new one
-// when it is full, send its lines elsewhere, and mark that a server is running. Events
-// still go to the file.
+// Yield leaves to another server the tasks that only one server may do: to begin a new
+// file when it is full, to send its lines elsewhere, and to mark that a server is
+// running. Events still go to the file.
 func (f *File) Yield() {
 	f.mark = ""
 	f.stopForwarding()

@@ -12,16 +12,17 @@ import (
 	"os"
 )
 
-// A follower reads the lines of an events file, over all files that became full.
+// A follower reads the lines of an events file, and of the files that became
+// full.
 type follower struct {
 	path    string // of the file in use
 	last    link   // of the line that was read last
-	missing uint64 // lines that were not there any more
+	missing uint64 // lines that had been removed before they were read
 
 	f      *reading
 	r      *bufio.Reader
 	off    int64 // in f, where the next line begins
-	doubts bool  // the next line was read and did not follow on the last
+	doubts bool  // a line was read that does not follow the last one
 }
 
 // sync makes safe on disk what was read.
@@ -96,7 +97,7 @@ func firstLink(r *bufio.Reader) (uint64, error) {
 	}
 }
 
-// back makes off the place of the next line. In a compressed file it can only be 0.
+// back continues reading at off. In a compressed file it can only be 0.
 func (l *follower) back(off int64) error {
 	if _, err := l.f.file.Seek(off, io.SeekStart); err != nil {
 		return err
@@ -153,7 +154,7 @@ func (l *follower) replaced() bool {
 func (l *follower) next() (entry, bool, error) {
 	for {
 		line, err := l.r.ReadBytes('\n')
-		if err == io.EOF && l.f.Reader == l.f.file { // the writer may remove what is there of a line
+		if err == io.EOF && l.f.Reader == l.f.file { // the writer may remove an incomplete line
 			if info, err := l.f.file.Stat(); err == nil && info.Size() < l.off {
 				l.off = 0 // somebody emptied the file, as logrotate's copytruncate does
 			}
@@ -186,7 +187,7 @@ func (l *follower) next() (entry, bool, error) {
 	}
 }
 
-// continues reports whether the lines after that of at are those that came after it
+// continues reports whether the line of at is still followed by the same lines as
 // when it was read.
 func (l *follower) continues(at link) (bool, error) {
 	if at.number == 0 {
@@ -198,5 +199,5 @@ func (l *follower) continues(at link) (bool, error) {
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	return found[0].link == at || found[0].link.number > at.number, nil // else it was removed as too old
+	return found[0].link == at || found[0].link.number > at.number, nil // otherwise it was removed as too old
 }

@@ -26,9 +26,9 @@ const (
 )
 
 // A Forwarder sends the lines of the events file to a receiver elsewhere. The file
-// is the spool: what is in it is sent, however long the receiver is away, as long as
-// archive keeps it. A second file has the link of the last line that the receiver
-// took. After a crash some lines are sent twice, with the same link.
+// is the spool: its lines are sent, however long the receiver cannot be reached, as
+// long as archive keeps them. A second file has the link of the last line that the
+// receiver took. After a crash some lines are sent twice, with the same link.
 type Forwarder struct {
 	kind   string // syslog or webhook
 	name   string // of the receiver, in the log
@@ -61,14 +61,14 @@ type Forwarder struct {
 	done   chan struct{}
 }
 
-// A receiver takes lines. Only one goroutine uses it.
+// A receiver accepts lines. Only one goroutine uses it.
 type receiver interface {
 	// send returns nil when the receiver has taken all lines.
 	send(ctx context.Context, lines []entry) error
 	close() error
 }
 
-// Errors of a receiver that may take fewer, or other, lines.
+// Errors of a receiver that may accept fewer, or other, lines.
 var (
 	errTooLarge = errors.New("too many events at once")
 	errRefused  = errors.New("the events are refused")
@@ -240,8 +240,8 @@ func (w *Forwarder) pass(ctx context.Context) (int, error) {
 	}
 	send := w.chosen(w.batch[:read])
 	if w.unsaved += read; len(send) > 0 || w.unsaved >= 100*w.most {
-		// Nothing is sent that a power failure could take out of the file again:
-		// the numbers of its lines would be used twice.
+		// No line is sent that a power failure could remove from the file: its
+		// number would be used again.
 		if err := w.lines.sync(); err != nil {
 			return 0, err
 		}
@@ -287,7 +287,7 @@ func (w *Forwarder) send(ctx context.Context, lines []entry) error {
 	return err
 }
 
-// note keeps and logs how the last try ended.
+// note stores and logs the result of the last try.
 func (w *Forwarder) note(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -311,7 +311,7 @@ func (w *Forwarder) Close() {
 	w.cancel()
 }
 
-// Health returns how the forwarder is.
+// Health returns the health of the forwarder.
 func (w *Forwarder) Health() Health {
 	w.mu.Lock()
 	defer w.mu.Unlock()

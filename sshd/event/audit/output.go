@@ -41,18 +41,18 @@ type output struct {
 	emit   func(event.Event) // for what happens to the file itself
 	number atomic.Uint64     // of the last line in the chain
 
-	mu      sync.Mutex // of what follows; held during writes
+	mu      sync.Mutex // guards the fields below; held during writes
 	f       file       // nil once closed
 	size    int64
 	born    time.Time // of its first line
-	opening int64     // of size, a checkpoint that opens the file
-	torn    int64     // bytes of an unfinished line at the end; -1: it is from before
-	cut     []byte    // that line, if it is not from before
+	opening int64     // the part of size that is the checkpoint at the beginning
+	torn    int64     // bytes of an unfinished line at the end; -1: an earlier process has left one
+	cut     []byte    // the whole line, if this process wrote it
 	readers []func()  // are called after lines were written
 	buf     []byte    // memory for lines with links
 }
 
-// file is the part of *os.File that is used, so that a test can fail.
+// file is the part of *os.File that is used, so that a test can make it fail.
 type file interface {
 	io.WriteCloser
 	Stat() (iofs.FileInfo, error)
@@ -238,7 +238,7 @@ func (o *output) mend() error {
 	}
 	o.size++
 	if o.torn > 0 && o.chain != nil {
-		if _, l, ok := cutLink(o.cut); ok { // only the end was missing
+		if _, l, ok := cutLink(o.cut); ok { // only the line feed was missing
 			o.chain.last = l
 		} else {
 			o.chain.broken = append(o.chain.broken, o.cut...)
@@ -253,7 +253,7 @@ const mostWrite = 1 << 20
 
 // fitting returns the first of lines that still go into the file, with their
 // links. If there is no room for even one, it begins a new file and returns none.
-// A line longer than a file gets one of its own.
+// A line that is longer than a file may be gets its own file.
 func (o *output) fitting(lines []byte) []byte {
 	if o.old == nil && o.chain == nil {
 		return lines
@@ -286,8 +286,8 @@ func (o *output) fitting(lines []byte) []byte {
 	return text
 }
 
-// rotate begins a new file. If that does not work, the one in use grows on:
-// better too large than lost.
+// rotate begins a new file. If that fails, the present file grows: a file
+// that is too large is better than lost events.
 func (o *output) rotate() {
 	f, err := take(o.path, time.Now())
 	if err != nil {
@@ -302,7 +302,7 @@ func (o *output) rotate() {
 	if o.chain != nil {
 		o.chain.begin = true
 	}
-	o.old.wake.poke() // only now: until here the full file was written to
+	o.old.wake.poke() // only now: until now the full file was written to
 }
 
 // close signs the end of the chain and makes what was written safe on disk.

@@ -7,12 +7,13 @@ import (
 )
 
 // follow finds out where the chain is, because another process may have written
-// lines, or begun a new file. It needs o.mu and the lock of the folder.
+// lines, or begun a new file. It is called with o.mu and the lock of the folder
+// held.
 func (o *output) follow() error {
 	c := o.chain
 	named, err := os.Stat(o.path)
 	if err != nil {
-		return nil // moved away or removed: this process goes on by itself
+		return nil // the file was moved or removed: this process continues its own chain
 	}
 	used, err := o.f.Stat()
 	if err != nil {
@@ -32,10 +33,10 @@ func (o *output) follow() error {
 	}
 	o.size, c.read = used.Size(), true
 	c.begin = c.begin || o.size == 0
-	if end.ok || bytes.IndexByte(end.rest, '\n') < 0 { // else all of the file is from before there was a chain
+	if end.ok || bytes.IndexByte(end.rest, '\n') < 0 { // otherwise the whole file was written without a chain
 		c.broken = end.rest
 	}
-	if o.torn <= 0 { // what was seen without the lock may have been a line being written
+	if o.torn <= 0 { // without the lock, another process may have been writing the line that was seen
 		o.torn = 0
 		if end.open {
 			o.torn = -1
@@ -53,10 +54,10 @@ func (o *output) follow() error {
 	switch {
 	case end.ok && (!c.known || end.link.number > c.last.number):
 		c.last = end.link
-	case !c.known: // what the first line follows on is chance, so that no two chains are alike
+	case !c.known: // the first line follows a random link, so that no two chains are equal
 		rand.Read(c.last.hash[:])
 		c.begin = true
-	} // else somebody has shortened the file: the gap must be seen
+	} // otherwise somebody has shortened the file, and the gap must be visible
 	c.known = true
 	return nil
 }

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	gatherFor  = 10 * time.Millisecond // after a write: the next one costs as much for one event as for a hundred
+	gatherFor  = 10 * time.Millisecond // after a write: a write of one event costs as much as one of a hundred
 	retryAfter = time.Second           // a write that failed is tried again
-	lostAfter  = 5 * time.Second       // writing that fails for so long is no hiccup
+	lostAfter  = 5 * time.Second       // writing that fails for so long is reported as an outage
 	logEvery   = time.Minute           // how often the log repeats that writing fails
-	closeLimit = 10 * time.Second      // what Close gives a disk or a server that does not answer
+	closeLimit = 10 * time.Second      // how long Close waits for a disk or a server that does not answer
 )
 
 // A Queue is a Sink that hands events on to a file or a syslog server. Events
@@ -35,10 +35,10 @@ type Queue struct {
 	node   string          // of the lines
 	log    hclog.Logger
 
-	mu      sync.Mutex // of what follows; never held during a write
+	mu      sync.Mutex // guards the fields below; never held during a write
 	pending []byte     // whole lines
 	events  uint64     // number of pending
-	writing uint64     // number of events that were taken and are not written
+	writing uint64     // number of events that the writer has and has not written yet
 	batch   uint64     // number of pending
 	sharers map[sharerKey]*sharer
 	swept   time.Time   // when idle sharers were forgotten
@@ -84,11 +84,12 @@ func (t translator) write(lines []byte) ([]byte, error) {
 	return lines, err
 }
 
-// Health is how well events get to where they go.
+// Health says whether events are written or sent to one place, and how many
+// wait.
 type Health struct {
 	To      string    // a file or the address of a server
 	Kind    string    // file, syslog or webhook
-	Waiting uint64    // events that are not there yet
+	Waiting uint64    // events that are not written or sent yet
 	Oldest  time.Time // of these; zero if none waits or that is unknown
 	Dropped uint64    // events that were lost since the start
 	Refused uint64    // events that were set aside because the receiver does not take them
@@ -96,7 +97,7 @@ type Health struct {
 	Err     error     // why events are not kept, or not sent, now
 }
 
-// Watched is what has a Health: a Queue or a Forwarder.
+// Watched has a Health: it is a Queue or a Forwarder.
 type Watched interface{ Health() Health }
 
 // startQueue begins to hand events on to out, which close closes.
@@ -147,7 +148,7 @@ func (w waker) poke() {
 	}
 }
 
-// put needs q.mu.
+// put is called with q.mu held.
 func (q *Queue) put(e *event.Event, now time.Time) {
 	room := q.most
 	if !essential(e.Type) {
@@ -170,7 +171,7 @@ func (q *Queue) put(e *event.Event, now time.Time) {
 	}
 }
 
-// append needs q.mu.
+// append is called with q.mu held.
 func (q *Queue) append(e *event.Event) {
 	q.pending = append(e.AppendJSON(q.pending, q.node), '\n')
 	q.events++
@@ -223,7 +224,7 @@ func (q *Queue) Close() error {
 // run is the writer: it takes all that is pending, writes it, and begins again.
 func (q *Queue) run() {
 	defer close(q.done)
-	var batch []byte // its memory and that of pending change places
+	var batch []byte // its memory is used for pending, and the other way round
 	for open := true; open; {
 		select {
 		case <-q.wake:

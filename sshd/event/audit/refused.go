@@ -12,10 +12,10 @@ import (
 // A receiver may refuse a batch because of one event in it, such as one whose text is
 // longer than it takes. Nobody could say which, and all later events would wait. Or it
 // refuses everything, because its address or its settings are wrong. So the lines are
-// sent one by one. Those that were refused are set aside if another was taken.
+// sent one by one. Those that were refused are set aside if another one was accepted.
 
 // sift sends lines one by one, and sets aside those that the receiver refuses. They are
-// sent twice: a receiver whose settings were corrected meanwhile takes them now.
+// sent twice: a receiver whose settings were corrected meanwhile accepts them now.
 func (w *Forwarder) sift(ctx context.Context, lines []entry) error {
 	refused, why, err := w.oneByOne(ctx, lines)
 	if err != nil {
@@ -48,7 +48,8 @@ func (w *Forwarder) oneByOne(ctx context.Context, lines []entry) (refused []entr
 const leastSifted = 100
 
 // more reads further lines if the batch has few that the receiver wants: perhaps it takes
-// one of those. What nobody wants is not kept, however many such lines are in between.
+// one of those. Lines that the receiver does not want are not kept, however many there
+// are.
 func (w *Forwarder) more(ctx context.Context) error {
 	for len(w.chosen(w.batch)) < leastSifted && ctx.Err() == nil {
 		lines, err := w.lines.read(max(w.most, leastSifted))
@@ -79,7 +80,7 @@ func (w *Forwarder) setAside(lines []entry, why error) error {
 		}
 	}
 	var text []byte
-	tell := false // not again and again that the event about this is refused itself
+	tell := false // no further event when the event about refused events is itself refused
 	for _, e := range lines {
 		text = append(append(text, e.line...), '\n')
 		tell = tell || member(e.line, "type") != event.EventsRefused.String()

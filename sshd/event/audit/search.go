@@ -61,7 +61,7 @@ type Match struct {
 	Line   []byte  // JSON, as it is in the file
 	File   string
 	Number int    // of the line in File
-	Doubt  string // why Line proves nothing: where the chain is broken near it; empty if it is not
+	Doubt  string // why Line is not proved: where the chain is broken near it; empty if it is intact
 }
 
 // A Search finds events in events files. Make it with NewSearch. It is not safe for
@@ -169,10 +169,10 @@ func (s *Search) File(v *Verifier, path string, found func(Match)) error {
 	return err
 }
 
-// plain matches a text that JSON does not spell in another way.
+// plain matches a text that JSON does not escape.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./@ -]+$`)
 
-// line returns what a line says, if the query asks for that.
+// line returns the event of a line, if the query matches it.
 func (s *Search) line(line []byte) (m Match, ok bool) {
 	name := member(line, "type")
 	isLogin, isEnd := name == event.LoginAccepted.String(), name == event.ConnectionClosed.String()

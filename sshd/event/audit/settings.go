@@ -50,8 +50,8 @@ func DefaultSettings() Settings {
 	}
 }
 
-// The range in which Queue makes sense: less could not hold one event, and more
-// than the most is memory lost.
+// The range for Queue: less could not hold one event, and more is a waste of
+// memory.
 const (
 	minQueue = 64 << 10
 	maxQueue = 1 << 30

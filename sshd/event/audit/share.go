@@ -24,7 +24,7 @@ const (
 type sharer struct {
 	allowance float64 // bytes that may be written now
 	at        time.Time
-	batch     uint64 // the batch that waiting is about
+	batch     uint64 // the batch that waiting belongs to
 	waiting   int64  // bytes in the queue
 
 	summary *event.Event // of what was left out
@@ -43,8 +43,9 @@ func essential(t event.Type) bool {
 	return t < event.ConnectionOpened || t == event.ConnectionRefused || t >= event.LoginAccepted && t < event.ServiceStarted
 }
 
-// sharer returns who pays for e; nil if nobody does. Logins, and what operators
-// and the server do, are always recorded: admission limits how often they happen.
+// sharer returns the sharer that e counts for; nil if it counts for nobody.
+// Logins, and what operators and the server do, are always recorded: admission
+// limits how often they happen.
 func (q *Queue) sharer(e *event.Event, now time.Time) *sharer {
 	k := sharerKey{user: e.UserID, of: e.Directory}
 	k.user = cmp.Or(k.user, e.User)
@@ -74,9 +75,9 @@ func (q *Queue) sharer(e *event.Event, now time.Time) *sharer {
 }
 
 // takes reports whether n more bytes of s are within its share, and counts them
-// if so. The share of the queue is as much as is free for others, so that one
-// sharer leaves half to them. What failed may use only one half of the
-// allowance: nobody can hide a download behind failures.
+// if they are. The share of the queue is as much as is free for others, so that
+// one sharer leaves half of it to them. Failures may use only half of the
+// allowance, so that nobody can hide a download behind failures.
 func (s *sharer) takes(n, free int64, batch uint64, rate float64, failed bool, now time.Time) bool {
 	s.allowance = min(burst*rate, s.allowance+rate*now.Sub(s.at).Seconds())
 	s.at = now
@@ -95,7 +96,8 @@ func (s *sharer) takes(n, free int64, batch uint64, rate float64, failed bool, n
 	return true
 }
 
-// leaveOut counts e, which is not written, for the summary. It needs q.mu.
+// leaveOut counts e, which is not written, for the summary. It is called with
+// q.mu held.
 func (q *Queue) leaveOut(s *sharer, e *event.Event, now time.Time) {
 	q.leftOut++
 	if s.types == nil {
@@ -109,7 +111,7 @@ func (q *Queue) leaveOut(s *sharer, e *event.Event, now time.Time) {
 	s.summary.BytesWritten += e.BytesWritten
 }
 
-// summarise writes the summaries that are due. It needs q.mu.
+// summarise writes the summaries that are due. It is called with q.mu held.
 func (q *Queue) summarise(now time.Time) {
 	q.noisy = slices.DeleteFunc(q.noisy, func(s *sharer) bool {
 		if !q.closed && now.Sub(s.summary.Time) < summaryAfter {

@@ -27,7 +27,7 @@ import (
 type Syslog struct {
 	Address  string   `mapstructure:"address"`  // where to: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
 	Facility string   `mapstructure:"facility"` // one of auth, authpriv, daemon and local0 to local7
-	CAFile   string   `mapstructure:"ca_file"`  // PEM file of who may vouch for a tls:// server; empty: the authorities of the system
+	CAFile   string   `mapstructure:"ca_file"`  // PEM file with the authorities of the certificate of a tls:// server; empty: those of the system
 	Types    []string `mapstructure:"types"`    // of events that are sent, such as login_*; empty: all
 	Format   string   `mapstructure:"format"`   // of the message: json, ecs, ocsf or cef
 }
@@ -88,7 +88,7 @@ func (s *Syslog) split() (scheme, address string, err error) {
 }
 
 // SyslogFromFile reports whether the lines of the file are sent to the server, which
-// then misses nothing while it is away, instead of events as they come. By UDP nobody
+// then misses nothing while it is away, instead of events from memory. By UDP nobody
 // would know what arrived.
 func (s *Settings) SyslogFromFile() bool {
 	scheme, _, err := s.Syslog.split()
@@ -98,10 +98,10 @@ func (s *Settings) SyslogFromFile() bool {
 func isStream(scheme string) bool { return scheme == "tcp" || scheme == "tls" }
 
 // OpenSyslog begins to send events to the server of s.Syslog, each a message of
-// RFC 5424 with the event in s.Syslog.Format. That the server is not there is no error:
-// events wait for it, as many as s.Queue has room for. By UDP nobody learns
-// whether they arrive, and by TCP those that were under way when a connection
-// breaks are lost. s must have passed Check. Close must be called.
+// RFC 5424 with the event in s.Syslog.Format. It is no error if the server cannot be
+// reached: events wait for it, as many as s.Queue has room for. By UDP nobody learns
+// whether they arrive, and by TCP those that were under way when a connection breaks
+// are lost. s must have passed Check. Close must be called.
 func OpenSyslog(s Settings, log hclog.Logger) (*Queue, error) {
 	d, err := newSyslog(&s, log)
 	if err != nil {
@@ -226,7 +226,7 @@ func printableHost(s string) string {
 
 const (
 	syslogDial  = 5 * time.Second
-	syslogWrite = 10 * time.Second // for all that waits
+	syslogWrite = 10 * time.Second // for all waiting lines
 	syslogLook  = 5 * time.Millisecond
 )
 
@@ -277,9 +277,9 @@ func (d *syslogServer) connect() (err error) {
 	return err
 }
 
-// ended reports whether the server has ended the connection. A stream into which
-// nobody reads any more takes what is written at first; but servers send nothing
-// that counts, so when reading ends, the connection has.
+// ended reports whether the server has ended the connection. A write to a stream
+// that nobody reads any more succeeds at first. Servers send nothing that
+// matters, so a read that ends shows that the connection has ended.
 func (d *syslogServer) ended() bool {
 	if !isStream(d.scheme) {
 		return false
@@ -290,7 +290,8 @@ func (d *syslogServer) ended() bool {
 }
 
 // stream sends lines with octet counting: RFC 6587, section 3.4.1, and RFC 5425,
-// section 4.3. When it fails all of them are sent again: better twice than not.
+// section 4.3. When it fails all of them are sent again: an event that arrives
+// twice is better than a lost one.
 func (d *syslogServer) stream(lines []byte) ([]byte, error) {
 	framed := make([]byte, 0, len(lines)+len(lines)/16)
 	for line := range bytes.Lines(lines) {

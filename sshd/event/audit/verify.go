@@ -24,7 +24,7 @@ type Verifier struct {
 	Files        int
 	Lines        uint64            // that are in the chain
 	Breaks       int               // places where the chain is broken
-	Unchained    uint64            // lines from before the chain began, of which nothing is proved
+	Unchained    uint64            // lines before the beginning of the chain, about which nothing is proved
 	Cut          int               // lines that a crash cut off, as checkpoints say
 	Unsigned     uint64            // lines after the last signature
 	Incomplete   bool              // the last line has no end: it is being written, or was cut off
@@ -32,7 +32,7 @@ type Verifier struct {
 	First, Since string            // times of the first line and of the last signature
 
 	each    func(place, []byte)    // is called for each line after its check; may be nil
-	skip    func(file string) bool // which files are not read; may be nil
+	skip    func(file string) bool // reports which files are not read; may be nil
 	last    link
 	started bool
 	loose   []byte // text without a link since the last line with one
@@ -124,7 +124,7 @@ func (v *Verifier) read(path string, f *reading) error {
 			}
 		}
 		line, err := r.ReadSlice('\n')
-		if v.Incomplete { // and yet there is more
+		if v.Incomplete { // the line is too long, and there is more
 			v.broken(path, n, "the line before it has no end: it was cut")
 			v.Incomplete = false
 		}
@@ -197,7 +197,8 @@ func (v *Verifier) line(at place, line []byte) {
 	v.Lines++
 }
 
-// signature checks what a checkpoint proves of the lines before it.
+// signature checks the signature of a checkpoint. A valid one proves the
+// lines before it.
 func (v *Verifier) signature(c checkpoint, broken func(string, ...any), at string) {
 	if c.Fields.Signature == "" {
 		v.Unsigned++
@@ -221,8 +222,8 @@ func (v *Verifier) signature(c checkpoint, broken func(string, ...any), at strin
 	v.Unsigned, v.Since = 0, at
 }
 
-// unchained takes a line without a link. What a crash has left is no JSON, and the
-// checkpoint after it says so.
+// unchained takes a line without a link. Text that a crash has left is no JSON,
+// and the next checkpoint has its hash.
 func (v *Verifier) unchained(at place, line []byte) {
 	switch {
 	case json.Valid(line) && !v.started:
@@ -238,7 +239,8 @@ func (v *Verifier) unchained(at place, line []byte) {
 	}
 }
 
-// vouch ends a run of text without links.
+// vouch is called at the end of text without links. known is true if a
+// checkpoint has the hash of the text.
 func (v *Verifier) vouch(known bool) {
 	for _, at := range v.pending {
 		if known {

@@ -25,7 +25,7 @@ import (
 // Webhook says which HTTP server events of the file are sent to.
 type Webhook struct {
 	URL            string   `mapstructure:"url"`              // where CloudEvents are posted to, such as https://siem.corp.example/berth; empty: nowhere
-	CAFile         string   `mapstructure:"ca_file"`          // PEM file of who may vouch for the server; empty: the authorities of the system
+	CAFile         string   `mapstructure:"ca_file"`          // PEM file with the authorities of the server's certificate; empty: those of the system
 	TokenFile      string   `mapstructure:"token_file"`       // its first line is sent as bearer token; read each time
 	HMACSecretFile string   `mapstructure:"hmac_secret_file"` // its first line is the secret of the header Berth-Signature; read each time
 	Types          []string `mapstructure:"types"`            // of events that are sent, such as login_*; empty: all
@@ -94,7 +94,7 @@ func (f *File) ForwardToWebhook(s Settings, log hclog.Logger) (*Forwarder, error
 	return f.forward(&s, "webhook", to.host, s.Webhook.Types, s.Webhook.Batch, to, log)
 }
 
-// CheckWebhook reports what of the files of s.Webhook cannot be used.
+// CheckWebhook reports which files of s.Webhook cannot be used.
 func (s *Settings) CheckWebhook() error {
 	_, err := newWebhook(s)
 	return err
@@ -118,7 +118,8 @@ func newWebhook(s *Settings) (*webhookServer, error) {
 		client: &http.Client{
 			Timeout:   webhookTimeout,
 			Transport: &http.Transport{TLSClientConfig: trust, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true},
-			// Events and secrets go to the server that is configured, to no other.
+			// Redirects are refused: events and secrets go only to the server that is
+			// configured.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

@@ -53,7 +53,7 @@ func parse(line []byte) parsed {
 	r := parsed{}
 	_ = json.Unmarshal(line, &r.members)
 	_ = json.Unmarshal(r.members["id"], &r.id)
-	if r.members["host_path"] == nil && r.members["path"] != nil { // the best that is known of where a file is
+	if r.members["host_path"] == nil && r.members["path"] != nil { // the path in the view is used if the path on the machine is not known
 		r.members["host_path"] = r.members["path"]
 	}
 	return r
@@ -64,8 +64,8 @@ func (r parsed) title() string {
 	return strings.ReplaceAll(strings.Trim(string(r.members["type"]), `"`), "_", " ")
 }
 
-// severity is how bad r is, as OCSF counts: 1 is informational, 2 low, 3
-// medium, 4 high.
+// severity is the severity of r in OCSF: 1 is informational, 2 low, 3 medium,
+// 4 high.
 func (r parsed) severity() int {
 	switch {
 	case string(r.members["outcome"]) == `"`+string(event.Success)+`"`:
@@ -143,7 +143,7 @@ func put(tree map[string]any, path string, value any) {
 	}
 }
 
-// converted returns a member in the form that a path or key wants.
+// converted returns a member in the form that a path or key needs.
 func converted(path string, raw json.RawMessage) any {
 	switch strings.TrimPrefix(path, "unmapped.") {
 	case "event.code", "metadata.event_code":

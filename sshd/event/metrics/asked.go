@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Server is how one server of a directory does.
+// A Server has the state and the requests of one server of a directory.
 type Server struct {
 	Directory, URL             string
 	Up                         bool
@@ -15,14 +15,14 @@ type Server struct {
 	Took                       time.Duration // all requests
 }
 
-// A Certificate is one that ends.
+// A Certificate is one whose end is reported.
 type Certificate struct {
 	Use  string // directory, ca_file or host
 	Name string // the URL of the server, or the file
 	End  time.Time
 }
 
-// A Node is what this server holds at the moment.
+// A Node has the numbers of this server at the moment.
 type Node struct {
 	Logins    int            // under way
 	Penalized int            // sources that have penalties
@@ -32,15 +32,16 @@ type Node struct {
 	Files     map[string]int // and folders, open, by service
 }
 
-// asked is what is asked for when somebody looks, not counted by events.
+// asked are the metrics that are read when Prometheus asks, and not counted
+// by events.
 type asked struct {
 	servers      func() []Server
 	certificates func() []Certificate
 	node         func() Node
 }
 
-// Ask exports how servers of directories do, when certificates end, and what this
-// server holds. It is called once.
+// Ask exports the state of servers of directories, the ends of certificates, and
+// the numbers of this server. It is called once.
 func (s *Sink) Ask(servers func() []Server, certificates func() []Certificate, node func() Node) {
 	s.Registry.MustRegister(asked{servers, certificates, node})
 }

@@ -131,7 +131,8 @@ func (s *Sink) Build(release string) {
 	promauto.With(s.Registry).NewGauge(info).Set(1)
 }
 
-// Watch exports what becomes of the events on their ways. It is called once.
+// Watch exports how many events are written, sent, waiting and lost. It is
+// called once.
 func (s *Sink) Watch(ways ...audit.Watched) {
 	for _, w := range ways {
 		with := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"sink": w.Health().Kind}, s.Registry))
@@ -247,7 +248,7 @@ func (s *Sink) operation(e *event.Event) {
 	}
 }
 
-// The values that a label may have; whatever else is "other".
+// The values that a label may have. Any other value becomes "other".
 var (
 	methods = map[string]bool{
 		"password": true, "publickey": true, "keyboard-interactive": true, "gssapi-with-mic": true, "oidc": true,
@@ -255,8 +256,8 @@ var (
 	services = map[string]bool{"sftp": true, "scp": true}
 )
 
-// refusals are the reasons of logins that are shown before they happen. They include those
-// that an alert asks for: to it a series that begins at one has not grown.
+// refusals are the reasons of logins that are shown before they happen. They include
+// those of an alert, because a series that begins at one has not grown for the alert.
 var refusals = map[event.Type][]event.Reason{
 	event.LoginRejected: {event.BadPassword, event.DirectoryUnavailable, event.StateUnknown, event.CodesUnreadable, event.CertificatesUnreadable},
 	event.LoginDenied:   {event.NoRule, event.GroupsUnknown},
