@@ -20,8 +20,8 @@ import (
 // environment variable names.
 type Agent string
 
-// agentAnswers is how long an agent may take for a signature: with keys in
-// hardware, a second.
+// agentAnswers is how long an agent may take for a signature. Keys in
+// hardware need about a second.
 const agentAnswers = 10 * time.Second
 
 // ask connects to the agent for one request, so that the agent can be restarted at any

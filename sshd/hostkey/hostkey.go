@@ -51,7 +51,7 @@ func Load(paths []string, passphrase Ask, agent Agent) ([]ssh.Signer, error) {
 			s, err = agent.load(path)
 		} else if s, err = load(path, passphrase); errors.Is(err, iofs.ErrNotExist) {
 			if err = Make(path, passphrase); err == nil || errors.Is(err, iofs.ErrExist) {
-				s, err = load(path, passphrase) // also when another process was faster
+				s, err = load(path, passphrase) // also if another process has made the file meanwhile
 			}
 		}
 		if err != nil {

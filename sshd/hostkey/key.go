@@ -25,7 +25,7 @@ type Key struct {
 	Comment string
 }
 
-// What can be wrong with a passphrase.
+// The errors about passphrases.
 var (
 	ErrEncrypted       = errors.New("is encrypted, and no passphrase is configured")
 	ErrWrongPassphrase = errors.New("wrong passphrase")

@@ -30,7 +30,7 @@ func Generate(kind string) (Key, error) {
 }
 
 // KindOf returns the type of the key that Make makes at path. The name of the file
-// says it.
+// decides.
 func KindOf(path string) (string, error) {
 	name := strings.ToLower(filepath.Base(path))
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
@@ -65,6 +65,6 @@ func Make(path string, passphrase Ask) error {
 	if err := privatefile.Create(path, text, 0o600); err != nil {
 		return err
 	}
-	os.Remove(path + ".pub") // of a key that is gone
+	os.Remove(path + ".pub") // the public half of a key that no longer exists
 	return privatefile.Create(path+".pub", ssh.MarshalAuthorizedKey(key.Public), 0o644)
 }

@@ -51,8 +51,8 @@ type ppkKDF struct {
 	salt                []byte
 }
 
-// Bounds of what a file may ask for: the memory and the time of the machine are
-// limited. PuTTY itself uses 8 MiB and about 100 ms.
+// Bounds for the parameters in a file, because the memory and the time of the
+// machine are limited. PuTTY itself uses 8 MiB and about 100 ms.
 const (
 	mostMemory = 256 << 10 // KiB
 	mostWork   = 16 << 20  // KiB times passes
