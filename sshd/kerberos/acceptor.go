@@ -25,7 +25,7 @@ import (
 type Acceptor struct {
 	keytab *Keytab
 	remote netip.Addr
-	key    types.EncryptionKey // what the client signs with; empty without a context
+	key    types.EncryptionKey // the key with which the client signs; empty without a context
 }
 
 // Acceptor returns a context for a client at remote.
@@ -43,7 +43,7 @@ const (
 	idReply   = "\x02\x00"
 )
 
-// Flags of a client's wishes (RFC 4121, section 4.1.1.1).
+// Flags by which a client asks for something (RFC 4121, section 4.1.1.1).
 const (
 	wantsMutual    = 2
 	wantsIntegrity = 32
@@ -95,7 +95,7 @@ func (a *Acceptor) VerifyMIC(field, token []byte) (err error) {
 	}
 	m.Payload = field
 	if ok, err := m.Verify(a.key, keyusage.GSSAPI_INITIATOR_SIGN); err != nil || !ok {
-		return ErrBadMIC // the library's error spells out the right one
+		return ErrBadMIC // the library's error contains the correct checksum
 	}
 	return nil
 }

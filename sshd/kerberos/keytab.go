@@ -54,14 +54,14 @@ func Open(s Settings, directories ...string) (*Keytab, error) {
 
 // current returns the keys, read again if the file has changed: programs that
 // renew a machine's keys do so unattended. While the file cannot be used, for
-// example because it is just being written, the keys stay as they were.
+// example because it is being written, the last keys are used.
 func (k *Keytab) current() []key {
 	keys, _ := k.file.Current()
 	return keys
 }
 
-// Err returns nil if the keys in use are those of the keytab as it is now, and
-// else why they are still those that it held before.
+// Err returns nil if the keys in use are those that the keytab has now.
+// Otherwise it says why older keys are still used.
 func (k *Keytab) Err() error {
 	if _, err := k.file.Current(); err != nil {
 		return fmt.Errorf("keytab %s: %w", k.settings.Keytab, err)
@@ -107,7 +107,7 @@ func (s *Settings) parse(b []byte) (keys []key, err error) {
 	return nil, fmt.Errorf("has no key of %s, only of %s", cmp.Or(s.Principal, "any host/"), list(others))
 }
 
-// serves reports whether tickets for the service of k are for us.
+// serves reports whether tickets for the service of k are accepted.
 func (s *Settings) serves(k key) bool {
 	if s.Principal == "" {
 		first, _, _ := strings.Cut(k.service, "/") // HOST on Active Directory

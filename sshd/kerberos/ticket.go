@@ -58,7 +58,7 @@ func (k *Keytab) verify(req *messages.APReq, remote netip.Addr) error {
 }
 
 // open decrypts the ticket. The version of the key is only a hint, because tools
-// put wrong versions into keytabs. A wrong key does not open the ticket.
+// put wrong versions into keytabs. A wrong key cannot decrypt the ticket.
 func (k *Keytab) open(t *messages.Ticket) error {
 	if len(t.SName.NameString) == 0 {
 		return fmt.Errorf("%w: ticket for a service without a name", ErrMalformed)
@@ -142,9 +142,9 @@ func boundTo(addresses types.HostAddresses, remote netip.Addr) error {
 	return nil
 }
 
-// trustworthy checks the realms on the way of a ticket from another realm, unless our KDC
-// has checked them: each of them could have invented the client (RFC 4120, section
-// 2.7).
+// trustworthy checks the realms through which a ticket from another realm came, unless
+// our KDC has checked them: each of them could have invented the client (RFC 4120,
+// section 2.7).
 func (k *Keytab) trustworthy(t *messages.EncTicketPart, ours string) error {
 	if t.CRealm == ours || len(t.Transited.Contents) == 0 || t.Flags.At(flags.TransitedPolicyChecked) != 0 {
 		return nil
