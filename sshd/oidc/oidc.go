@@ -61,7 +61,7 @@ type metadata struct {
 }
 
 // Open returns the provider of s. directories are the names of those configured. It does
-// not ask the provider, which may be away when the server starts.
+// not ask the provider, because the provider may be unreachable when the server starts.
 func Open(s Settings, directories ...string) (*Provider, error) {
 	p := &Provider{settings: s, directory: cmp.Or(append([]string{s.Directory}, directories...)...), running: map[netip.Addr]int{}}
 	tlsConfig, err := privatefile.ClientTLS(s.CAFile)
@@ -83,8 +83,9 @@ func Open(s Settings, directories ...string) (*Provider, error) {
 	return p, nil
 }
 
-// bounded reads each answer in bounded time, and not more of it than a provider has to
-// say. The libraries read some answers to their end, and close not all of them.
+// bounded reads each answer in bounded time, and no more bytes than answers of
+// providers have. The libraries read some answers without a limit, and do not close
+// all of them.
 type bounded struct{ *http.Transport }
 
 const mostAnswer = 256 << 10 // bytes
@@ -206,8 +207,8 @@ func (m *metadata) style() oauth2.AuthStyle {
 	return oauth2.AuthStyleInParams
 }
 
-// refusals are the errors by which a provider says that nobody signs in any more (RFC 8628,
-// section 3.5). Entra ID has a word of its own for a person who declines.
+// refusals are the errors with which a provider ends a sign-in (RFC 8628, section 3.5).
+// Entra ID has a separate error for a person who declines.
 var refusals = []string{"access_denied", "authorization_declined", "expired_token"}
 
 func (s *SignIn) wait(ctx context.Context) (Person, error) {
@@ -227,7 +228,7 @@ func (s *SignIn) wait(ctx context.Context) (Person, error) {
 		return s.verify(ctx, token)
 	case answered && slices.Contains(refusals, refused.ErrorCode):
 		return Person{}, fmt.Errorf("%w: the provider answers %s", ErrNotSignedIn, refused.ErrorCode)
-	case polls.failed != nil: // err is only that ctx has ended
+	case polls.failed != nil: // err says only that ctx has ended
 		return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, polls.failed)
 	case errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(deadline), errors.Is(err, context.Canceled):
 		return Person{}, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
@@ -311,7 +312,8 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 	return known, nil
 }
 
-// Check asks the provider what it is, and whether it has the device flow.
+// Check asks the provider for its metadata, and reports if it has no device
+// flow.
 func (p *Provider) Check(ctx context.Context) error {
 	_, err := p.discover(ctx)
 	return err
@@ -322,7 +324,7 @@ const networkBits = 64
 
 // count counts a sign-in until end is called.
 func (p *Provider) count(source netip.Addr) (end func(), err error) {
-	if source = source.Unmap(); source.Is6() { // who has one address has as many as they like of its network
+	if source = source.Unmap(); source.Is6() { // somebody with one address of a network can use any other address of it
 		source = netip.PrefixFrom(source.WithZone(""), networkBits).Masked().Addr()
 	}
 	p.mu.Lock()

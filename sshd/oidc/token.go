@@ -34,8 +34,9 @@ func (s *SignIn) keysAway(ctx context.Context, raw string) error {
 	return err
 }
 
-// verify checks the ID token of an answer: signature, issuer, audience and end by the
-// library, and what only this sign-in or the settings know.
+// verify checks the ID token of an answer. The library checks signature, issuer,
+// audience and end. verify also checks the nonce of this sign-in and the demands of
+// the settings.
 func (s *SignIn) verify(ctx context.Context, answer *oauth2.Token) (Person, error) {
 	refuse := func(format string, args ...any) (Person, error) {
 		return Person{}, fmt.Errorf("%w: "+format, append([]any{ErrToken}, args...)...)
