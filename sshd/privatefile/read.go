@@ -22,7 +22,7 @@ import (
 // A Mask is the permissions that a file must not have.
 type Mask os.FileMode
 
-// The masks there are.
+// The masks.
 const (
 	OwnerReads Mask = 0o077 // a private key: only the owner may use it
 	GroupReads Mask = 0o027 // a secret that root made for the service: its group may read it

@@ -107,7 +107,7 @@ func Replace(path string, text []byte) (os.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(f.Name()) // finds nothing after the rename
+	defer os.Remove(f.Name()) // has no effect after the rename
 	return replace(path, f, text)
 }
 
