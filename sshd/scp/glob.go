@@ -92,7 +92,8 @@ func cutComponent(word string) (component, rest string) {
 	return word[:len(word)-len(rest)], rest
 }
 
-// step adds one component to each path: those that exist and fit.
+// step adds one component to each path, and returns the paths that exist and
+// match.
 func (g *glob) step(paths []string, component string, last bool) ([]string, error) {
 	name := strings.TrimRight(component, "/")
 	slashes := component[len(name):]

@@ -27,7 +27,8 @@ const (
 	maxText    = 1 << 10  // of an error text, for clients with small buffers
 )
 
-// errEnded means that the client left within a record or a file, or before it had everything.
+// errEnded means that the client left within a record or a file, or before it had
+// received everything.
 var errEnded = fmt.Errorf("client went away: %w", io.ErrUnexpectedEOF)
 
 // A fatal error is sent to the client and ends the transfer.
@@ -39,7 +40,7 @@ type fatal struct {
 func (f fatal) Error() string { return f.text }
 func (f fatal) Unwrap() error { return f.err }
 
-// protocolError is for a client whose bytes make no sense.
+// protocolError is the error for bytes that are no message of the protocol.
 func protocolError(why string) error { return fatal{text: "protocol error: " + why} }
 
 // A peer is the client. What is written to it stays in out until out is full or there
@@ -103,7 +104,7 @@ func (p *peer) flush() error {
 	return p.lost
 }
 
-// room is the unused part of out, at least n bytes of it.
+// room returns the unused part of out, which has at least n bytes.
 func (p *peer) room(n int) ([]byte, error) {
 	if cap(p.out)-len(p.out) < n {
 		if err := p.flush(); err != nil {

@@ -61,7 +61,7 @@ func parseTimes(line string) (fs.Attr, error) {
 	if n[1] > 999_999 || n[3] > 999_999 {
 		return fs.Attr{}, errTimes
 	}
-	const latest = 1 << 40 // smaller numbers overflow in no file system
+	const latest = 1 << 40 // no file system overflows below this
 	if n[0] > latest || n[2] > latest {
 		return fs.Attr{}, nil
 	}

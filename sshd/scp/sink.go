@@ -26,9 +26,9 @@ type sink struct {
 type place struct {
 	name  string  // in the view
 	shown string  // as the client knows it
-	isDir bool    // else the file takes this very name
-	attr  fs.Attr // with the mode sent; Set is what to set when it is complete
-	err   error   // why nothing can be made by this very name
+	isDir bool    // otherwise the file gets exactly this name
+	attr  fs.Attr // has the mode that was sent; Set is what to set when the file is complete
+	err   error   // why nothing with exactly this name can be made
 }
 
 // sink runs scp -t.
@@ -82,7 +82,7 @@ func (s *sink) open(c Command) error {
 	return nil
 }
 
-// next takes one record with what belongs to it. After the last one it returns false.
+// next handles one record with its data. After the last one it returns false.
 func (s *sink) next() (more bool, err error) {
 	kind, err := s.in.ReadByte()
 	if errors.Is(err, io.EOF) && len(s.stack) == 0 {
@@ -195,7 +195,7 @@ func (s *sink) enter(p *place) error {
 	if err != nil {
 		return err
 	}
-	p.attr.Mode &= fi.Mode().Perm() // what the umask leaves
+	p.attr.Mode &= fi.Mode().Perm() // the mode that the umask leaves
 	p.attr.Set |= fs.AttrMode
 	return nil
 }

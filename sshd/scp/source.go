@@ -80,7 +80,7 @@ type item struct {
 	links int // of those that were found through a link
 }
 
-// any sends an item of any kind. Its error ends the transfer.
+// any sends an item of any kind. An error ends the transfer.
 func (s *source) any(it item) error {
 	if s.recursive {
 		if fi, err := s.files.Stat(it.name); err == nil && fi.IsDir() {
@@ -153,7 +153,8 @@ func (s *source) announce(kind byte, it item, fi iofs.FileInfo, failure error) (
 	return err == nil, err
 }
 
-// owe counts one more answer to read, and reads it now unless it can wait.
+// owe counts one more answer to read. It reads the answer now, unless that
+// can wait.
 func (s *source) owe() error {
 	s.owed++
 	if s.Ahead {
