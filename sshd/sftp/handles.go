@@ -13,7 +13,7 @@ type handle struct {
 	dir  *listing // of a directory
 	name string   // by which it was opened
 	flag int      // of package os
-	born uint32   // how many handles were at its place before
+	born uint32   // how many earlier handles had its place
 }
 
 func (h *handle) reads() bool  { return h.flag&(os.O_RDONLY|os.O_WRONLY|os.O_RDWR) != os.O_WRONLY }

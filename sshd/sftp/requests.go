@@ -22,8 +22,8 @@ type Request struct {
 	serve      func(*session, *request) error
 }
 
-// requests by packet type. What a handler returns becomes a STATUS, unless the
-// handler has answered otherwise.
+// requests by packet type. The error that a handler returns becomes a STATUS,
+// unless the handler has sent another answer.
 var requests = [256]Request{
 	fxpOpen:     {Name: "open", Permission: "read create overwrite", Event: "file_opened", serve: (*session).open},
 	fxpClose:    {Name: "close", Event: "file_read_closed", serve: with(text, (*session).closeHandle)},
@@ -46,8 +46,8 @@ var requests = [256]Request{
 	fxpExtended: {Name: "extended", serve: with(text, (*session).extended)},
 }
 
-// with is the handler of a request that begins with one field. If read fails q, do
-// is not called.
+// with returns a handler for a request that begins with one field. If read cannot
+// read the field, it fails q, and do is not called.
 func with[A any](read func(*session, *request) A, do func(*session, *request, A) error) func(*session, *request) error {
 	return func(s *session, q *request) error {
 		a := read(s, q)
@@ -164,7 +164,7 @@ func (s *session) closeHandle(q *request, wire []byte) error {
 	return h.close(true)
 }
 
-// read has the bytes of the file written straight into the answer.
+// read reads the bytes of the file directly into the answer.
 func (s *session) read(q *request) error {
 	h, offset, n := s.file(q), q.offset(), int(min(q.u32(), maxData))
 	if q.err != nil {
@@ -302,8 +302,8 @@ func (s *session) refuseDot(name string, err error) error {
 	return err
 }
 
-// realpath answers q with what a name of the client becomes when links are followed,
-// as OpenSSH's server does. The last element of the name may be missing: clients ask
+// realpath answers q with a name of the client after all links are followed, as
+// OpenSSH's server does. The last element of the name may be missing: clients ask
 // for the names of files that they are going to create.
 func (s *session) realpath(q *request, name string) error {
 	q.about(name)

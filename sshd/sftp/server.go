@@ -106,7 +106,7 @@ type request struct {
 	outcome string
 }
 
-// about keeps the name of a file that q is about.
+// about stores the name of a file that q is about.
 func (q *request) about(name string) {
 	if q.names[0] == "" {
 		q.names[0] = name
@@ -368,6 +368,6 @@ func (s *session) release() {
 
 func (s *session) close() {
 	s.handles.close()
-	s.flush() // what was answered before the session had to end
+	s.flush() // the answers from before the end of the session
 	s.release()
 }
