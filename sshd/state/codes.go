@@ -12,7 +12,7 @@ const (
 	// maxTokens is how many users are remembered before those are dropped whose
 	// codes nobody can use again.
 	maxTokens = 10_000
-	// tokensFor is longer than any code is good for.
+	// tokensFor is longer than any code is valid.
 	tokensFor = 10 * time.Minute
 )
 
@@ -66,7 +66,7 @@ func (m *Memory) AcceptCode(user string, code uint64) {
 	m.tokens[user] = &UsedCodes{Highest: highest, Last: now}
 }
 
-// sweepTokens needs m.mu.
+// sweepTokens is called with m.mu held.
 func (m *Memory) sweepTokens(now time.Time) {
 	if len(m.tokens) < maxTokens {
 		return

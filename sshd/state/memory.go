@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Memory is a Store for one node. What it remembers is bounded by its settings,
-// whatever comes in.
+// Memory is a Store for one node. Its settings bound the memory that it uses,
+// whatever clients do.
 type Memory struct {
 	random func(n int) int // from 0 to n-1
 
@@ -70,10 +70,10 @@ func NewMemory(s Settings) *Memory {
 	}
 }
 
-// SetSettings replaces the settings, which must have passed Check. Who is in
-// stays in. A penalty of a network that is exempt now ends; others stay as they
-// are until they are over, as do those of sources that are counted by other
-// prefixes now.
+// SetSettings replaces the settings, which must have passed Check. Sessions and
+// logins stay. A penalty of a network that is exempt now ends; others stay as
+// they are until they are over, as do those of sources that are counted by
+// other prefixes now.
 func (m *Memory) SetSettings(s Settings) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,7 +149,7 @@ func (m *Memory) Barred(remote netip.Addr) error {
 	return m.barred(m.settings.source(remote))
 }
 
-// barred needs m.mu.
+// barred is called with m.mu held.
 func (m *Memory) barred(source netip.Prefix, exempt bool) error {
 	if until := m.penalties.until(source); !exempt && until.After(time.Now()) {
 		return &Refusal{Code: SourcePenalized, Until: until}
@@ -157,7 +157,7 @@ func (m *Memory) barred(source netip.Prefix, exempt bool) error {
 	return nil
 }
 
-// drops decides whether one more login is too many while there are n.
+// drops decides whether one more login is refused while there are n.
 func (m *Memory) drops(n int) bool {
 	s := m.settings.MaxStartups
 	switch {

@@ -69,7 +69,7 @@ func (p *penalties) hold(more HeldPenalty, maxSources int, now time.Time) {
 	heap.Fix(p, held.index)
 }
 
-// forget drops what is over.
+// forget drops penalties that are over.
 func (p *penalties) forget(now time.Time) {
 	for len(p.heap) > 0 && !p.heap[0].Until.After(now) {
 		p.drop()

@@ -122,8 +122,8 @@ func (p *Penalties) of(k Kind) time.Duration {
 	}[k]
 }
 
-// Penalty is what a misbehaviour costs the source of remote; 0 if nothing is held
-// against it.
+// Penalty is the penalty of the source of remote for a misbehaviour; 0 if there
+// is none.
 func (s *Settings) Penalty(remote netip.Addr, k Kind) (source netip.Prefix, d time.Duration) {
 	source, exempt := s.source(remote)
 	if exempt || s.Penalties.Max == 0 {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A Snapshot is what a Memory passes on to that of another process: what is held
-// against sources, and which one-time codes are used. Logins and sessions are those of
-// their process, which says how many it still has: Cluster.Sessions.
+// A Snapshot is what a Memory passes on to that of another process: the penalties of
+// sources, and the used one-time codes. Logins and sessions are those of their
+// process, which says how many it still has: Cluster.Sessions.
 type Snapshot struct {
 	Penalties []HeldPenalty        `json:"penalties"`
 	Codes     map[string]UsedCodes `json:"codes"` // by user
@@ -55,8 +55,9 @@ func (m *Memory) Restore(s Snapshot) {
 	}
 }
 
-// Hold holds p against its source, unless more is. A penalty that the settings do not
-// have, because penalties are off or the network is exempt, is left out.
+// Hold gives the source of p this penalty, unless it has a larger one. A penalty that
+// the settings do not have, because penalties are off or the network is exempt, is
+// left out.
 func (m *Memory) Hold(p HeldPenalty) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

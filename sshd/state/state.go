@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A Store counts. Its methods are safe for concurrent use and never wait: a
-// store that several nodes share keeps a copy at hand.
+// A Store counts. Its methods are safe for concurrent use and, unless they
+// say so, never wait: a store that several nodes share has a local copy.
 type Store interface {
-	// Admit says whether remote may begin a login. The error is a *Refusal, and
-	// end is nil then. Otherwise end must be called when the login is over,
+	// Admit decides whether remote may begin a login. The error is a *Refusal,
+	// and end is nil then. Otherwise end must be called when the login is over,
 	// whether it succeeded or not; more calls do nothing.
 	Admit(remote netip.Addr) (end func(), err error)
 
@@ -35,7 +35,7 @@ type Store interface {
 	// not. Each is used once, and none that is lower than one used before; nil
 	// says that nobody else has. The error is a *Refusal, or says that it could
 	// not be found out. A shared store has to ask for this one and may wait: two
-	// nodes must not both say yes.
+	// nodes must not both accept a code.
 	UseCode(user string, code uint64, right bool) error
 }
 
@@ -67,10 +67,10 @@ const (
 	CodesShielded   Reason = "codes_shielded" // too many wrong ones of the user: for a while none is checked
 )
 
-// ErrLost says that what several nodes share could not be asked.
+// ErrLost means that the shared state of the nodes could not be asked.
 var ErrLost = errors.New("the shared state of the nodes cannot be read")
 
-// A Refusal is a Store's "no".
+// A Refusal is the answer "no" of a Store.
 type Refusal struct {
 	Code  Reason
 	Until time.Time // when to try again, if that is known

@@ -20,7 +20,7 @@ type question struct {
 	Text string `json:"text"`
 }
 
-// An Answer is what a node says to a question.
+// An Answer is the answer of a node to a question.
 type Answer struct {
 	Node string `json:"node"`
 	Text string `json:"text"`
@@ -32,9 +32,10 @@ const answersFor = 10 * time.Second
 // Node returns the name of this node.
 func (s *Store) Node() string { return s.node }
 
-// Ask asks all other nodes, or the one with a name. It returns what they answer until ctx
-// ends, and an error that says which have not answered, or that Redis has not. After an
-// upgrade the process before is one more node with the same name, until it ends.
+// Ask asks all other nodes, or the one with a name. It returns the answers that come
+// until ctx ends. The error names the nodes that have not answered, or says that Redis
+// has not answered. After an upgrade the process before is one more node with the same
+// name, until it ends.
 func (s *Store) Ask(ctx context.Context, node, text string) ([]Answer, error) {
 	if !s.up.Load() {
 		return nil, fmt.Errorf("%w: the other nodes were not asked", state.ErrLost)
@@ -100,5 +101,5 @@ func (s *Store) answer(ctx context.Context, q question) {
 	pipe := s.client.Pipeline()
 	pipe.LPush(ctx, s.answersTo(q), text)
 	pipe.PExpire(ctx, s.answersTo(q), answersFor)
-	_, _ = pipe.Exec(ctx) // the node that asked says that this one did not answer
+	_, _ = pipe.Exec(ctx) // the asking node reports that this one did not answer
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Mails remembers for all nodes which mails were sent to people: a key of Redis for each,
-// {prefix}:mail:KEY, which is forgotten by itself. It has a connection of its own, so that
-// a command can ask without being a node. It is safe for concurrent use.
+// {prefix}:mail:KEY, which is forgotten by itself. It has its own connection, so that a
+// command, which is no node, can ask. It is safe for concurrent use.
 type Mails struct {
 	client redis.UniversalClient
 	prefix string
@@ -29,7 +29,7 @@ func OpenMails(s Settings) (*Mails, error) {
 // Close ends the connections.
 func (m *Mails) Close() error { return m.client.Close() }
 
-// turn is the key of the node that looks who is due.
+// turn is the key of the node that looks for due mails.
 const turn = "turn"
 
 // Turn reports whether this node has the turn, and no other one has it within d.

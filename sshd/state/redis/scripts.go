@@ -43,7 +43,7 @@ redis.call('HINCRBY', node, 'total', 1)
 return 'ok'
 `)
 
-// releaseScript takes a session of user ARGV[1] from node ARGV[2].
+// releaseScript removes a session of user ARGV[1] from node ARGV[2].
 const releaseScript = `
 local user, node = 'u:' .. ARGV[1], KEYS[1] .. ':node:' .. ARGV[2]
 if redis.call('EXISTS', node) == 0 then return 'gone' end
@@ -91,8 +91,8 @@ local born = redis.call('GET', prefix .. ':born')
 return {born, now - born}
 `)
 
-// penalizeScript holds ARGV[2] milliseconds more against source ARGV[1], and tells all
-// nodes. ARGV[3] and ARGV[4] are the least that bars and the most that is held;
+// penalizeScript adds ARGV[2] milliseconds to the penalty of source ARGV[1], and tells
+// all nodes. ARGV[3] and ARGV[4] are the least that bars and the most that is held;
 // ARGV[5] is how many sources are remembered.
 const penalizeScript = clock + `
 local penalties, barred, source = KEYS[1] .. ':penalties', KEYS[1] .. ':barred', ARGV[1]

@@ -1,11 +1,11 @@
 // Package redis is a state.Store that several nodes share, so that they act as one
-// server. Redis or Valkey keeps what they must agree on; a state.Memory on each node
-// has a copy of the rest, and takes over while Redis is away.
+// server. Redis or Valkey stores what they must agree on. A state.Memory on each
+// node has a copy of the rest, and decides alone while Redis cannot be reached.
 //
 // Exact in the whole cluster, for one round trip each: sessions of a user and in
 // total (Acquire), and one-time codes (UseCode). Known everywhere a moment later,
-// without a wait: penalties, and logins under way. The sessions of
-// a node that dies are free again after its lease, 30 s.
+// without a wait: penalties, and logins under way. The sessions of a node that
+// dies no longer count when its lease of 30 s has ended.
 //
 // No operation takes longer than Settings.Timeout. After one that fails none is tried
 // until a heartbeat succeeds; until then limits of sessions are divided by the nodes
@@ -49,7 +49,7 @@ type Store struct {
 	admission atomic.Pointer[state.Settings]
 	client    redis.UniversalClient
 	node      string // the name of this node, for people
-	holder    string // this process, in what directories hold
+	holder    string // this process, as a holder of reserved quota
 	lease     time.Duration
 
 	memory atomic.Pointer[memory]
@@ -69,7 +69,7 @@ type Store struct {
 	counters map[string]*counter // by host directory: those that Redis has something of this node about
 }
 
-// A memory is what Redis remembers since it was empty.
+// A memory says since when Redis has its data.
 type memory struct {
 	born  string // by the clock of Redis
 	since time.Time
@@ -86,8 +86,8 @@ const (
 	lease    = 30 * time.Second
 	maxQueue = 10_000
 	maxBatch = 200
-	codesFor = 10 * time.Minute // is longer than any code is good for
-	patience = 5 * time.Second  // for what no login waits for, such as a new connection
+	codesFor = 10 * time.Minute // is longer than any code is valid
+	patience = 5 * time.Second  // for operations that no login waits for, such as a new connection
 )
 
 // New returns a Store of the node with a name, which is not connected yet. s and
@@ -178,7 +178,7 @@ func (s *Store) pause() time.Duration {
 	return min(max(time.Second, time.Duration(s.nodes.Load())*50*time.Millisecond), s.lease/3)
 }
 
-// live sends one heartbeat, and registers the node if that is needed.
+// live sends one heartbeat, and registers the node if necessary.
 func (s *Store) live(ctx context.Context) {
 	s.mu.Lock()
 	dirty := s.dirty
@@ -270,7 +270,8 @@ func (s *Store) current() string {
 	return s.id
 }
 
-// soil notes that what Redis has of this node may be wrong, and has it registered again.
+// soil records that the data of this node in Redis may be wrong, and has the node
+// registered again.
 func (s *Store) soil() {
 	s.mu.Lock()
 	s.dirty = true
@@ -284,7 +285,7 @@ func (s *Store) soil() {
 	}
 }
 
-// lost notes that Redis did not answer.
+// lost records that Redis did not answer.
 func (s *Store) lost(err error) {
 	if errors.Is(err, context.Canceled) {
 		return // this node ends
@@ -334,7 +335,7 @@ var refusals = map[string]state.Reason{
 }
 
 // Acquire implements state.Store. Redis is asked only if this node alone has not
-// reached the limit. What Redis has not decided, this node's share of the limit does.
+// reached the limit. If Redis does not decide, this node's share of the limit does.
 func (s *Store) Acquire(user string, max int) (release func(), err error) {
 	for range 3 {
 		here, id, err := s.acquireHere(user, max)
@@ -401,7 +402,8 @@ func (s *Store) release(user string, here func()) {
 func (s *Store) UseCode(user string, code uint64, right bool) error {
 	limits := s.admission.Load().Codes
 	kept := max(codesFor, limits.Window)
-	// If Redis does not know of it, a replica took over that had not got it yet.
+	// If Redis does not know the code, a replica has taken over that had not
+	// received it.
 	used := s.Memory.CodeUsed(user, code)
 	answer, err := "gone", error(nil)
 	if m := s.memory.Load(); m != nil {
@@ -457,7 +459,8 @@ func (s *Store) Lift(network netip.Prefix) []netip.Prefix {
 	return lifted
 }
 
-// later has a command sent when Redis answers. If too many wait it is forgotten.
+// later queues a command for the time when Redis answers. If too many commands
+// wait, it is dropped.
 func (s *Store) later(c command) {
 	select {
 	case s.queue <- c:
@@ -511,7 +514,7 @@ func (s *Store) sendBatch(ctx context.Context, batch []command) {
 	}
 }
 
-// A news is what nodes tell each other.
+// A news is a message between nodes.
 type news struct {
 	Source netip.Prefix  `json:"source"`
 	Left   int64         `json:"left"` // milliseconds
@@ -521,7 +524,7 @@ type news struct {
 	Settle string        `json:"settle"` // a host directory
 }
 
-// listen takes over what other nodes hold against sources, until ctx ends.
+// listen copies the penalties of other nodes to this one, until ctx ends.
 func (s *Store) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.listenOnce(ctx)
@@ -533,8 +536,8 @@ func (s *Store) listen(ctx context.Context) {
 }
 
 // listenOnce listens over one connection until that fails. A server that hangs or whose
-// machine is gone does not close it. So a connection on which nothing comes is asked for
-// a sign of life.
+// machine is gone does not close it. So the server is asked for an answer if nothing
+// arrives on the connection.
 func (s *Store) listenOnce(ctx context.Context) {
 	channel := s.client.Subscribe(ctx, s.key)
 	defer channel.Close()
@@ -566,7 +569,7 @@ func (s *Store) listenOnce(ctx context.Context) {
 	}
 }
 
-// takeOver holds what is held in Redis.
+// takeOver copies the penalties in Redis to this node.
 func (s *Store) takeOver(ctx context.Context) error {
 	result, err := s.run(ctx, heldScript, "")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // concurrent use.
 type Tries struct {
 	store *Store
-	here  *directory.MemoryTries // what this node has seen
+	here  *directory.MemoryTries // the tries of this node
 }
 
 // NewTries returns the Tries of the nodes that share s.
@@ -30,8 +30,8 @@ const (
 	least    = 5 * time.Millisecond // between two questions whether other tries have ended
 )
 
-// Begin implements directory.Tries. The first question is whether there are other tries
-// at all, so that mostly nobody needs to know what locks the account.
+// Begin implements directory.Tries. It first asks Redis whether there are other tries.
+// Usually there are none, and lockout need not be called.
 func (t *Tries) Begin(ctx context.Context, account string, lockout func() (threshold int, window time.Duration)) (end func(directory.TryResult), err error) {
 	id := rand.Text()
 	limit, threshold, window := 1, 0, triesFor
@@ -68,8 +68,8 @@ func (t *Tries) Begin(ctx context.Context, account string, lockout func() (thres
 	}
 }
 
-// telling returns a function that calls ended and then reports to Redis how the try ended.
-// Nobody waits for that: until then the try counts as one that may be wrong.
+// telling returns a function that calls ended and then reports the result of the try to
+// Redis. Nobody waits for the report: until then the try counts as one that may be wrong.
 func (t *Tries) telling(account, id string, ended func(directory.TryResult)) (end func(directory.TryResult)) {
 	return func(r directory.TryResult) {
 		ended(r)

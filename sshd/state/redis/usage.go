@@ -17,8 +17,8 @@ import (
 // counts what is reserved as used. With each heartbeat the node returns what it has not
 // used.
 //
-// A node says how much it has added in all, not how much more. So an answer that was
-// lost makes nothing wrong: the next question says the same again.
+// A node reports how much it has added in total, not how much more. So a lost answer
+// does no harm: the next question reports the same again.
 type counter struct {
 	store *Store
 	host  string
@@ -30,10 +30,10 @@ type counter struct {
 	known    bool // others is from Redis
 	alone    bool // Redis could not be asked, and this node has measured by itself
 	measure  func() (fs.Amount, error)
-	added    fs.Amount // by this node since it started; below zero if it has removed more
-	heard    fs.Amount // of added, by Redis
-	reserved fs.Amount // what added may become without a question
-	others   fs.Amount // what is used besides, in the last answer of Redis
+	added    fs.Amount // by this node since it started; negative if it has removed more
+	heard    fs.Amount // the part of added that Redis knows
+	reserved fs.Amount // the limit of added without a question to Redis
+	others   fs.Amount // what others use, in the last answer of Redis
 }
 
 const (
@@ -69,7 +69,7 @@ func (c *counter) Add(n fs.Amount) {
 func (c *counter) Used() fs.Amount {
 	c.asking.Lock()
 	defer c.asking.Unlock()
-	_, _ = c.ask(usageSettle, fs.Amount{}, fs.Amount{}) // else what was known last
+	_, _ = c.ask(usageSettle, fs.Amount{}, fs.Amount{}) // otherwise the last known value
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.others.Plus(c.added)
@@ -199,7 +199,7 @@ func (c *counter) reserveAlone(more, limit fs.Amount) error {
 	return nil
 }
 
-// ask asks Redis, and takes over what it says. The caller holds asking.
+// ask asks Redis, and stores its answer. The caller holds asking.
 func (c *counter) ask(op usageOp, n, limit fs.Amount) (answer string, err error) {
 	s := c.store
 	if !s.up.Load() {
@@ -261,7 +261,7 @@ func (c *counter) tidy() {
 	}
 }
 
-// holds notes whether Redis has something of this node about a directory.
+// holds records whether Redis has data of this node about a directory.
 func (s *Store) holds(c *counter, does bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,7 +272,7 @@ func (s *Store) holds(c *counter, does bool) {
 	}
 }
 
-// held is the directories that Redis has something of this node about.
+// held returns the directories about which Redis has data of this node.
 func (s *Store) held() []*counter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
