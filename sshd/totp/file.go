@@ -21,8 +21,9 @@ import (
 	"berth/sshd/privatefile"
 )
 
-// The sealed file is this line, a nonce, and the records as JSON, encrypted by
-// XChaCha20-Poly1305 with a key derived from the key file.
+// The encrypted file has this line, a nonce, and the records as JSON. The
+// records are encrypted by XChaCha20-Poly1305 with a key derived from the key
+// file.
 const header = "berth totp 1\n"
 
 // maxFile is the longest file that is read, in bytes: 100,000 people take 20 MB.
@@ -34,7 +35,8 @@ var (
 	errSealed = errors.New("is not a file of secrets, was changed, or is encrypted with another key than the one in")
 )
 
-// A File keeps secrets by people, sealed on disk. It is safe for concurrent use.
+// A File stores the secrets of people in an encrypted file. It is safe for
+// concurrent use.
 type File struct {
 	settings Settings
 	only     string // name of the directory, if there is one only
@@ -55,7 +57,7 @@ type Person struct {
 	Added     time.Time `json:"added"`
 }
 
-// key is what the secrets of a person are kept under: the text of the identity.
+// key is the key of a person's secret in the file: the text of the identity.
 func (p Person) key() string { return p.ID + "@" + p.Directory }
 
 // Open returns the file that s names, which need not exist yet; directories are

@@ -41,7 +41,7 @@ func (Key) Format(s fmt.State, _ rune) { fmt.Fprint(s, "(secret)") }
 // hashes are the algorithms of RFC 6238, by their names in otpauth URIs.
 var hashes = map[string]func() hash.Hash{"": sha1.New, "SHA1": sha1.New, "SHA256": sha256.New, "SHA512": sha512.New}
 
-// What is wrong with a value. The texts hold nothing of the value.
+// The errors about a value. Their texts contain no part of the value.
 var (
 	errBase32    = errors.New("is neither base32 nor an otpauth:// URI")
 	errType      = errors.New("is an otpauth:// URI of another type than totp")
@@ -52,7 +52,7 @@ var (
 )
 
 // Parse reads a secret in base32, for six digits and SHA-1 as all apps take it,
-// or an otpauth:// URI. The error holds nothing of the value.
+// or an otpauth:// URI. The error contains no part of the value.
 func Parse(value string) (Key, error) {
 	value = strings.TrimSpace(value)
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
@@ -60,7 +60,7 @@ func Parse(value string) (Key, error) {
 	}
 	u, err := url.Parse(value)
 	if err != nil {
-		return Key{}, errBase32 // err has the secret in it
+		return Key{}, errBase32 // err contains the secret
 	}
 	if !strings.EqualFold(u.Host, "totp") {
 		return Key{}, errType

@@ -1,5 +1,5 @@
-// Package totp checks one-time codes made from the time (RFC 6238), and keeps
-// the secrets they are made of in a sealed file.
+// Package totp checks one-time codes made from the time (RFC 6238), and
+// stores the secrets for them in an encrypted file.
 //
 // Its callers provide the secrets from directories, limit the number of tries, and
 // accept each code once. Start at Codes to check codes, at File to keep secrets.
@@ -46,7 +46,7 @@ func (s *Settings) Check() []error {
 	return wrong
 }
 
-// What can be wrong with a code. Test with errors.Is.
+// The errors about a code. Test with errors.Is.
 var (
 	ErrWrong      = errors.New("one-time code wrong")
 	ErrOld        = errors.New("one-time code older than the server's start")
@@ -61,8 +61,8 @@ type Codes struct {
 	// Since returns from when on used codes are remembered: the start of the server, or
 	// of what several nodes share. It is not known which older codes have been used, so
 	// none of them is accepted. Somebody who logs in right after the start of the only
-	// server may have to wait 30 seconds. In return, a login writes nothing to the disk.
-	// nil accepts all codes.
+	// server may have to wait 30 seconds. The advantage is that a login writes nothing
+	// to the disk. nil accepts all codes.
 	Since func() time.Time
 }
 
