@@ -30,11 +30,11 @@ func certifyCommand() *cobra.Command {
 		Use:   "certify [USER@]HOST [-- SSH-OPTION...]",
 		Short: "Sign in once a day, and use any client (on the machine of a person)",
 		Long: `Certify gets a certificate for some hours from a server that issues them, for use by
-every client on this machine. It makes a key, calls ssh for "certify" at HOST, in
-which the person signs in as the server asks, and opens the link if that is with
-the browser. Key and certificate are in ~/.ssh/berth.d, ~/.ssh/config includes the
-lines about HOST from there, and a running ssh-agent gets both until the certificate
-ends. What follows -- are options of ssh, such as -p 2022.`,
+every client on this machine. It makes a key and calls ssh for "certify" at HOST, in
+which the person signs in. It opens the link of a sign-in with the browser. Key and
+certificate are in ~/.ssh/berth.d. ~/.ssh/config includes the lines about HOST from
+there, and a running ssh-agent gets both until the certificate ends. Options of ssh,
+such as -p 2022, follow after --.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.out, c.errs, c.options = cmd.OutOrStdout(), cmd.ErrOrStderr(), args[1:]
@@ -42,7 +42,7 @@ ends. What follows -- are options of ssh, such as -p 2022.`,
 		},
 	}
 	cmd.Flags().StringVar(&c.dir, "dir", "", "`folder` of the person's SSH files; default: .ssh in the home")
-	cmd.Flags().BoolVar(&c.renew, "renew", false, "get a new certificate even if there is one that is still good")
+	cmd.Flags().BoolVar(&c.renew, "renew", false, "get a new certificate even if there is one that is still valid")
 	return cmd
 }
 
@@ -94,7 +94,7 @@ func (c *certifier) run(ctx context.Context, at string) error {
 	}
 	until := validUntil(cert)
 	if err := c.addToAgent(ctx, key, until); err != nil {
-		fmt.Fprintln(c.errs, "berth: the ssh-agent did not take the key:", err)
+		fmt.Fprintln(c.errs, "berth: the ssh-agent did not accept the key:", err)
 	}
 	fmt.Fprintf(c.out, "%s: the certificate is valid until %s. Now: sftp %s\n", host, until.Format("2006-01-02 15:04 MST"), at)
 	return nil

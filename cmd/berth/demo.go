@@ -234,7 +234,7 @@ func (d *demo) welcome(out io.Writer, r *running) {
   ssh  -p %[2]s bob@%[1]s keys add < FILE.pub    log in with a key from now on
 
 Passwords are NAME-demo-1 for alice, bob, carol, dave (disabled), erin (must change
-hers), ida (an administrator) and mallory (in no group, so nobody here). To see
+hers), ida (an administrator) and mallory (no rule lets her in). To see
 why somebody may or may not:
 
   %[5]s explain alice --config %[3]s/berth.yaml

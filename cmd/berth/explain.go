@@ -31,14 +31,14 @@ func explainCommand() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
 		Use:   "explain USER | --all | --diff OLD.yaml NEW.yaml [USER...]",
-		Short: "Say what a user may do, and why",
+		Short: "Show what a user may do, and why",
 		Long: `Explain looks up a user and prints the DN, groups, account state and keys, every
 rule with the conditions that hold or fail, and the resulting folders and rights.
 
 With --all it prints a table with the rules and folders of every user of the
 directory. With --diff it prints whose access changes, and how, if the rules of the
 second file replace those of the first. The directories are those of the second
-file. --from, --method and --at say how the users log in.`,
+file. --from, --method and --at describe the login.`,
 		Args: f.args,
 		RunE: f.run,
 	}
@@ -49,7 +49,7 @@ file. --from, --method and --at say how the users log in.`,
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON; with --all and --diff a line for each user")
 	cmd.Flags().BoolVar(&f.all, "all", false, "all users of the directory")
 	cmd.Flags().BoolVar(&f.diff, "diff", false, "what changes from one file to another")
-	cmd.Flags().BoolVar(&f.disk, "disk", false, "also say what the disk permits in each folder; call it as root")
+	cmd.Flags().BoolVar(&f.disk, "disk", false, "also show what the disk permits in each folder; call it as root")
 	cmd.MarkFlagsMutuallyExclusive("config", "diff")
 	cmd.MarkFlagsMutuallyExclusive("disk", "all", "diff")
 	return cmd

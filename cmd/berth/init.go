@@ -44,7 +44,7 @@ func initCommand() *cobra.Command {
 		Long: `Init asks where the directory is, which account searches it, and which group gets
 homes. It asks the directory what it is and shows what it found. Then it writes a
 short configuration, the password file and a host key, and checks all of them as
-"berth check" does. It overwrites no file. What a flag says is not asked. Without
+"berth check" does. It overwrites no file. It does not ask for what a flag gives. Without
 a terminal every answer must be a flag.
 
 Call it as root: the new files get the group of their folder, and the host key
@@ -63,7 +63,7 @@ the user of the service.`,
 	flags.StringVar(&s.Settings.Resolver, "resolver", "", "`address` of the name server that knows the domain; default: those of the system")
 	flags.StringVar(&s.Settings.LDIF, "ldif", "", "`file` with the people of an embedded directory, instead of --url")
 	flags.StringVar(&s.Settings.CAFile, "ca-file", "", "`file` with the authority of the servers' certificates; default: the authorities of the system")
-	flags.StringVar(&s.Settings.Base, "base", "", "`DN` below which people are; default: what the server says")
+	flags.StringVar(&s.Settings.Base, "base", "", "`DN` below which people are; default: what the server names")
 	flags.StringVar(&s.Settings.BindDN, "account", "", "service account that searches: its `DN`, or name@domain")
 	flags.StringVar(&s.Settings.BindPasswordFile, "password-file", "", "`file` with its password; one that is missing is made with what is typed")
 	flags.StringVar(&s.Group, "group", "", "`group` of those who may log in")

@@ -32,7 +32,8 @@ another format:
   ppk2      PuTTY before 0.75
   ppk3      PuTTY
 
-An encrypted private key keeps its passphrase, unless you ask for another one. FILE may be - for standard input.`,
+An encrypted private key keeps its passphrase, unless you ask for another one. FILE
+may be - for standard input.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0]) },
 	}

@@ -20,14 +20,15 @@ import (
 func mailCommand() *cobra.Command {
 	var dryRun, asJSON bool
 	var days int
-	cmd := configCommand("mail", "Say who would get a mail before their password expires",
-		`Mail prints who gets the next mail before their password expires, and when: everybody
-whom a rule lets in, by the expiry that the directory computes and the days of mail.days.
-It sends nothing: the server does. A person without an address that can be used is
-printed with the reason, and mail then exits with 2.`,
+	cmd := configCommand("mail", "Show who would get a mail before their password expires",
+		`Mail prints who gets the next mail before their password expires, and when. It looks
+at everybody whom a rule lets in. The directory computes the expiry, and mail.days says
+how many days before that mails are sent. This command sends nothing: the server does.
+A person without an address that can be used is printed with the reason, and mail then
+exits with 2.`,
 		cobra.NoArgs, func(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 			if !dryRun {
-				return errors.New("the server sends mails by itself: --dry-run says who would get which")
+				return errors.New("the server sends mails by itself: --dry-run shows who would get which")
 			}
 			return planMails(cmd, cfg, time.Now().AddDate(0, 0, days), asJSON)
 		})

@@ -38,7 +38,7 @@ another setting has changed, because only a restart applies it. Run it as the us
 the server runs as, or as root. A server without admin.socket reloads at SIGHUP,
 and writes the outcome only as an event.
 
-With --node each node reads its own configuration file. Reload tells which nodes
+With --node each node reads its own configuration file. Reload prints which nodes
 have which rules, and warns while they differ.`, cobra.NoArgs, admin.DoReload, func(cmd *cobra.Command, server *admin.Client, _ []string) error {
 			waits, err := server.Reload(cmd.Context())
 			if err != nil {

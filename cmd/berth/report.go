@@ -45,12 +45,12 @@ func reportAccessCommand() *cobra.Command {
 	cmd := configCommand("access PATH | --all", "Say who can reach a folder, why, and who has used it",
 		`Access looks at every person of the directories and prints who has rights at PATH
 and below it: which ones, by which rule, through which chain of groups, the state of
-the account, the last login, and when each right was last used, as the events say.
+the account, the last login, and when each right was last used, according to the events.
 PATH is a folder as people see it, or a folder of the server. --all is about all paths.
 Where files belong to people on the disk, root asks the disk as well, and the rights
-say what it does not permit.
+show what the disk does not permit.
 
-Rules that depend on the address, the method or the hour are looked at under all
+Rules that depend on the address, the method or the hour are checked under all
 circumstances. The report says when such a rule matches.
 
 Report exits with 0 if the report is complete, and with 2 if people or rights are
@@ -62,7 +62,7 @@ itself says so too.`, f.args, f.run)
 	flags.StringVar(&f.format, "format", "table", "`format`: "+strings.Join(review.Formats, ", "))
 	flags.StringVar(&f.owner, "owner", "", "put the rows of each owner of a group together; with a `DN`: only this owner's")
 	flags.Lookup("owner").NoOptDefVal = everyOwner
-	flags.StringVar(&f.since, "since", "", "earlier report, a JSON `file`, to say what came and went since")
+	flags.StringVar(&f.since, "since", "", "earlier report, a JSON `file`: show what is new and gone since")
 	flags.StringArrayVar(&f.events, "events", nil, "events `file` to read last logins and uses from, and the full files beside it; may be repeated (default events.file)")
 	flags.StringVar(&f.out, "out", "", "`file` to write to, which must not exist")
 	flags.StringVar(&f.sign, "sign", "", "private `key` to sign the report with, into a second file that ends in .sig; host is the first host key")

@@ -60,7 +60,7 @@ func (s *sockets) listen(network, address string) (net.Listener, error) {
 // giveUp closes what no address of the configuration has asked for.
 func (s *sockets) giveUp(log hclog.Logger) {
 	for _, l := range *s {
-		log.Warn("a socket that was passed is closed: no listen address of the configuration is its own", "address", l.Addr())
+		log.Warn("a socket that was passed is closed: it is for none of the listen addresses in the configuration", "address", l.Addr())
 	}
 	s.close()
 }

@@ -81,7 +81,7 @@ func (u *upgrader) run(by map[string]string) (admin.Successor, error) {
 	}
 	pid, release, err := u.handOver()
 	if err != nil {
-		err = fmt.Errorf("%w; process %d serves on", err, os.Getpid())
+		err = fmt.Errorf("%w; process %d continues to serve", err, os.Getpid())
 		u.sink.Emit(event.Event{Type: event.UpgradeFailed, Detail: err.Error(), Fields: by})
 		return admin.Successor{}, err
 	}
