@@ -69,7 +69,7 @@ var (
 	PasswordMustChange   = Reason{"password_must_change"}       // an administrator set the password; it has to be changed first
 	Placeholder          = Reason{"placeholder"}                // a placeholder of a folder has no usable value
 	Shielded             = Reason{"shielded"}                   // after many wrong passwords the directory is not asked, because it could lock the account
-	SharedStateLost      = Reason{"shared_state_lost"}          // what the nodes share, such as used one-time codes, could not be asked
+	SharedStateLost      = Reason{"shared_state_lost"}          // the shared state of the nodes, such as used one-time codes, could not be read
 	StateUnknown         = Reason{"state_unknown"}              // the state of the account could not be read
 	TotalSessions        = Reason{"too_many_sessions_in_total"} // `admission.max_sessions` is reached, or 1,000 sessions of the console are open
 	UnknownUser          = Reason{"unknown_user"}               // no such person exists
@@ -168,7 +168,7 @@ var (
 
 // Mails
 var (
-	MailNotSent = Reason{"mail_not_sent"} // the mail server did not take it, or the directory or the state could not be asked: it is tried again
+	MailNotSent = Reason{"mail_not_sent"} // the mail server did not accept it, or the directory or the state could not be asked: it is tried again
 	MailRefused = Reason{"mail_refused"}  // the mail server refused this mail, did not confirm it, or the address cannot be used: this mail is not tried again
 )
 
