@@ -68,13 +68,13 @@ type Config struct {
 	// Rules say who may do what.
 	Rules []policy.Rule `mapstructure:"rules"`
 
-	// SSH is about the protocol.
+	// SSH has settings of the SSH server.
 	SSH sshd.Settings `mapstructure:"ssh"`
 
-	// Admission says which addresses may connect, and how often.
+	// Admission is which addresses may connect, and how often.
 	Admission state.Settings `mapstructure:"admission"`
 
-	// State is where what several nodes share is kept.
+	// State is the state that several nodes share.
 	State State `mapstructure:"state"`
 
 	// Certificates accepts SSH certificates of an authority in place of keys in the
@@ -107,7 +107,7 @@ type Config struct {
 	// console_operate who may use it.
 	Console console.Settings `mapstructure:"console"`
 
-	// Review is what "berth report access" looks for beside the rights.
+	// Review is what "berth report access" reports beside the rights.
 	Review review.Settings `mapstructure:"review"`
 
 	// Landlock confines the process to the files it needs, by the kernel.

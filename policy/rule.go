@@ -6,62 +6,62 @@ import "time"
 // those who meet them.
 type Rule struct {
 	Name     string    `mapstructure:"name"`     // how events and explain call the rule; each rule has its own
-	When     When      `mapstructure:"when"`     // conditions, all of which must hold; none: the rule matches everybody
-	Deny     bool      `mapstructure:"deny"`     // refuse the login of those the rule matches, whatever other rules say
+	When     When      `mapstructure:"when"`     // conditions, which must all hold; without any the rule matches everybody
+	Deny     bool      `mapstructure:"deny"`     // true: the login of those whom the rule matches is refused, even if other rules allow it
 	Home     *Home     `mapstructure:"home"`     // the folder that is the root of the view
 	Folders  []Mount   `mapstructure:"folders"`  // more folders of the view
 	Access   []Grant   `mapstructure:"access"`   // rights on paths of the view, beyond those of home and folders
-	Services []string  `mapstructure:"services"` // what may be used: sftp, scp, passwd, whoami, quota, keys, help, console_read, console_operate; sftp, scp, whoami, quota and help if no rule says so
+	Services []string  `mapstructure:"services"` // services that may be used: sftp, scp, passwd, whoami, quota, keys, help, console_read, console_operate; sftp, scp, whoami, quota and help if no rule lists any
 	Require  Require   `mapstructure:"require"`  // authentication methods that are all needed: [publickey, password]; or a list of such lists, one of which is needed
-	Limits   Quantity  `mapstructure:"limits"`   // what a login may use at most
-	Uploads  Uploads   `mapstructure:"uploads"`  // with atomic a file gets its name when it is complete, and needs room beside the one it replaces; with direct, the default, it is written in place
-	Owner    Owner     `mapstructure:"owner"`    // whose the files are on the disk, for home and folders that do not say it: service (the user of the server), the default, person (their uid, gid and groups of the directory, and what the disk permits them), or an account of this host, by name or as UID:GID
-	SetAttr  Forbidden `mapstructure:"setattr"`  // what happens when attributes are set where that is not permitted: refuse, the default, or ignore
+	Limits   Quantity  `mapstructure:"limits"`   // limits for a login
+	Uploads  Uploads   `mapstructure:"uploads"`  // how uploads are written: with atomic a file gets its name when it is complete, and needs room beside the file that it replaces; with direct, the default, it is written in place
+	Owner    Owner     `mapstructure:"owner"`    // owner of the files on the disk, for the home and folders without their own owner: service (the user of the server), the default, person (with the uid, gid and groups in the directory, and the rights that the disk gives them), or an account of this host, by name or as UID:GID
+	SetAttr  Forbidden `mapstructure:"setattr"`  // what the server does when a client sets attributes and may not: refuse, the default, or ignore
 }
 
 // When is the conditions of a rule. Within one any value is enough.
 type When struct {
 	Directory []string `mapstructure:"directory"` // the user is in this directory, or in one of these: corp
-	Groups    []string `mapstructure:"groups"`    // the user is in one of these: a DN, a name, a SID, or a pattern such as FT-* or CN=FT-*,OU=Groups,DC=corp,DC=example. With several directories a name or its pattern says which one's group it is: corp\\finance
+	Groups    []string `mapstructure:"groups"`    // the user is in one of these groups: a DN, a name, a SID, or a pattern such as FT-* or CN=FT-*,OU=Groups,DC=corp,DC=example. With several directories a name or its pattern must name the directory: corp\\finance
 	Users     []string `mapstructure:"users"`     // the user has one of these names, or one that matches such a pattern
 	From      []string `mapstructure:"from"`      // the client has one of these addresses: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32
-	Hours     string   `mapstructure:"hours"`     // the login is at such a time: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; each part has its own days and times, and the time zone is the server's if none is given
-	Method    []string `mapstructure:"method"`    // the user proved who they are by: password, publickey, keyboard-interactive (a password in a dialogue, as most clients send it: list both), gssapi-with-mic, oidc (the browser)
+	Hours     string   `mapstructure:"hours"`     // the login is within these hours: "Mon-Fri 06:00-20:00, Sat 08:00-12:00 Europe/Berlin"; each part has its own days and times, and the time zone is that of the server if none is given
+	Method    []string `mapstructure:"method"`    // the user has logged in by one of these methods: password, publickey, keyboard-interactive (a password in a dialogue, as most clients send it: list both), gssapi-with-mic, oidc (the browser)
 }
 
 // Home is the host directory that is shown as "/".
 type Home struct {
-	Below        string   `mapstructure:"below"`         // for a host that is one attribute, such as "%{homeDirectory}": the attribute holds the whole path, which must be below this directory
+	Below        string   `mapstructure:"below"`         // directory of this machine that the path must be below, if host is one attribute that holds the whole path, such as "%{homeDirectory}"
 	Host         string   `mapstructure:"host"`          // directory on this machine; %u is the user's name, %i the id with the directory (ID@DIRECTORY), %d the directory's name, %{attr} an attribute, %% a percent sign
-	Create       bool     `mapstructure:"create"`        // make it at the first login if it is missing
+	Create       bool     `mapstructure:"create"`        // true: the directory is made at the first login if it is missing
 	Skeleton     []string `mapstructure:"skeleton"`      // directories to make in it when it has just been made
-	Umask        string   `mapstructure:"umask"`         // octal: permission bits that nothing made here has; 027 by default
-	Owner        Owner    `mapstructure:"owner"`         // service, person or an account; by default what owner of the rules says
-	WindowsNames string   `mapstructure:"windows_names"` // refuse or allow other spellings by which Windows finds a file ("a.exe.", "a.exe::$DATA", "REPORT~1.EXE"), with which a client could bypass names and access; by default refuse where the folder is on a Windows share, FAT or exFAT
-	Permissions  []string `mapstructure:"permissions"`   // list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write (create and overwrite), read_only, drop_box (create), full; by default full
+	Umask        string   `mapstructure:"umask"`         // permission bits that new files and directories do not get, in octal; 027 by default
+	Owner        Owner    `mapstructure:"owner"`         // owner of the files on the disk: service, person or an account; by default the owner of the rule
+	WindowsNames string   `mapstructure:"windows_names"` // whether to refuse or allow other spellings by which Windows finds a file ("a.exe.", "a.exe::$DATA", "REPORT~1.EXE"), with which a client could bypass names and access; by default refuse on a Windows share, FAT or exFAT, and otherwise allow
+	Permissions  []string `mapstructure:"permissions"`   // rights: list, read, create, overwrite, mkdir, rename, delete, rmdir, setattr, symlink; write (create and overwrite), read_only, drop_box (create), full; by default full
 }
 
 // Mount is a host directory that is shown at a path of the view.
 type Mount struct {
-	Path         string   `mapstructure:"path"`          // where it is in the view: /shared
+	Path         string   `mapstructure:"path"`          // path of the folder in the view, such as /shared
 	Host         string   `mapstructure:"host"`          // directory on this machine, with the same placeholders as home
 	Below        string   `mapstructure:"below"`         // as for home
-	Create       bool     `mapstructure:"create"`        // make it at login if it is missing
+	Create       bool     `mapstructure:"create"`        // true: the directory is made at a login if it is missing
 	Skeleton     []string `mapstructure:"skeleton"`      // directories to make in it when it has just been made
 	Permissions  []string `mapstructure:"permissions"`   // as for home; read_only by default
 	Umask        string   `mapstructure:"umask"`         // as for home
 	Owner        Owner    `mapstructure:"owner"`         // as for home
 	WindowsNames string   `mapstructure:"windows_names"` // as for home
-	Quota        *int64   `mapstructure:"quota"`         // bytes that it may hold: 10GiB; 0: no limit
-	QuotaFiles   *int64   `mapstructure:"quota_files"`   // files and directories that it may hold; 0: no limit
+	Quota        *int64   `mapstructure:"quota"`         // bytes that the folder may hold: 10GiB; 0: no limit
+	QuotaFiles   *int64   `mapstructure:"quota_files"`   // files and directories that the folder may hold; 0: no limit
 }
 
 // Grant is rights on a path of the view and all below it.
 type Grant struct {
-	Path        string   `mapstructure:"path"`        // in the view: /inbox
-	Permissions []string `mapstructure:"permissions"` // as for home; those that hold there anyway if it is left out
+	Path        string   `mapstructure:"path"`        // path in the view, such as /inbox
+	Permissions []string `mapstructure:"permissions"` // as for home; by default the rights that the path has without this entry
 	Names       Names    `mapstructure:"names"`       // which names may be used
-	Hide        bool     `mapstructure:"hide"`        // what names refuses is not shown either
+	Hide        bool     `mapstructure:"hide"`        // true: names that are refused are not shown either
 }
 
 // Quantity is the limits of a rule. Each one may come from another rule: the

@@ -12,20 +12,20 @@ import (
 type Settings struct {
 	login.Settings `mapstructure:",squash"`
 
-	LoginGrace      time.Duration  `mapstructure:"login_grace"`       // from accept to a proved login
+	LoginGrace      time.Duration  `mapstructure:"login_grace"`       // time from the connection to a successful login
 	MaxChannels     int            `mapstructure:"max_channels"`      // open sessions on one connection
-	MaxConnections  int            `mapstructure:"max_connections"`   // at once, logged in or not; 0: no limit
+	MaxConnections  int            `mapstructure:"max_connections"`   // connections at once, logged in or not; 0: no limit
 	MaxFiles        int            `mapstructure:"max_files"`         // files and folders that clients may have open at once; 0: as many as the descriptors of the process allow beside max_connections
-	MaxUserFiles    int            `mapstructure:"max_user_files"`    // of these, by one person in all sessions; 0: no limit
+	MaxUserFiles    int            `mapstructure:"max_user_files"`    // files and folders that one person may have open in all sessions; 0: no limit
 	MaxUserChannels int            `mapstructure:"max_user_channels"` // open sessions on all connections of one person; 0: no limit
-	KeepAlive       time.Duration  `mapstructure:"keep_alive"`        // silence after which the client is asked whether it is there; without an answer the connection is closed after four times this; 0: never
-	Idle            time.Duration  `mapstructure:"idle"`              // without a request, unless a rule says otherwise; 0: no limit
-	Drain           time.Duration  `mapstructure:"drain"`             // what running transfers get at shutdown
-	DrainNotice     time.Duration  `mapstructure:"drain_notice"`      // how long a server that is to end still takes connections while /readyz answers 503, so that a balancer notices in time: longer than two of its checks
+	KeepAlive       time.Duration  `mapstructure:"keep_alive"`        // time without data from the client after which the server asks it for an answer; without one the connection is closed after four times this; 0: never
+	Idle            time.Duration  `mapstructure:"idle"`              // time without a request after which a session ends, if no rule has limits.idle; 0: no limit
+	Drain           time.Duration  `mapstructure:"drain"`             // time that running transfers have to finish at shutdown
+	DrainNotice     time.Duration  `mapstructure:"drain_notice"`      // how long a server that is about to end still accepts connections while /readyz answers 503, so that a balancer notices in time: longer than two of its checks
 	Recheck         time.Duration  `mapstructure:"recheck"`           // how often users with open sessions are looked up again; 0: never
-	Window          Window         `mapstructure:"window"`            // what a client may send on a channel before it is read: auto, or a size from 2MiB to 64MiB. An upload moves no more than a window in one round trip; auto makes the window larger while that is what bounds an upload
+	Window          Window         `mapstructure:"window"`            // bytes that a client may send on a channel before the server has read them: auto, or a size from 2MiB to 64MiB. An upload moves no more than a window in one round trip; auto makes the window larger while the window limits an upload
 	Checksums       bool           `mapstructure:"checksums"`         // SHA-256 of whole transfers in events; costs about 0.7 CPU seconds a GB
-	ProxyFrom       []netip.Prefix `mapstructure:"proxy_from"`        // networks of balancers, which must say by PROXY protocol who they speak for
+	ProxyFrom       []netip.Prefix `mapstructure:"proxy_from"`        // networks of balancers, which must send the address of each client by the PROXY protocol
 }
 
 // Window is the size of the window of a channel in bytes (RFC 4254, section 5.2).

@@ -20,11 +20,13 @@ import (
 // Settings says where a directory is and how it is read. Only URLs and Base, or
 // Domain, are needed; Kind fills in the rest, and every field can be set by hand.
 type Settings struct {
-	// Name of this directory in events and as User.Source. Default: the kind.
+	// Name of this directory in events, rules and other settings. Default: the
+	// kind.
 	Name string `mapstructure:"name"`
 
-	// Kind of server, which decides the defaults below: active_directory (also
-	// Samba), openldap, freeipa, 389ds, generic or embedded.
+	// Kind of server, which decides the defaults in the table below:
+	// active_directory (also Samba), openldap, freeipa, 389ds, generic or
+	// embedded.
 	Kind string `mapstructure:"kind"`
 
 	// URLs of servers with the same content, in order of preference:

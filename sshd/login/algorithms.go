@@ -44,7 +44,7 @@ func hasAES() bool {
 
 // Legacy switches on weak algorithms, for partners that know no better ones.
 type Legacy struct {
-	Algorithms []string       `mapstructure:"algorithms"` // by their names in SSH
+	Algorithms []string       `mapstructure:"algorithms"` // names of the algorithms in SSH
 	From       []netip.Prefix `mapstructure:"from"`       // networks that get them; empty: everybody
 }
 

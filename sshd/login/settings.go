@@ -13,16 +13,16 @@ import (
 // Settings are the administrator's choices about logins. They are part of the
 // section ssh.
 type Settings struct {
-	MaxTries      int           `mapstructure:"max_tries"`      // refused tries on one connection
+	MaxTries      int           `mapstructure:"max_tries"`      // refused tries on one connection after which it is closed
 	MaxOffers     int           `mapstructure:"max_offers"`     // refused offers of keys on one connection that are not counted as tries
 	RefusalDelay  time.Duration `mapstructure:"refusal_delay"`  // every refusal takes this long, whatever the reason
-	OnChange      string        `mapstructure:"on_change"`      // what becomes of an open session when the key it began with is removed, or the password changed: end, or keep
+	OnChange      string        `mapstructure:"on_change"`      // what happens to an open session when its key is removed or its password is changed: end, or keep
 	Banner        string        `mapstructure:"banner"`         // file shown to everyone before they log in
 	MOTD          string        `mapstructure:"motd"`           // file shown to everyone who has logged in, unless it is empty
-	Ciphers       []string      `mapstructure:"ciphers"`        // in order of preference; "auto": the fastest that both sides know
-	KeyExchanges  []string      `mapstructure:"key_exchanges"`  // methods offered, in order of preference
+	Ciphers       []string      `mapstructure:"ciphers"`        // ciphers offered, in order of preference; "auto": the fastest strong one that both sides know
+	KeyExchanges  []string      `mapstructure:"key_exchanges"`  // key exchange methods offered, in order of preference
 	MACs          []string      `mapstructure:"macs"`           // message authentication codes offered, for ciphers that need one
-	KeyAlgorithms []string      `mapstructure:"key_algorithms"` // of users' keys
+	KeyAlgorithms []string      `mapstructure:"key_algorithms"` // algorithms accepted for users' keys
 	Legacy        []Legacy      `mapstructure:"legacy"`         // weak algorithms that are switched on for partners that know nothing better
 }
 

@@ -10,11 +10,11 @@ import (
 type Settings struct {
 	Blocked           []netip.Prefix `mapstructure:"blocked"`                 // networks that are not let in at all
 	Exempt            []netip.Prefix `mapstructure:"exempt"`                  // networks that get no penalties: balancers, scanners, gateways of many people
-	Penalties         Penalties      `mapstructure:"penalties"`               // for sources that behave badly
+	Penalties         Penalties      `mapstructure:"penalties"`               // penalties of sources that misbehave
 	MaxStartups       Startups       `mapstructure:"max_startups"`            // logins under way at once
 	StartupsPerSource int            `mapstructure:"max_startups_per_source"` // logins under way at once of one source that is not exempt; 0: no limit
-	MaxSessions       int            `mapstructure:"max_sessions"`            // open at once in total; 0: no limit
-	Codes             Codes          `mapstructure:"codes"`                   // against guessing of one-time codes
+	MaxSessions       int            `mapstructure:"max_sessions"`            // sessions open at once in total; 0: no limit
+	Codes             Codes          `mapstructure:"codes"`                   // limits against guessing of one-time codes
 	MaxSources        int            `mapstructure:"max_sources"`             // sources that are remembered at once; each takes about 200 bytes
 	IPv4Prefix        int            `mapstructure:"ipv4_prefix"`             // bits of an IPv4 address that make a source
 	IPv6Prefix        int            `mapstructure:"ipv6_prefix"`             // bits of an IPv6 address that make a source
@@ -22,12 +22,12 @@ type Settings struct {
 
 // Penalties says how long each misbehaviour keeps a source out. Several add up.
 type Penalties struct {
-	LoginFailed   time.Duration `mapstructure:"login_failed"`   // for a wrong password, or a key that is not the user's
-	UnknownUser   time.Duration `mapstructure:"unknown_user"`   // for a name that nobody has
-	NoLogin       time.Duration `mapstructure:"no_login"`       // for leaving without a try
-	GraceExceeded time.Duration `mapstructure:"grace_exceeded"` // for holding a connection until the login grace is over
-	BadProtocol   time.Duration `mapstructure:"bad_protocol"`   // for something else than SSH
-	Min           time.Duration `mapstructure:"min"`            // less than this in sum keeps nobody out
+	LoginFailed   time.Duration `mapstructure:"login_failed"`   // penalty for a wrong password, or a key that is not the user's
+	UnknownUser   time.Duration `mapstructure:"unknown_user"`   // penalty for a name that nobody has
+	NoLogin       time.Duration `mapstructure:"no_login"`       // penalty for leaving without a try to log in
+	GraceExceeded time.Duration `mapstructure:"grace_exceeded"` // penalty for holding a connection until the login grace is over
+	BadProtocol   time.Duration `mapstructure:"bad_protocol"`   // penalty for another protocol than SSH
+	Min           time.Duration `mapstructure:"min"`            // sum of penalties from which on a source cannot connect
 	Max           time.Duration `mapstructure:"max"`            // the sum never grows beyond this; 0: no penalties
 }
 
@@ -35,9 +35,9 @@ type Penalties struct {
 // logins under way on, Rate per cent of new connections are refused, more and
 // more until all are at Full.
 type Startups struct {
-	Begin int `mapstructure:"begin"` // logins under way from which on some are refused
-	Rate  int `mapstructure:"rate"`  // per cent that are refused then; it grows to all
-	Full  int `mapstructure:"full"`  // logins under way at which all are refused; 0: no limit
+	Begin int `mapstructure:"begin"` // logins under way from which on some new connections are refused
+	Rate  int `mapstructure:"rate"`  // per cent of new connections that are refused at begin; it grows to all at full
+	Full  int `mapstructure:"full"`  // logins under way at which all new connections are refused; 0: no limit
 }
 
 // DefaultSettings is what a file that says nothing gets. The penalties are those

@@ -10,20 +10,20 @@ import (
 
 // Settings says where events are written.
 type Settings struct {
-	File     string        `mapstructure:"file"`      // path, or "stdout" or "stderr"; empty: nowhere
-	MaxSize  int64         `mapstructure:"max_size"`  // bytes after which a new file is begun; 0: never
-	MaxAge   time.Duration `mapstructure:"max_age"`   // after which the next event begins a new file; 0: never
-	Keep     int           `mapstructure:"keep"`      // full files that are kept; 0: all
-	KeepFor  time.Duration `mapstructure:"keep_for"`  // no younger file is removed, however many there are
-	Compress bool          `mapstructure:"compress"`  // full files with gzip
+	File     string        `mapstructure:"file"`      // the file that events are written to, or "stdout" or "stderr"; empty: none
+	MaxSize  int64         `mapstructure:"max_size"`  // size of a file after which a new one is begun; 0: never
+	MaxAge   time.Duration `mapstructure:"max_age"`   // age of a file after which the next event begins a new one; 0: never
+	Keep     int           `mapstructure:"keep"`      // number of full files that are kept; 0: all
+	KeepFor  time.Duration `mapstructure:"keep_for"`  // each full file is kept for this time at least, however many there are
+	Compress bool          `mapstructure:"compress"`  // whether full files are compressed with gzip
 	Chain    bool          `mapstructure:"chain"`     // each line of a file carries a hash of the lines before, and checkpoints are signed with the first host key, so that berth events verify finds what was changed
 	Queue    int64         `mapstructure:"queue"`     // bytes of events that may wait for a slow disk before events are lost
 	Rate     int64         `mapstructure:"rate"`      // bytes of events a second that one person may cause, or one address before the login; 60 times as much at once. The rest is counted in one event. 0: no limit
 	WhenLost string        `mapstructure:"when_lost"` // what the server does while events cannot be written: continue, or refuse new work
-	Format   string        `mapstructure:"format"`    // of what goes to stdout or stderr: json, ecs, ocsf or cef; a file is always json
-	Node     string        `mapstructure:"node"`      // name of this machine, in every event; empty: left out
-	Syslog   Syslog        `mapstructure:"syslog"`    // a server that gets them too
-	Webhook  Webhook       `mapstructure:"webhook"`   // an HTTP server that gets what is in the file
+	Format   string        `mapstructure:"format"`    // the format of events on stdout or stderr: json, ecs, ocsf or cef; a file is always json
+	Node     string        `mapstructure:"node"`      // the name of this machine, in every event; empty: events have no such field
+	Syslog   Syslog        `mapstructure:"syslog"`    // a syslog server that also gets the events
+	Webhook  Webhook       `mapstructure:"webhook"`   // an HTTP server that gets the events in the file
 	Version  string        `mapstructure:"-"`         // of the program, for the formats that have it
 }
 

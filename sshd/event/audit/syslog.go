@@ -25,11 +25,11 @@ import (
 
 // Syslog says which server events are sent to, besides the file.
 type Syslog struct {
-	Address  string   `mapstructure:"address"`  // where to: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: nowhere
-	Facility string   `mapstructure:"facility"` // one of auth, authpriv, daemon and local0 to local7
+	Address  string   `mapstructure:"address"`  // the address of the server: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514; empty: none
+	Facility string   `mapstructure:"facility"` // the facility of the messages: auth, authpriv, daemon, or local0 to local7
 	CAFile   string   `mapstructure:"ca_file"`  // PEM file with the authorities of the certificate of a tls:// server; empty: those of the system
-	Types    []string `mapstructure:"types"`    // of events that are sent, such as login_*; empty: all
-	Format   string   `mapstructure:"format"`   // of the message: json, ecs, ocsf or cef
+	Types    []string `mapstructure:"types"`    // types of events that are sent, such as login_*; empty: all
+	Format   string   `mapstructure:"format"`   // the format of the messages: json, ecs, ocsf or cef
 }
 
 // facilities of RFC 5424, section 6.2.1, that a server like this may have.

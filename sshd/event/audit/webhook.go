@@ -24,13 +24,13 @@ import (
 
 // Webhook says which HTTP server events of the file are sent to.
 type Webhook struct {
-	URL            string   `mapstructure:"url"`              // where CloudEvents are posted to, such as https://siem.corp.example/berth; empty: nowhere
+	URL            string   `mapstructure:"url"`              // the URL that CloudEvents are posted to, such as https://siem.corp.example/berth; empty: none
 	CAFile         string   `mapstructure:"ca_file"`          // PEM file with the authorities of the server's certificate; empty: those of the system
-	TokenFile      string   `mapstructure:"token_file"`       // its first line is sent as bearer token; read each time
-	HMACSecretFile string   `mapstructure:"hmac_secret_file"` // its first line is the secret of the header Berth-Signature; read each time
-	Types          []string `mapstructure:"types"`            // of events that are sent, such as login_*; empty: all
-	Batch          int      `mapstructure:"batch"`            // events in one request at most
-	Format         string   `mapstructure:"format"`           // of the data of a CloudEvent: json, ecs, ocsf or cef
+	TokenFile      string   `mapstructure:"token_file"`       // a file whose first line is sent as bearer token; it is read for each request
+	HMACSecretFile string   `mapstructure:"hmac_secret_file"` // a file whose first line is the secret for the header Berth-Signature; it is read for each request
+	Types          []string `mapstructure:"types"`            // types of events that are sent, such as login_*; empty: all
+	Batch          int      `mapstructure:"batch"`            // the most events in one request
+	Format         string   `mapstructure:"format"`           // the format of the data of a CloudEvent: json, ecs, ocsf or cef
 	Insecure       bool     `mapstructure:"insecure"`         // true: an http:// address of another machine is allowed
 }
 
