@@ -14,8 +14,8 @@ import (
 	"berth/policy"
 )
 
-// TestExplainExamples runs every example of docs/explain.md. Columns are as wide
-// as the paths of the machine make them, so spaces count as one.
+// TestExplainExamples runs every example of docs/explain.md. The width of
+// columns depends on the paths of the machine, so several spaces count as one.
 func TestExplainExamples(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/explain.md")
 	if err != nil {

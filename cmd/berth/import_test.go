@@ -24,8 +24,8 @@ func imports(t *testing.T, args ...string) (out, notes string, err error) {
 	return stdout.String(), stderr.String(), err
 }
 
-// TestImport compares what comes of an sshd_config and of a backup of SFTPGo, and what
-// is said about the rest.
+// TestImport compares the results of an sshd_config and of a backup of SFTPGo, and the
+// notes about what could not be carried over.
 func TestImport(t *testing.T) {
 	t.Chdir("../../config/migrate/testdata")
 	for name, args := range map[string][]string{
@@ -49,7 +49,8 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// TestImportMistakes wants nothing to be written, and the reason to be said.
+// TestImportMistakes checks that nothing is written, and that the error has
+// the reason.
 func TestImportMistakes(t *testing.T) {
 	t.Chdir("../../config/migrate/testdata")
 	dir := t.TempDir()

@@ -281,7 +281,7 @@ func literal(text string) string {
 
 var escapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "…", "...", "→", `\(->`, "≥", `\(>=`, "≤", `\(<=`, "×", `\(mu`)
 
-// roff escapes text. No line of it is taken for a request, or is empty.
+// roff escapes text. No line of the result is a request of roff, or empty.
 func roff(text string) string {
 	lines := strings.Split(escapes.Replace(strings.TrimSuffix(text, "\n")), "\n")
 	for i, line := range lines {

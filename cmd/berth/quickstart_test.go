@@ -204,8 +204,8 @@ func wantAlice(t *testing.T, name string) {
 	}
 }
 
-// TestInitAsksDNS knows nothing but the domain and a name server, which names a host
-// and the port of plain LDAP. Init connects to the port of LDAPS there.
+// TestInitAsksDNS gives init only the domain and a name server, which names a host
+// and the port of plain LDAP. Init must connect to the port of LDAPS on that host.
 func TestInitAsksDNS(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can listen on port 636")

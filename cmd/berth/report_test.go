@@ -109,7 +109,8 @@ func TestReportExamples(t *testing.T) {
 	}
 }
 
-// TestReportAsksTheDisk where files belong to people, without being told, if it can.
+// TestReportAsksTheDisk checks that the report asks the disk without a flag where
+// files belong to people, if it can.
 func TestReportAsksTheDisk(t *testing.T) {
 	dir, config := prepareReport(t)
 	replace(t, filepath.Join(dir, "people.ldif"), "\nuid: alice\n", "\nuid: alice\nuidNumber: 20001\ngidNumber: 20001\n")
@@ -274,8 +275,8 @@ func TestReportSigned(t *testing.T) {
 	}
 }
 
-// TestReportIncomplete: a directory that cannot be read, and events that cannot be, are
-// said in the report itself.
+// TestReportIncomplete: the report itself names a directory or events that cannot be
+// read.
 func TestReportIncomplete(t *testing.T) {
 	dir, config := prepareReport(t)
 	got, code := reported(t, "/finance", config)
