@@ -23,8 +23,8 @@ import (
 
 var update = flag.Bool("update", false, "write what is got as what is wanted: testdata and docs/configuration.md")
 
-// TestBadConfigs loads every file of testdata/bad and holds what is said about
-// it to the file beside it. The order is that of the lines.
+// TestBadConfigs loads every file of testdata/bad and compares the errors with
+// the file beside it. They are in the order of the lines.
 func TestBadConfigs(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -372,8 +372,8 @@ func TestDistance(t *testing.T) {
 	}
 }
 
-// TestSecretsStayUnsaid sees that no password of the file is in what is said
-// about it, be it right or wrong.
+// TestSecretsStayUnsaid checks that no error contains a password of the file,
+// whether the password is valid or not.
 func TestSecretsStayUnsaid(t *testing.T) {
 	for _, value := range []string{`"hunter2hunter2"`, "8472398", "[hunter2, hunter2]", "{hunter2: 8472398}", "true"} {
 		cfg, err := load(t, strings.Replace(small, "name: corp,", `name: corp, bind_dn: "cn=svc", bind_password: `+value+",", 1))

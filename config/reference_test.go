@@ -327,7 +327,7 @@ func TestExampleAlternatives(t *testing.T) {
 	}
 }
 
-// TestExampleIsComplete sees that every key stands in the example, if only in a
+// TestExampleIsComplete checks that the example has every key, at least in a
 // comment.
 func TestExampleIsComplete(t *testing.T) {
 	text, err := os.ReadFile("../docs/berth.example.yaml")
