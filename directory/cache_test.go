@@ -33,7 +33,7 @@ func TestCacheSparesTheDirectory(t *testing.T) {
 		if err := c.Authenticate(t.Context(), u, "wrong"); !errors.Is(err, ErrBadPassword) {
 			t.Errorf("Authenticate = %v, want ErrBadPassword", err)
 		}
-		ask("alice", 2) // a guess tells nothing new of the account
+		ask("alice", 2) // a wrong password shows nothing new about the account
 		if err := c.ChangePassword(t.Context(), u, "alice-right", "new"); err != nil {
 			t.Errorf("ChangePassword = %v, want nil", err)
 		}

@@ -138,8 +138,8 @@ func TestShieldCountsPeople(t *testing.T) {
 	}
 }
 
-// TestShieldByName counts a person under the name before and after the directory
-// tells the id.
+// TestShieldByName checks that a person is counted under the name, before and
+// after the id is known.
 func TestShieldByName(t *testing.T) {
 	s := NewShield(newFake(), 3, time.Hour)
 	s.ByName = true

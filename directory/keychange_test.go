@@ -55,8 +55,8 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-// TestKeysThroughTheLayers has all that stands above a client pass keys on, and
-// forget what it remembers.
+// TestKeysThroughTheLayers checks that all layers above a client pass changes
+// of keys on, and forget what they remember.
 func TestKeysThroughTheLayers(t *testing.T) {
 	main, other := newFake("alice"), newFake("alice")
 	main.users["alice"].Source, other.users["alice"].Source = "main", "other"

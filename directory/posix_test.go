@@ -2,8 +2,8 @@ package directory
 
 import "testing"
 
-// TestMostGroups has a person in more groups than Linux permits. The rest does not count,
-// and is told.
+// TestMostGroups has a person in more groups than Linux permits. The others do not count,
+// and their number is reported.
 func TestMostGroups(t *testing.T) {
 	var groups []Group
 	for i := range uint32(MaxGroups + 3) {

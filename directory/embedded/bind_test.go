@@ -139,7 +139,8 @@ func TestEmptyPassword(t *testing.T) {
 	}
 }
 
-// TestFailedBind wants a connection whose bind failed to be nobody's.
+// TestFailedBind checks that a connection is anonymous after a bind that
+// failed.
 func TestFailedBind(t *testing.T) {
 	s := open(t, Settings{})
 	c := bound(t, s, alice, "alice-demo-1")

@@ -42,7 +42,8 @@ func TestParseLDIF(t *testing.T) {
 	}
 }
 
-// TestBadLDIF reads what is wrong, and wants to be told where and what is right.
+// TestBadLDIF reads files with mistakes. Each error must name the line and what
+// would be right.
 func TestBadLDIF(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"no dn", "cn: Alice\n", "1: an entry begins with its dn"},
@@ -68,8 +69,8 @@ func TestBadLDIF(t *testing.T) {
 	}
 }
 
-// TestWriteField wants RFC 2849: safe text as it is, all else in base64, and
-// lines of 76 characters.
+// TestWriteField checks the rules of RFC 2849: safe text is unchanged,
+// everything else is in base64, and lines have 76 characters.
 func TestWriteField(t *testing.T) {
 	tests := []struct{ value, want string }{
 		{"plain", "a: plain\n"},

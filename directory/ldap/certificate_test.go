@@ -137,7 +137,8 @@ func tlsServer(t *testing.T, from time.Time) (url, caFile string) {
 	return "ldaps://" + l.Addr().String(), caFile
 }
 
-// All mistakes are told at once, each with its key and what would be right.
+// All mistakes are reported at once, each with its key and what would be
+// right.
 func ExampleOpen() {
 	_, err := ldap.Open(ldap.Settings{
 		Kind:   "openldap",

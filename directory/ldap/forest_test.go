@@ -482,8 +482,8 @@ func TestForestHome(t *testing.T) {
 	}
 }
 
-// TestForestOutage: a domain that is away is no answer about its people, and the others go
-// on. Without the catalogue nobody can be found.
+// TestForestOutage: if a domain cannot be reached, this is no answer about its people,
+// and the other domains still work. Without the catalogue nobody can be found.
 func TestForestOutage(t *testing.T) {
 	s, dcs := scriptedForest(t)
 	c := open(t, s)

@@ -12,8 +12,9 @@ import (
 )
 
 // FuzzAnswers lets a server answer every request with the same bytes after the
-// number of the message: results, entries and controls that are none. Whatever
-// they are, the client goes on, and only a bind that succeeded is a yes.
+// number of the message: results, entries and controls that are malformed. The
+// client must survive all of them, and only a bind that succeeded may count as
+// a success.
 func FuzzAnswers(f *testing.F) {
 	request := ber.NewSequence("")
 	request.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, int64(1), ""))

@@ -294,7 +294,8 @@ func TestLoginName(t *testing.T) {
 	}
 }
 
-// TestNoGroups tells no groups from groups that cannot be seen.
+// TestNoGroups: a user without groups differs from a user whose groups cannot
+// be read.
 func TestNoGroups(t *testing.T) {
 	none, _ := tree(nil)
 	c := testClient(Settings{Kind: "active_directory"})

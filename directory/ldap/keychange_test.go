@@ -82,8 +82,8 @@ func TestMaxKeysAtOnce(t *testing.T) {
 	}
 }
 
-// TestKeyValuesAreKept has a key stand in values with other keys: what remains
-// of them is what it was, to the byte.
+// TestKeyValuesAreKept removes a key from values that hold other keys, too.
+// The rest of each value stays the same, to the byte.
 func TestKeyValuesAreKept(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	c := open(t, settings(p))

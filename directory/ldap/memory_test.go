@@ -22,7 +22,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestSeconds: what is no number of seconds is none at all, and not a time that overflows.
+// TestSeconds: a text that is no number of seconds gives 0, and not a time that
+// overflows.
 func TestSeconds(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"": 0, "x": 0, "-1": 0, "0": 0, "900": 15 * time.Minute, "86400": 24 * time.Hour,

@@ -31,8 +31,8 @@ func TestGeneric(t *testing.T) {
 	openLDAPSuite(p, open(t, s)).Run(t)
 }
 
-// TestThroughTheLayers runs it through all that stands above a client. The
-// suite sends more wrong passwords than a shield lets pass by default.
+// TestThroughTheLayers runs the suite through all layers above a client. The
+// suite sends more wrong passwords than a shield passes on by default.
 func TestThroughTheLayers(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	c := open(t, settings(p))

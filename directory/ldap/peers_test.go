@@ -52,14 +52,15 @@ func person(name string) directorytest.Person {
 	return directorytest.Person{Name: name, Password: peers.Password(name)}
 }
 
-// proved is somebody whose state is told to who has the password.
+// proved is a person whose state the server reports only after the right
+// password.
 func proved(name string) directorytest.Person {
 	p := person(name)
 	p.Proved = true
 	return p
 }
 
-// lockedPerson is somebody whose lock is told to everybody.
+// lockedPerson is a person whose lock the server reports to everybody.
 func lockedPerson(name string) directorytest.Person {
 	p := person(name)
 	p.WrongIs = directory.ErrLocked
@@ -169,7 +170,7 @@ func TestDS389(t *testing.T) {
 	alice := person("alice")
 	alice.Groups = []string{"inner (direct)", "middle (nested)"}
 	alice.Keys, alice.Notes = 2, 1
-	disabled := person("disabled") // which everybody is told
+	disabled := person("disabled") // which the server reports to everybody
 	disabled.WrongIs = directory.ErrDisabled
 	bob := person("bob")
 	bob.Groups = []string{"middle (direct)"}

@@ -140,7 +140,7 @@ func TestManyClaimALoginName(t *testing.T) {
 	}
 }
 
-// TestNoStableID: people without an id cannot be told apart from each other.
+// TestNoStableID: people without an id cannot be distinguished.
 func TestNoStableID(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	replace(t, p, "uid=alice,"+people, "employeeNumber", "7")

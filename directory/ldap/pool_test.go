@@ -18,12 +18,12 @@ import (
 	"berth/directory"
 )
 
-// A script is an LDAP server in memory that behaves as it is told. In a bubble
-// of synctest its delays cost no time and are exact.
+// A script is an LDAP server in memory that behaves as the test sets it. In a
+// bubble of synctest its delays cost no time and are exact.
 type script struct {
 	mu      sync.Mutex
 	open    map[net.Conn]bool
-	lost    map[net.Conn]bool // forgotten by something in between: nobody hears what is sent
+	lost    map[net.Conn]bool // a firewall has dropped the connection: what is sent does not arrive
 	stopped bool              // it takes connections and says nothing, as after SIGSTOP
 	refuses bool              // it takes no connections
 	breaks  bool              // it closes a connection when a search or a change comes
@@ -480,8 +480,8 @@ func TestGivenBackAfterTheEnd(t *testing.T) {
 	})
 }
 
-// TestGivenBack has searches that end in several ways. The connection is kept where
-// the server has only said no.
+// TestGivenBack has searches that end in several ways. The connection is kept if
+// the server has only refused something.
 func TestGivenBack(t *testing.T) {
 	for want, errs := range map[bool][]error{
 		true:  {nil, ldap.NewError(ldap.LDAPResultNoSuchObject, errors.New("x")), fmt.Errorf("y: %w", ldap.NewError(ldap.LDAPResultSizeLimitExceeded, errors.New("x")))},
