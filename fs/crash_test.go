@@ -21,8 +21,8 @@ const crashDir = "BERTH_TEST_CRASH_DIR"
 func numbered(n int) []byte { return bytes.Repeat([]byte(strconv.Itoa(n)+" "), 40<<10) }
 
 // TestCrash kills a process in the middle of atomic uploads, 50 times.
-// Every file that it said it had closed is there as a whole, and no file is
-// there in part.
+// Every file that the process had reported as closed is complete, and no file
+// is incomplete.
 func TestCrash(t *testing.T) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		uploadUntilKilled(t, dir)
@@ -49,7 +49,7 @@ func TestCrash(t *testing.T) {
 				continue
 			}
 			acknowledged[name] = i
-			if n == 5+round%10 { // and it goes on a little until it is dead
+			if n == 5+round%10 { // the process still works for a moment until it is dead
 				if err := server.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}

@@ -51,9 +51,9 @@ func inNamespace(t *testing.T, flags uintptr, uid int) {
 	}
 }
 
-// TestDiskFull fills a small file system: the client hears of it at the write,
-// other files stay as they are, an atomic upload leaves the old file and the
-// room as they were, and the quota counts what is really there.
+// TestDiskFull fills a small file system: the client gets an error at the
+// write, other files do not change, an atomic upload leaves the old file and
+// the free space unchanged, and the quota counts what is really there.
 func TestDiskFull(t *testing.T) {
 	if !mounting(t) {
 		return

@@ -24,8 +24,8 @@ const serviceVar = "BERTH_TEST_SERVICE"
 // berth is the user of the server in the tests below.
 const berth = 990
 
-// asService runs a test in a process of the user berth that has the capabilities caps,
-// and tells it where it may work.
+// asService runs a test in a process of the user berth with the capabilities caps, and
+// passes it a folder to work in.
 func asService(t *testing.T, caps, at string) {
 	t.Helper()
 	needRoot(t)
@@ -323,8 +323,9 @@ func TestHomeInAnOpenPlace(t *testing.T) {
 	}
 }
 
-// TestHomeBehindALink: bob, who may write on the way to a home, has a link there to where
-// only root can write. Nothing is made behind it, and nothing given away.
+// TestHomeBehindALink: bob can write to a directory above a home, and puts a link there
+// that leads to where only root can write. Nothing is made behind the link, and nothing
+// is given away.
 func TestHomeBehindALink(t *testing.T) {
 	needRoot(t)
 	host := world(t)

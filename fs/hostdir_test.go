@@ -162,8 +162,8 @@ func TestReadOnlyMount(t *testing.T) {
 	}
 }
 
-// TestOpenWithoutDescriptors checks that a view is not taken for degraded when
-// the process cannot open any more files.
+// TestOpenWithoutDescriptors checks that Open fails, and does not report
+// missing folders, when the process cannot open any more files.
 func TestOpenWithoutDescriptors(t *testing.T) {
 	p := full(t.TempDir())
 	p.Folders = append(p.Folders, policy.Folder{Path: "/other", Host: t.TempDir()}, policy.Folder{Path: "/third", Host: t.TempDir()})

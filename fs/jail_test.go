@@ -357,7 +357,7 @@ var places = []string{
 	"/up/secret", "/a/secret", "/b/a/secret", "/dangling", "/d", "/d/rel", "/../secret",
 }
 
-// run does the steps that code stands for and returns what each said.
+// run does the steps that code describes and returns the result of each.
 func run(f FS, code []byte) []error {
 	var errs []error
 	for len(code) >= 3 {
@@ -502,8 +502,8 @@ func sorted(t testing.TB, l FS, dir string) func(func(string, error) bool) {
 	}
 }
 
-// same reports whether two errors tell a client the same. Of an operation with
-// two names either may be found wrong first.
+// same reports whether two errors are the same for a client. In an operation
+// with two names, either name may be found wrong first.
 func same(a, b error, pair bool) bool {
 	if a == nil || b == nil || pair {
 		return (a == nil) == (b == nil)

@@ -56,8 +56,8 @@ func TestMoveOfBusyFile(t *testing.T) {
 	}
 }
 
-// TestMoveOfUnfinishedUpload: half an upload is no file that could be moved. The upload
-// goes on.
+// TestMoveOfUnfinishedUpload: an unfinished upload cannot be moved to another folder.
+// The upload continues.
 func TestMoveOfUnfinishedUpload(t *testing.T) {
 	in, out := t.TempDir(), t.TempDir()
 	p := &policy.Policy{

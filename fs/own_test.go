@@ -12,9 +12,9 @@ import (
 	"berth/policy"
 )
 
-// TestInodeIsUsedAgain checks that a file of another session is not taken for
-// one's own since the file system gave it the number of a removed one, as ext4
-// does with the very next file.
+// TestInodeIsUsedAgain checks that a session does not take a file of another
+// session for its own. The file has the inode number of a removed file, which
+// ext4 gives to the very next file.
 func TestInodeIsUsedAgain(t *testing.T) {
 	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
 		host := t.TempDir()
@@ -65,8 +65,8 @@ func TestOwnHasFewLongNames(t *testing.T) {
 	}
 }
 
-// TestOwnWasReplaced has another file under the name of one's own by the time it is
-// opened: that one stays as it is, and is not kept open.
+// TestOwnWasReplaced: another file has the name of the session's own file when that
+// is opened. The other file is not changed, and not kept open.
 func TestOwnWasReplaced(t *testing.T) {
 	host := t.TempDir()
 	if err := os.WriteFile(host+"/f", []byte("another's"), 0o600); err != nil {

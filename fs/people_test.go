@@ -79,7 +79,7 @@ func write(t *testing.T, host, content string) {
 	}
 }
 
-// object is what a name stands for on the host.
+// object is the file on the host that a name leads to.
 type object struct {
 	kind iofs.FileMode
 	ino  uint64
@@ -120,7 +120,8 @@ func (p *person) reach(all map[string]object) (seen map[uint64]bool, read map[st
 	return seen, read
 }
 
-// asks is what p is told about names that p may not see, whatever exists there.
+// asks returns the answers that p gets about names that p may not see, whatever
+// exists there.
 func (p *person) asks() map[string]string {
 	told := map[string]string{}
 	for _, at := range placed {
@@ -147,9 +148,10 @@ func (p *person) asks() map[string]string {
 const peoples = 80
 
 // TestPeople has two people with random rights do random things in one tree.
-// Whatever they do: nobody sees or reads more of what was there than before by an
-// act of their own, what comes and goes is of a kind that may come and go there,
-// and nobody is told anything else about what they may not see.
+// Whatever they do, three things must hold. Nobody can see or read more of the
+// existing files by their own operations. What is created or removed is of a kind
+// that the rights allow there. Answers about names that a person may not see do
+// not depend on what exists.
 func TestPeople(t *testing.T) {
 	done := 0
 	for seed := range uint64(peoples) {

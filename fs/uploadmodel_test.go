@@ -43,7 +43,7 @@ type running struct {
 	mtime   int    // of before
 	resumes bool   // it has the name that a broken one is found by
 	old     string // what a file that was opened without truncation ends with
-	taken   bool   // another session goes on with it
+	taken   bool   // another session continues it
 }
 
 // handle is an open file of the model and of the FS.

@@ -293,7 +293,7 @@ func TestUploadRenamedAndRemoved(t *testing.T) {
 }
 
 // TestUploadAfterFailedWrite checks that an upload with a failed write does not
-// come to stand under its name although the client closes it.
+// get its name, although the client closes it.
 func TestUploadAfterFailedWrite(t *testing.T) {
 	host := t.TempDir()
 	p := atomicPolicy(host, "alice")

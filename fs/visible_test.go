@@ -157,7 +157,7 @@ func TestUnseenNames(t *testing.T) {
 	views := map[string]struct {
 		access []policy.Access
 		names  []string
-		made   bool // creating is permitted, and tells that the name is taken
+		made   bool // creating is permitted, and its error shows that the name exists
 	}{
 		"temporary":         {[]policy.Access{{Path: "/", Ops: policy.Full}}, []string{"/" + tempPrefix + "x", "/d/" + tempPrefix + "x"}, false},
 		"hidden":            {[]policy.Access{{Path: "/", Ops: policy.Full, Names: deny, Hide: true}}, []string{"/a.secret", "/d/a.secret"}, false},
@@ -213,7 +213,7 @@ func TestUnseenNames(t *testing.T) {
 							if told[i] == nil {
 								told[i] = map[string]string{}
 							}
-							if !v.made || !c.makes { // else it is made, or what is in its way is told
+							if !v.made || !c.makes { // otherwise it is made, or the error shows what exists there
 								told[i][fmt.Sprint(cause(err))] += " " + kind
 							}
 						}
