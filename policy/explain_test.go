@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is got to testdata as what is wanted")
 
-// aliceWithKeys is alice with a key, a value that is none, and a state.
+// aliceWithKeys is alice with a key, a value that is no key, and a state.
 func aliceWithKeys(t *testing.T) *directory.User {
 	t.Helper()
 	line := "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGMz6DZD2PhjSkMuHNV0nBbJLEVCMcqmpXvvRW6PSwAr alice@laptop"
@@ -62,7 +62,8 @@ func TestExplainText(t *testing.T) {
 	golden(t, "allowed.json", string(j)+"\n")
 }
 
-// TestExplainCutGroups tells of groups that a disk cannot count.
+// TestExplainCutGroups: the explanation names the number of groups that a
+// disk cannot count.
 func TestExplainCutGroups(t *testing.T) {
 	req := aliceFrom("10.1.2.3")
 	u := *req.User

@@ -303,8 +303,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestDefaultsAreNotShadowed checks that an access entry in the place of default
-// rights is not said to come before anything: nobody wrote those.
+// TestDefaultsAreNotShadowed checks that an access entry is not reported to take
+// precedence over default rights, because nobody wrote those.
 func TestDefaultsAreNotShadowed(t *testing.T) {
 	set := compile(t, Rule{Name: "r", Home: &Home{Host: "/srv"}, Access: []Grant{{Path: "/", Permissions: []string{"list"}}}})
 	e := set.Explain(aliceFrom("10.1.2.3"))

@@ -154,8 +154,8 @@ func TestHiddenGroup(t *testing.T) {
 	}
 }
 
-// TestHiddenGroupWithoutPrimary refuses as well: there is no domain to tell
-// groups of others by.
+// TestHiddenGroupWithoutPrimary refuses as well: without a primary group, the
+// domain of the user is not known, so the group may be of this domain.
 func TestHiddenGroupWithoutPrimary(t *testing.T) {
 	set := compile(t, Rule{Name: "all"}, Rule{Name: "out", Deny: true, When: When{Groups: []string{"leavers"}}})
 	u := &directory.User{Name: "bob", Groups: []directory.Group{{SID: "S-1-5-21-9-77"}}}

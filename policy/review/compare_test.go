@@ -7,8 +7,8 @@ import (
 	"berth/policy"
 )
 
-// TestCompareRules: a change that only some address, method or hour shows is found, and
-// what is the same by other rules is none.
+// TestCompareRules: a change for only one address, method or hour is found. The same
+// rights by another rule are no change.
 func TestCompareRules(t *testing.T) {
 	old := compile(
 		t,

@@ -199,7 +199,7 @@ func TestDisk(t *testing.T) {
 	equal(t, "rights", got, []string{"/f list read", "/f/gone list; the disk could not be asked: no such directory", "/f/in create; but the disk does not permit create"})
 }
 
-// TestIncomplete: what could not be decided is said.
+// TestIncomplete: the report names what could not be decided.
 func TestIncomplete(t *testing.T) {
 	set := compile(t, policy.Rule{Name: "no", Deny: true, When: groups("bad")}, policy.Rule{Name: "all", Folders: folder("/f", "/srv/f")})
 	unknown := &directory.User{Name: "u", State: directory.State{Reason: "may not read memberOf"}}
