@@ -287,7 +287,7 @@ func TestNothingRemains(t *testing.T) {
 }
 
 // FuzzMessages sends messages to a server, before or after a login. Whatever they
-// are, the server ends the connection or goes on, and does not hang or panic.
+// are, the server ends the connection or continues, and does not hang or panic.
 func FuzzMessages(f *testing.F) {
 	script := func(loggedIn byte, messages ...[]byte) []byte {
 		b := []byte{loggedIn}
