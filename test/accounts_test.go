@@ -175,7 +175,8 @@ func TestGuessesNeverLock(t *testing.T) {
 	}
 }
 
-// login logs in with a password, and returns what the server said before.
+// login logs in with a password, and returns the text that the server sent
+// before.
 func login(addr, user, password string) (banner string, err error) {
 	c, err := ssh.Dial("tcp", addr, &ssh.ClientConfig{
 		User: user, Auth: []ssh.AuthMethod{ssh.Password(password)},

@@ -174,8 +174,8 @@ func (f *farm) upload(name string, data []byte) (port string, err error) {
 }
 
 // TestBalancer: behind a balancer a node is upgraded, drained, stopped for a while and
-// killed while people upload. Only what ran on the killed node breaks, and a client
-// that tries again goes on.
+// killed while people upload. Only transfers on the killed node break, and a client
+// that tries again succeeds.
 func TestBalancer(t *testing.T) {
 	t.Parallel()
 	f := newFarm(t, 3)

@@ -397,7 +397,8 @@ func listen(ctx context.Context) func() []string {
 	}
 }
 
-// startDownload has bob download a file that takes a long time. told is what he reads.
+// startDownload has bob download a file that takes a long time. told has the text that
+// he gets.
 func startDownload(t *testing.T, s *server, dir string) (cmd *exec.Cmd, told *bytes.Buffer) {
 	t.Helper()
 	big := filepath.Join(dir, "home/bob/big")

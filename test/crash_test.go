@@ -51,7 +51,7 @@ func crash(t *testing.T, upload uploader) {
 		for _, n := range done {
 			acknowledged[crashName(n)] = n
 		}
-		next, total = done[len(done)-1]+2, total+len(done) // the one under way may stand, too
+		next, total = done[len(done)-1]+2, total+len(done) // the upload under way may be complete, too
 		wholeFiles(t, home, acknowledged)
 	}
 	t.Logf("%d uploads were acknowledged", total)
@@ -78,7 +78,7 @@ func atomicDemo(t *testing.T, dir string) string {
 type uploader func(conn *ssh.Client, from, last int, before func(n, block int) error, done func(n int)) error
 
 // uploadUntilKilled uploads one file after the other, beginning with number n.
-// It kills the server before a block of upload last and goes on until the
+// It kills the server before a block of upload last and continues until the
 // server is dead. It returns the numbers of those that were acknowledged.
 func uploadUntilKilled(t *testing.T, s *server, dir string, upload uploader, n, last, block int) (done []int) {
 	t.Helper()

@@ -26,8 +26,8 @@ func utf16le(text string) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// modify has the administrator change the directory. Between the changes of one
-// entry stands a line with a hyphen.
+// modify has the administrator change the directory. A line with a hyphen
+// separates the changes of one entry.
 func (d domain) modify(t *testing.T, p *peers.Peer, dn, changes string) {
 	t.Helper()
 	cmd := exec.Command("ldapmodify", "-x", "-H", p.LDAPS, "-D", d.admin, "-w", d.adminSecret)

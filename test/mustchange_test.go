@@ -60,7 +60,8 @@ func TestChangeAtLogin(t *testing.T) {
 			const fresh = "Fresh-Passw0rd-1"
 
 			t.Run("password only", func(t *testing.T) {
-				// Nobody can ask for a new one here; the client is told what to do.
+				// The server cannot ask for a new password in this method; the client
+				// gets a message about what to do.
 				banner, err := login(s.addr, "mustchange", peers.Password("mustchange"))
 				if !strings.Contains(banner, "must be changed") || !strings.Contains(banner, "passwd") {
 					t.Errorf("login = %v, banner %q; want that the password must be changed, and how", err, banner)
@@ -126,8 +127,8 @@ func changed(t *testing.T, s *server, user, password string) {
 	}
 }
 
-// onlyPasswd expects a key login to be let in for a change of the password, to
-// be told so, and to get no files.
+// onlyPasswd expects a login by key to be accepted for a change of the
+// password only, with a message about that, and without files.
 func onlyPasswd(t *testing.T, s *server, p *peers.Peer, user string) {
 	t.Helper()
 	banner := ""

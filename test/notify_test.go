@@ -23,7 +23,7 @@ func TestNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer systemd.Close()
-	// hear waits for the next message that begins so.
+	// hear waits for the next message with this beginning.
 	hear := func(prefix string) string {
 		t.Helper()
 		buf := make([]byte, 4096)

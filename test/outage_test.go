@@ -58,7 +58,8 @@ func TestStartWithoutDirectory(t *testing.T) {
 	recorded(t, dir, `"reason":"directory_unavailable"`, `"type":"directory_up"`)
 }
 
-// A visitor logs in again and again, in one way, and knows what may come of it.
+// A visitor logs in again and again, in one way, and knows which outcomes are
+// right.
 type visitor struct {
 	name string
 	user string
@@ -67,7 +68,7 @@ type visitor struct {
 	mayEnter  bool // the right password, or a key
 	mustEnter bool // whatever becomes of the directory
 
-	in, out, silent atomic.Int64 // let in, refused, told that the directory does not answer
+	in, out, silent atomic.Int64 // accepted, refused, or with the message that the directory does not answer
 }
 
 // visit logs in once and counts wrong answers as errors of the test.
@@ -113,9 +114,9 @@ func copyKeys(t *testing.T, from, to *peers.Peer, names ...string) {
 }
 
 // TestOutagesUnderLoad kills, stops and restarts two real directory servers,
-// alone and together, while people log in. Nobody is let in who should not be,
-// nobody is told that a right password is wrong, and key logins never notice:
-// outage.keep serves them.
+// alone and together, while people log in. Nobody is accepted who should not
+// be, and no right password is called wrong. Logins by key never fail, because
+// of outage.keep.
 func TestOutagesUnderLoad(t *testing.T) {
 	a, b := peers.OpenLDAP(t), peers.OpenLDAP(t)
 	both := filepath.Join(t.TempDir(), "both.pem")

@@ -18,7 +18,7 @@ import (
 
 // TestRollingUpgrade: while a hundred people upload through a balancer, each node is
 // upgraded in turn, and nothing breaks. Then a node is killed in the middle of an upload,
-// and the client goes on where it was, on another node.
+// and the client continues it on another node.
 func TestRollingUpgrade(t *testing.T) {
 	slow(t)
 	t.Parallel()

@@ -210,7 +210,7 @@ func startServer(binary, dir string, args ...string) (*server, error) {
 	go func() {
 		text := bufio.NewScanner(out)
 		for text.Scan() {
-			if s.admin != "" { // what stands before is the demonstration's welcome, which tells passwords
+			if s.admin != "" { // the text before this is the welcome of the demonstration, which has passwords
 				fmt.Fprintln(said, text.Text())
 			}
 			if m := listening.FindStringSubmatch(text.Text()); m != nil && s.addr == "" {

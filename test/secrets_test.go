@@ -18,9 +18,9 @@ import (
 	"berth/test/leaks"
 )
 
-// watch looks at what every server of these tests has said when it ends.
-// TestMain fails the whole run if a password stands there, or an event that
-// docs/schema does not know: which test it was says the path.
+// watch checks all output of every server of these tests when it ends.
+// TestMain fails the whole run if the output has a password, or an event that
+// docs/schema does not know. The path shows which test it was.
 type watch struct {
 	passwords []string
 	schema    *jsonschema.Schema // of events

@@ -211,8 +211,8 @@ func pressButton(t *testing.T, caFile, link string) error {
 
 var linkLine = regexp.MustCompile(`(?m)^\s*(https://\S+code=\S+)\s*$`)
 
-// signInWith runs sftp as login, gives the link that it shows to open, and returns all
-// that it has said in the end.
+// signInWith runs sftp as login, passes the link that it shows to open, and returns
+// all output in the end.
 func signInWith(t *testing.T, s *server, login string, open func(link string) error) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sftp", "-F", "none", "-oBatchMode=no", "-b", "-", "-P", s.port(), "-oStrictHostKeyChecking=no",

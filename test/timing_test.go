@@ -29,16 +29,16 @@ const (
 	leastTries, mostTries = 40, 400 // of each kind
 )
 
-// kinds are refusals that must not be told apart. The i-th is of a user of its
-// own, so that nobody is locked or shielded on the way.
+// kinds are refusals that nobody may be able to distinguish. The i-th is of a
+// user of its own, so that nobody is locked or shielded on the way.
 var kinds = map[string]func(i int) (user, password string){
 	"unknown user":   func(i int) (string, string) { return fmt.Sprint("zoe-", i), "wrong" },
 	"wrong password": func(i int) (string, string) { return fmt.Sprint("open-", i), "wrong" },
 	"locked account": func(i int) (string, string) { return fmt.Sprint("locked-", i), "right-Passw0rd" },
 }
 
-// TestRefusalsTakeTheSameTime asks whether the time a refusal takes tells who is
-// there. It compares the kinds with each other and not with a clock, and first
+// TestRefusalsTakeTheSameTime measures whether the time of a refusal shows who
+// exists. It compares the kinds with each other and not with a clock, and first
 // of all a server that does not delay refusals, where they must differ: how much
 // they do on this machine, now, is the measure for the other.
 func TestRefusalsTakeTheSameTime(t *testing.T) {

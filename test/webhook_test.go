@@ -12,8 +12,9 @@ import (
 )
 
 // TestEventsSurviveKills kills the server again and again in the middle of uploads,
-// while the receiver of its events is there and while it is away. Every line of the
-// record arrives, none with two contents, and the chain of the record is whole.
+// while the receiver of its events can be reached and while it cannot. Every line
+// of the record arrives, none with two contents, and the chain of the record is
+// whole.
 func TestEventsSurviveKills(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")

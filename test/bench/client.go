@@ -18,7 +18,8 @@ type job struct {
 	meter  *meter
 }
 
-// result is what a run of a workload gives. CPU is filled in by the bench.
+// result is the result of one run of a workload. CPU is filled in by the
+// bench.
 type result struct {
 	Value  float64 `json:"value"`                // in the workload's unit
 	Work   float64 `json:"work"`                 // what CPU is divided by: bytes, files, logins
@@ -28,7 +29,8 @@ type result struct {
 	Note   string  `json:"note,omitempty"`
 }
 
-// An offer is what a client is told to use; empty fields leave it its own list.
+// An offer has the algorithms for a client; with an empty field the client uses
+// its own list.
 type offer struct{ cipher, exchange string }
 
 var (

@@ -83,8 +83,9 @@ func tree(root int) map[int]stat {
 	return found
 }
 
-// cpuSeconds is the CPU time of a tree. What lives counts in nanoseconds where
-// the kernel gives them: in ticks, many short sessions would round to nothing.
+// cpuSeconds is the CPU time of a tree. Living processes count in nanoseconds
+// if the kernel has them: in ticks, many short sessions would be rounded to
+// nothing.
 func cpuSeconds(root int) float64 {
 	var sum float64
 	for pid, s := range tree(root) {

@@ -59,7 +59,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.old, "old", "", "measure Berth beside `PROGRAM` too: a berth that was built before a change")
 	f.StringVar(&o.profile, "profile", "", "record Berth with perf, one file a workload, in `DIR`; such rounds are slower")
 	if err := f.Parse(args); err != nil {
-		return o, flag.ErrHelp // Parse has said what is wrong
+		return o, flag.ErrHelp // Parse has printed what is wrong
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))

@@ -1,4 +1,4 @@
-// Package leaks looks for passwords in what a server under test has said: its
+// Package leaks looks for passwords in the output of a server under test: its
 // log, its events, its metrics, the dump of a crash. The passwords are found in
 // the sources of the tests themselves, so that no list has to be kept. Start at
 // Passwords and Find.
@@ -87,7 +87,7 @@ func forms(password string) [][]byte {
 var outputs = regexp.MustCompile(`\.log$|^events.*\.jsonl|\.gz$`)
 
 // Find looks for passwords in the outputs below dir. It returns a line for each
-// that stands there, and how many bytes it has looked at.
+// that it finds, and how many bytes it has searched.
 func Find(dir string, passwords []string) (found []string, looked int, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || !outputs.MatchString(d.Name()) {

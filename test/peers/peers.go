@@ -154,7 +154,7 @@ func (p *Peer) Start() error {
 			p.Kill()
 			return fmt.Errorf("%s does not serve after %v: %w", p.Name, startWithin, err)
 		}
-		time.Sleep(10 * time.Millisecond) // nothing tells when a server is ready
+		time.Sleep(10 * time.Millisecond) // a server does not report when it is ready
 	}
 }
 

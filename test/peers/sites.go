@@ -78,7 +78,7 @@ func (p *Peer) joinSamba(first *Peer) error {
 	return first.updateDNS(msdcs, all+"dc1."+p.Domain+".", all+host, near+host)
 }
 
-// shareAuthorities has each of two peers vouch for both.
+// shareAuthorities makes the authorities of both peers trusted by each.
 func shareAuthorities(peers ...*Peer) error {
 	var all []byte
 	for _, p := range peers {

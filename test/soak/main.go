@@ -163,7 +163,7 @@ func (s *soak) crash(ctx context.Context) error {
 	return s.serve()
 }
 
-// pause waits for d and reports whether ctx still goes on.
+// pause waits for d and reports whether ctx has not ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

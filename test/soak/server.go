@@ -31,7 +31,7 @@ type soak struct {
 	directory           *peers.Peer
 	server              *exec.Cmd
 	addr, admin         string
-	faultLasts          time.Duration // for which the directory is away, or a disk full
+	faultLasts          time.Duration // for which the directory cannot be reached, or a disk is full
 	excuse              atomic.Int64  // odd during a fault
 	watching            sync.WaitGroup
 	unwatch             context.CancelFunc
@@ -170,7 +170,7 @@ func (s *soak) ready() error {
 				return nil
 			}
 		}
-		time.Sleep(100 * time.Millisecond) // nothing tells when it is
+		time.Sleep(100 * time.Millisecond) // the server does not report when it is
 	}
 	return errors.New("the server is not ready")
 }

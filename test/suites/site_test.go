@@ -179,7 +179,8 @@ func newSite(t *testing.T, rules ...string) *site {
 	return s
 }
 
-// keepsSecrets looks for the passwords of the suites in what the server said.
+// keepsSecrets looks for the passwords of the suites in the output of the
+// server.
 func (s *site) keepsSecrets(t *testing.T) {
 	t.Helper()
 	passwords, err := leaks.Passwords("site_test.go", "passwd.sh")

@@ -53,8 +53,8 @@ func (t *target) look() map[string]string {
 	return seen
 }
 
-// restoreOutside says what has changed outside, and makes it as it was, so that
-// one hole does not fail every later check.
+// restoreOutside reports what has changed outside, and restores it, so that one
+// fault does not fail every later check.
 func (t *target) restoreOutside() string {
 	var changes []string
 	now := t.look()

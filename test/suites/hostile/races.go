@@ -17,7 +17,7 @@ var raceChecks = []check{
 	{name: "race: a directory and a symlink change places over SFTP", connections: 5, run: func(t *target) error { return race(t, swapOverSFTP) }},
 }
 
-// raceTime is how long a race goes on.
+// raceTime is how long a race lasts.
 const raceTime = 5 * time.Second
 
 // race works below a directory that becomes a link to the outside and back.

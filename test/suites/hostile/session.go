@@ -52,7 +52,7 @@ func subsystem(client *ssh.Client) (ssh.Channel, error) {
 	return channel, nil
 }
 
-// open is an SFTP channel whose replies are collected. Nothing was said yet.
+// open is an SFTP channel whose replies are collected. Nothing was sent yet.
 func open(client *ssh.Client) (*session, error) {
 	channel, err := subsystem(client)
 	if err != nil {
