@@ -69,14 +69,14 @@ func TestConnectionsAreLimited(t *testing.T) {
 	if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
 		t.Error("the second connection was served")
 	}
-	f.Sessions() // waits for accept, which tells of it last
+	f.Sessions() // waits for accept, which reports the refusal at its end
 	if got := f.events.reasons(event.ConnectionRefused); !slices.Equal(got, []string{"too_many_connections"}) {
 		t.Errorf("reasons = %q", got)
 	}
 }
 
-// TestRefusedAtTheDoor sees that who is not let in costs nothing: not a byte is
-// said, and nothing computed.
+// TestRefusedAtTheDoor checks that a refused connection costs nothing: the
+// server sends no byte and computes nothing.
 func TestRefusedAtTheDoor(t *testing.T) {
 	for reason, shut := range map[string]func(*fixture, *state.Settings){
 		"source_blocked":            func(_ *fixture, s *state.Settings) { s.Blocked = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} },

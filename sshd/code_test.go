@@ -44,8 +44,8 @@ func requiring(t *testing.T, require [][]string, change ...func(*fixture)) *fixt
 }
 
 // codeNow returns the code of a token so many periods from now. It waits for the
-// next period if this one is about to end: clocks do not stand still in a test
-// with a network.
+// next period if this one is about to end, because a test with a network has a
+// real clock.
 func codeNow(t *testing.T, periods int) string {
 	t.Helper()
 	if left := 30 - time.Now().Unix()%30; left < 3 {

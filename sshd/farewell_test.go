@@ -35,7 +35,7 @@ func TestFarewell(t *testing.T) {
 				f := start(t)
 				client := f.must(t)
 				patched(t, client.Conn)
-				for len(f.Sessions()) == 0 { // the client hears of its login first
+				for len(f.Sessions()) == 0 { // the client must get the answer to its login first
 					time.Sleep(time.Millisecond)
 				}
 				if stuck {

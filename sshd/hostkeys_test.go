@@ -64,7 +64,8 @@ func TestHostKeysAreProved(t *testing.T) {
 	}
 }
 
-// TestHostKeysAreAnnounced: every client hears of all keys, and not of certificates.
+// TestHostKeysAreAnnounced: the server announces all keys to every client, and no
+// certificates.
 func TestHostKeysAreAnnounced(t *testing.T) {
 	second := newSigner(t)
 	cert := &ssh.Certificate{Key: second.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{"berth"}, ValidBefore: ssh.CertTimeInfinity}

@@ -161,7 +161,8 @@ func TestLongKeys(t *testing.T) {
 	}
 }
 
-// TestKeysWithoutDirectory tells "no" from "could not ask".
+// TestKeysWithoutDirectory: the answer differs between "no" and "could not
+// ask".
 func TestKeysWithoutDirectory(t *testing.T) {
 	f := start(t, withKeys)
 	c := f.must(t)
@@ -178,7 +179,8 @@ func TestKeysWithoutDirectory(t *testing.T) {
 	}
 }
 
-// TestKeysNeedARule and a password that stands.
+// TestKeysNeedARule: keys can be changed only with a rule, and not while the
+// password must be changed.
 func TestKeysNeedARule(t *testing.T) {
 	f := start(t)
 	if _, stderr, status := run1(t, f.must(t), "keys add", publicLine(newSigner(t))); status != 1 || !strings.Contains(stderr, "You may not use keys here.") {

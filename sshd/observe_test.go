@@ -41,7 +41,7 @@ func changing(t *testing.T, first *policy.Policy) (f *fixture, set func(*policy.
 
 // TestOpenFilesFollowTheRules changes what an open session may do, in every way
 // that makes an upload and a download that are under way no longer permitted,
-// or leaves them so. Nothing of what is refused comes to stand under its name.
+// or leaves them so. No refused upload gets its name.
 func TestOpenFilesFollowTheRules(t *testing.T) {
 	host, other := t.TempDir(), t.TempDir()
 	base := func() *policy.Policy {

@@ -232,7 +232,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// sleep waits for d and reports whether ctx still goes on.
+// sleep waits for d and reports whether ctx has not ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -30,8 +30,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// people is a directory that can be told to fail; the real ones are in the
-// end-to-end tests.
+// people is a directory that a test can make fail. Real directories are in
+// the end-to-end tests.
 type people struct {
 	directory.Directory // nil: what else it has is not called
 

@@ -96,8 +96,8 @@ func (r *rawSFTP) handle(kind byte, fields ...any) string {
 	return string(a[9:])
 }
 
-// asks has, for each request that needs a permission or is told as an event, what
-// to do in a directory with a file "f", a directory "d" and a link "l".
+// asks has, for each request that needs a permission or has an event, what to do
+// in a directory with a file "f", a directory "d" and a link "l".
 var asks = map[string]func(r *rawSFTP) int{
 	"open":                     func(r *rawSFTP) int { return r.status(3, 1, "/f", 1, 0) },
 	"close":                    func(r *rawSFTP) int { return r.status(4, 1, r.handle(3, 1, "/f", 1, 0)) },
@@ -189,7 +189,7 @@ func TestPermissionsOfRequests(t *testing.T) {
 	}
 }
 
-// TestEventsOfRequests holds the tables of package sftp to what is told.
+// TestEventsOfRequests compares the tables of package sftp with the events.
 func TestEventsOfRequests(t *testing.T) {
 	names := map[string]event.Type{}
 	for e := range event.Types() {

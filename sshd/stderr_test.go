@@ -51,13 +51,13 @@ func TestSharedStderr(t *testing.T) {
 	writing.Wait()
 }
 
-// TestNoticeAtTheEnd: a person is told that rights have changed, and that the session has
-// ended, while services write and end.
+// TestNoticeAtTheEnd: a person gets the notices that rights have changed and that the
+// session has ended, while services write and end.
 func TestNoticeAtTheEnd(t *testing.T) {
 	for range 20 {
 		f := start(t)
 		c := f.must(t)
-		run1(t, c, "help", "") // once it answers, the session stands
+		run1(t, c, "help", "") // after its answer the session is open
 		open := f.connections()[0]
 		var running sync.WaitGroup
 		for range 4 {

@@ -25,7 +25,7 @@ import (
 func TestReconsider(t *testing.T) {
 	f := start(t)
 	c := f.must(t)
-	run1(t, c, "help", "") // once it answers, the session stands
+	run1(t, c, "help", "") // after its answer the session is open
 	f.people.down = true
 	f.Reconsider(t.Context())
 	if _, _, status := run1(t, c, "whoami", ""); status != 0 {
@@ -76,7 +76,7 @@ func TestRightsEndAtTheirHour(t *testing.T) {
 	f := start(t)
 	f.change(func(p *policy.Policy) { p.ValidUntil = time.Now().Add(time.Hour) })
 	revoke := f.revocable()
-	run1(t, f.must(t), "help", "") // once it answers, the session stands
+	run1(t, f.must(t), "help", "") // after its answer the session is open
 	revoke()
 	for _, open := range f.connections() {
 		f.lapse(t.Context(), time.Now())
@@ -202,7 +202,7 @@ func TestWhatOpenedASession(t *testing.T) {
 		method   func(*fixture) ssh.AuthMethod
 		change   func(*fixture)
 		onChange string
-		want     string // reason, "" if the session goes on
+		want     string // reason, "" if the session continues
 	}{
 		{"key removed", key, removeKey, "end", "key_removed"},
 		{"key removed, kept", key, removeKey, "keep", ""},
@@ -221,7 +221,7 @@ func TestWhatOpenedASession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t, func(f *fixture) { f.Gate.OnChange = tt.onChange })
 			c := f.must(t, tt.method(f))
-			run1(t, c, "help", "") // once it answers, the session stands
+			run1(t, c, "help", "") // after its answer the session is open
 			f.people.mu.Lock()
 			tt.change(f)
 			f.people.mu.Unlock()
@@ -253,7 +253,7 @@ func TestChangedInTheLogin(t *testing.T) {
 	change := func() {
 		f.people.mu.Lock()
 		defer f.people.mu.Unlock()
-		f.people.users["alice"].State.PasswordChanged = time.Now() // as another server of the directory tells it, later
+		f.people.users["alice"].State.PasswordChanged = time.Now() // as another server of the directory reports it, later
 	}
 	change()
 	f.Reconsider(t.Context())

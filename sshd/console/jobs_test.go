@@ -59,7 +59,7 @@ func (b *browser) answer(t *testing.T, path string, form url.Values) string {
 	return text(t, b.do(link, nil))
 }
 
-// TestJobPanics: the server goes on, and so do the next questions.
+// TestJobPanics: the server continues, and answers the next questions.
 func TestJobPanics(t *testing.T) {
 	f := newFixture(t)
 	rita, csrf := f.in(t, "rita", "10.0.0.1")

@@ -69,8 +69,8 @@ func TestSeveralNodes(t *testing.T) {
 	})
 }
 
-// TestDrainOfNodes: an operator drains one node, this one or another, and is told before
-// what is lost with it.
+// TestDrainOfNodes: an operator drains one node, this one or another. Before that, the
+// page shows what will be lost.
 func TestDrainOfNodes(t *testing.T) {
 	f := newFixture(t)
 	f.Node = "one"

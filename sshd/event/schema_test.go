@@ -69,8 +69,8 @@ func schema(t *testing.T) []byte {
 	return append(text, '\n')
 }
 
-// TestSchema holds docs/schema to the tables, and the lines of all types to it. The
-// end-to-end tests hold every event of their servers to it.
+// TestSchema compares docs/schema with the tables, and the lines of all types with
+// the schema. The end-to-end tests compare every event of their servers with it.
 func TestSchema(t *testing.T) {
 	want := schema(t)
 	if *update {

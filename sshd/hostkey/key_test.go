@@ -51,8 +51,8 @@ func each(t *testing.T, f func(t *testing.T, name string, k Key)) {
 	}
 }
 
-// slow reports whether sealing in f takes so long that one type of key has to
-// stand for all.
+// slow reports whether encryption in format f takes so long that only one
+// type of key is tested.
 func slow(f Format, how, name string) bool {
 	return (f == PKCS8 || f == OpenSSH) && how == "sealed" && name != "ecdsa256"
 }

@@ -48,7 +48,8 @@ func relay(addr string) error {
 	return err
 }
 
-// A server lets in whose ticket has the name they log in by, and tells them.
+// A server accepts people whose ticket has their login name, and sends them
+// this name.
 type server struct {
 	keytab   *kerberos.Keytab
 	signer   ssh.Signer

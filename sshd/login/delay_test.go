@@ -87,8 +87,8 @@ func TestRefusalsTakeTheirTime(t *testing.T) {
 
 const delay = 400 * time.Millisecond
 
-// TestWorkIsWithoutWaiting: the time that a login is said to take is the
-// server's, and not the person's or the delay of a refusal.
+// TestWorkIsWithoutWaiting: the reported time of a login is that of the
+// server, without waiting for the person and without the delay of a refusal.
 func TestWorkIsWithoutWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(directory.StatusActive)

@@ -258,7 +258,8 @@ func violations(w *world, a *Attempt, g *Grant, asked bool, text string, chain [
 		must(g != nil, "not in, though only the password must be changed")
 		must((w.changes == 1) == (last == methodInteractive), "the password was changed %d times", w.changes)
 	}
-	// A client that proved nothing the rules ask for now is not told to go on.
+	// A client that has proved nothing that the rules ask for now gets no
+	// partial success.
 	must(begun || count(event.LoginPartial) == 0, "partial success for nothing")
 	// Reasons are for who has proved what is asked for before them. That nobody has signed
 	// in with the browser is no secret.

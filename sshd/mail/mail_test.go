@@ -202,7 +202,8 @@ func TestWhoGetsNone(t *testing.T) {
 	})
 }
 
-// TestServerAway: nobody is left out, nobody gets two mails, and one event a try tells.
+// TestServerAway: everybody gets a mail later, nobody gets two, and each try has one
+// event.
 func TestServerAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t, t.TempDir(), person("alice", oneDay, directory.StatusActive), person("bob", oneDay, directory.StatusActive))

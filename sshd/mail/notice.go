@@ -105,8 +105,8 @@ func (m *Mailer) notifyAll(ctx context.Context, all []notice) (left []notice) {
 	return left
 }
 
-// notify sends one mail. The error means that it must be tried again. Of wrong passwords
-// a person hears once a day, however many strangers try.
+// notify sends one mail. The error means that it must be tried again. About wrong
+// passwords a person gets one mail a day, however many strangers try.
 func (m *Mailer) notify(ctx context.Context, n notice) error {
 	u, err := m.People.Lookup(directory.Fresh(ctx), n.User)
 	if directory.Refused(err) || errors.Is(err, directory.ErrNoUser) {

@@ -34,7 +34,7 @@ func TestPostfix(t *testing.T) {
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for len(server.Mails(t, "zoe")) == 0 && time.Now().Before(deadline) {
-		time.Sleep(20 * time.Millisecond) // nothing tells when Postfix has delivered
+		time.Sleep(20 * time.Millisecond) // Postfix does not report when it has delivered
 	}
 	got := server.Mails(t, "zoe")
 	if len(got) != 1 {

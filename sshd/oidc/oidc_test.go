@@ -174,7 +174,8 @@ func TestKeysAway(t *testing.T) {
 	}
 }
 
-// TestNoAnswer: a provider that refuses is another thing than one that is away.
+// TestNoAnswer: the error of a provider that refuses differs from that of a
+// provider that gives no answer.
 func TestNoAnswer(t *testing.T) {
 	for answer, want := range map[string]error{
 		"access_denied": ErrNotSignedIn, "authorization_declined": ErrNotSignedIn, "expired_token": ErrNotSignedIn, "invalid_grant": ErrUnavailable,
@@ -234,7 +235,7 @@ func TestWaitEnds(t *testing.T) {
 }
 
 // TestCodeEnds: nobody has signed in before the end of the code, which some providers have
-// after a minute. That is not a provider that is away, which would cost no penalty.
+// after a minute. This is not an outage of the provider, which would cost no penalty.
 func TestCodeEnds(t *testing.T) {
 	t.Parallel()
 	at := oidctest.New(t)

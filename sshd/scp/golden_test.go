@@ -23,7 +23,7 @@ func recorded(file, command string) (io.Reader, io.Writer) {
 	return io.TeeReader(os.Stdin, in), io.MultiWriter(os.Stdout, out)
 }
 
-// A transcript is what was said between a real client and the server.
+// A transcript has the bytes that a real client and the server have sent.
 type transcript struct {
 	command, client, server string
 }
@@ -92,7 +92,7 @@ func goldenTree(t *testing.T, dir string) {
 	}
 }
 
-// What the real client said once must be answered in the same way.
+// The recorded bytes of the real client must get the same answers.
 func TestGolden(t *testing.T) {
 	for _, tt := range goldens {
 		t.Run(tt.name, func(t *testing.T) {

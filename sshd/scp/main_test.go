@@ -16,7 +16,7 @@ import (
 
 // rootVar makes the test binary a stand-in for ssh, which a client starts with
 // the server's command as last argument: it serves the directory rootVar names.
-// recordVar names where it writes what was said.
+// recordVar names the file for the transcript.
 const (
 	rootVar   = "SCP_TEST_ROOT"
 	recordVar = "SCP_TEST_RECORD"

@@ -14,8 +14,8 @@ import (
 	"berth/fs"
 )
 
-// serve runs a command on files with all that the client says, and returns what
-// it is told.
+// serve runs a command on files with all bytes of a client, and returns the
+// bytes that the client gets.
 func serve(t testing.TB, files fs.FS, command, says string) (string, error) {
 	t.Helper()
 	return serveFrom(t, files, command, strings.NewReader(says))
@@ -250,7 +250,7 @@ type deaf struct{ io.Reader }
 
 func (deaf) Write([]byte) (int, error) { return 0, io.EOF }
 
-// That the client cannot be told is never a regular end.
+// If the error cannot be sent to the client, Serve returns an error.
 func TestDeafClient(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a"), "a", 0o644)
@@ -263,7 +263,8 @@ func TestDeafClient(t *testing.T) {
 	}
 }
 
-// A client that goes away between files has been told of none that it lacks.
+// A client that leaves between two files has got no error about the missing
+// ones.
 func TestSourceCountsFailures(t *testing.T) {
 	_, err := serve(t, dirFS(t.TempDir()), "scp -f no1 no2 no3", "\x00")
 	if want := "no1: "; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "(and 2 more)") {
@@ -382,7 +383,8 @@ func FuzzSource(f *testing.F) {
 	})
 }
 
-// lockStep is a client that answers only what it has been told, byte by byte.
+// lockStep is a client that sends its answer only after it has read what the
+// server sent, byte by byte.
 type lockStep struct {
 	writes int
 	told   bytes.Buffer

@@ -57,7 +57,8 @@ func TestClientReadsAndWrites(t *testing.T) {
 	}
 }
 
-// TestClientResumes goes on where a transfer was broken off, both ways.
+// TestClientResumes continues a transfer where it was interrupted, in both
+// directions.
 func TestClientResumes(t *testing.T) {
 	c, files := dial(t, sftp.Options{})
 	want := random(100000)

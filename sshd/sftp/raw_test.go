@@ -70,7 +70,7 @@ func handleAt(place, nth int) string {
 // first is the handle of the first open of a session.
 var first = handleAt(0, 0)
 
-// script is a client that has said everything before it listens.
+// script is a client that sends everything before it reads.
 type script struct {
 	io.Reader
 	bytes.Buffer
@@ -81,7 +81,7 @@ func (s *script) Read(b []byte) (int, error)  { return s.Reader.Read(b) }
 func (s *script) Write(b []byte) (int, error) { s.writes++; return s.Buffer.Write(b) }
 
 // converse sends INIT and the packets and returns the answers after VERSION, each
-// as show tells it, and what Serve returned.
+// as show writes it, and the result of Serve.
 func converse(t testing.TB, files fs.FS, opt sftp.Options, packets ...[]byte) ([]string, error) {
 	t.Helper()
 	s := &script{Reader: bytes.NewReader(append(bytes.Clone(hello), bytes.Join(packets, nil)...))}
@@ -155,7 +155,7 @@ func (f *fields) attrs() string {
 	return strings.TrimSpace(s)
 }
 
-// show tells an answer in a line: "ID kind …".
+// show writes an answer as one line: "ID kind …".
 func show(t testing.TB, answer []byte) string {
 	t.Helper()
 	f := &fields{t, answer[1:]}

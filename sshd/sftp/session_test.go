@@ -53,7 +53,7 @@ func record(t *testing.T, name string) {
 	}
 }
 
-// readSession returns what the client said, INIT first.
+// readSession returns the packets of the client, INIT first.
 func readSession(t testing.TB, name string) []byte {
 	t.Helper()
 	said, err := os.ReadFile(sessionFile(name))
@@ -90,8 +90,8 @@ var notOpenSSHs = []string{
 	"check-file", "check-file-handle", "check-file-name", "extended",
 }
 
-// TestRecordedSessions answers what the real client said, all at once, and sees
-// to it that the client has made every request that it knows.
+// TestRecordedSessions answers the recorded packets of the real client, all at
+// once, and checks that the recording has every request that the client knows.
 func TestRecordedSessions(t *testing.T) {
 	made := map[string]bool{}
 	for name := range sessions {

@@ -23,7 +23,7 @@ import (
 )
 
 // TestCutRequests cuts every request at every byte: BAD_MESSAGE, or a refusal for
-// another reason, and the session goes on.
+// another reason, and the session continues.
 func TestCutRequests(t *testing.T) {
 	for name, whole := range everyRequest() {
 		t.Run(name, func(t *testing.T) {
@@ -353,7 +353,7 @@ func TestLongestNames(t *testing.T) {
 	}
 }
 
-// deaf is a client that has said everything and takes no answers.
+// deaf is a client that sends everything and reads no answers.
 type deaf struct {
 	io.Reader
 	writes int

@@ -409,8 +409,8 @@ func write(t *testing.T, file, text string, mode os.FileMode) {
 	}
 }
 
-// TestTwoWriters sees that nobody's secret is lost when several write at once:
-// whoever comes too late is told.
+// TestTwoWriters checks that no secret is lost when several processes write at
+// once: a writer that comes too late gets an error.
 func TestTwoWriters(t *testing.T) {
 	s := settings(t)
 	first, err := Open(s)

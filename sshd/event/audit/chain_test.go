@@ -266,7 +266,7 @@ func TestChainAfterACrash(t *testing.T) {
 	if v := intact(t, s, key); v.Cut != 1 {
 		t.Errorf("%d lines cut by a crash, want 1", v.Cut)
 	}
-	torn("{\"time\":\"2026\n") // the next process was killed before it said so
+	torn("{\"time\":\"2026\n") // the next process was killed before it reported that
 	write(2)
 	if v := intact(t, s, key); v.Cut != 2 {
 		t.Errorf("%d lines cut by crashes, want 2", v.Cut)

@@ -100,7 +100,7 @@ func TestForwardEverything(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := 0
 				for run := range 5 {
-					k.set(run%2 == 1) // it is away when the server stops, and when it starts
+					k.set(run%2 == 1) // it cannot be reached when the server stops, and when it starts
 					f := openSigned(t, s, key)
 					w := sendTo(t, f, s, k)
 					for range 20 {

@@ -70,8 +70,8 @@ func pickyHook(t *testing.T, p *picky, change ...func(*Settings)) (*File, *Forwa
 	return f, w, s
 }
 
-// TestRefusedEventsAreSetAside: a few events that a receiver does not take keep no
-// others from it, are in a file, are counted, and are told once.
+// TestRefusedEventsAreSetAside: a few events that a receiver refuses do not stop
+// the others. They are in a file, are counted, and one event reports them.
 func TestRefusedEventsAreSetAside(t *testing.T) {
 	p := &picky{all: true}
 	f, w, s := pickyHook(t, p)

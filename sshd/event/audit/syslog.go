@@ -88,8 +88,8 @@ func (s *Syslog) split() (scheme, address string, err error) {
 }
 
 // SyslogFromFile reports whether the lines of the file are sent to the server, which
-// then misses nothing while it is away, instead of events from memory. By UDP nobody
-// would know what arrived.
+// then misses nothing while it cannot be reached, instead of events from memory. By
+// UDP nobody would know what arrived.
 func (s *Settings) SyslogFromFile() bool {
 	scheme, _, err := s.Syslog.split()
 	return err == nil && s.spools() && isStream(scheme)

@@ -303,8 +303,8 @@ func TestSyslogSettings(t *testing.T) {
 	}
 }
 
-// TestSyslogFromTheFile: a server that is away gets what was written meanwhile, also by
-// a process before.
+// TestSyslogFromTheFile: a server that could not be reached gets the lines that were
+// written meanwhile, also those of an earlier process.
 func TestSyslogFromTheFile(t *testing.T) {
 	ca := certificate(t)
 	r := newRsyslogd(t, `module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
@@ -316,7 +316,7 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`)
 		t.Fatal(errs)
 	}
 	n := 0
-	for range 2 { // it is away while the first process runs, and comes and goes during the second
+	for range 2 { // it cannot be reached while the first process runs, and is restarted several times during the second
 		f := openSigned(t, s, key)
 		if _, err := f.ForwardToSyslog(s, hclog.NewNullLogger()); err != nil {
 			t.Fatal(err)

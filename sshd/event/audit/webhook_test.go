@@ -105,8 +105,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestWebhook has a real server, which is away, refuses and comes back, and a record
-// that grows over several files meanwhile.
+// TestWebhook has a real server that is stopped, refuses events and is started
+// again. Meanwhile the record grows over several files.
 func TestWebhook(t *testing.T) {
 	s, key := chained(t), newKey(t)
 	dir := t.TempDir()
@@ -162,7 +162,7 @@ func TestWebhook(t *testing.T) {
 	server.Close()
 	emit()
 	failing("connection refused")
-	closeFile(t, f) // the receiver is away, and the server stops
+	closeFile(t, f) // the receiver cannot be reached, and the server stops
 
 	f = openSigned(t, s, key)
 	if w, err = f.ForwardToWebhook(s, hclog.NewNullLogger()); err != nil {

@@ -192,7 +192,8 @@ func TestDatabases(t *testing.T) {
 	if err != nil || len(answers) != 1 {
 		t.Fatalf("answers %v, %v", answers, err)
 	}
-	// What the other node heard before, it has heard when it hears this.
+	// Messages arrive in order: when the other node has this one, it has all
+	// before it.
 	if err := other.client.Publish(t.Context(), other.key, `{"ask":{"id":"last","from":"nobody"}}`).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -223,8 +223,8 @@ func (s *Store) live(ctx context.Context) {
 	}
 }
 
-// register tells Redis all sessions of this node, under a new id: commands under way
-// for the old one then change nothing.
+// register sends all sessions of this node to Redis, under a new id: commands under
+// way for the old id then change nothing.
 func (s *Store) register(ctx context.Context) error {
 	s.mu.Lock()
 	before := s.id
@@ -297,7 +297,7 @@ func (s *Store) lost(err error) {
 }
 
 // keyOf is how all keys in a database begin, and the name of the channel. Channels of
-// Redis reach all databases: nodes of two groups must not hear each other.
+// Redis reach all databases: nodes of two groups must not get each other's messages.
 func keyOf(prefix string, database int) string {
 	if database == 0 {
 		return "{" + prefix + "}"
@@ -316,7 +316,8 @@ func (s *Store) within(ctx context.Context, limit time.Duration, script *redis.S
 	return script.Run(ctx, s.client, []string{s.key}, args...).Result()
 }
 
-// ask runs a script that a login waits for: it fails at once while Redis is away.
+// ask runs a script that a login waits for. It fails at once while Redis cannot
+// be reached.
 func (s *Store) ask(script *redis.Script, args ...any) (string, error) {
 	if !s.up.Load() {
 		return "", state.ErrLost
@@ -423,7 +424,7 @@ func (s *Store) UseCode(user string, code uint64, right bool) error {
 		}
 		return nil
 	}
-	here := s.Memory.UseCode(user, code, right) // remembered for when Redis is away
+	here := s.Memory.UseCode(user, code, right) // remembered for the time when Redis cannot be reached
 	if err != nil {
 		return here
 	}

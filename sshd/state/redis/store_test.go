@@ -86,7 +86,7 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// together waits until each node knows of all others, and hears them.
+// together waits until each node knows all others, and gets their messages.
 func together(t *testing.T, all ...*node) {
 	t.Helper()
 	for _, n := range all {
@@ -95,7 +95,7 @@ func together(t *testing.T, all ...*node) {
 	eventually(t, "nodes hear each other", func() bool { return all[0].listeners(t) == len(all) })
 }
 
-// listeners returns how many nodes hear what this one publishes. Each is counted by the
+// listeners returns how many nodes get the messages of this one. Each is counted by the
 // server of a cluster that it has asked.
 func (n *node) listeners(t *testing.T) int {
 	t.Helper()

@@ -11,8 +11,8 @@ import (
 )
 
 // Tries counts the wrong passwords of all nodes for the shield of a directory. While
-// Redis is away each node allows its share of what locks an account. It is safe for
-// concurrent use.
+// Redis cannot be reached, each node allows its share of the tries that lock an
+// account. It is safe for concurrent use.
 type Tries struct {
 	store *Store
 	here  *directory.MemoryTries // the tries of this node

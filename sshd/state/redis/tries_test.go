@@ -91,7 +91,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestTriesAway: without Redis each node allows its share, and tells of it later.
+// TestTriesAway: without Redis each node allows its share, and reports it later.
 func TestTriesAway(t *testing.T) {
 	t.Parallel()
 	r := peers.Redis(t)

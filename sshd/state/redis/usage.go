@@ -113,7 +113,7 @@ func (c *counter) count() error {
 	}
 }
 
-// countAlone measures the directory while Redis is away, once.
+// countAlone measures the directory once while Redis cannot be reached.
 func (c *counter) countAlone() error {
 	c.mu.Lock()
 	alone := c.alone
@@ -181,8 +181,8 @@ func (c *counter) spend(more, limit fs.Amount) bool {
 	return true
 }
 
-// reserveAlone is Reserve while Redis is away: beyond what it has reserved, a node may
-// use its share of what was free when Redis answered last.
+// reserveAlone is Reserve while Redis cannot be reached. Beyond what it has reserved,
+// a node may use its share of what was free when Redis answered last.
 func (c *counter) reserveAlone(more, limit fs.Amount) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
