@@ -40,8 +40,8 @@ type nodes struct {
 	lost   atomic.Pointer[error]
 }
 
-// nameNode gives one of several nodes the name of its host, unless cfg has a name. Nodes
-// know each other, and their events, by names.
+// nameNode gives one of several nodes the name of its host, unless cfg has a name. Names
+// identify the nodes and their events.
 func nameNode(cfg *config.Config) (err error) {
 	if len(cfg.State.Redis.URLs) > 0 && cfg.Events.Node == "" {
 		cfg.Events.Node, err = os.Hostname()

@@ -253,7 +253,7 @@ func (p *predecessor) ready() (m memories, err error) {
 
 // serving says that this process serves. Both may talk about what they count afterwards.
 func (p *predecessor) serving() {
-	_ = json.NewEncoder(p.talk).Encode(progress{Release: release}) // who does not hear it has ended
+	_ = json.NewEncoder(p.talk).Encode(progress{Release: release}) // a predecessor that does not get this has ended
 	if fd, err := strconv.Atoi(os.Getenv(predecessorVar)); err == nil {
 		syscall.Close(fd)
 	}

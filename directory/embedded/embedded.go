@@ -135,8 +135,8 @@ func (s *Server) begin(nc net.Conn) error {
 // Check returns why Reload would fail. It changes nothing.
 func (s *Server) Check() error { return s.store.check() }
 
-// Reload reads the LDIF file again. On an error, which says file:line, the
-// server goes on with what it had.
+// Reload reads the LDIF file again. After an error, which has file:line, the
+// server still uses what it had.
 func (s *Server) Reload() error {
 	if err := s.store.reload(); err != nil {
 		return err
