@@ -136,9 +136,9 @@ func TestCommandsOfDocuments(t *testing.T) {
 	}
 }
 
-// TestMessagesOfDocuments looks for each message of docs/troubleshooting.md in the
-// source. "…" is text that differs.
-func TestMessagesOfDocuments(t *testing.T) {
+// production returns the source of the program without its tests.
+func production(t *testing.T) string {
+	t.Helper()
 	var source strings.Builder
 	err := filepath.WalkDir("..", func(path string, _ iofs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
@@ -151,10 +151,38 @@ func TestMessagesOfDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return source.String()
+}
+
+// TestWordsOfDocuments looks for each word_like_this of a document in the source:
+// keys, events, reasons and metrics that a reader may search for.
+func TestWordsOfDocuments(t *testing.T) {
+	source := production(t)
+	word := regexp.MustCompile("`([a-z]+(?:_[a-z0-9]+)+)`")
+	found := 0
+	for name, text := range documents(t) {
+		if slices.Contains([]string{"CHANGELOG.md", "docs/ha.md", "docs/migrate.md", "docs/owner.md"}, name) {
+			continue // these name what was removed, and settings of other programs
+		}
+		for _, m := range word.FindAllStringSubmatch(text, -1) {
+			if found++; !strings.Contains(source, strings.TrimPrefix(m[1], "berth_")) { // how names of metrics begin
+				t.Errorf("%s: the program knows no %s", name, m[1])
+			}
+		}
+	}
+	if found < 500 {
+		t.Errorf("%d words found, want more", found)
+	}
+}
+
+// TestMessagesOfDocuments looks for each message of docs/troubleshooting.md in the
+// source. "…" is text that differs.
+func TestMessagesOfDocuments(t *testing.T) {
+	source := production(t)
 	found := 0
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(documents(t)["docs/troubleshooting.md"], -1) {
 		for piece := range strings.SplitSeq(m[1], "…") {
-			if found++; !strings.Contains(source.String(), strings.TrimSpace(piece)) {
+			if found++; !strings.Contains(source, strings.TrimSpace(piece)) {
 				t.Errorf("no program text has %q of the message %q", piece, m[1])
 			}
 		}
