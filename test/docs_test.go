@@ -31,7 +31,7 @@ func documents(t *testing.T) map[string]string {
 }
 
 // TestLinksOfDocuments follows every link to another file of the project and to a
-// heading.
+// heading. Every document needs a link to it, or to its folder.
 func TestLinksOfDocuments(t *testing.T) {
 	all := documents(t)
 	headings := map[string][]string{}
@@ -44,12 +44,14 @@ func TestLinksOfDocuments(t *testing.T) {
 	}
 	link := regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
 	found := 0
+	linked := map[string]bool{"README.md": true}
 	for name, text := range all {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			found++
 			to := name
 			if m[1] != "" {
 				to = filepath.Join(filepath.Dir(name), m[1])
+				linked[to] = true
 			}
 			if _, err := os.Stat(filepath.Join("..", to)); err != nil {
 				t.Errorf("%s: the link to %s leads nowhere", name, m[1])
@@ -57,6 +59,11 @@ func TestLinksOfDocuments(t *testing.T) {
 			if m[2] != "" && !slices.Contains(headings[to], m[2]) {
 				t.Errorf("%s: %s has no heading #%s", name, to, m[2])
 			}
+		}
+	}
+	for name := range all {
+		if !linked[name] && !linked[filepath.Dir(name)] {
+			t.Errorf("no document has a link to %s", name)
 		}
 	}
 	if found < 10 {
