@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestPartThatDoesNotAnswer: a disk or a program that hangs does not hold up a support
-// bundle, and what was printed until then is in it.
+// TestPartThatDoesNotAnswer: a disk or a program that hangs does not delay a support
+// bundle, which has the output until then.
 func TestPartThatDoesNotAnswer(t *testing.T) {
 	for name, p := range map[string]part{
 		"printed":   {"child.txt", runs("sh", "-c", "echo printed; sleep 60; true")},

@@ -16,7 +16,8 @@ import (
 	"berth/test/peers"
 )
 
-// TestCheckNamesClashes wants the rules and the lines of what comes in vain.
+// TestCheckNamesClashes checks that a clash is reported with both rules and
+// their lines.
 func TestCheckNamesClashes(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -160,8 +161,8 @@ rules:
 	}
 }
 
-// TestCheckAsJSON wants the same findings as the text has, and mistakes of the file
-// among them.
+// TestCheckAsJSON checks that JSON has the same findings as the text, and the
+// mistakes in the file.
 func TestCheckAsJSON(t *testing.T) {
 	dir := t.TempDir()
 	d := demo{Dir: dir, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}

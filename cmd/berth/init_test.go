@@ -31,8 +31,8 @@ func initializeHere(t *testing.T, args ...string) (out string, err error) {
 	return text.String(), err
 }
 
-// TestInitOpenLDAP wants what the server says of itself to be found, and no more to be
-// asked.
+// TestInitOpenLDAP checks that init takes from the server what the server shows, and
+// asks only for the rest.
 func TestInitOpenLDAP(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	password := filepath.Join(t.TempDir(), "password")
@@ -179,7 +179,7 @@ func TestInitEmbedded(t *testing.T) {
 	}
 }
 
-// TestNoConfiguration wants a way on in the error.
+// TestNoConfiguration checks that the error says what to do next.
 func TestNoConfiguration(t *testing.T) {
 	for _, args := range [][]string{{"check"}, {"serve"}, {"explain", "alice"}} {
 		cmd := root()

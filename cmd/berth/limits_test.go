@@ -93,7 +93,8 @@ func TestTuneMemory(t *testing.T) {
 	}
 }
 
-// TestReturnFree: what was needed for a moment is returned.
+// TestReturnFree: memory that was needed for a moment only is returned to the
+// system.
 func TestReturnFree(t *testing.T) {
 	var pieces [][]byte
 	for range 16 << 10 {

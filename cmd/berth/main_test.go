@@ -29,7 +29,7 @@ func TestLostOutput(t *testing.T) {
 	}
 }
 
-// TestWrongUse wants an error to say how the command is used.
+// TestWrongUse checks that an error has the usage of the command.
 func TestWrongUse(t *testing.T) {
 	for args, want := range map[string]string{
 		"kick":               "usage: berth kick SESSION|USER",

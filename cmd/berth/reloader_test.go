@@ -13,8 +13,9 @@ import (
 	"berth/sshd/state"
 )
 
-// TestReload takes up rules, says what it leaves, and refuses rules that the
-// directories would not have the answers for.
+// TestReload: a reload applies rules, names the changes that need a restart,
+// and refuses rules that need attributes for which the directories are not
+// asked.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	d := demo{Dir: dir, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}

@@ -97,8 +97,9 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestProcessorsOnABusyMachine: clients on the same machine have the processors that
-// this process can do without. Where nobody wants them, it keeps what it uses.
+// TestProcessorsOnABusyMachine: clients on the same machine get the processors that
+// this process does not need. If nobody else needs them, this process keeps those
+// that it uses.
 func TestProcessorsOnABusyMachine(t *testing.T) {
 	for idle, want := range map[float64]int{0.1: 1, 1.2: 2} {
 		p, at := processors{now: 2}, time.Now()
