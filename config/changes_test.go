@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestChanged changes every key of the file, one after the other, and wants the
-// name of that key.
+// TestChanged changes every key of the file, one after the other, and checks
+// that Changed returns its name.
 func TestChanged(t *testing.T) {
 	var visit func(prefix string, typ reflect.Type, index []int)
 	visit = func(prefix string, typ reflect.Type, index []int) {
@@ -51,7 +51,8 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// TestHash: what is written has the same hash, and a secret changes nothing.
+// TestHash: a configuration that was written and read again has the same
+// hash, and secrets do not change the hash.
 func TestHash(t *testing.T) {
 	hash := func(text string) string {
 		cfg, err := load(t, text)

@@ -389,7 +389,8 @@ func TestSecretsStayUnsaid(t *testing.T) {
 	}
 }
 
-// TestWrite sees that what is written is read as the same again.
+// TestWrite checks that a written configuration is equal when it is read
+// again.
 func TestWrite(t *testing.T) {
 	text, err := os.ReadFile("testdata/good.yaml")
 	if err != nil {
@@ -485,8 +486,8 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-// TestWriteHasEveryKey wants each key outside of lists in what is written, those
-// of structs that share a section included.
+// TestWriteHasEveryKey checks that the written file has each key outside of
+// lists, also those of structs that share a section.
 func TestWriteHasEveryKey(t *testing.T) {
 	cfg := Default()
 	var b bytes.Buffer

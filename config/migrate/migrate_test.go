@@ -126,8 +126,8 @@ func TestGrantsNoMore(t *testing.T) {
 	}
 }
 
-// TestReadOnlyStays: whoever could only read because of the options of internal-sftp can
-// only read here, in whatever block they are.
+// TestReadOnlyStays: people who could only read because of options of internal-sftp can
+// only read with Berth, whatever block sets the options.
 func TestReadOnlyStays(t *testing.T) {
 	t.Chdir("testdata")
 	const (
@@ -195,7 +195,7 @@ func TestIncludeInMatch(t *testing.T) {
 	}
 }
 
-// TestMethods wants each rule to require what sshd required.
+// TestMethods checks that each rule requires the same methods as sshd.
 func TestMethods(t *testing.T) {
 	t.Chdir("testdata")
 	const block = "\nMatch Group a\n ChrootDirectory /a\n ForceCommand internal-sftp\n"
@@ -229,7 +229,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestRevokedKeys: what is revoked stays revoked, with authorities or without.
+// TestRevokedKeys: revoked keys stay revoked, with authorities or without.
 func TestRevokedKeys(t *testing.T) {
 	t.Chdir("testdata")
 	for text, want := range map[string]cert.Settings{
