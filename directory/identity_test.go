@@ -83,7 +83,7 @@ func TestNewOwnerOfAName(t *testing.T) {
 	})
 }
 
-// TestCacheForgetsOnePerson has a change forget the person it is about, by all
+// TestCacheForgetsOnePerson: a change makes the cache forget the person by all
 // names, and nobody else.
 func TestCacheForgetsOnePerson(t *testing.T) {
 	f := newFake("alice", "bob")
@@ -172,8 +172,8 @@ func TestShieldFlood(t *testing.T) {
 	})
 }
 
-// TestShieldOfTypedNames fills the shield with names that nobody has. What it
-// keeps has a bound, and people who are known are not pushed out.
+// TestShieldOfTypedNames fills the shield with names that nobody has. Its
+// memory is bounded, and known people are not forgotten.
 func TestShieldOfTypedNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewShield(newFake(), 2, time.Hour)

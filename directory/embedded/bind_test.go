@@ -126,8 +126,8 @@ func TestBind(t *testing.T) {
 	}
 }
 
-// TestEmptyPassword wants a bind with a name and no password refused: it proves
-// nothing (RFC 4513, section 5.1.2).
+// TestEmptyPassword checks that a bind with a name and no password is refused:
+// it proves nothing (RFC 4513, section 5.1.2).
 func TestEmptyPassword(t *testing.T) {
 	s := open(t, Settings{})
 	_, err := dial(t, s).SimpleBind(&ldap.SimpleBindRequest{Username: alice, AllowEmptyPassword: true})
@@ -153,8 +153,8 @@ func TestFailedBind(t *testing.T) {
 	}
 }
 
-// TestLockout wants exactly MaxFailure guesses to count, a lock that runs out,
-// and failures that are forgotten.
+// TestLockout checks that exactly MaxFailure wrong passwords lock an account,
+// that the lock ends, and that wrong passwords are forgotten.
 func TestLockout(t *testing.T) {
 	s := openStates(t)
 	var offset time.Duration
@@ -197,8 +197,9 @@ func TestLockout(t *testing.T) {
 	}
 }
 
-// TestGuessesAtOnce wants guesses made at the same time to be counted one by
-// one: else many connections could try more than MaxFailure passwords.
+// TestGuessesAtOnce checks that wrong passwords at the same time are counted
+// one by one. Otherwise many connections could try more than MaxFailure
+// passwords.
 func TestGuessesAtOnce(t *testing.T) {
 	s := openStates(t)
 	var mu sync.Mutex
@@ -222,7 +223,8 @@ func TestGuessesAtOnce(t *testing.T) {
 	}
 }
 
-// TestDisabledMeanwhile wants a bound user who is disabled to be nobody.
+// TestDisabledMeanwhile checks that a bound user becomes anonymous when the
+// account is disabled.
 func TestDisabledMeanwhile(t *testing.T) {
 	s := open(t, Settings{})
 	c := bound(t, s, alice, "alice-demo-1")

@@ -56,7 +56,8 @@ func TestPasswordModify(t *testing.T) {
 	}
 }
 
-// TestWrongOldCounts wants guesses by way of a change to lock the account too.
+// TestWrongOldCounts checks that wrong old passwords in changes lock the
+// account, too.
 func TestWrongOldCounts(t *testing.T) {
 	s := openStates(t)
 	service := asService(t, s)
@@ -73,8 +74,8 @@ func TestWrongOldCounts(t *testing.T) {
 	}
 }
 
-// TestMustChange wants a user whose password was set by an administrator to be
-// able to do nothing before changing it, and everything after, on the same
+// TestMustChange: a user whose password was set by an administrator can do
+// nothing before changing it, and everything after that, on the same
 // connection.
 func TestMustChange(t *testing.T) {
 	s := open(t, Settings{})
@@ -97,7 +98,7 @@ func TestMustChange(t *testing.T) {
 	}
 }
 
-// TestKeys wants every way to change SSH keys, and that a refused request
+// TestKeys changes SSH keys in every way, and checks that a refused request
 // changes nothing.
 func TestKeys(t *testing.T) {
 	s := open(t, Settings{})
@@ -174,7 +175,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestBadPasswordModify wants requests that are none refused.
+// TestBadPasswordModify checks that malformed requests are refused.
 func TestBadPasswordModify(t *testing.T) {
 	c := bound(t, open(t, Settings{}), bob, "bob-demo-1")
 	for _, text := range []string{"x", "\x30\x05\x80", "\x04\x01a"} {
@@ -185,7 +186,7 @@ func TestBadPasswordModify(t *testing.T) {
 	}
 }
 
-// TestSet wants an attribute to keep its place and its spelling.
+// TestSet checks that an attribute keeps its place and its spelling.
 func TestSet(t *testing.T) {
 	e := &entry{fields: []field{{name: "UserPassword", value: "a"}, {name: "cn", value: "b"}}}
 	e.set("userPassword", "c")

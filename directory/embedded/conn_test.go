@@ -40,8 +40,8 @@ func raw(t *testing.T, s *Server) net.Conn {
 	return nc
 }
 
-// TestGarbage wants the server to end a connection that sends nonsense, and to
-// go on.
+// TestGarbage checks that the server ends a connection that sends nonsense,
+// and continues to serve others.
 func TestGarbage(t *testing.T) {
 	s := open(t, Settings{})
 	deep := bytes.Repeat([]byte{0x30, 0x80}, 100)
@@ -68,8 +68,8 @@ func TestGarbage(t *testing.T) {
 	bound(t, s, alice, "alice-demo-1")
 }
 
-// TestMalformed wants requests that are LDAP messages, but wrong inside, to be
-// answered, and the connection to go on.
+// TestMalformed checks that LDAP messages with malformed content are answered,
+// and that the connection continues.
 func TestMalformed(t *testing.T) {
 	s := open(t, Settings{})
 	c := &conn{Server: s, kind: serviceAccount}
@@ -127,7 +127,7 @@ type sink struct{ net.Conn }
 
 func (sink) SetWriteDeadline(time.Time) error { return nil }
 
-// TestClose wants Close to end connections, and to be good to call twice.
+// TestClose checks that Close ends connections, and may be called twice.
 func TestClose(t *testing.T) {
 	s := open(t, Settings{})
 	c := bound(t, s, alice, "alice-demo-1")
@@ -145,7 +145,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// FuzzRequest serves whatever comes, as the service account and as nobody.
+// FuzzRequest serves random requests, as the service account and as an
+// anonymous client.
 func FuzzRequest(f *testing.F) {
 	f.Add(bindRequest)
 	f.Add(unknownRequest)

@@ -93,7 +93,8 @@ nsAccountLock: true
 	}
 }
 
-// TestReaders wants that nobody finds out by a filter what they cannot read.
+// TestReaders checks that a filter shows a client nothing about attributes
+// that it cannot read.
 func TestReaders(t *testing.T) {
 	tr, err := treeOf(org + "dn: uid=alice,dc=org\nobjectClass: person\nuid: alice\npwdReset: TRUE\nuserPassword: secret\n\n" +
 		"dn: uid=bob,dc=org\nobjectClass: person\nuid: bob\n")
@@ -147,7 +148,8 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-// TestBeginsLower compares it with what it is a faster way of asking.
+// TestBeginsLower compares the function with the slower expression that it
+// replaces.
 func TestBeginsLower(t *testing.T) {
 	values := []string{"", "A", "Ab", "Müller", "MÜLLER", "mu", "İstanbul", "\u212aelvin", "kelvin", "ß", "ẞ", "\xff", "\ufffd", "A\xffB", "Σας"}
 	for _, value := range values {

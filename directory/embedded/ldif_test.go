@@ -92,8 +92,8 @@ func TestWriteField(t *testing.T) {
 	}
 }
 
-// FuzzLDIF wants that nothing breaks the parser, and that what it read, written
-// and read again, is the same.
+// FuzzLDIF checks that no input breaks the parser, and that a file that was
+// read is equal after it is written and read again.
 func FuzzLDIF(f *testing.F) {
 	example, err := os.ReadFile("testdata/people.ldif")
 	if err != nil {

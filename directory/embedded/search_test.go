@@ -109,7 +109,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestPaging wants all entries at once from clients that ask for pages.
+// TestPaging checks that clients that ask for pages get all entries at once.
 func TestPaging(t *testing.T) {
 	c := asService(t, open(t, Settings{}))
 	req := ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, 0, 0, 0, false, "(objectClass=inetOrgPerson)", []string{"uid"}, nil)
@@ -118,7 +118,8 @@ func TestPaging(t *testing.T) {
 	}
 }
 
-// TestEditInstead wants entries to be added and removed in the file only.
+// TestEditInstead checks that clients cannot add and remove entries: this is
+// done in the file only.
 func TestEditInstead(t *testing.T) {
 	c := asService(t, open(t, Settings{}))
 	add := ldap.NewAddRequest("uid=zoe,"+people, nil)
@@ -134,8 +135,8 @@ func TestEditInstead(t *testing.T) {
 	}
 }
 
-// TestOtherRequests wants an answer to what clients may ask and this server does
-// not do.
+// TestOtherRequests checks that requests that this server does not support get
+// an answer.
 func TestOtherRequests(t *testing.T) {
 	s := open(t, Settings{})
 	if err := dial(t, s).ExternalBind(); codeOf(err) != ldap.LDAPResultAuthMethodNotSupported {

@@ -38,8 +38,8 @@ func readAll(t *testing.T, file string) string {
 	return string(data)
 }
 
-// TestRestart wants what changed to be there after a restart, and no password
-// in the clear.
+// TestRestart checks that changes are there after a restart, and that no
+// password is in the clear.
 func TestRestart(t *testing.T) {
 	file := peopleFile(t)
 	s := open(t, Settings{LDIF: file})
@@ -108,8 +108,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestEdited wants a file that somebody edited never to be overwritten, and
-// wrong passwords counted all the same, through the reload.
+// TestEdited checks that an edited file is never overwritten, and that wrong
+// passwords are counted nevertheless, also after the reload.
 func TestEdited(t *testing.T) {
 	p := DefaultPolicy()
 	p.MaxFailure = 2
@@ -143,8 +143,8 @@ func TestEdited(t *testing.T) {
 	}
 }
 
-// TestUnwritable wants a change that cannot be written to be refused, and to
-// leave the old password in force.
+// TestUnwritable checks that a change that cannot be written is refused, and
+// that the old password stays valid.
 func TestUnwritable(t *testing.T) {
 	s := open(t, Settings{})
 	c := bound(t, s, bob, "bob-demo-1")
@@ -171,8 +171,8 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-// TestUnwritableStart wants a file that cannot be written, here one without a
-// name, to be served all the same.
+// TestUnwritableStart checks that a file that cannot be written, here one
+// without a name, is served nevertheless.
 func TestUnwritableStart(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc/self/fd")
@@ -193,7 +193,7 @@ func TestUnwritableStart(t *testing.T) {
 	}
 }
 
-// TestLink wants a symbolic link to stay one.
+// TestLink checks that a symbolic link to the file stays a link.
 func TestLink(t *testing.T) {
 	file := peopleFile(t)
 	link := filepath.Join(t.TempDir(), "link.ldif")
@@ -233,7 +233,8 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestFileTooLarge wants a file that is too large to be refused before it is read.
+// TestFileTooLarge checks that a file that is too large is refused before it is
+// read.
 func TestFileTooLarge(t *testing.T) {
 	file := peopleFile(t)
 	if err := os.Truncate(file, maxFile+1); err != nil {

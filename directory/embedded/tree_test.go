@@ -105,7 +105,8 @@ member: cn=staff,dc=org
 	}
 }
 
-// TestIDs wants ids that stay, and differ even if names are used again.
+// TestIDs checks that ids stay the same, and differ even if names are used
+// again.
 func TestIDs(t *testing.T) {
 	const alice = "dn: uid=alice,dc=org\nobjectClass: person\nuid: alice\n"
 	id := func(text, key string) string {

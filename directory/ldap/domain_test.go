@@ -158,8 +158,8 @@ func domainSettings(p *peers.Peer, z *zone) ldap.Settings {
 
 const localhost = "localhost. 1 IN A 127.0.0.1"
 
-// TestDomain lets DNS name the servers, and changes what it names while people log
-// in. No look-up may fail.
+// TestDomain: DNS names the servers, and its records change while people log in.
+// No look-up may fail.
 func TestDomain(t *testing.T) {
 	a, b := peers.OpenLDAP(t), peers.OpenLDAP(t)
 	first := fmt.Sprintf("_ldap._tcp.example.test. 0 IN SRV 0 100 %s localhost.", port(t, a.LDAP))

@@ -302,8 +302,8 @@ func TestForest(t *testing.T) {
 	}
 }
 
-// TestForestNamesakes: a person and a group of the own domain are called like ones of
-// another domain. They get names of their own, by which they are found again.
+// TestForestNamesakes: a person and a group of the own domain have the names of
+// others in another domain. They get distinct names, by which they are found again.
 func TestForestNamesakes(t *testing.T) {
 	s, dcs := scriptedForest(t)
 	const guid = "|objectGUID=0123456789abcd95"
@@ -412,8 +412,8 @@ func TestForeignGroups(t *testing.T) {
 	}
 }
 
-// TestForestHome: passwords, changes and policies are those of the person's own domain,
-// and no other domain gets a password.
+// TestForestHome: passwords, changes and policies are handled by the person's own
+// domain, and no other domain gets a password.
 func TestForestHome(t *testing.T) {
 	s, dcs := scriptedForest(t)
 	s.KeyChange = "service"

@@ -14,10 +14,10 @@ import (
 	"berth/test/peers"
 )
 
-// TestFreeIPA looks at OpenLDAP and 389 DS as if they were FreeIPA, whose own
-// server is not at hand. FreeIPA marks a password as expired at once when
-// somebody else than its owner set it, so the service account must never be the
-// one who does, though it could.
+// TestFreeIPA treats OpenLDAP and 389 DS as FreeIPA, because the tests have no
+// FreeIPA server. FreeIPA marks a password as expired at once when somebody
+// else than its owner set it, so the service account must never be the one who
+// does, though it could.
 func TestFreeIPA(t *testing.T) {
 	for name, start := range map[string]func(testing.TB) *peers.Peer{"openldap": peers.OpenLDAP, "389ds": peers.DS389} {
 		t.Run(name, func(t *testing.T) {

@@ -114,8 +114,8 @@ func TestMemberOf(t *testing.T) {
 	}
 }
 
-// TestMemberOfNumbers wants the numbers of groups of which the user's entry has the
-// DNs only. Another group with the same name does not count.
+// TestMemberOfNumbers checks the numbers of groups of which the user's entry has
+// only the DNs. Another group with the same name does not count.
 func TestMemberOfNumbers(t *testing.T) {
 	search := func(_ context.Context, req *ldap.SearchRequest) (*ldap.SearchResult, error) {
 		if want := "(&(gidNumber=*)(|(cn=admins, all)(cn=staff)))"; req.Filter != want {
@@ -382,7 +382,8 @@ func TestPrimaryByNumber(t *testing.T) {
 	}
 }
 
-// TestUpTo wants the entries that came before the limit, and none beside an error.
+// TestUpTo checks that the entries before the limit are returned, and none beside
+// an error.
 func TestUpTo(t *testing.T) {
 	two := &ldap.SearchResult{Entries: []*ldap.Entry{{DN: "cn=a"}, {DN: "cn=b"}}}
 	limit := ldap.NewError(ldap.LDAPResultSizeLimitExceeded, errors.New("more"))

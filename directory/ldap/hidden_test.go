@@ -101,8 +101,8 @@ func ownEntryIsNoSample(t *testing.T, p *peers.Peer) {
 	}
 }
 
-// TestHiddenOnSamba hides from the service account what decides about people:
-// nobody is let in by it.
+// TestHiddenOnSamba hides attributes that decide about people from the
+// service account. Nobody may be accepted because of that.
 func TestHiddenOnSamba(t *testing.T) {
 	p := peers.Samba(t)
 	tests := []struct{ name, guid, want string }{

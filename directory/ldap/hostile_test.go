@@ -112,8 +112,8 @@ func fakeSettings(url string) ldap.Settings {
 	}
 }
 
-// TestHostileServer lets a server answer with anything but what it should. Every
-// answer is an error or a user, in bounded memory.
+// TestHostileServer has a server that answers wrongly in many ways. Every result
+// is an error or a user, in bounded memory.
 func TestHostileServer(t *testing.T) {
 	bindOK := func(reply func(*ber.Packet) []byte) func(*ber.Packet) []byte {
 		return func(r *ber.Packet) []byte {

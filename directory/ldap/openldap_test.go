@@ -286,8 +286,8 @@ func TestBindAsTyped(t *testing.T) {
 	}
 }
 
-// TestLongPasswords: whoever sends a password that is too long for the server must not
-// make the server look as if it were down.
+// TestLongPasswords: a password that is too long for the server must not make the
+// server seem to be down.
 func TestLongPasswords(t *testing.T) {
 	c := open(t, settings(peers.OpenLDAP(t)))
 	u, long := find(t, c, "alice"), strings.Repeat("x", 262_090) // fits into a packet of SSH
@@ -397,7 +397,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestManyForThePriceOfOne counts searches, where groups need none of their own.
+// TestManyForThePriceOfOne counts the searches for many users. Groups need no
+// further searches.
 func TestManyForThePriceOfOne(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	s := settings(p)

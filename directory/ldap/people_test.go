@@ -72,9 +72,9 @@ func TestRenamedGroups(t *testing.T) {
 	}
 }
 
-// TestMovedPerson moves somebody whom a cache remembers. The cache asks again
-// for who was read a second ago. Until then the password goes to a DN where
-// nobody is.
+// TestMovedPerson moves somebody whom a cache remembers. The cache looks up a
+// person again who was read more than a second ago. Until then the password
+// is sent with a DN that nobody has.
 func TestMovedPerson(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	d := directory.NewCache(open(t, settings(p)), time.Hour, 0)

@@ -174,8 +174,8 @@ func atOnce(t *testing.T, c *Client, n int) time.Duration {
 	return time.Since(start)
 }
 
-// TestLostConnections has connections die without a word while they are idle: a
-// fresh one works, so nobody is refused and nobody waits for a whole limit.
+// TestLostConnections has idle connections that are lost without notice. A new
+// connection works, so nobody is refused and nobody waits for a whole limit.
 func TestLostConnections(t *testing.T) {
 	for _, idle := range []time.Duration{0, 999 * time.Millisecond, time.Second, 30 * time.Second} {
 		t.Run(idle.String(), func(t *testing.T) {

@@ -20,8 +20,8 @@ func reported(t *testing.T, s ldap.Settings, want ...string) {
 	wantLines(t, printed(open(t, s).Report(t.Context(), nil)), want...)
 }
 
-// TestReportOfMistakes makes the mistakes that people make, and wants each to be
-// named together with what would be right.
+// TestReportOfMistakes makes common mistakes. Each must be reported, with what
+// would be right.
 func TestReportOfMistakes(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	plain := "ldaps://" + strings.TrimPrefix(p.LDAP, "ldap://")
@@ -116,7 +116,8 @@ func TestReportOfTheServiceAccount(t *testing.T) {
 	}
 }
 
-// TestReportOfLimits has a server end searches for want of an index.
+// TestReportOfLimits has a server that ends searches because an index is
+// missing.
 func TestReportOfLimits(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	configure(t, p, "database monitor", "limits dn.exact=\""+svc+"\" size.unchecked=5\ndatabase monitor")
@@ -219,7 +220,8 @@ func TestRightsOnLoginNames(t *testing.T) {
 	wantLines(t, rights(t, c, "bob", "posix"), "may not write the members of 1 of")
 }
 
-// TestRightsOfTheUnseen finds out about somebody who cannot see the own entry.
+// TestRightsOfTheUnseen checks the rights of a person who cannot read their
+// own entry.
 func TestRightsOfTheUnseen(t *testing.T) {
 	p := peers.OpenLDAP(t)
 	configure(t, p, "access to dn.base=\"\" by * read", "access to dn.base=\"uid=carol,ou=people,dc=example,dc=test\"\n  by dn.exact=\""+svc+"\" read\n  by * none\naccess to dn.base=\"\" by * read")

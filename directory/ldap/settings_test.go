@@ -164,8 +164,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestSettingsTags sees to it that every field can be set from a file, under
-// its own name.
+// TestSettingsTags checks that every field can be set from a file, under its
+// own name.
 func TestSettingsTags(t *testing.T) {
 	typ := reflect.TypeFor[Settings]()
 	for i := range typ.NumField() {

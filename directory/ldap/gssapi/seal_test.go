@@ -105,8 +105,8 @@ func signedByServer(t testing.TB, text string) []byte {
 	return slices.Concat(header, []byte(text), sum)
 }
 
-// TestSealable: what is written in one piece comes in pieces that the server takes, and
-// what comes in any pieces is read as it was.
+// TestSealable: a long write is sent in pieces that the server accepts, and data that
+// arrives in any pieces is read correctly.
 func TestSealable(t *testing.T) {
 	here, there := net.Pipe()
 	defer here.Close()
