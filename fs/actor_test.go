@@ -66,9 +66,9 @@ func threads(t *testing.T) map[string]string {
 	return all
 }
 
-// TestActor looks at the ids of the threads from inside: only that of the actor is the
-// person's, and only while it acts. Of all capabilities two remain that do not help
-// with files. All comes back, after an error and a panic, too.
+// TestActor reads the ids of all threads of the process. Only the thread of the actor
+// has the person's ids, and only while it acts. It has two capabilities left, which
+// give no access to files. Everything is restored, also after an error and a panic.
 func TestActor(t *testing.T) {
 	a := mustActor(t, 1001, 2000, 2001, 2002)
 	before := idsOf("/proc/thread-self/status")
@@ -109,7 +109,8 @@ func TestActor(t *testing.T) {
 	}
 }
 
-// TestActorThatCannotReturn wants a thread to end that does not get its own ids back.
+// TestActorThatCannotReturn checks that a thread ends if it does not get its own ids
+// back.
 func TestActorThatCannotReturn(t *testing.T) {
 	a := mustActor(t, 1001, 2000)
 	a.service.groups = make([]uint32, 1<<16+1) // NGROUPS_MAX, and one more
@@ -134,7 +135,8 @@ func TestActorThatCannotReturn(t *testing.T) {
 	}
 }
 
-// TestActorThatCannotBegin wants no operation at all if only a part of the change works.
+// TestActorThatCannotBegin checks that the operation does not run if only a part of the
+// change of ids works.
 func TestActorThatCannotBegin(t *testing.T) {
 	before := idsOf("/proc/thread-self/status")
 	for what, spoil := range map[string]func(p *credentials){

@@ -222,7 +222,7 @@ func TestKeptFromAbort(t *testing.T) {
 }
 
 // TestFailedWriteIsNotCounted has a write fail in a file that stays open: the quota
-// counts what is there, and not what was to be written.
+// counts the bytes that are there, and not those that should have been written.
 func TestFailedWriteIsNotCounted(t *testing.T) {
 	_, s := newSpy(t, "12345")
 	q := newQuota(s, new(Quotas).of(t.TempDir()), Amount{}, nil)
@@ -275,7 +275,8 @@ func TestRewriteFails(t *testing.T) {
 	}
 }
 
-// TestRewriteSyncs checks that Sync is about the file that has what was written.
+// TestRewriteSyncs checks that Sync is called for the file to which the data was
+// written.
 func TestRewriteSyncs(t *testing.T) {
 	_, s := newSpy(t, "old")
 	up := start(t, asFS(newUploads(s)), "/f", os.O_WRONLY|os.O_CREATE, "new", 0)
@@ -484,8 +485,8 @@ func TestUploadSurvivesReload(t *testing.T) {
 	}
 }
 
-// TestTempLooksAbsent checks that the name of a temporary file is that of nothing,
-// whether there is one or not, for somebody who may list and nothing else.
+// TestTempLooksAbsent checks that the name of a temporary file seems not to exist,
+// whether it does or not, for somebody who may only list.
 func TestTempLooksAbsent(t *testing.T) {
 	host := t.TempDir()
 	p := full(host)

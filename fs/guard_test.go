@@ -115,8 +115,8 @@ func sample(t *testing.T) string {
 	return host
 }
 
-// TestGuardMatrix tries every operation with what it needs and nothing else,
-// and with everything but one of the rights that it needs.
+// TestGuardMatrix tries every operation with exactly the rights that it
+// needs, and with all rights except one that it needs.
 func TestGuardMatrix(t *testing.T) {
 	for _, uploads := range []policy.Uploads{policy.Direct, policy.Atomic} {
 		for _, tt := range operations {

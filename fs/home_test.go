@@ -173,8 +173,8 @@ func denied(t *testing.T, host string) {
 	}
 }
 
-// TestServiceWithoutCapabilities wants the reason in the error, and no folder that is
-// somebody else's.
+// TestServiceWithoutCapabilities checks that the error has the reason, and that no
+// folder belongs to somebody else.
 func TestServiceWithoutCapabilities(t *testing.T) {
 	host := os.Getenv(serviceVar)
 	if host == "" {
@@ -304,7 +304,7 @@ func audit(t *testing.T, host string, n int) {
 	}
 }
 
-// TestHomeInAnOpenPlace refuses to give away what is made where others can replace it.
+// TestHomeInAnOpenPlace: no home is made in a directory where others can replace it.
 func TestHomeInAnOpenPlace(t *testing.T) {
 	needRoot(t)
 	host := world(t)

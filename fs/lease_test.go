@@ -11,7 +11,7 @@ import (
 )
 
 // TestOpenWaitsForLeases: an open waits, as open(2) does, while an NFS server or Samba on
-// this machine calls back what it has promised to its clients about a file.
+// this machine gets a lease of the file back from its clients.
 func TestOpenWaitsForLeases(t *testing.T) {
 	calls := make(chan os.Signal, 1)
 	signal.Notify(calls, unix.SIGIO)

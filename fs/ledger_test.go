@@ -5,8 +5,8 @@ import (
 	"testing/synctest"
 )
 
-// TestLedgerFound has an upload get its name while a later one is being opened,
-// and looks up what it replaces at the wrong moment.
+// TestLedgerFound: an upload gets its name while a later one is being opened,
+// and the later one has looked up the old file just before.
 func TestLedgerFound(t *testing.T) {
 	l := newLedger()
 	u := &uploads{ledger: l}

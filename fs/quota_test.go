@@ -241,8 +241,9 @@ func TestFolderQuotaStatFS(t *testing.T) {
 	}
 }
 
-// TestQuotaConcurrent has several sessions do what they like in one directory,
-// and in one below it; in the end the count is what a walk finds.
+// TestQuotaConcurrent has several sessions do random operations in one
+// directory, and in one below it. In the end the count is that of a new
+// measurement.
 func TestQuotaConcurrent(t *testing.T) {
 	host := t.TempDir()
 	if err := os.Mkdir(host+"/inner", 0o755); err != nil {
@@ -405,7 +406,7 @@ func TestRates(t *testing.T) {
 	})
 }
 
-// TestPaceIsShared checks that a second view is no way around the rate of a
+// TestPaceIsShared checks that a second view does not double the rate of a
 // session, that another session has its own, and that another rate counts in
 // files that are open already.
 func TestPaceIsShared(t *testing.T) {

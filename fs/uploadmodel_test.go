@@ -392,8 +392,8 @@ func seen(f FS, dir string) (map[string]string, error) {
 }
 
 // TestUploadsModel has sessions of several people, one of them with uploads in
-// place, do what they like with a few names. After each operation somebody looks
-// at everything, and sees what the model shows.
+// place, do random operations on a few names. After each operation, everything
+// that people see is compared with a model.
 func TestUploadsModel(t *testing.T) {
 	people := []user{{"alice", true}, {"alice", true}, {"bob", true}, {"bob", true}, {"carol", false}}
 	for seed := range uint64(12) {
