@@ -70,8 +70,8 @@ func TestManyRules(t *testing.T) {
 	}
 }
 
-// TestResolveAllocations sees that what a login costs in memory depends on what
-// it gets, not on how many rules or groups there are.
+// TestResolveAllocations checks that the memory for a login depends on what the
+// login gets, and not on the number of rules or groups.
 func TestResolveAllocations(t *testing.T) {
 	allocs := func(rules, groups int) float64 {
 		set := manyRules(t, rules)

@@ -8,8 +8,7 @@ import (
 	"berth/directory"
 )
 
-// FuzzCheck sees that what is permitted below one path is permitted nowhere
-// else.
+// FuzzCheck checks that rights below one path are permitted nowhere else.
 func FuzzCheck(f *testing.F) {
 	f.Add("/in", "/inner/a")
 	f.Add("/in", "/in/../secret")

@@ -87,8 +87,8 @@ func TestFolderOf(t *testing.T) {
 	}
 }
 
-// TestTogetherEnds: whoever may try rules cannot keep the server busy with them. Each rule has
-// a network and hours of its own.
+// TestTogetherEnds: nobody can keep the server busy by comparing rules. Each rule has a
+// network and hours of its own.
 func TestTogetherEnds(t *testing.T) {
 	some := func(n int) *Set {
 		var rules []Rule

@@ -180,8 +180,8 @@ func TestParseNetwork(t *testing.T) {
 	}
 }
 
-// TestIDOfDirectory sees that people of two directories whose ids are the same,
-// as copied entries have them, get folders of their own.
+// TestIDOfDirectory checks that people of two directories with the same id, as
+// copied entries have, get separate folders.
 func TestIDOfDirectory(t *testing.T) {
 	set := compile(t, Rule{Name: "all", Home: &Home{Host: "/srv/%i"}})
 	for id, want := range map[directory.Identity]string{
