@@ -129,7 +129,7 @@ func TestFailedSignInLeaves(t *testing.T) {
 	}
 }
 
-// TestBrowserRefuses: who is not let in, and that nobody else learns who exists.
+// TestBrowserRefuses: people who are refused, and that nobody learns who exists.
 func TestBrowserRefuses(t *testing.T) {
 	deny := func(f *fixture, _ *oidc.Settings) { f.revocable()() }
 	disabled := func(f *fixture, _ *oidc.Settings) { f.people.users["alice"].State.Status = directory.StatusDisabled }

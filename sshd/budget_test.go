@@ -7,8 +7,8 @@ import (
 	"berth/directory"
 )
 
-// TestBudget takes and gives back at random, as many people: nobody ever holds
-// more than they may, nor all together, and in the end nothing is held.
+// TestBudget takes and gives back at random for many people. Nobody ever uses
+// more than the limit, nor do all together, and in the end nothing is in use.
 func TestBudget(t *testing.T) {
 	b := &budget{perUser: holding{files: 10, channels: 4, unread: 100, window: 50}, total: holding{files: 25, unread: 250, window: 120}}
 	held := map[directory.Identity]*holding{}

@@ -19,8 +19,8 @@ import (
 	"berth/sshd/login"
 )
 
-// TestFarewell: whoever is disconnected gets the reason, also while they do not read
-// what a service sends.
+// TestFarewell: a client that is disconnected gets the reason, also while it does
+// not read the data of a service.
 func TestFarewell(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end  func(*fixture)
@@ -153,7 +153,7 @@ func TestFarewellIsBounded(t *testing.T) {
 	}
 }
 
-// TestUnreadIsCharged: the person pays for what is sent to a channel that no service reads.
+// TestUnreadIsCharged: data that no service reads counts for the person who sent it.
 func TestUnreadIsCharged(t *testing.T) {
 	f := start(t)
 	client := f.must(t)

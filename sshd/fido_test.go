@@ -136,8 +136,8 @@ func TestFIDO(t *testing.T) {
 	}
 }
 
-// TestFIDOInCertificates wants the touch unless the authority waives it, as
-// OpenSSH does.
+// TestFIDOInCertificates checks that the touch is required unless the
+// authority waives it, as in OpenSSH.
 func TestFIDOInCertificates(t *testing.T) {
 	for _, kind := range []string{ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256} {
 		for _, tt := range []struct{ touched, waived, want bool }{

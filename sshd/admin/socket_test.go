@@ -275,7 +275,8 @@ func TestListenSocket(t *testing.T) {
 	}
 }
 
-// TestNodes: what nodes have done comes with the error that says what is missing.
+// TestNodes: the results of nodes are returned together with the error about
+// those that are missing.
 func TestNodes(t *testing.T) {
 	r := &recorder{drained: make(chan struct{}), sessions: []Session{{ID: "a", User: "bob"}}, waits: "a restart", status: Status{Release: "1"}}
 	path := filepath.Join(t.TempDir(), "sock")

@@ -45,8 +45,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestRefusedLogins: nobody gets a cookie who may not be here, and nobody learns which
-// names exist.
+// TestRefusedLogins: people who may not use the console get no cookie, and nobody
+// learns which names exist.
 func TestRefusedLogins(t *testing.T) {
 	f := newFixture(t)
 	answers := map[string]string{}
@@ -305,7 +305,8 @@ func TestOldSession(t *testing.T) {
 	})
 }
 
-// TestChangesAskTheDirectoryFirst: whoever was disabled a second ago ends no session.
+// TestChangesAskTheDirectoryFirst: a person who was disabled a second ago can end no
+// session.
 func TestChangesAskTheDirectoryFirst(t *testing.T) {
 	f := newFixture(t)
 	root, csrf := f.in(t, "root", "10.0.0.1")

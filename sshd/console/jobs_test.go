@@ -149,7 +149,8 @@ func TestLastUse(t *testing.T) {
 	}
 }
 
-// TestPartialResult: a directory that stops in the middle is not "nobody else".
+// TestPartialResult: if a directory stops in the middle, the result says that
+// people are missing.
 func TestPartialResult(t *testing.T) {
 	f := newFixture(t)
 	f.people.listErr = errors.New("the server has gone")

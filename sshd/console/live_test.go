@@ -204,7 +204,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// TestWatchSamples: the plots grow while nobody looks.
+// TestWatchSamples: the plots get samples while no page is open.
 func TestWatchSamples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)

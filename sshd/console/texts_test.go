@@ -27,8 +27,8 @@ type use struct {
 }
 
 // TestTextsAreUsed: each key that templates and code use is in the table, with as many
-// values as its text has, and each key of the table is used. What says something to a
-// person has no text of its own.
+// values as its text has, and each key of the table is used. Code and templates have
+// no text for people outside of the table.
 func TestTextsAreUsed(t *testing.T) {
 	used := map[string]bool{}
 	for _, u := range append(usesOfTemplates(t), usesOfCode(t)...) {

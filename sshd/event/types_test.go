@@ -100,8 +100,8 @@ func TestTypeString(t *testing.T) {
 	}
 }
 
-// TestNumbersNeverChange holds what has been published: a row may be added
-// here, never altered.
+// TestNumbersNeverChange has the published numbers: a row may be added here,
+// but never changed.
 func TestNumbersNeverChange(t *testing.T) {
 	published := map[string]Type{
 		"server_started": 1000, "server_stopped": 1001, "server_reloaded": 1002, "server_draining": 1003, "reload_failed": 1004,
@@ -434,7 +434,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestMembersAreDocumented reads the whole program for what it puts into
+// TestMembersAreDocumented searches the whole program for members of
 // Event.Fields.
 func TestMembersAreDocumented(t *testing.T) {
 	documented := map[string]bool{}

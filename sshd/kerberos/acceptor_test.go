@@ -289,7 +289,8 @@ func known(err error) error {
 	return nil
 }
 
-// FuzzToken sends what a stranger may: nobody gets in by it.
+// FuzzToken sends random tokens, as a stranger could. None of them may be
+// accepted.
 func FuzzToken(f *testing.F) {
 	f.Add(alice().token(f), []byte("mic"))
 	f.Add([]byte("`\x0d\x06\x09*\x86H\x86\xf7\x12\x01\x02\x02\x01\x00n\x000"), []byte("\x04\x04\x00\xff\xff\xff\xff\xff"))

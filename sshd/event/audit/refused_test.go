@@ -127,8 +127,8 @@ func TestReceiverThatRefusesEverything(t *testing.T) {
 	}
 }
 
-// TestRefusedAlone: an event that a receiver does not take keeps no others from it, even if
-// it is the only one in its batch, or the only one there that the receiver wants.
+// TestRefusedAlone: an event that a receiver refuses does not stop others, even if it is
+// the only one in its batch, or the only one there that the receiver wants.
 func TestRefusedAlone(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
 		"batches of one": func(s *Settings) { s.Webhook.Batch = 1 },
@@ -161,8 +161,8 @@ func TestRefusedAlone(t *testing.T) {
 	}
 }
 
-// TestRefusedWhileTheFileIsGone: what was read of a file that somebody removes is sent
-// when the receiver takes it.
+// TestRefusedWhileTheFileIsGone: lines that were read before somebody removed the file
+// are sent when the receiver accepts them.
 func TestRefusedWhileTheFileIsGone(t *testing.T) {
 	p := &picky{all: true}
 	f, w, s := pickyHook(t, p)
