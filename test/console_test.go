@@ -126,8 +126,8 @@ func TestConsole(t *testing.T) {
 	})
 }
 
-// TestConsoleWithCode: where the rules ask for a one-time code, nobody gets in without one,
-// and each code is good for one login.
+// TestConsoleWithCode: where the rules ask for a one-time code, no login works without
+// one, and each code works once.
 func TestConsoleWithCode(t *testing.T) {
 	t.Parallel()
 	s, dir, _ := startConsole(t)

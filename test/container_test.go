@@ -13,7 +13,7 @@ import (
 )
 
 // TestContainer makes the root directory that dist/Containerfile puts into an image,
-// and runs the image's commands in it as a user whom nobody knows: the server, the
+// and runs the image's commands in it as a user without an account: the server, the
 // health check, a transfer.
 func TestContainer(t *testing.T) {
 	if os.Geteuid() != 0 {

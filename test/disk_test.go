@@ -31,8 +31,8 @@ func smallDisk(t *testing.T, dir, size string) {
 }
 
 // TestFullDisk uploads to a disk that is too small, with the stock clients. The
-// client says why; with atomic uploads the file that was there stays whole and
-// nothing else is left; what was acknowledged before stays in any case.
+// client shows the reason. With atomic uploads the old file stays complete, and
+// nothing else is left. Uploads that were acknowledged before stay in any case.
 func TestFullDisk(t *testing.T) {
 	need(t, "sftp", "scp")
 	clients := map[string]func(from, to string) []string{

@@ -71,8 +71,8 @@ func TestLinksOfDocuments(t *testing.T) {
 	}
 }
 
-// TestNamesOfDocuments sees that the files, tests and benchmarks that a document
-// names exist. The changelog may name what was removed since.
+// TestNamesOfDocuments checks that the files, tests and benchmarks that a
+// document names exist. The changelog may name what was removed since.
 func TestNamesOfDocuments(t *testing.T) {
 	tests := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)

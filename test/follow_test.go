@@ -38,8 +38,8 @@ func (d domain) modify(t *testing.T, p *peers.Peer, dn, changes string) {
 	}
 }
 
-// TestSessionsFollowTheDirectory takes away what opened a session, or what it
-// was allowed by, while it is open.
+// TestSessionsFollowTheDirectory removes the proof with which a session was
+// opened, or the rights that allowed it, while it is open.
 func TestSessionsFollowTheDirectory(t *testing.T) {
 	t.Parallel()
 	need(t, "ldapmodify")

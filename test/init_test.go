@@ -11,7 +11,7 @@ import (
 )
 
 // TestInitAsks answers the questions of berth init on a terminal, two of them wrongly
-// at first, and wants no secret on the screen.
+// at first, and checks that no secret is on the screen.
 func TestInitAsks(t *testing.T) {
 	need(t, "expect", "setsid")
 	p := peers.OpenLDAP(t)

@@ -12,8 +12,9 @@ import (
 	"berth/test/peers"
 )
 
-// TestTicketsOfActiveDirectory has kinit and sftp log in without a word: the
-// ticket says who, the same domain says what they may do.
+// TestTicketsOfActiveDirectory logs in with kinit and sftp, without a
+// question. The ticket identifies the person, and the groups of the same
+// domain decide about the rights.
 func TestTicketsOfActiveDirectory(t *testing.T) {
 	r := peers.SambaRealm(t)
 	dir := t.TempDir()

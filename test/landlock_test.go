@@ -18,7 +18,7 @@ func hasLandlock() bool {
 	return errno == 0 && abi >= 3
 }
 
-// TestLandlock confines a server: all that sessions and operators do works, and what is
+// TestLandlock confines a server: sessions and operators can do everything, and files
 // outside cannot be read, although the user of the process may. The process of an
 // upgrade is confined, too, and neither reload nor upgrade brings in a folder outside.
 // The scripts against OpenLDAP run confined, too.

@@ -13,8 +13,8 @@ import (
 	"berth/test/peers"
 )
 
-// TestProbeOfOpenSSH probes what is not Berth: OpenSSH's own server, with the
-// key of whoever runs this.
+// TestProbeOfOpenSSH probes OpenSSH's own server, with a key of the user who
+// runs the test.
 func TestProbeOfOpenSSH(t *testing.T) {
 	need(t, "ssh-keygen", "ssh-keyscan")
 	addr, dir := startOpenSSH(t)

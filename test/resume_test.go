@@ -13,9 +13,10 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// TestResumeBrokenUpload has a client disappear in the middle of an atomic
-// upload, over a file and where none was, and the stock client go on with it.
-// Meanwhile nobody sees a part of it, and the server may even have been killed.
+// TestResumeBrokenUpload: a client disappears in the middle of an atomic
+// upload, over a file and to a new name, and the stock client continues the
+// upload. Meanwhile nobody sees a part of it. The server may even have been
+// killed.
 func TestResumeBrokenUpload(t *testing.T) {
 	need(t, "sftp")
 	dir := t.TempDir()

@@ -128,9 +128,9 @@ func (s *server) saveMetrics() {
 	_ = os.WriteFile(filepath.Join(filepath.Dir(s.output), "metrics.log"), []byte(all.String()), 0o600)
 }
 
-// TestCrashDump has the server die of a signal that makes it print all it was
-// doing, while one person logs in and another changes the password: none of it
-// may be in the dump.
+// TestCrashDump ends the server with a signal that makes it print all its
+// stacks, while one person logs in and another changes the password: none of
+// it may be in the dump.
 func TestCrashDump(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	s, err := startServer(berth, dir, "demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--dir", dir)

@@ -131,8 +131,8 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeRemembers: what is held against an address and an account is held against
-// them by the next process, too.
+// TestUpgradeRemembers: the next process has the penalties of addresses and the wrong
+// passwords of accounts.
 func TestUpgradeRemembers(t *testing.T) {
 	t.Parallel()
 	demo := filepath.Join(t.TempDir(), "demo")
