@@ -244,8 +244,8 @@ func FuzzKeyLine(f *testing.F) {
 	})
 }
 
-// TestKeysOfTheNextOwner: whoever has the name now may have other keys, and an open
-// session of the name's former owner does not see them.
+// TestKeysOfTheNextOwner: the new owner of a name may have other keys. An open
+// session of the former owner must not show them.
 func TestKeysOfTheNextOwner(t *testing.T) {
 	f := start(t, withKeys)
 	c := f.must(t)

@@ -141,7 +141,8 @@ func fill(w io.Writer, size int) (sent *atomic.Int64) {
 	return sent
 }
 
-// TestLibraryWindow: nobody reads from a channel, so it takes one window.
+// TestLibraryWindow: a channel from which nothing is read accepts one window
+// of data.
 func TestLibraryWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, accepted := libraryPair(t, nil)
@@ -247,8 +248,8 @@ func TestGrow(t *testing.T) {
 	}
 }
 
-// TestCharge: what is not read is charged, at most a step more, and given back when
-// it was read or the channel has ended. If it cannot be charged the connection ends.
+// TestCharge: unread data is charged, at most a step more, and released when it was
+// read or the channel has ended. If it cannot be charged, the connection ends.
 func TestCharge(t *testing.T) {
 	const step = 256 << 10
 	for _, limit := range []int64{1 << 40, 1 << 20} {
@@ -282,8 +283,8 @@ func TestCharge(t *testing.T) {
 	}
 }
 
-// TestSmallPackets: a window full of packets of one byte does not take a hundred
-// times its size, and standard error, which nobody reads, nothing.
+// TestSmallPackets: a window full of packets of one byte does not need a hundred
+// times its size in memory. Standard error, which nothing reads, needs none.
 func TestSmallPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, accepted := libraryPair(t, nil)

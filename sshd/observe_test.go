@@ -144,8 +144,8 @@ func TestRemainingOwner(t *testing.T) {
 	}
 }
 
-// TestRemaining checks what is left of the rights in files of folders that
-// another policy does not have any more.
+// TestRemaining checks the rights in open files of folders that the new
+// policy does not have.
 func TestRemaining(t *testing.T) {
 	old := &policy.Policy{Folders: []policy.Folder{{Path: "/", Host: "/h"}, {Path: "/a", Host: "/ha"}, {Path: "/a/b", Host: "/hb"}}}
 	now := &policy.Policy{
@@ -241,7 +241,7 @@ func TestNoFolderOpens(t *testing.T) {
 }
 
 // TestOpenFilesAreLimited: files and directories of all sessions of a person count
-// together, and what is closed no longer counts.
+// together, and closed ones no longer count.
 func TestOpenFilesAreLimited(t *testing.T) {
 	f := start(t, func(f *fixture) { f.MaxUserFiles = 2 })
 	one, err := sftp.NewClient(f.must(t))
@@ -299,7 +299,8 @@ func TestOpenFilesAreLimited(t *testing.T) {
 	eventually(t, "no file is in use", func() bool { _, files := f.InUse(); return files["sftp"]+files["scp"] == 0 })
 }
 
-// TestAttributes: an event says what was set, special bits included.
+// TestAttributes: an event has the attributes that were set, special bits
+// included.
 func TestAttributes(t *testing.T) {
 	for want, a := range map[string]fs.Attr{
 		"map[permissions:0750]": {Set: fs.AttrMode, Mode: 0o750},

@@ -50,7 +50,7 @@ func TestPasswd(t *testing.T) {
 	}
 }
 
-// TestReviewDuringPasswd: whoever changes the password here gets the answer, even if the
+// TestReviewDuringPasswd: a person who changes the password gets the answer, even if the
 // session is reviewed between the change and the end of the connection.
 func TestReviewDuringPasswd(t *testing.T) {
 	f := start(t)

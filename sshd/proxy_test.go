@@ -89,8 +89,8 @@ func TestProbesAreCounted(t *testing.T) {
 	}
 }
 
-// TestBadHeadersAreLogged drops what a balancer sends that is set up wrongly, and
-// says so: otherwise nobody would know why nobody gets in.
+// TestBadHeadersAreLogged: connections of a misconfigured balancer are closed,
+// and the log says so. Otherwise nobody would know why no login works.
 func TestBadHeadersAreLogged(t *testing.T) {
 	for name, header := range map[string]string{
 		"none":             "SSH-2.0-client\r\n",
@@ -149,8 +149,8 @@ func (f *fixture) behindBalancer(t *testing.T, client string, method ssh.AuthMet
 	return err
 }
 
-// TestFarewellBehindBalancer: a balancer gets the last words of the server although it
-// has sent something that nobody reads.
+// TestFarewellBehindBalancer: a balancer gets the last message of the server, although
+// it has sent data that the server did not read.
 func TestFarewellBehindBalancer(t *testing.T) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

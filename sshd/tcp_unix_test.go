@@ -22,8 +22,8 @@ func (r remembering) Accept() (net.Conn, error) {
 	return nc, err
 }
 
-// TestTCPKeepAlive sees to it that the system asks a silent peer too: before the
-// login nobody else does.
+// TestTCPKeepAlive checks that the operating system probes a silent peer,
+// because before the login nothing else does.
 func TestTCPKeepAlive(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

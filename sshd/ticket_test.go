@@ -107,7 +107,8 @@ func (f *fixture) sshWith(set *exec.Cmd, cache, user string, options ...string) 
 	return string(out), err
 }
 
-// TestTicketAndCode asks whoever has a ticket for a one-time code besides.
+// TestTicketAndCode: a person with a ticket is also asked for a one-time
+// code.
 func TestTicketAndCode(t *testing.T) {
 	r := peers.KDC(t)
 	keytab := filepath.Join(t.TempDir(), "keytab")

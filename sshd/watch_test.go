@@ -121,8 +121,9 @@ func TestSessionsEndInTime(t *testing.T) {
 	}
 }
 
-// TestIdleWithAnOpenFile checks that an open file alone keeps no session, and
-// that a client which sends something, or takes what it asked for, does.
+// TestIdleWithAnOpenFile checks that an open file alone does not keep a
+// session from being idle. A client that sends data, or reads what it asked
+// for, is not idle.
 func TestIdleWithAnOpenFile(t *testing.T) {
 	ch := &growing{Channel: oneByte{}}
 	for _, tt := range []struct {
@@ -190,8 +191,8 @@ func TestKeepAliveIsAnswered(t *testing.T) {
 	eventually(t, "the client answers", func() bool { return c.silent.Load() == 0 })
 }
 
-// TestWhatOpenedASession changes what alice has proved, and what it grants her,
-// under an open session.
+// TestWhatOpenedASession changes the keys, passwords and certificates of alice,
+// and what they allow, during an open session.
 func TestWhatOpenedASession(t *testing.T) {
 	key := func(f *fixture) ssh.AuthMethod { return ssh.PublicKeys(f.key) }
 	password := func(*fixture) ssh.AuthMethod { return ssh.Password("secret-1") }

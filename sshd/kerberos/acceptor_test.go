@@ -308,8 +308,8 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// FuzzAuthenticator sends what somebody with a good ticket may encrypt: they
-// are nobody else by it.
+// FuzzAuthenticator sends what a person with a valid ticket could encrypt. It
+// must never prove another person.
 func FuzzAuthenticator(f *testing.F) {
 	c := alice()
 	c.ticket.Key = randomKey(f, aes256)

@@ -56,7 +56,8 @@ func TestReplaysAreRememberedLongEnough(t *testing.T) {
 	})
 }
 
-// TestStrong wants keys of exactly the length of their type.
+// TestStrong checks that only keys of exactly the length of their type are
+// accepted.
 func TestStrong(t *testing.T) {
 	for size, ok := range map[int]bool{0: false, 16: false, 31: false, 32: true, 33: false} {
 		if err := strong(types.EncryptionKey{KeyType: etypeID.AES256_CTS_HMAC_SHA1_96, KeyValue: make([]byte, size)}); (err == nil) != ok {

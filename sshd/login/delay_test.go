@@ -171,8 +171,8 @@ func TestPasswordChangedElsewhere(t *testing.T) {
 	}
 }
 
-// TestLookupsAgeWithinALogin: what was read when the first method was tried is
-// not believed for the whole login grace.
+// TestLookupsAgeWithinALogin: the look-up of the first method is not used for
+// the whole login grace.
 func TestLookupsAgeWithinALogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(directory.StatusActive)
@@ -338,7 +338,8 @@ func TestCachedLogins(t *testing.T) {
 	}
 }
 
-// TestProved: what is no refusal stays an error, and is proved to nobody.
+// TestProved: an error that is no refusal stays an error, and is not marked
+// as proved.
 func TestProved(t *testing.T) {
 	down := errors.New("no server answers")
 	if err := proved(down); err != down {

@@ -92,8 +92,8 @@ type outcome struct {
 	services []string
 }
 
-// TestMatrix holds what a login does to what must be true of it, over all chains
-// x states x orders x outcomes of the rules.
+// TestMatrix checks what must be true of a login, for all chains x states x
+// orders x outcomes of the rules.
 func TestMatrix(t *testing.T) {
 	states := []directory.Status{
 		directory.StatusActive, directory.StatusDisabled, directory.StatusLocked, directory.StatusExpired,

@@ -138,7 +138,8 @@ func TestPasswordChangeAgain(t *testing.T) {
 	restricted(a.password(meta{"alice"}, []byte(rightPassword)))
 }
 
-// TestDialogueLeft: whoever leaves the dialogue for a new password has not logged in.
+// TestDialogueLeft: a person who leaves the dialogue for a new password is not logged
+// in.
 func TestDialogueLeft(t *testing.T) {
 	w := newWorld(directory.StatusMustChange)
 	w.policy = &policy.Policy{Services: []string{"passwd"}}

@@ -40,8 +40,8 @@ type answering struct {
 
 func (d answering) Authenticate(context.Context, *directory.User, string) error { return d.err }
 
-// TestWhatARefusalIsReportedAs: the type of the event, its reason, and what is held
-// against the source.
+// TestWhatARefusalIsReportedAs: the type of the event, its reason, and the penalty
+// of the source.
 func TestWhatARefusalIsReportedAs(t *testing.T) {
 	password := func(name string) func(*Attempt) { return func(a *Attempt) { a.password(meta{name}, []byte("x")) } }
 	offer := func(name string) func(*Attempt) {
@@ -140,8 +140,8 @@ func (d trimming) Lookup(ctx context.Context, name string) (*directory.User, err
 	return d.world.Lookup(ctx, strings.TrimSpace(name))
 }
 
-// TestBlanksAreNotIgnored: the directory is not asked about a name that nobody has,
-// by no method and at no try.
+// TestBlanksAreNotIgnored: the directory is never asked about a name that nobody
+// can have, whatever the method and the try.
 func TestBlanksAreNotIgnored(t *testing.T) {
 	w := newWorld(directory.StatusActive)
 	w.policy = &policy.Policy{}

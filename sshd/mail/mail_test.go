@@ -220,8 +220,8 @@ func TestServerAway(t *testing.T) {
 	})
 }
 
-// TestOneIsRefused: a mail that the server does not want now is tried again, one that it
-// never wants is not, and others are sent.
+// TestOneIsRefused: a mail that the server refuses for now is tried again, one that it
+// refuses for good is not, and others are sent.
 func TestOneIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t, t.TempDir(), person("later", oneDay, directory.StatusActive), person("never", oneDay, directory.StatusActive), person("bob", oneDay, directory.StatusActive))

@@ -74,7 +74,7 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// TestTokens: whatever is wrong with a token, it names nobody.
+// TestTokens: a token with any fault names no person.
 func TestTokens(t *testing.T) {
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -208,7 +208,8 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// TestWaitEnds: nobody is asked for a client that has gone, or after the timeout.
+// TestWaitEnds: the provider is not asked any more after the client has left, or
+// after the timeout.
 func TestWaitEnds(t *testing.T) {
 	at := oidctest.New(t)
 	for range 100 {

@@ -28,7 +28,7 @@ func before(at *oidctest.Provider, path string, h http.HandlerFunc) {
 	})
 }
 
-// TestRedirects: nobody but the provider is asked, wherever its answers point.
+// TestRedirects: only the provider is asked, wherever its answers redirect to.
 func TestRedirects(t *testing.T) {
 	for _, path := range []string{"/.well-known/openid-configuration", "/device", "/token", "/keys"} {
 		t.Run(path, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestLongAnswer(t *testing.T) {
 }
 
 // TestErrorPages: an answer that is not one of OAuth may be long, and may repeat what was
-// sent. Events have its status only.
+// sent to the provider. Events have its status only.
 func TestErrorPages(t *testing.T) {
 	for _, path := range []string{"/device", "/token"} {
 		for _, kind := range []string{"text/html", "text/plain", "application/json"} {

@@ -155,7 +155,7 @@ func TestTrace(t *testing.T) {
 }
 
 // TestAhead has the client refuse the second of three files. Its answers are read late,
-// and each still belongs to its own file.
+// and each is still counted for the right file.
 func TestAhead(t *testing.T) {
 	host := t.TempDir()
 	for _, name := range []string{"a", "b", "c"} {

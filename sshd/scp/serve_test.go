@@ -109,7 +109,8 @@ func TestSink(t *testing.T) {
 	}
 }
 
-// TestSinkInPlace writes over what is there, and cuts it at the end of what is new.
+// TestSinkInPlace writes over an existing file, and then sets its size to that of
+// the new content.
 func TestSinkInPlace(t *testing.T) {
 	tests := []struct{ says, want string }{
 		{"C0644 3 old\nabc\x00", "abc"},

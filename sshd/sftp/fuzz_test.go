@@ -49,8 +49,8 @@ func (f smallFile) SetAttr(a fs.Attr) error {
 
 func (f smallFile) Abort() error { return f.File.Abort() }
 
-// FuzzServe sends any bytes after INIT. The server must come to an end, close
-// what it opened, and answer nothing but whole packets.
+// FuzzServe sends any bytes after INIT. The server must end, close all files
+// that it has opened, and send only whole packets.
 func FuzzServe(f *testing.F) {
 	open := packet(fxOpen, 1, "/f", rd|wr, noAttrs)
 	opendir := packet(fxOpendir, 1, "/")

@@ -44,8 +44,8 @@ func (c *counts) options() sftp.Options {
 	}
 }
 
-// TestLongCopies copies parts of a file that are longer than a buffer to several
-// places of another, over what was there.
+// TestLongCopies copies parts of a file that are longer than a buffer over
+// several places of another file.
 func TestLongCopies(t *testing.T) {
 	const buffer = 256 << 10
 	before := bytes.Repeat([]byte("old"), 3<<20/3)
@@ -108,7 +108,8 @@ func (f fullFS) OpenFile(name string, flag int, perm os.FileMode) (fs.File, erro
 	return fullFile{file, f.room}, err
 }
 
-// TestCopyFails reports a copy that ends early with what it has moved.
+// TestCopyFails: a copy that ends early is reported with the bytes that it
+// has copied.
 func TestCopyFails(t *testing.T) {
 	files := newHostFS(t)
 	whole := sparse(t, files.host("/from"))
@@ -172,8 +173,8 @@ func TestLongHashes(t *testing.T) {
 	}
 }
 
-// TestAnswersBeforeLongWork checks that a client has the answers to what it asked
-// before when a copy or a hash begins.
+// TestAnswersBeforeLongWork checks that a client has the answers to its earlier
+// requests when a copy or a hash begins.
 func TestAnswersBeforeLongWork(t *testing.T) {
 	for _, work := range [][]byte{
 		packet(fxExtended, 3, "copy-data", first, uint64(0), uint64(0), handleAt(1, 0), uint64(0)),

@@ -58,7 +58,8 @@ func TestLongname(t *testing.T) {
 	}
 }
 
-// TestNames wants a string for each number, empty where no name can be shown.
+// TestNames checks that there is a string for each number, which is empty if
+// no name can be shown.
 func TestNames(t *testing.T) {
 	names := func(id uint32, group bool) string {
 		return []string{"alice", "Domain Users", "a\x1bb", strings.Repeat("x", maxIDName), strings.Repeat("x", maxIDName+1)}[id]

@@ -39,7 +39,7 @@ func aTree(t testing.TB) *hostFS {
 	return h
 }
 
-// TestAnswers has each request, and what it is answered with.
+// TestAnswers has each request, and its answer.
 func TestAnswers(t *testing.T) {
 	longName := strings.Repeat("n", 4097)
 	tests := map[string]struct {

@@ -445,8 +445,8 @@ func TestTwoWriters(t *testing.T) {
 	}
 }
 
-// TestFirstSecretWhileOthersOpen has the file of secrets come into being while others
-// look for it: they see nobody or the first person, never an error.
+// TestFirstSecretWhileOthersOpen makes the file of secrets while others read it. They
+// find no secrets or the first one, never an error.
 func TestFirstSecretWhileOthersOpen(t *testing.T) {
 	for range 300 {
 		s := settings(t)

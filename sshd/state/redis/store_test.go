@@ -153,7 +153,7 @@ func TestLift(t *testing.T) {
 	}
 }
 
-// TestLateNode: a node that starts later knows what is held.
+// TestLateNode: a node that starts later knows the penalties.
 func TestLateNode(t *testing.T) {
 	t.Parallel()
 	r := peers.Redis(t)

@@ -117,7 +117,7 @@ func TestWritesMostlyDoNotAsk(t *testing.T) {
 }
 
 // TestUsageAway: without Redis a node uses what it has reserved and its share of what was
-// free; afterwards Redis knows what each has added.
+// free. Afterwards Redis gets what each node has added.
 func TestUsageAway(t *testing.T) {
 	t.Parallel()
 	r := peers.Redis(t)
