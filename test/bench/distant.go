@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// distantGet and distantPut are of clients that are a round trip of trip away.
+// distantGet and distantPut are transfers of clients with a round-trip time of
+// trip.
 func distantGet(trip time.Duration) func(*job) (result, error) {
 	return func(j *job) (result, error) { return j.distantGet(trip) }
 }
@@ -129,7 +130,7 @@ func (l *line) carry(from, to *net.TCPConn) {
 				break
 			}
 		}
-		for range way { // nobody wants the rest
+		for range way { // the rest is not needed
 		}
 		to.CloseWrite()
 	})

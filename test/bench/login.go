@@ -45,7 +45,7 @@ func (j *job) logins(exchange string, n int) (result, error) {
 	}, nil
 }
 
-// oneLogin is how long a person waits who is alone.
+// oneLogin is how long one login takes while nobody else logs in.
 func oneLogin(j *job) (result, error) {
 	config, err := j.target.client(curve25519)
 	if err != nil {

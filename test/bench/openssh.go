@@ -68,9 +68,9 @@ Subsystem sftp internal-sftp
 `
 
 // accounts returns the system users that log in to sshd, for SFTP and for scp.
-// An ordinary user can only be let in as himself. For root, sshd would leave
-// out the process that lacks its rights, as no real session can: so SFTP is
-// for nobody, who has no shell, and only scp, which needs one, for root.
+// An ordinary user can log in only as the same user. For root, sshd would
+// leave out the process that lacks its rights, as no real session can: so SFTP
+// is for nobody, who has no shell, and only scp, which needs one, for root.
 func accounts() (sftp, scp string, err error) {
 	me, err := user.Current()
 	if err != nil {

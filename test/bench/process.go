@@ -25,7 +25,7 @@ type process struct {
 
 const keepCommand = "keep"
 
-// launch starts a server. What it says goes to the file log.
+// launch starts a server. Its output is written to the file log.
 func (b *bench) launch(log string, argv ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -68,7 +68,7 @@ func (p *process) said() string {
 	return strings.TrimSpace(string(text))
 }
 
-// patience is what a server gets to end by itself.
+// patience is how long a server may take to end by itself.
 const patience = 5 * time.Second
 
 // keep is the keeper: it runs argv until standard input ends, and adopts and

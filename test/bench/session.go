@@ -24,7 +24,7 @@ func (s *session) Close() {
 	s.ssh.Close()
 }
 
-// clientLimit is what a session gets to come up.
+// clientLimit is how long a session may take to begin.
 const clientLimit = 30 * time.Second
 
 func (t *target) client(exchange string) (*ssh.ClientConfig, error) {

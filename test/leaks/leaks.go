@@ -32,8 +32,8 @@ var (
 	given = regexp.MustCompile(`sshpass -p (\S+)`)
 )
 
-// Passwords returns all passwords that stand in the files below roots. One that
-// is given to a program and has none of the known shapes is an error.
+// Passwords returns all passwords in the files below roots. One that is given
+// to a program and has none of the known shapes is an error.
 func Passwords(roots ...string) ([]string, error) {
 	var all []string
 	for _, root := range roots {

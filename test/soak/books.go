@@ -102,8 +102,8 @@ func (a *account) uploaded(s *soak, e line, whole bool) {
 	}
 }
 
-// reckon compares what clients, events, metrics and files say when no session is
-// left.
+// reckon compares the counts of clients, events, metrics and files when no
+// session is left.
 func (s *soak) reckon(ctx context.Context) error {
 	var lives []*account
 	m, err := s.settled(ctx, func(m map[string]float64) bool { // events are counted a moment before they are in the file
@@ -174,7 +174,7 @@ func (s *soak) reckon(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// settled waits until good says so of the metrics.
+// settled waits until good accepts the metrics.
 func (s *soak) settled(ctx context.Context, good func(map[string]float64) bool) (m map[string]float64, err error) {
 	for range 120 {
 		if m, err = s.metrics(ctx); err == nil && good(m) {

@@ -1,7 +1,8 @@
 // Command soak runs a server for a long time with many sessions that come and
-// go, breaks things around it, and keeps the books: what clients, events, metrics
-// and files say must agree to the byte. It draws memory, descriptors and
-// goroutines over time. It needs root, for a small disk, and slapd. Start at run.
+// go, breaks things around it, and compares the counts of clients, events,
+// metrics and files, which must agree to the byte. It draws memory, descriptors
+// and goroutines over time. It needs root, for a small disk, and slapd. Start at
+// run.
 package main
 
 import (
@@ -137,7 +138,7 @@ func (s *soak) diskFull(ctx context.Context) error {
 	return os.Remove(filler)
 }
 
-// cutAll ends all connections without a word, in the middle of what they do.
+// cutAll cuts all connections without notice, in the middle of transfers.
 func (s *soak) cutAll(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

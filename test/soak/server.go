@@ -160,7 +160,7 @@ func (s *soak) serve() error {
 	return nil
 }
 
-// ready returns when the server can let people in.
+// ready returns when people can log in.
 func (s *soak) ready() error {
 	for range 300 {
 		res, err := http.Get("http://" + s.admin + "/readyz")

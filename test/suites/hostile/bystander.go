@@ -16,8 +16,8 @@ type bystander struct {
 	err error
 }
 
-// patience is what an honest session waits for an answer. It is long: the
-// machine that tests is slow.
+// patience is how long an honest session waits for an answer. It is long,
+// because the machine of the test may be slow.
 const patience = 5 * time.Second
 
 func (t *target) newBystander() (*bystander, error) {

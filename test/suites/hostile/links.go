@@ -75,7 +75,7 @@ func (t *target) readThrough(s *stubborn, link string) error {
 	return err
 }
 
-// changeThrough tries to change what is behind a link, and to get the secret
+// changeThrough tries to change files behind a link, and to move the secret
 // inside.
 func (t *target) changeThrough(s *stubborn, link string) error {
 	secret := link + "/secret"

@@ -1,7 +1,8 @@
-// Hostile is a client that means harm. It sends what no honest client sends,
-// and says whether anything outside the user's root could be read or changed,
-// whether another session noticed, and whether the server's memory stayed
-// bounded. The server may answer with an error or end the connection.
+// Hostile is a client that attacks the server. It sends what no honest client
+// sends, and reports whether anything outside the user's root could be read
+// or changed, whether another session noticed, and whether the server's
+// memory stayed bounded. The server may answer with an error or end the
+// connection.
 //
 // Which server it is, and what is printed, is as lib.sh beside it has it;
 // SERVER_PID is the server's process. Start at checks.

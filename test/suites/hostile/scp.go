@@ -20,8 +20,8 @@ var scpChecks = []check{
 	{name: "shell, environment and forwarding are refused", run: shellAndForwarding},
 }
 
-// run runs a command and returns what it says. It is cut after a while: some
-// wait for more, as they may.
+// run runs a command and returns its output. It ends the command after a
+// while, because some commands wait for more input.
 func (t *target) run(command, input string) (string, error) {
 	client, err := t.dial()
 	if err != nil {

@@ -85,7 +85,7 @@ func (t *target) cleanUp() {
 // beside returns the name of a directory next to the root, by its name alone.
 func (t *target) beside() string { return filepath.Base(t.root) + "-evil" }
 
-// leaks reports whether b holds what only this machine knows.
+// leaks reports whether b contains something that only this machine knows.
 func (t *target) leaks(b []byte) bool {
 	return bytes.Contains(b, []byte(t.token)) || bytes.Contains(b, []byte("root:x:"))
 }
