@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"berth/directory/ldap"
 	"berth/policy"
 	"berth/sshd/totp"
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var update = flag.Bool("update", false, "write what is got as what is wanted: testdata and docs/configuration.md")
