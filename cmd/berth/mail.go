@@ -59,7 +59,7 @@ func planMails(cmd *cobra.Command, cfg *config.Config, until time.Time, asJSON b
 	}
 	defer people.Close()
 	post.of(people, func() *policy.Set { return set })
-	out := newList(cmd.OutOrStdout(), asJSON, "USER\tADDRESS\tLANGUAGE\tMAIL\tWHEN\tPASSWORD EXPIRES\tTOLD TO USE", planLine)
+	out := newList(cmd.OutOrStdout(), asJSON, "USER\tADDRESS\tLANGUAGE\tMAIL\tWHEN\tPASSWORD EXPIRES\tCHANGE WITH", planLine)
 	problems := 0
 	for p, err := range post.Plans(cmd.Context(), until) {
 		if err != nil {

@@ -15,19 +15,19 @@ import (
 
 // Settings say where Redis is. Valkey speaks the same protocol.
 type Settings struct {
-	URLs                 []string      `mapstructure:"urls"`                   // where Redis is: redis://HOST:PORT, or rediss://HOST:PORT for TLS; several of sentinels or a cluster
+	URLs                 []string      `mapstructure:"urls"`                   // the address of Redis: redis://HOST:PORT, or rediss://HOST:PORT for TLS; several for sentinels or a cluster
 	Sentinel             string        `mapstructure:"sentinel"`               // the name of the master, if urls are those of sentinels
-	SentinelUser         string        `mapstructure:"sentinel_user"`          // the user of an ACL of the sentinels; empty: the default user
-	SentinelPasswordFile string        `mapstructure:"sentinel_password_file"` // its first line is the password of the sentinels, which user and password_file are not for
+	SentinelUser         string        `mapstructure:"sentinel_user"`          // the user in the sentinels; empty: the default user
+	SentinelPasswordFile string        `mapstructure:"sentinel_password_file"` // a file with the password of the sentinels in its first line; user and password_file are for Redis only
 	Cluster              bool          `mapstructure:"cluster"`                // whether urls are nodes of a Redis cluster
-	User                 string        `mapstructure:"user"`                   // the user of an ACL; empty: the default user
-	PasswordFile         string        `mapstructure:"password_file"`          // its first line is the password, read for every new connection; only the owner and the group may read it
-	CAFile               string        `mapstructure:"ca_file"`                // the authority of the server's certificate; empty: those of this machine
-	CertFile             string        `mapstructure:"cert_file"`              // a certificate of this node, with key_file; both are read for every new connection
-	KeyFile              string        `mapstructure:"key_file"`               // the key of cert_file
+	User                 string        `mapstructure:"user"`                   // the user in Redis; empty: the default user
+	PasswordFile         string        `mapstructure:"password_file"`          // a file with the password in its first line, read for every new connection; only the owner and the group may read it
+	CAFile               string        `mapstructure:"ca_file"`                // a PEM file with the authority of the server's certificate; empty: the authorities of the system
+	CertFile             string        `mapstructure:"cert_file"`              // a PEM file with a certificate of this node, if Redis asks for one; read with key_file for every new connection
+	KeyFile              string        `mapstructure:"key_file"`               // a PEM file with the private key of cert_file
 	Prefix               string        `mapstructure:"prefix"`                 // the beginning of all keys in Redis; nodes with the same one act as one server
 	Timeout              time.Duration `mapstructure:"timeout"`                // how long a login may wait for an answer
-	CodesWhenLost        CodesWhenLost `mapstructure:"codes_when_lost"`        // what becomes of one-time codes while Redis does not answer: refuse, or allow each node to count its own
+	CodesWhenLost        CodesWhenLost `mapstructure:"codes_when_lost"`        // what happens to one-time codes while Redis does not answer: refuse, or allow, with which each node remembers its own only
 }
 
 // CodesWhenLost says what happens to one-time codes while Redis cannot be asked.
