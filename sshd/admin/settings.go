@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"berth/sshd/check"
 )
 
 // Settings says where operators' tools can ask.
@@ -19,14 +21,11 @@ func DefaultSettings() Settings { return Settings{Listen: "127.0.0.1:9022"} }
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
-	var errs []error
-	if len(s.Socket) > longestSocket {
-		errs = append(errs, fmt.Errorf("socket: %q: longer than the %d bytes that a Unix socket may have", s.Socket, longestSocket))
-	}
-	if err := s.checkListen(); err != nil {
-		errs = append(errs, err)
-	}
-	return errs
+	var wrong check.Mistakes
+	wrong.If(len(s.Socket) > longestSocket, "socket: %q: longer than the %d bytes that a Unix socket may have", s.Socket, longestSocket)
+	err := s.checkListen()
+	wrong.If(err != nil, "%w", err)
+	return wrong
 }
 
 // longestSocket is the room in sockaddr_un of Linux, without the NUL at its end.

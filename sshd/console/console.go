@@ -24,6 +24,7 @@ import (
 	"berth/policy"
 	"berth/policy/review"
 	"berth/sshd/admin"
+	"berth/sshd/check"
 	"berth/sshd/event"
 	"berth/sshd/event/audit"
 	"berth/sshd/login"
@@ -51,31 +52,25 @@ func DefaultSettings() Settings {
 }
 
 // Check reports what in s cannot be used, with the key and what would be right.
-func (s *Settings) Check() (errs []error) {
-	if s.Idle <= 0 {
-		errs = append(errs, fmt.Errorf("idle: %v: must be positive, such as 15m", s.Idle))
-	}
-	if s.SessionTime <= 0 {
-		errs = append(errs, fmt.Errorf("session_time: %v: must be positive, such as 15m", s.SessionTime))
-	}
+func (s *Settings) Check() []error {
+	var wrong check.Mistakes
+	wrong.If(s.Idle <= 0, "idle: %v: must be positive, such as 15m", s.Idle)
+	wrong.If(s.SessionTime <= 0, "session_time: %v: must be positive, such as 15m", s.SessionTime)
 	if s.Listen == "" {
-		return errs
+		return wrong
 	}
 	host, _, err := net.SplitHostPort(s.Listen)
 	addr, parseErr := netip.ParseAddr(host)
-	if err != nil || parseErr != nil {
-		return append(errs, fmt.Errorf("listen: %q: must be an IP address and a port, such as 127.0.0.1:9443", s.Listen))
+	switch {
+	case err != nil || parseErr != nil:
+		wrong.If(true, "listen: %q: must be an IP address and a port, such as 127.0.0.1:9443", s.Listen)
+	case s.CertFile == "" && s.KeyFile == "":
+		wrong.If(!addr.IsLoopback(), "cert_file: missing: passwords would be sent in the clear to %s: name a certificate, or listen on a loopback address", s.Listen)
+	default:
+		_, err := s.certificate()
+		wrong.If(err != nil, "%w", err)
 	}
-	if s.CertFile == "" && s.KeyFile == "" {
-		if !addr.IsLoopback() {
-			errs = append(errs, fmt.Errorf("cert_file: missing: passwords would be sent in the clear to %s: name a certificate, or listen on a loopback address", s.Listen))
-		}
-		return errs
-	}
-	if _, err := s.certificate(); err != nil {
-		errs = append(errs, err)
-	}
-	return errs
+	return wrong
 }
 
 const mostPEM = 1 << 20 // bytes

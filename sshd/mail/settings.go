@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"berth/sshd/check"
 )
 
 // Settings says by which server mails are sent, to whom and about what.
@@ -98,31 +100,26 @@ func (s *Settings) Check() []error {
 	if !s.Enabled() {
 		return nil
 	}
-	var errs []error
-	wrong := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	if _, _, err := s.address(); err != nil {
-		errs = append(errs, err)
-	}
+	var wrong check.Mistakes
+	_, _, err := s.address()
+	wrong.If(err != nil, "%w", err)
 	if a, err := netmail.ParseAddress(s.From); err != nil {
-		errs = append(errs, fmt.Errorf("from: %q: must be an address, such as Berth <berth@corp.example>", s.From))
-	} else if _, err := parseAddress(a.Address); err != nil {
-		errs = append(errs, fmt.Errorf("from: %q: %w", s.From, err))
+		wrong.If(true, "from: %q: must be an address, such as Berth <berth@corp.example>", s.From)
+	} else {
+		_, err := parseAddress(a.Address)
+		wrong.If(err != nil, "from: %q: %w", s.From, err)
 	}
-	wrong(s.Host == "" || strings.ContainsFunc(s.Host, func(r rune) bool { return r <= ' ' || r > '~' }), "host: %q: must be the name by which people reach this server, such as sftp.corp.example", s.Host)
-	wrong((s.User == "") != (s.PasswordFile == ""), "user and password_file: set both or none")
+	wrong.If(s.Host == "" || strings.ContainsFunc(s.Host, func(r rune) bool { return r <= ' ' || r > '~' }), "host: %q: must be the name by which people reach this server, such as sftp.corp.example", s.Host)
+	wrong.If((s.User == "") != (s.PasswordFile == ""), "user and password_file: set both or none")
 	for _, k := range s.About {
-		wrong(!slices.Contains(kinds(), k), "about: %q: must be some of %s", k, strings.Join(kinds(), ", "))
+		wrong.If(!slices.Contains(kinds(), k), "about: %q: must be some of %s", k, strings.Join(kinds(), ", "))
 	}
 	for _, d := range s.Days {
-		wrong(d < 1 || d > mostDays, "days: %d: must be from 1 to %d", d, mostDays)
+		wrong.If(d < 1 || d > mostDays, "days: %d: must be from 1 to %d", d, mostDays)
 	}
-	wrong(s.AddressAttribute == "", "address_attribute: must be named, such as mail")
-	wrong(s.StateFile == "", "state_file: must be a file, such as /var/lib/berth/mail.json")
-	return errs
+	wrong.If(s.AddressAttribute == "", "address_attribute: must be named, such as mail")
+	wrong.If(s.StateFile == "", "state_file: must be a file, such as /var/lib/berth/mail.json")
+	return wrong
 }
 
 // address returns the host and the port of the server.

@@ -1,9 +1,10 @@
 package state
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
+
+	"berth/sshd/check"
 )
 
 // Settings says who is let in, and how many.
@@ -67,7 +68,7 @@ func DefaultSettings() Settings {
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
-	var errs []error
+	var wrong check.Mistakes
 	for _, d := range []struct {
 		key string
 		d   time.Duration
@@ -80,19 +81,12 @@ func (s *Settings) Check() []error {
 		{"min", s.Penalties.Min},
 		{"max", s.Penalties.Max},
 	} {
-		if d.d < 0 {
-			errs = append(errs, fmt.Errorf("penalties.%s: %v: must not be negative", d.key, d.d))
-		}
+		wrong.If(d.d < 0, "penalties.%s: %v: must not be negative", d.key, d.d)
 	}
-	if p := s.Penalties; p.Max > 0 && p.Min > p.Max {
-		errs = append(errs, fmt.Errorf("penalties.min: %v: must not be more than max, %v", p.Min, p.Max))
-	}
-	if w := s.Codes.Window; w < time.Minute {
-		errs = append(errs, fmt.Errorf("codes.window: %v: must be at least 1m", w))
-	}
-	if m := s.MaxStartups; m.Full != 0 && (m.Begin < 1 || m.Begin > m.Full || m.Rate < 0 || m.Rate > 100) {
-		errs = append(errs, fmt.Errorf("max_startups: {begin: %d, rate: %d, full: %d}: begin must be from 1 to full, and rate from 0 to 100", m.Begin, m.Rate, m.Full))
-	}
+	p, m := s.Penalties, s.MaxStartups
+	wrong.If(p.Max > 0 && p.Min > p.Max, "penalties.min: %v: must not be more than max, %v", p.Min, p.Max)
+	wrong.If(s.Codes.Window < time.Minute, "codes.window: %v: must be at least 1m", s.Codes.Window)
+	wrong.If(m.Full != 0 && (m.Begin < 1 || m.Begin > m.Full || m.Rate < 0 || m.Rate > 100), "max_startups: {begin: %d, rate: %d, full: %d}: begin must be from 1 to full, and rate from 0 to 100", m.Begin, m.Rate, m.Full)
 	for _, n := range []struct {
 		key       string
 		n, lo, hi int
@@ -104,11 +98,9 @@ func (s *Settings) Check() []error {
 		{"ipv4_prefix", s.IPv4Prefix, 0, 32},
 		{"ipv6_prefix", s.IPv6Prefix, 0, 128},
 	} {
-		if n.n < n.lo || n.n > n.hi {
-			errs = append(errs, fmt.Errorf("%s: %d: must be from %d to %d", n.key, n.n, n.lo, n.hi))
-		}
+		wrong.If(n.n < n.lo || n.n > n.hi, "%s: %d: must be from %d to %d", n.key, n.n, n.lo, n.hi)
 	}
-	return errs
+	return wrong
 }
 
 // of is how long k keeps a source out.

@@ -1,10 +1,11 @@
 package audit
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"berth/sshd/check"
 	"berth/sshd/event/format"
 )
 
@@ -60,26 +61,19 @@ const (
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
-	var errs []error
-	wrong := func(bad bool, text string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(text, args...))
-		}
-	}
-	wrong(s.MaxSize < 0, "max_size: %d: must be 0 or more bytes, such as 100MiB", s.MaxSize)
-	wrong(s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Minute, "max_age: %v: must be 0 (never) or at least 1m, such as 24h", s.MaxAge)
-	wrong(s.Keep < 0, "keep: %d: must be 0 (all) or more", s.Keep)
-	wrong(s.KeepFor < 0, "keep_for: %v: must be 0 or longer, such as 168h", s.KeepFor)
-	wrong(s.Rate < 0 || s.Rate > 0 && s.Rate < minRate, "rate: %d: must be 0 (no limit) or at least 4KiB", s.Rate)
-	wrong(s.WhenLost != Continue && s.WhenLost != Refuse, "when_lost: %q: must be %s or %s", s.WhenLost, Continue, Refuse)
-	wrong(s.Queue < minQueue || s.Queue > maxQueue, "queue: %d: must be from 64KiB to 1GiB", s.Queue)
-	if _, err := format.New(s.Format, s.Version); err != nil {
-		errs = append(errs, err)
-	} else if s.Format != format.JSON && s.Format != "" && s.OnDisk() != "" {
-		errs = append(errs, fmt.Errorf("format: %q: a file is always %s, because its lines can be verified and sent again: set syslog.format or webhook.format", s.Format, format.JSON))
-	}
-	wrong(strings.HasSuffix(s.File, "/"), "file: %s: is a folder: name a file in it", s.File)
-	return append(append(errs, s.Syslog.check()...), s.Webhook.check(s)...)
+	var wrong check.Mistakes
+	wrong.If(s.MaxSize < 0, "max_size: %d: must be 0 or more bytes, such as 100MiB", s.MaxSize)
+	wrong.If(s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Minute, "max_age: %v: must be 0 (never) or at least 1m, such as 24h", s.MaxAge)
+	wrong.If(s.Keep < 0, "keep: %d: must be 0 (all) or more", s.Keep)
+	wrong.If(s.KeepFor < 0, "keep_for: %v: must be 0 or longer, such as 168h", s.KeepFor)
+	wrong.If(s.Rate < 0 || s.Rate > 0 && s.Rate < minRate, "rate: %d: must be 0 (no limit) or at least 4KiB", s.Rate)
+	wrong.If(s.WhenLost != Continue && s.WhenLost != Refuse, "when_lost: %q: must be %s or %s", s.WhenLost, Continue, Refuse)
+	wrong.If(s.Queue < minQueue || s.Queue > maxQueue, "queue: %d: must be from 64KiB to 1GiB", s.Queue)
+	_, err := format.New(s.Format, s.Version)
+	wrong.If(err != nil, "%w", err)
+	wrong.If(err == nil && s.Format != format.JSON && s.Format != "" && s.OnDisk() != "", "format: %q: a file is always %s, because its lines can be verified and sent again: set syslog.format or webhook.format", s.Format, format.JSON)
+	wrong.If(strings.HasSuffix(s.File, "/"), "file: %s: is a folder: name a file in it", s.File)
+	return slices.Concat(wrong, s.Syslog.check(), s.Webhook.check(s))
 }
 
 // OnDisk returns the file that keeps events; empty if they go to a standard stream or

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"berth/sshd/check"
 	"berth/sshd/event"
 	"berth/sshd/event/format"
 	"berth/sshd/privatefile"
@@ -48,24 +49,19 @@ var syslogSchemes = map[string]string{"unix": "", "udp": "514", "tcp": "601", "t
 func (s *Syslog) Enabled() bool { return s.Address != "" }
 
 // check reports what in s cannot be used.
-func (s *Syslog) check() []error {
+func (s *Syslog) check() (wrong check.Mistakes) {
 	if !s.Enabled() {
 		return nil
 	}
-	var errs []error
-	if _, _, err := s.split(); err != nil {
-		errs = append(errs, err)
-	}
-	if _, ok := facilities[s.Facility]; !ok {
-		errs = append(errs, fmt.Errorf("syslog.facility: %q: must be auth, authpriv, daemon, or local0 to local7", s.Facility))
-	}
-	if _, err := matching(s.Types); err != nil {
-		errs = append(errs, fmt.Errorf("syslog.types: %w", err))
-	}
-	if _, err := format.New(s.Format, ""); err != nil {
-		errs = append(errs, fmt.Errorf("syslog.%w", err))
-	}
-	return errs
+	_, _, err := s.split()
+	wrong.If(err != nil, "%w", err)
+	_, ok := facilities[s.Facility]
+	wrong.If(!ok, "syslog.facility: %q: must be auth, authpriv, daemon, or local0 to local7", s.Facility)
+	_, err = matching(s.Types)
+	wrong.If(err != nil, "syslog.types: %w", err)
+	_, err = format.New(s.Format, "")
+	wrong.If(err != nil, "syslog.%w", err)
+	return wrong
 }
 
 // split returns the two halves of the address, the second as net.Dial wants it.

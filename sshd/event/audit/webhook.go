@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"berth/sshd/check"
 	"berth/sshd/privatefile"
 
 	"berth/sshd/event/format"
@@ -40,31 +41,21 @@ func (h *Webhook) Enabled() bool { return h.URL != "" }
 const mostWebhookBatch = 10_000
 
 // check reports what in h cannot be used.
-func (h *Webhook) check(s *Settings) []error {
+func (h *Webhook) check(s *Settings) (wrong check.Mistakes) {
 	if !h.Enabled() {
 		return nil
 	}
-	var errs []error
 	u, err := url.Parse(h.URL)
-	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil:
-		errs = append(errs, errors.New("webhook.url: must be such as https://HOST/PATH, without a user (token_file is for secrets)"))
-	case u.Scheme == "http" && !h.Insecure && !isLoopback(u.Hostname()):
-		errs = append(errs, errors.New("webhook.url: must be https://, or everybody on the way can read and change the events; webhook.insecure: true allows it"))
-	}
-	if h.Batch < 1 || h.Batch > mostWebhookBatch {
-		errs = append(errs, fmt.Errorf("webhook.batch: %d: must be from 1 to %d", h.Batch, mostWebhookBatch))
-	}
-	if _, err := matching(h.Types); err != nil {
-		errs = append(errs, fmt.Errorf("webhook.types: %w", err))
-	}
-	if _, err := format.New(h.Format, ""); err != nil {
-		errs = append(errs, fmt.Errorf("webhook.%w", err))
-	}
-	if !s.spools() {
-		errs = append(errs, errors.New("webhook: needs events.file, which is not a stream, and events.chain: what is in the file is sent"))
-	}
-	return errs
+	usable := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil
+	wrong.If(!usable, "webhook.url: must be such as https://HOST/PATH, without a user (token_file is for secrets)")
+	wrong.If(usable && u.Scheme == "http" && !h.Insecure && !isLoopback(u.Hostname()), "webhook.url: must be https://, or everybody on the way can read and change the events; webhook.insecure: true allows it")
+	wrong.If(h.Batch < 1 || h.Batch > mostWebhookBatch, "webhook.batch: %d: must be from 1 to %d", h.Batch, mostWebhookBatch)
+	_, err = matching(h.Types)
+	wrong.If(err != nil, "webhook.types: %w", err)
+	_, err = format.New(h.Format, "")
+	wrong.If(err != nil, "webhook.%w", err)
+	wrong.If(!s.spools(), "webhook: needs events.file, which is not a stream, and events.chain: what is in the file is sent")
+	return wrong
 }
 
 func isLoopback(host string) bool {

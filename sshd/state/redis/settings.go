@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"berth/sshd/check"
 	"berth/sshd/privatefile"
 )
 
@@ -45,20 +46,13 @@ func DefaultSettings() Settings {
 
 // Check reports what in s cannot be used, with the key and what would be right.
 func (s *Settings) Check() []error {
-	var errs []error
-	if _, err := s.options(); err != nil {
-		errs = append(errs, err)
-	}
-	if s.Prefix == "" || strings.ContainsAny(s.Prefix, "{}") {
-		errs = append(errs, fmt.Errorf("prefix: %q: must be a word without braces", s.Prefix))
-	}
-	if s.Timeout < time.Millisecond || s.Timeout > 10*time.Second {
-		errs = append(errs, fmt.Errorf("timeout: %v: must be from 1ms to 10s", s.Timeout))
-	}
-	if s.CodesWhenLost != RefuseCodes && s.CodesWhenLost != AllowCodes {
-		errs = append(errs, fmt.Errorf("codes_when_lost: %q: must be refuse or allow", s.CodesWhenLost))
-	}
-	return errs
+	var wrong check.Mistakes
+	_, err := s.options()
+	wrong.If(err != nil, "%w", err)
+	wrong.If(s.Prefix == "" || strings.ContainsAny(s.Prefix, "{}"), "prefix: %q: must be a word without braces", s.Prefix)
+	wrong.If(s.Timeout < time.Millisecond || s.Timeout > 10*time.Second, "timeout: %v: must be from 1ms to 10s", s.Timeout)
+	wrong.If(s.CodesWhenLost != RefuseCodes && s.CodesWhenLost != AllowCodes, "codes_when_lost: %q: must be refuse or allow", s.CodesWhenLost)
+	return wrong
 }
 
 // options are those of the client. The password of Redis, and the certificate, are read again
