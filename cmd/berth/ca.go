@@ -42,16 +42,14 @@ func showAuthorities(cmd *cobra.Command, cfg *config.Config, _ []string) error {
 	if err != nil {
 		return err
 	}
-	w := newTable(cmd.OutOrStdout())
-	fmt.Fprintln(w, "AUTHORITY\tPEOPLE OF\tISSUES\tFILE")
-	for _, a := range all {
+	table := newList(cmd.OutOrStdout(), false, "AUTHORITY\tPEOPLE OF\tISSUES\tFILE", func(a cert.Listed) string {
 		how := "no"
 		if a.Fingerprint == issues {
 			how = "for " + cfg.Certificates.Issue.Lifetime.String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", a.Fingerprint, a.Directory, how, a.File)
-	}
-	return w.Flush()
+		return fmt.Sprintf("%s\t%s\t%s\t%s", a.Fingerprint, a.Directory, how, a.File)
+	})
+	return table.print(all, nil, "No authority is configured, so certificates are not accepted. Name its public key in certificates.ca_keys; berth ca make makes a new one.")
 }
 
 // listAuthorities returns the authorities whose certificates are accepted, and the

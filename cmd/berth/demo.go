@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -119,7 +120,7 @@ func (d *demo) run(cmd *cobra.Command) error {
 	var people sync.WaitGroup
 	defer people.Wait()
 	defer stop()
-	return serve(cmd.Context(), written, &cfg, func(r *running) {
+	err = serve(cmd.Context(), written, &cfg, func(r *running) {
 		d.welcome(cmd.OutOrStdout(), r)
 		if d.busy {
 			people.Go(func() {
@@ -136,6 +137,10 @@ func (d *demo) run(cmd *cobra.Command) error {
 			go func() { _ = r.people.embedded[0].Serve(l) }() // ends with the directory
 		}
 	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; for another port: --listen 127.0.0.1:PORT", err)
+	}
+	return err
 }
 
 // prepare makes what is missing in the demonstration's folder.
