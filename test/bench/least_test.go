@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -73,6 +74,48 @@ func BenchmarkLeast(b *testing.B) {
 			return nil
 		}, rounds*size)
 	})
+}
+
+// BenchmarkLeastTurn measures the CPU time that a server needs at least for a turn: the client
+// waits for an answer, the server for the next request. A small file takes four turns.
+func BenchmarkLeastTurn(b *testing.B) {
+	const turns, size = 20_000, 64
+	talk := func(c io.ReadWriter, speaks bool) error {
+		message := make([]byte, size)
+		for range turns {
+			if speaks {
+				if _, err := c.Write(message); err != nil {
+					return err
+				}
+			}
+			if _, err := io.ReadFull(c, message); err != nil {
+				return err
+			}
+			if !speaks {
+				if _, err := c.Write(message); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	var used int64
+	for b.Loop() {
+		server, client := connected(b)
+		done := make(chan error)
+		go func() { done <- talk(client, true) }()
+		runtime.LockOSThread()
+		before := threadTime(b)
+		err := talk(server, false)
+		used += threadTime(b) - before
+		runtime.UnlockOSThread()
+		if err := errors.Join(err, <-done); err != nil {
+			b.Fatal(err)
+		}
+		server.Close()
+		client.Close()
+	}
+	b.ReportMetric(float64(used)/float64(b.N)/turns/1e3, "cpu-us/turn")
 }
 
 // least runs serve with a connection to peer and a file in memory, and reports the CPU

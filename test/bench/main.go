@@ -2,7 +2,8 @@
 // both over one directory, runs every workload against one and then the other,
 // round by round, and prints Berth's speed and server CPU as ratios to OpenSSH's
 // of the same round, beside what was aimed for. With -owner Berth keeps files of a
-// person, and there is a third server: a Berth whose files are its own.
+// person, and there is a third server: a Berth whose files are its own. With -old, the
+// third server is a Berth that was built before a change.
 //
 // The figures of two runs on one machine differ by what else the machine does;
 // the ratios differ less, and those of CPU least. A goal that is missed is
