@@ -31,7 +31,7 @@ func (s *Search) Newest(t *Tail, path string, most int64, found func(Match) (mor
 	text, cut, err := lastOf(live, most)
 	if err == nil && !cut {
 		var before []byte
-		before, cut, err = t.before(path, live, most)
+		before, err = t.before(path, live, most)
 		if more := int64(len(before)) - (most - int64(len(text))); more > 0 {
 			before, cut = before[more:], true
 		}
@@ -52,46 +52,55 @@ func lastOf(f *os.File, most int64) (text []byte, cut bool, err error) {
 	return text, from > 0, err
 }
 
-// before returns at most so many bytes at the end of the full file before the one at path,
-// whose handle is live, and whether there may be more.
-func (t *Tail) before(path string, live *os.File, most int64) (text []byte, cut bool, err error) {
+// before returns the whole lines in so many bytes at the end of the full file before the one
+// at path, whose handle is live.
+func (t *Tail) before(path string, live *os.File, most int64) ([]byte, error) {
 	files, err := series(path, live)
 	if err != nil || len(files) == 0 {
-		return nil, false, err
+		return nil, err
 	}
 	name := strings.TrimSuffix(files[len(files)-1], ".gz")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of == name {
-		return t.text, true, nil
+		return t.text, nil
 	}
 	f, err := openRead(name)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer f.file.Close()
+	var text []byte
+	var cut bool
 	if f.Reader == f.file {
-		text, _, err = lastOf(f.file, most)
+		text, cut, err = lastOf(f.file, most)
 	} else {
-		text, err = lastRead(f, most)
+		text, cut, err = lastRead(f, most)
+	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1] // a crash, or damage of an archive, may have cut a line off
+	if cut {
+		text = text[bytes.IndexByte(text, '\n')+1:]
 	}
 	if err == nil {
 		t.of, t.text = name, text
 	}
-	return text[:bytes.LastIndexByte(text, '\n')+1], true, err // a damaged archive may end inside a line
+	return text, err
 }
 
-// lastRead returns at most so many bytes at the end of what r has.
-func lastRead(r io.Reader, most int64) ([]byte, error) {
+// lastRead returns at most so many bytes at the end of what r has, and whether that is not
+// all of it.
+func lastRead(r io.Reader, most int64) (text []byte, cut bool, err error) {
 	var last bytes.Buffer
 	for {
 		_, err := io.CopyN(&last, r, most)
-		last.Next(max(0, last.Len()-int(most)))
+		over := last.Len() - int(most)
+		last.Next(max(0, over))
+		cut = cut || over > 0
 		switch {
 		case err == io.EOF:
-			return slices.Clone(last.Bytes()), nil
+			return slices.Clone(last.Bytes()), cut, nil
 		case err != nil:
-			return slices.Clone(last.Bytes()), err
+			return slices.Clone(last.Bytes()), cut, err
 		}
 	}
 }

@@ -276,6 +276,50 @@ func TestNewestAfterRotation(t *testing.T) {
 	}
 }
 
+// TestNewestAfterATornLine: all whole lines of a full file are found, and the rest of a line at
+// its end spoils no line of the file in use, also when the end of the full file is remembered.
+func TestNewestAfterATornLine(t *testing.T) {
+	line := func(name string) string {
+		return `{"time":"2026-11-29T09:00:00.000Z","type":"removed","path":"/` + name + `"}` + "\n"
+	}
+	for _, tt := range []struct {
+		full string
+		want []string
+	}{
+		{line("a") + line("b")[:20], []string{"/c", "/a"}},
+		{line("a") + line("b"), []string{"/c", "/b", "/a"}},
+		{line("a")[:20], []string{"/c"}},
+		{"", []string{"/c"}},
+	} {
+		for _, compressed := range []bool{false, true} {
+			file := filepath.Join(t.TempDir(), "events.jsonl")
+			full := strings.TrimSuffix(file, ".jsonl") + "-20261129T090000.000Z.jsonl"
+			for name, text := range map[string]string{full: tt.full, file: line("c")} {
+				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if compressed {
+				if err := compress(full); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := NewSearch(Query{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tail := new(Tail)
+			for range 2 {
+				var found []string
+				err := s.Newest(tail, file, 1<<20, func(m Match) bool { found = append(found, m.Path); return true })
+				if err != nil || !slices.Equal(found, tt.want) {
+					t.Errorf("after %q, compressed %t: found %q, %v; want %q", tt.full, compressed, found, err, tt.want)
+				}
+			}
+		}
+	}
+}
+
 // TestNewestAfterDamage: what is missing because an archive is damaged is an error, and no
 // reason to miss what comes after it.
 func TestNewestAfterDamage(t *testing.T) {
