@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -354,8 +353,6 @@ func (l *limited) Truncate(size int64) error {
 	}
 	return l.file.Truncate(size)
 }
-
-func (noSigner) Sign(io.Reader, []byte) (*ssh.Signature, error) { return nil, errors.New("no card") }
 
 // Lines are signed after five minutes, or a thousand.
 func TestCheckpointsCome(t *testing.T) {

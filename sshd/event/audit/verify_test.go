@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,9 +17,9 @@ import (
 	"strings"
 	"testing"
 
-	"berth/sshd/event"
-
 	"golang.org/x/crypto/ssh"
+
+	"berth/sshd/event"
 )
 
 // TestTampering is the property: whatever is changed before the last signature is
@@ -151,6 +152,8 @@ func TestUnsignedCheckpoint(t *testing.T) {
 }
 
 type noSigner struct{ ssh.Signer }
+
+func (noSigner) Sign(io.Reader, []byte) (*ssh.Signature, error) { return nil, errors.New("no card") }
 
 // TestSSHKeygenVerifies: the proof needs no Berth.
 func TestSSHKeygenVerifies(t *testing.T) {
