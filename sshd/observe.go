@@ -504,7 +504,7 @@ type runningSum struct {
 func (s *runningSum) add(p []byte, off int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if off == s.next { // then next stays too small, which whole notices
+	if off == s.next { // otherwise next stays too small, which whole notices
 		s.hash.Write(p)
 		s.next += int64(len(p))
 	}

@@ -31,8 +31,9 @@ func (h *host) usable(now time.Time) bool {
 // HostCertificates returns keys with a certificate each, for Issue.HostNames. Clients that
 // trust the authority for hosts (@cert-authority) then know this server. There are none
 // without HostNames. If the authority cannot sign, it returns the certificates that are
-// still valid, and each askAgain an error. Only who renews a certificate waits for the
-// authority, the others use the one before it. It is safe for concurrent use.
+// still valid, and each askAgain an error. Only the call that renews a certificate waits
+// for the authority. The others use the old one, if it is still valid. HostCertificates is
+// safe for concurrent use.
 func (a *Authority) HostCertificates(keys []ssh.Signer, now time.Time) ([]ssh.Signer, error) {
 	if a == nil || a.issuer == nil || len(a.issuer.HostNames) == 0 {
 		return nil, nil

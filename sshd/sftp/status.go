@@ -19,8 +19,8 @@ const (
 	fxOpUnsupported    = 8
 )
 
-// status is an outcome as the client gets it. As an error it means a mistake in the
-// protocol.
+// status is an outcome as the client gets it. As an error it is one that has its own
+// code and text.
 type status struct {
 	code uint32
 	text string

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// A Store counts. Its methods are safe for concurrent use and, unless they
-// say so, never wait: a store that several nodes share has a local copy.
+// A Store counts. Its methods are safe for concurrent use. They never wait,
+// unless their comments say that they may: a store that several nodes share has
+// a local copy.
 type Store interface {
 	// Admit decides whether remote may begin a login. The error is a *Refusal,
 	// and end is nil then. Otherwise end must be called when the login is over,

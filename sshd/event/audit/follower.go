@@ -22,7 +22,7 @@ type follower struct {
 	f      *reading
 	r      *bufio.Reader
 	off    int64 // in f, where the next line begins
-	doubts bool  // a line was read that does not follow the last one
+	doubts bool  // the next line did not follow the last one, and is read once more
 }
 
 // sync makes safe on disk what was read.

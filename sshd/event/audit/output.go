@@ -47,7 +47,7 @@ type output struct {
 	born    time.Time // of its first line
 	opening int64     // the part of size that is the checkpoint at the beginning
 	torn    int64     // bytes of an unfinished line at the end; -1: an earlier process has left one
-	cut     []byte    // the whole line, if this process wrote it
+	cut     []byte    // what this process wrote of that line
 	readers []func()  // are called after lines were written
 	buf     []byte    // memory for lines with links
 }

@@ -124,7 +124,7 @@ func (v *Verifier) read(path string, f *reading) error {
 			}
 		}
 		line, err := r.ReadSlice('\n')
-		if v.Incomplete { // the line is too long, and there is more
+		if v.Incomplete { // the file before this one ends inside a line
 			v.broken(path, n, "the line before it has no end: it was cut")
 			v.Incomplete = false
 		}
