@@ -480,6 +480,7 @@ func TestPanicInLoginCountsNoSession(t *testing.T) {
 	if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err == nil {
 		t.Fatal("a login with a panic succeeded")
 	}
+	f.hangUp() // the session is given back after the connection is closed
 	if _, _, err := f.dial(t, "alice", ssh.PublicKeys(f.key)); err != nil {
 		t.Errorf("the next login = %v, refused for %v", err, f.events.reasons(event.LoginDenied))
 	}
