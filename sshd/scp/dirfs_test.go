@@ -35,9 +35,6 @@ func (d dirFS) OpenFile(name string, flag int, perm iofs.FileMode) (fs.File, err
 func (d dirFS) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		entries, err := os.ReadDir(d.host(name))
-		if errors.Is(err, syscall.ENOTDIR) {
-			err = fs.ErrNotDir
-		}
 		for _, e := range entries {
 			fi, err := e.Info()
 			if err == nil && !yield(fi, nil) {

@@ -5,8 +5,7 @@ import (
 	iofs "io/fs"
 	"slices"
 	"strings"
-
-	"berth/fs"
+	"syscall"
 )
 
 // Bounds on what one command line may ask for.
@@ -22,6 +21,9 @@ var (
 	errClosing = errors.New("the server is closing")
 	errUnread  = errors.New("a directory could not be read")
 )
+
+// notListed are the errors for a name that leads to no directory which the user may list.
+var notListed = []error{iofs.ErrNotExist, iofs.ErrPermission, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
 
 // A glob expands patterns over a view, until done is closed.
 type glob struct {
@@ -140,7 +142,7 @@ func (g *glob) entries(dir, pattern string) ([]string, error) {
 	for fi, err := range g.files.ReadDir(name) {
 		switch {
 		case err == nil:
-		case before == g.looked && (errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, fs.ErrNotDir)):
+		case before == g.looked && slices.ContainsFunc(notListed, func(is error) bool { return errors.Is(err, is) }):
 			return nil, nil
 		default:
 			return nil, errUnread

@@ -189,9 +189,12 @@ func TestExpand(t *testing.T) {
 	for _, name := range []string{"a.txt", "b.txt", ".h", "[x]", "sub/c.txt", "sub2/c.txt", "sub2/d", "etc/x"} {
 		write(t, filepath.Join(dir, name), "x", 0o644)
 	}
-	if err := os.Symlink("sub", filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
+	for name, to := range map[string]string{"link": "sub", "sub2/circle": "circle"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	long := strings.Repeat("n", 256)
 	tests := []struct {
 		pattern string
 		want    []string
@@ -214,6 +217,8 @@ func TestExpand(t *testing.T) {
 		{`\[x]`, []string{"[x]"}},
 		{".*", []string{".h"}},
 		{"a.txt/*", []string{"a.txt/*"}},
+		{"*/circle/*", []string{"*/circle/*"}},
+		{long + "/*", []string{long + "/*"}},
 		{"", []string{""}},
 	}
 	for _, tt := range tests {
