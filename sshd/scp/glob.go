@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"berth/fs"
 )
 
 // Bounds on what one command line may ask for.
@@ -22,8 +24,17 @@ var (
 	errUnread  = errors.New("a directory could not be read")
 )
 
-// notListed are the errors for a name that leads to no directory which the user may list.
-var notListed = []error{iofs.ErrNotExist, iofs.ErrPermission, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
+// answers are the errors which say that a name leads to nothing that the user may see. After
+// any other error it is not known what is there.
+var answers = []error{iofs.ErrNotExist, iofs.ErrPermission, fs.ErrFolderMissing, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
+
+// unread returns errUnread if err is no answer.
+func unread(err error) error {
+	if err == nil || slices.ContainsFunc(answers, func(is error) bool { return errors.Is(err, is) }) {
+		return nil
+	}
+	return errUnread
+}
 
 // A glob expands patterns over a view, until done is closed.
 type glob struct {
@@ -108,9 +119,14 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 	for _, dir := range paths {
 		if !hasMeta(name) {
 			p := dir + unescape(name) + slashes
-			if !last || g.exists(p) {
-				add(p)
+			if last {
+				if there, err := g.exists(p); err != nil {
+					return nil, err
+				} else if !there {
+					continue
+				}
 			}
+			add(p)
 			continue
 		}
 		found, err := g.entries(dir, name)
@@ -118,9 +134,14 @@ func (g *glob) step(paths []string, component string, last bool) ([]string, erro
 			return nil, err
 		}
 		for _, n := range found {
-			if slashes == "" || g.isDir(dir+n) {
-				add(dir + n + slashes)
+			if slashes != "" {
+				if is, err := g.isDir(dir + n); err != nil {
+					return nil, err
+				} else if !is {
+					continue
+				}
 			}
+			add(dir + n + slashes)
 			if len(next) > maxMatches || size > maxBytes {
 				return nil, errTooMany
 			}
@@ -142,8 +163,8 @@ func (g *glob) entries(dir, pattern string) ([]string, error) {
 	for fi, err := range g.files.ReadDir(name) {
 		switch {
 		case err == nil:
-		case before == g.looked && slices.ContainsFunc(notListed, func(is error) bool { return errors.Is(err, is) }):
-			return nil, nil
+		case before == g.looked:
+			return nil, unread(err)
 		default:
 			return nil, errUnread
 		}
@@ -164,19 +185,20 @@ func (g *glob) entries(dir, pattern string) ([]string, error) {
 	return found, nil
 }
 
-func (g *glob) exists(p string) bool {
-	name, err := g.name(p)
-	if err == nil {
-		_, err = g.files.Lstat(name)
-	}
-	return err == nil
-}
-
-func (g *glob) isDir(p string) bool {
+func (g *glob) exists(p string) (bool, error) {
 	name, err := g.name(p)
 	if err != nil {
-		return false
+		return false, nil
+	}
+	_, err = g.files.Lstat(name)
+	return err == nil, unread(err)
+}
+
+func (g *glob) isDir(p string) (bool, error) {
+	name, err := g.name(p)
+	if err != nil {
+		return false, nil
 	}
 	fi, err := g.files.Stat(name)
-	return err == nil && fi.IsDir()
+	return err == nil && fi.IsDir(), unread(err)
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"berth/fs"
 )
 
 func TestBraces(t *testing.T) {
@@ -100,6 +102,12 @@ func (d endsEarly) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
+// lacksDescriptors is a server that can open nothing more.
+type lacksDescriptors struct{ dirFS }
+
+func (lacksDescriptors) Stat(string) (iofs.FileInfo, error)  { return nil, fs.ErrNoDescriptors }
+func (lacksDescriptors) Lstat(string) (iofs.FileInfo, error) { return nil, fs.ErrNoDescriptors }
+
 // TestPatternsMatchAllOrFail: a client that fetches "*" does not get a part of the files
 // and a success.
 func TestPatternsMatchAllOrFail(t *testing.T) {
@@ -110,6 +118,13 @@ func TestPatternsMatchAllOrFail(t *testing.T) {
 	g := &glob{view: view{files: endsEarly{dirFS(dir)}}}
 	if got, err := g.expand("*"); !errors.Is(err, errUnread) {
 		t.Errorf("a listing that ends early matches %q, %v; want %v", got, err, errUnread)
+	}
+	for _, pattern := range []string{"*/", "*/x", "{a,?}/../a", "[a]", "?/../a"} {
+		g := &glob{view: view{files: lacksDescriptors{dirFS(dir)}}}
+		got, err := g.expand(pattern)
+		if want := pattern == "[a]"; (err == nil) != want || err != nil && !errors.Is(err, errUnread) {
+			t.Errorf("%s matches %q, %v", pattern, got, err)
+		}
 	}
 }
 
