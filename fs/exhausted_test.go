@@ -39,6 +39,13 @@ func (h *hungry) Readlink(name string) (string, error) {
 	return h.layer.Readlink(name)
 }
 
+func (h *hungry) names(name string) iter.Seq2[string, error] {
+	if err := h.fails(name); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return h.layer.names(name)
+}
+
 func (h *hungry) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
 		if err := h.fails(name); err != nil {
@@ -79,6 +86,14 @@ func TestExhaustedUpload(t *testing.T) {
 		"over":    func() error { return f.Rename("/d/g", "/f", true) },
 		"remove":  func() error { return f.Remove("/f") },
 		"mkdir":   func() error { return f.Mkdir("/f", 0o700) },
+		"readdir": func() error {
+			for _, err := range f.ReadDir("/") {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 	} {
 		h.name = part
 		wantExhausted(t, what, do())
@@ -87,6 +102,64 @@ func TestExhaustedUpload(t *testing.T) {
 	wantExhausted(t, "lstat when the old file could not be looked at", second(f.Lstat("/f")))
 	hostHolds(t, host+"/f", "content")
 	if fi, err := f.Lstat("/f"); err != nil || fi.Size() != int64(len("half of")) {
+		t.Errorf("the upload is %v, %v, want it as it was", fi, err)
+	}
+}
+
+// TestExhaustedNewest: two uploads to one name are under way, and the older one ends first. The
+// newer one is not taken for gone.
+func TestExhaustedNewest(t *testing.T) {
+	host := sample(t)
+	h := &hungry{layer: mustJail(t, host)}
+	u := newUploads(h)
+	f := asFS(u)
+	older, newer := start(t, f, "/f", truncating, "older", 0), start(t, f, "/f", truncating, "newer", 0)
+	if err := older.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := u.ledger.state(u.newest("/f"))
+	h.name = s.temp
+	wantExhausted(t, "open", openClose(f, "/f", os.O_WRONLY))
+	if err := newer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hostHolds(t, host+"/f", "newer")
+}
+
+// TestExhaustedTarget: an unfinished upload does not get the name of a file that could not be
+// looked at.
+func TestExhaustedTarget(t *testing.T) {
+	host := sample(t)
+	h := &hungry{layer: mustJail(t, host)}
+	f := asFS(newUploads(h))
+	if err := start(t, f, "/new", truncating, "half of", 0).Abort(); err != nil {
+		t.Fatal(err)
+	}
+	h.name = "/f"
+	wantExhausted(t, "rename", f.Rename("/new", "/f", false))
+	hostHolds(t, host+"/f", "content")
+	if fi, err := f.Lstat("/new"); err != nil || fi.Size() != int64(len("half of")) {
+		t.Errorf("the upload is %v, %v, want it as it was", fi, err)
+	}
+}
+
+// TestExhaustedRmdir: a directory is not removed with an unfinished upload that could not be
+// looked at.
+func TestExhaustedRmdir(t *testing.T) {
+	h := &hungry{layer: mustJail(t, sample(t))}
+	u := newUploads(h)
+	f := asFS(u)
+	if err := f.Mkdir("/new", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := start(t, f, "/new/f", truncating, "half of", 0).Abort(); err != nil {
+		t.Fatal(err)
+	}
+	for _, unseen := range []string{partName(u.person, "/new/f"), "/new"} {
+		h.name = unseen
+		wantExhausted(t, "rmdir", f.Rmdir("/new"))
+	}
+	if fi, err := f.Lstat("/new/f"); err != nil || fi.Size() != int64(len("half of")) {
 		t.Errorf("the upload is %v, %v, want it as it was", fi, err)
 	}
 }

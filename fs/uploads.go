@@ -51,8 +51,11 @@ func (u *uploads) unfinished(name string) (up iofs.FileInfo, temp string, err er
 	if up := u.newest(name); up != nil {
 		s, _ := u.ledger.state(up)
 		temp := join(path.Dir(name), path.Base(s.temp))
-		if fi, err := u.layer.Lstat(temp); err == nil {
+		switch fi, err := u.layer.Lstat(temp); {
+		case err == nil:
 			return named(fi, path.Base(name)), temp, nil
+		case exhausted(err):
+			return nil, "", err
 		}
 	}
 	temp = partName(u.person, name)
@@ -260,7 +263,11 @@ const (
 // temporary files and removes stale ones on the way.
 func (u *uploads) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	return func(yield func(iofs.FileInfo, error) bool) {
-		unfinished := u.unfinishedIn(name)
+		unfinished, err := u.unfinishedIn(name)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
 		swept := 0
 		for fi, err := range u.layer.ReadDir(name) {
 			if err != nil {
@@ -290,14 +297,22 @@ func (u *uploads) ReadDir(name string) iter.Seq2[iofs.FileInfo, error] {
 	}
 }
 
-// unfinishedIn is the person's unfinished uploads to names in a directory.
-func (u *uploads) unfinishedIn(dir string) map[string]iofs.FileInfo {
+// unfinishedIn is the person's unfinished uploads to names in a directory. The error says
+// why there may be more.
+func (u *uploads) unfinishedIn(dir string) (found map[string]iofs.FileInfo, err error) {
 	if !u.atomic {
-		return nil
+		return nil, nil
 	}
-	found := map[string]iofs.FileInfo{}
+	found = map[string]iofs.FileInfo{}
+	failed := func(why error) {
+		if exhausted(why) {
+			err = why
+		}
+	}
 	note := func(base string) {
-		if fi, temp, _ := u.unfinished(join(dir, base)); temp != "" && len(found) < maxListed {
+		fi, temp, unknown := u.unfinished(join(dir, base))
+		failed(unknown)
+		if temp != "" && len(found) < maxListed {
 			found[base] = fi
 		}
 	}
@@ -306,12 +321,13 @@ func (u *uploads) unfinishedIn(dir string) map[string]iofs.FileInfo {
 			note(path.Base(s.name))
 		}
 	}
-	for base, err := range u.layer.names(dir) {
-		if target, own := strings.CutPrefix(base, partPrefix(u.person)); own && err == nil {
+	for base, unread := range u.layer.names(dir) {
+		failed(unread)
+		if target, own := strings.CutPrefix(base, partPrefix(u.person)); own {
 			note(target)
 		}
 	}
-	return found
+	return found, err
 }
 
 func (u *uploads) Mkdir(name string, perm iofs.FileMode) error {
@@ -357,8 +373,11 @@ func (u *uploads) Remove(name string) error {
 // see. An upload that somebody is just making keeps the directory.
 func (u *uploads) Rmdir(name string) error {
 	err := u.layer.Rmdir(name)
-	if !errors.Is(err, ErrNotEmpty) || len(u.unfinishedIn(name)) > 0 || len(u.ledger.in(u.path(name))) > 0 {
+	if !errors.Is(err, ErrNotEmpty) || len(u.ledger.in(u.path(name))) > 0 {
 		return err
+	}
+	if own, unknown := u.unfinishedIn(name); unknown != nil || len(own) > 0 {
+		return cmp.Or(unknown, err)
 	}
 	for base := range u.layer.names(name) {
 		if !isTemp(base) {
@@ -426,6 +445,8 @@ func (u *uploads) checkTarget(name string, replace bool) error {
 	}
 	fi, err := u.layer.Lstat(name)
 	switch {
+	case exhausted(err):
+		return err
 	case err == nil && fi.IsDir():
 		return ErrIsDir
 	case err == nil && !replace:
