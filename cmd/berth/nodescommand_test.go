@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -90,5 +92,31 @@ func TestNodeThatCannot(t *testing.T) {
 		if code != 1 || !strings.Contains(out, "n2: ") || !strings.Contains(out, "this version cannot do that") {
 			t.Errorf("berth %s: exit status %d, %q", command, code, out)
 		}
+	}
+}
+
+// onePicture ends a watch after the first picture.
+type onePicture struct {
+	text string
+	end  context.CancelFunc
+}
+
+func (p *onePicture) Write(b []byte) (int, error) {
+	p.text += string(b)
+	p.end()
+	return len(b), nil
+}
+
+// TestWatchWithoutNode: a node that cannot answer does not end a watch, also while nobody is
+// logged in. A server that does not answer does.
+func TestWatchWithoutNode(t *testing.T) {
+	_, socket := aServer(t, admin.Control(refusingNode{}))
+	ctx, end := context.WithCancel(t.Context())
+	out := &onePicture{end: end}
+	if err := watchSessions(ctx, out, admin.Dial(socket)); err != nil || !strings.Contains(out.text, "warning: n2: this version cannot do that") {
+		t.Errorf("watchSessions = %v, %q", err, out.text)
+	}
+	if err := watchSessions(t.Context(), io.Discard, admin.Dial(socket+".none")); !errors.Is(err, admin.ErrNobody) {
+		t.Errorf("without a server: %v, want %v", err, admin.ErrNobody)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -87,18 +86,20 @@ func sessionRow(s admin.Session) string {
 }
 
 // sessionsOf are those of a node; without one those of the server, of the processes that it
-// took over from, and of other nodes. The error says why there may be more.
+// took over from, and of other nodes. The error says why there may be more. The result is
+// nil only if the server itself has not answered.
 func sessionsOf(ctx context.Context, server *admin.Client, node string) ([]admin.Session, error) {
 	if node != "" {
 		return nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions, Node: node})
 	}
-	all, err := server.Sessions(ctx)
+	here, err := server.Sessions(ctx)
 	if err != nil {
 		return nil, err
 	}
 	before, silent := askBefore(server, func(c *admin.Client) ([]admin.Session, error) { return c.Sessions(ctx) })
 	others, missing := nodeSessions(ctx, server, admin.Task{Do: admin.DoSessions})
-	return slices.Concat(all, before, others), errors.Join(silent, missing)
+	all := append([]admin.Session{}, here...)
+	return append(append(all, before...), others...), errors.Join(silent, missing)
 }
 
 // askBefore asks the processes that the server took over from. The error says which of
