@@ -141,8 +141,8 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
-// TestRedisHangs: a Redis that says nothing makes no login wait for longer than the
-// timeout, and does not change what is counted.
+// TestRedisHangs: a Redis that gives no answer makes no login wait for longer than
+// the timeout, and the counts stay right.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
 	r := peers.Redis(t)
@@ -205,7 +205,8 @@ func TestTakesOverLater(t *testing.T) {
 	eventually(t, "the node knows", func() bool { return n.Barred(netip.MustParseAddr("203.0.113.7")) != nil })
 }
 
-// TestStartWithoutRedis: a node that starts while nobody answers says so, once.
+// TestStartWithoutRedis: a node that starts while Redis does not answer reports
+// it once.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
 	s := DefaultSettings()

@@ -45,8 +45,8 @@ func clientOf(t *testing.T, r *peers.RedisServer) *redis.Client {
 	return c
 }
 
-// TestFailover: the master dies under load, and a replica takes over. Limits hold again
-// then, and what is open is counted.
+// TestFailover: the master dies under load, and a replica takes over. After that,
+// limits apply again, and open sessions are counted.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	master, replica, sentinel, first, second := replicated(t)
@@ -86,8 +86,8 @@ func TestFailover(t *testing.T) {
 		eventually(t, "the node misses it", func() bool { return n.missed() })
 		eventually(t, "the replica has taken over", func() bool { up, known := n.Up(); return up && known == 2 })
 	}
-	// One node may have all four when Redis goes away. The replica may not know of them, and
-	// gives four to the other node, until the first has told what is open.
+	// One node may have all four sessions when Redis fails. The replica may not know them,
+	// and allows four to the other node, until the first node has registered its sessions.
 	if most := end(); most > 4+4 {
 		t.Errorf("bob had %d sessions meanwhile, want at most 8", most)
 	}
@@ -120,8 +120,8 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// TestMasterHangs: the machine of the master is gone without a word, so its connections
-// stay open. The nodes hear each other over the replica then.
+// TestMasterHangs: the machine of the master disappears without closing its
+// connections. The nodes then exchange messages over the replica.
 func TestMasterHangs(t *testing.T) {
 	t.Parallel()
 	master, _, _, first, second := replicated(t)

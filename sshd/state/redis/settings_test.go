@@ -15,7 +15,8 @@ import (
 	"berth/test/peers"
 )
 
-// TestPing: what is wrong with a Redis is said in words, without a password.
+// TestPing: the error says what is wrong with Redis, and contains no
+// password.
 func TestPing(t *testing.T) {
 	t.Parallel()
 	r := peers.Redis(t, "--requirepass", "secret-of-redis")
