@@ -134,8 +134,8 @@ func TestUnrelated(t *testing.T) {
 	}
 }
 
-// TestRulesMistakes: whoever may see the rules of a file does not see what is in its other
-// sections, whatever is wrong with them.
+// TestRulesMistakes: an error about the rules shows nothing of other sections, whatever
+// mistakes these have.
 func TestRulesMistakes(t *testing.T) {
 	cfg := Default()
 	const elsewhere = "there is a mistake outside of the section rules"

@@ -11,9 +11,9 @@ import (
 	"berth/policy"
 )
 
-// TestPlacesStay checks that what the policy speaks of keeps its place, and what
-// leads to it, even with every right there: elsewhere other rules would hold for
-// what is in it.
+// TestPlacesStay checks that paths of the policy, and the directories that lead
+// to them, cannot be moved, even with every right there. In another place, other
+// rules would apply to what is in them.
 func TestPlacesStay(t *testing.T) {
 	host := sample(t)
 	if err := os.MkdirAll(host+"/way/in", 0o755); err != nil {

@@ -145,8 +145,8 @@ func TestReplaceOwnOnly(t *testing.T) {
 	}
 }
 
-// TestDropBoxOtherSession checks that what is one's own is a file, not a name,
-// and ends with the session.
+// TestDropBoxOtherSession checks that a session owns a file and not a name,
+// and only until it ends.
 func TestDropBoxOtherSession(t *testing.T) {
 	host := t.TempDir()
 	f := mustOpen(t, dropBox(host), Settings{})

@@ -63,8 +63,8 @@ func (o *own) is(name string, fi iofs.FileInfo) bool {
 	return known && id == idOf(fi)
 }
 
-// keeps reports whether the session made something under name, and may still use it: the
-// rights by which it made that may be gone.
+// keeps reports whether the session made something under name, and may still use it. It
+// may have lost the rights by which it made that.
 func (g *guard) keeps(r *rules, name string) bool {
 	_, known := g.own.get(name)
 	return known && r.Rights(name).Ops&(policy.Write|policy.Mkdir) != 0

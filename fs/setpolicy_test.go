@@ -130,8 +130,8 @@ func TestListingOfLostRights(t *testing.T) {
 	}
 }
 
-// TestOwnFilesOfLostRights: what a session made is no longer its own when it may make
-// nothing there any more.
+// TestOwnFilesOfLostRights: a session may not use the files that it made any more
+// when it has lost the right to make files there.
 func TestOwnFilesOfLostRights(t *testing.T) {
 	host := t.TempDir()
 	p := dropBox(host)

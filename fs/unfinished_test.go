@@ -59,8 +59,8 @@ func TestUploadResume(t *testing.T) {
 	}
 }
 
-// TestUploadOlderThanFile checks that a broken upload no longer stands in for a
-// file that somebody has written since.
+// TestUploadOlderThanFile checks that a broken upload is no longer shown in
+// place of a file that somebody has written since.
 func TestUploadOlderThanFile(t *testing.T) {
 	host := t.TempDir()
 	f := mustOpen(t, atomicPolicy(host, "alice"), Settings{})

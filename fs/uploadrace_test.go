@@ -135,8 +135,8 @@ func TestUploadNameIsTaken(t *testing.T) {
 	}
 }
 
-// TestLateClose checks that an upload never replaces what is newer than its
-// open, wherever that came from.
+// TestLateClose checks that an upload never replaces a file that is newer
+// than its open, whoever wrote that file.
 func TestLateClose(t *testing.T) {
 	for name, tt := range map[string]struct {
 		newer func(t *testing.T, host string, other FS) error

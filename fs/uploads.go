@@ -104,7 +104,7 @@ func (u *uploads) OpenFile(name string, flag int, perm iofs.FileMode) (file, err
 		}
 		if temp != "" {
 			f, err := u.openUnfinished(name, temp, flag)
-			if !errors.Is(err, iofs.ErrNotExist) { // else it has its name by now
+			if !errors.Is(err, iofs.ErrNotExist) { // otherwise it has got its name meanwhile
 				return f, err
 			}
 		}

@@ -15,8 +15,8 @@ import (
 	"berth/directory"
 )
 
-// defaultUmask is removed from the mode of new files and directories where no
-// rule says otherwise.
+// defaultUmask is removed from the mode of new files and directories if no
+// rule has another umask.
 const defaultUmask = 0o027
 
 // methods are the ways to prove who one is that a rule can name.

@@ -68,8 +68,9 @@ func (s *Set) circumstances(now time.Time, most int) (*Circumstances, error) {
 	return out, nil
 }
 
-// Together returns logins that stand for all others, whether s decides about them or next.
-// It fails where that would take long: anybody may ask it about rules.
+// Together returns logins that stand for all others, both for the rules of s and for those of
+// next. It fails if that would take too long, because the rules may come from a form of the
+// console.
 func (s *Set) Together(next *Set, now time.Time) (*Circumstances, error) {
 	var rules []Rule
 	for n, set := range []*Set{s, next} {

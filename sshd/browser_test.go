@@ -222,7 +222,8 @@ func TestBrowserOrCode(t *testing.T) {
 	}
 }
 
-// TestBrowserIsLeft: nobody asks the provider for a client that has gone.
+// TestBrowserIsLeft: the provider is not asked any more when the client has
+// left.
 func TestBrowserIsLeft(t *testing.T) {
 	f, at := browser(t, nil)
 	at.Answers = slices.Repeat([]string{"authorization_pending"}, 1000)

@@ -44,8 +44,9 @@ func (c *conn) chargeUnread(u directory.Identity) {
 
 // A growing channel has a window as large as the client can use, up to most. In one
 // round trip a client can send no more than a window. So the window is made four
-// times as large when half of it arrives in the time of a round trip, and everything
-// has been read: what bounds the upload is then neither this server nor the disk.
+// times as large when half of it arrives within a round trip and everything has been
+// read. Then the window limits the upload, and neither this server nor the disk
+// does.
 //
 // Every piece of data, in either direction, counts as activity: a client on a slow line is
 // not idle.

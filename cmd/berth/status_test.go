@@ -77,7 +77,7 @@ func TestLogLevelAtTheEndOfAnother(t *testing.T) {
 	})
 }
 
-// TestPrintStatus: what is wrong is in capitals, with its reason.
+// TestPrintStatus: faults are in capitals, with their reasons.
 func TestPrintStatus(t *testing.T) {
 	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.Local)
 	s := admin.Status{

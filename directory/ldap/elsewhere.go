@@ -49,7 +49,8 @@ func (c *Client) groupsElsewhere(ctx context.Context, e entry, groups []director
 // holding returns the domain-local groups of this domain that hold the person or one of the
 // groups, directly or not, and are none of these.
 func (c *Client) holding(ctx context.Context, person string, groups []directory.Group) (found []directory.Group, err error) {
-	// Apart, because many people have the same groups, and the answer about these is remembered.
+	// Two searches, because many people have the same groups, and the answer about groups is
+	// remembered.
 	for _, members := range [][]directory.Group{{{DN: directory.DNOf(person)}}, groups} {
 		level, err := c.above(ctx, c.search, members, domainLocal)
 		if err != nil {

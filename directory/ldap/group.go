@@ -193,9 +193,9 @@ func viaOf(g, e entry) string {
 	return viaMemberUID
 }
 
-// remembered returns the groups that filter matches. They are remembered as long as
-// users are, because rules name groups, but at least a second, for the users of one
-// batch.
+// remembered returns the groups that filter matches. They are remembered for the
+// time of cache, like users, because rules name groups. They are remembered for at
+// least a second, for the users of one batch.
 func (c *Client) remembered(ctx context.Context, search searchFunc, filter, via string) ([]directory.Group, error) {
 	if groups, known := c.nested.recall(filter, c.now()); known {
 		return groups, nil

@@ -30,7 +30,7 @@ type server struct {
 	retry   time.Time     // when it may be asked again, if no other answers
 	doubted bool          // the server was silent, and a probe is testing whether it is down
 	took    time.Duration // to connect to it the last time
-	traffic Traffic       // but for what can be seen from outside
+	traffic Traffic       // without the fields that Traffic fills in
 
 	refused  error     // the service account could not bind
 	rebindAt time.Time // when it may try again

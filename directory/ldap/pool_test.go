@@ -317,8 +317,9 @@ func TestStrangeServer(t *testing.T) {
 	})
 }
 
-// TestOnlyServerStops has nobody wait for more than the limits, and those who
-// come later not at all; when the server goes on, so does everybody.
+// TestOnlyServerStops: nobody waits for longer than the limits, and later
+// callers do not wait at all. When the server continues, all of them succeed
+// again.
 func TestOnlyServerStops(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, c *Client, s []*script) {
 		atOnce(t, c, 20)

@@ -33,9 +33,9 @@ func (c *Client) search(ctx context.Context, req *ldap.SearchRequest) (res *ldap
 	return res, err
 }
 
-// overPool makes a request that changes nothing. If the connection is spent, it is made again
-// over a new one: all that are idle may be as dead. Where that one breaks too, its server is
-// dying, and another one is asked.
+// overPool makes a request that changes nothing. If the connection is spent, the request
+// is sent again over a new one, because all idle connections may have the same problem. If the
+// new connection breaks too, its server is going down, and another server is asked.
 func (c *Client) overPool(ctx context.Context, request func(*conn) error) error {
 	for try := 1; ; try++ {
 		cn, err := c.pool.take(ctx, try > 1)

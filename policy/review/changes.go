@@ -77,7 +77,7 @@ func (a *Row) place() place {
 	return place{a.Directory, cmp.Or(a.UserID, a.User), a.Path, a.Host}
 }
 
-// gather returns what rows about each place have, whenever, each text once.
+// gather returns what rows about each place have, under any conditions, each text once.
 func (r *Report) gather(what func(*Row) []string) map[place][]string {
 	all := map[place][]string{}
 	for i := range r.Rows {

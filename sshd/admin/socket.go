@@ -396,7 +396,7 @@ func (c *Client) ask(ctx context.Context, method, path, form string, result any)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.http.Do(req)
 	if sent, ok := errors.AsType[*url.Error](err); ok {
-		err = sent.Err // nobody has typed the address that it begins with
+		err = sent.Err // without the address of the request, which the user did not type
 	}
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):

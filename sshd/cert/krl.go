@@ -115,9 +115,9 @@ const (
 // sumSizes are those of the fingerprints in a section, in bytes.
 var sumSizes = map[byte]int{sectionSHA1: sha1.Size, sectionSHA256: sha256.Size}
 
-// parseKRL reads a key revocation list (PROTOCOL.krl). Something unknown is
-// an error, since it may revoke something. Signatures are skipped: the list is
-// trusted because the settings name its file, as with OpenSSH.
+// parseKRL reads a key revocation list (PROTOCOL.krl). An unknown section is
+// an error, because it may revoke something. Signatures are skipped: the list
+// is trusted because the settings name its file, as with OpenSSH.
 func parseKRL(data []byte) (*revocations, error) {
 	in := &reader{rest: data[len(krlMagic):]}
 	if v := in.uint32(); in.err == nil && v != krlVersion {

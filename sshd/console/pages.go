@@ -126,7 +126,8 @@ func (c *Console) confirmKick(w http.ResponseWriter, r *http.Request, s *session
 
 func (c *Console) kick(w http.ResponseWriter, r *http.Request, s *session) {
 	id := r.PostFormValue("session")
-	// By an id only: the name of a person would end all of theirs.
+	// Only an id is accepted: the name of a person would end all sessions of the
+	// person.
 	open, found := c.findSession(w, id)
 	if !found {
 		return

@@ -19,7 +19,7 @@ type Conn struct {
 	raw    syscall.RawConn              // the socket, to wait for data without a buffer; nil: Conn reads
 	try    func(fd uintptr) (done bool) // readOnce, bound one time
 	unread []byte                       // read from the socket, but not yet by the library
-	buf    *[readSize]byte              // what unread is part of, if it is from the pool
+	buf    *[readSize]byte              // the buffer that unread is a part of, if it is from the pool
 	failed error                        // of readOnce
 
 	swallow []byte // the identification string, which has been sent already

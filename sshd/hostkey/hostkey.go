@@ -110,7 +110,7 @@ func signer(s ssh.AlgorithmSigner) (ssh.Signer, error) {
 	if n := bits(s.PublicKey()); n < minRSA {
 		return nil, fmt.Errorf("RSA key of %d bits: at least %d are needed", n, minRSA)
 	}
-	// By itself s would also offer ssh-rsa, which signs with SHA-1.
+	// Without this, s would also offer ssh-rsa, which signs with SHA-1.
 	algorithms := []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA}
 	sha2, err := ssh.NewSignerWithAlgorithms(s, algorithms[:2])
 	all, err2 := ssh.NewSignerWithAlgorithms(s, algorithms)

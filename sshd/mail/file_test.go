@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestFileForgets: what is over is removed, and nothing else.
+// TestFileForgets: claims that are over are removed, and nothing else.
 func TestFileForgets(t *testing.T) {
 	f := &File{Path: filepath.Join(t.TempDir(), "mail.json")}
 	synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,8 @@ func about(typ event.Type, name string) event.Event {
 	}
 }
 
-// TestNotices: what happens to an account is told its owner, of guessing once a day.
+// TestNotices: the owner of an account gets a mail about each change, and about
+// guessing one a day.
 func TestNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t, t.TempDir(), person("alice", 90*oneDay, directory.StatusActive), person("disabled", oneDay, directory.StatusDisabled))
@@ -54,7 +55,8 @@ func TestNotices(t *testing.T) {
 			t.Errorf("a day later: %q, want one more", o.sent)
 		}
 
-		// The server is away, comes back, and the last one goes out at the end.
+		// The server cannot be reached, is there again, and the last mail is sent
+		// at the end.
 		o.setAway(errAway)
 		o.Emit(about(event.PasswordChanged, "alice"))
 		time.Sleep(again)
@@ -76,7 +78,8 @@ func TestNotices(t *testing.T) {
 	})
 }
 
-// TestNoticesAreBounded: nobody waits for mails, and what is lost is an event.
+// TestNoticesAreBounded: nothing waits for mails, and each lost mail has an
+// event.
 func TestNoticesAreBounded(t *testing.T) {
 	o := open(t, t.TempDir(), person("alice", oneDay, directory.StatusActive))
 	for range mostNotices + 3 {

@@ -184,7 +184,7 @@ func (p *Provider) begin(ctx context.Context) (*SignIn, error) {
 	}
 	s.config.Endpoint.AuthStyle = oauth2.AuthStyleInParams
 	options := []oauth2.AuthCodeOption{oidc.Nonce(s.nonce)}
-	if secret != "" { // providers want a confidential client to prove itself here, too
+	if secret != "" { // a confidential client must prove itself here, too
 		s.config.Endpoint.AuthStyle = known.style()
 		options = append(options, oauth2.SetAuthURLParam("client_secret", secret))
 	}
@@ -304,7 +304,7 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		return nil, fmt.Errorf("%s has no device flow (device_authorization_endpoint)", p.settings.Issuer)
 	}
 	for _, u := range []string{known.Endpoint().DeviceAuthURL, known.Endpoint().TokenURL, known.Keys} {
-		if !strings.HasPrefix(u, "https://") { // anybody on the way could be the provider
+		if !strings.HasPrefix(u, "https://") { // without TLS, anybody on the way could answer as the provider
 			return nil, fmt.Errorf("%s: the provider names %q: must be an https URL", p.settings.Issuer, u)
 		}
 	}

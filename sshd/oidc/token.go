@@ -28,7 +28,7 @@ const leeway = time.Minute
 // has one error for that and for a token that none of them has signed.
 func (s *SignIn) keysAway(ctx context.Context, raw string) error {
 	_, err := oidc.NewRemoteKeySet(ctx, s.known.Keys).VerifySignature(ctx, raw)
-	if errors.Unwrap(err) == nil { // what it says of a token has no cause
+	if errors.Unwrap(err) == nil { // the library's error about a token has no cause
 		return nil
 	}
 	return err

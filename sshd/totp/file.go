@@ -129,7 +129,7 @@ func (f *File) current() (map[string]record, error) {
 	switch {
 	case err == nil:
 		return records, nil
-	case errors.Is(err, iofs.ErrNotExist): // the error of the read itself: the file may have been made since then
+	case errors.Is(err, iofs.ErrNotExist): // the error of the read, and not of a new Stat: the file may have been made since then
 		return map[string]record{}, nil
 	}
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreadable, f.settings.File, err)

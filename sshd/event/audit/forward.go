@@ -198,7 +198,7 @@ func (w *Forwarder) run(ctx context.Context) {
 			pause = lookEvery
 		} else {
 			pause = min(max(2*pause, retryAfter), mostPause)
-			wake = nil // a receiver that is away is not asked for each event
+			wake = nil // a receiver that cannot be reached is not tried for each event
 		}
 		select {
 		case <-time.After(pause):

@@ -181,8 +181,8 @@ func (q *Queue) append(e *event.Event) {
 func (q *Queue) Name() string { return q.name }
 
 // Lost returns why events cannot be kept now, or nil. Writing has failed for
-// some time, the queue is half full, or events were lost already. What is under
-// way can still be recorded in the other half.
+// some time, the queue is half full, or events were lost already. Events of
+// operations under way can still be recorded in the other half.
 func (q *Queue) Lost() error { return q.Health().Err }
 
 // Health returns how the queue is. Its Err is that of Lost.

@@ -159,7 +159,8 @@ func (s *Search) File(v *Verifier, path string, found func(Match)) error {
 			m.File, m.Number = at.file, at.line
 			waiting = append(waiting, m)
 		}
-		// Where nothing is signed in time, nothing more will be known of older lines.
+		// If no signature comes in time, nothing more will be known about older
+		// lines.
 		if read++; read >= 10*signEvery || v.Unsigned == 0 && member(line, "type") == event.EventsCheckpoint.String() {
 			flush()
 		}
